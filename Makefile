@@ -1,0 +1,54 @@
+# Every target works from a fresh clone on a Debian machine with Python: what is missing is installed first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+LAKE ?= lake
+DBN ?=
+PORT ?= 5006
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+RUN := $(UV) run --frozen
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: help demo test lint bench bench-ui screenshots browser clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.tools/bin/uv:
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv; }
+	python3 -m venv .tools
+	.tools/bin/pip install --quiet uv
+
+.venv/.synced: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen
+	@touch $@
+
+# An installed uv is a path outside the tree and needs no rule.
+$(filter-out .tools/bin/uv,$(UV)): ;
+
+browser:
+	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq chromium; }
+
+demo: .venv/.synced ## Put the DBN files of DBN=FOLDER into the lake, run the pipeline, serve the workbench
+	$(RUN) spymaster demo --lake $(LAKE) --port $(PORT) $(if $(DBN),--dbn "$(DBN)")
+
+test: .venv/.synced lint browser ## Run every check and test
+	$(RUN) pytest tests
+
+lint: .venv/.synced ## Check style, types and the direction of imports
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+bench: .venv/.synced ## Print the benchmark table (medians, CPU time)
+	$(RUN) python -m tests.bench
+
+bench-ui: .venv/.synced browser ## Measure the screen in a real browser
+	$(RUN) python -m tests.bench.bench_ui
+
+screenshots: .venv/.synced browser ## Draw the pictures in assets/ again, from generated data
+	$(RUN) python -m tests.ui.screenshots
+
+clean: ## Remove what was built (never the lake)
+	rm -rf .venv .tools .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -1,0 +1,84 @@
+"""Every knob once: frozen models with bounds, unit and doc, from which CLI flags, widgets and manifest hashes come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Knobs(BaseModel):
+    """A frozen group of parameters with a stable hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def digest(self) -> str:
+        """SHA-256 of the values in canonical JSON, as it stands in manifests."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ReplayParams(Knobs):
+    """How the order stream becomes the ladder (features.md section 1)."""
+
+    rest_ns: int = Field(500_000_000, ge=0, le=60_000_000_000, description="An order has rested after this long at its price, ns")
+    span_ticks: int = Field(400, ge=21, le=5000, description="A keyframe keeps resting depth this far from the mid, ticks")
+    keyframe_s: int = Field(60, ge=1, le=3600, description="Seconds between keyframes")
+
+
+class ZoneParams(Knobs):
+    """Outer bounds of the zones around a level, in ticks from it (features.md section 2)."""
+
+    at: int = Field(2, ge=0, le=50, description="Outer bound of the zone at the level, ticks")
+    near: int = Field(5, ge=1, le=100, description="Outer bound of the near zone, ticks")
+    mid: int = Field(14, ge=2, le=200, description="Outer bound of the middle zone, ticks")
+    far: int = Field(20, ge=3, le=400, description="Outer bound of the far zone, ticks")
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if not self.at < self.near < self.mid < self.far:
+            raise ValueError(f"zone bounds must rise: at < near < mid < far, got {self.at}, {self.near}, {self.mid}, {self.far}")
+        return self
+
+
+class FeatureParams(Knobs):
+    """How windows of the ladder become features (features.md sections 2-4, 6)."""
+
+    window_s: int = Field(5, ge=1, le=30, description="Length of a feature window, seconds")
+    zones: ZoneParams = ZoneParams()
+    touch_ticks: int = Field(20, ge=1, le=200, description="Ticks from a side's own best price in the book-framed centre of mass")
+
+
+class ApproachParams(Knobs):
+    """When price approaches a level (features.md section 8)."""
+
+    max_distance_ticks: int = Field(20, ge=1, le=400, description="An approach starts no further from the level than this, ticks")
+    lookback_windows: int = Field(3, ge=1, le=60, description="The last trade moved toward the level over this many windows")
+
+
+class PressureParams(Knobs):
+    """Pressure at a price (features.md section 7)."""
+
+    half_life_s: float = Field(0.0, ge=0, le=600, description="Half-life of past flow, seconds; 0 shows each window alone")
+    step_ticks: int = Field(1, ge=1, le=40, description="Ticks summed into one price row (4 ticks are $1 of ES)")
+
+
+class LevelParams(Knobs):
+    """Which levels are made, and how (lake.md, Levels)."""
+
+    level_ids: tuple[str, ...] = Field(
+        ("pm_high", "pm_low", "or_high", "or_low", "pd_high", "pd_low", "pd_close", "on_high", "on_low", "sma_200", "sma_400", "vwap"),
+        description="Levels to make; price:6800.25 adds a fixed price",
+    )
+    sessions_back: int = Field(1, ge=1, le=10, description="Which previous RTH session pd_* looks at")
+
+
+class SelectionParams(Knobs):
+    """Which contract-days are used (lake.md, Contract-day selection)."""
+
+    dominance: float = Field(0.80, ge=0, le=1, description="Least share of all trades the chosen contract must have")
+    trim_days: int = Field(2, ge=0, le=10, description="Days dropped at both ends of a contract's run")
+    trim_longer_than: int = Field(4, ge=0, le=60, description="Only runs longer than this are trimmed, days")
+    liquidity_floor: float = Field(0.50, ge=0, le=1, description="Least share of the run's median trade count")

@@ -1,0 +1,138 @@
+"""The field's words, once: actions, sides, flags, and the roots of the contracts this engine reads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from engine.errors import UnknownRoot
+
+PRICE_SCALE = 1_000_000_000
+"""Databento's fixed-point price unit: 1e-9 of a price."""
+
+UNDEF_PRICE = 2**63 - 1
+F_LAST = 0x80
+F_TOB = 0x40
+F_SNAPSHOT = 0x20
+F_BAD_TS_RECV = 0x08
+F_MAYBE_BAD_BOOK = 0x04
+
+NS = 1_000_000_000
+"""Nanoseconds in a second."""
+
+
+class Action(StrEnum):
+    """What an MBO record does; the physical code in columns is the position here."""
+
+    ADD = "A"
+    CANCEL = "C"
+    MODIFY = "M"
+    CLEAR = "R"
+    TRADE = "T"
+    FILL = "F"
+    NONE = "N"
+
+
+class Side(StrEnum):
+    """Side of an order, or of a trade's aggressor; the physical code in columns is the position here."""
+
+    BID = "B"
+    ASK = "A"
+    NONE = "N"
+
+
+class Approach(StrEnum):
+    """How price stands to a level (features.md section 8)."""
+
+    UP = "approach_up"
+    DOWN = "approach_down"
+    NONE = "approach_none"
+
+
+ACTION_CODES = {a.value: i for i, a in enumerate(Action)}
+SIDE_CODES = {s.value: i for i, s in enumerate(Side)}
+
+
+@dataclass(frozen=True)
+class Root:
+    """What a contract's root fixes: tick size (in price), multiplier (currency per point), contract months."""
+
+    code: str
+    name: str
+    tick_size: float
+    multiplier: float
+    months: str
+
+    @property
+    def tick_fixed(self) -> int:
+        """Tick size in Databento's 1e-9 fixed-point units."""
+        return round(self.tick_size * PRICE_SCALE)
+
+    def to_tick(self, price: float) -> int:
+        """Nearest tick of `price`, ties up (features.md section 2)."""
+        # A price such as 6800.125 is exact in binary, one such as 71.005 is not: the 1e-9 nudge lets both tie up.
+        return int((price / self.tick_size + 0.5 + 1e-9) // 1)
+
+    def to_price(self, tick: int) -> float:
+        """Price of `tick`, rounded to the 1e-9 that Databento prices carry."""
+        return round(tick * self.tick_size, 9)
+
+
+QUARTERLY = "HMUZ"
+ALL_MONTHS = "FGHJKMNQUVXZ"
+
+ROOTS: dict[str, Root] = {
+    r.code: r
+    for r in (
+        Root("ES", "E-mini S&P 500", 0.25, 50.0, QUARTERLY),
+        Root("MES", "Micro E-mini S&P 500", 0.25, 5.0, QUARTERLY),
+        Root("NQ", "E-mini Nasdaq-100", 0.25, 20.0, QUARTERLY),
+        Root("MNQ", "Micro E-mini Nasdaq-100", 0.25, 2.0, QUARTERLY),
+        Root("RTY", "E-mini Russell 2000", 0.10, 50.0, QUARTERLY),
+        Root("YM", "E-mini Dow", 1.0, 5.0, QUARTERLY),
+        Root("CL", "Crude Oil", 0.01, 1000.0, ALL_MONTHS),
+        Root("GC", "Gold", 0.10, 100.0, ALL_MONTHS),
+    )
+}
+
+_OUTRIGHT = re.compile(r"^(?P<root>[A-Z0-9]{1,3}?)(?P<month>[FGHJKMNQUVXZ])(?P<year>\d{1,2})$")
+
+
+def split_contract(symbol: str) -> tuple[Root, str, str] | None:
+    """Split an outright's symbol into (root, month letter, year digits); None for spreads and unknown forms.
+
+    Years have one or two digits (``ESZ5``, ``ESZ25``). A symbol with a known form but a root that is not in
+    `ROOTS`, or a month its root does not list, is None too.
+    """
+    m = _OUTRIGHT.match(symbol)
+    if m is None:
+        return None
+    root = ROOTS.get(m["root"])
+    if root is None or m["month"] not in root.months:
+        return None
+    return root, m["month"], m["year"]
+
+
+def is_outright(symbol: str) -> bool:
+    """Whether `symbol` is an outright contract of a known root (not a spread, not a root itself)."""
+    return split_contract(symbol) is not None
+
+
+def root_of(symbol: str) -> Root:
+    """Root of a contract (``ESH4``) or of a root's own code (``ES``).
+
+    Raises
+    ------
+    UnknownRoot
+        Naming the symbol and the known roots.
+    """
+    if symbol in ROOTS:
+        return ROOTS[symbol]
+    parts = split_contract(symbol)
+    if parts is None:
+        raise UnknownRoot(
+            f"symbol {symbol!r}: expected a root ({', '.join(ROOTS)}) or an outright contract of one such as ESH4; "
+            f"add a root in engine/vocab.py"
+        )
+    return parts[0]
