@@ -1,0 +1,247 @@
+"""A Databento market-by-order file, streamed into contiguous columns; versions 1 to 3, zstd or raw."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import BadDbn, RawMissing, UnmappedInstrument
+from engine.mbo.source import ByteSource
+from engine.vocab import NS, split_contract
+
+if TYPE_CHECKING:
+    from databento_dbn import Metadata
+
+RECORD_BYTES = 56
+CHUNK_RECORDS = 1 << 17
+"""Records decoded at a time: 7 MB of them, small enough to stay near the cache, large enough to hide the calls."""
+
+_DAY_NS = 86_400 * NS
+_AGAIN = "fetch the file again (databento: batch download, or timeseries.get_range to a file)"
+
+
+@dataclass(frozen=True, slots=True)
+class MboColumns:
+    """Records as contiguous 1-D arrays of one length, in file order.
+
+    Prices are in 1e-9, times in ns since the epoch; `action` and `side` are positions in `engine.vocab.Action`, `Side`.
+    """
+
+    ts_event: NDArray[np.int64]
+    ts_recv: NDArray[np.int64]
+    order_id: NDArray[np.uint64]
+    price: NDArray[np.int64]
+    size: NDArray[np.uint32]
+    flags: NDArray[np.uint8]
+    action: NDArray[np.uint8]
+    side: NDArray[np.uint8]
+    instrument_id: NDArray[np.uint32]
+    publisher_id: NDArray[np.uint16]
+    channel_id: NDArray[np.uint8]
+    ts_in_delta: NDArray[np.int32]
+    sequence: NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.ts_event)
+
+    def rows(self, start: int, end: int) -> MboColumns:
+        """Records ``[start, end)`` as views."""
+        return MboColumns(*(getattr(self, name)[start:end] for name in COLUMN_TYPES))
+
+    @classmethod
+    def empty(cls, n: int) -> MboColumns:
+        """Columns for `n` records, not filled."""
+        return cls(*(np.empty(n, dtype) for dtype in COLUMN_TYPES.values()))
+
+
+COLUMN_TYPES: dict[str, type[np.generic]] = {
+    "ts_event": np.int64,
+    "ts_recv": np.int64,
+    "order_id": np.uint64,
+    "price": np.int64,
+    "size": np.uint32,
+    "flags": np.uint8,
+    "action": np.uint8,
+    "side": np.uint8,
+    "instrument_id": np.uint32,
+    "publisher_id": np.uint16,
+    "channel_id": np.uint8,
+    "ts_in_delta": np.int32,
+    "sequence": np.uint32,
+}
+"""Column names and types of `MboColumns`, in order."""
+
+
+@dataclass(frozen=True)
+class DbnHeader:
+    """What a file's metadata says.
+
+    `symbols` maps instrument id to raw symbol on `date`, the UTC date of `start_ns`; the file covers
+    ``[start_ns, end_ns)``. Where the metadata name no end, `end_ns` is the end of `date`.
+    """
+
+    path: Path
+    version: int
+    dataset: str
+    start_ns: int
+    end_ns: int
+    date: dt.date
+    symbols: dict[int, str]
+
+    def outrights(self, root: str | None = None) -> dict[int, str]:
+        """Instrument id to symbol of the outright contracts, of `root` alone where given; spreads are left out."""
+        kept = {}
+        for instrument, symbol in self.symbols.items():
+            parts = split_contract(symbol)
+            if parts is not None and (root is None or parts[0].code == root):
+                kept[instrument] = symbol
+        return kept
+
+
+def read_header(path: Path | str) -> DbnHeader:
+    """Read the metadata of a DBN file.
+
+    Raises
+    ------
+    RawMissing
+        Where `path` is no file.
+    BadDbn
+        On an empty, truncated, corrupt or non-MBO file, or one that spans more than one UTC date.
+    """
+    path = Path(path)
+    with _open(path) as raw:
+        return _header(path, ByteSource(raw, path))[0]
+
+
+def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root: str | None = None) -> Iterator[MboColumns]:
+    """Decode a DBN file chunk by chunk, outright contracts only (of `root` alone where given), file order kept.
+
+    Parameters
+    ----------
+    path
+        A ``.dbn`` or ``.dbn.zst`` file of schema ``mbo``; what it is, its bytes say, not its name.
+    chunk_records
+        Largest number of records in a chunk. A chunk none of whose records is kept is not yielded.
+
+    Raises
+    ------
+    RawMissing, BadDbn
+        As `read_header`; BadDbn also names the record or byte at which a truncated or corrupt file ends.
+    UnmappedInstrument
+        Where a record's instrument id has no symbol on the file's date.
+    """
+    from engine.mbo import split  # numba starts here, so that a caller who only looks at headers need not wait
+
+    path = Path(path)
+    with _open(path) as raw:
+        source = ByteSource(raw, path)
+        header, record_bytes = _header(path, source)
+        outrights = header.outrights(root)
+        known = np.array(sorted(header.symbols), np.uint32)
+        keep = np.array([int(i) in outrights for i in known], np.bool_)
+        buffer = np.empty(chunk_records * record_bytes, np.uint8)
+        done = 0
+        while True:
+            filled = source.read_into(memoryview(buffer))  # type: ignore[arg-type]
+            n, rest = divmod(filled, record_bytes)
+            if n:
+                words = buffer[: n * record_bytes].view(np.uint64).reshape(n, record_bytes // 8)
+                out = MboColumns.empty(n)
+                kept, bad = split.split(words, known, keep, *(getattr(out, name) for name in COLUMN_TYPES))
+                if bad >= 0:
+                    raise _bad_record(path, words[bad], done + bad, record_bytes, known)
+                if kept:
+                    yield out.rows(0, kept)
+                done += n
+            if rest:
+                raise BadDbn(
+                    f"{path}: truncated after record {done:,}: expected records of {record_bytes} bytes, found {rest} bytes more; {_AGAIN}"
+                )
+            if filled < len(buffer):
+                break
+        if done == 0:
+            raise BadDbn(f"{path}: holds no records; {_AGAIN}, or remove it if the venue was closed on {header.date}")
+
+
+def _open(path: Path) -> BinaryIO:
+    if not path.is_file():
+        raise RawMissing(f"{path}: expected a Databento file (.dbn or .dbn.zst), found no file; check the path")
+    return path.open("rb")
+
+
+def _header(path: Path, source: ByteSource) -> tuple[DbnHeader, int]:
+    """Header, and bytes per record (live files append a send time)."""
+    metadata = _metadata(path, source)
+    start = int(metadata.start)
+    day = start // _DAY_NS * _DAY_NS
+    end = int(metadata.end) if metadata.end is not None else day + _DAY_NS
+    date = dt.datetime.fromtimestamp(day // NS, dt.UTC).date()
+    if end > day + _DAY_NS:
+        raise BadDbn(
+            f"{path}: expected a file of one UTC date, found the span {start} to {end} ns from {date} on; "
+            f"download it with split_duration='day', or one day at a time"
+        )
+    return DbnHeader(path, metadata.version, metadata.dataset, start, end, date, _symbols(metadata, date)), RECORD_BYTES + 8 * bool(
+        metadata.ts_out
+    )
+
+
+def _metadata(path: Path, source: ByteSource) -> Metadata:
+    from databento_dbn import DBNError, Metadata, Schema, VersionUpgradePolicy
+
+    prefix = source.read(8)
+    if not prefix:
+        raise BadDbn(f"{path}: is empty; {_AGAIN}")
+    if prefix[:3] != b"DBN":
+        raise BadDbn(f"{path}: expected a Databento file starting with 'DBN' (raw or inside zstd), found {prefix!r}; {_AGAIN}")
+    version = prefix[3] if len(prefix) > 3 else 0
+    if version not in (1, 2, 3):
+        raise BadDbn(f"{path}: expected DBN version 1, 2 or 3, found {version}; update spymaster, or {_AGAIN}")
+    length = int.from_bytes(prefix[4:8], "little")
+    # A damaged length must not make us ask for 4 GB: 64 MB is far above the metadata of every CME symbol there is.
+    body = source.read(min(length, 1 << 26))
+    if len(prefix) < 8 or len(body) < length:
+        raise BadDbn(f"{path}: truncated in the metadata: expected {length + 8} bytes, found {len(prefix) + len(body)}; {_AGAIN}")
+    try:
+        metadata = Metadata.decode(prefix + body, VersionUpgradePolicy.AS_IS)
+    except (DBNError, ValueError) as error:
+        raise BadDbn(f"{path}: the metadata cannot be decoded ({error}); {_AGAIN}") from error
+    if metadata.schema != Schema.MBO:
+        raise BadDbn(f"{path}: expected schema mbo, found {metadata.schema or 'a mix'}; download it with schema='mbo'")
+    return metadata
+
+
+def _symbols(metadata: Metadata, date: dt.date) -> dict[int, str]:
+    """Instrument id to raw symbol on `date`, from mappings in either direction."""
+    found: dict[int, str] = {}
+    for key, intervals in metadata.mappings.items():
+        for interval in intervals:
+            if interval["start_date"] <= date < interval["end_date"]:
+                value = interval["symbol"]
+                if value.isdecimal():
+                    found[int(value)] = key
+                elif key.isdecimal() and value:
+                    found[int(key)] = value
+    return found
+
+
+def _bad_record(path: Path, words: NDArray[np.uint64], record: int, record_bytes: int, known: NDArray[np.uint32]) -> BadDbn:
+    raw = words.tobytes()
+    at = f"{path}: record {record:,} (byte {record * record_bytes:,} of the records)"
+    if raw[0] * 4 != record_bytes or raw[1] != 0xA0:
+        return BadDbn(
+            f"{at}: expected an MBO record (type 0xa0, {record_bytes} bytes), found type {raw[1]:#x}, {raw[0] * 4} bytes; the file is damaged, {_AGAIN}"
+        )
+    instrument = int.from_bytes(raw[4:8], "little")
+    if instrument not in known:
+        return UnmappedInstrument(
+            f"{at}: instrument {instrument} has no symbol in the file's metadata (it maps {len(known)}); "
+            f"download it with stype_in='parent' or 'raw_symbol', which brings the mappings"
+        )
+    return BadDbn(f"{at}: unknown action {raw[38:39]!r} or side {raw[39:40]!r}; the file is damaged, {_AGAIN}")

@@ -1,0 +1,320 @@
+"""Replay order streams to price ladders: the validating, growing driver over the kernel in `engine.mbo.book`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.errors import SessionError
+from engine.mbo import state
+from engine.mbo.dbn import MboColumns
+from engine.params import ReplayParams
+from engine.vocab import NS, root_of
+
+CHANNEL_NAMES = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
+SIDED_CHANNELS = tuple(f"{side}_{channel}" for channel in CHANNEL_NAMES for side in ("bid", "ask"))
+
+LADDER_SCHEMA: dict[str, Any] = {
+    "window_start_ts_ns": pl.Int64,
+    "window_end_ts_ns": pl.Int64,
+    "tick": pl.Int32,
+    "keyframe": pl.Boolean,
+    **dict.fromkeys(SIDED_CHANNELS, pl.Int32),
+}
+"""Columns of the ladder: one row per 1-second window and tick where anything changed, and the depth of keyframes."""
+
+TAPE_SCHEMA: dict[str, Any] = {
+    "window_start_ts_ns": pl.Int64,
+    "window_end_ts_ns": pl.Int64,
+    "best_bid_tick": pl.Int32,
+    "best_ask_tick": pl.Int32,
+    "last_tick": pl.Int32,
+    "high_tick": pl.Int32,
+    "low_tick": pl.Int32,
+    "trades": pl.Int32,
+    "buy_volume": pl.Int64,
+    "sell_volume": pl.Int64,
+    "bid_size": pl.Int32,
+    "ask_size": pl.Int32,
+    "ofi": pl.Int64,
+    "messages": pl.Int32,
+    "book_valid": pl.Boolean,
+}
+"""Columns of the tape: one row per second of the ladder's span, without gaps."""
+
+_NULLABLE = ("best_bid_tick", "best_ask_tick", "last_tick", "high_tick", "low_tick")
+_MAX_DENSE = 1 << 17
+_FAR_START = 256
+_TABLE_START = 1 << 15
+_ROWS_START = 1 << 15
+_FOREVER = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class ReplayedContract:
+    """One contract's ladder (`LADDER_SCHEMA`, sorted by window and tick), tape (`TAPE_SCHEMA`) and counts over all its records."""
+
+    symbol: str
+    rows: pl.DataFrame
+    tape: pl.DataFrame
+    stats: dict[str, int]
+
+
+@dataclass
+class _Contract:
+    """State of one contract's replay; arrays that the kernel changes in place."""
+
+    instrument: int
+    symbol: str
+    st: NDArray[np.int64]
+    tab: NDArray[np.uint64]
+    acc: NDArray[np.int32]
+    bits: NDArray[np.uint64]
+    keys: NDArray[np.int64]
+    touched: NDArray[np.int64]
+    taker_id: NDArray[np.uint64]
+    taker_event: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    tape: NDArray[np.int64]
+    parts: list[NDArray[np.int32]] = field(default_factory=list)
+
+    def drain(self) -> None:
+        """Take the finished rows out of the kernel's buffer."""
+        n = int(self.st[state.ROWS])
+        if n:
+            self.parts.append(np.ascontiguousarray(self.rows[:n].T))
+            self.st[state.ROWS] = 0
+
+
+class LadderReplay:
+    """Replay the records of several contracts to their ladders and tapes.
+
+    Parameters
+    ----------
+    instruments
+        Instrument id to outright symbol; records of other instruments are passed over.
+    start_ns, end_ns
+        Span of the ladder, whole seconds; earlier records build the book, later ones only count.
+    params
+        Rest time, span and spacing of keyframes.
+    warm
+        The stream needs no snapshot: an empty book at its start is the true book.
+    open_ns
+        From here on crossed or locked states are counted (default: `start_ns`); before the open they are normal (rule 14).
+
+    Raises
+    ------
+    SessionError
+        Where the span is empty or not in whole seconds.
+    UnknownRoot
+        Where a symbol's tick size is not known.
+    """
+
+    def __init__(
+        self,
+        instruments: dict[int, str],
+        start_ns: int,
+        end_ns: int,
+        params: ReplayParams | None = None,
+        *,
+        warm: bool = False,
+        open_ns: int | None = None,
+    ) -> None:
+        if end_ns <= start_ns or start_ns % NS or end_ns % NS:
+            raise SessionError(f"ladder span: expected whole seconds with the end after the start, found [{start_ns}, {end_ns})")
+        self._params = params or ReplayParams()
+        self._start_ns, self._end_ns = start_ns, end_ns
+        self._book = _kernel()
+        self._contracts = [self._contract(i, symbol, warm, start_ns if open_ns is None else open_ns) for i, symbol in instruments.items()]
+        self._cover_end = _FOREVER
+        self._begun = False
+
+    def begin_file(self, header_end_ns: int, header_start_ns: int | None = None) -> None:
+        """Say that the records fed from here on come from another file, which covers ``[header_start_ns, header_end_ns)``.
+
+        Seconds beyond a file's end are invalid until a later file covers them; a file whose first record of a contract is
+        neither a snapshot's nor an ``R`` starts cold: the book is emptied and invalid until one comes.
+        """
+        for c in self._contracts:
+            self._end_snapshot(c)
+            if header_start_ns is not None:
+                self._advance(c, header_start_ns // NS - self._start_ns // NS)
+                if self._begun and header_start_ns > self._cover_end:
+                    c.st[state.KNOWN] = 0
+            c.st[state.COVER_END] = header_end_ns
+            c.st[state.NEW_FILE] = 1
+        self._cover_end = header_end_ns
+        self._begun = True
+
+    def feed(self, columns: MboColumns) -> None:
+        """Replay the next records; a stream may be cut into chunks anywhere."""
+        book = self._book
+        for c in self._contracts:
+            at, n = 0, len(columns)
+            while at < n:
+                at, why = book.replay(
+                    at, c.instrument,
+                    columns.ts_event, columns.ts_recv, columns.order_id, columns.price, columns.size, columns.flags,
+                    columns.action, columns.side, columns.instrument_id,
+                    c.st, c.tab, c.acc, c.bits, c.keys, c.touched, c.taker_id, c.taker_event, c.rows, c.tape,
+                )  # fmt: skip
+                if why == book.GROW:
+                    _grow_table(c)
+                    _grow_grid(c)
+                elif why == book.DRAIN:
+                    c.drain()
+
+    def finish(self) -> dict[str, ReplayedContract]:
+        """Close the remaining windows; ladders and tapes by symbol. The replay cannot be fed again."""
+        out = {}
+        for c in self._contracts:
+            self._end_snapshot(c)
+            self._advance(c, int(c.st[state.WINDOWS]))
+            c.drain()
+            stats = {name: int(c.st[at]) for name, at in state.STATISTICS.items()}
+            rows = _ladder_frame(c, self._start_ns)
+            stats["ladder_rows"] = rows.height
+            out[c.symbol] = ReplayedContract(c.symbol, rows, _tape_frame(c, self._start_ns), stats)
+        self._contracts = []
+        return out
+
+    def _contract(self, instrument: int, symbol: str, warm: bool, open_ns: int) -> _Contract:
+        from engine.mbo.grid import FIELDS
+        from engine.mbo.windows import ROW_FIELDS, TAPE_FIELDS
+
+        st = np.zeros(state.STATE_SIZE, np.int64)
+        windows = (self._end_ns - self._start_ns) // NS
+        st[[state.BEST, state.S_BID]] = state.NO_BID
+        st[[state.BEST + 1, state.S_ASK]] = state.NO_ASK
+        st[[state.LAST, state.HIGH, state.LOW]] = state.NO_TICK
+        st[[state.KNOWN, state.WARM]] = int(warm)
+        st[state.EVENT] = st[state.NEW_FILE] = 1
+        st[state.COVER_END] = _FOREVER
+        st[state.WINDOW], st[state.WINDOWS], st[state.START_S] = -1, windows, self._start_ns // NS
+        st[state.REST_NS], st[state.SPAN], st[state.KEYFRAME_S] = self._params.rest_ns, self._params.span_ticks, self._params.keyframe_s
+        st[state.FAR_SLOTS], st[state.ROW_SLOTS] = _FAR_START, _ROWS_START
+        st[state.TICK_FIXED], st[state.OPEN_NS] = root_of(symbol).tick_fixed, open_ns
+        return _Contract(
+            instrument,
+            symbol,
+            st,
+            tab=np.zeros(_TABLE_START * 4, np.uint64),
+            acc=np.zeros((2 * _FAR_START, FIELDS), np.int32),
+            bits=np.zeros((2, 0), np.uint64),
+            keys=np.full(_FAR_START, state.NO_KEY, np.int64),
+            touched=np.empty(_FAR_START, np.int64),
+            taker_id=np.zeros(self._book.TAKER_SLOTS, np.uint64),
+            taker_event=np.zeros(self._book.TAKER_SLOTS, np.int64),
+            rows=np.empty((_ROWS_START, ROW_FIELDS), np.int32),
+            tape=np.zeros((windows, TAPE_FIELDS), np.int64),
+        )
+
+    def _advance(self, c: _Contract, target: int) -> None:
+        while not self._book.close_until(target, c.st, c.acc, c.keys, c.touched, c.rows, c.tape):
+            c.drain()
+
+    def _end_snapshot(self, c: _Contract) -> None:
+        self._book.end_run(c.st, c.acc, c.bits, c.keys)
+
+
+def _kernel() -> ModuleType:
+    from engine.mbo import book  # numba starts here: as slow as a day's replay, so not before someone replays
+
+    return book
+
+
+def _grow_table(c: _Contract) -> None:
+    """Double the order table once it is a quarter full."""
+    from engine.mbo.table import rehash
+
+    if c.st[state.COUNT] * 16 >= len(c.tab):
+        bigger = np.zeros(2 * len(c.tab), np.uint64)
+        rehash(c.tab, bigger)
+        c.tab = bigger
+
+
+def _grow_grid(c: _Contract) -> None:
+    """Once the far table is half full: lay the dense grid over all prices in use, or, where they lie too far apart, around their median."""
+    from engine.mbo.grid import DEPTH, FLAG, ORDERS
+
+    if c.st[state.FAR_N] < len(c.keys) // 2 - 2:
+        return
+    lo, dense = int(c.st[state.LO]), int(c.st[state.DENSE])
+    ticks = np.concatenate([np.arange(lo, lo + dense, dtype=np.int64), c.keys])
+    lines = c.acc.reshape(len(ticks), 2, -1)
+    used = (ticks != state.NO_KEY) & ((lines[:, :, ORDERS] != 0) | (lines[:, :, FLAG] != 0) | (lines[:, :, DEPTH] != 0)).any(axis=1)
+    ticks, lines = ticks[used], lines[used]
+
+    margin = 1024
+    low, high = (int(ticks.min()) - margin, int(ticks.max()) + margin) if len(ticks) else (0, 0)
+    if high - low >= _MAX_DENSE:
+        middle = int(np.median(ticks))
+        low, high = middle - _MAX_DENSE // 2, middle + _MAX_DENSE // 2 - 1
+    words = (high - low) // 64 + 1
+    n = words * 64
+    inside = (ticks >= low) & (ticks < low + n)
+    far = int((~inside).sum())
+    capacity = _FAR_START
+    while capacity < 8 * far:
+        capacity *= 2
+
+    _lay_grid(c, low, words, capacity)
+    slots = np.where(inside, ticks - low, -1)
+    for i in np.flatnonzero(~inside):
+        slots[i] = _far_slot(c, int(ticks[i]))
+    c.acc.reshape(n + capacity, 2, -1)[slots] = lines
+    for side in range(2):
+        taken = slots[inside & (lines[:, side, ORDERS] > 0)]
+        np.bitwise_or.at(c.bits[side], taken >> 6, np.uint64(1) << (taken & 63).astype(np.uint64))
+        c.st[state.FAR_REST + side] = int((~inside & (lines[:, side, ORDERS] > 0)).sum())
+
+
+def _lay_grid(c: _Contract, low: int, words: int, capacity: int) -> None:
+    """Allocate an empty grid; rows in the buffer stay, and a window with every slot touched still fits the buffer."""
+    from engine.mbo.grid import FIELDS
+
+    slots = words * 64 + capacity
+    c.st[state.LO], c.st[state.DENSE], c.st[state.BITS], c.st[state.FAR_N] = low, words * 64, words, 0
+    c.acc = np.zeros((2 * slots, FIELDS), np.int32)
+    c.bits = np.zeros((2, words), np.uint64)
+    c.keys = np.full(capacity, state.NO_KEY, np.int64)
+    c.st[state.FAR_SLOTS] = capacity
+    touched = np.empty(slots, np.int64)
+    touched[: c.st[state.TOUCHED]] = c.touched[: c.st[state.TOUCHED]]
+    c.touched = touched
+    c.drain()
+    need = slots + 2 * int(c.st[state.SPAN]) + 2
+    if len(c.rows) < need:
+        c.rows = np.empty((need, c.rows.shape[1]), np.int32)
+        c.st[state.ROW_SLOTS] = need
+
+
+def _far_slot(c: _Contract, tick: int) -> int:
+    from engine.mbo.grid import slot_in
+
+    return int(slot_in(tick, c.st, c.keys))
+
+
+def _ladder_frame(c: _Contract, start_ns: int) -> pl.DataFrame:
+    fields = np.concatenate(c.parts, axis=1) if c.parts else np.empty((c.rows.shape[1], 0), np.int32)
+    c.parts = []
+    starts = start_ns + fields[0].astype(np.int64) * NS
+    data = {"window_start_ts_ns": starts, "window_end_ts_ns": starts + NS, "tick": fields[1], "keyframe": fields[2].astype(np.bool_)}
+    data.update({name: fields[3 + i] for i, name in enumerate(SIDED_CHANNELS)})
+    return pl.DataFrame(data, schema=LADDER_SCHEMA)
+
+
+def _tape_frame(c: _Contract, start_ns: int) -> pl.DataFrame:
+    starts = start_ns + np.arange(len(c.tape), dtype=np.int64) * NS
+    names = list(TAPE_SCHEMA)[2:]
+    data = {"window_start_ts_ns": starts, "window_end_ts_ns": starts + NS}
+    data.update({name: np.ascontiguousarray(c.tape[:, i]) for i, name in enumerate(names)})
+    ofi = names.index("ofi")
+    data["ofi"] = np.clip(c.tape[:, ofi], -(2**31), 2**31 - 1)
+    nulls = [pl.when(pl.col(name) != state.NO_TICK).then(pl.col(name)).alias(name) for name in _NULLABLE]
+    return pl.DataFrame(data).with_columns(nulls).cast(TAPE_SCHEMA)
