@@ -1,0 +1,120 @@
+"""The table of a level's windows: all features of all levels of a session at once (features.md section 3)."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from engine.errors import ContractError
+from engine.features.registry import KEYS, table_features
+from engine.features.sums import WindowSums
+from engine.ladder import NO_TICK, Ladder
+from engine.levels import price_level
+from engine.params import ApproachParams, FeatureParams
+from engine.setups.approach import APPROACHES, approaches
+from engine.vocab import NS
+
+DTYPES: dict[str, pl.DataType] = {
+    "int64": pl.Int64(),
+    "int32": pl.Int32(),
+    "int8": pl.Int8(),
+    "string": pl.String(),
+    "boolean": pl.Boolean(),
+    "float64": pl.Float64(),
+}
+
+
+def window_schema() -> pl.Schema:
+    """Schema of ``mbo_level_vacuum_5s``: the keys, then the features, in the register's order."""
+    keys = [(key.name, DTYPES[key.dtype]) for key in KEYS]
+    return pl.Schema(keys + [(f.name, DTYPES[f.dtype]) for f in table_features()])
+
+
+def level_steps(level_id: str, price: float, ladder: Ladder) -> pl.DataFrame:
+    """LEVELS frame of a trader's own price over the ladder's whole session.
+
+    Parameters
+    ----------
+    level_id : str
+        Any name for it, ``price:6800.25`` by convention.
+    price : float
+        Rounded to the nearest tick, ties up, for `level_tick`.
+    """
+    frame = price_level("price:0", ladder.start_ns, ladder.end_ns, ladder.root)
+    tick = ladder.root.to_tick(price)
+    return frame.with_columns(
+        pl.lit(level_id).alias("level_id"), pl.lit(float(price)).alias("price"), pl.lit(tick, pl.Int32).alias("level_tick")
+    )
+
+
+def level_windows(
+    ladder: Ladder, levels: pl.DataFrame, params: FeatureParams | None = None, approach: ApproachParams | None = None
+) -> pl.DataFrame:
+    """One row per level and window in which the level has a value at the window's start.
+
+    Features are null where a second of the window has no valid book. The depth a window starts from is the book at
+    the end of the second before, also where that second is invalid: a clear or a snapshot leaves a known book behind, and
+    a book that is not known keeps its seconds invalid. Before the session's first second the conservation law gives it.
+
+    Parameters
+    ----------
+    ladder : Ladder
+    levels : pl.DataFrame
+        ``level_id, start_ts_ns, end_ts_ns, price, level_tick``; spans of one level do not overlap. A level's tick at the
+        window's start holds for the whole window.
+    params, approach
+        Window length, zone bounds and the approach's bounds; the defaults where None.
+
+    Returns
+    -------
+    pl.DataFrame
+        `window_schema`; level by level in the order of their first row, windows in time order. Where the direction of
+        travel is not known (no trade yet), ``t1`` to ``t8`` are null.
+
+    Raises
+    ------
+    ContractError
+        On overlapping spans of one level.
+    SessionError
+        Where the session holds no whole window.
+    """
+    params = params or FeatureParams()
+    first, n_windows = ladder.windows(params.window_s)
+    starts = ladder.start_ns + (first + params.window_s * np.arange(n_windows, dtype=np.int64)) * NS
+    ids = levels["level_id"].unique(maintain_order=True).to_list()
+    k_ref = np.full((len(ids), n_windows), NO_TICK, np.int64)
+    for row, level_id in zip(k_ref, ids):
+        _fill_steps(row, starts, levels.filter(pl.col("level_id") == level_id).sort("start_ts_ns"), level_id)
+    if not (k_ref != NO_TICK).any():
+        return window_schema().to_frame()
+    sums = WindowSums(ladder, k_ref, first, params)
+    last = ladder.last_tick[first + params.window_s * (np.arange(n_windows) + 1) - 1]
+    codes = approaches(last, k_ref, approach or ApproachParams())[sums.level, sums.window]
+    keys = {
+        "window_start_ts_ns": starts[sums.window],
+        "window_end_ts_ns": starts[sums.window] + params.window_s * NS,
+        "level_id": pl.Series(np.array(ids, dtype=object)[sums.level], dtype=pl.String),
+        "level_tick": sums.k_ref.astype(np.int32),
+        "distance_ticks": pl.Series(sums.last_end - sums.k_ref).fill_nan(None).cast(pl.Int32),
+        "approach": pl.Series(np.array([a.value for a in APPROACHES], dtype=object)[codes], dtype=pl.String),
+        "book_valid": sums.valid,
+    }
+    made = {f.name: sums[f.name] for f in table_features()}
+    floats = [f.name for f in table_features() if f.dtype == "float64"]
+    valid = pl.when(pl.col("book_valid"))
+    return (
+        pl.DataFrame(keys | made)
+        .with_columns(valid.then(pl.col(floats).fill_nan(None)), valid.then(pl.col([n for n in made if n not in floats])))
+        .match_to_schema(window_schema())
+    )
+
+
+def _fill_steps(row: np.ndarray, starts: np.ndarray, steps: pl.DataFrame, level_id: str) -> None:
+    begin, end = steps["start_ts_ns"].to_numpy(), steps["end_ts_ns"].to_numpy()
+    if (begin[1:] < end[:-1]).any():
+        raise ContractError(
+            f"levels: expected spans of {level_id!r} that do not overlap, found some that do; run the levels again with --overwrite"
+        )
+    at = np.searchsorted(begin, starts, side="right") - 1
+    there = (at >= 0) & (starts < end[np.maximum(at, 0)])
+    row[there] = steps["level_tick"].to_numpy()[at[there]]

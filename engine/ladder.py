@@ -1,0 +1,297 @@
+"""The price ladder of a contract-day: what everything else reads (features.md section 1).
+
+A `Ladder` holds the sparse rows of ``mbo_price_ladder_1s`` and the tape of ``mbo_tape_1s`` as sorted arrays with two
+indexes (by second, by tick), so that any slice, window length and price step comes out in milliseconds.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from engine.errors import ContractError, SessionError
+from engine.params import ReplayParams
+from engine.vocab import NS, Root, root_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from engine.lake.store import Lake
+
+ROWS_DATASET = "silver.future_mbo.mbo_price_ladder_1s"
+TAPE_DATASET = "silver.future_mbo.mbo_tape_1s"
+
+CHANNELS = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
+"""The ladder's channels; each stands for bids and for asks (``bid_depth``, ``ask_depth``, ...)."""
+
+COLUMNS = tuple(f"{side}_{channel}" for channel in CHANNELS for side in ("bid", "ask"))
+"""The sixteen channel columns in the order in which the kernels read them."""
+
+NO_TICK = int(np.iinfo(np.int32).min)
+"""Stands for "no price" in int32 tick arrays."""
+
+MAX_TICK_RANGE = 1 << 24
+"""Ticks between a ladder's lowest and highest price; the indexes are dense by tick."""
+
+
+class Ladder:
+    """Sparse ladder and tape of one session of one contract.
+
+    Build it with `from_frames` or `open`.
+
+    Attributes
+    ----------
+    symbol, date, root
+        Contract, session date, and the contract's root.
+    start_ns, end_ns : int
+        The session's ladder span ``[start_ns, end_ns)``, ns since the epoch, whole seconds.
+    tape : pl.DataFrame
+        One row per second.
+    valid : ndarray of bool, shape (seconds,)
+        ``book_valid``.
+    last_tick, best_bid_tick, best_ask_tick : ndarray of int32, shape (seconds,)
+        At each second's end; `NO_TICK` where there is none.
+    """
+
+    def __init__(self, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date) -> None:
+        self.symbol = symbol
+        self.date = date
+        self.root: Root = root_of(symbol)
+        self.where = f"ladder of {symbol} {date}"
+        _require(rows, ("window_start_ts_ns", "tick", "keyframe", *COLUMNS), f"{ROWS_DATASET} {symbol} {date}")
+        _require(
+            tape, ("window_start_ts_ns", "last_tick", "best_bid_tick", "best_ask_tick", "book_valid"), f"{TAPE_DATASET} {symbol} {date}"
+        )
+        self._take_tape(tape)
+        self._take_rows(rows)
+
+    @classmethod
+    def from_frames(cls, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date) -> Ladder:
+        """Ladder from its two frames, sorted as the lake keeps them.
+
+        Raises
+        ------
+        ContractError
+            Where a column is missing, the tape has a gap, or rows are not sorted by (window, tick) within it.
+        """
+        return cls(rows, tape, symbol=symbol, date=date)
+
+    @classmethod
+    def open(cls, lake: Lake, symbol: str, date: dt.date) -> Ladder:
+        """Ladder of a contract-day in `lake`; raises what reading the two partitions raises."""
+        return cls(lake.read(ROWS_DATASET, symbol, date), lake.read(TAPE_DATASET, symbol, date), symbol=symbol, date=date)
+
+    def _take_tape(self, tape: pl.DataFrame) -> None:
+        starts = tape["window_start_ts_ns"].to_numpy()
+        if starts.size == 0:
+            raise ContractError(f"{self.where}: expected one tape row per second, the tape is empty; run it again with --overwrite")
+        if starts[0] % NS or (np.diff(starts) != NS).any():
+            raise ContractError(
+                f"{self.where}: expected a tape row for every second, found gaps or disorder; run it again with --overwrite"
+            )
+        self.tape = tape
+        self.start_ns = int(starts[0])
+        self.end_ns = int(starts[-1]) + NS
+        self.valid = tape["book_valid"].to_numpy().astype(bool)
+        self.last_tick = _ticks(tape["last_tick"])
+        self.best_bid_tick = _ticks(tape["best_bid_tick"])
+        self.best_ask_tick = _ticks(tape["best_ask_tick"])
+
+    def _take_rows(self, rows: pl.DataFrame) -> None:
+        from engine import ladder_kernels
+
+        starts = rows["window_start_ts_ns"].to_numpy()
+        self.second = ((starts - self.start_ns) // NS).astype(np.int32)
+        # Copies, for arrays over polars' own memory are read-only, and numba would compile every kernel once more for them.
+        self.tick = np.array(rows["tick"].to_numpy(), dtype=np.int32)
+        n_seconds = self.valid.size
+        if starts.size:
+            if starts[0] < self.start_ns or starts[-1] >= self.end_ns:
+                raise ContractError(
+                    f"{self.where}: expected rows within the tape's span, found rows outside; run it again with --overwrite"
+                )
+            step = np.diff(self.second)
+            if (step < 0).any() or ((step == 0) & (np.diff(self.tick) <= 0)).any():
+                raise ContractError(f"{self.where}: expected rows sorted by (window, tick), each once; run it again with --overwrite")
+        self.keyframe = rows["keyframe"].to_numpy().astype(bool)
+        self.values = np.empty((starts.size, len(COLUMNS)), np.int32)
+        for i, name in enumerate(COLUMNS):
+            self.values[:, i] = rows[name].to_numpy()
+        # Depths once more on their own: the feature kernel streams them for every row, and flows for few.
+        self.depth = np.ascontiguousarray(self.values[:, :2])
+        self.offset = np.searchsorted(self.second, np.arange(n_seconds + 1)).astype(np.int64)
+        self.tick_low = int(self.tick.min()) if starts.size else 0
+        self.n_slots = int(self.tick.max()) - self.tick_low + 1 if starts.size else 1
+        if self.n_slots > MAX_TICK_RANGE:
+            raise ContractError(f"{self.where}: expected prices within {MAX_TICK_RANGE} ticks of each other, found {self.n_slots}")
+        self._slot_offset, self._slot_rows = ladder_kernels.index_by_tick(self.tick, self.tick_low, self.n_slots)
+
+    @property
+    def seconds(self) -> int:
+        """Number of seconds in the session's ladder."""
+        return self.valid.size
+
+    def windows(self, window_s: int, start_ns: int | None = None, end_ns: int | None = None) -> tuple[int, int]:
+        """First second and number of the epoch-aligned windows that meet ``[start_ns, end_ns)``.
+
+        Only windows wholly inside the session count: a part of one would have a part of its flows.
+
+        Raises
+        ------
+        SessionError
+            Where no window is left.
+        """
+        first_s, last_s = self.start_ns // NS, self.end_ns // NS
+        lo = first_s if start_ns is None else max(first_s, start_ns // NS)
+        hi = last_s if end_ns is None else min(last_s, -(-end_ns // NS))
+        first = max(-(-first_s // window_s), lo // window_s)
+        last = min(last_s // window_s, -(-hi // window_s))
+        if hi <= lo or last <= first:
+            raise SessionError(
+                f"{self.where}: expected a slice with at least one whole {window_s} s window in "
+                f"[{self.start_ns}, {self.end_ns}), found [{start_ns}, {end_ns}); choose a span inside the session"
+            )
+        return int(first * window_s - first_s), int(last - first)
+
+    def state_before(self, second: int, tick_low: int, n_ticks: int) -> np.ndarray:
+        """``(n_ticks, 4)`` int64: bid and ask depth, bid and ask orders of each tick before `second` of the session.
+
+        Before the first second the conservation law gives the depths (orders are 0: they have no such law). A tick
+        beyond the keyframes' span counts as 0 until its first row.
+        """
+        from engine import ladder_kernels
+
+        state = np.zeros((n_ticks, 4), np.int64)
+        ladder_kernels.state_before(
+            self._slot_offset, self._slot_rows, self.second, self.values, self.tick_low, second, tick_low, bool(self.valid[0]), state
+        )
+        return state
+
+    def cube(self, start_ns: int, end_ns: int, tick_low: int, tick_high: int, *, window_s: int = 1, step_ticks: int = 1) -> xr.Dataset:
+        """Dense slice of the ladder.
+
+        Parameters
+        ----------
+        start_ns, end_ns : int
+            Span, ns since the epoch; widened to whole windows (aligned to the epoch) and clipped to the session.
+        tick_low, tick_high : int
+            Lowest and highest tick, both included; widened to whole price rows.
+        window_s : int
+            Seconds summed into a window.
+        step_ticks : int
+            Ticks summed into a price row; rows start at absolute multiples of it.
+
+        Returns
+        -------
+        xr.Dataset
+            int64 variables ``(window, tick)``: every channel of `COLUMNS` (depth and orders at the window's end, flows
+            summed) and ``bid_depth_start``, ``ask_depth_start``; bool ``book_valid (window)``, True where all its
+            seconds are. Coordinates ``window_start_ts_ns``, ``window_end_ts_ns`` (window), ``tick`` (the row's lowest
+            tick) and ``price`` (tick).
+
+        Raises
+        ------
+        SessionError
+            Where the slice is empty.
+        """
+        import xarray as xr
+
+        from engine import ladder_kernels
+
+        if window_s < 1 or step_ticks < 1 or tick_high < tick_low:
+            raise SessionError(
+                f"{self.where}: expected window_s >= 1, step_ticks >= 1 and tick_low <= tick_high, "
+                f"found {window_s}, {step_ticks}, {tick_low}, {tick_high}"
+            )
+        first, n_windows = self.windows(window_s, start_ns, end_ns)
+        row_low = tick_low // step_ticks
+        n_rows = tick_high // step_ticks - row_low + 1
+        low = row_low * step_ticks
+        state = self.state_before(first, low, n_rows * step_ticks)
+        out = np.zeros((18, n_windows, n_rows), np.int64)
+        ladder_kernels.fill_cube(self.offset, self.tick, self.values, state, first, window_s, low, step_ticks, out)
+        begin = self.start_ns + (first + window_s * np.arange(n_windows, dtype=np.int64)) * NS
+        ticks = low + step_ticks * np.arange(n_rows, dtype=np.int64)
+        names = (*COLUMNS, "bid_depth_start", "ask_depth_start")
+        data: dict[str, Any] = {name: (("window", "tick"), out[i]) for i, name in enumerate(names)}
+        data["book_valid"] = ("window", self.valid[first : first + n_windows * window_s].reshape(n_windows, window_s).all(axis=1))
+        return xr.Dataset(
+            data,
+            coords={
+                "window_start_ts_ns": ("window", begin),
+                "window_end_ts_ns": ("window", begin + window_s * NS),
+                "tick": ("tick", ticks),
+                "price": ("tick", np.round(ticks * self.root.tick_size, 9)),
+            },
+            attrs={"symbol": self.symbol, "date": str(self.date), "window_s": window_s, "step_ticks": step_ticks},
+        )
+
+    def conserve(self, params: ReplayParams | None = None) -> pl.DataFrame:
+        """Rows of valid seconds that break ``depth_end = depth_start + add - pull - fill``; empty where the law holds.
+
+        A tick's first row is checked too where a keyframe before it covered the tick (it was empty then); beyond the
+        keyframes' span the depth before a first row is not known, and the row is passed over.
+
+        Returns
+        -------
+        pl.DataFrame
+            ``window_start_ts_ns, tick, side, depth_start, add, pull, fill, depth_end``.
+        """
+        from engine import ladder_kernels
+
+        span = (params or ReplayParams()).span_ticks
+        start = np.zeros_like(self.depth)
+        known = np.zeros(self.tick.size, np.bool_)
+        ladder_kernels.depth_before_rows(self._slot_offset, self._slot_rows, self.second, self.depth, start, known)
+        low, high = self._keyframe_cover(span)
+        at = self.second
+        known |= (at > 0) & (self.tick >= low[at]) & (self.tick <= high[at])
+        frames = []
+        for side, name in enumerate(("bid", "ask")):
+            add, pull, fill = (self.values[:, 2 * c + side] for c in (2, 3, 4))
+            bad = known & self.valid[at] & (self.depth[:, side].astype(np.int64) != start[:, side].astype(np.int64) + add - pull - fill)
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "window_start_ts_ns": self.start_ns + at[bad].astype(np.int64) * NS,
+                        "tick": self.tick[bad],
+                        "side": np.full(int(bad.sum()), name),
+                        "depth_start": start[bad, side],
+                        "add": add[bad],
+                        "pull": pull[bad],
+                        "fill": fill[bad],
+                        "depth_end": self.depth[bad, side],
+                    },
+                    schema_overrides={"side": pl.String},
+                )
+            )
+        return pl.concat(frames).sort("window_start_ts_ns", "tick", "side")
+
+    def _keyframe_cover(self, span: int) -> tuple[np.ndarray, np.ndarray]:
+        """Per second, lowest and highest tick that the last keyframe before it covered (low > high where none did)."""
+        low = np.full(self.seconds, 1, np.int64)
+        high = np.full(self.seconds, 0, np.int64)
+        frames = np.unique(self.second[self.keyframe])
+        bid, ask = self.best_bid_tick[frames].astype(np.int64), self.best_ask_tick[frames].astype(np.int64)
+        two = (bid != NO_TICK) & (ask != NO_TICK)
+        frames, bid, ask = frames[two], bid[two], ask[two]
+        if frames.size:
+            before = np.searchsorted(frames, np.arange(self.seconds), side="left") - 1
+            there = before >= 0
+            # A tick less on both sides: whether a half-tick mid rounds up or down is the replay's affair.
+            low[there] = ((bid + ask) // 2 - span + 1)[before[there]]
+            high[there] = ((bid + ask) // 2 + span - 1)[before[there]]
+        return low, high
+
+
+def _require(frame: pl.DataFrame, columns: tuple[str, ...], where: str) -> None:
+    missing = [c for c in columns if c not in frame.columns]
+    if missing:
+        raise ContractError(f"{where}: expected columns {', '.join(columns)}; missing {', '.join(missing)}; run it again with --overwrite")
+
+
+def _ticks(column: pl.Series) -> np.ndarray:
+    return np.array(column.cast(pl.Int32).fill_null(NO_TICK).to_numpy())

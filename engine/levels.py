@@ -1,0 +1,251 @@
+"""Levels: the prices a trader watches, as step functions of time that never look ahead (lake.md, Levels).
+
+A ``@level`` function takes the session's inputs and returns `Steps`, or a sentence that says why the level is absent.
+Adding a level is adding such a function here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from engine.bars import require_trades
+from engine.errors import UnknownLevel
+from engine.level_registry import LEVELS, Gap, LevelInputs, Steps, level, level_ids, meaning, parse_level_id, title
+from engine.params import LevelParams
+from engine.sessions import NEW_YORK
+from engine.vocab import NS, Root
+
+__all__ = [
+    "LEVEL_SCHEMA",
+    "Gap",
+    "LevelInputs",
+    "Steps",
+    "build_levels",
+    "level",
+    "level_ids",
+    "meaning",
+    "nearest_ticks",
+    "parse_level_id",
+    "price_level",
+    "title",
+]
+
+LEVEL_SCHEMA = pl.Schema(
+    {"level_id": pl.String, "start_ts_ns": pl.Int64, "end_ts_ns": pl.Int64, "price": pl.Float64, "level_tick": pl.Int32}
+)
+
+
+def nearest_ticks(price: np.ndarray, root: Root) -> np.ndarray:
+    """Nearest tick of each price, ties up (features.md section 2); as `Root.to_tick`, int32."""
+    return np.floor(np.asarray(price, np.float64) / root.tick_size + 0.5 + 1e-9).astype(np.int32)
+
+
+def build_levels(inputs: LevelInputs, params: LevelParams) -> tuple[pl.DataFrame, dict[str, str]]:
+    """All levels of `params`, clipped to the session's ladder.
+
+    Returns
+    -------
+    frame : pl.DataFrame
+        ``level_id, start_ts_ns, end_ts_ns, price, level_tick``, in the order of ``params.level_ids``, then of time;
+        spans of one level neither overlap nor leave gaps.
+    absent : dict of str to str
+        Reason by level id, for each level without a row.
+
+    Raises
+    ------
+    UnknownLevel, ContractError
+    """
+    require_trades(inputs.trades_session, "trades of the session for levels")
+    if inputs.trades_pd is not None:
+        require_trades(inputs.trades_pd, "trades of the previous RTH session for levels")
+    frames = [LEVEL_SCHEMA.to_frame()]
+    absent: dict[str, str] = {}
+    for level_id in params.level_ids:
+        name, price = parse_level_id(level_id)
+        made = _fixed(inputs, inputs.windows.ladder_start_ns, price) if price is not None else LEVELS[name].function(inputs)
+        frame = made if isinstance(made, str) else _clip(level_id, made, inputs)
+        if isinstance(frame, str):
+            absent[level_id] = frame
+        else:
+            frames.append(frame)
+    return pl.concat(frames), absent
+
+
+def price_level(level_id: str, start_ns: int, end_ns: int, root: Root) -> pl.DataFrame:
+    """LEVELS frame of a ``price:<price>`` level over ``[start_ns, end_ns)``.
+
+    Raises
+    ------
+    UnknownLevel
+        Where the id is not of that form.
+    """
+    _, price = parse_level_id(level_id)
+    if price is None:
+        raise UnknownLevel(f"level {level_id!r}: expected price:<price>; a registered level is read from the lake")
+    return _frame(level_id, np.array([start_ns]), np.array([end_ns]), np.array([price]), root)
+
+
+def _frame(level_id: str, start: np.ndarray, end: np.ndarray, price: np.ndarray, root: Root) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "level_id": [level_id] * len(start),
+            "start_ts_ns": start,
+            "end_ts_ns": end,
+            "price": np.round(np.asarray(price, np.float64), 9),
+            "level_tick": nearest_ticks(price, root),
+        },
+        schema=LEVEL_SCHEMA,
+    )
+
+
+def _clip(level_id: str, steps: Steps, inputs: LevelInputs) -> pl.DataFrame | str:
+    w = inputs.windows
+    last = min(steps.end_ns, w.ladder_end_ns)
+    start = np.maximum(steps.start_ts_ns, w.ladder_start_ns)
+    end = np.minimum(np.append(steps.start_ts_ns[1:], last), last)
+    keep = start < end
+    if not keep.any():
+        return f"known only after the session's ladder, which ends at {_clock(w.ladder_end_ns)}"
+    return _frame(level_id, start[keep], end[keep], steps.price[keep], inputs.root)
+
+
+def _clock(ns: int) -> str:
+    return dt.datetime.fromtimestamp(ns // NS, NEW_YORK).strftime("%Y-%m-%d %H:%M New York")
+
+
+def _fixed(inputs: LevelInputs, known_ns: int, price: float) -> Steps:
+    return Steps(np.array([known_ns]), np.array([price]), inputs.windows.ladder_end_ns)
+
+
+def _extreme(inputs: LevelInputs, start_ns: int, end_ns: int, what: str, high: bool) -> Steps | str:
+    """High or low of a window's trades, known from the window's end on."""
+    if end_ns >= inputs.windows.ladder_end_ns:
+        return f"the {what} window ends after the session's ladder, so that the level is not known within it"
+    gap = inputs.gap_in(start_ns, end_ns)
+    if gap is not None:
+        return f"the {what} window lacks data: {gap.reason}"
+    ticks = inputs.trades_in(start_ns, end_ns)["tick"]
+    if ticks.is_empty():
+        return f"no trade in the {what} window, {_clock(start_ns)} to {_clock(end_ns)}"
+    tick = ticks.max() if high else ticks.min()
+    return _fixed(inputs, end_ns, inputs.root.to_price(int(tick)))  # type: ignore[arg-type]
+
+
+def _premarket(inputs: LevelInputs, high: bool) -> Steps | str:
+    return _extreme(inputs, inputs.windows.premarket_start_ns, inputs.windows.premarket_end_ns, "premarket", high)
+
+
+@level("pm_high", "PM High", "Highest premarket trade, known from the end of the premarket on.")
+def pm_high(inputs: LevelInputs) -> Steps | str:
+    """Highest premarket trade."""
+    return _premarket(inputs, True)
+
+
+@level("pm_low", "PM Low", "Lowest premarket trade, known from the end of the premarket on.")
+def pm_low(inputs: LevelInputs) -> Steps | str:
+    """Lowest premarket trade."""
+    return _premarket(inputs, False)
+
+
+def _opening_range(inputs: LevelInputs, high: bool) -> Steps | str:
+    return _extreme(inputs, inputs.windows.trading_start_ns, inputs.windows.opening_range_end_ns, "opening-range", high)
+
+
+@level("or_high", "OR High", "Highest trade of the opening range (the first 15 minutes), known from its end on.")
+def or_high(inputs: LevelInputs) -> Steps | str:
+    """Highest trade of the opening range."""
+    return _opening_range(inputs, True)
+
+
+@level("or_low", "OR Low", "Lowest trade of the opening range (the first 15 minutes), known from its end on.")
+def or_low(inputs: LevelInputs) -> Steps | str:
+    """Lowest trade of the opening range."""
+    return _opening_range(inputs, False)
+
+
+def _previous_day(inputs: LevelInputs, pick: Callable[[pl.Series], object]) -> Steps | str:
+    if inputs.trades_pd is None:
+        return inputs.pd_reason or "no data of the previous RTH session"
+    if inputs.trades_pd.is_empty():
+        return "no trade of this contract in the previous RTH session"
+    tick = pick(inputs.trades_pd["tick"])
+    return _fixed(inputs, inputs.windows.ladder_start_ns, inputs.root.to_price(int(tick)))  # type: ignore[call-overload]
+
+
+@level("pd_high", "PD High", "Highest trade of the previous full RTH session of the same contract.")
+def pd_high(inputs: LevelInputs) -> Steps | str:
+    """Highest trade of the previous RTH session."""
+    return _previous_day(inputs, pl.Series.max)
+
+
+@level("pd_low", "PD Low", "Lowest trade of the previous full RTH session of the same contract.")
+def pd_low(inputs: LevelInputs) -> Steps | str:
+    """Lowest trade of the previous RTH session."""
+    return _previous_day(inputs, pl.Series.min)
+
+
+@level("pd_close", "PD Close", "Last trade of the previous full RTH session of the same contract.")
+def pd_close(inputs: LevelInputs) -> Steps | str:
+    """Last trade of the previous RTH session."""
+    return _previous_day(inputs, pl.Series.last)
+
+
+def _overnight(inputs: LevelInputs, high: bool) -> Steps | str:
+    return _extreme(inputs, inputs.windows.globex_start_ns, inputs.windows.overnight_end_ns, "overnight", high)
+
+
+@level("on_high", "ON High", "Highest overnight trade (18:00 to 09:30 New York), known from 09:30 on.")
+def on_high(inputs: LevelInputs) -> Steps | str:
+    """Highest overnight trade."""
+    return _overnight(inputs, True)
+
+
+@level("on_low", "ON Low", "Lowest overnight trade (18:00 to 09:30 New York), known from 09:30 on.")
+def on_low(inputs: LevelInputs) -> Steps | str:
+    """Lowest overnight trade."""
+    return _overnight(inputs, False)
+
+
+def _sma(inputs: LevelInputs, n: int) -> Steps | str:
+    """Mean of the closes of the last `n` bars that had trades; steps at a bar's close (its end)."""
+    w = inputs.windows
+    gap = inputs.gap_in(w.globex_start_ns, w.ladder_end_ns)
+    end_ns = w.ladder_end_ns if gap is None else gap.start_ns
+    bars = inputs.bars.filter((pl.col("window_start_ts_ns") >= w.globex_start_ns) & (pl.col("window_end_ts_ns") <= end_ns))
+    if gap is not None and end_ns <= w.ladder_start_ns:
+        return f"the Globex day before the session lacks data: {gap.reason}"
+    if bars.height < n:
+        return f"needs {n} two-minute bars with trades since the Globex open; {bars.height} closed by the session's end"
+    # Sums of whole ticks are exact: the mean at a bar does not depend on what comes after it.
+    total = np.concatenate(([0], np.cumsum(bars["close_tick"].to_numpy().astype(np.int64))))
+    mean = (total[n:] - total[:-n]) / n
+    return Steps(bars["window_end_ts_ns"].to_numpy()[n - 1 :], mean * inputs.root.tick_size, end_ns)
+
+
+for _n in (200, 400):
+    level(f"sma_{_n}", f"SMA {_n}", f"Mean of the last {_n} two-minute closes of the Globex day, stepping at each close.")(
+        partial(_sma, n=_n)
+    )
+
+
+@level("vwap", "VWAP", "Volume-weighted mean price of the trades since the trading start; steps once a second in which one came.")
+def vwap(inputs: LevelInputs) -> Steps | str:
+    """Volume-weighted average price since the trading start; a second's trades count from its end on."""
+    w = inputs.windows
+    gap = inputs.gap_in(w.trading_start_ns, w.ladder_end_ns)
+    end_ns = w.ladder_end_ns if gap is None else gap.start_ns
+    trades = inputs.trades_in(w.trading_start_ns, end_ns)
+    size = trades["size"].to_numpy().astype(np.int64)
+    if size.sum() == 0:
+        return "no trade since the trading start" if gap is None else f"trading lacks data from its start: {gap.reason}"
+    second = trades["time"].to_numpy() // NS
+    last = np.flatnonzero(np.append(second[1:] != second[:-1], True))
+    volume = np.cumsum(size)[last]
+    turnover = np.cumsum(trades["tick"].to_numpy().astype(np.int64) * size)[last]
+    traded = volume > 0
+    return Steps((second[last][traded] + 1) * NS, turnover[traded] / volume[traded] * inputs.root.tick_size, end_ns)

@@ -1,0 +1,1 @@
+"""Setups: how price comes to a level."""
