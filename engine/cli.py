@@ -1,0 +1,48 @@
+"""The command line: ``spymaster run|lake|contracts|add|select|demo|serve``."""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App
+
+from engine import __version__
+from engine.errors import EngineError
+
+HELP = """A level workbench for futures: from Databento market-by-order files to the pressure at a price.
+
+From files to the screen, at once or step by step:
+
+    spymaster demo --dbn FOLDER
+
+    spymaster add FILE.dbn.zst
+    spymaster run --symbol ESH4 --dates 2023-12-25 --session globex_open
+    spymaster serve
+
+spymaster lake shows what is there and what is stale. Every command takes --lake (or SPYMASTER_LAKE).
+"""
+
+app = App(name="spymaster", help=HELP, help_format="plaintext", version=__version__)
+app.command("engine.commands.run:run", help="Make bronze and silver from the raw files in the lake.")
+app.command("engine.commands.lake:lake", help="Show what is in the lake and what is stale.")
+app.command("engine.commands.add:add", help="Check DBN files and put them into the lake's raw folder.")
+app.command("engine.commands.select:select", help="Make the map from a root and a date to the contract that is used.")
+app.command("engine.commands.contracts:contracts", help="Show the contracts, or write those that are generated.")
+app.command("engine.commands.demo:demo", help="From a folder of DBN files to the screen, in one command.")
+app.command("engine.commands.serve:serve", help="Serve the screen on this machine.")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; errors meant for users are one message and exit code 1, Ctrl-C is 130."""
+    try:
+        app(argv)
+    except EngineError as e:
+        sys.stderr.write(f"{type(e).__name__}: {e}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""``spymaster lake``: what is there, and what is stale."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from engine.commands.common import JsonFlag, LakeDir, print_json, size_text
+
+
+def lake(
+    *,
+    lake: LakeDir = Path("lake"),
+    symbol: Annotated[str | None, Parameter(help="Only this contract.")] = None,
+    verify: Annotated[bool, Parameter(negative=(), help="Hash every file against its manifest, too.")] = False,
+    full: Annotated[bool, Parameter(name="--full", negative=(), help="A line for every partition, not for every table.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Show what is in the lake and what is stale, with the reason; exit code 0 either way.
+
+    Examples
+    --------
+    ::
+
+        spymaster lake
+        spymaster lake --full --verify
+        spymaster lake --json | jq '.partitions[] | select(.stale != "")'
+    """
+    from engine.lake.store import Lake
+    from engine.pipeline import lake_state
+    from engine.stages.raw import raw_index
+
+    place = Lake(lake)
+    states = [s for s in lake_state(place, verify=verify) if symbol in (None, s.symbol)]
+    raw = {root: raw_index(place, root, keep=False) for root in place.raw_roots()}
+    if json:
+        files = {r: [[str(f.path), f.date] for f in i.files] for r, i in raw.items()}
+        unreadable = {str(p): str(e) for i in raw.values() for p, e in i.bad.items()}
+        found = [asdict(s) for s in states]
+        print_json({"lake": str(lake), "profile": place.profile(), "raw": files, "unreadable": unreadable, "partitions": found})
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    # Into a pipe rich would cut the table at 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for root, index in raw.items():
+        dates = index.dates(root)
+        span = f"{dates[0]} to {dates[-1]}" if dates else "none readable"
+        console.print(f"raw {root}: {len(index.files)} files, {span}")
+        for path, error in index.bad.items():
+            console.print(f"  unreadable {path}: {error}", style="red", markup=False, soft_wrap=True)
+    if not states:
+        console.print(f"no partitions in {lake}; `spymaster add FILE` and `spymaster run` make some", markup=False, soft_wrap=True)
+        return
+    console.print(f"session profile of silver: {place.profile() or 'none yet'}")
+    table = Table(box=None)
+    if full:
+        for name in ("dataset", "symbol", "date", "rows", "size", "state"):
+            table.add_column(name, justify="right" if name in ("rows", "size") else "left", overflow="fold")
+        for s in states:
+            table.add_row(s.dataset, s.symbol, str(s.date), f"{s.rows:,}", size_text(s.size), f"stale: {s.stale}" if s.stale else "current")
+    else:
+        for name in ("dataset", "symbol", "partitions", "from", "to", "rows", "size", "stale"):
+            table.add_column(name, justify="right" if name in ("partitions", "rows", "size", "stale") else "left")
+        groups: dict[tuple[str, str], list[int]] = {}
+        for i, s in enumerate(states):
+            groups.setdefault((s.dataset, s.symbol), []).append(i)
+        for (name, contract), members in groups.items():
+            of = [states[i] for i in members]
+            table.add_row(
+                name, contract, str(len(of)), str(of[0].date), str(of[-1].date), f"{sum(s.rows for s in of):,}",
+                size_text(sum(s.size for s in of)), str(sum(bool(s.stale) for s in of)),
+            )  # fmt: skip
+    console.print(table)
+    stale = [s for s in states if s.stale]
+    for s in stale[:10] if not full else []:
+        console.print(f"stale {s.dataset} {s.symbol} {s.date}: {s.stale}", style="yellow", markup=False, soft_wrap=True)
+    for s in states:
+        absent = s.notes.get("absent")
+        if isinstance(absent, dict) and (full or len(states) <= 20):
+            for level_id, reason in absent.items():
+                console.print(f"absent {level_id} {s.symbol} {s.date}: {reason}", style="dim", markup=False, soft_wrap=True)

@@ -1,0 +1,249 @@
+"""``spymaster run``: raw files to bronze to silver."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, receipt_json
+from engine.errors import RunFailed, SessionError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from engine.lake.store import Lake
+    from engine.pipeline import Plan
+    from engine.stages.base import RunParams
+    from engine.stages.task import Receipt, TaskSpec
+
+
+def run(
+    *,
+    symbol: Annotated[str, Parameter(help="A root (ES) or a contract (ESH4).")],
+    dates: Annotated[str | None, Parameter(help="A:B inclusive, A, or A,B,C; YYYY-MM-DD. UTC for bronze, New York for silver.")] = None,
+    start_date: Annotated[str | None, Parameter(help="First date, instead of --dates.")] = None,
+    end_date: Annotated[str | None, Parameter(help="Last date, with --start-date.")] = None,
+    layer: Annotated[Literal["bronze", "silver", "all"], Parameter(help="What to make; all makes what silver reads, too.")] = "all",
+    product_type: Annotated[str, Parameter(help="Product type.")] = "future_mbo",
+    session: Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile; a lake's silver holds one.")] = "rth",
+    lake: LakeDir = Path("lake"),
+    workers: Annotated[int | None, Parameter(help="Processes; by default one per core.")] = None,
+    overwrite: Annotated[bool, Parameter(negative=(), help="Make everything anew, also what is current.")] = False,
+    level_ids: Annotated[str | None, Parameter(env_var="LEVEL_ID", help="Levels, comma separated; price:6800.25 is one.")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON file of knobs by group (replay, levels, features, approach).")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Make bronze and silver from the raw files in the lake; what is current is left as it is.
+
+    Examples
+    --------
+    Everything for one contract and one session date::
+
+        spymaster run --symbol ESH4 --dates 2023-12-25 --session globex_open
+
+    Silver of the selected contracts of a range of dates, on eight processes::
+
+        spymaster run --layer silver --symbol ES --dates 2025-10-01:2026-01-08 --workers 8
+    """
+    from engine.lake.store import Lake
+    from engine.pipeline import build_pipeline, check_symbol
+
+    wanted, must = parse_dates(dates, start_date, end_date)
+    check_symbol(symbol)
+    build_pipeline(product_type, layer)
+    knobs = read_params(params, level_ids)
+    if workers is not None and workers < 1:
+        raise SessionError(f"--workers {workers}: expected at least 1")
+    job = _Run(Lake(lake), symbol, wanted, must, session, knobs, workers or os.cpu_count() or 1, overwrite, json)
+    with job.lake.lock():
+        job.go(layer)
+
+
+def read_params(path: Path | None, level_ids: str | None) -> RunParams:
+    """Knobs from a JSON file, and the levels by name.
+
+    Raises
+    ------
+    SessionError
+        Naming the file, the knob, what was expected and what was found.
+    """
+    import json as jsonlib
+
+    from pydantic import ValidationError
+
+    from engine.stages.base import RunParams
+
+    values = {}
+    try:
+        if path is not None:
+            values = jsonlib.loads(path.read_text(encoding="utf-8"))
+        if level_ids:
+            values = {**values, "levels": {**values.get("levels", {}), "level_ids": level_ids.replace(",", " ").split()}}
+        return RunParams.model_validate(values)
+    except (OSError, ValueError, AttributeError, ValidationError) as e:
+        raise SessionError(f"--params {path}: expected a JSON object of knobs such as {{'replay': {{'rest_ns': 500000000}}}}: {e}") from e
+
+
+class _Run:
+    """One run: plans, works, reports."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        symbol: str,
+        dates: list[dt.date],
+        must: bool,
+        profile: str,
+        params: RunParams,
+        workers: int,
+        overwrite: bool,
+        json: bool,
+    ) -> None:
+        from rich.console import Console
+
+        self.lake, self.symbol, self.dates, self.must, self.profile = lake, symbol, dates, must, profile
+        self.params, self.workers, self.overwrite, self.json = params, workers, overwrite, json
+        self.console: Console = Console(stderr=True)
+        self.receipts: list[Receipt] = []
+        self.left_out: dict[str, str] = {}
+        self.current = 0
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Tell the user something, now and in the report."""
+        self.said.append(text)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def go(self, layer: str) -> None:
+        """Work, report, and raise RunFailed where something failed."""
+        started = time.perf_counter()
+        for line in self.lake.clean():
+            self.say(f"mended after a killed run: {line}")
+        try:
+            with _Terminable():
+                if layer in ("bronze", "all"):
+                    self._bronze(layer)
+                if layer in ("silver", "all"):
+                    self._silver(layer)
+        except KeyboardInterrupt:
+            self.lake.clean()
+            self.say(f"stopped; {len(self.receipts)} tasks are done and kept, nothing is half-written. The same command goes on from here")
+            raise
+        self._report(time.perf_counter() - started)
+
+    def _bronze(self, layer: str) -> None:
+        from engine.pipeline import bronze_dates, plan_bronze
+        from engine.stages.raw import raw_index
+        from engine.vocab import root_of
+
+        index = raw_index(self.lake, root_of(self.symbol).code)
+        dates, must = self.dates, self.must
+        if layer == "all":
+            dates, must = bronze_dates(self.lake, self.symbol, self.dates, self.profile, self.params, index), False
+        plan = plan_bronze(self.lake, self.symbol, dates, overwrite=self.overwrite, must=must, index=index)
+        self._work(plan, "bronze")
+
+    def _sessions(self, layer: str) -> list[tuple[str, dt.date]]:
+        from engine.params import SelectionParams
+        from engine.pipeline import is_root
+        from engine.selection import make_selection, route
+
+        if not is_root(self.symbol):
+            return [(self.symbol, d) for d in self.dates]
+        if layer == "all" and not self.lake.selection_path().is_file():
+            frame = make_selection(self.lake, self.symbol, self.profile, SelectionParams())
+            self.say(f"made the selection map {self.lake.selection_path()}: {frame.height} session dates; `spymaster select` makes it anew")
+        chosen, left = route(self.lake, self.symbol, self.dates)
+        self.left_out.update({f"silver {self.symbol} {d}": why for d, why in left.items()})
+        return chosen
+
+    def _silver(self, layer: str) -> None:
+        from engine.pipeline import plan_silver
+
+        sessions = self._sessions(layer)
+        plan = plan_silver(self.lake, sessions, self.profile, self.params, overwrite=self.overwrite, must=self.must)
+        self._work(plan, "silver")
+
+    def _work(self, plan: Plan, what: str) -> None:
+        self.current += plan.current
+        self.receipts += plan.problems
+        self.left_out.update(plan.left_out)
+        if not plan.todo:
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        from engine.runner import run_tasks
+        from engine.stages.task import Receipt, run_partition
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
+            bar = progress.add_task(what, total=len(plan.todo))
+
+            def done(spec: TaskSpec, receipt: Receipt) -> None:
+                self.receipts.append(receipt)
+                progress.advance(bar)
+                self.console.print(_line(receipt), highlight=False, markup=False, soft_wrap=True)
+
+            def poison(spec: TaskSpec, deaths: int) -> None:
+                message = f"its process died {deaths} times, perhaps out of memory (`dmesg | tail`); try --workers 1"
+                done(spec, Receipt(spec.name, "failed", error="WorkerDied", message=message))
+
+            run_tasks(run_partition, plan.todo, workers=self.workers, on_result=done, on_poison=poison)
+
+    def _report(self, seconds: float) -> None:
+        bad = [r for r in self.receipts if r.status == "failed"]
+        empty = [r for r in self.receipts if r.status == "empty"]
+        made = [r for r in self.receipts if r.status == "made"]
+        current = self.current + sum(r.status == "current" for r in self.receipts)
+        nothing = not made and not current
+        if self.json:
+            report = {
+                "lake": str(self.lake.root),
+                "made": receipt_json(made),
+                "current": current,
+                "empty": receipt_json(empty),
+                "failed": receipt_json(bad),
+                "left_out": self.left_out,
+                "said": self.said,
+                "seconds": round(seconds, 3),
+            }
+            print_json(report)
+        why = next(iter(self.left_out.values()), "")
+        left = f", {len(self.left_out)} left out ({why})" if self.left_out else ""
+        tail = f", {len(empty)} without data" if empty else ""
+        self.console.print(
+            f"{len(made)} made, {current} current, {len(bad)} failed{tail}{left}; {seconds:.1f} s",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        if bad:
+            raise RunFailed(f"{len(bad)} of {len(bad) + len(made) + current} tasks failed:\n" + "\n".join(_line(r) for r in bad))
+        if nothing:
+            reason = empty[0].message if empty else why or f"no raw file and no bronze in {self.lake.root}"
+            raise SessionError(f"{self.symbol} {self.dates[0]}..{self.dates[-1]}: no data on any of these dates: {reason}")
+
+
+def _line(receipt: Receipt) -> str:
+    if receipt.status in ("failed", "empty"):
+        return f"  {receipt.status} {receipt.name}: {receipt.error}: {receipt.message}"
+    return f"  {receipt.status} {receipt.name}: {receipt.rows:,} rows, {receipt.seconds:.1f} s"
+
+
+class _Terminable:
+    """Within it SIGTERM is a Ctrl-C: a service manager's stop leaves a clean lake, too."""
+
+    def __enter__(self) -> None:
+        def interrupt(signum: int, frame: object) -> None:
+            raise KeyboardInterrupt
+
+        self._before = signal.signal(signal.SIGTERM, interrupt)
+
+    def __exit__(self, *exc: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)

@@ -1,0 +1,83 @@
+"""The catalog: every dataset of the lake, read from ``datasets.yaml``."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from engine.errors import ContractError, UnknownDataset
+from engine.lake.contract import Contract, load_contract
+
+CATALOG_PATH = Path(__file__).parent / "datasets.yaml"
+
+BRONZE_MBO = "bronze.future_mbo.mbo"
+LADDER = "silver.future_mbo.mbo_price_ladder_1s"
+TAPE = "silver.future_mbo.mbo_tape_1s"
+BARS = "silver.future_mbo.bars_2m"
+LEVELS = "silver.future_mbo.levels"
+VACUUM = "silver.future_mbo.mbo_level_vacuum_5s"
+
+RAW_MBO_TEMPLATE = "raw/source=databento/product_type=future/symbol={root}/table=market_by_order_dbn"
+SELECTION_PATH = "selection/mbo_contract_day_selection.parquet"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset: where its partitions lie and what they hold."""
+
+    key: str
+    path: str
+    partition_keys: tuple[str, ...]
+    contract_path: str
+
+    @property
+    def layer(self) -> str:
+        """``bronze``, ``silver`` or ``gold``."""
+        return self.key.split(".")[0]
+
+    @property
+    def product_type(self) -> str:
+        """Such as ``future_mbo``."""
+        return self.key.split(".")[1]
+
+    @property
+    def table(self) -> str:
+        """The table's name."""
+        return self.key.split(".")[2]
+
+    def partition(self, symbol: str, date: dt.date) -> str:
+        """Folder of the partition, relative to the lake."""
+        return self.path.format(symbol=symbol, date=date.isoformat())
+
+    def contract(self) -> Contract:
+        """The dataset's contract."""
+        return load_contract(self.contract_path)
+
+
+@lru_cache(maxsize=1)
+def datasets() -> dict[str, Dataset]:
+    """All datasets by key, in the catalog's order."""
+    import yaml
+
+    try:
+        entries = yaml.safe_load(CATALOG_PATH.read_text(encoding="utf-8"))["datasets"]
+        made = {k: Dataset(k, e["path"], tuple(e["partition_keys"]), e["contract"]) for k, e in entries.items()}
+    except (OSError, KeyError, TypeError, yaml.YAMLError) as e:
+        raise ContractError(f"{CATALOG_PATH}: expected `datasets:` with path, partition_keys, contract each; found {e!r}") from e
+    return made
+
+
+def dataset(key: str) -> Dataset:
+    """The dataset `key`.
+
+    Raises
+    ------
+    UnknownDataset
+        Naming the known ones.
+    """
+    try:
+        return datasets()[key]
+    except KeyError:
+        raise UnknownDataset(f"dataset {key!r}: expected one of {', '.join(datasets())} (engine/lake/datasets.yaml)") from None

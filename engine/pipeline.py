@@ -1,0 +1,234 @@
+"""From a layer and dates to the tasks that make them: which stages, in which order, and what is stale."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+from engine.errors import EngineError, PartitionCorrupt, PartitionMissing, RawMissing, UnknownDataset, UnknownRoot
+from engine.lake.catalog import BRONZE_MBO, dataset, datasets
+from engine.lake.store import Lake
+from engine.sessions import profile_named, session_windows, utc_dates
+from engine.stages import bronze
+from engine.stages.base import RunParams, StageIO, params_hash, why_stale
+from engine.stages.code import code_hash
+from engine.stages.raw import RawIndex, raw_index
+from engine.stages.silver import STAGES
+from engine.stages.task import Receipt, TaskSpec, failed, is_current
+from engine.vocab import ROOTS, root_of
+
+LAYERS = ("bronze", "silver", "gold", "all")
+PRODUCT_TYPES = ("future_mbo",)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a pipeline: its name and what it declares."""
+
+    name: str
+    io: StageIO
+
+
+def build_pipeline(product_type: str, layer: str) -> tuple[Step, ...]:
+    """The stages of a layer (``bronze``, ``silver``, ``gold`` or ``all``), each after those that make its inputs.
+
+    Raises
+    ------
+    UnknownDataset
+        Where no stage makes anything of that product type and layer.
+    """
+    steps = [Step(bronze.STAGE, StageIO(("raw",), (BRONZE_MBO,))), *(Step(s.name, s.io) for s in STAGES)]
+    steps = [s for s in steps if dataset(s.io.outputs[0]).product_type == product_type]
+    if layer != "all":
+        steps = [s for s in steps if dataset(s.io.outputs[0]).layer == layer]
+    if not steps:
+        raise UnknownDataset(
+            f"no stage makes layer {layer!r} of product type {product_type!r}: expected --product-type {' or '.join(PRODUCT_TYPES)} "
+            f"and --layer bronze, silver or all"
+        )
+    ordered: list[Step] = []
+    while steps:
+        waiting = {o for s in steps for o in s.io.outputs}
+        ready = [s for s in steps if not waiting.intersection(s.io.inputs)]
+        if not ready:
+            raise UnknownDataset(f"stages {', '.join(s.name for s in steps)} wait for each other's outputs: mend their StageIO")
+        ordered += ready
+        steps = [s for s in steps if s not in ready]
+    return tuple(ordered)
+
+
+@dataclass
+class Plan:
+    """Tasks to do, how many need none, and what could not even be planned."""
+
+    todo: list[TaskSpec] = field(default_factory=list)
+    current: int = 0
+    problems: list[Receipt] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def take(self, spec: TaskSpec) -> None:
+        """Sort a task in."""
+        if is_current(spec):
+            self.current += 1
+        else:
+            self.todo.append(spec)
+
+
+def check_symbol(symbol: str) -> str:
+    """`symbol`, checked; a root or an outright contract.
+
+    Raises
+    ------
+    UnknownRoot
+    """
+    root_of(symbol)
+    return symbol
+
+
+def is_root(symbol: str) -> bool:
+    """Whether `symbol` names a root, not a contract."""
+    return symbol in ROOTS
+
+
+def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: bool, must: bool, index: RawIndex | None = None) -> Plan:
+    """Tasks that bring bronze of `symbol` up to date.
+
+    Parameters
+    ----------
+    lake, symbol
+        Where, and a root or a contract.
+    dates
+        UTC dates.
+    overwrite
+        Make it anew also where it is current.
+    must
+        Whether a date without a raw file is a problem; in a range of dates it is not (weekends have none).
+    index
+        The raw files, where the caller has them already.
+    """
+    plan = Plan()
+    index = index or raw_index(lake, root_of(symbol).code)
+    for path, error in index.bad.items():
+        plan.problems.append(failed(f"bronze {path.name}", error))
+    for date in dates:
+        try:
+            files = index.of(symbol, date)
+        except RawMissing as e:
+            if must:
+                plan.problems.append(failed(f"bronze {symbol} {date}", e))
+            else:
+                plan.left_out[f"bronze {symbol} {date}"] = str(e)
+        except EngineError as e:
+            plan.problems.append(failed(f"bronze {symbol} {date}", e))
+        else:
+            for raw, symbols in files:
+                plan.take(TaskSpec(str(lake.root), date, symbols, raw=raw, overwrite=overwrite))
+    return plan
+
+
+def plan_silver(lake: Lake, sessions: list[tuple[str, dt.date]], profile: str, params: RunParams, *, overwrite: bool, must: bool) -> Plan:
+    """Tasks that make silver of (contract, session date) pairs; those without bronze are left out, or problems where `must`."""
+    profile_named(profile)
+    held = lake.profile()
+    if held is not None:
+        lake.claim_profile(profile)
+    plan = Plan()
+    text = params.model_dump_json()
+    for symbol, date in sessions:
+        spec = TaskSpec(str(lake.root), date, (symbol,), profile=profile, params=text, overwrite=overwrite)
+        first = next(r.date for r in STAGES[0].refs(session_windows(date, profile), params) if r.required)
+        try:
+            lake.manifest(BRONZE_MBO, symbol, first)
+        except PartitionCorrupt as e:
+            plan.problems.append(failed(spec.name, e))
+        except PartitionMissing as e:
+            if must:
+                plan.problems.append(failed(spec.name, e))
+            else:
+                plan.left_out[spec.name] = f"no bronze of {symbol} on {first}"
+        else:
+            plan.take(spec)
+    return plan
+
+
+def bronze_dates(lake: Lake, symbol: str, dates: list[dt.date], profile: str, params: RunParams, index: RawIndex) -> list[dt.date]:
+    """UTC dates whose bronze the sessions `dates` read and for which there is a raw file.
+
+    Where a session's levels are there already, made by the same code and parameters, their lineage says which dates those
+    are; else the trading calendar must be asked, which takes seconds to load.
+    """
+    have = set(index.dates(symbol))
+    wanted: set[dt.date] = set()
+    levels = next(s for s in STAGES if s.name == "levels")
+    key = levels.io.outputs[0]
+    same = (params_hash(levels.values(params)), code_hash(levels.code), profile)
+    symbols = [s for s, _ in lake.tables(key)] if is_root(symbol) else [symbol]
+    for date in dates:
+        windows = session_windows(date, profile)
+        if not have.intersection(utc_dates(windows.ladder_start_ns, windows.ladder_end_ns)):
+            continue
+        recorded: set[dt.date] = set()
+        for s in symbols:
+            try:
+                manifest = lake.find_manifest(key, s, date)
+            except PartitionCorrupt:
+                continue
+            if manifest is not None and (manifest.lineage.params, manifest.lineage.code, manifest.lineage.profile) == same:
+                recorded |= {dt.date.fromisoformat(k.rsplit("/", 1)[1]) for k in manifest.lineage.inputs if k.startswith(BRONZE_MBO)}
+        wanted |= recorded or {r.date for stage in STAGES for r in stage.refs(windows, params) if r.key == BRONZE_MBO}
+    return sorted(wanted & have)
+
+
+@dataclass(frozen=True)
+class PartitionState:
+    """A partition as `spymaster lake` shows it; `stale` is why it would be made again, empty where it is current."""
+
+    dataset: str
+    symbol: str
+    date: dt.date
+    rows: int
+    size: int
+    stale: str
+    notes: dict[str, object]
+
+
+def lake_state(lake: Lake, params: RunParams | None = None, *, verify: bool = False) -> list[PartitionState]:
+    """Every partition of the lake: rows, bytes, and why it is stale.
+
+    Parameters
+    ----------
+    lake
+        The lake.
+    params
+        Compare with these parameters; None takes each partition's own.
+    verify
+        Hash every file, too.
+    """
+    stage_of = {o: s for s in STAGES for o in s.io.outputs}
+    indexes = {root: raw_index(lake, root, keep=False) for root in lake.raw_roots()}
+    out = []
+    for key in datasets():
+        for symbol, date in lake.partitions(key):
+            rows = size = 0
+            notes: dict[str, object] = {}
+            try:
+                manifest = (lake.verify if verify else lake.manifest)(key, symbol, date)
+                rows, size, notes = manifest.rows, sum(f.size for f in manifest.files), manifest.notes
+                if key == BRONZE_MBO:
+                    stale = _bronze_stale(lake, symbol, date, indexes)
+                else:
+                    stale = why_stale(lake, stage_of[key], symbol, date, lake.profile() or "", params) or ""
+            except EngineError as e:
+                stale = str(e)
+            out.append(PartitionState(key, symbol, date, rows, size, stale, notes))
+    return out
+
+
+def _bronze_stale(lake: Lake, symbol: str, date: dt.date, indexes: dict[str, RawIndex]) -> str:
+    try:
+        root = root_of(symbol).code
+        files = indexes[root].of(symbol, date)
+    except (RawMissing, KeyError, UnknownRoot):
+        # Bronze without its raw file stands for itself: raw may lie on another disk by now.
+        return ""
+    return bronze.why_stale_bronze(lake, symbol, files[0][0]) or ""

@@ -1,0 +1,170 @@
+"""Which contract a root means on which session date (lake.md, Contract-day selection)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.errors import SessionError
+from engine.lake.catalog import BRONZE_MBO
+from engine.lake.store import Lake
+from engine.params import SelectionParams
+from engine.sessions import rth_span, session_windows, utc_dates
+from engine.stages.bronze import session_trades
+from engine.vocab import split_contract
+
+if TYPE_CHECKING:
+    import polars as pl
+
+COLUMNS = (
+    "session_date", "dominant_symbol", "dominance_ratio", "total_trade_count", "trade_count_dominant", "run_id", "run_pos", "run_len",
+    "median_trade_count_run", "trade_count_ratio", "include_flag", "selected_symbol",
+)  # fmt: skip
+
+MAX_GAP_DAYS = 4
+"""Calendar days between two sessions of one run: a weekend with a holiday on either side."""
+
+
+@dataclass(frozen=True)
+class DayCount:
+    """Trades of one session, by contract."""
+
+    date: dt.date
+    trades: dict[str, int]
+
+
+def counted_span(date: dt.date, profile: str) -> tuple[int, int] | None:
+    """The span whose trades decide a date: RTH for `rth`, the profile's own trading window for a session at night."""
+    if profile == "rth":
+        return rth_span(date)
+    w = session_windows(date, profile)
+    return w.trading_start_ns, w.trading_end_ns
+
+
+def count_days(lake: Lake, root: str, profile: str) -> list[DayCount]:
+    """Trades per session date and contract, from the manifests of bronze alone; dates without a trade are not there."""
+    notes = {}
+    for symbol, date in lake.partitions(BRONZE_MBO):
+        parts = split_contract(symbol)
+        if parts is not None and parts[0].code == root and lake.has(BRONZE_MBO, symbol, date):
+            notes[symbol, date] = lake.notes(BRONZE_MBO, symbol, date)
+    utc = sorted({d for _, d in notes})
+    symbols = sorted({s for s, _ in notes})
+    out = []
+    for date in sorted({d - dt.timedelta(days=back) for d in utc for back in (0, 1)}):
+        span = counted_span(date, profile)
+        if span is None:
+            continue
+        days = utc_dates(*span)
+        found = {s: session_trades([notes[s, d] for d in days if (s, d) in notes], *span) for s in symbols}
+        trades = {s: n for s, n in found.items() if n > 0}
+        if trades:
+            out.append(DayCount(date, trades))
+    return out
+
+
+def select(days: list[DayCount], params: SelectionParams) -> list[dict[str, object]]:
+    """One row per session date, with `COLUMNS`; ``selected_symbol`` is None where ``include_flag`` is false."""
+    rows: list[dict[str, object]] = []
+    runs: list[list[int]] = []
+    picked: list[tuple[DayCount, str, int, int]] = []
+    for day in sorted(days, key=lambda d: d.date):
+        # Of equally traded contracts the one first in the alphabet: any fixed rule will do, so that a rerun agrees.
+        symbol = min(day.trades, key=lambda s: (-day.trades[s], s))
+        before = picked[-1] if picked else None
+        if before is None or before[1] != symbol or (day.date - before[0].date).days > MAX_GAP_DAYS:
+            runs.append([])
+        runs[-1].append(len(picked))
+        picked.append((day, symbol, day.trades[symbol], sum(day.trades.values())))
+    for run_id, members in enumerate(runs):
+        median = float(statistics.median(picked[i][2] for i in members))
+        trimmed = params.trim_days if len(members) > params.trim_longer_than else 0
+        for pos, i in enumerate(members):
+            day, symbol, dominant, total = picked[i]
+            include = (
+                dominant / total >= params.dominance
+                and trimmed <= pos < len(members) - trimmed
+                and dominant / median >= params.liquidity_floor
+            )
+            values = (
+                day.date, symbol, dominant / total, total, dominant, run_id, pos, len(members), median, dominant / median, include,
+                symbol if include else None,
+            )  # fmt: skip
+            rows.append(dict(zip(COLUMNS, values)))
+    return rows
+
+
+def selection_frame(rows: list[dict[str, object]]) -> pl.DataFrame:
+    """The selection map as a frame."""
+    import polars as pl
+
+    types = (
+        pl.Date, pl.String, pl.Float64, pl.Int64, pl.Int64, pl.Int32, pl.Int32, pl.Int32, pl.Float64, pl.Float64, pl.Boolean, pl.String,
+    )  # fmt: skip
+    return pl.DataFrame(rows, schema=dict(zip(COLUMNS, types)), orient="row")
+
+
+def make_selection(lake: Lake, root: str, profile: str, params: SelectionParams) -> pl.DataFrame:
+    """Make the selection map of `root` from bronze and write it.
+
+    Raises
+    ------
+    SessionError
+        Where bronze has no trade of the root in any session.
+    """
+    days = count_days(lake, root, profile)
+    if not days:
+        raise SessionError(
+            f"selection of {root}: expected bronze with trades in the {profile} sessions, found none in {lake.root}; "
+            f"`spymaster run --lake {lake.root} --layer bronze --symbol {root} --dates A:B` makes bronze"
+        )
+    frame = selection_frame(select(days, params))
+    others = [r for r in read_selection(lake) if _root(r) != root]
+    lake.write_selection(selection_frame([*others, *frame.iter_rows(named=True)]))
+    return frame
+
+
+def _root(row: dict[str, object]) -> str:
+    parts = split_contract(str(row["dominant_symbol"]))
+    return parts[0].code if parts is not None else ""
+
+
+def read_selection(lake: Lake) -> list[dict[str, object]]:
+    """Rows of the selection map, of all roots; none where there is no map."""
+    import polars as pl
+
+    path = lake.selection_path()
+    return list(pl.read_parquet(path).iter_rows(named=True)) if path.is_file() else []
+
+
+def route(lake: Lake, root: str, dates: list[dt.date]) -> tuple[list[tuple[str, dt.date]], dict[dt.date, str]]:
+    """(contract, date) of the dates that the map includes, and why the others are left out.
+
+    Raises
+    ------
+    SessionError
+        Where there is no map.
+    """
+    path = lake.selection_path()
+    rows = {r["session_date"]: r for r in read_selection(lake) if _root(r) == root}
+    if not rows:
+        raise SessionError(
+            f"--symbol {root}: expected the selection map {path} to say which contract each date means, found no row of {root}; "
+            f"`spymaster select --lake {lake.root} --symbol {root}` makes it, or name a contract such as {root}H4"
+        )
+    chosen: list[tuple[str, dt.date]] = []
+    left: dict[dt.date, str] = {}
+    for date in dates:
+        row = rows.get(date)
+        if row is None:
+            left[date] = f"not in the selection map {path}"
+        elif not row["include_flag"]:
+            left[date] = (
+                f"left out by the selection map: {row['dominant_symbol']} has {row['dominance_ratio']:.0%} of the trades, day "
+                f"{row['run_pos'] + 1} of {row['run_len']} of its run, {row['trade_count_ratio']:.0%} of the run's median"
+            )
+        else:
+            chosen.append((str(row["selected_symbol"]), date))
+    return chosen, left

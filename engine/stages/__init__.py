@@ -1,0 +1,1 @@
+"""Stages: pure transforms between datasets, with declared inputs and outputs."""

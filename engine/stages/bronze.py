@@ -1,0 +1,175 @@
+"""Bronze: a raw file's records, per contract, every column, in file order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import PartitionCorrupt
+from engine.lake.catalog import BRONZE_MBO, dataset
+from engine.lake.manifest import Lineage, sha256_file
+from engine.lake.store import Lake
+from engine.stages.base import params_hash
+from engine.stages.code import code_hash
+from engine.stages.raw import RawFile
+from engine.vocab import ACTION_CODES, NS, root_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from engine.lake.writer import PartitionWriter
+    from engine.mbo.dbn import DbnHeader, MboColumns
+
+STAGE = "bronze"
+CODE = ("engine.stages.bronze", "engine.mbo.dbn")
+
+PART_ROWS = 1_000_000
+"""Rows of a part: 54 MB in memory, so that a day of any size is written and read in little."""
+
+SLOT_NS = 900 * NS
+"""Trades are counted per quarter of an hour: every session window starts and ends on one."""
+
+
+def _raw_key(lake: Lake, path: Path) -> str:
+    return str(path.relative_to(lake.root))
+
+
+def why_stale_bronze(lake: Lake, symbol: str, raw: RawFile) -> str | None:
+    """Why the bronze partition of `symbol` in `raw` must be made (again); None where it is current."""
+    try:
+        manifest = lake.find_manifest(BRONZE_MBO, symbol, raw.date)
+    except PartitionCorrupt as e:
+        return str(e)
+    if manifest is None:
+        return "not there"
+    if manifest.contract != dataset(BRONZE_MBO).contract().fingerprint():
+        return "the contract changed"
+    if manifest.lineage.code != code_hash(CODE):
+        return "the code changed"
+    name = _raw_key(lake, raw.path)
+    if list(manifest.lineage.inputs) != [name]:
+        return f"made from {', '.join(manifest.lineage.inputs)}, the file is now {name}"
+    if manifest.observed.get("raw") == [raw.size, raw.mtime_ns]:
+        return None
+    # Copied or touched: only then is the file hashed.
+    return None if sha256_file(raw.path) == manifest.lineage.inputs[name] else f"input {name} changed"
+
+
+class _Contract:
+    """Buffers one contract's records, and writes them in parts of `PART_ROWS`."""
+
+    def __init__(self, writer: PartitionWriter, ids: list[int]) -> None:
+        self.writer = writer
+        self.ids = ids
+        self.rows = 0
+        self.frames: list[pl.DataFrame] = []
+        self.trades: dict[int, int] = {}
+
+    def add(self, frame: pl.DataFrame, trade_ns: np.ndarray) -> None:
+        import numpy as np
+
+        slots, counts = np.unique(trade_ns // SLOT_NS * SLOT_NS, return_counts=True)
+        for slot, n in zip(slots.tolist(), counts.tolist()):
+            self.trades[slot] = self.trades.get(slot, 0) + n
+        self.frames.append(frame)
+        self.rows += frame.height
+        if self.rows >= PART_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        import polars as pl
+
+        rows = pl.concat(self.frames, rechunk=True) if self.frames else None
+        self.frames, self.rows = [], 0
+        while rows is not None and rows.height:
+            self.writer.add(rows.head(PART_ROWS))
+            rows = rows.slice(PART_ROWS)
+
+    def finish(self, header: DbnHeader, raw: RawFile) -> None:
+        self.flush()
+        self.writer.notes = {
+            "instrument_ids": sorted(self.ids),
+            "dbn_version": header.version,
+            "dbn_start_ns": header.start_ns,
+            "dbn_end_ns": header.end_ns,
+            "trades_by_slot": {str(k): v for k, v in sorted(self.trades.items())},
+        }
+        self.writer.observed = {"raw": [raw.size, raw.mtime_ns]}
+
+
+def columns_frame(columns: MboColumns) -> pl.DataFrame:
+    """DBN columns as a frame under the bronze contract; nothing is copied but the two enums."""
+    import polars as pl
+
+    data: dict[str, Any] = {}
+    for field in dataset(BRONZE_MBO).contract().fields:
+        values = getattr(columns, field.name)
+        if field.dtype == "Enum":
+            data[field.name] = pl.Series(field.symbols, dtype=field.polars_dtype()).gather(values)
+        else:
+            data[field.name] = values
+    return pl.DataFrame(data)
+
+
+def _by_instrument(columns: MboColumns, ids: list[int], only: bool) -> Iterator[pl.DataFrame]:
+    import numpy as np
+    import polars as pl
+
+    frame = columns_frame(columns)
+    if only and bool(np.isin(columns.instrument_id, ids).all()):
+        yield frame
+    else:
+        kept = frame.filter(pl.Series(np.isin(columns.instrument_id, ids)))
+        if kept.height:
+            yield kept
+
+
+def build_bronze(lake: Lake, raw: RawFile, symbols: tuple[str, ...], *, overwrite: bool = False) -> int | None:
+    """Convert the contracts `symbols` of a raw file to bronze partitions, unless they are current.
+
+    One pass over the file writes all of them, whole or not at all: a truncated file leaves none.
+
+    Returns
+    -------
+    int or None
+        Rows written; None where everything was current.
+
+    Raises
+    ------
+    BadDbn, UnmappedInstrument, LakeWriteFailed
+    """
+    todo = tuple(s for s in symbols if overwrite or why_stale_bronze(lake, s, raw) is not None)
+    if not todo:
+        return None
+    from engine.mbo.dbn import read_header, stream_columns
+
+    header = read_header(raw.path)
+    lineage = Lineage(STAGE, params_hash({}), code_hash(CODE), {_raw_key(lake, raw.path): sha256_file(raw.path)})
+    trade = ACTION_CODES["T"]
+    with ExitStack() as stack:
+        made: dict[str, _Contract] = {}
+        for symbol in todo:
+            writer = stack.enter_context(lake.writer(BRONZE_MBO, symbol, raw.date, lineage))
+            made[symbol] = _Contract(writer, [i for i, s in header.symbols.items() if s == symbol])
+        for columns in stream_columns(raw.path, root=root_of(todo[0]).code):
+            for contract in made.values():
+                for frame in _by_instrument(columns, contract.ids, len(made) == 1):
+                    here = (columns.action == trade) & _member(columns.instrument_id, contract.ids)
+                    contract.add(frame, columns.ts_event[here])
+        for contract in made.values():
+            contract.finish(header, raw)
+    return sum(c.writer.manifest.rows for c in made.values() if c.writer.manifest is not None)
+
+
+def _member(values: np.ndarray, ids: list[int]) -> np.ndarray:
+    import numpy as np
+
+    return values == ids[0] if len(ids) == 1 else np.isin(values, ids)
+
+
+def session_trades(notes: list[dict[str, Any]], start_ns: int, end_ns: int) -> int:
+    """Trades in ``[start_ns, end_ns)`` (quarters of an hour) by the notes of bronze partitions."""
+    return sum(n for note in notes for slot, n in note["trades_by_slot"].items() if start_ns <= int(slot) < end_ns)

@@ -1,0 +1,184 @@
+"""Silver: from a contract's records to ladder and tape, bars, levels, and the features at the levels."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from engine.errors import SessionError
+from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
+from engine.sessions import SessionWindows, previous_full_rth, utc_dates
+from engine.stages.base import Output, Ref, RunParams, Stage, StageInputs, StageIO
+from engine.vocab import NS, UNDEF_PRICE, Action, root_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from engine.levels import Gap
+    from engine.mbo.dbn import MboColumns
+
+# What the replay looks at; the other columns of a record are not read back.
+REPLAY_COLUMNS = ("ts_event", "ts_recv", "order_id", "price", "size", "flags", "action", "side")
+THE_CONTRACT = 1
+TRADE_COLUMNS = ("ts_event", "price", "size", "side")
+SILVER_CODE = "engine.stages.silver"
+
+
+def _ladder_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
+    # The first file builds the book; a later one that is missing leaves its seconds invalid.
+    first, *rest = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
+    return (Ref(BRONZE_MBO, first), *(Ref(BRONZE_MBO, d, required=False) for d in rest))
+
+
+def _globex_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
+    needed = {r.date for r in _ladder_refs(w, params) if r.required}
+    return tuple(Ref(BRONZE_MBO, d, d in needed) for d in utc_dates(w.globex_start_ns, w.ladder_end_ns))
+
+
+def _level_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
+    refs = _globex_refs(w, params)
+    known = {r.date for r in refs}
+    _, start, end = previous_full_rth(w, params.levels.sessions_back)
+    return (*refs, *(Ref(BRONZE_MBO, d, required=False) for d in utc_dates(start, end) if d not in known), Ref(BARS, w.date))
+
+
+def _mbo_columns(frame: pl.DataFrame) -> MboColumns:
+    import numpy as np
+
+    from engine.mbo.dbn import MboColumns
+
+    dtypes = (("publisher_id", "u2"), ("channel_id", "u1"), ("ts_in_delta", "i4"), ("sequence", "u4"))
+    unread = {name: np.zeros(0, dtype) for name, dtype in dtypes}
+    # A partition is one contract's, whatever number the venue gave it on that date.
+    unread["instrument_id"] = np.full(frame.height, THE_CONTRACT, np.uint32)
+    read = {}
+    for name in REPLAY_COLUMNS:
+        column = frame.get_column(name)
+        read[name] = (column.to_physical() if name in ("action", "side") else column).to_numpy()
+    return MboColumns(**read, **unread)
+
+
+def make_ladder(inputs: StageInputs) -> dict[str, Output]:
+    """Replay the records once, into the ladder and the tape."""
+    from engine.mbo.replay import LadderReplay
+
+    w = inputs.windows
+    days = inputs.present(BRONZE_MBO)
+    # A crossed book is normal before the venue opens, and a fault after it.
+    open_ns = max(w.ladder_start_ns, w.globex_start_ns)
+    replay = LadderReplay({THE_CONTRACT: inputs.symbol}, w.ladder_start_ns, w.ladder_end_ns, inputs.params.replay, open_ns=open_ns)
+    rows = 0
+    for day in days:
+        notes = inputs.notes(BRONZE_MBO, day)
+        replay.begin_file(notes["dbn_end_ns"], notes["dbn_start_ns"])
+        for part in inputs.parts(BRONZE_MBO, day, REPLAY_COLUMNS):
+            rows += part.height
+            replay.feed(_mbo_columns(part))
+    if rows == 0:
+        raise SessionError(f"{inputs.symbol} {w.date}: expected records between {w.ladder_start_ns} and {w.ladder_end_ns}, found none")
+    made = replay.finish()[inputs.symbol]
+    missing = sorted(d.isoformat() for (k, d), m in inputs.manifests.items() if m is None)
+    facts = {"stats": made.stats, "missing_days": missing}
+    return {LADDER: Output(made.rows, facts), TAPE: Output(made.tape, facts)}
+
+
+def _trades(inputs: StageInputs, days: list[dt.date]) -> pl.DataFrame:
+    """``ts_event, tick, size, side`` (code) of the trades of `days`, in file order."""
+    import polars as pl
+
+    tick = root_of(inputs.symbol).tick_fixed
+    where = (pl.col("action") == pl.lit(Action.TRADE.value)) & (pl.col("price") != UNDEF_PRICE)
+    parts: Iterator[pl.DataFrame] = (p for d in days for p in inputs.parts(BRONZE_MBO, d, TRADE_COLUMNS, where))
+    columns = (pl.col("ts_event"), (pl.col("price") // tick).cast(pl.Int32).alias("tick"), pl.col("size"), pl.col("side").to_physical())
+    frames = [p.select(*columns) for p in parts]
+    empty = pl.DataFrame(schema={"ts_event": pl.Int64, "tick": pl.Int32, "size": pl.UInt32, "side": pl.UInt8})
+    return pl.concat([empty, *frames])
+
+
+def _days(inputs: StageInputs, start_ns: int, end_ns: int) -> list[dt.date]:
+    wanted = utc_dates(start_ns, end_ns)
+    return [d for d in inputs.present(BRONZE_MBO) if d in wanted]
+
+
+def _gaps(inputs: StageInputs, start_ns: int, end_ns: int) -> tuple[Gap, ...]:
+    """Spans of ``[start_ns, end_ns)`` without data: UTC files that are missing, and what lies beyond a file's end."""
+    from engine.level_registry import Gap
+
+    gaps = []
+    for day in utc_dates(start_ns, end_ns):
+        first = int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) * NS
+        last = first + 86_400 * NS
+        manifest = inputs.manifests.get((BRONZE_MBO, day))
+        if manifest is None:
+            gaps.append(Gap(first, last, f"no raw file of the UTC date {day} is in bronze for {inputs.symbol}"))
+            continue
+        begins, ends = manifest.notes["dbn_start_ns"], manifest.notes["dbn_end_ns"]
+        if begins > first:
+            gaps.append(Gap(first, begins, f"the raw file of the UTC date {day} starts at {begins} ns"))
+        if ends < last:
+            gaps.append(Gap(ends, last, f"the raw file of the UTC date {day} ends at {ends} ns"))
+    met = [g for g in gaps if g.start_ns < end_ns and start_ns < g.end_ns]
+    return tuple(Gap(max(g.start_ns, start_ns), min(g.end_ns, end_ns), g.reason) for g in met)
+
+
+def make_bars(inputs: StageInputs) -> dict[str, Output]:
+    """Two-minute bars of the Globex day."""
+    from engine.bars import bars_2m
+
+    w = inputs.windows
+    trades = _trades(inputs, _days(inputs, w.globex_start_ns, w.ladder_end_ns))
+    gaps = [[g.start_ns, g.end_ns, g.reason] for g in _gaps(inputs, w.globex_start_ns, w.ladder_end_ns)]
+    return {BARS: Output(bars_2m(trades, w.globex_start_ns, w.ladder_end_ns), {"gaps": gaps})}
+
+
+def make_levels(inputs: StageInputs) -> dict[str, Output]:
+    """Levels as step functions; what cannot be known is absent, with the reason in the notes."""
+    import polars as pl
+
+    from engine.level_registry import LevelInputs
+    from engine.levels import build_levels
+
+    w = inputs.windows
+    trades = _trades(inputs, _days(inputs, w.globex_start_ns, w.ladder_end_ns))
+    date, start, end = previous_full_rth(w, inputs.params.levels.sessions_back)
+    lacking = _gaps(inputs, start, end)
+    before = None
+    if not lacking:
+        before = _trades(inputs, _days(inputs, start, end)).filter(pl.col("ts_event").is_between(start, end, closed="left"))
+    level_inputs = LevelInputs(
+        windows=w,
+        root=root_of(inputs.symbol),
+        trades_session=trades,
+        trades_pd=before,
+        pd_reason=f"the previous RTH session is {date}: {lacking[0].reason}" if lacking else "",
+        bars=inputs.frame(BARS),
+        gaps=_gaps(inputs, w.globex_start_ns, w.ladder_end_ns),
+    )
+    frame, absent = build_levels(level_inputs, inputs.params.levels)
+    return {LEVELS: Output(frame, {"absent": absent})}
+
+
+def make_vacuum(inputs: StageInputs) -> dict[str, Output]:
+    """The features and conditions of every level's windows."""
+    from engine.features.windows import level_windows
+    from engine.ladder import Ladder
+
+    ladder = Ladder.from_frames(inputs.frame(LADDER), inputs.frame(TAPE), symbol=inputs.symbol, date=inputs.windows.date)
+    return {VACUUM: Output(level_windows(ladder, inputs.frame(LEVELS), inputs.params.features, inputs.params.approach))}
+
+
+STAGES = (
+    Stage("ladder", StageIO((BRONZE_MBO,), (LADDER, TAPE)), (SILVER_CODE, "engine.mbo.replay"), ("replay",), _ladder_refs, make_ladder),
+    Stage("bars", StageIO((BRONZE_MBO,), (BARS,)), (SILVER_CODE, "engine.bars"), (), _globex_refs, make_bars),
+    Stage("levels", StageIO((BRONZE_MBO, BARS), (LEVELS,)), (SILVER_CODE, "engine.levels"), ("levels",), _level_refs, make_levels),
+    # The feature modules are named one by one: the register imports them by name, which no reading of imports finds.
+    Stage(
+        "vacuum",
+        StageIO((LADDER, TAPE, LEVELS), (VACUUM,)),
+        (SILVER_CODE, "engine.features.windows", "engine.features.vacuum", "engine.features.tape", "engine.features.conditions"),
+        ("features", "approach"),
+        lambda w, params: (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date)),
+        make_vacuum,
+    ),
+)

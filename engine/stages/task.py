@@ -1,0 +1,103 @@
+"""The unit of work that crosses to another process: a small spec there, a small receipt back, never data."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.errors import EngineError, SessionError
+from engine.lake.store import Lake
+from engine.stages.base import RunParams, build, why_stale
+from engine.stages.bronze import build_bronze, why_stale_bronze
+from engine.stages.raw import RawFile
+from engine.stages.silver import STAGES
+
+Status = Literal["made", "current", "empty", "failed"]
+MESSAGE_BYTES = 600
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One raw file to convert (`raw` and `symbols`), or one session of one contract to make (`symbol` and `profile`)."""
+
+    lake: str
+    date: dt.date
+    symbols: tuple[str, ...]
+    raw: RawFile | None = None
+    profile: str = ""
+    params: str = "{}"
+    overwrite: bool = False
+
+    @property
+    def name(self) -> str:
+        """How the task is called in progress and reports."""
+        symbols = self.symbols[0] if len(self.symbols) == 1 else f"{len(self.symbols)} contracts"
+        return f"{'bronze' if self.raw else 'silver'} {symbols} {self.date}"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a task; pickled it stays under 1 KB."""
+
+    name: str
+    status: Status
+    rows: int = 0
+    made: tuple[str, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+    message: str = ""
+
+
+def _clip(text: str) -> str:
+    data = text.encode()
+    return text if len(data) <= MESSAGE_BYTES else data[: MESSAGE_BYTES - 3].decode(errors="ignore") + "..."
+
+
+def failed(name: str, error: BaseException, stage: str = "", seconds: float = 0.0) -> Receipt:
+    """The receipt of a task that raised `error`."""
+    return Receipt(name, "failed", seconds=seconds, error=type(error).__name__, message=_clip(f"{stage}: {error}" if stage else str(error)))
+
+
+def is_current(spec: TaskSpec) -> bool:
+    """Whether nothing of the task need be made; reads manifests only."""
+    if spec.overwrite:
+        return False
+    lake = Lake(spec.lake)
+    if spec.raw is not None:
+        return all(why_stale_bronze(lake, s, spec.raw) is None for s in spec.symbols)
+    params = RunParams.model_validate_json(spec.params)
+    return all(why_stale(lake, stage, spec.symbols[0], spec.date, spec.profile, params) is None for stage in STAGES)
+
+
+def run_partition(spec: TaskSpec) -> Receipt:
+    """Do a task; what is current already is left as it is, so that doing it again after a death is safe.
+
+    Every error becomes a receipt: it would come again with the same input, so nothing retries it.
+    """
+    started = time.perf_counter()
+    lake = Lake(spec.lake)
+    stage_name = ""
+    rows = 0
+    made: list[str] = []
+    try:
+        if spec.raw is not None:
+            written = build_bronze(lake, spec.raw, spec.symbols, overwrite=spec.overwrite)
+            if written is not None:
+                rows, made = written, ["bronze"]
+        else:
+            params = RunParams.model_validate_json(spec.params)
+            for stage in STAGES:
+                stage_name = stage.name
+                written = build(lake, stage, spec.symbols[0], spec.date, spec.profile, params, overwrite=spec.overwrite)
+                if written is not None:
+                    rows += written
+                    made.append(stage.name)
+    except SessionError as e:
+        return Receipt(spec.name, "empty", seconds=time.perf_counter() - started, error="SessionError", message=_clip(str(e)))
+    except EngineError as e:
+        return failed(spec.name, e, stage_name, time.perf_counter() - started)
+    except Exception as e:  # a bug must name its partition, too, and let the others finish
+        return failed(spec.name, e, stage_name, time.perf_counter() - started)
+    return Receipt(spec.name, "made" if made else "current", rows, tuple(made), time.perf_counter() - started)

@@ -1,0 +1,236 @@
+"""The store: partitions whole or not at all, trusted only with manifest and `_SUCCESS`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionCorrupt, PartitionMissing, UnknownProfile
+from engine.lake.catalog import BARS, LEVELS, dataset
+from engine.lake.manifest import MANIFEST, SUCCESS, Lineage
+from engine.lake.store import Lake
+from engine.lake.writer import recover
+
+DATE = dt.date(2024, 1, 2)
+LINEAGE = Lineage("levels", "params", "code", {"bronze.future_mbo.mbo/ESH4/2024-01-02": "abc"}, "rth")
+
+
+def levels(price: float = 4800.25, rows: int = 3) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "level_id": ["pm_high"] * rows,
+            "start_ts_ns": list(range(rows)),
+            "end_ts_ns": list(range(1, rows + 1)),
+            "price": [price] * rows,
+            "level_tick": pl.Series([round(price * 4)] * rows, dtype=pl.Int32),
+        }
+    )
+
+
+@pytest.fixture
+def lake(tmp_lake: Path) -> Lake:
+    return Lake(tmp_lake)
+
+
+@pytest.fixture
+def written(lake: Lake) -> Path:
+    lake.write(LEVELS, "ESH4", DATE, levels(), LINEAGE, {"absent": {"on_high": "no file"}})
+    return lake.path(LEVELS, "ESH4", DATE)
+
+
+def test_what_is_written_is_read(lake: Lake, written: Path):
+    assert lake.read(LEVELS, "ESH4", DATE).equals(levels())
+    assert lake.read(LEVELS, "ESH4", DATE, ["price", "level_id"]).columns == ["price", "level_id"]
+    assert lake.read(LEVELS, "ESH4", DATE, ["end_ts_ns"], pl.col("start_ts_ns") > 1)["end_ts_ns"].to_list() == [3]
+    assert lake.notes(LEVELS, "ESH4", DATE) == {"absent": {"on_high": "no file"}}
+    assert lake.partitions(LEVELS) == [("ESH4", DATE)]
+    assert sorted(os.listdir(written.parent)) == ["dt=2024-01-02"]
+
+
+def test_parts_stream_in_order(lake: Lake):
+    with lake.writer(LEVELS, "ESH4", DATE, LINEAGE) as w:
+        for price in (1.0, 2.0, 3.0):
+            w.add(levels(price))
+    assert [p["price"][0] for p in lake.read_parts(LEVELS, "ESH4", DATE)] == [1.0, 2.0, 3.0]
+    assert lake.manifest(LEVELS, "ESH4", DATE).rows == 9
+
+
+def test_an_empty_partition_has_its_columns(lake: Lake):
+    with lake.writer(BARS, "ESH4", DATE, LINEAGE):
+        pass
+    assert lake.read(BARS, "ESH4", DATE).schema == pl.Schema(dataset(BARS).contract().schema())
+
+
+def test_the_same_rows_and_lineage_have_the_same_digest(lake: Lake, tmp_path: Path):
+    other = Lake(tmp_path / "other")
+    digests = {x.write(LEVELS, "ESH4", DATE, levels(), LINEAGE).digest() for x in (lake, other)}
+    assert len(digests) == 1
+    assert other.write(LEVELS, "ESH4", DATE, levels(1.0), LINEAGE).digest() not in digests
+
+
+def test_writing_again_replaces_and_leaves_nothing_else(lake: Lake, written: Path):
+    lake.write(LEVELS, "ESH4", DATE, levels(2.0, 1), LINEAGE)
+    assert lake.read(LEVELS, "ESH4", DATE)["price"].to_list() == [2.0]
+    assert os.listdir(written.parent) == ["dt=2024-01-02"]
+
+
+def test_a_write_that_fails_keeps_what_was_there(lake: Lake, written: Path):
+    with pytest.raises(ContractError), lake.writer(LEVELS, "ESH4", DATE, LINEAGE) as w:
+        w.add(levels(2.0))
+        w.add(levels(2.0).drop("price"))
+    assert lake.read(LEVELS, "ESH4", DATE).equals(levels())
+    assert os.listdir(written.parent) == ["dt=2024-01-02"]
+
+
+def test_a_missing_partition_names_the_command_that_makes_it(lake: Lake):
+    with pytest.raises(PartitionMissing, match="spymaster run --lake .* --layer silver --symbol ESH4 --dates 2024-01-02 --session rth"):
+        lake.read(LEVELS, "ESH4", DATE)
+
+
+def break_success(p: Path) -> None:
+    (p / SUCCESS).unlink()
+
+
+def break_manifest(p: Path) -> None:
+    (p / MANIFEST).unlink()
+
+
+def edit_manifest(p: Path) -> None:
+    raw = json.loads((p / MANIFEST).read_text())
+    raw["rows"] = 99
+    (p / MANIFEST).write_text(json.dumps(raw))
+
+
+def other_success(p: Path) -> None:
+    (p / SUCCESS).write_text("0" * 64)
+
+
+def drop_part(p: Path) -> None:
+    (p / "part-00000.parquet").unlink()
+
+
+def shorten_part(p: Path) -> None:
+    part = p / "part-00000.parquet"
+    part.write_bytes(part.read_bytes()[:-10])
+
+
+def garble_manifest(p: Path) -> None:
+    (p / MANIFEST).write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        (break_success, "expected _SUCCESS, found none"),
+        (break_manifest, "expected _MANIFEST.json"),
+        (edit_manifest, "does not match its own digest"),
+        (other_success, "_SUCCESS does not match"),
+        (drop_part, "part-00000.parquet"),
+        (shorten_part, "part-00000.parquet: expected"),
+        (garble_manifest, "expected a manifest"),
+    ],
+)
+def test_a_partition_that_was_harmed_is_not_trusted(lake: Lake, written: Path, harm, named: str):
+    harm(written)
+    assert not lake.has(LEVELS, "ESH4", DATE)
+    with pytest.raises(PartitionCorrupt, match=named) as e:
+        lake.read(LEVELS, "ESH4", DATE)
+    assert "spymaster run" in str(e.value)
+
+
+def test_a_changed_byte_is_found_by_verify(lake: Lake, written: Path):
+    part = written / "part-00000.parquet"
+    data = bytearray(part.read_bytes())
+    data[20] ^= 0xFF
+    part.write_bytes(bytes(data))
+    with pytest.raises(PartitionCorrupt, match="expected SHA-256"):
+        lake.verify(LEVELS, "ESH4", DATE)
+
+
+def test_another_contract_than_it_was_written_under_is_refused(lake: Lake, written: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from engine.lake import contract as module
+
+    source = Path(dataset(LEVELS).contract().path)
+    edited = tmp_path / "silver" / "levels.avsc"
+    edited.parent.mkdir()
+    edited.write_text(source.read_text().replace('"unit": "price"', '"unit": "cents"'))
+    monkeypatch.setattr(module, "CONTRACTS_DIR", tmp_path)
+    module.load_contract.cache_clear()
+    try:
+        with pytest.raises(ContractError, match="another contract"):
+            lake.read(LEVELS, "ESH4", DATE)
+    finally:
+        module.load_contract.cache_clear()
+
+
+def test_one_profile_a_lake(lake: Lake, written: Path):
+    assert lake.profile() == "rth"
+    with pytest.raises(UnknownProfile, match="holds the session profile 'rth'"):
+        lake.write(LEVELS, "ESH4", DATE, levels(), Lineage("levels", "p", "c", {}, "globex_open"))
+    assert lake.read(LEVELS, "ESH4", DATE).equals(levels())
+
+
+def test_silver_without_a_profile_is_refused(lake: Lake):
+    with pytest.raises(ContractError, match="expected a session profile"):
+        lake.write(LEVELS, "ESH4", DATE, levels(), Lineage("levels", "p", "c", {}))
+
+
+def test_the_lock_is_exclusive_and_names_its_holder(lake: Lake):
+    code = f"from engine.lake.store import Lake\nwith Lake({str(lake.root)!r}).lock(): print('got it')"
+    with lake.lock():
+        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert found.returncode == 1
+        assert f"process {os.getpid()} is writing it" in found.stderr
+        with pytest.raises(LakeBusy), lake.lock():
+            pass
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "got it\n"
+
+
+def test_recover_puts_back_what_stepped_aside_and_drops_the_rest(lake: Lake, written: Path):
+    table = written.parent
+    written.rename(table / ".old-dt=2024-01-02-beef")
+    (table / ".tmp-dt=2024-01-03-1-dead").mkdir()
+    (table / ".tmp-dt=2024-01-03-1-dead" / "part-00000.parquet").write_text("half")
+    assert len(recover(table)) == 2
+    assert os.listdir(table) == ["dt=2024-01-02"]
+    assert lake.read(LEVELS, "ESH4", DATE).equals(levels())
+
+
+def test_a_full_disk_keeps_the_old_partition_and_nothing_half_written(lake: Lake, written: Path):
+    # RLIMIT_FSIZE makes the real write fail as a full disk does: with an OSError in the middle of the file.
+    code = f"""
+import resource, datetime as dt, polars as pl
+from engine.lake.store import Lake
+from tests.unit.test_store import levels, LINEAGE, LEVELS, DATE
+frame = pl.concat([levels(float(i)) for i in range(20000)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+Lake({str(lake.root)!r}).write(LEVELS, "ESH4", DATE, frame, LINEAGE)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert found.returncode == 1
+    assert "LakeWriteFailed" in found.stderr
+    assert "nothing of it was kept" in found.stderr
+    assert os.listdir(written.parent) == ["dt=2024-01-02"]
+    assert lake.read(LEVELS, "ESH4", DATE).equals(levels())
+
+
+def test_a_lake_that_cannot_be_a_folder_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LakeWriteFailed, match="--lake"), Lake(tmp_path / "file").lock():
+        pass
+
+
+def test_reading_manifests_imports_no_polars(lake: Lake, written: Path):
+    code = (
+        "import sys, datetime as dt\nfrom engine.lake.store import Lake\n"
+        f"Lake({str(lake.root)!r}).manifest('silver.future_mbo.levels', 'ESH4', dt.date(2024, 1, 2))\n"
+        "assert 'polars' not in sys.modules and 'numba' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
