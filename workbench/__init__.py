@@ -1,0 +1,1 @@
+"""The workbench: the screen on which a trader sees a level, its pressure, and what they did before."""

@@ -1,0 +1,91 @@
+"""The page: ``panel serve workbench/app.py`` (or ``spymaster serve``). The lake is ``SPYMASTER_LAKE``, else ``lake``."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from engine.errors import EngineError
+from workbench import data, views
+from workbench.state import LevelState
+from workbench.theme import DARK, FONT, LIGHT, Theme
+from workbench.views.controls import session_pickers
+from workbench.views.style import page_css
+
+for _module in iter_modules(views.__path__):
+    import_module(f"workbench.views.{_module.name}")
+
+
+def build(query: dict[str, str]) -> pmui.Page:
+    """The page for one tab, its state taken from the URL's `query`."""
+    root = os.environ.get("SPYMASTER_LAKE", "lake")
+    state = LevelState()
+    complaints: list[str] = []
+    try:
+        there = data.contracts(root)
+    except EngineError as e:
+        there = {}
+        complaints.append(str(e))
+    if there:
+        state.param["contract"].objects = list(there)
+        state.contract = next(iter(there))
+        wanted = query.get("contract", state.contract)
+        state.param["session"].objects = there.get(wanted, there[state.contract])
+        state.session = state.param["session"].objects[0]
+    complaints += state.read_query(query)
+    spec = views.VIEWS["level"]
+    level = spec.cls(root, state, complaints)
+    page = pmui.Page(
+        title="spymaster",
+        header=[*session_pickers(state), pn.Spacer(sizing_mode="stretch_width"), level.when],
+        sidebar=level.controls,
+        sidebar_open=False,
+        sidebar_variant="persistent",
+        sidebar_width=310,
+        main=[level],
+        dark_theme=state.theme == "dark",
+        theme_config={
+            "light": _material(LIGHT),
+            "dark": _material(DARK),
+        },
+    )
+    page.param.watch(lambda e: state.param.update(theme="dark" if e.new else "light"), "dark_theme")
+    pn.state.onload(level.start)
+    return page
+
+
+def _material(theme: Theme) -> dict[str, Any]:
+    """The theme in Material's words: a flat, low header that leaves the height to the picture."""
+    bar = {"backgroundColor": theme.panel, "backgroundImage": "none", "color": theme.text, "boxShadow": "none"}
+    inside = {
+        "& .MuiTypography-root, & .MuiInputBase-root, & .MuiSvgIcon-root, & .MuiInputLabel-root, & .MuiSelect-select": {
+            "color": f"{theme.text} !important"
+        }
+    }
+    return {
+        "palette": {
+            "primary": {"main": theme.long},
+            "background": {"default": theme.page, "paper": theme.panel},
+            "text": {"primary": theme.text, "secondary": theme.muted},
+        },
+        "typography": {"fontFamily": FONT},
+        "components": {
+            "MuiAppBar": {"styleOverrides": {"root": {**bar, **inside, "borderBottom": f"1px solid {theme.edge}"}, "colorPrimary": bar}},
+            "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "50px !important"}}},
+        },
+    }
+
+
+def query_of_request() -> dict[str, str]:
+    """The URL's parameters of the tab that is being made."""
+    return {k: v[-1].decode() for k, v in (pn.state.session_args or {}).items()} if pn.state.curdoc else {}
+
+
+if pn.state.served or __name__.startswith("bokeh_app"):
+    pn.extension(raw_css=[page_css()])
+    build(query_of_request()).servable()

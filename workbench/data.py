@@ -1,0 +1,229 @@
+"""Reads the lake through the engine, and keeps what was read; computes no feature of its own.
+
+What is cached is shared by all browser tabs of a server and never written to.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import panel as pn
+import polars as pl
+
+from engine.errors import EngineError, PartitionMissing, UnknownLevel
+from engine.features import level_windows, pressure
+from engine.ladder import NO_TICK, Ladder
+from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE
+from engine.lake.store import Lake
+from engine.levels import level_ids, price_level, title
+from engine.params import ApproachParams, FeatureParams
+from engine.vocab import NS
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+KEY_LEVELS = ("pm_high", "pm_low", "or_high", "or_low", "vwap")
+"""Levels under the keys 1-5; the others follow them on the screen."""
+
+CELLS = 220_000
+"""Cells of a picture that still paint in one frame (about 2,700 windows of 81 prices)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """One session of one contract, as read; compared by identity, so that caches keyed by it are cheap."""
+
+    symbol: str
+    date: dt.date
+    ladder: Ladder
+    bars: pl.DataFrame
+    levels: pl.DataFrame
+    absent: dict[str, str]
+    notes: tuple[str, ...]
+    stamp: str
+
+    @property
+    def tick_size(self) -> float:
+        """Price of one tick."""
+        return self.ladder.root.tick_size
+
+    @property
+    def day_ns(self) -> int:
+        """The instant whose offset New York's clock is shown with."""
+        return self.ladder.start_ns
+
+
+def open_lake(root: str) -> Lake:
+    """The lake at `root`."""
+    return Lake(Path(root))
+
+
+def contracts(root: str) -> dict[str, list[str]]:
+    """Contract -> session dates that have a ladder a reader may trust, newest first."""
+    lake = open_lake(root)
+    out: dict[str, list[str]] = {}
+    for symbol, date in sorted(lake.partitions(LADDER), key=lambda p: (p[0], p[1]), reverse=True):
+        if lake.has(LADDER, symbol, date):
+            out.setdefault(symbol, []).append(date.isoformat())
+    return out
+
+
+def stamp(root: str, symbol: str, date: dt.date) -> str:
+    """What the lake says of the session's partitions now; another stamp than a `Session` has means that it is stale."""
+    lake = open_lake(root)
+    parts = []
+    for key in (LADDER, TAPE, BARS, LEVELS):
+        found = lake.find_manifest(key, symbol, date)
+        parts.append(found.digest()[:16] if found else "-")
+    return "/".join(parts)
+
+
+def load(root: str, symbol: str, date: dt.date) -> Session:
+    """The session, from memory while the lake is unchanged.
+
+    Raises
+    ------
+    PartitionMissing
+        Where the ladder or its tape is not there; bars and levels may be missing, and are then named in `notes`.
+    """
+    mark = stamp(root, symbol, date)
+    session = _load(root, symbol, date, mark)
+    _SEEN.add((root, symbol, date, mark))
+    return session
+
+
+_SEEN: set[tuple[str, str, dt.date, str]] = set()
+
+
+def in_memory(root: str, symbol: str, date: dt.date) -> bool:
+    """Whether `load` would answer at once, so that a page can be drawn before it is sent."""
+    return (root, symbol, date, stamp(root, symbol, date)) in _SEEN
+
+
+@pn.cache(max_items=6, policy="LRU")
+def _load(root: str, symbol: str, date: dt.date, mark: str) -> Session:
+    lake = open_lake(root)
+    ladder = Ladder.open(lake, symbol, date)
+    notes: list[str] = []
+    try:
+        bars = lake.read(BARS, symbol, date)
+    except PartitionMissing as e:
+        bars = pl.DataFrame(schema=dict.fromkeys(("window_start_ts_ns", "window_end_ts_ns"), pl.Int64) | dict.fromkeys(("open_tick", "high_tick", "low_tick", "close_tick"), pl.Int32))  # fmt: skip
+        notes.append(f"No candles: {e}")
+    absent: dict[str, str] = {}
+    try:
+        levels = lake.read(LEVELS, symbol, date)
+        absent = dict(lake.notes(LEVELS, symbol, date).get("absent", {}))
+    except PartitionMissing as e:
+        levels = pl.DataFrame(
+            schema={"level_id": pl.String, "start_ts_ns": pl.Int64, "end_ts_ns": pl.Int64, "price": pl.Float64, "level_tick": pl.Int32}
+        )
+        notes.append(f"No key levels: {e}")
+    return Session(symbol, date, ladder, bars, levels, absent, tuple(notes), mark)
+
+
+def ordered_level_ids(session: Session) -> list[str]:
+    """Key levels in the screen's order: those under the keys first, fixed prices of the lake last."""
+    known = list(level_ids())
+    rest = [i for i in known if i not in KEY_LEVELS]
+    extra = [i for i in session.levels["level_id"].unique(maintain_order=True).to_list() if i not in known]
+    return [*(k for k in KEY_LEVELS if k in known), *rest, *extra]
+
+
+def level_title(level_id: str) -> str:
+    """The level in words, such as ``PM High``."""
+    return "Price" if level_id.startswith("price:") else title(level_id)
+
+
+@lru_cache(maxsize=64)
+def level_frame(session: Session, level_id: str) -> pl.DataFrame:
+    """The level's steps (LEVELS schema); of ``price:X`` over the whole session.
+
+    Raises
+    ------
+    UnknownLevel
+        Where there is no such level, or it is absent from this session, with the reason.
+    """
+    if level_id.startswith("price:"):
+        own = session.levels.filter(pl.col("level_id") == level_id)
+        return own if own.height else price_level(level_id, session.ladder.start_ns, session.ladder.end_ns, session.ladder.root)
+    frame = session.levels.filter(pl.col("level_id") == level_id)
+    if frame.height == 0:
+        if level_id not in level_ids():
+            raise UnknownLevel(f"level {level_id!r}: expected one of {', '.join(level_ids())} or price:6800.25")
+        reason = session.absent.get(level_id, "the lake has no row of it")
+        raise UnknownLevel(f"{level_title(level_id)} is absent from {session.symbol} {session.date}: {reason}")
+    return frame
+
+
+def tick_at(frame: pl.DataFrame, ts_ns: int) -> int | None:
+    """The level's tick at `ts_ns`; None before it is known."""
+    i = int(np.searchsorted(frame["start_ts_ns"].to_numpy(), ts_ns, side="right")) - 1
+    return int(frame["level_tick"][i]) if i >= 0 and ts_ns < frame["end_ts_ns"][i] else None
+
+
+def last_tick(session: Session, end_ts_ns: int) -> int | None:
+    """The last trade's tick at the end of the window that ends at `end_ts_ns`; None before the first trade."""
+    s = (end_ts_ns - session.ladder.start_ns) // NS - 1
+    if not 0 <= s < session.ladder.seconds:
+        return None
+    tick = int(session.ladder.last_tick[s])
+    return None if tick == NO_TICK else tick
+
+
+@lru_cache(maxsize=24)
+def vacuum(session: Session, level_id: str, params: FeatureParams) -> pl.DataFrame:
+    """The level's windows with features, conditions and approach, made from the ladder by the engine with `params`."""
+    return level_windows(session.ladder, level_frame(session, level_id), params, ApproachParams())
+
+
+@lru_cache(maxsize=4)
+def raw_cube(session: Session, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int) -> xr.Dataset:
+    """A slice of the ladder."""
+    return session.ladder.cube(start_ns, end_ns, low, high, window_s=window_s, step_ticks=step)
+
+
+@lru_cache(maxsize=4)
+def cube(session: Session, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int, half_life_s: float) -> xr.Dataset:
+    """A slice of the ladder with the pressure at each price."""
+    return pressure(raw_cube(session, start_ns, end_ns, low, high, window_s, step), half_life_s)
+
+
+def loaded_span(session: Session, start_ns: int, end_ns: int, rows: int, window_s: int) -> tuple[int, int]:
+    """The longest stretch around ``[start_ns, end_ns)`` that `CELLS` allows, whole windows, inside the session."""
+    w = window_s * NS
+    lo, hi = -(-session.ladder.start_ns // w) * w, session.ladder.end_ns // w * w
+    room = max(CELLS // max(rows, 1), 60) * w
+    if hi - lo <= room:
+        return lo, hi
+    # Half of the room stays on the side that the trader came from, so that panning either way stays in memory.
+    start = (start_ns + end_ns) // 2 - room // 2
+    start = int(min(max(start, lo), hi - room)) // w * w
+    return start, start + room
+
+
+@lru_cache(maxsize=16)
+def samples(session: Session, window_s: int, step: int, half_life_s: float) -> tuple[xr.Dataset, ...]:
+    """Six short slices around the last trade, spread over the session: what a colour scale is set by, whatever is on screen."""
+    lad = session.ladder
+    traded = np.flatnonzero((lad.last_tick != NO_TICK) & lad.valid)
+    if traded.size == 0:
+        traded = np.arange(lad.seconds)
+    out = []
+    for s in traded[(np.linspace(0.05, 0.95, 6) * (traded.size - 1)).astype(int)].tolist():
+        mid = int(lad.last_tick[s])
+        begin = lad.start_ns + s * NS
+        if mid == NO_TICK:
+            continue
+        try:
+            out.append(
+                pressure(lad.cube(begin - 60 * NS, begin + 60 * NS, mid - 20, mid + 20, window_s=window_s, step_ticks=step), half_life_s)
+            )
+        except EngineError:
+            continue  # a sample that falls off the session's end; the others set the scale
+    return tuple(out)

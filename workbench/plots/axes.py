@@ -1,0 +1,95 @@
+"""Axes that every picture shares: New York time to the right, price in ticks up, ticks from the level beside it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from bokeh.models import AdaptiveTicker, CustomJSTickFormatter, DatetimeTickFormatter, Plot
+from bokeh.plotting import figure
+
+from workbench.theme import FONT, MONO, Theme
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+@lru_cache(maxsize=1024)
+def offset_ms(ts_ns: int) -> int:
+    """Ms to add to UTC at `ts_ns` to get New York's clock (a session does not cross a clock change)."""
+    delta = dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, NEW_YORK).utcoffset()
+    return int(delta.total_seconds() * 1000) if delta else 0
+
+
+def x_ms(ts_ns: np.ndarray | int, day_ts_ns: int) -> np.ndarray | float:
+    """Axis coordinate of an instant: ms of New York's clock, with the offset that holds at `day_ts_ns`."""
+    return np.asarray(ts_ns, dtype=np.int64) / 1e6 + offset_ms(int(day_ts_ns))
+
+
+def ns_of_x(x: float, day_ts_ns: int) -> int:
+    """Instant, ns since the epoch, of an axis coordinate (the inverse of `x_ms`)."""
+    return round((x - offset_ms(int(day_ts_ns))) * 1e6)
+
+
+def clock(ts_ns: int, *, seconds: bool = True) -> str:
+    """New York's clock at `ts_ns`, such as ``09:41:35``."""
+    return dt.datetime.fromtimestamp(ts_ns / 1e9, NEW_YORK).strftime("%H:%M:%S" if seconds else "%H:%M")
+
+
+def decimals(tick_size: float) -> int:
+    """Digits after the point that show every multiple of `tick_size`."""
+    text = f"{tick_size:.9f}".rstrip("0")
+    return max(len(text.split(".")[1]), 0)
+
+
+def price_text(tick: float, tick_size: float) -> str:
+    """Price of `tick` with the digits its grid needs, such as ``6800.25``."""
+    return f"{tick * tick_size:.{decimals(tick_size)}f}"
+
+
+def short_price_text(tick: int, tick_size: float) -> str:
+    """Price of `tick`, without the fraction where it is a whole number: ``6799``, ``6799.25``."""
+    price = round(tick * tick_size, 9)
+    return f"{price:.0f}" if float(price).is_integer() else price_text(tick, tick_size)
+
+
+def price_formatter(tick_size: float) -> CustomJSTickFormatter:
+    """Axis labels in price from coordinates in ticks."""
+    return CustomJSTickFormatter(args={"size": tick_size, "digits": decimals(tick_size)}, code="return (tick * size).toFixed(digits)")
+
+
+def distance_formatter() -> CustomJSTickFormatter:
+    """Axis labels in ticks from the level, always with their sign."""
+    return CustomJSTickFormatter(code="return tick > 0 ? '+' + tick : (tick < 0 ? '\\u2212' + (-tick) : '0')")
+
+
+def tick_ticker() -> AdaptiveTicker:
+    """Whole ticks in steps of 1, 2, 4, 8, 16...: the $1 of ES is among them."""
+    return AdaptiveTicker(base=16, mantissas=[1, 2, 4, 8], min_interval=1, desired_num_ticks=9, num_minor_ticks=0)
+
+
+def time_formatter() -> DatetimeTickFormatter:
+    """New York's clock on a time axis, never a date in the middle of a session."""
+    hm, hms = "%H:%M", "%H:%M:%S"
+    return DatetimeTickFormatter(milliseconds=hms, seconds=hms, minsec=hms, minutes=hm, hourmin=hm, hours=hm, days=hm, months=hm, years=hm)
+
+
+def dress(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> None:
+    """Give `fig` the colours and type of `theme`; called again when the theme changes."""
+    fig.background_fill_color = theme.map_floor
+    fig.border_fill_color = theme.page
+    fig.outline_line_color = theme.edge
+    for axis in fig.axis:
+        axis.axis_line_color = theme.edge
+        axis.major_tick_line_color = theme.edge
+        axis.minor_tick_line_color = None
+        axis.major_label_text_color = theme.text
+        axis.major_label_text_font_size = size
+        axis.major_label_text_font = MONO
+        axis.axis_label_text_color = theme.muted
+        axis.axis_label_text_font = FONT
+        axis.axis_label_text_font_size = size
+        axis.axis_label_text_font_style = "normal"
+    for grid in fig.grid:
+        grid.grid_line_color = theme.grid

@@ -1,0 +1,286 @@
+"""The Level view's main picture: pressure heatmap, outlined candles and levels on one price axis and one time axis.
+
+`level_chart` makes the empty figure once; the functions after it make the data that is patched into it, so that a
+change costs one message of bytes and no new figure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import xarray as xr
+from bokeh.core.properties import value
+from bokeh.models import (
+    ColumnDataSource,
+    CrosshairTool,
+    CustomJS,
+    CustomJSHover,
+    GlyphRenderer,
+    HoverTool,
+    LinearAxis,
+    LinearColorMapper,
+    PanTool,
+    Range1d,
+    ResetTool,
+    SaveTool,
+    Span,
+    WheelZoomTool,
+)
+from bokeh.plotting import figure
+
+from workbench.plots import axes, coding
+from workbench.theme import FONT, MONO, Theme, side_palette, signed_palette, unsigned_palette
+
+BAR_MS = 120_000.0
+LEFT, RIGHT, TOP, BOTTOM = 78, 104, 24, 22
+"""Borders in px, the same in every figure of a column or row, so that axes of different figures line up."""
+
+EMPTY: dict[str, dict[str, list[object]]] = {
+    "heat": {k: [] for k in ("image", "value", "x", "y", "dw", "dh")},
+    "candles": {k: [] for k in ("x", "low", "high", "top", "bottom", "fill", "line", "width")},
+    "quotes": {k: [] for k in ("x", "bid", "ask")},
+    "levels": {k: [] for k in ("x0", "x1", "y", "chosen", "colour")},
+    "names": {k: [] for k in ("x", "y", "text", "colour")},
+    "zones": {k: [] for k in ("y", "text")},
+    "invalid": {k: [] for k in ("left", "right", "text")},
+}
+
+
+@dataclass
+class ChartParts:
+    """The figure and what is patched in it."""
+
+    figure: figure
+    sources: dict[str, ColumnDataSource]
+    mapper: LinearColorMapper
+    cursor: Span
+    distance: Range1d
+    hover: HoverTool
+    renderers: dict[str, GlyphRenderer]
+
+
+def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartParts:
+    """An empty chart with axes, tools and sources; y is in ticks, labelled in price and in ticks from the level."""
+    src = {k: ColumnDataSource({c: list(v) for c, v in d.items()}, name=k) for k, d in EMPTY.items()}
+    mapper = LinearColorMapper(palette=list(unsigned_palette(theme, "perceptual")), low=-0.5, high=255.5)
+    fig = figure(
+        name="level_chart", height=height, sizing_mode="stretch_both", x_range=Range1d(0, 1), y_range=Range1d(0, 1), toolbar_location="above",
+        tools=[], output_backend="canvas", min_border_left=LEFT, min_border_right=RIGHT, min_border_top=TOP, min_border_bottom=BOTTOM,
+        x_axis_type="datetime", y_axis_location="right", y_axis_label="price", lod_threshold=None,
+    )  # fmt: skip
+    fig.xaxis.formatter = axes.time_formatter()
+    fig.right[0].name = "price"
+    fig.yaxis.formatter = axes.price_formatter(tick_size)
+    fig.yaxis.ticker = axes.tick_ticker()
+    distance = Range1d(-1, 1, name="distance")
+    fig.extra_y_ranges = {"distance": distance}
+    fig.add_layout(
+        LinearAxis(y_range_name="distance", axis_label="ticks from level", formatter=axes.distance_formatter(), ticker=axes.tick_ticker()),
+        "left",
+    )
+    # The two sides of the axis stay in step while the trader pans and zooms, without asking the server.
+    follow = CustomJS(
+        args={"y": fig.y_range, "d": distance}, code="const k = Number(d.tags[0] ?? 0); d.setv({start: y.start - k, end: y.end - k})"
+    )
+    fig.y_range.js_on_change("start", follow)
+    fig.y_range.js_on_change("end", follow)
+    made: dict[str, GlyphRenderer] = {}
+    made["invalid"] = fig.quad(
+        left="left", right="right", bottom=-1e7, top=1e7, source=src["invalid"], fill_alpha=0.12, hatch_pattern="/", hatch_scale=9,
+        hatch_alpha=0.55, line_color=None, level="underlay",
+    )  # fmt: skip
+    made["heat"] = fig.image(image="image", x="x", y="y", dw="dw", dh="dh", source=src["heat"], color_mapper=mapper, level="image")
+    made["zones"] = fig.hspan(y="y", source=src["zones"], line_dash=[1, 5], line_width=1)
+    for side in ("bid", "ask"):
+        made[f"{side}_casing"] = fig.step("x", side, source=src["quotes"], mode="after", line_width=3, line_alpha=0.55)
+        made[side] = fig.step("x", side, source=src["quotes"], mode="after", line_width=1.4)
+    made["wick_casing"] = fig.segment("x", "low", "x", "high", source=src["candles"], line_width=4.5)
+    made["body_casing"] = fig.vbar(x="x", width="width", top="top", bottom="bottom", source=src["candles"], fill_color=None, line_width=4.5)
+    made["wick"] = fig.segment("x", "low", "x", "high", source=src["candles"], line_width=1.8, line_color="line")
+    made["body"] = fig.vbar(
+        x="x",
+        width="width",
+        top="top",
+        bottom="bottom",
+        source=src["candles"],
+        fill_color="fill",
+        line_color="line",
+        line_width=1.8,
+        fill_alpha=0.9,
+    )
+    made["levels_casing"] = fig.segment("x0", "y", "x1", "y", source=src["levels"], line_width=4)
+    made["levels"] = fig.segment("x0", "y", "x1", "y", source=src["levels"], line_width="chosen", line_color="colour", line_dash=[6, 3])
+    made["names"] = fig.text(
+        "x", "y", "text", source=src["names"], text_font=value(FONT), text_font_size="13px", text_font_style="bold", text_baseline="bottom",
+        text_align="right", x_offset=-8, y_offset=-4, text_color="colour", padding=2, border_radius=3, background_fill_alpha=0.82,
+    )  # fmt: skip
+    cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
+    fig.add_layout(cursor)
+    hover = HoverTool(renderers=[made["heat"]], point_policy="follow_mouse", attachment="horizontal")
+    wheel = WheelZoomTool(dimensions="width")
+    fig.add_tools(PanTool(), wheel, WheelZoomTool(dimensions="height"), ResetTool(), SaveTool(), CrosshairTool(line_alpha=0.45), hover)
+    fig.toolbar.active_scroll = wheel
+    fig.toolbar.logo = None
+    fig.toolbar.autohide = True
+    fig.toolbar_inner = True
+    parts = ChartParts(fig, src, mapper, cursor, distance, hover, made)
+    dress_chart(parts, theme)
+    return parts
+
+
+def dress_chart(parts: ChartParts, theme: Theme) -> None:
+    """Put `theme` on the chart (candles carry their colours in the data: patch them too)."""
+    axes.dress(parts.figure, theme)
+    r = parts.renderers
+    r["invalid"].glyph.update(fill_color=theme.invalid, hatch_color=theme.invalid)
+    r["zones"].glyph.line_color = theme.muted
+    for side, colour in (("bid", theme.long), ("ask", theme.short)):
+        r[side].glyph.line_color = colour
+        r[f"{side}_casing"].glyph.line_color = theme.casing
+    for k in ("wick_casing", "body_casing", "levels_casing"):
+        r[k].glyph.line_color = theme.casing
+    r["names"].glyph.background_fill_color = theme.page
+    parts.cursor.line_color = theme.text
+    for tool in parts.figure.select({"type": CrosshairTool}):
+        tool.line_color = theme.muted
+
+
+def palette_of(theme: Theme, layer: coding.Layer, preset: str) -> list[str]:
+    """The 256 colours that `layer` is painted with."""
+    if layer.kind == "signed":
+        return list(signed_palette(theme))
+    if layer.kind in ("long", "short"):
+        return list(side_palette(theme, layer.kind))
+    return list(unsigned_palette(theme, preset))
+
+
+def heat_data(cube: xr.Dataset, layer: coding.Layer, top: float) -> dict[str, list[object]]:
+    """Source of the heatmap: codes to paint and exact values to hover, one image of shape (rows, windows)."""
+    shown = coding.values(cube, layer)
+    begin = cube["window_start_ts_ns"].to_numpy()
+    end = cube["window_end_ts_ns"].to_numpy()
+    tick = cube["tick"].to_numpy()
+    step = int(cube.attrs.get("step_ticks", 1))
+    x0, x1 = float(axes.x_ms(begin[0], begin[0])), float(axes.x_ms(end[-1], begin[0]))
+    return {
+        "image": [np.ascontiguousarray(coding.codes(shown, layer, top).T)],
+        "value": [np.ascontiguousarray(shown.T)],
+        "x": [x0],
+        "y": [float(tick[0]) - 0.5],
+        "dw": [x1 - x0],
+        "dh": [float(tick.size * step)],
+    }
+
+
+def hover_of(layer: coding.Layer, *, tick_size: float, k_ref: int, step: int, window_s: int, x0: float, theme: Theme) -> dict[str, object]:
+    """Tooltip and formatters: clock of the window, price, ticks from the level, exact value; `x0` is a window's start."""
+    args = {"size": tick_size, "digits": axes.decimals(tick_size), "k": k_ref, "step": step, "w": window_s * 1000, "x0": x0}
+    row = "const r = Math.floor((special_vars.y + 0.5) / step) * step;"
+    price = "const a = (r * size).toFixed(digits); return step > 1 ? a + ' – ' + ((r + step - 1) * size).toFixed(digits) : a"
+    away = "const d = r - k; return d > 0 ? '+' + d : (d < 0 ? '\\u2212' + (-d) : '0')"
+    time = "const t = x0 + Math.floor((special_vars.x - x0) / w) * w; return new Date(t).toISOString().slice(11, 19)"
+    size = "return !isFinite(value) ? 'book not valid' : " + (
+        "(value > 0 ? '+' : value < 0 ? '\\u2212' : '') + Math.abs(value).toFixed(3)"
+        if layer.kind == "signed"
+        else "Math.round(value).toLocaleString('en-US')"
+    )
+    cell = f"font-family:{MONO};font-size:13px;color:{theme.text}"
+    name = f"font-family:{FONT};font-size:12px;color:{theme.muted};padding-right:10px"
+    rows = (
+        ("New York", "$x{custom}"), ("price", "$y{custom}"), ("from level", "@y{custom}"),
+        (layer.title.lower() if layer.kind != "signed" else "net", "@value{custom}"),
+    )  # fmt: skip
+    unit = {"from level": " ticks"}
+    last = rows[-1][0]
+    unit[last] = "" if layer.kind == "signed" else " contracts"
+    body = "".join(f'<tr><td style="{name}">{k}</td><td style="{cell}">{v}{unit.get(k, str())}</td></tr>' for k, v in rows)
+    return {
+        "tooltips": f"<table style='background:{theme.panel};padding:4px'>{body}</table>",
+        "formatters": {
+            "$x": CustomJSHover(args=args, code=time),
+            "$y": CustomJSHover(args=args, code=row + price),
+            "@y": CustomJSHover(args=args, code=row + away),
+            "@value": CustomJSHover(args=args, code=size),
+        },
+    }
+
+
+def candle_data(bars: pl.DataFrame, theme: Theme, day_ts_ns: int) -> dict[str, object]:
+    """Source of the candles from ``bars_2m``: rising bodies hollow, falling ones filled, so colour does not stand alone."""
+    o, c = bars["open_tick"].to_numpy(), bars["close_tick"].to_numpy()
+    up = c >= o
+    lines = np.where(up, theme.candle_up, theme.candle_down)
+    # A body of no height would vanish: the quarter tick keeps its bar visible.
+    return {
+        "x": axes.x_ms(bars["window_start_ts_ns"].to_numpy(), day_ts_ns) + BAR_MS / 2,
+        "low": bars["low_tick"].to_numpy().astype(float),
+        "high": bars["high_tick"].to_numpy().astype(float),
+        "top": np.maximum(o, c) + np.where(o == c, 0.12, 0.0),
+        "bottom": np.minimum(o, c) - np.where(o == c, 0.12, 0.0),
+        "fill": [theme.casing + "30" if u else theme.candle_down + "b0" for u in up],
+        "line": list(lines),
+        "width": np.full(o.size, BAR_MS * 0.5),
+    }
+
+
+def quote_data(tape: pl.DataFrame, day_ts_ns: int, step_s: int = 1) -> dict[str, object]:
+    """Source of the best bid and ask lines, every `step_s`-th second; gaps where a side is empty or the book not valid."""
+    t = tape.gather_every(max(step_s, 1))
+    ok = t["book_valid"].to_numpy().astype(bool)
+    side = {k: t[f"best_{k}_tick"].cast(pl.Float64).fill_null(float("nan")).to_numpy().copy() for k in ("bid", "ask")}
+    for v in side.values():
+        v[~ok] = np.nan
+    return {"x": axes.x_ms(t["window_start_ts_ns"].to_numpy(), day_ts_ns), **side}
+
+
+def invalid_data(cube: xr.Dataset) -> dict[str, list[object]]:
+    """Source of the hatched stretches in which the book is not valid."""
+    begin, end = cube["window_start_ts_ns"].to_numpy(), cube["window_end_ts_ns"].to_numpy()
+    spans = coding.invalid_spans(cube["book_valid"].to_numpy())
+    return {
+        "left": [float(axes.x_ms(begin[a], begin[0])) for a, _ in spans],
+        "right": [float(axes.x_ms(end[b - 1], begin[0])) for _, b in spans],
+        "text": ["book not valid"] * len(spans),
+    }
+
+
+def level_data(levels: pl.DataFrame, chosen: str, day_ts_ns: int, theme: Theme) -> dict[str, object]:
+    """Source of the level lines from the LEVELS frame; the chosen one is thicker.
+
+    Steps that stay on one tick are one line: a VWAP makes a step a second, and the picture has no more than the ticks.
+    """
+    moved = pl.col("level_id").ne_missing(pl.col("level_id").shift()) | pl.col("level_tick").ne_missing(pl.col("level_tick").shift())
+    levels = (
+        levels.group_by(moved.cum_sum().alias("run"), maintain_order=True)
+        .agg(pl.col("level_id", "start_ts_ns", "level_tick").first(), pl.col("end_ts_ns").last())
+        .select("level_id", "start_ts_ns", "end_ts_ns", "level_tick")
+    )
+    return {
+        "x0": axes.x_ms(levels["start_ts_ns"].to_numpy(), day_ts_ns),
+        "x1": axes.x_ms(levels["end_ts_ns"].to_numpy(), day_ts_ns),
+        "y": levels["level_tick"].to_numpy().astype(float),
+        "chosen": [3.0 if i == chosen else 1.5 for i in levels["level_id"]],
+        "colour": [theme.level if i == chosen else theme.text for i in levels["level_id"]],
+    }
+
+
+def name_data(names: list[tuple[str, int, bool]], x: float, tick_size: float, theme: Theme) -> dict[str, list[object]]:
+    """Source of the levels' names at `x` from (title, tick, whether chosen); levels on one tick share a line of text."""
+    at: dict[int, list[str]] = {}
+    for title, tick, _ in names:
+        at.setdefault(tick, []).append(title)
+    chosen = {tick for _, tick, is_chosen in names if is_chosen}
+    return {
+        "x": [x] * len(at),
+        "y": [float(k) for k in at],
+        "text": [f"{' · '.join(t)}  {axes.price_text(k, tick_size)}" for k, t in at.items()],
+        "colour": [theme.level if k in chosen else theme.text for k in at],
+    }
+
+
+def zone_data(k_ref: int, bounds: tuple[int, ...]) -> dict[str, list[object]]:
+    """Source of the zones' outer bounds, on both sides of the level."""
+    ys = [k_ref + s * (b + 0.5) for b in bounds for s in (1, -1)]
+    return {"y": ys, "text": [""] * len(ys)}

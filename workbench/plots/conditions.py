@@ -1,0 +1,168 @@
+"""The four conditions in both directions over the chart's time axis, with the count open, and the same in words at the cursor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from bokeh.models import ColumnDataSource, FixedTicker, GlyphRenderer, LinearColorMapper, Range1d, Span
+from bokeh.plotting import figure
+
+from workbench.plots import axes, chart
+from workbench.theme import FONT, MONO, Theme
+
+CONDITIONS: dict[str, tuple[tuple[str, str, int], ...]] = {
+    "down": (
+        ("asks retreat", "f1_ask_com_disp_log", 1),
+        ("asks pulled > added", "ask_pull_add_log", 1),
+        ("bids recede", "f3_bid_com_disp_log", 1),
+        ("bids pulled > added", "bid_pull_add_log", 1),
+    ),
+    "up": (
+        ("asks retreat", "u1_ask_com_disp_log", 1),
+        ("asks pulled > added", "ask_pull_add_log", 1),
+        ("bids approach", "u8_bid_com_approach_log", 1),
+        ("bids added > pulled", "bid_pull_add_log", -1),
+    ),
+}
+"""Per direction: the condition in words, the column whose sign opens it, and that sign (features.md section 6)."""
+
+BASE = {"up": 0.0, "down": 7.6}
+"""Bottom of each direction's block on the strip's own axis; four rows, then a band of height 2.6 for the count."""
+
+ROWS, BAND = 4.0, 2.6
+TOP_Y = BASE["down"] + ROWS + BAND + 0.5
+
+
+@dataclass
+class StripParts:
+    """The figure and what is patched in it."""
+
+    figure: figure
+    cells: ColumnDataSource
+    counts: dict[str, ColumnDataSource]
+    invalid: ColumnDataSource
+    mapper: LinearColorMapper
+    cursor: Span
+    renderers: dict[str, GlyphRenderer]
+
+
+def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 176) -> StripParts:
+    """An empty strip; give it the chart's `x_range` to keep both on one time axis."""
+    fig = figure(
+        name="conditions", height=height, sizing_mode="stretch_width", x_range=x_range or Range1d(0, 1), y_range=Range1d(-0.2, TOP_Y), x_axis_type="datetime",
+        toolbar_location=None, tools=[], output_backend="canvas", min_border_left=chart.LEFT, min_border_right=chart.RIGHT, min_border_top=4,
+        min_border_bottom=4,
+    )  # fmt: skip
+    fig.xaxis.visible = False
+    fig.ygrid.visible = False
+    places = {BASE[d] + ROWS - 0.5 - i: f"{i + 1}" for d in BASE for i in range(4)}
+    places |= {BASE["down"] + ROWS + BAND / 2: "DOWN", BASE["up"] + ROWS + BAND / 2: "UP"}
+    fig.yaxis.ticker = FixedTicker(ticks=sorted(places))
+    fig.yaxis.major_label_overrides = dict(places)
+    mapper = LinearColorMapper(palette=["#000000"] * 4, low=-0.5, high=3.5)
+    cells = ColumnDataSource({k: [] for k in ("image", "x", "y", "dw", "dh")})
+    counts = {d: ColumnDataSource({"x": [], "base": [], "n": []}) for d in BASE}
+    invalid = ColumnDataSource({"left": [], "right": []})
+    made = {
+        "invalid": fig.quad(
+            left="left", right="right", bottom=-5, top=TOP_Y + 5, source=invalid, hatch_pattern="/", hatch_scale=9, hatch_alpha=0.55,
+            fill_alpha=0.12, line_color=None,
+        ),
+        "cells": fig.image(image="image", x="x", y="y", dw="dw", dh="dh", source=cells, color_mapper=mapper),
+    }  # fmt: skip
+    for d in BASE:
+        made[d] = fig.varea_step("x", "base", "n", source=counts[d], step_mode="after", fill_alpha=0.85)
+    cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
+    fig.add_layout(cursor)
+    parts = StripParts(fig, cells, counts, invalid, mapper, cursor, made)
+    dress_strip(parts, theme)
+    return parts
+
+
+def dress_strip(parts: StripParts, theme: Theme) -> None:
+    """Put `theme` on the strip."""
+    axes.dress(parts.figure, theme, size="11px")
+    parts.figure.yaxis.major_label_text_font = FONT
+    parts.mapper.palette = ["#00000000", theme.edge, theme.short, theme.long]
+    parts.renderers["down"].glyph.fill_color = theme.short
+    parts.renderers["up"].glyph.fill_color = theme.long
+    parts.renderers["invalid"].glyph.update(fill_color=theme.invalid, hatch_color=theme.invalid)
+    parts.cursor.line_color = theme.text
+
+
+def _codes(frame: pl.DataFrame, direction: str) -> np.ndarray:
+    """(4, windows) uint8: 0 not known, 1 shut, 2 open down, 3 open up; row 0 is condition 4 (the lowest on the strip)."""
+    open_code = 2 if direction == "down" else 3
+    rows = [
+        frame.select(pl.col(f"{direction}_{i}").cast(pl.UInt8).mul(open_code - 1).add(1).fill_null(0)).to_series().to_numpy()
+        for i in (4, 3, 2, 1)
+    ]
+    return np.ascontiguousarray(np.stack(rows).astype(np.uint8))
+
+
+def grid(frame: pl.DataFrame, window_s: int) -> pl.DataFrame:
+    """`frame` with a row for every window between its first and last: a level that has no value for a while leaves nulls."""
+    if frame.height == 0:
+        return frame
+    step = window_s * 1_000_000_000
+    begin, last = int(frame["window_start_ts_ns"][0]), int(frame["window_start_ts_ns"][-1])
+    if (last - begin) // step + 1 == frame.height:
+        return frame
+    every = pl.DataFrame({"window_start_ts_ns": np.arange(begin, last + 1, step, dtype=np.int64)})
+    return every.join(frame, on="window_start_ts_ns", how="left")
+
+
+def strip_data(frame: pl.DataFrame, window_s: int, day_ts_ns: int) -> tuple[dict[str, list[object]], dict[str, dict[str, object]]]:
+    """Sources of the strip (cells, counts per direction) from one level's vacuum rows, sorted by window."""
+    if frame.height == 0:
+        return {k: [] for k in ("image", "x", "y", "dw", "dh")}, {d: {"x": [], "base": [], "n": []} for d in BASE}
+    full = grid(frame, window_s)
+    x = axes.x_ms(full["window_start_ts_ns"].to_numpy(), day_ts_ns)
+    width = float(full.height * window_s * 1000)
+    cells: dict[str, list[object]] = {
+        "image": [_codes(full, d) for d in BASE],
+        "x": [float(x[0])] * 2,
+        "y": list(BASE.values()),
+        "dw": [width] * 2,
+        "dh": [ROWS] * 2,
+    }
+    edge = np.append(x, x[0] + width)
+    counts: dict[str, dict[str, object]] = {}
+    for d, base in BASE.items():
+        n = full[f"{d}_open"].cast(pl.Float64).fill_null(0.0).to_numpy()
+        floor = base + ROWS + 0.15
+        counts[d] = {"x": edge, "base": np.full(edge.size, floor), "n": floor + (BAND - 0.3) * np.append(n, n[-1]) / 4}
+    return cells, counts
+
+
+def words_html(row: dict[str, object] | None, theme: Theme) -> str:
+    """The conditions at the cursor in words: open or shut, the strength, and the count of four, for both directions."""
+    blocks = []
+    for d, arrow, colour in (("down", "▼", theme.short), ("up", "▲", theme.long)):
+        n = None if row is None else row.get(f"{d}_open")
+        count = "not known" if n is None else f"{n} of 4 open"
+        lines = []
+        for i, (title, column, sign) in enumerate(CONDITIONS[d], start=1):
+            state = None if row is None else row.get(f"{d}_{i}")
+            value = None if row is None else row.get(column)
+            mark = "–" if state is None else "●" if state else "○"
+            ink = colour if state else theme.muted
+            strength = "" if not isinstance(value, float) else f"{sign * value:+.2f}".replace("-", "−")
+            lines.append(
+                f"<div class='c' style='color:{theme.text if state else theme.muted}'><span style='color:{ink}'>{mark}</span>"
+                f"<span>{i} {title}</span><span class='n'>{strength}</span></div>"
+            )
+        head = f"<div class='h' style='color:{colour}'>{arrow} {d.upper()} <b>{count}</b></div>"
+        blocks.append(f"<div class='b'>{head}{''.join(lines)}</div>")
+    style = (
+        f"<style>.w{{display:grid;grid-template-columns:1fr 1fr;gap:10px;font:clamp(12.5px,.62vw,16px) {FONT};padding:4px 2px}}.w .h{{font-size:1.12em;margin-bottom:5px}}"
+        f".w .c{{display:grid;grid-template-columns:15px 1fr auto;line-height:1.6}}.k{{font:clamp(12px,.58vw,15px) {FONT};padding:6px 2px;line-height:1.7}}.w .n{{font-family:{MONO}}}</style>"
+    )
+    key = (
+        f"<div class='k' style='color:{theme.muted}'><b style='color:{theme.long}'>▁</b> best bid <b style='color:{theme.short}'>▁</b> best ask "
+        f"<b style='color:{theme.candle_up}'>▯</b> rising bar <b style='color:{theme.candle_down}'>▮</b> falling bar "
+        f"<b style='color:{theme.wall}'>◆</b> wall, times the median ▨ book not valid</div>"
+    )
+    return f"{style}<div class='w'>{''.join(blocks)}</div>{key}"

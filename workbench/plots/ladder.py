@@ -1,0 +1,154 @@
+"""The pressure ladder at the cursor's time: one row per price, long against short, the resting wall and its change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import xarray as xr
+from bokeh.core.properties import value
+from bokeh.models import ColumnDataSource, CustomJSTickFormatter, FixedTicker, GlyphRenderer, LinearAxis, Range1d, Span
+from bokeh.plotting import figure
+
+from workbench.plots import axes, chart, coding
+from workbench.theme import FONT, MONO, Theme
+
+WALL_TIMES = 3.0
+"""A row is marked as a wall from this many times the median resting size of its side's rows on."""
+
+_COLUMNS = ("y", "h", "short", "long", "rest", "rest_text", "rest_colour", "change_text", "change_colour", "wall_text", "fill_colour")
+
+
+@dataclass
+class LadderParts:
+    """The figure and what is patched in it."""
+
+    figure: figure
+    source: ColumnDataSource
+    level: Span
+    header: LinearAxis
+    renderers: dict[str, GlyphRenderer]
+
+
+def rows_at(cube: xr.Dataset, window: int) -> pl.DataFrame:
+    """Rows of one window, top price first.
+
+    Parameters
+    ----------
+    cube : xr.Dataset
+        A ladder cube with the pressure variables ``long, short, net, bid_change, ask_change``.
+    window : int
+        Position along ``window``.
+
+    Returns
+    -------
+    pl.DataFrame
+        ``tick, long, short, net, side, rest, change, times``: the side with more resting size (``bid``, ``ask`` or
+        ``none``), that size, its change in the window, and how many times the median of that side's non-empty rows it is.
+    """
+    # A window without a valid book has no flow to show; its sizes stay out of the picture too, as the hatching says.
+    at = {
+        k: np.nan_to_num(cube[k].to_numpy()[window].astype(float))
+        for k in ("bid_depth", "ask_depth", "long", "short", "net", "bid_change", "ask_change")
+    }
+    valid = bool(cube["book_valid"].to_numpy()[window])
+    bid, ask = at["bid_depth"] * valid, at["ask_depth"] * valid
+    is_bid = bid >= ask
+    rest = np.where(is_bid, bid, ask)
+    medians = {s: float(np.median(v[v > 0])) if (v > 0).any() else np.nan for s, v in (("bid", bid), ("ask", ask))}
+    with np.errstate(invalid="ignore"):
+        times = rest / np.where(is_bid, medians["bid"], medians["ask"])
+    return pl.DataFrame(
+        {
+            "tick": cube["tick"].to_numpy().astype(np.int64),
+            "long": at["long"].astype(float),
+            "short": at["short"].astype(float),
+            "net": at["net"].astype(float),
+            "side": np.where(rest == 0, "none", np.where(is_bid, "bid", "ask")),
+            "rest": rest,
+            "change": np.where(is_bid, at["bid_change"], at["ask_change"]).astype(float),
+            "times": np.where(rest > 0, times, 0.0),
+        }
+    ).reverse()
+
+
+def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = None, width: int = 400, height: int = 520) -> LadderParts:
+    """An empty ladder; give it the chart's `y_range` to keep both on one price axis."""
+    src = ColumnDataSource({c: [] for c in _COLUMNS}, name="ladder")
+    fig = figure(
+        name="ladder", width=width, height=height, sizing_mode="stretch_both", x_range=Range1d(-1.03, 2.75), y_range=y_range or Range1d(0, 1),
+        toolbar_location=None, tools=[], output_backend="canvas", min_border_left=4, min_border_right=4, min_border_top=chart.TOP,
+        min_border_bottom=chart.BOTTOM, x_axis_location="above",
+    )  # fmt: skip
+    fig.yaxis.visible = False
+    fig.yaxis.formatter = axes.price_formatter(tick_size)
+    fig.grid.visible = False
+    header = fig.xaxis[0]
+    header.ticker = FixedTicker(ticks=[-0.5, 0.5, 1.42, 2.45])
+    header.formatter = CustomJSTickFormatter(
+        code="return tick < 0 ? '◄ short' : tick < 1 ? 'long ►' : tick < 2 ? 'resting' : 'change'",
+    )
+    foot = LinearAxis(ticker=FixedTicker(ticks=[-1, 0, 1]), axis_label=None)
+    fig.add_layout(foot, "below")
+    made = {
+        "rest": fig.hbar(y="y", height="h", left=1.1, right="rest", source=src, fill_color="rest_colour", line_color=None, fill_alpha=0.45),
+        "short": fig.hbar(y="y", height="h", left="short", right=0, source=src, line_color=None),
+        "long": fig.hbar(y="y", height="h", left=0, right="long", source=src, line_color=None),
+        "rest_text": fig.text(1.72, "y", "rest_text", source=src, text_align="right", text_color="fill_colour"),
+        "wall_text": fig.text(1.78, "y", "wall_text", source=src, text_align="left", text_font_style="bold"),
+        "change_text": fig.text(2.72, "y", "change_text", source=src, text_align="right", text_color="change_colour"),
+    }
+    for k in ("rest_text", "wall_text", "change_text"):
+        made[k].glyph.update(text_baseline="middle", text_font=value(MONO), text_font_size="12px")
+    level = Span(dimension="width", line_width=2, line_dash=[6, 3], level="underlay")
+    fig.add_layout(level)
+    parts = LadderParts(fig, src, level, foot, made)
+    dress_ladder(parts, theme)
+    return parts
+
+
+def dress_ladder(parts: LadderParts, theme: Theme) -> None:
+    """Put `theme` on the ladder (text colours are in the data: patch them too)."""
+    axes.dress(parts.figure, theme)
+    parts.figure.xaxis.major_label_text_font = FONT
+    parts.figure.xaxis.major_label_text_color = theme.muted
+    parts.renderers["long"].glyph.fill_color = theme.long
+    parts.renderers["short"].glyph.fill_color = theme.short
+    parts.renderers["wall_text"].glyph.text_color = theme.wall
+    parts.level.line_color = theme.level
+
+
+def flow_top(rows: pl.DataFrame) -> float:
+    """A round number that the largest bar of `rows` fits in."""
+    return coding.nice_top(max(rows["long"].max() or 0.0, rows["short"].max() or 0.0, 1.0)) if rows.height else 5.0
+
+
+def ladder_data(rows: pl.DataFrame, theme: Theme, step: int, top: float, *, text_every_row: bool = True) -> dict[str, object]:
+    """Source of the ladder: bars as shares of `top`, sizes in words, walls with their multiple of the median."""
+    rest = rows["rest"].to_numpy()
+    change = rows["change"].to_numpy()
+    times = rows["times"].to_numpy()
+    most = rest.max() if rest.size and rest.max() > 0 else 1.0
+    wall = times >= WALL_TIMES
+    side = rows["side"].to_list()
+    show = wall | text_every_row
+    change_text = [f"▲ {c:,.0f}" if c > 0 else f"▼ {-c:,.0f}" if c < 0 else "" for c in change]
+    return {
+        "y": rows["tick"].to_numpy() + (step - 1) / 2,
+        "h": np.full(rows.height, step * 0.8),
+        "short": -np.minimum(rows["short"].to_numpy() / top, 1.0),
+        "long": np.minimum(rows["long"].to_numpy() / top, 1.0),
+        "rest": 1.1 + 0.6 * rest / most,
+        "rest_text": [f"{r:,.0f}" if s and r > 0 else "" for r, s in zip(rest, show)],
+        "rest_colour": [theme.long if s == "bid" else theme.short for s in side],
+        "fill_colour": [theme.text] * rows.height,
+        "change_text": [t if s else "" for t, s in zip(change_text, show)],
+        "change_colour": [theme.text if c > 0 else theme.muted for c in change],
+        "wall_text": [f"◆{t:.1f}×" if w else "" for t, w in zip(times, wall)],
+    }
+
+
+def foot_labels(top: float) -> dict[float, str]:
+    """Labels of the bars' scale."""
+    return {-1: f"{top:,.0f}", 0: "0", 1: f"{top:,.0f}"}

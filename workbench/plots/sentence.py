@@ -1,0 +1,79 @@
+"""The state of a level in the trader's words, made from the numbers that are on the screen and from nothing else."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from workbench.plots.axes import price_text, short_price_text
+from workbench.plots.ladder import WALL_TIMES
+
+FROM = {"approach_up": "approach from below", "approach_down": "approach from above", "approach_none": "no approach"}
+
+
+def ticks_text(n: int) -> str:
+    """``1 tick away``, ``3 ticks away``, ``at the level``."""
+    return "at the level" if n == 0 else f"{abs(n)} tick{'' if abs(n) == 1 else 's'} away"
+
+
+def outpaced(rows: pl.DataFrame, k_ref: int, within: int, tick_size: float) -> str:
+    """Which prices near the level see more long than short (or the reverse): the side that holds more of them is named.
+
+    Parameters
+    ----------
+    rows : pl.DataFrame
+        `workbench.plots.ladder.rows_at`.
+    within : int
+        Only rows this many ticks from the level.
+    """
+    near = rows.filter((pl.col("tick") - k_ref).abs() <= within)
+    sides = {"long": near.filter(pl.col("long") > pl.col("short")), "short": near.filter(pl.col("short") > pl.col("long"))}
+    if not any(s.height for s in sides.values()):
+        return f"no flow within {within} ticks"
+    # A tie in rows goes to the side whose rows carry more contracts.
+    name = max(sides, key=lambda s: (sides[s].height, float(sides[s].select((pl.col("long") - pl.col("short")).abs().sum()).item() or 0)))
+    other = "short" if name == "long" else "long"
+    best = sides[name].with_columns((pl.col("long") - pl.col("short")).abs().alias("by")).sort("by", descending=True).head(3).sort("tick")
+    prices = ", ".join(short_price_text(int(k), tick_size) for k in best["tick"])
+    more = sides[name].height - best.height
+    return f"{name} outpaces {other} at {prices}" + (f" and {more} more" if more else "")
+
+
+def wall(rows: pl.DataFrame, k_ref: int, within: int, approach: str, distance: int | None, tick_size: float) -> str:
+    """The heaviest resting row that price has to go through: sells above on the way up, buys below on the way down."""
+    up = approach == "approach_up" or (approach == "approach_none" and (distance or 0) <= 0)
+    side, word = ("ask", "sells") if up else ("bid", "buys")
+    ahead = rows.filter((pl.col("side") == side) & ((pl.col("tick") - k_ref).abs() <= within)).sort("rest", descending=True)
+    if ahead.height == 0:
+        return f"no resting {word} within {within} ticks"
+    top = ahead.row(0, named=True)
+    trend = "growing" if top["change"] > 0 else "shrinking" if top["change"] < 0 else "unchanged"
+    text = f"at {short_price_text(int(top['tick']), tick_size)} resting {word} {top['rest']:,.0f} ({top['times']:.1f}x the median), {trend}"
+    return text if top["times"] >= WALL_TIMES else f"no wall ahead: the most is {text}"
+
+
+def sentence(
+    title: str, level_tick: int, rows: pl.DataFrame, *, approach: str | None, distance: int | None, near: int, far: int, tick_size: float, why: str = ""
+) -> str:
+    """One sentence, such as ``PM High 6800.00, approach from below, 3 ticks away: long outpaces short at 6799, 6800, 6801; at
+    6802 resting sells 1,240 (4.1x the median), growing.``
+
+    Parameters
+    ----------
+    approach, distance
+        Of the window at the cursor; None where there is none (before the first trade, or the book not valid).
+    near, far : int
+        Outer bounds of the zones: flow is compared within `near`, the wall is looked for within `far`.
+    why : str
+        What is said where there is no approach or distance.
+    """
+    head = f"{title} {price_text(level_tick, tick_size)}"
+    if approach is None or distance is None:
+        return f"{head}: no reading, {why or 'there is none at this time'}."
+    side = "" if distance == 0 else " below" if distance < 0 else " above"
+    away = (
+        ticks_text(distance)
+        if distance == 0 or approach != "approach_none"
+        else f"price {abs(distance)} tick{'s'[: abs(distance) != 1]}{side}"
+    )
+    flow = outpaced(rows, level_tick, near, tick_size)
+    return f"{head}, {FROM[approach]}, {away}: {flow}; {wall(rows, level_tick, far, approach, distance, tick_size)}."

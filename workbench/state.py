@@ -1,0 +1,127 @@
+"""What is being looked at, as `param` only: bounds and docs come from the engine's parameter models, the URL from here."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import param
+from pydantic import BaseModel, ValidationError
+
+from engine.errors import EngineError
+from engine.params import FeatureParams, PressureParams, ZoneParams
+from engine.sessions import NEW_YORK, to_ns
+from workbench.theme import PALETTES, THEMES
+
+LAYER_KEYS = ("depth", "add", "pull", "fill", "long", "short", "net")
+STEPS = {"1 tick": "tick", "$1": "dollar"}
+SPANS = {"10 min": 10, "20 min": 20, "30 min": 30, "1 hour": 60, "2 hours": 120, "Session": 0}
+"""Minutes shown by the chart; 0 is the whole session."""
+
+QUERY = {
+    "contract": "contract", "session": "session", "level": "level", "t": "cursor_ts_ns", "window": "window_s", "at": "at", "near": "near",
+    "mid": "mid", "far": "far", "layer": "layer", "step": "step", "half": "half_life_s", "rows": "rows", "span": "span_min", "theme": "theme",
+    "map": "palette",
+}  # fmt: skip
+"""Key in the URL -> parameter."""
+
+
+def knob(model: type[BaseModel], name: str) -> dict[str, Any]:
+    """Default, bounds and doc of a field of an engine model, as keyword arguments of a numeric `param`."""
+    field = model.model_fields[name]
+    low = next((m.ge for m in field.metadata if hasattr(m, "ge")), None)
+    high = next((m.le for m in field.metadata if hasattr(m, "le")), None)
+    return {"default": field.default, "bounds": (low, high), "doc": field.description}
+
+
+class LevelState(param.Parameterized):
+    """The Level view's state; one per browser tab."""
+
+    contract = param.Selector(objects=[], allow_None=True, doc="Contract, such as ESH4")
+    session = param.Selector(objects=[], allow_None=True, doc="Session date, New York")
+    level = param.String(default="pm_high", doc="Level id: a key level, or price:6800.25 for any price")
+    cursor_ts_ns = param.Integer(
+        default=None, allow_None=True, doc="Start of the window at the cursor, ns since the epoch; None is the last one"
+    )
+    window_s = param.Integer(**knob(FeatureParams, "window_s"))
+    at = param.Integer(**knob(ZoneParams, "at"))
+    near = param.Integer(**knob(ZoneParams, "near"))
+    mid = param.Integer(**knob(ZoneParams, "mid"))
+    far = param.Integer(**knob(ZoneParams, "far"))
+    layer = param.Selector(default="depth", objects=list(LAYER_KEYS), doc="What the heatmap shows")
+    step = param.Selector(default="tick", objects=STEPS, doc="Price step of a row: one tick, or one dollar")
+    half_life_s = param.Number(**knob(PressureParams, "half_life_s"))
+    rows = param.Integer(default=20, bounds=(8, 120), doc="Ticks shown above and below the level")
+    span_min = param.Selector(default=30, objects=SPANS, doc="How much time the chart shows")
+    palette = param.Selector(default="perceptual", objects=list(PALETTES), doc="Colours of resting size and one-signed flows")
+    theme = param.Selector(default="dark", objects=list(THEMES), doc="Dark or light")
+
+    def zones(self) -> ZoneParams:
+        """The four bounds as the engine wants them; raises where they do not rise."""
+        return ZoneParams(at=self.at, near=self.near, mid=self.mid, far=self.far)
+
+    def query(self) -> dict[str, str]:
+        """The state as URL parameters; what stands at its default is left out, contract, session and level always stand."""
+        out = {}
+        for key, name in QUERY.items():
+            value = getattr(self, name)
+            if value is None or (name not in ("contract", "session", "level") and value == self.param[name].default):
+                continue
+            out[key] = clock_text(value) if name == "cursor_ts_ns" else f"{value:g}" if isinstance(value, float) else str(value)
+        return out
+
+    def read_query(self, query: dict[str, str]) -> list[str]:
+        """Take what is good of `query`; the sentences returned say what was not, and what stands in its place."""
+        known = {k: str(v) for k, v in query.items() if k in QUERY}
+        bad = [f"URL: {k}={v!r} is not a setting of this page; it is ignored" for k, v in query.items() if k not in QUERY]
+        taken: dict[str, Any] = {}
+        # The clock needs the session's date, so it comes last.
+        for key in sorted(known, key=lambda k: k == "t"):
+            name, text = QUERY[key], known[key]
+            try:
+                value = self._parse(name, text, taken)
+                self.param[name]._validate(value)
+            except (ValueError, TypeError, EngineError) as e:
+                bad.append(f"URL: {key}={text!r} cannot be shown ({_reason(self, name, e)}); {getattr(self, name)!r} stands in its place")
+                continue
+            taken[name] = value
+        zones = {k: taken.get(k, getattr(self, k)) for k in ("at", "near", "mid", "far")}
+        try:
+            ZoneParams(**zones)
+        except ValidationError:
+            bad.append(
+                f"URL: buckets {', '.join(map(str, zones.values()))} do not rise; {self.at}, {self.near}, {self.mid}, {self.far} stand in their place"
+            )
+            taken = {k: v for k, v in taken.items() if k not in zones}
+        self.param.update(**taken)
+        return bad
+
+    def _parse(self, name: str, text: str, taken: dict[str, Any]) -> Any:
+        if name == "cursor_ts_ns":
+            date = taken.get("session", self.session)
+            if date is None:
+                raise ValueError("no session is chosen")
+            return to_ns(dt.date.fromisoformat(date), dt.time.fromisoformat(text))
+        kind = self.param[name]
+        if isinstance(kind, param.Integer) or name == "span_min":
+            return int(text)
+        if isinstance(kind, param.Number):
+            return float(text)
+        return text
+
+
+def _reason(state: LevelState, name: str, error: Exception) -> str:
+    kind = state.param[name]
+    if isinstance(kind, param.Selector):
+        choices = list(kind.objects)
+        return "expected " + (f"one of {', '.join(map(str, choices[:12]))}" if choices else "a partition of the lake; there is none")
+    if isinstance(kind, param.Number) and kind.bounds:
+        return f"expected a number from {kind.bounds[0]} to {kind.bounds[1]}"
+    if name == "cursor_ts_ns":
+        return "expected New York time as HH:MM:SS"
+    return str(error)
+
+
+def clock_text(ts_ns: int) -> str:
+    """New York time of `ts_ns` as ``HH:MM:SS``."""
+    return dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, NEW_YORK).strftime("%H:%M:%S")

@@ -1,0 +1,98 @@
+"""The page's own small elements: a row of choices with live figures, and the keyboard."""
+
+from __future__ import annotations
+
+import param
+from panel.custom import JSComponent
+
+CHIPS_CSS = """
+:host { display: block; }
+.chips { display: flex; gap: 6px; overflow-x: auto; align-items: stretch; font-family: var(--sm-font); scrollbar-width: thin; }
+.chips button { flex: 0 0 auto; display: grid; grid-template-columns: auto auto; column-gap: 8px; align-items: baseline; text-align: left;
+  background: var(--sm-panel); color: var(--sm-text); border: 1px solid var(--sm-edge); border-radius: 6px; padding: 4px 9px; cursor: pointer;
+  font: 600 13px var(--sm-font); line-height: 1.35; }
+.chips button:hover:not(:disabled) { border-color: var(--sm-level); }
+.chips button:focus-visible { outline: 2px solid var(--sm-level); outline-offset: 1px; }
+.chips button[aria-checked=true] { border-color: var(--sm-level); box-shadow: inset 0 -3px 0 var(--sm-level); }
+.chips button:disabled { cursor: help; color: var(--sm-muted); border-style: dashed; background: transparent; font-weight: 400; }
+.chips .detail { font: 12px var(--sm-mono); color: var(--sm-muted); grid-column: 1; }
+.chips .mark { font: 600 12px var(--sm-mono); justify-self: end; grid-column: 2; }
+.chips .key { font: 11px var(--sm-mono); color: var(--sm-muted); justify-self: end; grid-column: 2; }
+.chips.small button { grid-template-columns: auto; padding: 4px 10px; }
+"""
+
+
+class Chips(JSComponent):
+    """A radio group drawn as chips.
+
+    Each item: ``id, label``, and if there is something to say ``detail, mark, key`` (the keyboard's digit), ``absent``
+    (why it cannot be chosen).
+    """
+
+    items = param.List(default=[], doc="What can be chosen")
+    value = param.String(default="", doc="Id of what is chosen")
+    label = param.String(default="", doc="Name of the group, for screen readers")
+    small = param.Boolean(default=False, doc="One line a chip")
+    colors = param.Dict(default={}, doc="CSS variables of the theme")
+
+    _stylesheets = [CHIPS_CSS]
+    _esm = """
+    export function render({ model, el }) {
+      const box = document.createElement("div");
+      box.setAttribute("role", "radiogroup");
+      const span = (cls, text) => { const s = document.createElement("span"); s.className = cls; s.textContent = text; return s; };
+      const draw = () => {
+        box.className = model.small ? "chips small" : "chips";
+        box.setAttribute("aria-label", model.label);
+        for (const [k, v] of Object.entries(model.colors)) box.style.setProperty(k, v);
+        const focused = box.getRootNode().activeElement?.dataset?.id;
+        box.replaceChildren(...model.items.map((it) => {
+          const b = document.createElement("button");
+          b.type = "button"; b.dataset.id = it.id; b.setAttribute("role", "radio");
+          b.setAttribute("aria-checked", String(it.id === model.value));
+          b.disabled = !!it.absent;
+          b.title = it.absent ? "Absent: " + it.absent : (it.title || "");
+          b.append(span("name", it.label));
+          if (!model.small) {
+            b.append(span("key", it.key || ""), span("detail", it.absent ? "absent" : (it.detail || "")), span("mark", it.mark || ""));
+          }
+          b.addEventListener("click", () => { model.value = it.id; });
+          return b;
+        }));
+        if (focused) box.querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus();
+      };
+      draw();
+      for (const what of ["items", "value", "colors", "label"]) model.on(what, draw);
+      return box;
+    }
+    """
+
+
+class Keys(JSComponent):
+    """The keyboard: digits choose a level, arrows move the cursor, brackets jump between approaches."""
+
+    pressed = param.Dict(default={}, doc="Last key, with a running number so that a repeat is a change")
+
+    theme = param.String(default="dark", doc="Theme of the page, set as an attribute of the document's root")
+
+    _esm = """
+    export function render({ model, el }) {
+      el.style.display = "none";
+      const dress = () => { document.documentElement.dataset.smTheme = model.theme; };
+      dress();
+      model.on("theme", dress);
+      let n = 0;
+      const inField = (e) => e.composedPath().some((t) => t.tagName && (/^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName) ||
+        t.isContentEditable || ["listbox", "slider", "combobox"].includes(t.getAttribute?.("role"))));
+      const onKey = (e) => {
+        if (e.ctrlKey || e.metaKey || e.altKey || inField(e)) return;
+        const wanted = /^[1-9]$/.test(e.key) || ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "[", "]", "Home", "End"].includes(e.key);
+        if (!wanted) return;
+        e.preventDefault();
+        model.pressed = { key: e.key, shift: e.shiftKey, n: ++n };
+      };
+      window.addEventListener("keydown", onKey);
+      model.on("remove", () => window.removeEventListener("keydown", onKey));
+      return document.createElement("span");
+    }
+    """

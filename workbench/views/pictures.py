@@ -1,0 +1,154 @@
+"""The Level view's four figures and how they are patched; a figure is made once per page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import xarray as xr
+
+from workbench import data
+from workbench.plots import axes, chart, coding, conditions, ladder, overview
+from workbench.theme import Theme
+from workbench.views.look import Look
+
+LADDER_WIDTH = 430
+LADDER_CSS = {"flex": "0 0 clamp(430px, 23vw, 640px)"}
+"""The ladder grows with the screen, so that its figures do too."""
+
+
+class LevelPictures:
+    """Chart, ladder, conditions strip and overview, on shared ranges."""
+
+    def __init__(self, theme: Theme, tick_size: float) -> None:
+        self.theme = theme
+        self.tick_size = tick_size
+        self.chart = chart.level_chart(theme, tick_size)
+        fig = self.chart.figure
+        self.ladder = ladder.ladder_figure(theme, tick_size, y_range=fig.y_range, width=LADDER_WIDTH)
+        self.strip = conditions.strip_figure(theme, x_range=fig.x_range)
+        self.overview = overview.overview_figure(theme, fig.x_range, tick_size)
+        self.top: float = 5.0
+        self.palette: list[str] = []
+        self._hover_key: tuple[Any, ...] = ()
+        self._centre: tuple[Any, ...] = ()
+        self.ladder_height = 480
+
+    @property
+    def figures(self) -> tuple[Any, ...]:
+        """All four figures."""
+        return self.chart.figure, self.ladder.figure, self.strip.figure, self.overview.figure
+
+    def dress(self, theme: Theme) -> None:
+        """Change the theme of all figures."""
+        self.theme = theme
+        chart.dress_chart(self.chart, theme)
+        ladder.dress_ladder(self.ladder, theme)
+        conditions.dress_strip(self.strip, theme)
+        overview.dress_overview(self.overview, theme)
+        self._hover_key = ()
+
+    def paint_session(self, look: Look) -> None:
+        """What belongs to the session: candles, quotes, levels, overview."""
+        s = look.session
+        src = self.chart.sources
+        src["candles"].data = chart.candle_data(s.bars, self.theme, s.day_ns)
+        self.paint_levels(look)
+        self.overview.price.data = overview.overview_data(s.bars, s.day_ns)
+        ov = self.overview.figure
+        ov.x_range.update(start=float(axes.x_ms(s.ladder.start_ns, s.day_ns)), end=float(axes.x_ms(s.ladder.end_ns, s.day_ns)))
+        formatter = axes.price_formatter(s.tick_size)
+        for fig in (self.chart.figure, ov):
+            fig.right[0].formatter = formatter
+        self.tick_size = s.tick_size
+
+    def paint_levels(self, look: Look) -> None:
+        """The level lines, the chosen one thick, in chart and overview."""
+        s = look.session
+        frame = s.levels if look.level_id in s.levels["level_id"] else pl.concat([s.levels, look.frame])
+        rows = chart.level_data(frame, look.level_id, s.day_ns, self.theme)
+        self.chart.sources["levels"].data = rows
+        self.overview.levels.data = rows
+        low, high = overview.price_bounds(s.bars, frame["level_tick"].unique().to_list())
+        self.overview.figure.y_range.update(start=low, end=high)
+
+    def paint_span(self, look: Look) -> None:
+        """The stretch of time that the chart shows."""
+        s = look.session
+        fig = self.chart.figure
+        fig.x_range.update(start=float(axes.x_ms(look.start_ns, s.day_ns)), end=float(axes.x_ms(look.end_ns, s.day_ns)))
+        self.paint_names(look)
+
+    def paint_prices(self, look: Look) -> None:
+        """The price axis around the level, the zones, and the axis in ticks from the level."""
+        k, reach = look.k_ref, look.rows + 0.5 + look.step / 2
+        y = self.chart.figure.y_range
+        self.chart.distance.tags = [k]
+        centre = (look.session.stamp, look.level_id, k, look.rows, look.step)
+        if centre != self._centre:
+            self._centre = centre
+            self.chart.distance.update(start=-reach, end=reach)
+            y.update(start=k - reach, end=k + reach)
+        self.ladder.level.location = k
+        z = look.params.zones
+        self.chart.sources["zones"].data = chart.zone_data(k, (z.at, z.near, z.mid, z.far))
+
+    def paint_names(self, look: Look) -> None:
+        """Levels' names at the right edge of what is shown."""
+        s = look.session
+        at: list[tuple[str, int, bool]] = []
+        for i in dict.fromkeys([*s.levels["level_id"].unique(maintain_order=True).to_list(), look.level_id]):
+            tick = data.tick_at(data.level_frame(s, i), min(max(look.end_ns - 1, s.ladder.start_ns), s.ladder.end_ns - 1))
+            if tick is not None:
+                at.append((data.level_title(i), tick, i == look.level_id))
+        self.chart.sources["names"].data = chart.name_data(at, float(axes.x_ms(look.end_ns, s.day_ns)), s.tick_size, self.theme)
+
+    def paint_heat(self, look: Look, cube: xr.Dataset, layer: coding.Layer, samples: tuple[xr.Dataset, ...], preset: str) -> None:
+        """The heatmap, its colours and its read-out; the quotes and the invalid stretches of the same time."""
+        s = look.session
+        if samples:
+            self.top = coding.scale_top(np.concatenate([coding.values(c, layer).ravel() for c in samples]), layer)
+        else:
+            self.top = coding.scale_top(coding.values(cube, layer), layer)
+        palette = chart.palette_of(self.theme, layer, preset)
+        if palette != self.palette:
+            self.palette = palette
+            self.chart.mapper.palette = palette
+        heat = chart.heat_data(cube, layer, self.top)
+        self.chart.sources["heat"].data = heat
+        bad = chart.invalid_data(cube)
+        self.chart.sources["invalid"].data = bad
+        self.strip.invalid.data = {k: bad[k] for k in ("left", "right")}
+        begin, end = int(cube["window_start_ts_ns"][0]), int(cube["window_end_ts_ns"][-1])
+        first = (begin - s.ladder.start_ns) // 1_000_000_000
+        tape = s.ladder.tape.slice(first, (end - begin) // 1_000_000_000)
+        self.chart.sources["quotes"].data = chart.quote_data(tape, s.day_ns, look.params.window_s)
+        x0 = float(heat["x"][0])  # type: ignore[arg-type]
+        key = (layer.key, look.k_ref, look.step, look.params.window_s, x0, self.theme.name, s.tick_size)
+        if key != self._hover_key:
+            self._hover_key = key
+            made = chart.hover_of(
+                layer, tick_size=s.tick_size, k_ref=look.k_ref, step=look.step, window_s=look.params.window_s, x0=x0, theme=self.theme
+            )
+            self.chart.hover.update(**made)
+
+    def paint_conditions(self, look: Look) -> None:
+        """The strip of the chosen level."""
+        cells, counts = conditions.strip_data(look.vacuum, look.params.window_s, look.session.day_ns)
+        self.strip.cells.data = cells
+        for d, source in self.strip.counts.items():
+            source.data = counts[d]
+
+    def paint_cursor(self, look: Look, rows: pl.DataFrame) -> None:
+        """The cursor in all figures, and the ladder at its time."""
+        x = float(axes.x_ms(look.now_ns + look.window_ns // 2, look.session.day_ns))
+        for span in (self.chart.cursor, self.strip.cursor, self.overview.cursor):
+            span.location = x
+        top = ladder.flow_top(rows)
+        px = self.ladder_height / (2 * look.rows + 1) * look.step
+        self.ladder.source.data = ladder.ladder_data(rows, self.theme, look.step, top, text_every_row=px >= 10)
+        size = f"{min(max(px * 0.86, 9.0), 15.0):.1f}px"
+        for k in ("rest_text", "wall_text", "change_text"):
+            self.ladder.renderers[k].glyph.text_font_size = size
+        self.ladder.header.major_label_overrides = ladder.foot_labels(top)
