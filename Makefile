@@ -6,6 +6,7 @@ LAKE ?= lake
 DBN ?=
 PORT ?= 5006
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+export UV_COMPILE_BYTECODE := 1
 RUN := $(UV) run --frozen
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import SessionError
 from engine.lake.catalog import BRONZE_MBO
@@ -131,7 +131,7 @@ def _root(row: dict[str, object]) -> str:
     return parts[0].code if parts is not None else ""
 
 
-def read_selection(lake: Lake) -> list[dict[str, object]]:
+def read_selection(lake: Lake) -> list[dict[str, Any]]:
     """Rows of the selection map, of all roots; none where there is no map."""
     import polars as pl
 

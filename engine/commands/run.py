@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, receipt_json
-from engine.errors import RunFailed, SessionError
+from engine.errors import RawMissing, RunFailed, SessionError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine.lake.store import Lake
     from engine.pipeline import Plan
     from engine.stages.base import RunParams
+    from engine.stages.raw import RawIndex
     from engine.stages.task import Receipt, TaskSpec
 
 
@@ -145,15 +146,36 @@ class _Run:
         index = raw_index(self.lake, root_of(self.symbol).code)
         dates, must = self.dates, self.must
         if layer == "all":
+            if self.must:
+                self._drop_dates_without_raw(index)
             dates, must = bronze_dates(self.lake, self.symbol, self.dates, self.profile, self.params, index), False
         plan = plan_bronze(self.lake, self.symbol, dates, overwrite=self.overwrite, must=must, index=index)
         self._work(plan, "bronze")
+
+    def _drop_dates_without_raw(self, index: RawIndex) -> None:
+        """A named session date with neither raw nor bronze fails with what is really missing, the raw file."""
+        from engine.lake.catalog import BRONZE_MBO
+        from engine.sessions import session_windows, utc_dates
+        from engine.stages.task import failed
+
+        have = {*index.dates(self.symbol), *(d for _, d in self.lake.partitions(BRONZE_MBO))}
+        for date in list(self.dates):
+            w = session_windows(date, self.profile)
+            needed = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
+            if not have.intersection(needed):
+                try:
+                    index.of(self.symbol, needed[0])
+                except RawMissing as e:
+                    self.receipts.append(failed(f"silver {self.symbol} {date}", e))
+                    self.dates.remove(date)
 
     def _sessions(self, layer: str) -> list[tuple[str, dt.date]]:
         from engine.params import SelectionParams
         from engine.pipeline import is_root
         from engine.selection import make_selection, route
 
+        if not self.dates:
+            return []
         if not is_root(self.symbol):
             return [(self.symbol, d) for d in self.dates]
         if layer == "all" and not self.lake.selection_path().is_file():

@@ -308,4 +308,6 @@ class Lake:
 
     def clean(self) -> list[str]:
         """Remove what killed runs left, under the lock; returns what was mended."""
-        return [line for key in datasets() for _, table in self.tables(key) for line in recover(table)]
+        tables = [table for key in datasets() for _, table in self.tables(key)]
+        single = [(self.root / PROFILE_FILE).parent, self.root / CACHE_DIR, (self.root / SELECTION_PATH).parent]
+        return [line for folder in (*tables, *single) for line in recover(folder)]

@@ -11,7 +11,7 @@ import secrets
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from engine.errors import LakeWriteFailed
 from engine.lake.catalog import Dataset
@@ -26,7 +26,7 @@ OLD_PREFIX = ".old-"
 
 # Measured on 1M bronze rows: zstd 1 writes in 0.22 core-s and 18 MB, no compression 0.17 s and 31 MB, lz4 0.20 s and 25 MB,
 # zstd 3 0.30 s and 15 MB; all are read back in 0.05-0.08 s.
-COMPRESSION = "zstd"
+COMPRESSION: Literal["zstd"] = "zstd"
 COMPRESSION_LEVEL = 1
 
 _RENAME_EXCHANGE = 2
@@ -114,9 +114,9 @@ def swap_in(new: Path, place: Path) -> None:
 
 
 def recover(table: Path) -> list[str]:
-    """Clean a table's folder after a killed run: drop what was never committed, put back what had stepped aside."""
+    """Clean a folder after a killed run: drop what was never committed, put back what had stepped aside."""
     done: list[str] = []
-    for entry in sorted(table.iterdir()):
+    for entry in sorted(table.iterdir()) if table.is_dir() else []:
         if entry.name.startswith(OLD_PREFIX):
             place = entry.with_name(entry.name.removeprefix(OLD_PREFIX).rsplit("-", 1)[0])
             if place.exists():
@@ -125,7 +125,10 @@ def recover(table: Path) -> list[str]:
                 entry.rename(place)
             done.append(str(entry))
         elif entry.name.startswith(TMP_PREFIX):
-            shutil.rmtree(entry)
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
             done.append(str(entry))
     return done
 

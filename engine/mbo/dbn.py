@@ -148,7 +148,7 @@ def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root
         buffer = np.empty(chunk_records * record_bytes, np.uint8)
         done = 0
         while True:
-            filled = source.read_into(memoryview(buffer))  # type: ignore[arg-type]
+            filled = source.read_into(buffer.data)
             n, rest = divmod(filled, record_bytes)
             if n:
                 words = buffer[: n * record_bytes].view(np.uint64).reshape(n, record_bytes // 8)
@@ -209,7 +209,7 @@ def _metadata(path: Path, source: ByteSource) -> Metadata:
     if len(prefix) < 8 or len(body) < length:
         raise BadDbn(f"{path}: truncated in the metadata: expected {length + 8} bytes, found {len(prefix) + len(body)}; {_AGAIN}")
     try:
-        metadata = Metadata.decode(prefix + body, VersionUpgradePolicy.AS_IS)
+        metadata = Metadata.decode(prefix + body, VersionUpgradePolicy.AS_IS)  # type: ignore[arg-type]
     except (DBNError, ValueError) as error:
         raise BadDbn(f"{path}: the metadata cannot be decoded ({error}); {_AGAIN}") from error
     if metadata.schema != Schema.MBO:
@@ -236,7 +236,8 @@ def _bad_record(path: Path, words: NDArray[np.uint64], record: int, record_bytes
     at = f"{path}: record {record:,} (byte {record * record_bytes:,} of the records)"
     if raw[0] * 4 != record_bytes or raw[1] != 0xA0:
         return BadDbn(
-            f"{at}: expected an MBO record (type 0xa0, {record_bytes} bytes), found type {raw[1]:#x}, {raw[0] * 4} bytes; the file is damaged, {_AGAIN}"
+            f"{at}: expected an MBO record (type 0xa0, {record_bytes} bytes), "
+            f"found type {raw[1]:#x}, {raw[0] * 4} bytes; the file is damaged, {_AGAIN}"
         )
     instrument = int.from_bytes(raw[4:8], "little")
     if instrument not in known:

@@ -21,8 +21,8 @@ _GOLDEN = np.uint64(11400714819323198485)
 _U1 = np.uint64(1)
 
 
-@nb.njit(cache=True, nogil=True)
-def _far(tick, st, keys):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _far(tick, st, keys):
     """Place of `tick` in the far table, or the free place where it belongs."""
     mask = st[FAR_SLOTS] - 1
     p = np.int64((np.uint64(tick) * _GOLDEN) >> np.uint64(40)) & mask
@@ -31,8 +31,8 @@ def _far(tick, st, keys):  # type: ignore[no-untyped-def]
     return p
 
 
-@nb.njit(cache=True, nogil=True)
-def slot_find(tick, st, keys):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def slot_find(tick, st, keys):
     """Slot of `tick`, -1 where it has none."""
     d = tick - st[LO]
     if 0 <= d < st[DENSE]:
@@ -43,8 +43,8 @@ def slot_find(tick, st, keys):  # type: ignore[no-untyped-def]
     return st[DENSE] + p if keys[p] == tick else np.int64(-1)
 
 
-@nb.njit(cache=True, nogil=True)
-def slot_make(tick, st, keys):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def slot_make(tick, st, keys):
     """Slot of `tick`, made where it has none; the caller keeps the far table at most half full."""
     d = tick - st[LO]
     if 0 <= d < st[DENSE]:
@@ -56,14 +56,14 @@ def slot_make(tick, st, keys):  # type: ignore[no-untyped-def]
     return st[DENSE] + p
 
 
-@nb.njit(cache=True, nogil=True)
-def slot_in(tick, st, keys):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def slot_in(tick, st, keys):
     """`slot_make` for arrays."""
     return slot_make(tick, pointer(st), pointer(keys))
 
 
-@nb.njit(cache=True, nogil=True)
-def touch(slot, tick, side, st, acc, touched):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def touch(slot, tick, side, st, acc, touched):
     """Remember that a line changes in this window, and what stood there before; return the line."""
     line = (2 * slot + side) * FIELDS
     if acc[line + FLAG] == 0:
@@ -76,8 +76,8 @@ def touch(slot, tick, side, st, acc, touched):  # type: ignore[no-untyped-def]
     return line
 
 
-@nb.njit(cache=True, nogil=True)
-def arrive(slot, tick, side, size, st, acc, bits, touched):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def arrive(slot, tick, side, size, st, acc, bits, touched):
     """An order of `size` comes to rest at a slot; return its line. Flows are the caller's."""
     line = touch(slot, tick, side, st, acc, touched)
     acc[line + DEPTH] += size
@@ -100,8 +100,8 @@ def arrive(slot, tick, side, size, st, acc, bits, touched):  # type: ignore[no-u
     return line
 
 
-@nb.njit(cache=True, nogil=True)
-def leave(slot, tick, side, size, gone, st, acc, bits, touched):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def leave(slot, tick, side, size, gone, st, acc, bits, touched):
     """`size` leaves a slot, and with `gone` the order itself; return its line. Flows are the caller's."""
     line = touch(slot, tick, side, st, acc, touched)
     acc[line + DEPTH] -= size
@@ -120,8 +120,8 @@ def leave(slot, tick, side, size, gone, st, acc, bits, touched):  # type: ignore
     return line
 
 
-@nb.njit(cache=True, nogil=True)
-def _next_bid(d, row, bits):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _next_bid(d, row, bits):
     """Highest taken dense slot at or below `d`, -1 for none; the side's words start at `row`."""
     w = d >> 6
     word = bits[row + w] & (np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(63 - (d & 63)))
@@ -136,8 +136,8 @@ def _next_bid(d, row, bits):  # type: ignore[no-untyped-def]
     return np.int64(w * 64 + b)
 
 
-@nb.njit(cache=True, nogil=True)
-def _next_ask(d, row, words, bits):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _next_ask(d, row, words, bits):
     """Lowest taken dense slot at or above `d`, -1 for none; the side's words start at `row`."""
     w = d >> 6
     word = bits[row + w] & (np.uint64(0xFFFFFFFFFFFFFFFF) << np.uint64(d & 63))
@@ -152,8 +152,8 @@ def _next_ask(d, row, words, bits):  # type: ignore[no-untyped-def]
     return np.int64(w * 64 + b)
 
 
-@nb.njit(cache=True, nogil=True)
-def settle(side, st, acc, bits, keys):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def settle(side, st, acc, bits, keys):
     """Find the best price of a side again after its last order left; what rests is at or behind the old best."""
     st[DIRTY + side] = 0
     old = st[BEST + side]
@@ -174,8 +174,8 @@ def settle(side, st, acc, bits, keys):  # type: ignore[no-untyped-def]
     st[BEST + side] = best
 
 
-@nb.njit(cache=True, nogil=True)
-def clear(st, acc, bits, keys, touched):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def clear(st, acc, bits, keys, touched):
     """Take every order off the grid, with no flow."""
     n = st[DENSE]
     for side in range(2):
@@ -197,8 +197,8 @@ def clear(st, acc, bits, keys, touched):  # type: ignore[no-untyped-def]
     st[MOVED] = 1
 
 
-@nb.njit(cache=True, nogil=True)
-def _empty(slot, tick, side, st, acc, touched):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _empty(slot, tick, side, st, acc, touched):
     line = touch(slot, tick, side, st, acc, touched)
     acc[line + DEPTH] = 0
     acc[line + ORDERS] = 0

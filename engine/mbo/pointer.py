@@ -6,17 +6,23 @@ called per record that costs ten times the work itself. A pointer is not counted
 
 from __future__ import annotations
 
+from typing import Any
+
 from numba.core import types
 from numba.extending import intrinsic
 
 
 @intrinsic
-def pointer(typing_context, array):  # type: ignore[no-untyped-def]
+def _pointer(typing_context, array):
     """Pointer to the first item of a C-contiguous array; index it with a flat integer."""
     if not isinstance(array, types.Array) or array.layout != "C":
         return None
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, args):
         return context.make_array(signature.args[0])(context, builder, args[0]).data
 
     return types.CPointer(array.dtype)(array), generate
+
+
+pointer: Any = _pointer
+"""`_pointer` as numba code sees it: called with the array alone."""

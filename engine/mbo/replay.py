@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from engine.errors import SessionError
 from engine.mbo import state
-from engine.mbo.dbn import MboColumns
+from engine.mbo.dbn import COLUMN_TYPES, MboColumns
 from engine.params import ReplayParams
 from engine.vocab import NS, root_of
+
+if TYPE_CHECKING:
+    from engine.mbo.growth import ContractState
 
 CHANNEL_NAMES = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
 SIDED_CHANNELS = tuple(f"{side}_{channel}" for channel in CHANNEL_NAMES for side in ("bid", "ask"))
@@ -48,8 +50,6 @@ TAPE_SCHEMA: dict[str, Any] = {
 """Columns of the tape: one row per second of the ladder's span, without gaps."""
 
 _NULLABLE = ("best_bid_tick", "best_ask_tick", "last_tick", "high_tick", "low_tick")
-_MAX_DENSE = 1 << 17
-_FAR_START = 256
 _TABLE_START = 1 << 15
 _ROWS_START = 1 << 15
 _FOREVER = 2**63 - 1
@@ -63,32 +63,6 @@ class ReplayedContract:
     rows: pl.DataFrame
     tape: pl.DataFrame
     stats: dict[str, int]
-
-
-@dataclass
-class _Contract:
-    """State of one contract's replay; arrays that the kernel changes in place."""
-
-    instrument: int
-    symbol: str
-    st: NDArray[np.int64]
-    tab: NDArray[np.uint64]
-    acc: NDArray[np.int32]
-    bits: NDArray[np.uint64]
-    keys: NDArray[np.int64]
-    touched: NDArray[np.int64]
-    taker_id: NDArray[np.uint64]
-    taker_event: NDArray[np.int64]
-    rows: NDArray[np.int32]
-    tape: NDArray[np.int64]
-    parts: list[NDArray[np.int32]] = field(default_factory=list)
-
-    def drain(self) -> None:
-        """Take the finished rows out of the kernel's buffer."""
-        n = int(self.st[state.ROWS])
-        if n:
-            self.parts.append(np.ascontiguousarray(self.rows[:n].T))
-            self.st[state.ROWS] = 0
 
 
 class LadderReplay:
@@ -153,7 +127,10 @@ class LadderReplay:
 
     def feed(self, columns: MboColumns) -> None:
         """Replay the next records; a stream may be cut into chunks anywhere."""
+        from engine.mbo import growth
+
         book = self._book
+        columns = _read_only(columns)
         for c in self._contracts:
             at, n = 0, len(columns)
             while at < n:
@@ -164,8 +141,8 @@ class LadderReplay:
                     c.st, c.tab, c.acc, c.bits, c.keys, c.touched, c.taker_id, c.taker_event, c.rows, c.tape,
                 )  # fmt: skip
                 if why == book.GROW:
-                    _grow_table(c)
-                    _grow_grid(c)
+                    growth.grow_table(c)
+                    growth.grow_grid(c)
                 elif why == book.DRAIN:
                     c.drain()
 
@@ -183,8 +160,13 @@ class LadderReplay:
         self._contracts = []
         return out
 
-    def _contract(self, instrument: int, symbol: str, warm: bool, open_ns: int) -> _Contract:
+    def grid_bytes(self) -> int:
+        """Bytes of the price grids and order tables as they stand, of all contracts."""
+        return sum(a.nbytes for c in self._contracts for a in (c.acc, c.bits, c.keys, c.touched, c.tab, c.rows))
+
+    def _contract(self, instrument: int, symbol: str, warm: bool, open_ns: int) -> ContractState:
         from engine.mbo.grid import FIELDS
+        from engine.mbo.growth import FAR_START, ContractState
         from engine.mbo.windows import ROW_FIELDS, TAPE_FIELDS
 
         st = np.zeros(state.STATE_SIZE, np.int64)
@@ -197,29 +179,42 @@ class LadderReplay:
         st[state.COVER_END] = _FOREVER
         st[state.WINDOW], st[state.WINDOWS], st[state.START_S] = -1, windows, self._start_ns // NS
         st[state.REST_NS], st[state.SPAN], st[state.KEYFRAME_S] = self._params.rest_ns, self._params.span_ticks, self._params.keyframe_s
-        st[state.FAR_SLOTS], st[state.ROW_SLOTS] = _FAR_START, _ROWS_START
+        st[state.FAR_SLOTS], st[state.ROW_SLOTS] = FAR_START, _ROWS_START
         st[state.TICK_FIXED], st[state.OPEN_NS] = root_of(symbol).tick_fixed, open_ns
-        return _Contract(
+        return ContractState(
             instrument,
             symbol,
             st,
             tab=np.zeros(_TABLE_START * 4, np.uint64),
-            acc=np.zeros((2 * _FAR_START, FIELDS), np.int32),
+            acc=np.zeros((2 * FAR_START, FIELDS), np.int32),
             bits=np.zeros((2, 0), np.uint64),
-            keys=np.full(_FAR_START, state.NO_KEY, np.int64),
-            touched=np.empty(_FAR_START, np.int64),
-            taker_id=np.zeros(self._book.TAKER_SLOTS, np.uint64),
-            taker_event=np.zeros(self._book.TAKER_SLOTS, np.int64),
+            keys=np.full(FAR_START, state.NO_KEY, np.int64),
+            touched=np.empty(FAR_START, np.int64),
+            taker_id=np.zeros(state.TAKER_SLOTS, np.uint64),
+            taker_event=np.zeros(state.TAKER_SLOTS, np.int64),
             rows=np.empty((_ROWS_START, ROW_FIELDS), np.int32),
             tape=np.zeros((windows, TAPE_FIELDS), np.int64),
         )
 
-    def _advance(self, c: _Contract, target: int) -> None:
+    def _advance(self, c: ContractState, target: int) -> None:
         while not self._book.close_until(target, c.st, c.acc, c.keys, c.touched, c.rows, c.tape):
             c.drain()
 
-    def _end_snapshot(self, c: _Contract) -> None:
+    def _end_snapshot(self, c: ContractState) -> None:
         self._book.end_run(c.st, c.acc, c.bits, c.keys)
+
+
+def _read_only(columns: MboColumns) -> MboColumns:
+    """Read-only views: polars hands out read-only arrays, numpy writable ones, and numba would compile the kernel for each mix of them."""
+    views = []
+    for name, dtype in COLUMN_TYPES.items():
+        array = getattr(columns, name)
+        if array.dtype != dtype or not array.flags.c_contiguous or len(array) != len(columns):
+            raise ValueError(f"column {name}: expected {len(columns)} contiguous {np.dtype(dtype)}, found {len(array)} {array.dtype}")
+        view = array.view()
+        view.flags.writeable = False
+        views.append(view)
+    return MboColumns(*views)
 
 
 def _kernel() -> ModuleType:
@@ -228,79 +223,7 @@ def _kernel() -> ModuleType:
     return book
 
 
-def _grow_table(c: _Contract) -> None:
-    """Double the order table once it is a quarter full."""
-    from engine.mbo.table import rehash
-
-    if c.st[state.COUNT] * 16 >= len(c.tab):
-        bigger = np.zeros(2 * len(c.tab), np.uint64)
-        rehash(c.tab, bigger)
-        c.tab = bigger
-
-
-def _grow_grid(c: _Contract) -> None:
-    """Once the far table is half full: lay the dense grid over all prices in use, or, where they lie too far apart, around their median."""
-    from engine.mbo.grid import DEPTH, FLAG, ORDERS
-
-    if c.st[state.FAR_N] < len(c.keys) // 2 - 2:
-        return
-    lo, dense = int(c.st[state.LO]), int(c.st[state.DENSE])
-    ticks = np.concatenate([np.arange(lo, lo + dense, dtype=np.int64), c.keys])
-    lines = c.acc.reshape(len(ticks), 2, -1)
-    used = (ticks != state.NO_KEY) & ((lines[:, :, ORDERS] != 0) | (lines[:, :, FLAG] != 0) | (lines[:, :, DEPTH] != 0)).any(axis=1)
-    ticks, lines = ticks[used], lines[used]
-
-    margin = 1024
-    low, high = (int(ticks.min()) - margin, int(ticks.max()) + margin) if len(ticks) else (0, 0)
-    if high - low >= _MAX_DENSE:
-        middle = int(np.median(ticks))
-        low, high = middle - _MAX_DENSE // 2, middle + _MAX_DENSE // 2 - 1
-    words = (high - low) // 64 + 1
-    n = words * 64
-    inside = (ticks >= low) & (ticks < low + n)
-    far = int((~inside).sum())
-    capacity = _FAR_START
-    while capacity < 8 * far:
-        capacity *= 2
-
-    _lay_grid(c, low, words, capacity)
-    slots = np.where(inside, ticks - low, -1)
-    for i in np.flatnonzero(~inside):
-        slots[i] = _far_slot(c, int(ticks[i]))
-    c.acc.reshape(n + capacity, 2, -1)[slots] = lines
-    for side in range(2):
-        taken = slots[inside & (lines[:, side, ORDERS] > 0)]
-        np.bitwise_or.at(c.bits[side], taken >> 6, np.uint64(1) << (taken & 63).astype(np.uint64))
-        c.st[state.FAR_REST + side] = int((~inside & (lines[:, side, ORDERS] > 0)).sum())
-
-
-def _lay_grid(c: _Contract, low: int, words: int, capacity: int) -> None:
-    """Allocate an empty grid; rows in the buffer stay, and a window with every slot touched still fits the buffer."""
-    from engine.mbo.grid import FIELDS
-
-    slots = words * 64 + capacity
-    c.st[state.LO], c.st[state.DENSE], c.st[state.BITS], c.st[state.FAR_N] = low, words * 64, words, 0
-    c.acc = np.zeros((2 * slots, FIELDS), np.int32)
-    c.bits = np.zeros((2, words), np.uint64)
-    c.keys = np.full(capacity, state.NO_KEY, np.int64)
-    c.st[state.FAR_SLOTS] = capacity
-    touched = np.empty(slots, np.int64)
-    touched[: c.st[state.TOUCHED]] = c.touched[: c.st[state.TOUCHED]]
-    c.touched = touched
-    c.drain()
-    need = slots + 2 * int(c.st[state.SPAN]) + 2
-    if len(c.rows) < need:
-        c.rows = np.empty((need, c.rows.shape[1]), np.int32)
-        c.st[state.ROW_SLOTS] = need
-
-
-def _far_slot(c: _Contract, tick: int) -> int:
-    from engine.mbo.grid import slot_in
-
-    return int(slot_in(tick, c.st, c.keys))
-
-
-def _ladder_frame(c: _Contract, start_ns: int) -> pl.DataFrame:
+def _ladder_frame(c: ContractState, start_ns: int) -> pl.DataFrame:
     fields = np.concatenate(c.parts, axis=1) if c.parts else np.empty((c.rows.shape[1], 0), np.int32)
     c.parts = []
     starts = start_ns + fields[0].astype(np.int64) * NS
@@ -309,7 +232,7 @@ def _ladder_frame(c: _Contract, start_ns: int) -> pl.DataFrame:
     return pl.DataFrame(data, schema=LADDER_SCHEMA)
 
 
-def _tape_frame(c: _Contract, start_ns: int) -> pl.DataFrame:
+def _tape_frame(c: ContractState, start_ns: int) -> pl.DataFrame:
     starts = start_ns + np.arange(len(c.tape), dtype=np.int64) * NS
     names = list(TAPE_SCHEMA)[2:]
     data = {"window_start_ts_ns": starts, "window_end_ts_ns": starts + NS}
@@ -317,4 +240,4 @@ def _tape_frame(c: _Contract, start_ns: int) -> pl.DataFrame:
     ofi = names.index("ofi")
     data["ofi"] = np.clip(c.tape[:, ofi], -(2**31), 2**31 - 1)
     nulls = [pl.when(pl.col(name) != state.NO_TICK).then(pl.col(name)).alias(name) for name in _NULLABLE]
-    return pl.DataFrame(data).with_columns(nulls).cast(TAPE_SCHEMA)
+    return pl.DataFrame(data).with_columns(nulls).cast(TAPE_SCHEMA)  # type: ignore[arg-type]

@@ -65,18 +65,14 @@ class ByteSource:
                 self._taken += len(self._compressed)
                 if not self._compressed:
                     if self._frame is not None:
-                        raise BadDbn(
-                            f"{self._path}: truncated: the file ends at byte {self._taken:,} inside a zstd frame; {_AGAIN}"
-                        )
+                        raise BadDbn(f"{self._path}: truncated: the file ends at byte {self._taken:,} inside a zstd frame; {_AGAIN}")
                     return b""
             if self._frame is None:
                 self._frame = zstandard.ZstdDecompressor().decompressobj()
             try:
                 out = self._frame.decompress(self._compressed)
             except zstandard.ZstdError as error:
-                raise BadDbn(
-                    f"{self._path}: corrupt zstd data before byte {self._taken:,} ({error}); {_AGAIN}"
-                ) from error
+                raise BadDbn(f"{self._path}: corrupt zstd data before byte {self._taken:,} ({error}); {_AGAIN}") from error
             if self._frame.eof:
                 self._compressed = self._frame.unused_data
                 self._frame = None

@@ -12,7 +12,7 @@ _SIDES[list(b"BAN")] = range(3)
 
 
 @nb.njit(cache=True, nogil=True, boundscheck=False)
-def split(  # type: ignore[no-untyped-def]
+def split(
     words, known, keep,
     ts_event, ts_recv, order_id, price, size, flags, action, side, instrument_id, publisher_id, channel_id, ts_in_delta, sequence,
 ):  # fmt: skip

@@ -7,6 +7,7 @@ NO_BID = -(2**62)
 NO_ASK = 2**62
 NO_TICK = -(2**62)
 NO_KEY = -(2**63)
+TAKER_SLOTS = 1024
 RESTED = -(2**62)
 """Entry time of a snapshot's orders: they count as rested."""
 

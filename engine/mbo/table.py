@@ -21,32 +21,32 @@ _U32 = np.uint64(32)
 MAX_SIZE = 0x7FFFFFFF
 
 
-@nb.njit(cache=True, nogil=True)
-def pack(tick, side, size):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def pack(tick, side, size):
     """Tick, side and size as one word."""
     return (np.uint64(tick & 0xFFFFFFFF) << _U32) | (np.uint64(side) << _U31) | np.uint64(size)
 
 
-@nb.njit(cache=True, nogil=True)
-def tick_of(word):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def tick_of(word):
     """Tick of a packed word."""
     return np.int64(np.int32(np.uint32(word >> _U32)))
 
 
-@nb.njit(cache=True, nogil=True)
-def side_of(word):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def side_of(word):
     """Side code of a packed word."""
     return np.int64((word >> _U31) & np.uint64(1))
 
 
-@nb.njit(cache=True, nogil=True)
-def size_of(word):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def size_of(word):
     """Size of a packed word; 0 marks a free entry."""
     return np.int64(word & _SIZE)
 
 
-@nb.njit(cache=True, nogil=True)
-def find(tab, mask, shift, oid):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def find(tab, mask, shift, oid):
     """Entry of order `oid`, or the free entry where it belongs."""
     p = np.int64((oid * _GOLDEN) >> shift)
     while True:
@@ -56,8 +56,8 @@ def find(tab, mask, shift, oid):  # type: ignore[no-untyped-def]
         p = (p + 1) & mask
 
 
-@nb.njit(cache=True, nogil=True)
-def delete(tab, mask, shift, e):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def delete(tab, mask, shift, e):
     """Free entry `e`, moving back whatever a probe would otherwise no longer find."""
     hole = e // WORDS
     p = hole
@@ -75,8 +75,8 @@ def delete(tab, mask, shift, e):  # type: ignore[no-untyped-def]
     tab[hole * WORDS + 1] = np.uint64(0)
 
 
-@nb.njit(cache=True, nogil=True)
-def rehash(old, new):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def rehash(old, new):
     """Copy every order of `old` into the empty, larger `new`."""
     capacity = new.shape[0] // WORDS
     mask = capacity - 1

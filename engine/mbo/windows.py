@@ -49,8 +49,8 @@ ROW_FIELDS = 3 + 2 * CHANNELS
 TAPE_FIELDS = 13
 
 
-@nb.njit(cache=True, nogil=True)
-def look(st, acc, bits, keys, flow):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def look(st, acc, bits, keys, flow):
     """Take the book as it stands as the last complete state, adding its order-flow imbalance against the one before when `flow`.
 
     Order-flow imbalance is e_n of Cont, Kukanov, Stoikov (2014), "The price impact of order book events", eq. 3;
@@ -81,16 +81,16 @@ def look(st, acc, bits, keys, flow):  # type: ignore[no-untyped-def]
     st[S_BID], st[S_ASK], st[S_BID_SIZE], st[S_ASK_SIZE] = bid, ask, bid_size, ask_size
 
 
-@nb.njit(cache=True, nogil=True)
-def end_snapshot(st, acc, bits, keys):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def end_snapshot(st, acc, bits, keys):
     """A snapshot is over where its flag drops: its book is the base of what follows, not a flow."""
     if st[IN_SNAPSHOT] != 0:
         st[IN_SNAPSHOT] = 0
         look(st, acc, bits, keys, False)
 
 
-@nb.njit(cache=True, nogil=True)
-def _centre2(st):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _centre2(st):
     """Twice the mid in ticks: of the best prices, else the one there is, else the last trade, else nothing."""
     bid, ask = st[S_BID], st[S_ASK]
     if bid != NO_BID and ask != NO_ASK:
@@ -102,8 +102,8 @@ def _centre2(st):  # type: ignore[no-untyped-def]
     return 2 * st[LAST] if st[LAST] != NO_TICK else np.int64(NO_TICK)
 
 
-@nb.njit(cache=True, nogil=True)
-def _emit(st, acc, keys, touched, rows, keyframe):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _emit(st, acc, keys, touched, rows, keyframe):
     """Write the open window's ladder rows, by rising tick."""
     low, high = np.int64(NO_TICK), np.int64(NO_TICK)
     centre2 = _centre2(st)
@@ -146,8 +146,8 @@ def _emit(st, acc, keys, touched, rows, keyframe):  # type: ignore[no-untyped-de
     st[ROWS] = k
 
 
-@nb.njit(cache=True, nogil=True)
-def _reset(st, acc, keys, touched):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _reset(st, acc, keys, touched):
     """Start a window: only the lines that were touched need it."""
     for i in range(st[TOUCHED]):
         b = 2 * slot_find(touched[i], st, keys) * FIELDS
@@ -160,8 +160,8 @@ def _reset(st, acc, keys, touched):  # type: ignore[no-untyped-def]
     st[HIGH] = st[LOW] = NO_TICK
 
 
-@nb.njit(cache=True, nogil=True)
-def _write_tape(st, tape):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _write_tape(st, tape):
     end_ns = (st[START_S] + st[WINDOW] + 1) * NS
     valid = st[KNOWN] != 0 and st[BAD] == 0 and st[WINDOW_DIRTY] == 0 and st[IN_SNAPSHOT] == 0 and end_ns <= st[COVER_END]
     w = st[WINDOW] * TAPE_FIELDS
@@ -180,8 +180,8 @@ def _write_tape(st, tape):  # type: ignore[no-untyped-def]
     tape[w + 12] = 1 if valid else 0
 
 
-@nb.njit(cache=True, nogil=True)
-def advance(target, st, acc, keys, touched, rows, tape):  # type: ignore[no-untyped-def]
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def advance(target, st, acc, keys, touched, rows, tape):
     """Close windows until `target` is open; False where the row buffer must be drained first (then call again).
 
     Window -1 is all the time before the ladder, and the window after the last is all the time behind it.

@@ -48,10 +48,12 @@ def _mbo_columns(frame: pl.DataFrame) -> MboColumns:
 
     from engine.mbo.dbn import MboColumns
 
+    n = frame.height
+    # The replay does not look at these: zeros that are never touched cost no memory.
     dtypes = (("publisher_id", "u2"), ("channel_id", "u1"), ("ts_in_delta", "i4"), ("sequence", "u4"))
-    unread = {name: np.zeros(0, dtype) for name, dtype in dtypes}
+    unread = {name: np.zeros(n, dtype) for name, dtype in dtypes}
     # A partition is one contract's, whatever number the venue gave it on that date.
-    unread["instrument_id"] = np.full(frame.height, THE_CONTRACT, np.uint32)
+    unread["instrument_id"] = np.full(n, THE_CONTRACT, np.uint32)
     read = {}
     for name in REPLAY_COLUMNS:
         column = frame.get_column(name)

@@ -21,7 +21,20 @@ from engine.stages.base import RunParams
 from engine.stages.raw import raw_index
 from tests.support.dbn_files import DAY_NS, utc_ns, write_dbn
 from tests.support.lakes import (
-    ESZ5, MONDAY, RAW, ROOT, TUESDAY, WEDNESDAY, command, day_records, digests, leftovers, make_bronze, make_silver, report, spymaster,
+    ESZ5,
+    MONDAY,
+    RAW,
+    ROOT,
+    TUESDAY,
+    WEDNESDAY,
+    command,
+    day_records,
+    digests,
+    leftovers,
+    make_bronze,
+    make_silver,
+    report,
+    spymaster,
 )  # fmt: skip
 
 LakeWith = Callable[..., Lake]
@@ -47,6 +60,9 @@ def test_a_named_date_without_a_file_is_an_error_and_in_a_range_it_is_not(lake_w
     ranged = report("run", "--lake", lake.root, "--layer", "bronze", "--symbol", "ES", "--dates", "2025-11-01:2025-11-08")
     assert ranged["current"] == 1
     assert len(ranged["left_out"]) == 7
+    whole = spymaster("run", "--lake", lake.root, "--symbol", "ESZ5", "--dates", "2025-11-12", check=False)
+    assert whole.returncode == 1
+    assert "RawMissing: ESZ5 2025-11-12: expected a .dbn or .dbn.zst file" in whole.stderr
     empty = run_bronze(lake, "2025-12-01:2025-12-03")
     assert empty.returncode == 1
     assert "no data on any of these dates" in empty.stderr
@@ -57,7 +73,8 @@ def test_a_session_whose_file_is_missing_names_the_command(lake_with: LakeWith):
     make_bronze(lake, MONDAY)
     plan = plan_silver(lake, [("ESZ5", TUESDAY)], "rth", RunParams(), overwrite=False, must=True)
     assert plan.problems[0].error == "PartitionMissing"
-    assert f"spymaster run --lake {lake.root} --product-type future_mbo --layer bronze --symbol ESZ5 --dates 2025-11-04" in plan.problems[0].message
+    mend = f"spymaster run --lake {lake.root} --product-type future_mbo --layer bronze --symbol ESZ5 --dates 2025-11-04"
+    assert mend in plan.problems[0].message
     with pytest.raises(PartitionMissing):
         lake.read(BRONZE_MBO, "ESZ5", TUESDAY)
 
@@ -138,7 +155,8 @@ def test_two_files_with_different_contracts_of_a_date_are_two_files(tmp_lake: Pa
     start = utc_ns(MONDAY)
     for instrument, symbol in ((1, "ESZ5"), (2, "ESH6")):
         symbols = {instrument: symbol}
-        write_dbn(tmp_lake / RAW / f"{symbol}.dbn.zst", day_records(MONDAY, 2000, symbols), symbols=symbols, start=start, end=start + DAY_NS)
+        records = day_records(MONDAY, 2000, symbols)
+        write_dbn(tmp_lake / RAW / f"{symbol}.dbn.zst", records, symbols=symbols, start=start, end=start + DAY_NS)
     assert [s for _, s in raw_index(Lake(tmp_lake), "ES").of("ES", MONDAY)] == [("ESH6",), ("ESZ5",)]
     with pytest.raises(RawMissing, match="expected a file that maps ESM6"):
         raw_index(Lake(tmp_lake), "ES").of("ESM6", MONDAY)

@@ -1,7 +1,7 @@
 """The order book the slow way: a dict of orders, and beside it a dict of what rests at each side and tick.
 
-Written from ``mbo.md`` and ``features.md`` section 1 alone; shares no code with the engine and imports nothing of it. Records are dicts with
-the names of a DBN record (action and side as letters); what comes out are lists of dicts with the columns of the ladder and the tape.
+Written from ``mbo.md`` and ``features.md`` section 1 alone; shares no code with the engine and imports nothing of it. Records are dicts
+with the names of a DBN record (action and side as letters); what comes out are lists of dicts with the columns of the ladder and the tape.
 """
 
 from __future__ import annotations
@@ -45,7 +45,15 @@ class BookTwin:
     """One contract. `file` starts a file, `record` takes a record, `finish` closes the ladder."""
 
     def __init__(
-        self, start_s: int, end_s: int, tick_fixed: int, *, rest_ns: int = 500_000_000, span_ticks: int = 400, keyframe_s: int = 60, warm: bool = False
+        self,
+        start_s: int,
+        end_s: int,
+        tick_fixed: int,
+        *,
+        rest_ns: int = 500_000_000,
+        span_ticks: int = 400,
+        keyframe_s: int = 60,
+        warm: bool = False,
     ) -> None:
         self.start, self.end, self.tick_fixed = start_s, end_s, tick_fixed
         self.rest_ns, self.span, self.keyframe_s, self.warm = rest_ns, span_ticks, keyframe_s, warm
@@ -285,7 +293,12 @@ class BookTwin:
                 mid = sum(sides) / len(sides)
                 ticks |= {tick for _, tick in resting if abs(tick - mid) <= self.span}
         for tick in sorted(ticks):
-            row: dict[str, Any] = {"window_start_ts_ns": self.second * NS, "window_end_ts_ns": (self.second + 1) * NS, "tick": tick, "keyframe": keyframe}
+            row: dict[str, Any] = {
+                "window_start_ts_ns": self.second * NS,
+                "window_end_ts_ns": (self.second + 1) * NS,
+                "tick": tick,
+                "keyframe": keyframe,
+            }
             for side, name in NAME.items():
                 row[f"{name}_depth"], row[f"{name}_orders"] = resting.get((side, tick), (0, 0))
                 flows = self.window.flows.get((side, tick), NO_FLOW)

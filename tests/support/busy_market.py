@@ -1,5 +1,6 @@
 """The order stream behind `busy_day`: a small market with first-in, first-out queues, compiled so that 5M records take seconds."""
 
+# ruff: noqa: NPY002 - numba compiles the legacy generator; its state is its own, not numpy's
 from __future__ import annotations
 
 import numba as nb
@@ -10,7 +11,7 @@ POOL = 1 << 17
 
 
 @nb.njit(cache=True)
-def _put(r, ts, oid, price, size, flags, action, side, recv, instrument, seq):  # type: ignore[no-untyped-def]
+def _put(r, ts, oid, price, size, flags, action, side, recv, instrument, seq):
     r.length = 14
     r.rtype = 0xA0
     r.publisher_id = 1
@@ -28,7 +29,7 @@ def _put(r, ts, oid, price, size, flags, action, side, recv, instrument, seq):  
 
 
 @nb.njit(cache=True)
-def _link(head, tail, nxt, prv, line, o):  # type: ignore[no-untyped-def]
+def _link(head, tail, nxt, prv, line, o):
     nxt[o] = -1
     prv[o] = tail[line]
     if tail[line] >= 0:
@@ -39,7 +40,7 @@ def _link(head, tail, nxt, prv, line, o):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _unlink(head, tail, nxt, prv, line, o):  # type: ignore[no-untyped-def]
+def _unlink(head, tail, nxt, prv, line, o):
     if prv[o] >= 0:
         nxt[prv[o]] = nxt[o]
     else:
@@ -51,7 +52,7 @@ def _unlink(head, tail, nxt, prv, line, o):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _settle(head, best):  # type: ignore[no-untyped-def]
+def _settle(head, best):
     """Move both best prices inward or outward to the next tick with orders."""
     while best[0] > 0 and head[best[0]] < 0:
         best[0] -= 1
@@ -60,7 +61,7 @@ def _settle(head, best):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def simulate(out, times, n, seed, day, centre, tick_fixed, snapshot_orders, instrument):  # type: ignore[no-untyped-def]
+def simulate(out, times, n, seed, day, centre, tick_fixed, snapshot_orders, instrument):
     """Fill `out` with a snapshot and then about `n` live records; return the number of records written."""
     np.random.seed(seed)
     base = centre - GRID // 2

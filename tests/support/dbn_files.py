@@ -47,7 +47,13 @@ def utc_ns(date: dt.date, hour: int = 0, minute: int = 0) -> int:
 
 
 def metadata_bytes(
-    symbols: Mapping[int, str], start: int, end: int | None, *, version: int = 3, schema: dbn.Schema | None = dbn.Schema.MBO, ts_out: bool = False
+    symbols: Mapping[int, str],
+    start: int,
+    end: int | None,
+    *,
+    version: int = 3,
+    schema: dbn.Schema | None = dbn.Schema.MBO,
+    ts_out: bool = False,
 ) -> bytes:
     """Encoded metadata that map each instrument id to its symbol on the UTC dates of ``[start, end)``."""
     first = dt.datetime.fromtimestamp(start // NS, dt.UTC).date()
@@ -60,7 +66,7 @@ def metadata_bytes(
         dbn.Metadata(
             dataset="GLBX.MDP3", start=start, end=end, stype_in=dbn.SType.RAW_SYMBOL, stype_out=dbn.SType.INSTRUMENT_ID,
             schema=schema, symbols=list(symbols.values()), mappings=mappings, version=version, ts_out=ts_out,
-        )  # type: ignore[call-arg]
+        )
     )  # fmt: skip
 
 
@@ -108,8 +114,9 @@ def busy_day(
     """A plausible day of one or two outright contracts, in file order: about `n_messages` live records after a snapshot each.
 
     ``R`` and the snapshot come at 00:00 UTC of `date`; live events follow in ``[start_ns, end_ns)`` (default: 00:01 to 24:00 UTC),
-    crowded as by day: six times denser in the New York morning (14:30 to 17:30 UTC) than at night. Executions read ``T``, ``F``..., then the
-    ``C``/``M`` that carry them out, with ``F_LAST`` on an event's last record; the best prices never cross. The first symbol has 85% of the messages.
+    crowded as by day: six times denser in the New York morning (14:30 to 17:30 UTC) than at night. Executions read ``T``,
+    ``F``..., then the ``C``/``M`` that carry them out, with ``F_LAST`` on an event's last record; the best prices never cross. The
+    first symbol has 85% of the messages.
     """
     symbols = symbols or {17077: "ESZ5"}
     day = utc_ns(date)

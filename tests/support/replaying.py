@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,15 +27,43 @@ def to_columns(records: np.ndarray) -> MboColumns:
     return out
 
 
-def replay_chunks(
-    columns: MboColumns, cuts: list[int], instruments: dict[int, str], start_ns: int, end_ns: int, params: ReplayParams, **options: Any
+@dataclass(frozen=True)
+class File:
+    """Records of one file and the span that its header names (`start_ns` None: not told)."""
+
+    records: np.ndarray
+    start_ns: int | None
+    end_ns: int
+
+
+def replay_files(
+    files: list[File], cuts: list[int], instruments: dict[int, str], start_ns: int, end_ns: int, params: ReplayParams, *, warm: bool = False
 ) -> dict[str, ReplayedContract]:
-    """Replay one file cut into chunks before each record of `cuts`."""
-    replay = LadderReplay(instruments, start_ns, end_ns, params, **options)
-    edges = [0, *sorted(cuts), len(columns)]
-    for start, end in zip(edges, edges[1:], strict=False):
-        replay.feed(columns.rows(start, end))
+    """Replay files in order, each cut into chunks before every record of `cuts`."""
+    replay = LadderReplay(instruments, start_ns, end_ns, params, warm=warm)
+    for f in files:
+        replay.begin_file(f.end_ns, f.start_ns)
+        columns = to_columns(f.records)
+        edges = [0, *sorted(min(cut, len(columns)) for cut in cuts), len(columns)]
+        for start, end in itertools.pairwise(edges):
+            replay.feed(columns.rows(start, end))
     return replay.finish()
+
+
+def twin_of_files(
+    files: list[File], instrument: int, tick_fixed: int, start_ns: int, end_ns: int, params: ReplayParams, *, warm: bool = False
+) -> BookTwin:
+    """The twin after the same."""
+    twin = BookTwin(
+        start_ns // NS, end_ns // NS, tick_fixed,
+        rest_ns=params.rest_ns, span_ticks=params.span_ticks, keyframe_s=params.keyframe_s, warm=warm,
+    )  # fmt: skip
+    for f in files:
+        twin.file(f.start_ns, f.end_ns)
+        for row in dict_rows(to_columns(f.records), instrument):
+            twin.record(row)
+    twin.finish()
+    return twin
 
 
 def dict_rows(columns: MboColumns, instrument: int) -> list[dict[str, Any]]:
@@ -49,21 +79,26 @@ def twin_frames(twin: BookTwin) -> tuple[pl.DataFrame, pl.DataFrame]:
     return ladder.select(list(LADDER_SCHEMA)), pl.DataFrame(twin.tape, schema=TAPE_SCHEMA)
 
 
-def breaches(rows: pl.DataFrame, tape: pl.DataFrame) -> pl.DataFrame:
+def breaches(rows: pl.DataFrame, tape: pl.DataFrame, *, whole: bool = False) -> pl.DataFrame:
     """Rows that break ``depth_end = depth_start + add - pull - fill``, by (side, tick, window), within valid windows.
 
-    A tick without a row has not changed, and its depth at a window's start is that of its last row; the first row of a
-    tick has no start unless an add, pull or fill made it, so the law is asked from a tick's second row on, and from the first
-    where no keyframe could have shown the tick before.
+    A tick without a row has not changed, so its depth at a window's start is that of its last row. The first row of a tick is asked
+    only when `whole`: the first keyframe showed every resting tick, and a tick that comes later held nothing before.
     """
     sides = []
     for side in ("bid", "ask"):
+        before = pl.col(f"{side}_depth").shift(1).over("tick")
+        if whole:
+            before = pl.when(pl.col("window_start_ts_ns") > tape["window_start_ts_ns"][0]).then(before.fill_null(0))
         sides.append(
             rows.sort("tick", "window_start_ts_ns").select(
-                "window_start_ts_ns", "tick", pl.lit(side).alias("side"), pl.col(f"{side}_depth").alias("end"),
-                pl.col(f"{side}_depth").shift(1).over("tick").alias("start"),
+                "window_start_ts_ns",
+                "tick",
+                pl.lit(side).alias("side"),
+                pl.col(f"{side}_depth").alias("end"),
+                before.alias("start"),
                 (pl.col(f"{side}_add") - pl.col(f"{side}_pull") - pl.col(f"{side}_fill")).alias("net"),
             )
-        )  # fmt: skip
+        )
     law = pl.concat(sides).join(tape.select("window_start_ts_ns", "book_valid"), on="window_start_ts_ns")
     return law.filter(pl.col("book_valid") & pl.col("start").is_not_null() & (pl.col("end") != pl.col("start") + pl.col("net")))

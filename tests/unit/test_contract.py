@@ -15,9 +15,8 @@ from engine.lake.contract import enforce_contract, parse_contract
 
 
 def level_row() -> pl.DataFrame:
-    return dataset(LEVELS).contract().empty().clear(1).with_columns(
-        level_id=pl.lit("pm_high"), start_ts_ns=pl.lit(1, pl.Int64), end_ts_ns=pl.lit(2, pl.Int64), price=pl.lit(1.5), level_tick=pl.lit(6, pl.Int32)
-    )  # fmt: skip
+    values = {"level_id": ["pm_high"], "start_ts_ns": [1], "end_ts_ns": [2], "price": [1.5], "level_tick": [6]}
+    return pl.DataFrame(values, schema=dataset(LEVELS).contract().schema())
 
 
 def test_every_dataset_has_a_contract_whose_columns_have_a_meaning():

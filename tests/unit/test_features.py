@@ -226,6 +226,8 @@ def test_a_level_moves_and_stands_within_a_window() -> None:
     assert found["level_tick"].to_list() == [100, 100]
     late = pl.DataFrame([("v", (START_S + 1) * NS, (START_S + 10) * NS, 25.0, 100)], schema=LEVEL_SCHEMA, orient="row")
     assert level_windows(ladder(), late)["window_start_ts_ns"].to_list() == [(START_S + 5) * NS]
+    early = pl.DataFrame([("v", START_S * NS, (START_S + 5) * NS, 25.0, 100)], schema=LEVEL_SCHEMA, orient="row")
+    assert level_windows(ladder(), early)["window_start_ts_ns"].to_list() == [START_S * NS]
 
 
 def test_overlapping_spans_are_refused() -> None:

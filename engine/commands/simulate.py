@@ -1,0 +1,99 @@
+"""``spymaster simulate``: a market with known physics, as Databento files."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json
+
+
+def simulate(
+    *,
+    dates: Annotated[str, Parameter(help="A:B inclusive, or A, or A,B,C; UTC dates. Dates on which Globex is shut get no file.")],
+    root: Annotated[str, Parameter(name=["--root", "--symbol"], help="Root of the contracts.")] = "ES",
+    seed: Annotated[int, Parameter(help="Seed; the files are the same to the byte for the same seed and settings.")] = 7,
+    rate: Annotated[float, Parameter(help="Message rate: 1 is a busy day, 0.12 the demo's.")] = 0.12,
+    kappa: Annotated[float, Parameter(help="Strength of the regimes at levels; 0 for none.")] = 1.0,
+    gamma: Annotated[float, Parameter(help="How far a regime moves price after the touch; 0 leaves only footprints.")] = 0.5,
+    thin_after: Annotated[str | None, Parameter(help="New York time, such as 12:35, after which the day goes on thinly.")] = None,
+    lake: LakeDir = Path("lake"),
+    out: Annotated[Path | None, Parameter(help="Folder for the files; the lake's raw folder where not given.")] = None,
+    workers: Annotated[int | None, Parameter(help="Processes; as many as cores where not given.")] = None,
+    overwrite: Annotated[bool, Parameter(negative=(), help="Make files again that are there.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Simulate one DBN file per UTC day: two contracts, their spread, and regimes at levels whose truth is written to truth/.
+
+    A run that was stopped goes on where it was: files that are there are kept.
+
+    Examples
+    --------
+    ::
+
+        spymaster simulate --dates 2025-09-01:2025-10-31 --seed 7
+        spymaster simulate --dates 2025-09-03 --rate 1 --out /data/busy
+    """
+    from pydantic import ValidationError
+
+    from engine.errors import RunFailed, SessionError
+    from engine.lake.store import Lake
+    from engine.runner import run_tasks
+    from engine.simulate.calendar import open_spans
+    from engine.simulate.dbn import DayReceipt, DayTask, run_day
+    from engine.simulate.knobs import SimParams
+    from engine.vocab import ROOTS
+
+    if root not in ROOTS:
+        raise SessionError(f"--root {root}: expected one of {', '.join(ROOTS)}")
+    try:
+        thin = None if thin_after is None else dt.time.fromisoformat(thin_after)
+        params = SimParams(root=root, seed=seed, rate=rate, kappa=kappa, gamma=gamma, thin_after=thin)
+    except (ValidationError, ValueError) as e:
+        raise SessionError(f"simulator settings: {e}") from e
+    days = [d for d in parse_dates(dates, None, None)[0] if open_spans(d)]
+    if not days:
+        raise SessionError(f"--dates {dates}: expected a day on which Globex trades, found none")
+    folder = out if out is not None else Lake(lake).raw_folder(root)
+    parts = folder.resolve().parts
+    truth = (Path(*parts[: parts.index("raw")]) if "raw" in parts else folder) / "truth" / f"symbol={root}"
+    tasks = [DayTask(d, folder, truth, params, overwrite) for d in days]
+    receipts: list[DayReceipt] = []
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=len(tasks))
+
+        def done(task: DayTask, receipt: DayReceipt) -> None:
+            receipts.append(receipt)
+            progress.update(bar, advance=1, description=task.name)
+
+        def poison(task: DayTask, deaths: int) -> None:
+            done(task, DayReceipt(task.name, 0, 0.0, f"its process died {deaths} times"))
+
+        run_tasks(run_day, tasks, workers=min(len(tasks), workers or os.cpu_count() or 1), on_result=done, on_poison=poison)
+    failed = [r for r in receipts if r.error]
+    written = [r for r in receipts if r.records]
+    report = {
+        "out": str(folder), "truth": str(truth), "files": len(receipts), "written": len(written),
+        "records": sum(r.records for r in written), "failed": [f"{r.name}: {r.error}" for r in failed],
+    }  # fmt: skip
+    if json:
+        print_json(report)
+    else:
+        kept = len(receipts) - len(written) - len(failed)
+        Console().print(
+            f"{len(written)} files simulated ({sum(r.records for r in written):,} records), {kept} kept: {folder}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    if failed:
+        raise RunFailed(f"{len(failed)} of {len(receipts)} files were not simulated:\n" + "\n".join(f"{r.name}: {r.error}" for r in failed))

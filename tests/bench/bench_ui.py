@@ -1,0 +1,123 @@
+"""The screen in a real browser, from the trader's act to the paint: ``python -m tests.bench.bench_ui [LAKE]``.
+
+Wall-clock time, since it is what a trader waits; without LAKE a generated New York morning is made first.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.ui.conftest import CHROMIUM_ARGS, Server, chromium, generated_lake
+
+MESSAGES = 400_000
+ROUNDS = 20
+
+ARM = """() => {
+  const f = Bokeh.documents.flatMap((d) => [...d._all_models.values()]).find((m) => m.type === 'Figure' && m.name === 'level_chart');
+  const source = f.renderers.find((r) => r.glyph.type === 'Image').data_source;
+  window.__paint = new Promise((done) => {
+    const t0 = performance.now();
+    const slot = () => {
+      source.change.disconnect(slot);
+      requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - t0)));
+    };
+    source.change.connect(slot);
+  });
+}"""
+"""From now until two frames after new data came: the second frame starts once the first, with the new picture, is painted."""
+
+
+def paint_ms(page: Any, act: Any) -> float:
+    """Ms from `act` to the new picture."""
+    page.evaluate(ARM)
+    act()
+    return float(page.evaluate("() => window.__paint"))
+
+
+def first_page_s(browser: Browser, url: str) -> float:
+    """Seconds from asking for the page, in a browser without a cache, to the picture."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    start = time.perf_counter()
+    page.goto(url, wait_until="commit")
+    page.locator(".sm-say").wait_for()
+    took = time.perf_counter() - start
+    context.close()
+    return took
+
+
+def measure(lake: Path, log: Path) -> list[tuple[str, str, str]]:
+    """Rows of the table: what, measured, bar."""
+    server = Server(lake, log=log)
+    rows = []
+    try:
+        with sync_playwright() as p:
+            path = chromium()
+            if path is None:
+                raise SystemExit("no Chromium on this machine; `make browser` installs it")
+            browser = p.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+            rows.append(
+                ("first page, cold (first one of the server, empty browser cache)", f"{first_page_s(browser, server.url):.2f} s", "<= 4 s")
+            )
+            again = [first_page_s(browser, server.url) for _ in range(5)]
+            context = browser.new_context(viewport={"width": 1440, "height": 900})
+            page = context.new_page()
+            page.goto(server.url)
+            page.locator(".sm-say").wait_for()
+            rows.append(("first page, warm server, empty browser cache", f"{statistics.median(again):.2f} s", ""))
+            warm = []
+            for _ in range(5):
+                start = time.perf_counter()
+                page.reload(wait_until="commit")
+                page.locator(".sm-say").wait_for()
+                warm.append(time.perf_counter() - start)
+            rows.append(("first page, warm (reload)", f"{statistics.median(warm):.2f} s", "<= 2 s"))
+            page.wait_for_timeout(1500)
+            for what, keys in (("level", "12"), ("layer", None)):
+                ms = []
+                for i in range(ROUNDS):
+                    key = keys[(i + 1) % 2] if keys else "ArrowDown"
+                    ms.append(paint_ms(page, lambda key=key: page.keyboard.press(key)))
+                    page.wait_for_timeout(60)
+                rows.append(row(f"{what} change to paint", ms))
+            page.get_by_role("button", name="sidebar").or_(page.locator("header button").first).first.click()
+            for i, what in ((0, "window"), (5, "bucket (far)")):
+                slider = page.get_by_role("slider").nth(i)
+                slider.wait_for()
+                slider.focus()
+                ms = []
+                for k in range(ROUNDS):
+                    key = "ArrowRight" if k % 4 < 2 else "ArrowLeft"
+                    ms.append(paint_ms(page, lambda key=key: page.keyboard.press(key)))
+                    page.wait_for_timeout(60)
+                rows.append(row(f"{what} change to paint", ms))
+            browser.close()
+    finally:
+        server.stop()
+    return rows
+
+
+def row(what: str, ms: list[float]) -> tuple[str, str, str]:
+    """p50 and p95 of `ms`."""
+    cuts = statistics.quantiles(ms, n=20)
+    return what, f"p50 {statistics.median(ms):.0f} ms, p95 {cuts[18]:.0f} ms, n {len(ms)}", "p95 <= 150 ms"
+
+
+def main() -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as tmp:
+        lake = Path(sys.argv[1]) if len(sys.argv) > 1 else generated_lake(Path(tmp), MESSAGES)
+        rows = measure(lake, Path(tmp) / "serve.log")
+    for what, found, bar in rows:
+        print(f"{what:70} {found:38} {bar}")
+
+
+if __name__ == "__main__":
+    main()
