@@ -76,7 +76,7 @@ def _material(theme: Theme) -> dict[str, Any]:
         "typography": {"fontFamily": FONT},
         "components": {
             "MuiAppBar": {"styleOverrides": {"root": {**bar, **inside, "borderBottom": f"1px solid {theme.edge}"}, "colorPrimary": bar}},
-            "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "50px !important"}}},
+            "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "46px !important"}}},
         },
     }
 

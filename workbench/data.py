@@ -113,7 +113,8 @@ def _load(root: str, symbol: str, date: dt.date, mark: str) -> Session:
     try:
         bars = lake.read(BARS, symbol, date)
     except PartitionMissing as e:
-        bars = pl.DataFrame(schema=dict.fromkeys(("window_start_ts_ns", "window_end_ts_ns"), pl.Int64) | dict.fromkeys(("open_tick", "high_tick", "low_tick", "close_tick"), pl.Int32))  # fmt: skip
+        times = dict.fromkeys(("window_start_ts_ns", "window_end_ts_ns"), pl.Int64)
+        bars = pl.DataFrame(schema={**times, **dict.fromkeys(("open_tick", "high_tick", "low_tick", "close_tick"), pl.Int32)})
         notes.append(f"No candles: {e}")
     absent: dict[str, str] = {}
     try:

@@ -20,8 +20,8 @@ SPANS = {"10 min": 10, "20 min": 20, "30 min": 30, "1 hour": 60, "2 hours": 120,
 
 QUERY = {
     "contract": "contract", "session": "session", "level": "level", "t": "cursor_ts_ns", "window": "window_s", "at": "at", "near": "near",
-    "mid": "mid", "far": "far", "layer": "layer", "step": "step", "half": "half_life_s", "rows": "rows", "span": "span_min", "theme": "theme",
-    "map": "palette",
+    "mid": "mid", "far": "far", "layer": "layer", "step": "step", "half": "half_life_s", "rows": "rows", "span": "span_min",
+    "theme": "theme", "map": "palette",
 }  # fmt: skip
 """Key in the URL -> parameter."""
 
@@ -37,8 +37,8 @@ def knob(model: type[BaseModel], name: str) -> dict[str, Any]:
 class LevelState(param.Parameterized):
     """The Level view's state; one per browser tab."""
 
-    contract = param.Selector(objects=[], allow_None=True, doc="Contract, such as ESH4")
-    session = param.Selector(objects=[], allow_None=True, doc="Session date, New York")
+    contract: Any = param.Selector(objects=[], allow_None=True, check_on_set=True, doc="Contract, such as ESH4")
+    session: Any = param.Selector(objects=[], allow_None=True, check_on_set=True, doc="Session date, New York")
     level = param.String(default="pm_high", doc="Level id: a key level, or price:6800.25 for any price")
     cursor_ts_ns = param.Integer(
         default=None, allow_None=True, doc="Start of the window at the cursor, ns since the epoch; None is the last one"
@@ -48,13 +48,13 @@ class LevelState(param.Parameterized):
     near = param.Integer(**knob(ZoneParams, "near"))
     mid = param.Integer(**knob(ZoneParams, "mid"))
     far = param.Integer(**knob(ZoneParams, "far"))
-    layer = param.Selector(default="depth", objects=list(LAYER_KEYS), doc="What the heatmap shows")
-    step = param.Selector(default="tick", objects=STEPS, doc="Price step of a row: one tick, or one dollar")
+    layer: Any = param.Selector(default="depth", objects=list(LAYER_KEYS), doc="What the heatmap shows")
+    step: Any = param.Selector(default="tick", objects=STEPS, doc="Price step of a row: one tick, or one dollar")
     half_life_s = param.Number(**knob(PressureParams, "half_life_s"))
-    rows = param.Integer(default=20, bounds=(8, 120), doc="Ticks shown above and below the level")
-    span_min = param.Selector(default=30, objects=SPANS, doc="How much time the chart shows")
-    palette = param.Selector(default="perceptual", objects=list(PALETTES), doc="Colours of resting size and one-signed flows")
-    theme = param.Selector(default="dark", objects=list(THEMES), doc="Dark or light")
+    rows = param.Integer(default=16, bounds=(8, 120), doc="Ticks shown above and below the level")
+    span_min: Any = param.Selector(default=30, objects=SPANS, doc="How much time the chart shows")
+    palette: Any = param.Selector(default="perceptual", objects=list(PALETTES), doc="Colours of resting size and one-signed flows")
+    theme: Any = param.Selector(default="dark", objects=list(THEMES), doc="Dark or light")
 
     def zones(self) -> ZoneParams:
         """The four bounds as the engine wants them; raises where they do not rise."""
@@ -90,7 +90,8 @@ class LevelState(param.Parameterized):
             ZoneParams(**zones)
         except ValidationError:
             bad.append(
-                f"URL: buckets {', '.join(map(str, zones.values()))} do not rise; {self.at}, {self.near}, {self.mid}, {self.far} stand in their place"
+                f"URL: buckets {', '.join(map(str, zones.values()))} do not rise; "
+                f"{self.at}, {self.near}, {self.mid}, {self.far} stand in their place"
             )
             taken = {k: v for k, v in taken.items() if k not in zones}
         self.param.update(**taken)

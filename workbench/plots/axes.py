@@ -22,9 +22,9 @@ def offset_ms(ts_ns: int) -> int:
     return int(delta.total_seconds() * 1000) if delta else 0
 
 
-def x_ms(ts_ns: np.ndarray | int, day_ts_ns: int) -> np.ndarray | float:
+def x_ms(ts_ns: np.ndarray | int, day_ts_ns: int) -> np.ndarray:
     """Axis coordinate of an instant: ms of New York's clock, with the offset that holds at `day_ts_ns`."""
-    return np.asarray(ts_ns, dtype=np.int64) / 1e6 + offset_ms(int(day_ts_ns))
+    return np.asarray(np.asarray(ts_ns, dtype=np.int64) / 1e6 + offset_ms(int(day_ts_ns)))
 
 
 def ns_of_x(x: float, day_ts_ns: int) -> int:

@@ -37,6 +37,8 @@ BAR_MS = 120_000.0
 LEFT, RIGHT, TOP, BOTTOM = 78, 104, 24, 22
 """Borders in px, the same in every figure of a column or row, so that axes of different figures line up."""
 
+ROW_JS = "const r = Math.floor((special_vars.y + 0.5) / f.step[0]) * f.step[0];"
+
 EMPTY: dict[str, dict[str, list[object]]] = {
     "heat": {k: [] for k in ("image", "value", "x", "y", "dw", "dh")},
     "candles": {k: [] for k in ("x", "low", "high", "top", "bottom", "fill", "line", "width")},
@@ -45,6 +47,7 @@ EMPTY: dict[str, dict[str, list[object]]] = {
     "names": {k: [] for k in ("x", "y", "text", "colour")},
     "zones": {k: [] for k in ("y", "text")},
     "invalid": {k: [] for k in ("left", "right", "text")},
+    "facts": {k: [] for k in ("k", "size", "digits", "step", "w", "x0", "signed", "title")},
 }
 
 
@@ -57,7 +60,6 @@ class ChartParts:
     mapper: LinearColorMapper
     cursor: Span
     distance: Range1d
-    hover: HoverTool
     renderers: dict[str, GlyphRenderer]
 
 
@@ -66,8 +68,9 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     src = {k: ColumnDataSource({c: list(v) for c, v in d.items()}, name=k) for k, d in EMPTY.items()}
     mapper = LinearColorMapper(palette=list(unsigned_palette(theme, "perceptual")), low=-0.5, high=255.5)
     fig = figure(
-        name="level_chart", height=height, sizing_mode="stretch_both", x_range=Range1d(0, 1), y_range=Range1d(0, 1), toolbar_location="above",
-        tools=[], output_backend="canvas", min_border_left=LEFT, min_border_right=RIGHT, min_border_top=TOP, min_border_bottom=BOTTOM,
+        name="level_chart", height=height, sizing_mode="stretch_both", x_range=Range1d(0, 1), y_range=Range1d(0, 1),
+        toolbar_location="above", tools=[], output_backend="canvas", min_border_left=LEFT, min_border_right=RIGHT,
+        min_border_top=TOP, min_border_bottom=BOTTOM,
         x_axis_type="datetime", y_axis_location="right", y_axis_label="price", lod_threshold=None,
     )  # fmt: skip
     fig.xaxis.formatter = axes.time_formatter()
@@ -82,7 +85,8 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     )
     # The two sides of the axis stay in step while the trader pans and zooms, without asking the server.
     follow = CustomJS(
-        args={"y": fig.y_range, "d": distance}, code="const k = Number(d.tags[0] ?? 0); d.setv({start: y.start - k, end: y.end - k})"
+        args={"y": fig.y_range, "d": distance, "facts": src["facts"]},
+        code="const k = Number(facts.data.k[0] ?? 0); d.setv({start: y.start - k, end: y.end - k})",
     )
     fig.y_range.js_on_change("start", follow)
     fig.y_range.js_on_change("end", follow)
@@ -118,14 +122,13 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     )  # fmt: skip
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
     fig.add_layout(cursor)
-    hover = HoverTool(renderers=[made["heat"]], point_policy="follow_mouse", attachment="horizontal")
+    hover = _make_hover(src["facts"], made["heat"])
     wheel = WheelZoomTool(dimensions="width")
     fig.add_tools(PanTool(), wheel, WheelZoomTool(dimensions="height"), ResetTool(), SaveTool(), CrosshairTool(line_alpha=0.45), hover)
     fig.toolbar.active_scroll = wheel
     fig.toolbar.logo = None
-    fig.toolbar.autohide = True
-    fig.toolbar_inner = True
-    parts = ChartParts(fig, src, mapper, cursor, distance, hover, made)
+    fig.toolbar.autohide = False
+    parts = ChartParts(fig, src, mapper, cursor, distance, made)
     dress_chart(parts, theme)
     return parts
 
@@ -174,37 +177,37 @@ def heat_data(cube: xr.Dataset, layer: coding.Layer, top: float) -> dict[str, li
     }
 
 
-def hover_of(layer: coding.Layer, *, tick_size: float, k_ref: int, step: int, window_s: int, x0: float, theme: Theme) -> dict[str, object]:
-    """Tooltip and formatters: clock of the window, price, ticks from the level, exact value; `x0` is a window's start."""
-    args = {"size": tick_size, "digits": axes.decimals(tick_size), "k": k_ref, "step": step, "w": window_s * 1000, "x0": x0}
-    row = "const r = Math.floor((special_vars.y + 0.5) / step) * step;"
-    price = "const a = (r * size).toFixed(digits); return step > 1 ? a + ' – ' + ((r + step - 1) * size).toFixed(digits) : a"
-    away = "const d = r - k; return d > 0 ? '+' + d : (d < 0 ? '\\u2212' + (-d) : '0')"
-    time = "const t = x0 + Math.floor((special_vars.x - x0) / w) * w; return new Date(t).toISOString().slice(11, 19)"
-    size = "return !isFinite(value) ? 'book not valid' : " + (
-        "(value > 0 ? '+' : value < 0 ? '\\u2212' : '') + Math.abs(value).toFixed(3)"
-        if layer.kind == "signed"
-        else "Math.round(value).toLocaleString('en-US')"
-    )
-    cell = f"font-family:{MONO};font-size:13px;color:{theme.text}"
-    name = f"font-family:{FONT};font-size:12px;color:{theme.muted};padding-right:10px"
-    rows = (
-        ("New York", "$x{custom}"), ("price", "$y{custom}"), ("from level", "@y{custom}"),
-        (layer.title.lower() if layer.kind != "signed" else "net", "@value{custom}"),
+HOVER_JS = {
+    "$x": "const t = f.x0[0] + Math.floor((special_vars.x - f.x0[0]) / f.w[0]) * f.w[0]; return new Date(t).toISOString().slice(11, 19)",
+    "$y": ROW_JS + "const a = (r * f.size[0]).toFixed(f.digits[0]);"
+    "return f.step[0] > 1 ? a + ' – ' + ((r + f.step[0] - 1) * f.size[0]).toFixed(f.digits[0]) : a",
+    "@y": ROW_JS + "const d = r - f.k[0]; return (d > 0 ? '+' + d : d < 0 ? '\\u2212' + (-d) : '0') + ' ticks'",
+    "@value": "if (!isFinite(value)) return 'book not valid';"
+    "if (f.signed[0]) return f.title[0] + ' ' + (value > 0 ? '+' : value < 0 ? '\\u2212' : '') + Math.abs(value).toFixed(3);"
+    "return f.title[0] + ' ' + Math.round(value).toLocaleString('en-US') + ' contracts'",
+}
+"""What the read-out computes in the browser, from the pointer's place and the one row of the source `facts`."""
+
+
+def _make_hover(facts: ColumnDataSource, renderer: GlyphRenderer) -> HoverTool:
+    name = f"font-family:{FONT};font-size:12px;color:var(--sm-muted);padding-right:10px"
+    cell = f"font-family:{MONO};font-size:13px;color:var(--sm-text)"
+    rows = (("New York", "$x"), ("price", "$y"), ("from level", "@y"), ("size", "@value"))
+    body = "".join(f'<tr><td style="{name}">{k}</td><td style="{cell}">{v}{{custom}}</td></tr>' for k, v in rows)
+    # The numbers come from a data source: new formatters would make the server walk the whole document (some 40 ms).
+    formatters = {k: CustomJSHover(args={"facts": facts}, code=f"const f = facts.data; {code}") for k, code in HOVER_JS.items()}
+    return HoverTool(
+        renderers=[renderer], point_policy="follow_mouse", attachment="horizontal", formatters=formatters,
+        tooltips=f'<table style="background:var(--sm-panel);padding:4px">{body}</table>',
     )  # fmt: skip
-    unit = {"from level": " ticks"}
-    last = rows[-1][0]
-    unit[last] = "" if layer.kind == "signed" else " contracts"
-    body = "".join(f'<tr><td style="{name}">{k}</td><td style="{cell}">{v}{unit.get(k, str())}</td></tr>' for k, v in rows)
+
+
+def facts_data(layer: coding.Layer, *, tick_size: float, k_ref: int, step: int, window_s: int, x0: float) -> dict[str, list[object]]:
+    """What the read-out and the second axis need to know, one row; `x0` is the start of a window."""
     return {
-        "tooltips": f"<table style='background:{theme.panel};padding:4px'>{body}</table>",
-        "formatters": {
-            "$x": CustomJSHover(args=args, code=time),
-            "$y": CustomJSHover(args=args, code=row + price),
-            "@y": CustomJSHover(args=args, code=row + away),
-            "@value": CustomJSHover(args=args, code=size),
-        },
-    }
+        "k": [k_ref], "size": [tick_size], "digits": [axes.decimals(tick_size)], "step": [step], "w": [window_s * 1000], "x0": [x0],
+        "signed": [layer.kind == "signed"], "title": [layer.title],
+    }  # fmt: skip
 
 
 def candle_data(bars: pl.DataFrame, theme: Theme, day_ts_ns: int) -> dict[str, object]:
@@ -282,5 +285,5 @@ def name_data(names: list[tuple[str, int, bool]], x: float, tick_size: float, th
 
 def zone_data(k_ref: int, bounds: tuple[int, ...]) -> dict[str, list[object]]:
     """Source of the zones' outer bounds, on both sides of the level."""
-    ys = [k_ref + s * (b + 0.5) for b in bounds for s in (1, -1)]
+    ys: list[object] = [k_ref + s * (b + 0.5) for b in bounds for s in (1, -1)]
     return {"y": ys, "text": [""] * len(ys)}

@@ -48,12 +48,12 @@ class StripParts:
     renderers: dict[str, GlyphRenderer]
 
 
-def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 176) -> StripParts:
+def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 168) -> StripParts:
     """An empty strip; give it the chart's `x_range` to keep both on one time axis."""
     fig = figure(
-        name="conditions", height=height, sizing_mode="stretch_width", x_range=x_range or Range1d(0, 1), y_range=Range1d(-0.2, TOP_Y), x_axis_type="datetime",
-        toolbar_location=None, tools=[], output_backend="canvas", min_border_left=chart.LEFT, min_border_right=chart.RIGHT, min_border_top=4,
-        min_border_bottom=4,
+        name="conditions", height=height, sizing_mode="stretch_width", x_range=x_range or Range1d(0, 1), y_range=Range1d(-0.2, TOP_Y),
+        x_axis_type="datetime", toolbar_location=None, tools=[], output_backend="canvas", min_border_left=chart.LEFT,
+        min_border_right=chart.RIGHT, min_border_top=4, min_border_bottom=4,
     )  # fmt: skip
     fig.xaxis.visible = False
     fig.ygrid.visible = False
@@ -149,7 +149,7 @@ def words_html(row: dict[str, object] | None, theme: Theme) -> str:
             value = None if row is None else row.get(column)
             mark = "–" if state is None else "●" if state else "○"
             ink = colour if state else theme.muted
-            strength = "" if not isinstance(value, float) else f"{sign * value:+.2f}".replace("-", "−")
+            strength = "" if not isinstance(value, float) else f"{sign * value:+.3f}".replace("-", "−")
             lines.append(
                 f"<div class='c' style='color:{theme.text if state else theme.muted}'><span style='color:{ink}'>{mark}</span>"
                 f"<span>{i} {title}</span><span class='n'>{strength}</span></div>"
@@ -157,11 +157,14 @@ def words_html(row: dict[str, object] | None, theme: Theme) -> str:
         head = f"<div class='h' style='color:{colour}'>{arrow} {d.upper()} <b>{count}</b></div>"
         blocks.append(f"<div class='b'>{head}{''.join(lines)}</div>")
     style = (
-        f"<style>.w{{display:grid;grid-template-columns:1fr 1fr;gap:10px;font:clamp(12.5px,.62vw,16px) {FONT};padding:4px 2px}}.w .h{{font-size:1.12em;margin-bottom:5px}}"
-        f".w .c{{display:grid;grid-template-columns:15px 1fr auto;line-height:1.6}}.k{{font:clamp(12px,.58vw,15px) {FONT};padding:6px 2px;line-height:1.7}}.w .n{{font-family:{MONO}}}</style>"
+        f"<style>.w{{display:grid;grid-template-columns:1fr 1fr;gap:10px;font:clamp(12.5px,.62vw,16px) {FONT};padding:4px 2px}}"
+        f".w .h{{font-size:1.12em;margin-bottom:5px}}"
+        f".w .c{{display:grid;grid-template-columns:15px 1fr auto;line-height:1.6}}.w .n{{font-family:{MONO}}}"
+        f".k{{font:clamp(12px,.58vw,15px) {FONT};padding:6px 2px;line-height:1.7}}</style>"
     )
     key = (
-        f"<div class='k' style='color:{theme.muted}'><b style='color:{theme.long}'>▁</b> best bid <b style='color:{theme.short}'>▁</b> best ask "
+        f"<div class='k' style='color:{theme.muted}'><b style='color:{theme.long}'>▁</b> best bid "
+        f"<b style='color:{theme.short}'>▁</b> best ask "
         f"<b style='color:{theme.candle_up}'>▯</b> rising bar <b style='color:{theme.candle_down}'>▮</b> falling bar "
         f"<b style='color:{theme.wall}'>◆</b> wall, times the median ▨ book not valid</div>"
     )

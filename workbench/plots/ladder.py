@@ -15,7 +15,10 @@ from workbench.plots import axes, chart, coding
 from workbench.theme import FONT, MONO, Theme
 
 WALL_TIMES = 3.0
-"""A row is marked as a wall from this many times the median resting size of its side's rows on."""
+"""A row can be a wall from this many times the median resting size of its side's rows on."""
+
+WALLS_A_SIDE = 3
+"""At most so many rows of a side are marked: what is marked everywhere says nothing."""
 
 _COLUMNS = ("y", "h", "short", "long", "rest", "rest_text", "rest_colour", "change_text", "change_colour", "wall_text", "fill_colour")
 
@@ -27,7 +30,7 @@ class LadderParts:
     figure: figure
     source: ColumnDataSource
     level: Span
-    header: LinearAxis
+    scale: ColumnDataSource
     renderers: dict[str, GlyphRenderer]
 
 
@@ -44,8 +47,9 @@ def rows_at(cube: xr.Dataset, window: int) -> pl.DataFrame:
     Returns
     -------
     pl.DataFrame
-        ``tick, long, short, net, side, rest, change, times``: the side with more resting size (``bid``, ``ask`` or
-        ``none``), that size, its change in the window, and how many times the median of that side's non-empty rows it is.
+        ``tick, long, short, net, side, rest, change, times, wall``: the side with more resting size (``bid``, ``ask`` or
+        ``none``), that size, its change in the window, how many times the median of that side's non-empty rows it is, and
+        whether it is marked: at least `WALL_TIMES`, the heaviest of its five neighbours, one of its side's heaviest three.
     """
     # A window without a valid book has no flow to show; its sizes stay out of the picture too, as the hatching says.
     at = {
@@ -69,16 +73,28 @@ def rows_at(cube: xr.Dataset, window: int) -> pl.DataFrame:
             "rest": rest,
             "change": np.where(is_bid, at["bid_change"], at["ask_change"]).astype(float),
             "times": np.where(rest > 0, times, 0.0),
+            "wall": _walls(rest, np.nan_to_num(times), is_bid),
         }
     ).reverse()
+
+
+def _walls(rest: np.ndarray, times: np.ndarray, is_bid: np.ndarray) -> np.ndarray:
+    out = np.zeros(rest.size, dtype=bool)
+    for side in (is_bid, ~is_bid):
+        own = np.where(side, rest, 0.0)
+        around = np.lib.stride_tricks.sliding_window_view(np.pad(own, 2), 5).max(axis=1)
+        peaks = np.flatnonzero(side & (times >= WALL_TIMES) & (own > 0) & (own == around))
+        out[peaks[np.argsort(-own[peaks], kind="stable")][:WALLS_A_SIDE]] = True
+    return out
 
 
 def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = None, width: int = 400, height: int = 520) -> LadderParts:
     """An empty ladder; give it the chart's `y_range` to keep both on one price axis."""
     src = ColumnDataSource({c: [] for c in _COLUMNS}, name="ladder")
     fig = figure(
-        name="ladder", width=width, height=height, sizing_mode="stretch_both", x_range=Range1d(-1.03, 2.75), y_range=y_range or Range1d(0, 1),
-        toolbar_location=None, tools=[], output_backend="canvas", min_border_left=4, min_border_right=4, min_border_top=chart.TOP,
+        name="ladder", width=width, height=height, sizing_mode="stretch_both", x_range=Range1d(-1.03, 2.75),
+        y_range=y_range or Range1d(0, 1), toolbar_location=None, tools=[], output_backend="canvas", min_border_left=4,
+        min_border_right=4, min_border_top=chart.TOP,
         min_border_bottom=chart.BOTTOM, x_axis_location="above",
     )  # fmt: skip
     fig.yaxis.visible = False
@@ -89,7 +105,11 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
     header.formatter = CustomJSTickFormatter(
         code="return tick < 0 ? '◄ short' : tick < 1 ? 'long ►' : tick < 2 ? 'resting' : 'change'",
     )
-    foot = LinearAxis(ticker=FixedTicker(ticks=[-1, 0, 1]), axis_label=None)
+    scale = ColumnDataSource({"top": [1.0]})
+    sizes = CustomJSTickFormatter(
+        args={"scale": scale}, code="return Math.round(Math.abs(tick) * scale.data.top[0]).toLocaleString('en-US')"
+    )
+    foot = LinearAxis(ticker=FixedTicker(ticks=[-1, 0, 1]), formatter=sizes)
     fig.add_layout(foot, "below")
     made = {
         "rest": fig.hbar(y="y", height="h", left=1.1, right="rest", source=src, fill_color="rest_colour", line_color=None, fill_alpha=0.45),
@@ -103,7 +123,7 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
         made[k].glyph.update(text_baseline="middle", text_font=value(MONO), text_font_size="12px")
     level = Span(dimension="width", line_width=2, line_dash=[6, 3], level="underlay")
     fig.add_layout(level)
-    parts = LadderParts(fig, src, level, foot, made)
+    parts = LadderParts(fig, src, level, scale, made)
     dress_ladder(parts, theme)
     return parts
 
@@ -121,7 +141,7 @@ def dress_ladder(parts: LadderParts, theme: Theme) -> None:
 
 def flow_top(rows: pl.DataFrame) -> float:
     """A round number that the largest bar of `rows` fits in."""
-    return coding.nice_top(max(rows["long"].max() or 0.0, rows["short"].max() or 0.0, 1.0)) if rows.height else 5.0
+    return coding.nice_top(float(rows.select(pl.max_horizontal("long", "short").max()).item() or 1.0))
 
 
 def ladder_data(rows: pl.DataFrame, theme: Theme, step: int, top: float, *, text_every_row: bool = True) -> dict[str, object]:
@@ -130,7 +150,7 @@ def ladder_data(rows: pl.DataFrame, theme: Theme, step: int, top: float, *, text
     change = rows["change"].to_numpy()
     times = rows["times"].to_numpy()
     most = rest.max() if rest.size and rest.max() > 0 else 1.0
-    wall = times >= WALL_TIMES
+    wall = rows["wall"].to_numpy()
     side = rows["side"].to_list()
     show = wall | text_every_row
     change_text = [f"▲ {c:,.0f}" if c > 0 else f"▼ {-c:,.0f}" if c < 0 else "" for c in change]
@@ -147,8 +167,3 @@ def ladder_data(rows: pl.DataFrame, theme: Theme, step: int, top: float, *, text
         "change_colour": [theme.text if c > 0 else theme.muted for c in change],
         "wall_text": [f"◆{t:.1f}×" if w else "" for t, w in zip(times, wall)],
     }
-
-
-def foot_labels(top: float) -> dict[float, str]:
-    """Labels of the bars' scale."""
-    return {-1: f"{top:,.0f}", 0: "0", 1: f"{top:,.0f}"}

@@ -25,15 +25,15 @@ class OverviewParts:
     renderers: dict[str, GlyphRenderer]
 
 
-def overview_figure(theme: Theme, x_range: Range1d, tick_size: float, *, height: int = 74) -> OverviewParts:
+def overview_figure(theme: Theme, x_range: Range1d, tick_size: float, *, height: int = 66) -> OverviewParts:
     """An empty overview whose box moves the chart's `x_range`."""
     price = ColumnDataSource({"x": [], "low": [], "high": [], "close": []})
     levels = ColumnDataSource({k: [] for k in ("x0", "x1", "y", "chosen", "colour")})
     tool = RangeTool(x_range=x_range, start_gesture="pan")
     fig = figure(
         name="overview", height=height, sizing_mode="stretch_width", x_range=Range1d(0, 1), y_range=Range1d(0, 1), toolbar_location=None,
-        tools=[tool], output_backend="canvas", min_border_left=chart.LEFT, min_border_right=chart.RIGHT, min_border_top=2, min_border_bottom=20,
-        y_axis_location="right", x_axis_type="datetime",
+        tools=[tool], output_backend="canvas", min_border_left=chart.LEFT, min_border_right=chart.RIGHT, min_border_top=2,
+        min_border_bottom=20, y_axis_location="right", x_axis_type="datetime",
     )  # fmt: skip
     fig.xaxis.formatter = axes.time_formatter()
     fig.xaxis.axis_label = None
@@ -72,7 +72,7 @@ def price_bounds(bars: pl.DataFrame, level_ticks: list[int]) -> tuple[float, flo
     """Lowest and highest tick of the session with a margin; levels up to one session's range away are kept in sight."""
     if bars.height == 0:
         return (min(level_ticks) - 10.0, max(level_ticks) + 10.0) if level_ticks else (0.0, 1.0)
-    low, high = float(bars["low_tick"].min()), float(bars["high_tick"].max())
+    low, high = (float(x) for x in bars.select(pl.col("low_tick").min(), pl.col("high_tick").max()).row(0))
     reach = max(high - low, 8.0)
     near = [k for k in level_ticks if low - reach <= k <= high + reach]
     lo, hi = min([low, *near]), max([high, *near])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import polars as pl
 
 from workbench.plots.axes import price_text, short_price_text
-from workbench.plots.ladder import WALL_TIMES
 
 FROM = {"approach_up": "approach from below", "approach_down": "approach from above", "approach_none": "no approach"}
 
@@ -48,11 +47,20 @@ def wall(rows: pl.DataFrame, k_ref: int, within: int, approach: str, distance: i
     top = ahead.row(0, named=True)
     trend = "growing" if top["change"] > 0 else "shrinking" if top["change"] < 0 else "unchanged"
     text = f"at {short_price_text(int(top['tick']), tick_size)} resting {word} {top['rest']:,.0f} ({top['times']:.1f}x the median), {trend}"
-    return text if top["times"] >= WALL_TIMES else f"no wall ahead: the most is {text}"
+    return text if top["wall"] else f"no wall ahead: the most is {text}"
 
 
 def sentence(
-    title: str, level_tick: int, rows: pl.DataFrame, *, approach: str | None, distance: int | None, near: int, far: int, tick_size: float, why: str = ""
+    title: str,
+    level_tick: int,
+    rows: pl.DataFrame,
+    *,
+    approach: str | None,
+    distance: int | None,
+    near: int,
+    far: int,
+    tick_size: float,
+    why: str = "",
 ) -> str:
     """One sentence, such as ``PM High 6800.00, approach from below, 3 ticks away: long outpaces short at 6799, 6800, 6801; at
     6802 resting sells 1,240 (4.1x the median), growing.``

@@ -16,7 +16,6 @@ from param.parameterized import discard_events
 from pydantic import ValidationError
 
 from engine.errors import EngineError
-from engine.vocab import NS
 from workbench import data
 from workbench.plots import axes, conditions, ladder
 from workbench.plots.coding import LAYERS
@@ -26,7 +25,8 @@ from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import notices, view
 from workbench.views.controls import drawer
-from workbench.views.look import Look, resolve
+from workbench.views.hands import Hands
+from workbench.views.look import Look, level_items, resolve
 from workbench.views.parts import Chips, Keys
 from workbench.views.pictures import LADDER_CSS, LevelPictures
 from workbench.views.style import PANE_CSS
@@ -38,7 +38,7 @@ STALE_EVERY_MS = 15_000
 
 
 @view("level", "Level")
-class LevelView(Viewer):
+class LevelView(Hands, Viewer):
     """The first screen. `state` is the tab's state, `root` the lake."""
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
@@ -83,7 +83,7 @@ class LevelView(Viewer):
             (overview_fig, "stretch_width"),
             (ladder_fig, "stretch_both"),
         ):
-            pane.sizing_mode = mode
+            pane.sizing_mode = mode  # type: ignore[assignment]
         ladder_fig.styles = LADDER_CSS
         self.drawing = pn.Column(
             pn.Row(self.level_chips, self.any_price, margin=(0, 0, 4, 0), sizing_mode="stretch_width"),
@@ -95,7 +95,14 @@ class LevelView(Viewer):
         )  # fmt: skip
         self.empty = pn.pane.HTML(notices.loading(self.root), **styled, sizing_mode="stretch_both", margin=0)
         self.page_body = pn.Column(
-            self.keys, self.notice, self.empty, self.drawing, sizing_mode="stretch_both", margin=0, css_classes=["sm-body"], styles={"padding": "6px 8px 2px", "box-sizing": "border-box"}
+            self.keys,
+            self.notice,
+            self.empty,
+            self.drawing,
+            sizing_mode="stretch_both",
+            margin=0,
+            css_classes=["sm-body"],
+            styles={"padding": "6px 8px 2px", "box-sizing": "border-box"},
         )
         self.controls = drawer(self.state)
 
@@ -176,6 +183,7 @@ class LevelView(Viewer):
             self.trouble = [str(e)]
             if self.session is None:
                 self.empty.object = notices.failed(self.root, str(e))
+                self.trouble = []  # said once, in the middle of the page
         self._show_notice()
 
     def _show_notice(self, stale: bool = False) -> None:
@@ -262,7 +270,8 @@ class LevelView(Viewer):
             why="nothing has traded yet" if valid else f"the book is not valid at {axes.clock(look.now_ns)}",
         )  # fmt: skip
         if not look.known:
-            text = f"{look.title}: not known yet at {axes.clock(look.now_ns)}; it stands from {axes.clock(int(look.frame['start_ts_ns'][0]))} on."
+            begin = axes.clock(int(look.frame["start_ts_ns"][0]))
+            text = f"{look.title}: not known yet at {axes.clock(look.now_ns)}; it stands from {begin} on."
         self.sentence.object = notices.sentence(text)
         self.words.object = conditions.words_html(row, theme)
         last = data.last_tick(s, look.now_ns + look.window_ns)
@@ -275,105 +284,9 @@ class LevelView(Viewer):
             pn.state.location.search = "?" + urlencode(self.state.query(), safe=":")
 
     def _paint_chips(self, look: Look, last: int | None) -> None:
-        s = look.session
-        there = set(s.levels["level_id"].to_list())
-        ids = data.ordered_level_ids(s)
-        items: list[dict[str, object]] = []
-        for i in [
-            *(x for x in ids if x in there),
-            *([look.level_id] if look.level_id not in ids else []),
-            *(x for x in ids if x not in there),
-        ]:
-            item: dict[str, object] = {"id": i, "label": data.level_title(i)}
-            if i in data.KEY_LEVELS:
-                item["key"] = str(data.KEY_LEVELS.index(i) + 1)
-            if i not in there and i != look.level_id:
-                item["absent"] = s.absent.get(i, "the lake has no row of it")
-            else:
-                frame = data.level_frame(s, i)
-                tick = data.tick_at(frame, look.now_ns)
-                item["detail"] = axes.price_text(tick if tick is not None else int(frame["level_tick"][0]), s.tick_size)
-                item["mark"] = "not yet" if tick is None else "" if last is None else f"{tick - last:+d}t".replace("-", "−").replace("+0t", "0t")
-                item["title"] = "ticks from the last trade to the level"
-            items.append(item)
-        self.level_chips.param.update(items=items, value=look.level_id, colors=css_variables(THEMES[self.state.theme]))
-        self.layer_chips.param.update(value=self.state.layer, colors=css_variables(THEMES[self.state.theme]))
-
-    # --- from the trader to the state
-
-    def _on_height(self, attr: str, old: int, new: int) -> None:
-        """The ladder's rows became higher or lower: its figures follow."""
-        self.pictures.ladder_height = new
-        if self.look is not None:
-            self.pictures.paint_cursor(self.look, self._rows(self.look))
-
-    def _on_price(self, text: str) -> None:
-        if not text or self.session is None:
-            return
-        try:
-            price = float(text.replace(",", ""))
-        except ValueError:
-            self.trouble = [f"Any price: expected a number such as {self._last_price():g}, found {text!r}"]
-            self._show_notice()
-            return
-        self.state.level = f"price:{price:g}" if abs(price) < 1e5 else f"price:{price:.2f}"
-
-    def _on_tap(self, event: Any) -> None:
-        if self.look is not None and event.x is not None:
-            self.state.cursor_ts_ns = self._inside(axes.ns_of_x(event.x, self.look.session.day_ns))
-
-    def _inside(self, ts_ns: int) -> int:
-        assert self.look is not None
-        w, lad = self.look.window_ns, self.look.session.ladder
-        return min(max(ts_ns // w * w, -(-lad.start_ns // w) * w), lad.end_ns // w * w - w)
-
-    def _on_ranges(self, event: Any) -> None:
-        """The trader panned or zoomed: remember it, and read more of the ladder where it is not loaded."""
-        if self.look is None:
-            return
-        day = self.look.session.day_ns
-        start, end = (axes.ns_of_x(x, day) for x in (event.x0, event.x1))
-        if end - start < 10 * NS or (start, end) == self.shown:
-            return
-        self.shown = (start, end)
-        look = resolve(self.look.session, self.state, self.shown)
-        self.look = look
-        with pn.io.hold():
-            self.pictures.paint_names(look)
-            had = self.loaded
-            self._cube(look)
-            if had != self.loaded:
-                self._paint_heat(look)
-
-    def _on_key(self, pressed: dict[str, Any]) -> None:
-        if self.look is None:
-            return
-        key = pressed["key"]
-        if key.isdigit():
-            i = int(key) - 1
-            if i < len(data.KEY_LEVELS):
-                self.state.level = data.KEY_LEVELS[i]
-        elif key in ("ArrowUp", "ArrowDown"):
-            keys = list(LAYERS)
-            at = keys.index(self.state.layer) + (1 if key == "ArrowDown" else -1)
-            self.state.layer = keys[at % len(keys)]
-        elif key in ("[", "]"):
-            self._jump(1 if key == "]" else -1)
-        else:
-            self._step({"ArrowLeft": -1, "ArrowRight": 1, "Home": -(10**6), "End": 10**6}[key] * (12 if pressed["shift"] else 1))
-
-    def _step(self, windows: int) -> None:
-        assert self.look is not None
-        self.state.cursor_ts_ns = self._inside(self.look.now_ns + windows * self.look.window_ns)
-
-    def _jump(self, way: int) -> None:
-        """To the first window of the next (or previous) approach to the level."""
-        assert self.look is not None
-        v = self.look.vacuum.with_columns((pl.col("approach") != "approach_none").alias("on"))
-        first = v.filter(pl.col("on") & ~pl.col("on").shift(1, fill_value=False))["window_start_ts_ns"]
-        after = first.filter(first > self.look.now_ns) if way > 0 else first.filter(first < self.look.now_ns)
-        if after.len():
-            self.state.cursor_ts_ns = int(after[0] if way > 0 else after[-1])
+        colours = css_variables(THEMES[self.state.theme])
+        self.level_chips.param.update(items=level_items(look, last), value=look.level_id, colors=colours)
+        self.layer_chips.param.update(value=self.state.layer, colors=colours)
 
     def _check_stale(self) -> None:
         s = self.session

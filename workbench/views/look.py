@@ -9,6 +9,7 @@ import polars as pl
 from engine.params import FeatureParams
 from engine.vocab import NS, Root
 from workbench import data
+from workbench.plots import axes
 from workbench.state import LevelState
 
 CURSOR_AT = 0.86
@@ -112,3 +113,31 @@ def _span(minutes: int, shown: tuple[int, int] | None, now: int, first: int, las
     length = min(minutes * 60 * NS, last - first) if shown is None else shown[1] - shown[0]
     start = min(max(now - int(length * CURSOR_AT), first), last - length)
     return start, start + length
+
+
+def level_items(look: Look, last: int | None) -> list[dict[str, object]]:
+    """Chips of the levels: those that are there with price and distance from the last trade, then the absent with the reason."""
+    s = look.session
+    there = set(s.levels["level_id"].to_list())
+    ids = data.ordered_level_ids(s)
+    items: list[dict[str, object]] = []
+    for i in [
+        *(x for x in ids if x in there),
+        *([look.level_id] if look.level_id not in ids else []),
+        *(x for x in ids if x not in there),
+    ]:
+        item: dict[str, object] = {"id": i, "label": data.level_title(i)}
+        if i in data.KEY_LEVELS:
+            item["key"] = str(data.KEY_LEVELS.index(i) + 1)
+        if i not in there and i != look.level_id:
+            item["absent"] = s.absent.get(i, "the lake has no row of it")
+        else:
+            frame = data.level_frame(s, i)
+            tick = data.tick_at(frame, look.now_ns)
+            item["detail"] = axes.price_text(tick if tick is not None else int(frame["level_tick"][0]), s.tick_size)
+            item["mark"] = (
+                "not yet" if tick is None else "" if last is None else f"{tick - last:+d}t".replace("-", "−").replace("+0t", "0t")
+            )
+            item["title"] = "ticks from the last trade to the level"
+        items.append(item)
+    return items

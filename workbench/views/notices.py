@@ -36,7 +36,8 @@ def banner(lines: list[str], *, stale: bool = False) -> str:
     """What is wrong and what mends it; one line each."""
     out = "".join(f"<li>{rich(line)}</li>" for line in dict.fromkeys(lines))
     if stale:
-        out += "<li>The lake has changed since this was drawn. <a href='javascript:location.reload()'>Reload</a> to see what is there now.</li>"
+        out += "<li>The lake has changed since this was drawn. "
+        out += "<a href='javascript:location.reload()'>Reload</a> to see what is there now.</li>"
     return f"<ul class='sm-banner' role='alert'>{out}</ul>"
 
 
@@ -47,7 +48,10 @@ def loading(root: str) -> str:
 
 def failed(root: str, message: str) -> str:
     """Where nothing can be drawn."""
-    return f"<div class='sm-card' role='alert'><h2>This session cannot be shown</h2><p>{rich(message)}</p><p>Lake: <code>{escape(root)}</code></p></div>"
+    return (
+        f"<div class='sm-card' role='alert'><h2>This session cannot be shown</h2><p>{rich(message)}</p>"
+        f"<p>Lake: <code>{escape(root)}</code></p></div>"
+    )
 
 
 def nothing(root: str) -> str:

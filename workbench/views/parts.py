@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import param
 from panel.custom import JSComponent
 
@@ -9,8 +11,8 @@ CHIPS_CSS = """
 :host { display: block; }
 .chips { display: flex; gap: 6px; overflow-x: auto; align-items: stretch; font-family: var(--sm-font); scrollbar-width: thin; }
 .chips button { flex: 0 0 auto; display: grid; grid-template-columns: auto auto; column-gap: 8px; align-items: baseline; text-align: left;
-  background: var(--sm-panel); color: var(--sm-text); border: 1px solid var(--sm-edge); border-radius: 6px; padding: 4px 9px; cursor: pointer;
-  font: 600 13px var(--sm-font); line-height: 1.35; }
+  background: var(--sm-panel); color: var(--sm-text); border: 1px solid var(--sm-edge); border-radius: 6px; padding: 4px 9px;
+  cursor: pointer;  font: 600 13px var(--sm-font); line-height: 1.35; }
 .chips button:hover:not(:disabled) { border-color: var(--sm-level); }
 .chips button:focus-visible { outline: 2px solid var(--sm-level); outline-offset: 1px; }
 .chips button[aria-checked=true] { border-color: var(--sm-level); box-shadow: inset 0 -3px 0 var(--sm-level); }
@@ -35,7 +37,7 @@ class Chips(JSComponent):
     small = param.Boolean(default=False, doc="One line a chip")
     colors = param.Dict(default={}, doc="CSS variables of the theme")
 
-    _stylesheets = [CHIPS_CSS]
+    _stylesheets: ClassVar[list[str]] = [CHIPS_CSS]
     _esm = """
     export function render({ model, el }) {
       const box = document.createElement("div");
@@ -86,7 +88,8 @@ class Keys(JSComponent):
         t.isContentEditable || ["listbox", "slider", "combobox"].includes(t.getAttribute?.("role"))));
       const onKey = (e) => {
         if (e.ctrlKey || e.metaKey || e.altKey || inField(e)) return;
-        const wanted = /^[1-9]$/.test(e.key) || ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "[", "]", "Home", "End"].includes(e.key);
+        const wanted = /^[1-9]$/.test(e.key) || ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "[", "]", "Home",
+          "End"].includes(e.key);
         if (!wanted) return;
         e.preventDefault();
         model.pressed = { key: e.key, shift: e.shiftKey, n: ++n };

@@ -31,7 +31,6 @@ class LevelPictures:
         self.overview = overview.overview_figure(theme, fig.x_range, tick_size)
         self.top: float = 5.0
         self.palette: list[str] = []
-        self._hover_key: tuple[Any, ...] = ()
         self._centre: tuple[Any, ...] = ()
         self.ladder_height = 480
 
@@ -47,7 +46,6 @@ class LevelPictures:
         ladder.dress_ladder(self.ladder, theme)
         conditions.dress_strip(self.strip, theme)
         overview.dress_overview(self.overview, theme)
-        self._hover_key = ()
 
     def paint_session(self, look: Look) -> None:
         """What belongs to the session: candles, quotes, levels, overview."""
@@ -84,7 +82,9 @@ class LevelPictures:
         """The price axis around the level, the zones, and the axis in ticks from the level."""
         k, reach = look.k_ref, look.rows + 0.5 + look.step / 2
         y = self.chart.figure.y_range
-        self.chart.distance.tags = [k]
+        facts = self.chart.sources["facts"]
+        if facts.data["k"] and facts.data["k"][0] != k:
+            facts.data = {**facts.data, "k": [k]}
         centre = (look.session.stamp, look.level_id, k, look.rows, look.step)
         if centre != self._centre:
             self._centre = centre
@@ -125,13 +125,9 @@ class LevelPictures:
         tape = s.ladder.tape.slice(first, (end - begin) // 1_000_000_000)
         self.chart.sources["quotes"].data = chart.quote_data(tape, s.day_ns, look.params.window_s)
         x0 = float(heat["x"][0])  # type: ignore[arg-type]
-        key = (layer.key, look.k_ref, look.step, look.params.window_s, x0, self.theme.name, s.tick_size)
-        if key != self._hover_key:
-            self._hover_key = key
-            made = chart.hover_of(
-                layer, tick_size=s.tick_size, k_ref=look.k_ref, step=look.step, window_s=look.params.window_s, x0=x0, theme=self.theme
-            )
-            self.chart.hover.update(**made)
+        self.chart.sources["facts"].data = chart.facts_data(
+            layer, tick_size=s.tick_size, k_ref=look.k_ref, step=look.step, window_s=look.params.window_s, x0=x0
+        )
 
     def paint_conditions(self, look: Look) -> None:
         """The strip of the chosen level."""
@@ -147,8 +143,8 @@ class LevelPictures:
             span.location = x
         top = ladder.flow_top(rows)
         px = self.ladder_height / (2 * look.rows + 1) * look.step
+        self.ladder.scale.data = {"top": [top]}
         self.ladder.source.data = ladder.ladder_data(rows, self.theme, look.step, top, text_every_row=px >= 10)
         size = f"{min(max(px * 0.86, 9.0), 15.0):.1f}px"
         for k in ("rest_text", "wall_text", "change_text"):
             self.ladder.renderers[k].glyph.text_font_size = size
-        self.ladder.header.major_label_overrides = ladder.foot_labels(top)

@@ -24,12 +24,15 @@ PANE_CSS = f"""
 .sm-say b {{ color: var(--sm-level); }}
 .sm-when {{ font: clamp(13px,.65vw,17px) {FONT}; white-space: nowrap; padding-top: 6px; }}
 .sm-when b {{ font: 600 1.15em {MONO}; }}
-.sm-banner {{ margin: 0 0 6px; padding: 6px 12px 6px 28px; border: 1px solid var(--sm-error); border-left-width: 5px; border-radius: 4px; font-size: 14px;
+.sm-banner {{ margin: 0 0 6px; padding: 6px 12px 6px 28px; border: 1px solid var(--sm-error); border-left-width: 5px;
+  border-radius: 4px; font-size: 14px;
   background: var(--sm-panel); }}
 .sm-banner a {{ color: var(--sm-long); }}
-code, pre {{ font-family: {MONO}; background: var(--sm-panel); border: 1px solid var(--sm-edge); border-radius: 4px; padding: 1px 5px; user-select: all; }}
+code, pre {{ font-family: {MONO}; background: var(--sm-panel); border: 1px solid var(--sm-edge);
+  border-radius: 4px; padding: 1px 5px; user-select: all; }}
 pre {{ padding: 12px; overflow-x: auto; line-height: 1.6; font-size: 14px; }}
-.sm-card {{ max-width: 900px; margin: 9vh auto; padding: 26px 32px; border: 1px solid var(--sm-edge); border-radius: 10px; background: var(--sm-page); font-size: 16px; }}
+.sm-card {{ max-width: 900px; margin: 9vh auto; padding: 26px 32px; border: 1px solid var(--sm-edge); border-radius: 10px;
+  background: var(--sm-page); font-size: 16px; }}
 .sm-card h2 {{ margin: 0 0 12px; }}
 .sm-bar {{ height: 3px; background: linear-gradient(90deg, var(--sm-edge), var(--sm-long), var(--sm-edge)); }}
 .sm-head {{ font: 600 13px {FONT}; color: var(--sm-muted); text-transform: none; }}

@@ -1,0 +1,129 @@
+"""A real `panel serve` on loopback, a real Chromium, and lakes made by the pipeline from files of orders."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
+
+ROOT = Path(__file__).resolve().parents[2]
+DATE = dt.date(2025, 11, 4)
+CHROMIUM_ARGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync",
+]  # fmt: skip
+
+
+def chromium() -> str | None:
+    """Path of the system's Chromium."""
+    return next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+
+
+def spymaster(*args: object) -> None:
+    """Run the command line in a process of its own, as a user does."""
+    done = subprocess.run([sys.executable, "-m", "engine.cli", *map(str, args)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, f"spymaster {args}: {done.stdout}{done.stderr}"
+
+
+def generated_lake(folder: Path, messages: int, seed: int = 3) -> Path:
+    """A lake with one New York morning of a made-up market, through the whole pipeline."""
+    lake = folder / "lake"
+    records = busy_day(messages, seed, date=DATE, start_ns=utc_ns(DATE, 9), end_ns=utc_ns(DATE, 17, 35), symbols={17077: "ESZ5"})
+    file = write_dbn(
+        folder / "glbx-mdp3-20251104.mbo.dbn.zst", records, symbols={17077: "ESZ5"}, start=utc_ns(DATE), end=utc_ns(DATE) + DAY_NS
+    )
+    spymaster("add", file, "--lake", lake)
+    spymaster("run", "--lake", lake, "--layer", "all", "--symbol", "ESZ5", "--dates", DATE, "--session", "rth")
+    return lake
+
+
+class Server:
+    """`panel serve workbench/app.py` in a process of its own."""
+
+    def __init__(self, lake: Path, *, log: Path, warm: bool = True) -> None:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/app"
+        command = [sys.executable, "-m", "panel", "serve", "workbench/app.py", "--address", "127.0.0.1", "--port", str(self.port)]
+        self.log = log
+        with log.open("w") as out:
+            self.process = subprocess.Popen(
+                command + ["--warm"] * warm, cwd=ROOT, env={**os.environ, "SPYMASTER_LAKE": str(lake)}, stdout=out, stderr=subprocess.STDOUT
+            )
+        self._wait()
+
+    def _wait(self) -> None:
+        for _ in range(240):
+            if self.process.poll() is not None:
+                raise AssertionError(f"panel serve ended: {self.log.read_text()}")
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/liveness", timeout=2):
+                    return
+            except urllib.error.HTTPError:
+                return
+            except OSError:
+                time.sleep(0.25)
+        self.stop()
+        raise AssertionError(f"panel serve did not answer: {self.log.read_text()}")
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """The system's Chromium; skipped, with the reason, where there is none."""
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium on this machine; `make browser` installs it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p:
+        b = p.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+        yield b
+        b.close()
+
+
+@pytest.fixture(scope="session")
+def made_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated lake, small."""
+    return generated_lake(tmp_path_factory.mktemp("made"), 60_000)
+
+
+@pytest.fixture(scope="session")
+def made_server(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The workbench over the generated lake."""
+    server = Server(made_lake, log=tmp_path_factory.mktemp("log") / "serve.log")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def real_server(real_dbn: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The workbench over a lake from the real file."""
+    folder = tmp_path_factory.mktemp("real")
+    lake = folder / "lake"
+    spymaster("add", real_dbn, "--lake", lake)
+    spymaster("run", "--lake", lake, "--layer", "all", "--symbol", "ESH4", "--dates", "2023-12-25", "--session", "globex_open")
+    server = Server(lake, log=folder / "serve.log")
+    yield server
+    server.stop()

@@ -1,0 +1,41 @@
+"""Draw the pictures in assets/ again: ``python -m tests.ui.screenshots [LAKE]``, from generated data, in both themes and on two screens."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from tests.ui.conftest import CHROMIUM_ARGS, ROOT, Server, chromium, generated_lake
+from tests.ui.pages import opened
+
+MESSAGES = 1_500_000
+SHOTS = {
+    "level_dark_27in.png": ("", 2560, 1440),
+    "level_light_27in.png": ("theme=light&layer=net&half=20&span=60", 2560, 1440),
+    "level_dark_13in.png": ("layer=depth&map=bookmap", 1440, 900),
+    "level_light_13in.png": ("theme=light&level=pm_low&span=60", 1440, 900),
+}
+
+
+def main() -> None:
+    """Write the pictures."""
+    with tempfile.TemporaryDirectory() as tmp:
+        lake = Path(sys.argv[1]) if len(sys.argv) > 1 else generated_lake(Path(tmp), MESSAGES)
+        server = Server(lake, log=Path(tmp) / "serve.log")
+        try:
+            with sync_playwright() as p:
+                browser = p.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGS)
+                for name, (query, width, height) in SHOTS.items():
+                    with opened(browser, f"{server.url}?{query}", width=width, height=height) as (page, _):
+                        page.wait_for_timeout(2500)
+                        page.screenshot(path=str(ROOT / "assets" / name))
+                browser.close()
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""The Level view in a real browser: it shows, it reacts, it keeps its state in the URL, it asks no one else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ui.conftest import Server
+from tests.ui.pages import heat, opened, query, sentence, until_changed
+
+DAY = "session=2025-11-04&contract=ESZ5"
+
+
+def test_shows_and_asks_nobody_else(browser, made_server: Server) -> None:
+    with opened(browser, made_server.url) as (page, watch):
+        seen = heat(page)
+        assert min(seen["shape"]) > 30
+        assert seen["sum"] > 0
+        assert re.match(r"PM High \d+\.\d\d, .+(outpaces|no flow).+resting (sells|buys)", sentence(page))
+        assert page.get_by_role("radio", name=re.compile("PM High")).get_attribute("aria-checked") == "true"
+        assert query(page)["level"] == "pm_high"
+        page.wait_for_timeout(500)
+        assert watch.hosts == {f"127.0.0.1:{made_server.port}"}
+        assert watch.errors == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (2560, 1440)])
+def test_fits_the_screen_without_scrolling(browser, made_server: Server, width: int, height: int) -> None:
+    with opened(browser, made_server.url, width=width, height=height) as (page, _):
+        over = page.evaluate(
+            "() => [document.documentElement.scrollWidth - innerWidth, document.documentElement.scrollHeight - innerHeight]"
+        )
+        assert max(over) <= 0
+        inner = page.evaluate("() => [...Bokeh.documents[0]._all_models.values()].find((m) => m.name === 'level_chart').inner_height")
+        assert inner > height * 0.4
+
+
+@pytest.fixture(scope="module")
+def plain(browser, made_server: Server) -> dict[str, Any]:
+    """The heatmap of the `add` layer with every other setting at its default."""
+    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&layer=add") as (page, _):
+        return heat(page)
+
+
+@pytest.mark.parametrize(
+    "changed", ["window=2", "window=30", "layer=net", "layer=long", "step=dollar", "rows=30", "level=vwap", "level=price:6790"]
+)
+def test_each_setting_changes_the_heatmap(browser, made_server: Server, plain: dict[str, Any], changed: str) -> None:
+    before = plain
+    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&layer=add&{changed}".replace("layer=add&layer", "layer")) as (page, watch):
+        after = heat(page)
+        assert (after["sum"], after["shape"], after["y0"]) != (before["sum"], before["shape"], before["y0"])
+        assert watch.errors == []
+
+
+def test_chips_and_keys_choose_levels_and_layers(browser, made_server: Server) -> None:
+    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
+        before = heat(page)
+        page.get_by_role("radio", name=re.compile("PM Low")).click()
+        after = until_changed(page, heat, before)
+        assert after["y0"] < before["y0"]
+        assert query(page)["level"] == "pm_low"
+        page.keyboard.press("1")
+        until_changed(page, lambda p: sentence(p)[:7], "PM Low ")
+        assert heat(page)["y0"] == before["y0"]
+        page.get_by_role("radio", name="Net", exact=True).click()
+        assert until_changed(page, heat, before)["sum"] != before["sum"]
+        page.keyboard.press("ArrowUp")
+        until_changed(page, lambda p: query(p).get("layer"), "net")
+        assert query(page)["layer"] == "short"
+        assert watch.errors == []
+
+
+def test_arrows_and_clicks_move_the_cursor(browser, made_server: Server) -> None:
+    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
+        page.keyboard.press("ArrowRight")
+        until_changed(page, lambda p: query(p)["t"], "10:05:00")
+        assert query(page)["t"] == "10:05:05"
+        page.keyboard.press("Shift+ArrowLeft")
+        until_changed(page, lambda p: query(p)["t"], "10:05:05")
+        assert query(page)["t"] == "10:04:05"
+        page.mouse.click(400, 450)
+        until_changed(page, lambda p: query(p)["t"], "10:04:05")
+        assert watch.errors == []
+
+
+def test_controls_in_the_drawer_repaint(browser, made_server: Server) -> None:
+    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&layer=add") as (page, watch):
+        before = heat(page)
+        page.get_by_role("button", name=re.compile("sidebar|drawer|menu", re.I)).first.click()
+        slider = page.get_by_role("slider").first
+        slider.wait_for()
+        slider.focus()
+        page.keyboard.press("ArrowRight")
+        until_changed(page, lambda p: query(p).get("window"), None)
+        assert query(page)["window"] == "6"
+        assert heat(page)["sum"] != before["sum"]
+        page.get_by_role("button", name="$1").click()
+        until_changed(page, lambda p: query(p).get("step"), None)
+        assert query(page)["step"] == "dollar"
+        assert watch.errors == []
+
+
+def test_url_round_trip(browser, made_server: Server) -> None:
+    asked = (
+        "contract=ESZ5&session=2025-11-04&level=or_high&t=10:20:30&window=10&at=1&near=4&mid=9&far=15&layer=net&half=15&rows=24&span=60"
+        "&theme=light&map=bookmap&step=dollar"
+    )
+    with opened(browser, f"{made_server.url}?{asked}") as (page, _):
+        page.wait_for_timeout(300)
+        assert query(page) == dict(pair.split("=") for pair in asked.split("&"))
+
+
+def test_bad_url_values_say_so_and_fall_back(browser, made_server: Server) -> None:
+    with opened(
+        browser,
+        f"{made_server.url}?{DAY}&window=99&layer=magic&t=noon&near=1&level=nonsense&zoom=2".replace("contract=ESZ5", "contract=CLZ5"),
+    ) as (page, watch):
+        said = page.get_by_role("alert").inner_text()
+        for word in ("window='99'", "layer='magic'", "t='noon'", "buckets", "nonsense", "zoom='2'", "contract='CLZ5'"):
+            assert word in said, word
+        assert heat(page)["sum"] > 0
+        assert until_changed(page, lambda p: query(p)["level"], "nonsense") == "pm_high"
+        assert watch.errors == []
+
+
+def test_themes(browser, made_server: Server) -> None:
+    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
+        dark = heat(page)
+        page.get_by_role("button", name=re.compile("theme|dark|light", re.I)).first.click()
+        light = until_changed(page, heat, dark)
+        assert light["background"] != dark["background"]
+        until_changed(page, lambda p: query(p).get("theme"), None)
+        assert query(page)["theme"] == "light"
+        assert page.evaluate("() => document.documentElement.dataset.smTheme") == "light"
+        assert watch.errors == []
+
+
+def test_any_price(browser, made_server: Server) -> None:
+    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, _):
+        box = page.get_by_role("textbox").first
+        box.fill("6790.25")
+        box.press("Enter")
+        until_changed(page, lambda p: query(p)["level"], "pm_high")
+        assert query(page)["level"] == "price:6790.25"
+        assert sentence(page).startswith("Price 6790.25")
+
+
+def test_empty_lake_says_how_to_fill_it(browser, tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    server = Server(tmp_path / "lake", log=tmp_path / "serve.log")
+    try:
+        page = browser.new_page()
+        page.goto(server.url)
+        card = page.locator(".sm-card")
+        card.get_by_role("heading", name="No session in the lake yet").wait_for(timeout=30_000)
+        assert "spymaster run --lake" in card.inner_text()
+        page.close()
+    finally:
+        server.stop()
+
+
+def test_real_file(browser, real_server: Server) -> None:
+    with opened(browser, real_server.url) as (page, watch):
+        assert query(page)["contract"] == "ESH4"
+        assert sentence(page).startswith("PM High 4808.00, approach from")
+        assert heat(page)["sum"] > 0
+        page.keyboard.press("End")
+        until_changed(page, sentence, sentence(page))
+        # The file ends at 19:00 New York: what lies after it is not shown as a book.
+        assert "the book is not valid" in sentence(page)
+        assert watch.errors == []
+        assert watch.hosts == {f"127.0.0.1:{real_server.port}"}

@@ -1,0 +1,80 @@
+"""Whole figures in one call, for notebooks: the same functions that the page patches its figures with."""
+
+from __future__ import annotations
+
+import polars as pl
+import xarray as xr
+from bokeh.plotting import figure
+
+from workbench.plots import axes, chart, coding, conditions, ladder
+from workbench.theme import DARK, Theme
+
+
+def level_picture(
+    cube: xr.Dataset,
+    bars: pl.DataFrame,
+    levels: pl.DataFrame,
+    tape: pl.DataFrame,
+    *,
+    level_id: str,
+    tick_size: float,
+    layer: str = "depth",
+    theme: Theme = DARK,
+    zones: tuple[int, ...] = (2, 5, 14, 20),
+    palette: str = "perceptual",
+) -> figure:
+    """Heatmap of `cube` (with pressure), candles, quotes and levels around the last tick of `level_id`.
+
+    Parameters
+    ----------
+    cube : xr.Dataset
+        Slice of the ladder with `engine.features.pressure`.
+    bars, levels, tape : pl.DataFrame
+        ``bars_2m``, ``levels`` and ``mbo_tape_1s`` of the session.
+    """
+    parts = chart.level_chart(theme, tick_size)
+    shown = coding.LAYERS[layer]
+    day = int(cube["window_start_ts_ns"][0])
+    begin, end = day, int(cube["window_end_ts_ns"][-1])
+    k = int(levels.filter(pl.col("level_id") == level_id)["level_tick"][-1])
+    step, window_s = int(cube.attrs["step_ticks"]), int(cube.attrs["window_s"])
+    parts.mapper.palette = chart.palette_of(theme, shown, palette)
+    heat = chart.heat_data(cube, shown, coding.scale_top(coding.values(cube, shown), shown))
+    src = parts.sources
+    src["heat"].data = heat
+    src["facts"].data = chart.facts_data(shown, tick_size=tick_size, k_ref=k, step=step, window_s=window_s, x0=float(heat["x"][0]))  # type: ignore[arg-type]
+    src["candles"].data = chart.candle_data(bars, theme, day)
+    src["levels"].data = chart.level_data(levels, level_id, day, theme)
+    src["quotes"].data = chart.quote_data(tape.filter(pl.col("window_start_ts_ns").is_between(begin, end)), day, window_s)
+    src["zones"].data = chart.zone_data(k, zones)
+    src["invalid"].data = chart.invalid_data(cube)
+    low, high = float(cube["tick"][0]), float(cube["tick"][-1]) + step - 1
+    parts.figure.y_range.update(start=low - 0.5, end=high + 0.5)
+    parts.distance.update(start=low - 0.5 - k, end=high + 0.5 - k)
+    parts.figure.x_range.update(start=float(axes.x_ms(begin, day)), end=float(axes.x_ms(end, day)))
+    return parts.figure
+
+
+def ladder_picture(rows: pl.DataFrame, *, level_tick: int, tick_size: float, step: int = 1, theme: Theme = DARK) -> figure:
+    """The pressure ladder of `workbench.plots.ladder.rows_at`."""
+    parts = ladder.ladder_figure(theme, tick_size)
+    top = ladder.flow_top(rows)
+    parts.scale.data = {"top": [top]}
+    parts.source.data = ladder.ladder_data(rows, theme, step, top)
+    parts.level.location = level_tick
+    parts.figure.yaxis.visible = True
+    parts.figure.y_range.update(start=int(rows["tick"].min()) - 0.5, end=int(rows["tick"].max()) + step - 0.5)  # type: ignore[arg-type]
+    return parts.figure
+
+
+def conditions_picture(vacuum: pl.DataFrame, *, window_s: int, theme: Theme = DARK) -> figure:
+    """The four conditions of one level's rows in both directions."""
+    parts = conditions.strip_figure(theme)
+    day = int(vacuum["window_start_ts_ns"][0])
+    parts.cells.data, counts = conditions.strip_data(vacuum, window_s, day)
+    for d, source in parts.counts.items():
+        source.data = counts[d]
+    x = axes.x_ms(vacuum["window_start_ts_ns"].to_numpy(), day)
+    parts.figure.x_range.update(start=float(x[0]), end=float(x[-1]) + window_s * 1000)
+    parts.figure.xaxis.visible = True
+    return parts.figure
