@@ -45,10 +45,12 @@ def build(query: dict[str, str]) -> pmui.Page:
     complaints += state.read_query(query)
     spec = views.VIEWS["level"]
     level = spec.cls(root, state, complaints)
+    # The drawer's dozen widgets cost a third of the page's making; they are made when it is opened.
+    box = pn.Column(margin=0, sizing_mode="stretch_width")
     page = pmui.Page(
         title="spymaster",
         header=[*session_pickers(state), pn.Spacer(sizing_mode="stretch_width"), level.when],
-        sidebar=level.controls,
+        sidebar=[box],
         sidebar_open=False,
         sidebar_variant="persistent",
         sidebar_width=310,
@@ -60,6 +62,7 @@ def build(query: dict[str, str]) -> pmui.Page:
             "dark": _material(DARK),
         },
     )
+    page.param.watch(lambda e: box.objects or setattr(box, "objects", level.controls()), "sidebar_open")
     # The page follows "busy" even without an indicator: two more messages and two layouts of the whole page for every key pressed.
     page.param.update(busy=False)
     page.param.watch(lambda e: state.param.update(theme="dark" if e.new else "light"), "dark_theme")

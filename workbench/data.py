@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 KEY_LEVELS = ("pm_high", "pm_low", "or_high", "or_low", "vwap")
 """Levels under the keys 1-5; the others follow them on the screen."""
 
-CELLS = 220_000
-"""Cells of a picture that still paint in one frame (about 2,700 windows of 81 prices)."""
+CELLS = 90_000
+"""Cells of a picture that still paint in one frame (about 1,100 windows of 81 prices)."""
 
 
 @dataclass(frozen=True, eq=False)

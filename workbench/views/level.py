@@ -104,7 +104,6 @@ class LevelView(Hands, Viewer):
             css_classes=["sm-body"],
             styles={"padding": "6px 8px 2px", "box-sizing": "border-box"},
         )
-        self.controls = drawer(self.state)
 
     def _wire(self) -> None:
         st = self.state
@@ -118,6 +117,10 @@ class LevelView(Hands, Viewer):
             f.on_event(Tap, self._on_tap)
         fig.on_event(RangesUpdate, self._on_ranges)
         self.pictures.ladder.figure.on_change("inner_height", self._on_height)
+
+    def controls(self) -> list[Any]:
+        """The drawer's widgets."""
+        return drawer(self.state)
 
     def __panel__(self) -> pn.Column:
         return self.page_body
