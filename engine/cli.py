@@ -24,6 +24,8 @@ spymaster lake shows what is there and what is stale. Every command takes --lake
 
 app = App(name="spymaster", help=HELP, help_format="plaintext", version=__version__)
 app.command("engine.commands.run:run", help="Make bronze and silver from the raw files in the lake.")
+app.command("engine.commands.simulate:simulate", help="Make DBN files of a market whose laws are known.")
+app.command("engine.commands.fidelity:fidelity", help="Measure the stylised facts of simulated or real files against their gates.")
 app.command("engine.commands.lake:lake", help="Show what is in the lake and what is stale.")
 app.command("engine.commands.add:add", help="Check DBN files and put them into the lake's raw folder.")
 app.command("engine.commands.select:select", help="Make the map from a root and a date to the contract that is used.")

@@ -15,6 +15,9 @@ from engine.errors import RawMissing, SessionError
 if TYPE_CHECKING:
     from engine.lake.store import Lake
 
+SIMULATED = "2025-10-06:2025-10-08"
+"""UTC dates of the simulated market that stands in where there are no files."""
+
 
 def demo(
     *,
@@ -25,6 +28,8 @@ def demo(
     serve: Annotated[bool, Parameter(help="Serve the screen at the end.")] = True,
 ) -> None:
     """Add DBN files to the lake, run the whole pipeline for every root in it, and serve the screen.
+
+    Without files, given or in the lake, a few days of a simulated market stand in.
 
     Examples
     --------
@@ -39,15 +44,17 @@ def demo(
     from engine.lake.store import Lake
     from engine.stages.raw import raw_index
 
+    place = Lake(lake)
     if dbn is not None:
         add([dbn], lake=lake)
-    place = Lake(lake)
+    elif not place.raw_roots():
+        from engine.commands.simulate import simulate
+
+        sys.stderr.write(f"no raw files in {lake}: simulating {SIMULATED}; `--dbn FOLDER` takes your own files\n")
+        simulate(dates=SIMULATED, thin_after="12:35", lake=lake)
     roots = place.raw_roots()
     if not roots:
-        raise RawMissing(
-            f"lake {lake}: expected raw market-by-order files, found none; give a folder that has some: "
-            f"`make demo DBN=/folder/with/dbn/files`, or `spymaster demo --dbn FOLDER`"
-        )
+        raise RawMissing(f"lake {lake}: expected raw market-by-order files, found none; `spymaster demo --dbn FOLDER` adds some")
     spans = {}
     for root in roots:
         dates = raw_index(place, root).dates(root)

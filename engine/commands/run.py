@@ -196,6 +196,8 @@ class _Run:
         self.current += plan.current
         self.receipts += plan.problems
         self.left_out.update(plan.left_out)
+        for warning in plan.warnings:
+            self.say(warning)
         if not plan.todo:
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

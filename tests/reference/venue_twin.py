@@ -80,6 +80,7 @@ class Venue:
 
     def _close(self, event):
         self.events += 1
+        self.turned = []
         _need(len({e[0] for e in event}) == 1, "an event of several times", event)
         kinds = "".join(e[4] for e in event)
         if "T" in kinds:
@@ -89,15 +90,28 @@ class Venue:
         for record in event:
             if record[4] in "ACMR":
                 self._apply(record)
+        for order in self.turned:  # what an iceberg shows again stands behind what was there, also where it is less than before
+            if order in self.orders:
+                side, price, _ = self.orders[order]
+                self.queues[side][price].move_to_end(order)
         bid, ask = self.best()
         if bid is not None and ask is not None:
             _need(bid < ask, "a crossed or locked book", bid, ask, event)
 
+    def _turn(self, queue, again, rest):
+        """The order at the head is used up: an iceberg that the rest of the event still knows shows its next part at the tail."""
+        order = queue.pop(0)
+        if any(e[1] == order and e[4] in "FM" for e in rest):
+            self.icebergs += 1
+            self.turned = [o for o in self.turned if o != order] + [order]
+            queue.append(order)
+            again.add(order)
+
     def _trade(self, event):
         """Fills come at the best price, in the queue's order, and add up to the trade; then the book-keeping, nothing else."""
-        queue, shown, filled = [], {}, {}
+        queue, shown, filled, again = [], {}, {}, set()
         at = traded = None
-        for _, order, price, size, action, side in event:
+        for k, (_, order, price, size, action, side) in enumerate(event):
             if action == "T":
                 self.trades += 1
                 _need(not traded, "a trade larger than its fills", event)
@@ -106,23 +120,23 @@ class Venue:
                 best = prices if resting == "A" else prices[::-1]
                 at = best[best.index(at) + 1] if at is not None else best[0]
                 _need(price == at, "a trade away from the best price", event)
-                queue = list(self.queues[resting][price])
+                queue, again = list(self.queues[resting][price]), set()
                 traded, taker = size, order
                 _need(taker not in self.orders, "a resting aggressor", event)
             elif action == "F":
+                # How much an iceberg showed again is not published before it traded: the next order's turn says that it was all of it.
+                while queue and queue[0] != order and queue[0] in again:
+                    self._turn(queue, again, event[k:])
                 _need(queue and queue[0] == order, "a fill out of turn", event, queue[:3])
-                left = shown.get(order, self.orders[order][2])
-                _need(size <= left and size <= traded, "a fill larger than what is shown", event)
+                _need(size <= traded, "a fill larger than its trade", event)
                 traded -= size
                 filled[order] = filled.get(order, 0) + size
-                shown[order] = left - size
-                if shown[order] == 0:
-                    queue.pop(0)
-                    # An iceberg shows its next part at the tail; how much, its modify or its next fill tells.
-                    if sum(1 for e in event if e[1] == order and e[4] == "F") > 1 or any(e[1] == order and e[4] == "M" for e in event):
-                        self.icebergs += 1
-                        queue.append(order)
-                        shown[order] = 10**9
+                if order not in again:
+                    left = shown.get(order, self.orders[order][2])
+                    _need(size <= left, "a fill larger than what is shown", event)
+                    shown[order] = left - size
+                    if shown[order] == 0:
+                        self._turn(queue, again, event[k + 1 :])
             elif action in "CM":
                 _need(order in filled, "book-keeping of an order that was not filled", event)
         _need(not traded, "a trade larger than its fills", event)

@@ -1,0 +1,1 @@
+"""A market whose laws are known, written as Databento files (simulator.md, docs/SIMULATOR.md)."""

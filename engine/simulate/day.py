@@ -1,0 +1,279 @@
+"""One UTC day of a simulated root: two contracts and their calendar spread, merged into one stream of records."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+from numba import njit
+from numpy.typing import NDArray
+
+from engine.errors import SessionError
+from engine.sessions import to_ns
+from engine.simulate import calendar as cal
+from engine.simulate import model as m
+from engine.simulate import orders as o
+from engine.simulate.knobs import SimParams
+from engine.simulate.market import MARGIN, run
+from engine.simulate.opening import WIDTH, Book
+from engine.simulate.regimes import OUTCOMES, REGIMES, finish_day, make_levels
+from engine.simulate.rng import hash_words
+from engine.vocab import NS, UNDEF_PRICE, root_of
+
+SLICE_NS = 300 * NS
+WARM_S = 120
+CENTRE = WIDTH // 2
+FOLLOW_RATE = 1.0
+LEAST_RATE = 0.03
+"""A thin contract keeps a book of this rate and only acts more slowly: thinner books would be empty ones."""
+SPREAD_TICK_FIXED = 50_000_000
+SNAPSHOT_FLAGS = 40
+LEVEL_IDS = ("pm_high", "pm_low", "or_high", "or_low")
+
+TRUTH_SCHEMA = {
+    "symbol": pl.String,
+    "level_id": pl.String,
+    "level_tick": pl.Int64,
+    "approach": pl.String,
+    "regime": pl.String,
+    "start_ts_ns": pl.Int64,
+    "touch_ts_ns": pl.Int64,
+    "end_ts_ns": pl.Int64,
+    "outcome": pl.String,
+    "kappa": pl.Float64,
+    "gamma": pl.Float64,
+}
+
+
+@njit(cache=True)
+def _merge(streams, out, state):
+    """Merge streams by `ts_event`, events whole; sequence numbers and receive times rise through the file."""
+    k = len(streams)
+    at = np.zeros(k, np.int64)
+    own = np.full(k, -1, np.int64)
+    n = 0
+    while True:
+        best = -1
+        for j in range(k):
+            if at[j] < streams[j].shape[0] and (best < 0 or streams[j][at[j], 1] < streams[best][at[best], 1]):
+                best = j
+        if best < 0:
+            return n
+        row = streams[best][at[best]]
+        at[best] += 1
+        out[n] = row
+        packet = row[6] >> 32
+        if packet != own[best]:
+            own[best] = packet
+            state[0] += 1
+        state[1] = max(state[1], row[5])
+        out[n, 5] = state[1]
+        out[n, 6] = (row[6] & 0xFFFFFFFF) | (state[0] << 32)
+        n += 1
+
+
+def _standing(book: Book) -> NDArray[np.int32]:
+    """Slots of all resting orders: bids then asks, best price first, each price in its queue's order."""
+    slots = []
+    for side in (o.BID, o.ASK):
+        ticks = np.nonzero(book.levels[side, :, o.COUNT])[0]
+        for tick in ticks[::-1] if side == o.BID else ticks:
+            slot = int(book.levels[side, tick, o.HEAD])
+            while slot >= 0:
+                slots.append(slot)
+                slot = int(book.order[slot, o.NEXT])
+    return np.array(slots, np.int32)
+
+
+def _book_records(book: Book, event_ns: NDArray[np.int64], recv_ns: NDArray[np.int64], flags: int, last_flags: int) -> NDArray[np.int64]:
+    """A clear, then an add per resting order; `event_ns` and `recv_ns` have one time for each of them."""
+    slots = _standing(book)
+    rows = np.zeros((len(slots) + 1, 7), np.int64)
+    orders = book.order[slots].astype(np.int64)
+    rows[:, 0] = book.st[o.WORD0]
+    rows[:, 1], rows[:, 5] = event_ns, recv_ns
+    rows[1:, 2] = book.st[o.ID_BASE] + orders[:, o.OID]
+    rows[1:, 3] = (book.st[o.TICK0] + orders[:, o.TICK]) * book.st[o.TICK_FIXED]
+    rows[0, 3] = UNDEF_PRICE
+    side = np.where(orders[:, o.SIDE] == o.BID, o.B_CHAR, o.A_CHAR)
+    rows[1:, 4] = orders[:, o.QTY] | (o.A_ << 48) | (side << 56)
+    rows[0, 4] = (o.R_ << 48) | (o.N_CHAR << 56)
+    rows[:, 4] |= np.int64(flags) << 32
+    rows[-1, 4] |= np.int64(last_flags) << 32
+    rows[:, 6] = np.arange(1, len(rows) + 1) << 32
+    return rows
+
+
+class Day:
+    """The market of one root on one UTC date.
+
+    Attributes
+    ----------
+    symbols : dict of int to str
+        Instrument id to raw symbol: the two contracts and their spread.
+    start_ns, end_ns : int
+        The UTC date.
+    """
+
+    def __init__(self, date: dt.date, params: SimParams, *, with_levels: bool = True) -> None:
+        root = root_of(params.root)
+        self.date, self.params = date, params
+        self.start_ns, self.end_ns = cal.utc_midnight(date), cal.utc_midnight(date) + cal.DAY_NS
+        front, following = cal.listed(root, date)
+        main, other = (front, following) if front.share >= following.share else (following, front)
+        self.main_symbol = main.symbol
+        self.activity = cal.activity(date, params.thin_after)
+        after = cal.next_file_date(date)
+        price = cal.walk(params.seed, root, date) + cal.carry_ticks(root, main, date)
+        goal = cal.walk(params.seed, root, after) + cal.carry_ticks(root, main, after)
+        tick0 = math.floor(price) - CENTRE
+        seed = hash_words(params.seed, date.toordinal())
+        id_base = 6_400_000_000_000 + date.toordinal() * 100_000_000
+
+        self.books: list[Book] = []
+        self._shape: list[NDArray[np.float64]] = []
+        offset = cal.carry_ticks(root, other, date) - cal.carry_ticks(root, main, date)
+        gap = cal.carry_ticks(root, following, date) - cal.carry_ticks(root, front, date)
+        spread_ticks = gap * root.tick_fixed / SPREAD_TICK_FIXED
+        roll = 0.02 if other.share > 0.02 else 0.005
+        spread_id = front.instrument_id * 7 + 3
+        plan = (
+            (main.instrument_id, main.share * params.rate, tick0, root.tick_fixed, price - tick0, 0.0, 0.0),
+            (other.instrument_id, other.share * params.rate, tick0 + math.floor(offset), root.tick_fixed, price - tick0, FOLLOW_RATE, 1.0),
+            (spread_id, roll * params.rate, math.floor(spread_ticks) - CENTRE, SPREAD_TICK_FIXED, CENTRE + 0.5, FOLLOW_RATE, 0.0),
+        )
+        for number, rate, first_tick, tick_fixed, opening, follow, scale in plan:
+            rho = rate if follow == 0.0 else max(rate, LEAST_RATE)
+            par = m.parameters(rho, follow=follow, kappa=0.0 if follow else params.kappa, gamma=params.gamma)
+            par[m.ANCHOR_SCALE], par[m.ANCHOR_OFFSET] = scale, 0.0 if scale else CENTRE + 0.5
+            book = Book(seed, par=par, tick0=first_tick, tick_fixed=tick_fixed, instrument_id=number, id_base=id_base)
+            self.books.append(book)
+            self._shape.append(self.activity * (rate / rho))
+            book.fs[m.P_] = opening
+        self.books[0].fs[m.TARGET] = goal - tick0
+        self.books[0].fs[m.VAR_LEFT] = m.SIGMA**2 * 60.0 * float(self.activity.sum())
+        self.symbols = {main.instrument_id: main.symbol, other.instrument_id: other.symbol, spread_id: f"{front.symbol}-{following.symbol}"}
+        self.level_ids = list(LEVEL_IDS)
+        step = params.round_ticks
+        rounds = [k for k in range(tick0, tick0 + WIDTH) if k % step == 0] if step else []
+        self.level_ids += [f"price:{root.to_price(k):g}" for k in rounds]
+        self.levels = make_levels(len(self.level_ids) if with_levels else 0, hash_words(seed, 99))
+        if with_levels:
+            self.levels.tick[len(LEVEL_IDS) :] = np.array(rounds, np.int64) - tick0
+        self._no_levels = make_levels(0, 0)
+        self._anchor = np.zeros(86_400 + WARM_S + 8)
+        self._out = np.zeros((MARGIN * 8, 7), np.int64)
+
+    def _advance(self, j: int, shape: NDArray[np.float64], clock: NDArray[np.int64], end_ns: int, keep: bool) -> NDArray[np.int64]:
+        book = self.books[j]
+        parts = []
+        while True:
+            book.st[o.N_OUT] = 0
+            levels = self.levels if j == 0 and keep else self._no_levels
+            done = run(
+                book.order, book.levels, book.classes, book.touched, book.st, book.fs, book.par, book.rng, self._out, book.tables,
+                shape, self._anchor, clock, levels, end_ns,
+            )  # fmt: skip
+            if keep and book.st[o.N_OUT]:
+                parts.append(self._out[: book.st[o.N_OUT]].copy())
+            if done == 0:
+                return np.concatenate(parts) if parts else np.zeros((0, 7), np.int64)
+            if done == 2:
+                raise SessionError(f"simulated {self.date}: price left the {WIDTH} ticks around its opening; use another --seed")
+
+    def _open(self) -> NDArray[np.int64]:
+        """Warm the books up and write how they stand: a snapshot at midnight, or on a Sunday the orders that come before the open."""
+        first_open = int(np.argmax(self.activity > 0)) * cal.MINUTE_NS + self.start_ns
+        cold = self.date.weekday() == 6
+        at = first_open if cold else self.start_ns
+        rows = []
+        for j, book in enumerate(self.books):
+            calm = float(self._shape[j][(first_open - self.start_ns) // cal.MINUTE_NS])
+            book.open_at(float(book.fs[m.P_]), max(calm, 1e-4), at - WARM_S * NS)
+            target, left = book.fs[m.TARGET], book.fs[m.VAR_LEFT]
+            book.fs[m.TARGET], book.fs[m.VAR_LEFT] = book.fs[m.P_], 1e-9  # hold the price until the file begins
+            self._anchor[:] = book.fs[m.P_]
+            clock = np.array([at - WARM_S * NS, at - WARM_S * NS])
+            self._advance(j, np.full(WARM_S // 60 + 2, max(calm, 1e-4)), clock, at, keep=False)
+            book.fs[m.TARGET], book.fs[m.VAR_LEFT] = target, left
+            book.st[o.SEQUENCE], book.st[o.LAST_RECV] = 0, 0
+            n = len(_standing(book)) + 1
+            if cold:
+                times = at - 15 * cal.MINUTE_NS + np.arange(n) * (14 * cal.MINUTE_NS // n) + j
+                rows.append(_book_records(book, times, times + 120_000, o.LAST_FLAGS, o.LAST_FLAGS))
+            else:
+                # The oldest first in each queue is not kept: a snapshot's own event times are old, and nobody may use them as flow.
+                times = at - 3_600 * NS + np.arange(n) * (3_000 * NS // n)
+                rows.append(_book_records(book, times, np.full(n, at), SNAPSHOT_FLAGS, o.F_LAST_BIT | SNAPSHOT_FLAGS))
+        self._anchor[:] = self.books[0].index_mid
+        if not cold:
+            return np.concatenate(rows)
+        together = np.concatenate(rows)
+        return together[np.argsort(together[:, 1], kind="stable")]
+
+    def _know_levels(self, now_ns: int, high: list[tuple[int, int, int]]) -> None:
+        """Fix premarket and opening-range levels at the end of their windows, from the trades so far."""
+        for k, (start, end) in enumerate(
+            (
+                (to_ns(self.date, dt.time(4)), to_ns(self.date, dt.time(9, 30))),
+                (to_ns(self.date, dt.time(9, 30)), to_ns(self.date, dt.time(9, 45))),
+            )
+        ):
+            if now_ns == end:
+                inside = [(h, low) for t, h, low in high if start <= t < end and h >= 0]
+                if inside:
+                    self.levels.tick[2 * k] = max(h for h, _ in inside)
+                    self.levels.tick[2 * k + 1] = min(low for _, low in inside)
+
+    def chunks(self) -> Iterator[NDArray[np.int64]]:
+        """Records of the day in file order, ``(n, 7)`` int64 views of DBN's 56-byte MBO records, five minutes at a time."""
+        first = self._open()
+        state = np.array([len(first), int(first[-1, 5])])
+        first[:, 6] = np.arange(1, len(first) + 1) << 32
+        yield first
+        clock = np.array([self.start_ns, self.start_ns])
+        main = self.books[0]
+        extremes: list[tuple[int, int, int]] = []
+        for start in range(self.start_ns, self.end_ns, SLICE_NS):
+            minute = (start - self.start_ns) // cal.MINUTE_NS
+            if not self.activity[minute : minute + SLICE_NS // cal.MINUTE_NS].any():
+                continue
+            end = min(start + SLICE_NS, self.end_ns - NS // 100)
+            if self.levels.tick.shape[0]:
+                self._know_levels(start, extremes)
+            main.st[o.HIGH], main.st[o.LOW] = -1, WIDTH
+            streams = []
+            for j, book in enumerate(self.books):
+                if book.st[o.NOW_NS] < start:
+                    book.st[o.NOW_NS] = book.st[o.GRID_NS] = start
+                streams.append(self._advance(j, self._shape[j], clock, end, keep=True))
+            extremes.append((start, int(main.st[o.HIGH]), int(main.st[o.LOW])))
+            out = np.empty((sum(map(len, streams)), 7), np.int64)
+            _merge(tuple(streams), out, state)
+            if len(out):
+                yield out
+        finish_day(main.st, self.levels)
+
+    def truth(self) -> pl.DataFrame:
+        """The regime of every approach to a level so far (`TRUTH_SCHEMA`); nothing of it is in the records."""
+        log = self.levels.log[: self.levels.now[6]]
+        tick0 = int(self.books[0].st[o.TICK0])
+        return pl.DataFrame(
+            {
+                "symbol": [self.main_symbol] * len(log),
+                "level_id": [self.level_ids[k] for k in log[:, 0]],
+                "level_tick": log[:, 7] + tick0,
+                "approach": ["approach_up" if s > 0 else "approach_down" for s in log[:, 1]],
+                "regime": [REGIMES[k] for k in log[:, 2]],
+                "start_ts_ns": log[:, 3],
+                "touch_ts_ns": [int(t) or None for t in log[:, 4]],
+                "end_ts_ns": log[:, 5],
+                "outcome": [OUTCOMES[k] for k in log[:, 6]],
+                "kappa": [self.params.kappa] * len(log),
+                "gamma": [self.params.gamma] * len(log),
+            },
+            schema=TRUTH_SCHEMA,
+        )

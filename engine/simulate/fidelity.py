@@ -1,0 +1,281 @@
+"""Stylised facts of an order stream, measured alike on simulated and real files, against the gates of simulator.md."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.errors import SessionError
+from engine.mbo.dbn import COLUMN_TYPES, MboColumns, read_header, stream_columns
+from engine.mbo.replay import LadderReplay
+from engine.vocab import NS
+
+_BINS = np.ceil(np.geomspace(10, 1001, 13)).astype(np.int64)
+LAGS = np.array([np.exp(np.log(np.arange(a, b)).mean()) for a, b in itertools.pairwise(_BINS)])
+"""Lags, in trades, at which the autocorrelation of trade signs is fitted: geometric means of twelve bins of equal width in the log.
+It is averaged over each bin (and over sessions) before logarithms are taken: at single far lags it is smaller than its own error."""
+SIZE_BINS = (0.0, 0.5, 0.8, 0.95, 1.0)
+"""Quantiles of trade size between which price responses are compared."""
+RESPONSE_S = 10
+THIN_RATE = 71.0
+"""Messages per second of a 10% rate; below it the OFI regression's lower bound is 0.3."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A fact with the range in which a market is believable; None is unbounded."""
+
+    fact: str
+    title: str
+    low: float | None
+    high: float | None
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` is in the range (a fact that could not be measured is not)."""
+        return not math.isnan(value) and (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+
+GATES = (
+    Gate("spread_share", "spread of one tick, share of time", 0.98, None),
+    Gate("cancels_per_add", "cancels without executions' / adds", 0.93, 0.98),
+    Gate("fill_share", "fills, share of messages", 0.01, 0.05),
+    Gate("sigma_60s", "volatility at 60 s, ticks per sqrt(s)", 0.5, 1.5),
+    Gate("kurtosis_10s", "raw kurtosis of 10 s returns", 5.0, None),
+    Gate("abs_acf_10s", "autocorrelation of absolute 10 s returns, lag 1", 0.15, None),
+    Gate("sign_exponent", "exponent of the trade signs' autocorrelation, lags 10-1,000", 0.4, 0.7),
+    Gate("ofi_r2", "R² of 10 s moves on order-flow imbalance", 0.5, 0.8),
+    Gate("variance_ratio", "variance ratio 60 s / 1 s", 0.8, 1.1),
+    Gate("response", "move in 10 s after a trade with its sign, ticks", 0.0, None),
+    Gate("response_growth", "that move, largest 5% of trades less smallest half", 0.0, None),
+    Gate("u_shape", "message rate, first and last half hour / 12:00-14:00", 1.3, None),
+    Gate("crossed", "crossed or locked states", 0.0, 0.0),
+)
+
+
+@dataclass
+class Facts:
+    """What was measured of one contract over one span; `pool` averages over several.
+
+    `values` holds the facts of `GATES` (NaN: not measurable) and more; `sign_acf` the autocorrelation at `LAGS`.
+    """
+
+    symbol: str
+    start_ns: int
+    end_ns: int
+    values: dict[str, float]
+    sign_acf: NDArray[np.float64]
+    half_hours: NDArray[np.float64]
+    returns_10s: NDArray[np.float64] = field(repr=False)
+
+
+def _lagged(x: NDArray[np.float64], lag: int) -> float:
+    return float((x[:-lag] * x[lag:]).mean()) if len(x) > lag else math.nan
+
+
+def _acf(x: NDArray[np.float64], lag: int) -> float:
+    centred = x - x.mean()
+    power = float((centred * centred).mean())
+    return _lagged(centred, lag) / power if power > 0 else math.nan
+
+
+def sign_acf(sign: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Autocorrelation of trade signs, not centred, averaged over the bins whose centres are `LAGS`; NaN for a series too short."""
+    n, last = len(sign), int(_BINS[-1])
+    if n <= 2 * last:
+        return np.full(len(LAGS), math.nan)
+    power = np.abs(np.fft.rfft(sign, 1 << (2 * n - 1).bit_length())) ** 2
+    acf = np.fft.irfft(power)[:last] / (n - np.arange(last))
+    return np.array([acf[a:b].mean() for a, b in itertools.pairwise(_BINS)])
+
+
+def exponent(acf: NDArray[np.float64], lags: NDArray[np.float64] = LAGS) -> float:
+    """Minus the slope of log autocorrelation on log lag, over the lags where it is positive; NaN under five of them."""
+    good = acf > 0
+    return -float(np.polyfit(np.log(lags[good]), np.log(acf[good]), 1)[0]) if good.sum() >= 5 else math.nan
+
+
+def facts_of(columns: Iterable[MboColumns], instrument_id: int, symbol: str, start_ns: int, end_ns: int) -> Facts:
+    """Measure one contract's facts over ``[start_ns, end_ns)`` from a stream that begins with a snapshot or a cleared book.
+
+    Signs are not centred before their autocorrelation: their mean is zero by symmetry, and the sample mean of a
+    long-memory series takes so much of it away that the fitted exponent would be half as large again.
+    """
+    from engine.simulate import counting as c
+
+    replay = LadderReplay({instrument_id: symbol}, start_ns, end_ns)
+    counts = np.zeros(c.COUNT_WORDS, np.int64)
+    ids = np.zeros(4096, np.uint64)
+    trades: list[NDArray[np.int64]] = []
+    for chunk in columns:
+        replay.feed(chunk)
+        mine = chunk.instrument_id == instrument_id
+        if not mine.any():
+            continue
+        picked = [getattr(chunk, n)[mine] for n in ("ts_event", "order_id", "size", "flags", "action", "side")]
+        scratch = [np.zeros(len(picked[0]), np.int64) for _ in range(3)]
+        n = c.count(*picked, start_ns, end_ns, counts, ids, *scratch)  # type: ignore[call-arg]
+        trades.append(np.stack([s[:n] for s in scratch]))
+    done = replay.finish()[symbol]
+    listed = np.concatenate(trades, axis=1) if trades else np.zeros((3, 0), np.int64)
+    return _measure(symbol, start_ns, end_ns, done.tape, listed, counts, float(done.stats["crossed_after_open"]))
+
+
+def _measure(
+    symbol: str, start_ns: int, end_ns: int, tape: pl.DataFrame, trades: NDArray[np.int64], counts: NDArray[np.int64], crossed: float
+) -> Facts:
+    from engine.simulate import counting as c
+
+    quoted = tape.with_columns(pl.col("best_bid_tick", "best_ask_tick").forward_fill()).drop_nulls(["best_bid_tick", "best_ask_tick"])
+    if quoted.height < 600:
+        raise SessionError(
+            f"{symbol}: expected at least 10 minutes with both sides quoted, found {quoted.height} seconds; choose another span"
+        )
+    bid, ask = (quoted[n].to_numpy().astype(np.float64) for n in ("best_bid_tick", "best_ask_tick"))
+    first = int(quoted["window_start_ts_ns"][0])
+    mid = 0.5 * (bid + ask)
+    r1, r60 = mid[1:] - mid[:-1], mid[60:] - mid[:-60]
+    edges = mid[: (len(mid) - 1) // 10 * 10 + 1 : 10]
+    r10 = np.diff(edges)
+    ofi = quoted["ofi"].to_numpy().astype(np.float64)[1 : 10 * len(r10) + 1].reshape(-1, 10).sum(axis=1)
+    seconds = (end_ns - start_ns) / NS
+    messages = quoted["messages"].to_numpy()
+    half = np.array([messages[i : i + 1800].mean() for i in range(0, len(messages) - 1799, 1800)])
+    sign = trades[1].astype(np.float64)
+    second = (trades[0] - first) // NS
+    inside = (second >= 1) & (second < len(mid) - RESPONSE_S)
+    move = (mid[second[inside] + RESPONSE_S] - mid[second[inside] - 1]) * sign[inside]
+    size = trades[2][inside]
+    moved = [math.nan] * (len(SIZE_BINS) - 1)
+    if len(size) > 100:
+        cuts = np.quantile(size, SIZE_BINS)
+        for k in range(len(moved)):
+            chosen = (size > cuts[k] if k else size >= cuts[0]) & (size <= cuts[k + 1])
+            moved[k] = float(move[chosen].mean()) if chosen.any() else math.nan
+    full_day = seconds >= 6.4 * 3600 and len(half) >= 13
+    acf = sign_acf(sign)
+    values = {
+        "messages_per_s": float(counts[c.MESSAGES]) / seconds,
+        "trades_per_s": len(sign) / seconds,
+        "spread_share": float((ask - bid == 1).mean()),
+        "cancels_per_add": float(counts[c.CANCELS]) / max(1, int(counts[c.ADDS])),
+        "fill_share": float(counts[c.FILLS]) / max(1, int(counts[c.MESSAGES])),
+        "modify_share": float(counts[c.MODIFIES]) / max(1, int(counts[c.MESSAGES])),
+        "sigma_60s": float(r60.std()) / math.sqrt(60.0),
+        "kurtosis_10s": float(((r10 - r10.mean()) ** 4).mean() / max(r10.var(), 1e-12) ** 2),
+        "abs_acf_10s": _acf(np.abs(r10), 1),
+        "sign_exponent": exponent(acf),
+        "sign_acf_1": _lagged(sign, 1),
+        "ofi_r2": float(np.corrcoef(ofi, r10)[0, 1] ** 2) if ofi.std() > 0 and r10.std() > 0 else math.nan,
+        "variance_ratio": float(r60.var() / 60.0 / max(r1.var(), 1e-12)),
+        "response": float(move.mean()) if len(move) else math.nan,
+        "response_growth": moved[-1] - moved[0],
+        **{f"response_{k + 1}": v for k, v in enumerate(moved)},
+        "u_shape": float((half[0] + half[12]) / 2 / max(half[5:9].mean(), 1e-9)) if full_day else math.nan,
+        "crossed": crossed,
+    }
+    return Facts(symbol, start_ns, end_ns, values, acf, half, r10)
+
+
+def pool(facts: list[Facts]) -> dict[str, float]:
+    """Facts averaged over sessions; the sign exponent is fitted to the averaged autocorrelation, crossed states are summed."""
+    keys = facts[0].values
+    out = {k: float(np.mean([f.values[k] for f in facts])) for k in keys}
+    out["sign_exponent"] = exponent(np.mean([f.sign_acf for f in facts], axis=0))
+    out["crossed"] = float(sum(f.values["crossed"] for f in facts))
+    return out
+
+
+def gate_table(pooled: dict[str, float]) -> pl.DataFrame:
+    """Each gate, the pooled value and whether it holds: columns fact, title, value, low, high, holds."""
+    rows = []
+    for g in GATES:
+        low = 0.3 if g.fact == "ofi_r2" and pooled["messages_per_s"] < THIN_RATE else g.low
+        gate = Gate(g.fact, g.title, low, g.high)
+        value = pooled[g.fact]
+        strict = g.fact in ("response", "response_growth") and value == 0
+        rows.append(
+            {"fact": g.fact, "title": g.title, "value": value, "low": low, "high": g.high, "holds": gate.holds(value) and not strict}
+        )
+    return pl.DataFrame(
+        rows,
+        schema={"fact": pl.String, "title": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "holds": pl.Boolean},
+    )
+
+
+def file_facts(path: Path, *, start_ns: int | None = None, end_ns: int | None = None, symbol: str | None = None) -> Facts:
+    """Facts of a DBN file: by default of its busiest outright, in the cash session that its date has, else from its first trade on.
+
+    Raises
+    ------
+    BadDbn, RawMissing
+        As `engine.mbo.dbn.read_header`.
+    SessionError
+        Where the file has no such contract, or too little of a market to measure.
+    """
+    from engine.sessions import rth_span
+
+    header = read_header(path)
+    outrights = header.outrights()
+    trades: dict[int, int] = {}
+    first: dict[int, int] = {}
+    for chunk in stream_columns(path):
+        for number in np.unique(chunk.instrument_id):
+            times = chunk.ts_event[(chunk.instrument_id == number) & (chunk.action == 4)]
+            if len(times):
+                trades[int(number)] = trades.get(int(number), 0) + len(times)
+                first.setdefault(int(number), int(times[0]))
+    if not trades:
+        raise SessionError(f"{path}: expected trades to measure, found none")
+    if symbol is None:
+        symbol = outrights[max(trades, key=lambda k: trades[k])]
+    found = [k for k, v in outrights.items() if v == symbol]
+    if not found:
+        raise SessionError(
+            f"{path}: expected contract {symbol}, found {', '.join(sorted(outrights.values())) or 'no outright'}; give another --symbol"
+        )
+    if found[0] not in trades:
+        raise SessionError(f"{path}: expected trades of {symbol}, found none; give another --symbol")
+    if start_ns is None or end_ns is None:
+        span = rth_span(header.date)
+        # Before the first trade a book may stand open and crossed for hours: that is no market yet.
+        start_ns, end_ns = (first[found[0]] // NS + 1) * NS, header.end_ns
+        if span is not None and start_ns <= span[0] and span[1] <= end_ns:
+            start_ns, end_ns = span
+    return facts_of(stream_columns(path), found[0], symbol, start_ns, end_ns)
+
+
+def columns_of(words: NDArray[np.int64], instrument_id: int) -> MboColumns:
+    """Columns of one instrument from records as `engine.simulate.day.Day.chunks` yields them."""
+    from engine.mbo import split
+
+    out = MboColumns.empty(len(words))
+    known = np.unique((words[:, 0] >> 32).astype(np.uint32))
+    kept, _bad = split.split(words.view(np.uint64), known, known == instrument_id, *(getattr(out, name) for name in COLUMN_TYPES))
+    return out.rows(0, kept)
+
+
+def simulated_facts(date: dt.date, seed: int, rate: float, *, kappa: float = 0.0) -> Facts:
+    """Facts of a simulated day's cash session, without a file between."""
+    from engine.sessions import rth_span
+    from engine.simulate.day import Day
+    from engine.simulate.knobs import SimParams
+
+    span = rth_span(date)
+    if span is None:
+        raise SessionError(f"{date}: expected a day with a cash session; choose another date")
+    day = Day(date, SimParams(seed=seed, rate=rate, kappa=kappa))
+    number = next(iter(day.symbols))
+
+    def stream() -> Iterator[MboColumns]:
+        for words in day.chunks():
+            yield columns_of(words, number)
+
+    return facts_of(stream(), number, day.main_symbol, *span)
