@@ -30,7 +30,7 @@ $(filter-out .tools/bin/uv,$(UV)): ;
 browser:
 	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq chromium; }
 
-demo: .venv/.synced ## Put the DBN files of DBN=FOLDER into the lake, run the pipeline, serve the workbench
+demo: .venv/.synced ## From the DBN files of DBN=FOLDER (or a simulated market) to the screen
 	$(RUN) spymaster demo --lake $(LAKE) --port $(PORT) $(if $(DBN),--dbn "$(DBN)")
 
 test: .venv/.synced lint browser ## Run every check and test
@@ -48,7 +48,7 @@ bench: .venv/.synced ## Print the benchmark table (medians, CPU time)
 bench-ui: .venv/.synced browser ## Measure the screen in a real browser
 	$(RUN) python -m tests.bench.bench_ui
 
-screenshots: .venv/.synced browser ## Draw the pictures in assets/ again, from generated data
+screenshots: .venv/.synced browser ## Draw the pictures in assets/ again, from a simulated market
 	$(RUN) python -m tests.ui.screenshots
 
 clean: ## Remove what was built (never the lake)

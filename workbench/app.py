@@ -62,7 +62,12 @@ def build(query: dict[str, str]) -> pmui.Page:
             "dark": _material(DARK),
         },
     )
-    page.param.watch(lambda e: box.objects or box.extend(level.controls()), "sidebar_open")
+
+    def open_drawer(event: Any) -> None:
+        if not box.objects:
+            box.extend(level.controls())
+
+    page.param.watch(open_drawer, "sidebar_open")
     # The page follows "busy" even without an indicator: two more messages and two layouts of the whole page for every key pressed.
     page.param.update(busy=False)
     page.param.watch(lambda e: state.param.update(theme="dark" if e.new else "light"), "dark_theme")

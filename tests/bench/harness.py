@@ -43,9 +43,7 @@ def bench(name: str, *, bar: str) -> Callable[[Callable[[], Measure]], Callable[
     return register
 
 
-def median_seconds(
-    f: Callable[[], object], *, runs: int = 5, warmup: int = 1, clock: Callable[[], float] = time.process_time
-) -> float:
+def median_seconds(f: Callable[[], object], *, runs: int = 5, warmup: int = 1, clock: Callable[[], float] = time.process_time) -> float:
     """Median seconds of `f` by `clock` (CPU time of this process by default) after `warmup` runs that are not counted."""
     for _ in range(warmup):
         f()

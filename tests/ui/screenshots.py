@@ -1,4 +1,4 @@
-"""Draw the pictures in assets/ again: ``python -m tests.ui.screenshots [LAKE]``, from generated data, in both themes and on two screens."""
+"""Draw the pictures in assets/ again: ``python -m tests.ui.screenshots [LAKE]``, from a simulated market, in both themes and on two screens."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.ui.conftest import CHROMIUM_ARGS, ROOT, Server, chromium, generated_lake
+from tests.ui.conftest import CHROMIUM_ARGS, ROOT, Server, chromium, spymaster
 from tests.ui.pages import opened
 
-MESSAGES = 1_500_000
 SHOTS = {
     "level_dark_27in.png": ("", 2560, 1440),
     "level_light_27in.png": ("theme=light&layer=net&half=20&span=60", 2560, 1440),
@@ -23,7 +22,11 @@ SHOTS = {
 def main() -> None:
     """Write the pictures."""
     with tempfile.TemporaryDirectory() as tmp:
-        lake = Path(sys.argv[1]) if len(sys.argv) > 1 else generated_lake(Path(tmp), MESSAGES)
+        if len(sys.argv) > 1:
+            lake = Path(sys.argv[1])
+        else:
+            lake = Path(tmp) / "lake"
+            spymaster("demo", "--lake", lake, "--no-serve")
         server = Server(lake, log=Path(tmp) / "serve.log")
         try:
             with sync_playwright() as p:

@@ -59,7 +59,7 @@ def session_pickers(state: LevelState) -> list[Any]:
         "& .MuiInputLabel-root": {"color": "var(--sm-muted) !important"},
         "& .MuiOutlinedInput-notchedOutline": {"borderColor": "var(--sm-edge) !important"},
     }
-    small: dict[str, Any] = {"size": "small", "margin": (0, 4), "variant": "outlined", "sx": ink}
+    small: dict[str, Any] = {"size": "small", "margin": (7, 4, 0, 4), "variant": "outlined", "sx": ink}
     return [
         pmui.Select.from_param(state.param.contract, label="Contract", width=120, **small),
         pmui.Select.from_param(state.param.session, label="Session (New York)", width=170, **small),
