@@ -72,6 +72,12 @@ def bars_2m(trades: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
     )
 
 
+def trades_between(trades: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
+    """Trades of ``[start_ns, end_ns)``, in file order, with their ``time``: the latest ``ts_event`` so far, as in the replay."""
+    time = pl.col("ts_event").cast(pl.Int64).cum_max().alias("time")
+    return trades.with_columns(time).filter(pl.col("time").is_between(start_ns, end_ns, closed="left"))
+
+
 def require_trades(trades: pl.DataFrame, where: str) -> None:
     """Refuse a trades frame that lacks a column.
 

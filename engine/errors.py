@@ -33,6 +33,10 @@ class PartitionCorrupt(PartitionMissing):
     """A partition whose files do not match its manifest."""
 
 
+class PartitionChanged(PartitionCorrupt):
+    """A partition that a run rebuilt while it was read; reading it again gives the new one."""
+
+
 class RawMissing(EngineError):
     """No raw file for a date and symbol."""
 
@@ -63,3 +67,7 @@ class RunFailed(EngineError):
 
 class SessionError(EngineError):
     """A date or a session that cannot be used: no trading day, no data in it, or not selected."""
+
+
+class NoData(SessionError):
+    """A session in whose span the inputs hold no record at all: nothing to make, and no failure."""

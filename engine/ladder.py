@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from engine.errors import ContractError, SessionError
+from engine.errors import ContractError, PartitionCorrupt, SessionError
 from engine.params import ReplayParams
 from engine.vocab import NS, Root, root_of
 
@@ -81,7 +81,21 @@ class Ladder:
 
     @classmethod
     def open(cls, lake: Lake, symbol: str, date: dt.date) -> Ladder:
-        """Ladder of a contract-day in `lake`; raises what reading the two partitions raises."""
+        """Ladder of a contract-day in `lake`.
+
+        Raises
+        ------
+        PartitionCorrupt
+            Where rows and tape are not of one replay, as after a run that was killed between the two.
+        PartitionMissing, ContractError
+            As reading the two partitions does.
+        """
+        rows, tape = (lake.manifest(key, symbol, date).lineage for key in (ROWS_DATASET, TAPE_DATASET))
+        if rows != tape:
+            raise PartitionCorrupt(
+                f"ladder of {symbol} {date} in {lake.root}: expected {ROWS_DATASET} and {TAPE_DATASET} of one replay, found them made of "
+                f"different inputs, code or parameters: a run was stopped between them; `{lake.mend(TAPE_DATASET, symbol, date)}` mends it"
+            )
         return cls(lake.read(ROWS_DATASET, symbol, date), lake.read(TAPE_DATASET, symbol, date), symbol=symbol, date=date)
 
     def _take_tape(self, tape: pl.DataFrame) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from engine.bars import trades_between
 from engine.errors import UnknownLevel
 from engine.sessions import SessionWindows
 from engine.vocab import Root
@@ -60,8 +61,7 @@ class LevelInputs:
 
     def trades_in(self, start_ns: int, end_ns: int) -> pl.DataFrame:
         """Trades of the span; a trade's time is the latest ``ts_event`` so far, as in the replay."""
-        time = pl.col("ts_event").cast(pl.Int64).cum_max()
-        return self.trades_session.with_columns(time.alias("time")).filter(pl.col("time").is_between(start_ns, end_ns, closed="left"))
+        return trades_between(self.trades_session, start_ns, end_ns)
 
 
 @dataclass(frozen=True)

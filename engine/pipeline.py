@@ -11,7 +11,6 @@ from engine.lake.store import Lake
 from engine.sessions import profile_named, session_windows, utc_dates
 from engine.stages import bronze
 from engine.stages.base import RunParams, StageIO, params_hash, why_stale
-from engine.stages.code import code_hash
 from engine.stages.raw import RawIndex, raw_index
 from engine.stages.silver import STAGES
 from engine.stages.task import Receipt, TaskSpec, failed, is_current
@@ -59,12 +58,13 @@ def build_pipeline(product_type: str, layer: str) -> tuple[Step, ...]:
 
 @dataclass
 class Plan:
-    """Tasks to do, how many need none, and what could not even be planned."""
+    """Tasks to do, how many need none, what could not even be planned, and what to tell the user."""
 
     todo: list[TaskSpec] = field(default_factory=list)
     current: int = 0
     problems: list[Receipt] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def take(self, spec: TaskSpec) -> None:
         """Sort a task in."""
@@ -108,8 +108,8 @@ def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: boo
     """
     plan = Plan()
     index = index or raw_index(lake, root_of(symbol).code)
-    for path, error in index.bad.items():
-        plan.problems.append(failed(f"bronze {path.name}", error))
+    # Its date is unknown, so it fails no date that has a file; a date without one is told of it by `RawIndex.of`.
+    plan.warnings += [f"passed over a raw file that cannot be read: {error}" for error in index.bad.values()]
     for date in dates:
         try:
             files = index.of(symbol, date)
@@ -161,7 +161,7 @@ def bronze_dates(lake: Lake, symbol: str, dates: list[dt.date], profile: str, pa
     wanted: set[dt.date] = set()
     levels = next(s for s in STAGES if s.name == "levels")
     key = levels.io.outputs[0]
-    same = (params_hash(levels.values(params)), code_hash(levels.code), profile)
+    same = (params_hash(levels.values(params)), levels.code_version(), profile)
     symbols = [s for s, _ in lake.tables(key)] if is_root(symbol) else [symbol]
     for date in dates:
         windows = session_windows(date, profile)
@@ -231,4 +231,4 @@ def _bronze_stale(lake: Lake, symbol: str, date: dt.date, indexes: dict[str, Raw
     except (RawMissing, KeyError, UnknownRoot):
         # Bronze without its raw file stands for itself: raw may lie on another disk by now.
         return ""
-    return bronze.why_stale_bronze(lake, symbol, files[0][0]) or ""
+    return bronze.why_stale_bronze(lake, symbol, files[0][0], keep=False) or ""

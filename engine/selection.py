@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import SessionError
+from engine.errors import PartitionCorrupt, SessionError
 from engine.lake.catalog import BRONZE_MBO
 from engine.lake.store import Lake
 from engine.params import SelectionParams
@@ -121,7 +121,11 @@ def make_selection(lake: Lake, root: str, profile: str, params: SelectionParams)
             f"`spymaster run --lake {lake.root} --layer bronze --symbol {root} --dates A:B` makes bronze"
         )
     frame = selection_frame(select(days, params))
-    others = [r for r in read_selection(lake) if _root(r) != root]
+    try:
+        others = [r for r in read_selection(lake, root) if _root(r) != root]
+    except PartitionCorrupt:
+        # This is the command that mends the map: what cannot be read is lost, and other roots are selected anew by their own.
+        others = []
     lake.write_selection(selection_frame([*others, *frame.iter_rows(named=True)]))
     return frame
 
@@ -131,12 +135,31 @@ def _root(row: dict[str, object]) -> str:
     return parts[0].code if parts is not None else ""
 
 
-def read_selection(lake: Lake) -> list[dict[str, Any]]:
-    """Rows of the selection map, of all roots; none where there is no map."""
+def read_selection(lake: Lake, root: str) -> list[dict[str, Any]]:
+    """Rows of the selection map, of all roots; none where there is no map.
+
+    Raises
+    ------
+    PartitionCorrupt
+        Where it cannot be read, or lacks a column.
+    """
     import polars as pl
 
     path = lake.selection_path()
-    return list(pl.read_parquet(path).iter_rows(named=True)) if path.is_file() else []
+    if not path.is_file():
+        return []
+    try:
+        frame = pl.read_parquet(path)
+        faults = [c for c in COLUMNS if c not in frame.columns]
+        if faults:
+            raise PartitionCorrupt(f"{path}: expected the columns of a selection map, missing: {', '.join(faults)}; {_remake(lake, root)}")
+        return list(frame.iter_rows(named=True))
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as e:
+        raise PartitionCorrupt(f"{path}: expected a selection map, it cannot be read: {e}; {_remake(lake, root)}") from e
+
+
+def _remake(lake: Lake, root: str) -> str:
+    return f"`spymaster select --symbol {root} --lake {lake.root}` makes it anew"
 
 
 def route(lake: Lake, root: str, dates: list[dt.date]) -> tuple[list[tuple[str, dt.date]], dict[dt.date, str]]:
@@ -148,7 +171,7 @@ def route(lake: Lake, root: str, dates: list[dt.date]) -> tuple[list[tuple[str, 
         Where there is no map.
     """
     path = lake.selection_path()
-    rows = {r["session_date"]: r for r in read_selection(lake) if _root(r) == root}
+    rows = {r["session_date"]: r for r in read_selection(lake, root) if _root(r) == root}
     if not rows:
         raise SessionError(
             f"--symbol {root}: expected the selection map {path} to say which contract each date means, found no row of {root}; "

@@ -84,7 +84,7 @@ def level_windows(
     ids = levels["level_id"].unique(maintain_order=True).to_list()
     k_ref = np.full((len(ids), n_windows), NO_TICK, np.int64)
     for row, level_id in zip(k_ref, ids):
-        _fill_steps(row, starts, levels.filter(pl.col("level_id") == level_id).sort("start_ts_ns"), level_id)
+        _fill_steps(row, starts, levels.filter(pl.col("level_id") == level_id).sort("start_ts_ns"), level_id, ladder)
     if not (k_ref != NO_TICK).any():
         return window_schema().to_frame()
     sums = WindowSums(ladder, k_ref, first, params)
@@ -109,11 +109,12 @@ def level_windows(
     )
 
 
-def _fill_steps(row: np.ndarray, starts: np.ndarray, steps: pl.DataFrame, level_id: str) -> None:
+def _fill_steps(row: np.ndarray, starts: np.ndarray, steps: pl.DataFrame, level_id: str, ladder: Ladder) -> None:
     begin, end = steps["start_ts_ns"].to_numpy(), steps["end_ts_ns"].to_numpy()
     if (begin[1:] < end[:-1]).any():
         raise ContractError(
-            f"levels: expected spans of {level_id!r} that do not overlap, found some that do; run the levels again with --overwrite"
+            f"levels: expected spans of {level_id!r} that do not overlap, found some that do; "
+            f"`spymaster run --layer silver --symbol {ladder.symbol} --dates {ladder.date} --overwrite` makes the levels again"
         )
     at = np.searchsorted(begin, starts, side="right") - 1
     there = (at >= 0) & (starts < end[np.maximum(at, 0)])

@@ -64,6 +64,18 @@ class Contract:
         text = json.dumps([[f.name, f.dtype, f.nullable, f.unit, list(f.symbols)] for f in self.fields], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def check_columns(self, columns: tuple[str, ...], where: str) -> None:
+        """Refuse columns that the contract does not have.
+
+        Raises
+        ------
+        ContractError
+            Naming them and those that there are.
+        """
+        unknown = [c for c in columns if c not in self.names]
+        if unknown:
+            raise ContractError(f"{where}: no such column: {', '.join(unknown)}; the contract {self.path} has {', '.join(self.names)}")
+
     def empty(self) -> pl.DataFrame:
         """A frame with the contract's columns and no rows."""
         import polars as pl
@@ -142,9 +154,7 @@ def enforce_contract(frame: pl.DataFrame, contract: Contract, where: str, column
     """
     expected = contract.schema()
     if columns is not None:
-        unknown = [c for c in columns if c not in expected]
-        if unknown:
-            raise ContractError(f"{where}: no such column: {', '.join(unknown)}; the contract {contract.path} has {', '.join(expected)}")
+        contract.check_columns(columns, where)
         expected = {c: expected[c] for c in columns}
     faults: list[str] = []
     missing = [c for c in expected if c not in frame.columns]

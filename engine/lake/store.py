@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionCorrupt, PartitionMissing, UnknownProfile
+from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionChanged, PartitionCorrupt, PartitionMissing, UnknownProfile
 from engine.lake.catalog import RAW_MBO_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets
-from engine.lake.contract import enforce_contract
 from engine.lake.manifest import Lineage, Manifest, read_manifest, sha256_file
+from engine.lake.reader import read_part
 from engine.lake.writer import PartitionWriter, link_or_copy, recover, write_frame, write_whole
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ class Lake:
     def _where(self, key: str, symbol: str, date: dt.date) -> str:
         return f"{key} {symbol} {date} in {self.root}"
 
-    def mend(self, key: str, symbol: str, date: dt.date) -> str:
-        """The command that makes a partition."""
+    def mend(self, key: str, symbol: str, date: dt.date, *, overwrite: bool = False) -> str:
+        """The command that makes a partition; with `overwrite` also one that looks current, such as one with a harmed part."""
         d = dataset(key)
         session = f" --session {self.profile() or 'rth'}" if d.layer != "bronze" else ""
         return (
             f"spymaster run --lake {self.root} --product-type {d.product_type} --layer {d.layer} "
-            f"--symbol {symbol} --dates {date.isoformat()}{session}"
+            f"--symbol {symbol} --dates {date.isoformat()}{session}{' --overwrite' if overwrite else ''}"
         )
 
     def find_manifest(self, key: str, symbol: str, date: dt.date) -> Manifest | None:
@@ -135,9 +135,9 @@ class Lake:
             Where there is no such partition, or it cannot be trusted.
         ContractError
             Where its columns are not the contract's.
+        PartitionChanged
+            Where a run rebuilt the partition meanwhile: its parts would be of two versions.
         """
-        import polars as pl
-
         d = dataset(key)
         manifest = self.manifest(key, symbol, date)
         contract = d.contract()
@@ -148,28 +148,37 @@ class Lake:
                 f"`{self.mend(key, symbol, date)}` rebuilds the partition"
             )
         wanted = tuple(columns) if columns is not None else None
+        if wanted is not None:
+            contract.check_columns(wanted, label)
+        mend = self.mend(key, symbol, date, overwrite=True)
         for part in manifest.files:
-            path = self.path(key, symbol, date) / part.name
             try:
-                lazy = pl.scan_parquet(path)
-                found = lazy.collect_schema()
-                if wanted is not None:
-                    # A projected read looks at the whole schema too: a column that is not the contract's is refused by name.
-                    enforce_contract(pl.DataFrame(schema=found), contract, label)
-                if where is not None:
-                    lazy = lazy.filter(where)
-                frame = (lazy.select(wanted) if wanted is not None else lazy).collect()
-            except (OSError, pl.exceptions.ComputeError, pl.exceptions.ColumnNotFoundError) as e:
-                raise PartitionCorrupt(f"{label}: {part.name} cannot be read: {e}; `{self.mend(key, symbol, date)}` rebuilds it") from e
-            yield enforce_contract(frame, contract, label, wanted)
+                frame = read_part(self.path(key, symbol, date) / part.name, part.rows, contract, label, wanted, where)
+            except (ContractError, PartitionCorrupt) as e:
+                # A run that swaps the partition takes its files away from under the reader: that is no harm to mend.
+                self._unchanged(key, symbol, date, manifest, label)
+                raise type(e)(f"{e}; `{mend}` rebuilds it") from e
+            yield frame
+        self._unchanged(key, symbol, date, manifest, label)
+
+    def _unchanged(self, key: str, symbol: str, date: dt.date, manifest: Manifest, label: str) -> None:
+        now = self.find_manifest(key, symbol, date)
+        if now is None or now.digest() != manifest.digest():
+            raise PartitionChanged(
+                f"{label}: was rebuilt while it was read: expected manifest {manifest.digest()[:12]} to the end, found "
+                f"{now.digest()[:12] if now else 'none'}; read it again, or run `{self.mend(key, symbol, date)}`"
+            )
 
     def read(
         self, key: str, symbol: str, date: dt.date, columns: Sequence[str] | None = None, where: pl.Expr | None = None
     ) -> pl.DataFrame:
-        """The whole partition as one frame; parameters and errors as `read_parts`."""
+        """The whole partition as one frame; parameters and errors as `read_parts`, but a rebuilt partition is read once more."""
         import polars as pl
 
-        return pl.concat(list(self.read_parts(key, symbol, date, columns, where)))
+        try:
+            return pl.concat(list(self.read_parts(key, symbol, date, columns, where)))
+        except PartitionChanged:
+            return pl.concat(list(self.read_parts(key, symbol, date, columns, where)))
 
     def verify(self, key: str, symbol: str, date: dt.date) -> Manifest:
         """Hash every file of the partition against its manifest.
@@ -185,7 +194,7 @@ class Lake:
             if found != part.sha256:
                 raise PartitionCorrupt(
                     f"{self._where(key, symbol, date)}: {part.name}: expected SHA-256 {part.sha256[:12]}, found {found[:12]}; "
-                    f"`{self.mend(key, symbol, date)} --overwrite` rebuilds it"
+                    f"`{self.mend(key, symbol, date, overwrite=True)}` rebuilds it"
                 )
         return manifest
 
@@ -218,7 +227,10 @@ class Lake:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as e:
-            raise PartitionCorrupt(f'{path}: expected {{"profile": name}}, found {e!r}; write the profile there again') from e
+            raise PartitionCorrupt(
+                f'{path}: expected {{"profile": name}}, found {e!r}; write the session profile that this lake\'s silver holds there again, '
+                f'for silver of the cash session with `echo \'{{"profile": "rth"}}\' > {path}`'
+            ) from e
 
     def claim_profile(self, profile: str) -> None:
         """Record `profile` as the lake's, or refuse another one.
@@ -307,7 +319,18 @@ class Lake:
             yield
 
     def clean(self) -> list[str]:
-        """Remove what killed runs left, under the lock; returns what was mended."""
+        """Remove what killed runs left, under the lock; returns what was mended.
+
+        Raises
+        ------
+        LakeWriteFailed
+            Where something cannot be removed.
+        """
         tables = [table for key in datasets() for _, table in self.tables(key)]
         single = [(self.root / PROFILE_FILE).parent, self.root / CACHE_DIR, (self.root / SELECTION_PATH).parent]
-        return [line for folder in (*tables, *single) for line in recover(folder)]
+        try:
+            return [line for folder in (*tables, *single) for line in recover(folder)]
+        except OSError as e:
+            raise LakeWriteFailed(
+                f"lake {self.root}: cannot remove what a killed run left: {e}; mend the folder's rights, run again"
+            ) from e

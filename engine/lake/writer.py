@@ -9,6 +9,7 @@ import ctypes
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -44,27 +45,36 @@ def fsync_path(path: Path) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Replace the text file `path` in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f"{TMP_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         tmp.write_text(text, encoding="utf-8")
+        fsync_path(tmp)
         tmp.replace(path)
+        fsync_path(path.parent)
     except OSError as e:
-        tmp.unlink(missing_ok=True)
         raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or mend the folder's rights, then run again") from e
+    finally:
+        with suppress(OSError):  # it is gone after the rename; where the folder cannot be used, the error above says so
+            tmp.unlink(missing_ok=True)
 
 
 def write_frame(path: Path, frame: pl.DataFrame) -> Path:
     """Replace the parquet file `path` in one step."""
+    import polars as pl
+
     tmp = path.with_name(f"{TMP_PREFIX}{path.name}-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         frame.write_parquet(tmp)
+        fsync_path(tmp)
         tmp.replace(path)
-    except OSError as e:
+        fsync_path(path.parent)
+    except (OSError, pl.exceptions.PolarsError) as e:
         raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or mend the folder's rights, then run again") from e
     finally:
-        tmp.unlink(missing_ok=True)
+        with suppress(OSError):
+            tmp.unlink(missing_ok=True)
     return path
 
 
@@ -104,13 +114,18 @@ def swap_in(new: Path, place: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     exchange = getattr(libc, "renameat2", None)
     if exchange is not None and exchange(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(place), _RENAME_EXCHANGE) == 0:
-        shutil.rmtree(new)
+        # The new one is in place: an old one that cannot be removed now is no failure, the next run's `recover` drops it.
+        shutil.rmtree(new, ignore_errors=True)
         return
     # Not every file system exchanges: the old one steps aside, and `recover` puts it back if we die between the two renames.
     old = place.with_name(f"{OLD_PREFIX}{place.name}-{secrets.token_hex(4)}")
     place.rename(old)
-    new.rename(place)
-    shutil.rmtree(old)
+    try:
+        new.rename(place)
+    except BaseException:
+        old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def recover(table: Path) -> list[str]:

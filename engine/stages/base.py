@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import PartitionCorrupt, PartitionMissing, SessionError
@@ -17,6 +19,12 @@ from engine.stages.code import code_hash
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+@lru_cache(maxsize=8)
+def version(package: str) -> str:
+    """Version of an installed distribution; looking it up reads files, and a run asks for it once a session."""
+    return metadata.version(package)
 
 
 class RunParams(Knobs):
@@ -99,6 +107,8 @@ class Stage:
         Session windows and parameters to the input partitions.
     run : callable
         The transform: inputs to one `Output` per dataset.
+    packages : tuple of str
+        Distributions whose version decides about the rows, as the exchange's calendar does; part of the code version.
     """
 
     name: str
@@ -107,6 +117,12 @@ class Stage:
     knobs: tuple[str, ...]
     refs: Callable[[SessionWindows, RunParams], tuple[Ref, ...]]
     run: Callable[[StageInputs], dict[str, Output]]
+    packages: tuple[str, ...] = ()
+
+    def code_version(self) -> str:
+        """Hash of its sources and of the versions of its packages."""
+        code = code_hash(self.code)
+        return sha256_text(canonical([code, {p: version(p) for p in self.packages}])) if self.packages else code
 
     @property
     def layer(self) -> str:
@@ -149,7 +165,7 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
         line = manifest.lineage
         if manifest.contract != dataset(key).contract().fingerprint():
             return "the contract changed"
-        if line.code != code_hash(stage.code):
+        if line.code != stage.code_version():
             return "the code changed"
         if params is not None and line.params != params_hash(stage.values(params)):
             return "other parameters"
@@ -195,7 +211,7 @@ def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, pa
         manifests[ref.key, ref.date] = found
     inputs = {input_key(k, symbol, d): m.digest() if m else None for (k, d), m in manifests.items()}
     values = stage.values(params)
-    lineage = Lineage(stage.name, params_hash(values), code_hash(stage.code), inputs, profile, values)
+    lineage = Lineage(stage.name, params_hash(values), stage.code_version(), inputs, profile, values)
     made = stage.run(StageInputs(lake, symbol, windows, params, manifests))
     if set(made) != set(stage.io.outputs):
         raise SessionError(f"stage {stage.name}: declared {', '.join(stage.io.outputs)}, made {', '.join(made)}")

@@ -13,7 +13,7 @@ from engine.lake.manifest import Lineage, sha256_file
 from engine.lake.store import Lake
 from engine.stages.base import params_hash
 from engine.stages.code import code_hash
-from engine.stages.raw import RawFile
+from engine.stages.raw import RawFile, raw_sha256
 from engine.vocab import ACTION_CODES, NS, root_of
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def _raw_key(lake: Lake, path: Path) -> str:
     return str(path.relative_to(lake.root))
 
 
-def why_stale_bronze(lake: Lake, symbol: str, raw: RawFile) -> str | None:
-    """Why the bronze partition of `symbol` in `raw` must be made (again); None where it is current."""
+def why_stale_bronze(lake: Lake, symbol: str, raw: RawFile, *, keep: bool = True) -> str | None:
+    """Why the bronze partition of `symbol` in `raw` must be made (again), None where it is current; without `keep` nothing is written."""
     try:
         manifest = lake.find_manifest(BRONZE_MBO, symbol, raw.date)
     except PartitionCorrupt as e:
@@ -55,7 +55,7 @@ def why_stale_bronze(lake: Lake, symbol: str, raw: RawFile) -> str | None:
     if manifest.observed.get("raw") == [raw.size, raw.mtime_ns]:
         return None
     # Copied or touched: only then is the file hashed.
-    return None if sha256_file(raw.path) == manifest.lineage.inputs[name] else f"input {name} changed"
+    return None if raw_sha256(lake, raw, keep=keep) == manifest.lineage.inputs[name] else f"input {name} changed"
 
 
 class _Contract:

@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import BadDbn, DuplicateRaw, RawMissing
+from engine.lake.manifest import sha256_file
 from engine.lake.store import Lake
+from engine.stages.code import code_hash
 from engine.vocab import split_contract
 
 CACHE = "raw_index.json"
+HASHES = "raw_sha256.json"
+# What a header says depends on these: after a change there, it is read again.
+CODE = ("engine.mbo.dbn", "engine.vocab")
 SUFFIXES = (".dbn", ".dbn.zst")
 
 
@@ -38,6 +43,14 @@ class RawIndex:
         """Dates with a file for `symbol`, a root or a contract."""
         return sorted({f.date for f in self.files if symbol == self.root or symbol in f.symbols})
 
+    @property
+    def _add(self) -> str:
+        return f"spymaster add FILE --lake {self.folder.parents[4]}"
+
+    def _unreadable(self) -> str:
+        """One of the unreadable files may be the one that is looked for."""
+        return f" and {len(self.bad)} that cannot be read: {'; '.join(map(str, self.bad.values()))}" if self.bad else ""
+
     def of(self, symbol: str, date: dt.date) -> list[tuple[RawFile, tuple[str, ...]]]:
         """Files and contracts to convert for `symbol` on `date`.
 
@@ -52,13 +65,16 @@ class RawIndex:
         if not of_date:
             raise RawMissing(
                 f"{symbol} {date}: expected a .dbn or .dbn.zst file of that UTC date in {self.folder}, found none "
-                f"({len(self.files)} of other dates); `spymaster add FILE --lake {self.folder.parents[4]}` puts one there"
+                f"({len(self.files)} of other dates){self._unreadable()}; `{self._add}` puts one there"
             )
         wanted = [(f, tuple(s for s in f.symbols if symbol in (self.root, s))) for f in of_date]
         wanted = [(f, s) for f, s in wanted if s]
         if not wanted:
             have = ", ".join(s for f in of_date for s in f.symbols) or "no outright contract"
-            raise RawMissing(f"{symbol} {date}: expected a file that maps {symbol}, found {of_date[0].path} with {have}")
+            raise RawMissing(
+                f"{symbol} {date}: expected a file that maps {symbol}, found {of_date[0].path} with {have}{self._unreadable()}; "
+                f"`{self._add}` puts one there"
+            )
         seen: dict[str, Path] = {}
         for f, symbols in wanted:
             for s in symbols:
@@ -95,11 +111,12 @@ def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
     index = RawIndex(root, folder)
     known = lake.cached(CACHE)
     fresh = dict(known)
+    code = code_hash(CODE)
     for path in raw_paths(folder):
         stat = path.stat()
         name = str(path.relative_to(lake.root))
         entry = known.get(name)
-        if entry is None or (entry["size"], entry["mtime_ns"]) != (stat.st_size, stat.st_mtime_ns):
+        if entry is None or (entry["size"], entry["mtime_ns"]) != (stat.st_size, stat.st_mtime_ns) or entry.get("code") != code:
             from engine.mbo.dbn import read_header  # the DBN reader is slow to import, and mostly not needed
 
             try:
@@ -109,8 +126,22 @@ def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
                 continue
             symbols = outrights(set(header.symbols.values()), root)
             entry = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "date": header.date.isoformat(), "symbols": symbols}
+            entry["code"] = code
             fresh[name] = entry
         index.files.append(RawFile(path, dt.date.fromisoformat(entry["date"]), tuple(entry["symbols"]), entry["size"], entry["mtime_ns"]))
     if keep and fresh != known:
         lake.cache(CACHE, fresh)
     return index
+
+
+def raw_sha256(lake: Lake, raw: RawFile, *, keep: bool = True) -> str:
+    """SHA-256 of a raw file; with `keep` remembered by size and time, so that a touched file is hashed once, not in every run."""
+    name = str(raw.path.relative_to(lake.root))
+    known = lake.cached(HASHES)
+    entry = known.get(name)
+    if isinstance(entry, list) and entry[:2] == [raw.size, raw.mtime_ns]:
+        return str(entry[2])
+    found = sha256_file(raw.path)
+    if keep:
+        lake.cache(HASHES, {**known, name: [raw.size, raw.mtime_ns, found]})
+    return found

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from engine.errors import SessionError
+from engine.errors import NoData
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
 from engine.sessions import SessionWindows, previous_full_rth, utc_dates
 from engine.stages.base import Output, Ref, RunParams, Stage, StageInputs, StageIO
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 REPLAY_COLUMNS = ("ts_event", "ts_recv", "order_id", "price", "size", "flags", "action", "side")
 THE_CONTRACT = 1
 TRADE_COLUMNS = ("ts_event", "price", "size", "side")
-SILVER_CODE = "engine.stages.silver"
+# The windows and the tick sizes decide about every stage's rows, also where only this module reads them.
+SILVER_CODE = ("engine.stages.silver", "engine.sessions", "engine.vocab")
+INT32_MAX = 2**31 - 1
 
 
 def _ladder_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
@@ -78,22 +80,33 @@ def make_ladder(inputs: StageInputs) -> dict[str, Output]:
             rows += part.height
             replay.feed(_mbo_columns(part))
     if rows == 0:
-        raise SessionError(f"{inputs.symbol} {w.date}: expected records between {w.ladder_start_ns} and {w.ladder_end_ns}, found none")
+        raise NoData(
+            f"{inputs.symbol} {w.date}: expected records between {w.ladder_start_ns} and {w.ladder_end_ns}, found none; if the raw file "
+            f"should have some, replace it and run `{inputs.lake.mend(BRONZE_MBO, inputs.symbol, days[0], overwrite=True)}`"
+        )
     made = replay.finish()[inputs.symbol]
     missing = sorted(d.isoformat() for (k, d), m in inputs.manifests.items() if m is None)
     facts = {"stats": made.stats, "missing_days": missing}
     return {LADDER: Output(made.rows, facts), TAPE: Output(made.tape, facts)}
 
 
+def nearest_tick(price: pl.Expr, tick_fixed: int) -> pl.Expr:
+    """Nearest tick of a fixed-point price, ties up, int64: as `engine.mbo.events.tick_at`."""
+    # Not (2 * price + tick) // (2 * tick): twice the price may leave int64.
+    floor = price // tick_fixed
+    return floor + (2 * (price - floor * tick_fixed) >= tick_fixed)
+
+
 def _trades(inputs: StageInputs, days: list[dt.date]) -> pl.DataFrame:
-    """``ts_event, tick, size, side`` (code) of the trades of `days`, in file order."""
+    """``ts_event, tick, size, side`` (code) of the trades of `days`, in file order; trades that the replay gives no tick are not there."""
     import polars as pl
 
     tick = root_of(inputs.symbol).tick_fixed
     where = (pl.col("action") == pl.lit(Action.TRADE.value)) & (pl.col("price") != UNDEF_PRICE)
     parts: Iterator[pl.DataFrame] = (p for d in days for p in inputs.parts(BRONZE_MBO, d, TRADE_COLUMNS, where))
-    columns = (pl.col("ts_event"), (pl.col("price") // tick).cast(pl.Int32).alias("tick"), pl.col("size"), pl.col("side").to_physical())
-    frames = [p.select(*columns) for p in parts]
+    near = nearest_tick(pl.col("price"), tick)
+    columns = (pl.col("ts_event"), near.cast(pl.Int32).alias("tick"), pl.col("size"), pl.col("side").to_physical())
+    frames = [p.filter(near.is_between(-INT32_MAX, INT32_MAX)).select(*columns) for p in parts]
     empty = pl.DataFrame(schema={"ts_event": pl.Int64, "tick": pl.Int32, "size": pl.UInt32, "side": pl.UInt8})
     return pl.concat([empty, *frames])
 
@@ -136,8 +149,7 @@ def make_bars(inputs: StageInputs) -> dict[str, Output]:
 
 def make_levels(inputs: StageInputs) -> dict[str, Output]:
     """Levels as step functions; what cannot be known is absent, with the reason in the notes."""
-    import polars as pl
-
+    from engine.bars import trades_between
     from engine.level_registry import LevelInputs
     from engine.levels import build_levels
 
@@ -147,7 +159,7 @@ def make_levels(inputs: StageInputs) -> dict[str, Output]:
     lacking = _gaps(inputs, start, end)
     before = None
     if not lacking:
-        before = _trades(inputs, _days(inputs, start, end)).filter(pl.col("ts_event").is_between(start, end, closed="left"))
+        before = trades_between(_trades(inputs, _days(inputs, start, end)), start, end)
     level_inputs = LevelInputs(
         windows=w,
         root=root_of(inputs.symbol),
@@ -171,14 +183,23 @@ def make_vacuum(inputs: StageInputs) -> dict[str, Output]:
 
 
 STAGES = (
-    Stage("ladder", StageIO((BRONZE_MBO,), (LADDER, TAPE)), (SILVER_CODE, "engine.mbo.replay"), ("replay",), _ladder_refs, make_ladder),
-    Stage("bars", StageIO((BRONZE_MBO,), (BARS,)), (SILVER_CODE, "engine.bars"), (), _globex_refs, make_bars),
-    Stage("levels", StageIO((BRONZE_MBO, BARS), (LEVELS,)), (SILVER_CODE, "engine.levels"), ("levels",), _level_refs, make_levels),
+    Stage("ladder", StageIO((BRONZE_MBO,), (LADDER, TAPE)), (*SILVER_CODE, "engine.mbo.replay"), ("replay",), _ladder_refs, make_ladder),
+    Stage("bars", StageIO((BRONZE_MBO,), (BARS,)), (*SILVER_CODE, "engine.bars"), (), _globex_refs, make_bars),
+    Stage(
+        "levels",
+        StageIO((BRONZE_MBO, BARS), (LEVELS,)),
+        (*SILVER_CODE, "engine.levels"),
+        ("levels",),
+        _level_refs,
+        make_levels,
+        # Its calendar says which RTH session was the previous one, and when it closed.
+        packages=("exchange-calendars",),
+    ),
     # The feature modules are named one by one: the register imports them by name, which no reading of imports finds.
     Stage(
         "vacuum",
         StageIO((LADDER, TAPE, LEVELS), (VACUUM,)),
-        (SILVER_CODE, "engine.features.windows", "engine.features.vacuum", "engine.features.tape", "engine.features.conditions"),
+        (*SILVER_CODE, "engine.features.windows", "engine.features.vacuum", "engine.features.tape", "engine.features.conditions"),
         ("features", "approach"),
         lambda w, params: (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date)),
         make_vacuum,

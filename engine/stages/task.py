@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from engine.errors import EngineError, SessionError
+from engine.errors import NoData
 from engine.lake.store import Lake
 from engine.stages.base import RunParams, build, why_stale
 from engine.stages.bronze import build_bronze, why_stale_bronze
@@ -94,10 +94,9 @@ def run_partition(spec: TaskSpec) -> Receipt:
                 if written is not None:
                     rows += written
                     made.append(stage.name)
-    except SessionError as e:
-        return Receipt(spec.name, "empty", seconds=time.perf_counter() - started, error="SessionError", message=_clip(str(e)))
-    except EngineError as e:
-        return failed(spec.name, e, stage_name, time.perf_counter() - started)
-    except Exception as e:  # a bug must name its partition, too, and let the others finish
-        return failed(spec.name, e, stage_name, time.perf_counter() - started)
+    except NoData as e:
+        seconds = time.perf_counter() - started
+        return Receipt(spec.name, "empty", rows, tuple(made), seconds, type(e).__name__, _clip(str(e)))
+    except Exception as e:  # EngineError or a bug, which must name its partition, too, and let the others finish
+        return replace(failed(spec.name, e, stage_name, time.perf_counter() - started), rows=rows, made=tuple(made))
     return Receipt(spec.name, "made" if made else "current", rows, tuple(made), time.perf_counter() - started)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from engine.errors import DuplicateRaw, PartitionMissing, RawMissing, SessionError
+from engine.errors import DuplicateRaw, NoData, PartitionCorrupt, PartitionMissing, RawMissing, SessionError
 from engine.lake.catalog import BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
 from engine.lake.store import Lake
+from engine.params import LevelParams, ReplayParams, SelectionParams
 from engine.pipeline import plan_bronze, plan_silver
-from engine.stages.base import RunParams
+from engine.selection import make_selection, route
+from engine.stages import task
+from engine.stages.base import Ref, RunParams
 from engine.stages.raw import raw_index
+from engine.stages.silver import STAGES
 from tests.support.dbn_files import DAY_NS, utc_ns, write_dbn
 from tests.support.lakes import (
     ESZ5,
@@ -102,13 +109,16 @@ def test_a_truncated_or_corrupt_file_is_named_and_the_other_days_are_made(raw_da
 
 
 @pytest.mark.parametrize(("content", "named"), [(b"", "is empty"), (b"no databento file at all", "expected a Databento file")])
-def test_a_file_whose_header_cannot_be_read_fails_the_run_by_name_and_the_others_are_made(lake_with: LakeWith, content: bytes, named: str):
+def test_a_file_whose_header_cannot_be_read_fails_only_dates_that_lack_a_file(lake_with: LakeWith, content: bytes, named: str):
     lake = lake_with(MONDAY)
     (lake.root / RAW / "odd.dbn.zst").write_bytes(content)
-    done = run_bronze(lake, "2025-11-03")
-    assert done.returncode == 1
-    assert "odd.dbn.zst" in done.stderr
-    assert named in done.stderr
+    made = report("run", "--lake", lake.root, "--layer", "bronze", "--symbol", "ES", "--dates", "2025-11-03")
+    assert "odd.dbn.zst" in made["said"][0]
+    assert named in made["said"][0]
+    lacking = run_bronze(lake, "2025-11-04")
+    assert lacking.returncode == 1
+    assert "RawMissing: ES 2025-11-04" in lacking.stderr
+    assert f"1 that cannot be read: {lake.root / RAW / 'odd.dbn.zst'}" in lacking.stderr
     assert lake.partitions(BRONZE_MBO) == [("ESZ5", MONDAY)]
     assert "odd.dbn.zst" in spymaster("lake", "--lake", lake.root).stdout
 
@@ -197,8 +207,9 @@ def test_a_date_with_no_record_of_the_contract_has_no_silver(tmp_lake: Path):
     make_bronze(lake, TUESDAY, "ES")
     assert lake.manifest(BRONZE_MBO, "ESH6", TUESDAY).rows == 0
     receipt = make_silver(lake, TUESDAY, symbol="ESH6")
-    assert (receipt.status, receipt.error) == ("empty", SessionError.__name__)
+    assert (receipt.status, receipt.error) == ("empty", NoData.__name__)
     assert "expected records" in receipt.message
+    assert f"`spymaster run --lake {tmp_lake} --product-type future_mbo --layer bronze --symbol ESH6" in receipt.message
     assert not lake.partitions(LADDER)
 
 
@@ -228,6 +239,49 @@ def test_an_input_without_success_is_named_and_rebuilt_with_its_readers(copied_l
     assert "--layer bronze --symbol ESZ5 --dates 2025-11-04" in receipt.message
     assert make_bronze(copied_lake, TUESDAY).status == "made"
     assert make_silver(copied_lake, TUESDAY).status == "current"
+
+
+def test_the_printed_command_mends_a_part_that_cannot_be_read(copied_lake: Lake):
+    part = copied_lake.path(LEVELS, "ESZ5", TUESDAY) / "part-00000.parquet"
+    whole = part.read_bytes()
+    # Of the same size, so that the manifest finds nothing: a run without --overwrite would call it current.
+    part.write_bytes(whole[:-200] + bytes(b ^ 0xFF for b in whole[-200:-8]) + whole[-8:])
+    with pytest.raises(PartitionCorrupt, match="cannot be read") as e:
+        copied_lake.read(LEVELS, "ESZ5", TUESDAY)
+    printed = shlex.split(str(e.value).split("`")[-2])
+    assert (printed[0], printed[-1]) == ("spymaster", "--overwrite")
+    spymaster(*printed[1:])
+    assert copied_lake.read(LEVELS, "ESZ5", TUESDAY).height > 0
+    assert part.read_bytes() == whole
+
+
+def test_a_session_that_fails_after_some_stages_is_no_empty_one(copied_lake: Lake, monkeypatch: pytest.MonkeyPatch):
+    def no_calendar(*_: object) -> tuple[Ref, ...]:
+        raise SessionError("expected a previous RTH session")
+
+    # Of the errors of a session only one without a record is no failure; here the calendar ends.
+    stages = tuple(dataclasses.replace(s, refs=no_calendar) if s.name == "levels" else s for s in STAGES)
+    monkeypatch.setattr(task, "STAGES", stages)
+    params = RunParams(replay=ReplayParams(rest_ns=1), levels=LevelParams(sessions_back=2))
+    receipt = make_silver(copied_lake, TUESDAY, params=params)
+    assert (receipt.status, receipt.error, receipt.made) == ("failed", "SessionError", ("ladder",))
+    assert "expected a previous RTH session" in receipt.message
+    assert receipt.rows == sum(copied_lake.manifest(key, "ESZ5", TUESDAY).rows for key in (LADDER, TAPE))
+
+
+def test_a_selection_map_that_cannot_be_read_is_named_and_mended_by_the_printed_command(copied_lake: Lake):
+    path = copied_lake.selection_path()
+    path.parent.mkdir()
+    for content in (b"PAR1 but not really", None):
+        if content is None:
+            pl.DataFrame({"session_date": [TUESDAY]}).write_parquet(path)
+        else:
+            path.write_bytes(content)
+        with pytest.raises(PartitionCorrupt, match="expected") as e:
+            route(copied_lake, "ES", [TUESDAY])
+        assert f"`spymaster select --symbol ES --lake {copied_lake.root}`" in str(e.value)
+    make_selection(copied_lake, "ES", "rth", SelectionParams())
+    assert route(copied_lake, "ES", [TUESDAY])[0] == [("ESZ5", TUESDAY)]
 
 
 def test_a_manifest_that_does_not_match_is_rebuilt(copied_lake: Lake):

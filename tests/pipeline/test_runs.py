@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -14,7 +15,7 @@ import pytest
 
 from engine.lake.catalog import LADDER, LEVELS, TAPE, VACUUM
 from engine.lake.store import Lake
-from tests.support.lakes import MONDAY, ROOT, TUESDAY, WEDNESDAY, command, day_file, digests, leftovers, report, spymaster
+from tests.support.lakes import MONDAY, ROOT, TUESDAY, WEDNESDAY, command, day_file, digests, leftovers, make_silver, report, spymaster
 
 LakeWith = Callable[..., Lake]
 
@@ -142,6 +143,31 @@ def test_a_stopped_run_leaves_a_clean_lake(big_days: Path, tmp_lake: Path, signu
     assert not [p for p in report("lake", "--lake", tmp_lake)["partitions"] if p["stale"]]
     with Lake(tmp_lake).lock():
         pass
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT])
+def test_silver_that_was_interrupted_is_made_by_the_next_run(copied_lake: Lake, whole_lake: Lake, signum: signal.Signals):
+    shutil.rmtree(copied_lake.root / "silver")
+    run = command("run", "--lake", copied_lake.root, "--layer", "silver", "--symbol", "ESZ5", "--dates", f"{TUESDAY}", "--workers", 1)
+    process = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    end = time.monotonic() + 120
+    while not (copied_lake.path(LADDER, "ESZ5", TUESDAY) / "_SUCCESS").exists():
+        if process.poll() is not None or time.monotonic() > end:
+            pytest.fail(f"the run ended before it was met in silver: {process.communicate()}")
+        time.sleep(0.001)
+    os.killpg(process.pid, signum)
+    process.communicate(timeout=60)
+    wait_for_group(process.pid)
+    # The ladder is there, what is made of it later is not; and what is there can be trusted, each as it would be undisturbed.
+    left = digests(copied_lake.root)
+    assert not copied_lake.has(VACUUM, "ESZ5", TUESDAY)
+    assert left.items() < digests(whole_lake.root).items()
+    if signum == signal.SIGINT:
+        assert not leftovers(copied_lake.root)
+    copied_lake.clean()
+    assert make_silver(copied_lake, TUESDAY).status == "made"
+    assert not leftovers(copied_lake.root)
+    assert digests(copied_lake.root) == digests(whole_lake.root)
 
 
 def test_the_real_file(real_dbn: Path, tmp_lake: Path):

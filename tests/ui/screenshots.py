@@ -1,4 +1,4 @@
-"""Draw the pictures in assets/ again: ``python -m tests.ui.screenshots [LAKE]``, from a simulated market, in both themes and on two screens."""
+"""Draw the pictures in assets/ again, from a simulated market, in both themes, on two screens: ``python -m tests.ui.screenshots [LAKE]``."""
 
 from __future__ import annotations
 

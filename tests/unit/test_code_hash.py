@@ -54,7 +54,7 @@ def test_the_hash_changes_with_what_is_depended_on(package: Path, name: str, cha
     ("stage", "modules"),
     [
         ("ladder", {"engine.mbo.replay", "engine.mbo.book", "engine.vocab"}),
-        ("bars", {"engine.bars"}),
+        ("bars", {"engine.bars", "engine.sessions"}),
         ("levels", {"engine.levels", "engine.sessions"}),
         ("vacuum", {f"engine.{m}" for m in ("features.windows", "features.tape", "features.conditions", "setups.approach", "ladder")}),
     ],
@@ -62,4 +62,6 @@ def test_the_hash_changes_with_what_is_depended_on(package: Path, name: str, cha
 def test_the_stages_depend_on_what_makes_their_rows(stage: str, modules: set[str]):
     found = set(code.sources(next(s for s in STAGES if s.name == stage).code))
     assert modules <= found
+    # Every stage's rows depend on the session's windows and the tick size, whoever reads them for it.
+    assert {"engine.sessions", "engine.vocab"} <= found
     assert not [m for m in found if m.startswith("engine.lake")]

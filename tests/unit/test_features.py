@@ -232,7 +232,9 @@ def test_a_level_moves_and_stands_within_a_window() -> None:
 
 def test_overlapping_spans_are_refused() -> None:
     rows = [("v", START_S * NS, (START_S + 6) * NS, 25.0, 100), ("v", (START_S + 5) * NS, (START_S + 9) * NS, 25.0, 100)]
-    with pytest.raises(ContractError, match="'v' that do not overlap"):
+    with pytest.raises(
+        ContractError, match=r"'v' that do not overlap.*`spymaster run --layer silver --symbol \w+ --dates \S+ --overwrite`"
+    ):
         level_windows(ladder(), pl.DataFrame(rows, schema=LEVEL_SCHEMA, orient="row"))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from engine.errors import ContractError, EngineError, SessionError, UnknownRoot
+from engine.errors import ContractError, EngineError, PartitionCorrupt, SessionError, UnknownRoot
 from engine.ladder import NO_TICK, ROWS_DATASET, TAPE_DATASET, Ladder
+from engine.lake.manifest import Lineage, Manifest
 from engine.params import ReplayParams
 from tests.support.ladders import COLUMNS, DATE, NS, START_S, SYMBOL, rows_from, tape_from
 
@@ -165,9 +166,23 @@ def test_an_unknown_root_is_refused() -> None:
 
 def test_open_reads_the_two_datasets_of_the_lake() -> None:
     class TwoFrames:
+        root = "here"
+
+        def __init__(self, tape_params: str) -> None:
+            self.params = {ROWS_DATASET: "a", TAPE_DATASET: tape_params}
+
+        def manifest(self, dataset: str, symbol: str, date: object) -> Manifest:
+            return Manifest(dataset, symbol, str(date), 0, (), "", Lineage("ladder", self.params[dataset], "code", {}))
+
+        def mend(self, dataset: str, symbol: str, date: object) -> str:
+            return f"spymaster run --symbol {symbol}"
+
         def read(self, dataset: str, symbol: str, date: object) -> pl.DataFrame:
             return {(ROWS_DATASET, SYMBOL, DATE): ROWS, (TAPE_DATASET, SYMBOL, DATE): TAPE}[dataset, symbol, date]
 
-    found = Ladder.open(TwoFrames(), SYMBOL, DATE)  # type: ignore[arg-type]
+    found = Ladder.open(TwoFrames("a"), SYMBOL, DATE)  # type: ignore[arg-type]
     assert found.cube(T0, T0 + NS, 99, 99)["bid_depth"].item() == 10
     assert issubclass(ContractError, EngineError)
+    # A run killed between the two leaves a ladder and a tape of two replays.
+    with pytest.raises(PartitionCorrupt, match=r"of one replay.*`spymaster run --symbol"):
+        Ladder.open(TwoFrames("b"), SYMBOL, DATE)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionCorrupt, PartitionMissing, UnknownProfile
+from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionChanged, PartitionCorrupt, PartitionMissing, UnknownProfile
+from engine.lake import writer
 from engine.lake.catalog import BARS, LEVELS, dataset
 from engine.lake.manifest import MANIFEST, SUCCESS, Lineage
-from engine.lake.store import Lake
+from engine.lake.reader import read_part
+from engine.lake.store import PROFILE_FILE, Lake
 from engine.lake.writer import recover
 
 DATE = dt.date(2024, 1, 2)
@@ -156,6 +159,100 @@ def test_a_changed_byte_is_found_by_verify(lake: Lake, written: Path):
     part.write_bytes(bytes(data))
     with pytest.raises(PartitionCorrupt, match="expected SHA-256"):
         lake.verify(LEVELS, "ESH4", DATE)
+
+
+def test_a_partition_that_is_rebuilt_while_it_is_read_is_never_mixed(lake: Lake):
+    def two_parts(price: float) -> None:
+        with lake.writer(LEVELS, "ESH4", DATE, LINEAGE) as w:
+            w.add(levels(price))
+            w.add(levels(price))
+
+    for read_first in (1, 2):
+        two_parts(1.0)
+        parts = lake.read_parts(LEVELS, "ESH4", DATE)
+        for _ in range(read_first):
+            next(parts)
+        two_parts(2.0)
+        with pytest.raises(PartitionChanged, match="was rebuilt while it was read"):
+            list(parts)
+    # One part fewer: the reader's next file is gone, which is no corruption either.
+    parts = lake.read_parts(LEVELS, "ESH4", DATE)
+    next(parts)
+    lake.write(LEVELS, "ESH4", DATE, levels(3.0), LINEAGE)
+    with pytest.raises(PartitionChanged, match="read it again"):
+        list(parts)
+
+
+def test_a_whole_read_of_a_partition_that_is_rebuilt_meanwhile_gives_the_new_one(lake: Lake, written: Path):
+    class Rebuilt(Lake):
+        rebuilt = False
+
+        def read_parts(self, *args, **kwargs):
+            for part in super().read_parts(*args, **kwargs):
+                if not self.rebuilt:
+                    self.rebuilt = True
+                    self.write(LEVELS, "ESH4", DATE, levels(2.0), LINEAGE)
+                yield part
+
+    assert Rebuilt(lake.root).read(LEVELS, "ESH4", DATE).equals(levels(2.0))
+
+
+def test_a_part_with_other_rows_than_the_manifest_says_is_refused(written: Path):
+    with pytest.raises(PartitionCorrupt, match="expected 4 rows as its manifest says, found 3"):
+        read_part(written / "part-00000.parquet", 4, dataset(LEVELS).contract(), "here")
+
+
+def test_a_commit_is_no_failure_where_only_the_old_copy_cannot_be_removed(lake: Lake, written: Path, monkeypatch: pytest.MonkeyPatch):
+    real = shutil.rmtree
+
+    def stuck(path: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise PermissionError(f"{path}: busy")
+
+    monkeypatch.setattr(writer.shutil, "rmtree", stuck)
+    assert lake.write(LEVELS, "ESH4", DATE, levels(2.0), LINEAGE).rows == 3
+    monkeypatch.setattr(writer.shutil, "rmtree", real)
+    assert lake.read(LEVELS, "ESH4", DATE)["price"][0] == 2.0
+    recover(written.parent)
+    assert os.listdir(written.parent) == ["dt=2024-01-02"]
+
+
+def test_without_an_exchange_of_folders_a_failed_swap_puts_the_old_one_back(lake: Lake, written: Path, monkeypatch: pytest.MonkeyPatch):
+    class NoExchange:
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            pass
+
+    real = Path.rename
+
+    def full(self: Path, target: Path) -> Path:
+        if self.name.startswith(writer.TMP_PREFIX):
+            raise OSError(28, "No space left on device")
+        return real(self, target)
+
+    monkeypatch.setattr(writer.ctypes, "CDLL", NoExchange)
+    assert lake.write(LEVELS, "ESH4", DATE, levels(2.0), LINEAGE).rows == 3
+    assert lake.read(LEVELS, "ESH4", DATE)["price"][0] == 2.0
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(LakeWriteFailed, match="nothing of it was kept"):
+        lake.write(LEVELS, "ESH4", DATE, levels(3.0), LINEAGE)
+    assert os.listdir(written.parent) == ["dt=2024-01-02"]
+    assert lake.read(LEVELS, "ESH4", DATE)["price"][0] == 2.0
+
+
+def test_small_files_that_cannot_be_written_are_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LakeWriteFailed, match="could not be written"):
+        writer.write_frame(tmp_path / "file" / "map.parquet", levels())
+    with pytest.raises(LakeWriteFailed, match="could not be written"):
+        writer.write_whole(tmp_path / "file" / "map.json", "{}")
+
+
+def test_a_harmed_profile_is_mended_by_the_printed_command(lake: Lake, written: Path):
+    (lake.root / PROFILE_FILE).write_text("{")
+    with pytest.raises(PartitionCorrupt, match=r'expected ."profile": name') as e:
+        lake.profile()
+    subprocess.run(str(e.value).split("`")[-2], shell=True, check=True)
+    assert lake.profile() == "rth"
 
 
 def test_another_contract_than_it_was_written_under_is_refused(lake: Lake, written: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
