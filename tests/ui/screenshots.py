@@ -1,4 +1,4 @@
-"""Draw the pictures in assets/ again, from a simulated market, in both themes, on two screens: ``python -m tests.ui.screenshots [LAKE]``."""
+"""Draw the pictures in assets/ again, from a simulated market: ``python -m tests.ui.screenshots [LAKE]``."""
 
 from __future__ import annotations
 
