@@ -114,11 +114,6 @@ def split_contract(symbol: str) -> tuple[Root, str, str] | None:
     return root, m["month"], m["year"]
 
 
-def is_outright(symbol: str) -> bool:
-    """Whether `symbol` is an outright contract of a known root (not a spread, not a root itself)."""
-    return split_contract(symbol) is not None
-
-
 def root_of(symbol: str) -> Root:
     """Root of a contract (``ESH4``) or of a root's own code (``ES``).
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from engine.commands.common import LakeDir
-from engine.errors import RawMissing, SessionError
+from engine.errors import SessionError
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
@@ -53,8 +53,6 @@ def demo(
         sys.stderr.write(f"no raw files in {lake}: simulating {SIMULATED}; `--dbn FOLDER` takes your own files\n")
         simulate(dates=SIMULATED, thin_after="12:35", lake=lake)
     roots = place.raw_roots()
-    if not roots:
-        raise RawMissing(f"lake {lake}: expected raw market-by-order files, found none; `spymaster demo --dbn FOLDER` adds some")
     spans = {}
     for root in roots:
         dates = raw_index(place, root).dates(root)

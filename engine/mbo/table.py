@@ -15,7 +15,6 @@ from engine.mbo.pointer import pointer
 WORDS = 4
 _GOLDEN = np.uint64(11400714819323198485)  # 2**64 / golden ratio, odd (Knuth, TAOCP 3, section 6.4)
 _SIZE = np.uint64(0x7FFFFFFF)
-_LOW = np.uint64(0xFFFFFFFF)
 _U31 = np.uint64(31)
 _U32 = np.uint64(32)
 MAX_SIZE = 0x7FFFFFFF

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
+from tests.support.lakes import spymaster
 
 ROOT = Path(__file__).resolve().parents[2]
 DATE = dt.date(2025, 11, 4)
@@ -29,12 +30,6 @@ CHROMIUM_ARGS = [
 def chromium() -> str | None:
     """Path of the system's Chromium."""
     return next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
-
-
-def spymaster(*args: object) -> None:
-    """Run the command line in a process of its own, as a user does."""
-    done = subprocess.run([sys.executable, "-m", "engine.cli", *map(str, args)], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, f"spymaster {args}: {done.stdout}{done.stderr}"
 
 
 def generated_lake(folder: Path, messages: int, seed: int = 3) -> Path:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.ui.conftest import CHROMIUM_ARGS, ROOT, Server, chromium, spymaster
+from tests.support.lakes import spymaster
+from tests.ui.conftest import CHROMIUM_ARGS, ROOT, Server, chromium
 from tests.ui.pages import opened
 
 SHOTS = {
