@@ -31,6 +31,8 @@ app.command("engine.commands.add:add", help="Check DBN files and put them into t
 app.command("engine.commands.select:select", help="Make the map from a root and a date to the contract that is used.")
 app.command("engine.commands.contracts:contracts", help="Show the contracts, or write those that are generated.")
 app.command("engine.commands.demo:demo", help="From a folder of DBN files to the screen, in one command.")
+app.command("workbench.commands.snapshot:snapshot", help="Draw a setup as a picture that carries its state.")
+app.command("workbench.commands.compare:compare", help="Compare two pictures; the exit code tells whether they are alike.")
 app.command("engine.commands.serve:serve", help="Serve the screen on this machine.")
 
 

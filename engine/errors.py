@@ -37,6 +37,10 @@ class PartitionChanged(PartitionCorrupt):
     """A partition that a run rebuilt while it was read; reading it again gives the new one."""
 
 
+class StaleIndex(EngineError):
+    """An index of other features, contract, session profile, knobs or inputs than those it is asked for, or one that was harmed."""
+
+
 class RawMissing(EngineError):
     """No raw file for a date and symbol."""
 
@@ -71,3 +75,7 @@ class SessionError(EngineError):
 
 class NoData(SessionError):
     """A session in whose span the inputs hold no record at all: nothing to make, and no failure."""
+
+
+class BadPicture(EngineError):
+    """A picture, or what it carries, that cannot be read safely or is not what it says."""

@@ -8,25 +8,24 @@ from pkgutil import iter_modules
 from typing import Any
 
 import panel as pn
-import panel_material_ui as pmui
 from panel.reactive import Syncable
 
 from engine.errors import EngineError
-from workbench import data, views
+from workbench import data, views, warm
 from workbench.state import LevelState
-from workbench.theme import DARK, FONT, LIGHT, Theme
-from workbench.views.controls import session_pickers
-from workbench.views.style import page_css
+from workbench.views.controls import Bar, session_pickers
+from workbench.views.form import Form, field
+from workbench.views.style import PANE_CSS, page_css
 
-# Panel waits 50 ms before it hands a change on, a third of the time in which the picture shall have followed. 10 ms still
+# Panel waits 50 ms before it hands a change on, a third of the time in which the picture shall have followed. 2 ms still
 # gather the changes of one act, and those that queue up behind a repaint.
-Syncable._debounce = 10
+Syncable._debounce = 2
 
 for _module in iter_modules(views.__path__):
     import_module(f"workbench.views.{_module.name}")
 
 
-def build(query: dict[str, str]) -> pmui.Page:
+def build(query: dict[str, str]) -> pn.Column:
     """The page for one tab, its state taken from the URL's `query`."""
     root = os.environ.get("SPYMASTER_LAKE", "lake")
     state = LevelState()
@@ -43,58 +42,36 @@ def build(query: dict[str, str]) -> pmui.Page:
         state.param["session"].objects = there.get(wanted, there[state.contract])
         state.session = state.param["session"].objects[0]
     complaints += state.read_query(query)
-    spec = views.VIEWS["level"]
-    level = spec.cls(root, state, complaints)
-    # The drawer's dozen widgets cost a third of the page's making; they are made when it is opened.
-    box = pn.Column(margin=0, sizing_mode="stretch_width")
-    page = pmui.Page(
-        title="spymaster",
-        header=[*session_pickers(state), pn.Spacer(sizing_mode="stretch_width"), level.when],
-        sidebar=[box],
-        sidebar_open=False,
-        sidebar_variant="persistent",
-        sidebar_width=310,
-        busy_indicator=None,
-        main=[level],
-        dark_theme=state.theme == "dark",
-        theme_config={
-            "light": _material(LIGHT),
-            "dark": _material(DARK),
-        },
-    )
+    level = views.VIEWS["level"].cls(root, state, complaints)
+    bar = Bar(light=state.theme == "light")
+    # What the drawer holds is made when it is opened: the first picture does not wait for it.
+    box = pn.Column(visible=False, width=300, margin=0, css_classes=["sm-drawer"], styles=DRAWER, sizing_mode="stretch_height")
 
     def open_drawer(event: Any) -> None:
-        if not box.objects:
+        if event.new and not box.objects:
             box.extend(level.controls())
+        box.visible = event.new
 
-    page.param.watch(open_drawer, "sidebar_open")
-    # The page follows "busy" even without an indicator: two more messages and two layouts of the whole page for every key pressed.
-    page.param.update(busy=False)
-    page.param.watch(lambda e: state.param.update(theme="dark" if e.new else "light"), "dark_theme")
+    bar.param.watch(open_drawer, "drawer")
+    bar.param.watch(lambda e: state.param.update(theme="light" if e.new else "dark"), "light")
+    menu = Form(row=True, margin=0).bind(bar, [field(bar, "drawer", "Drawer: window, buckets, colours, keys", kind="toggle", icon="☰")])
+    light = Form(row=True, margin=0).bind(bar, [field(bar, "light", "Light or dark theme", kind="toggle", icon="◐")])
+    brand = pn.pane.HTML("<span class='sm-brand'>spymaster</span>", margin=(6, 14, 0, 10), stylesheets=[PANE_CSS])
+    header = pn.Row(
+        menu, brand, session_pickers(state), pn.Spacer(sizing_mode="stretch_width"), level.words.when, light,
+        margin=0, sizing_mode="stretch_width", styles=HEADER,
+    )  # fmt: skip
     pn.state.onload(level.start)
-    return page
+    return pn.Column(header, pn.Row(box, level, margin=0, sizing_mode="stretch_both"), margin=0, sizing_mode="stretch_both", styles=PAGE)
 
 
-def _material(theme: Theme) -> dict[str, Any]:
-    """The theme in Material's words: a flat, low header that leaves the height to the picture."""
-    bar = {"backgroundColor": theme.panel, "backgroundImage": "none", "color": theme.text, "boxShadow": "none"}
-    inside = {
-        "& .MuiTypography-root, & .MuiInputBase-root, & .MuiSvgIcon-root, & .MuiInputLabel-root, & .MuiSelect-select": {
-            "color": f"{theme.text} !important"
-        }
-    }
-    return {
-        "palette": {
-            "primary": {"main": theme.long},
-            "background": {"default": theme.page, "paper": theme.panel},
-            "text": {"primary": theme.text, "secondary": theme.muted},
-        },
-        "typography": {"fontFamily": FONT},
-        "components": {
-            "MuiAppBar": {"styleOverrides": {"root": {**bar, **inside, "borderBottom": f"1px solid {theme.edge}"}, "colorPrimary": bar}},
-            "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "46px !important"}}},
-        },
-    }
+PAGE = {"height": "100vh", "width": "100vw", "overflow": "hidden", "background": "var(--sm-page)"}
+HEADER = {
+    "background": "var(--sm-panel)", "border-bottom": "1px solid var(--sm-edge)", "padding": "4px 10px", "align-items": "center",
+    "flex": "0 0 46px", "box-sizing": "border-box",
+}  # fmt: skip
+DRAWER = {"background": "var(--sm-panel)", "border-right": "1px solid var(--sm-edge)", "padding": "6px 14px", "overflow-y": "auto",
+          "box-sizing": "border-box", "flex": "0 0 300px"}  # fmt: skip
 
 
 def query_of_request() -> dict[str, str]:
@@ -104,4 +81,10 @@ def query_of_request() -> dict[str, str]:
 
 if pn.state.served or __name__.startswith("bokeh_app"):
     pn.extension(raw_css=[page_css()])
-    build(query_of_request()).servable()
+    context = pn.state.curdoc.session_context if pn.state.curdoc is not None else None
+    if context is not None and context.server_context is None:
+        # `--warm` runs the page once without a visitor, before the server answers.
+        warm.up(os.environ.get("SPYMASTER_LAKE", "lake"))
+    else:
+        pn.state.onload(warm.settle)
+    build(query_of_request()).servable(title="spymaster")

@@ -23,6 +23,9 @@ from engine.lake.store import Lake
 from engine.levels import level_ids, price_level, title
 from engine.params import ApproachParams, FeatureParams
 from engine.vocab import NS
+from workbench.plots import coding
+from workbench.plots.chart import level_runs
+from workbench.plots.coding import Layer
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
 KEY_LEVELS = ("pm_high", "pm_low", "or_high", "or_low", "vwap")
 """Levels under the keys 1-5; the others follow them on the screen."""
 
-CELLS = 90_000
-"""Cells of a picture that still paint in one frame (about 1,100 windows of 81 prices)."""
+CELLS = 64_000
+"""Cells of a picture that still paint in one frame (about 800 windows of 81 prices)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +165,13 @@ def level_frame(session: Session, level_id: str) -> pl.DataFrame:
     return frame
 
 
+@lru_cache(maxsize=64)
+def runs(session: Session, level_id: str) -> pl.DataFrame:
+    """All level lines of the session as `workbench.plots.chart.level_runs`, with a trader's own price among them if `level_id` is one."""
+    own = level_id not in session.levels["level_id"]
+    return level_runs(pl.concat([session.levels, level_frame(session, level_id)]) if own else session.levels)
+
+
 def tick_at(frame: pl.DataFrame, ts_ns: int) -> int | None:
     """The level's tick at `ts_ns`; None before it is known."""
     i = int(np.searchsorted(frame["start_ts_ns"].to_numpy(), ts_ns, side="right")) - 1
@@ -177,29 +187,35 @@ def last_tick(session: Session, end_ts_ns: int) -> int | None:
     return None if tick == NO_TICK else tick
 
 
-@lru_cache(maxsize=24)
+@lru_cache(maxsize=96)
 def vacuum(session: Session, level_id: str, params: FeatureParams) -> pl.DataFrame:
     """The level's windows with features, conditions and approach, made from the ladder by the engine with `params`."""
     return level_windows(session.ladder, level_frame(session, level_id), params, ApproachParams())
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=10)
 def raw_cube(session: Session, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int) -> xr.Dataset:
     """A slice of the ladder."""
     return session.ladder.cube(start_ns, end_ns, low, high, window_s=window_s, step_ticks=step)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=10)
 def cube(session: Session, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int, half_life_s: float) -> xr.Dataset:
     """A slice of the ladder with the pressure at each price."""
     return pressure(raw_cube(session, start_ns, end_ns, low, high, window_s, step), half_life_s)
+
+
+def pooled(start_ns: int, end_ns: int, rows: int, window_s: int) -> int:
+    """How many windows one column of the picture stands for, so that all of ``[start_ns, end_ns)`` is within `CELLS`."""
+    windows = -(-(end_ns - start_ns) // (window_s * NS))
+    return -(-windows // max(CELLS // max(rows, 1), 60))
 
 
 def loaded_span(session: Session, start_ns: int, end_ns: int, rows: int, window_s: int) -> tuple[int, int]:
     """The longest stretch around ``[start_ns, end_ns)`` that `CELLS` allows, whole windows, inside the session."""
     w = window_s * NS
     lo, hi = -(-session.ladder.start_ns // w) * w, session.ladder.end_ns // w * w
-    room = max(CELLS // max(rows, 1), 60) * w
+    room = max(CELLS // max(rows, 1), 60) * w * pooled(start_ns, end_ns, rows, window_s)
     if hi - lo <= room:
         return lo, hi
     # Half of the room stays on the side that the trader came from, so that panning either way stays in memory.
@@ -208,8 +224,20 @@ def loaded_span(session: Session, start_ns: int, end_ns: int, rows: int, window_
     return start, start + room
 
 
+@lru_cache(maxsize=64)
+def scale_top(session: Session, layer: Layer, window_s: int, step: int, half_life_s: float) -> float | None:
+    """End of the layer's colour scale for the whole session; None where the session has nothing to sample."""
+    if layer.kind == "signed":
+        return 1.0
+    # Resting size is that of a window's end, however long the window: one set of samples serves them all.
+    parts = samples(session, FeatureParams().window_s if layer.key == "depth" else window_s, step)
+    if layer.kind in ("long", "short"):
+        parts = tuple(pressure(c, half_life_s) for c in parts)
+    return coding.scale_top(np.concatenate([coding.values(c, layer).ravel() for c in parts]), layer) if parts else None
+
+
 @lru_cache(maxsize=16)
-def samples(session: Session, window_s: int, step: int, half_life_s: float) -> tuple[xr.Dataset, ...]:
+def samples(session: Session, window_s: int, step: int) -> tuple[xr.Dataset, ...]:
     """Six short slices around the last trade, spread over the session: what a colour scale is set by, whatever is on screen."""
     lad = session.ladder
     traded = np.flatnonzero((lad.last_tick != NO_TICK) & lad.valid)
@@ -222,9 +250,7 @@ def samples(session: Session, window_s: int, step: int, half_life_s: float) -> t
         if mid == NO_TICK:
             continue
         try:
-            out.append(
-                pressure(lad.cube(begin - 60 * NS, begin + 60 * NS, mid - 20, mid + 20, window_s=window_s, step_ticks=step), half_life_s)
-            )
+            out.append(lad.cube(begin - 60 * NS, begin + 60 * NS, mid - 20, mid + 20, window_s=window_s, step_ticks=step))
         except EngineError:
             continue  # a sample that falls off the session's end; the others set the scale
     return tuple(out)

@@ -62,6 +62,16 @@ def sentence(page: Any) -> str:
     return page.locator(".sm-say").inner_text()
 
 
+def until(page: Any, read: Any, wanted: Any, timeout_ms: int = 15_000) -> None:
+    """Wait until `read(page)` is `wanted`; the URL and the words follow the picture a moment later."""
+    for _ in range(timeout_ms // 50):
+        now = read(page)
+        if now == wanted:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"expected {wanted!r} within {timeout_ms} ms, found {now!r}")
+
+
 def until_changed(page: Any, read: Any, before: Any, timeout_ms: int = 15_000) -> Any:
     """Wait until `read(page)` is not `before`; returns the new value."""
     for _ in range(timeout_ms // 50):

@@ -135,7 +135,7 @@ def test_conditions_strip_leaves_gaps_where_the_level_has_no_value() -> None:
     image = dict(zip(conditions.BASE, cells["image"]))
     assert image["down"].tolist() == [[2, 0, 0, 1]] * 4
     assert image["up"].tolist() == [[3, 0, 0, 1]] * 4
-    assert len(counts["up"]["x"]) == 5
+    assert len(counts["x"]) == len(counts["up"]) == len(counts["down"]) == 5
 
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES.keys())
@@ -150,3 +150,10 @@ def test_palettes_have_256_colours() -> None:
         for name in ("perceptual", "cividis", "bookmap"):
             assert len(unsigned_palette(theme, name)) == 256
         assert len(signed_palette(theme)) == 256
+
+
+def test_a_pooled_column_shows_of_each_price_the_window_with_the_most() -> None:
+    nan = np.nan
+    shown = np.array([[1.0, -5.0, nan], [3.0, 2.0, nan], [0.0, nan, 4.0]])
+    np.testing.assert_array_equal(coding.pool_windows(shown, 2), [[3.0, -5.0, nan], [0.0, nan, 4.0]])
+    np.testing.assert_array_equal(coding.pool_windows(shown, 1), shown)

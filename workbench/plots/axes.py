@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from bokeh.models import AdaptiveTicker, CustomJSTickFormatter, DatetimeTickFormatter, Plot
+from bokeh.models import (
+    AdaptiveTicker,
+    Axis,
+    ColumnDataSource,
+    CustomJSTickFormatter,
+    DatetimeTickFormatter,
+    Glyph,
+    GlyphRenderer,
+    Grid,
+    Plot,
+)
 from bokeh.plotting import figure
 
 from workbench.theme import FONT, MONO, Theme
@@ -69,10 +80,29 @@ def tick_ticker() -> AdaptiveTicker:
     return AdaptiveTicker(base=16, mantissas=[1, 2, 4, 8], min_interval=1, desired_num_ticks=9, num_minor_ticks=0)
 
 
+def time_ticker() -> AdaptiveTicker:
+    """Whole seconds and minutes in the steps of a clock, from one second to half an hour.
+
+    One ticker for all that a session needs: the axis of dates brings a dozen, down to years, each a model to make and to send.
+    """
+    return AdaptiveTicker(
+        base=60, mantissas=[1, 2, 5, 10, 15, 20, 30], min_interval=1_000, max_interval=1_800_000, desired_num_ticks=7, num_minor_ticks=0
+    )
+
+
 def time_formatter() -> DatetimeTickFormatter:
     """New York's clock on a time axis, never a date in the middle of a session."""
     hm, hms = "%H:%M", "%H:%M:%S"
     return DatetimeTickFormatter(milliseconds=hms, seconds=hms, minsec=hms, minutes=hm, hourmin=hm, hours=hm, days=hm, months=hm, years=hm)
+
+
+def add(fig: figure, kind: type[Glyph], source: ColumnDataSource, *, level: str = "glyph", **properties: Any) -> GlyphRenderer:
+    """Draw `source` in `fig` as glyphs of one kind.
+
+    The figure's own methods make a glyph each for selected, not selected and muted data too, which nothing here is; these are a
+    quarter of what a page would have to make, send and build.
+    """
+    return fig.add_glyph(source, kind(**properties), level=level)
 
 
 def dress(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> None:
@@ -80,7 +110,8 @@ def dress(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> None:
     fig.background_fill_color = theme.map_floor
     fig.border_fill_color = theme.page
     fig.outline_line_color = theme.edge
-    for axis in fig.axis:
+    # Looked up where they are: `fig.axis` and `fig.grid` walk the whole document.
+    for axis in (a for side in (fig.left, fig.right, fig.above, fig.below) for a in side if isinstance(a, Axis)):
         axis.axis_line_color = theme.edge
         axis.major_tick_line_color = theme.edge
         axis.minor_tick_line_color = None
@@ -91,5 +122,5 @@ def dress(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> None:
         axis.axis_label_text_font = FONT
         axis.axis_label_text_font_size = size
         axis.axis_label_text_font_style = "normal"
-    for grid in fig.grid:
+    for grid in (g for g in fig.center if isinstance(g, Grid)):
         grid.grid_line_color = theme.grid

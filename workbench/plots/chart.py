@@ -19,13 +19,20 @@ from bokeh.models import (
     CustomJSHover,
     GlyphRenderer,
     HoverTool,
+    HSpan,
+    Image,
     LinearAxis,
     LinearColorMapper,
     PanTool,
+    Quad,
     Range1d,
     ResetTool,
     SaveTool,
+    Segment,
     Span,
+    Step,
+    Text,
+    VBar,
     WheelZoomTool,
 )
 from bokeh.plotting import figure
@@ -59,6 +66,7 @@ class ChartParts:
     sources: dict[str, ColumnDataSource]
     mapper: LinearColorMapper
     cursor: Span
+    cross: CrosshairTool
     distance: Range1d
     renderers: dict[str, GlyphRenderer]
 
@@ -70,10 +78,10 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     fig = figure(
         name="level_chart", height=height, sizing_mode="stretch_both", x_range=Range1d(0, 1), y_range=Range1d(0, 1),
         toolbar_location="above", tools=[], output_backend="canvas", min_border_left=LEFT, min_border_right=RIGHT,
-        min_border_top=TOP, min_border_bottom=BOTTOM,
-        x_axis_type="datetime", y_axis_location="right", y_axis_label="price", lod_threshold=None,
+        min_border_top=TOP, min_border_bottom=BOTTOM, y_axis_location="right", y_axis_label="price", lod_threshold=None,
     )  # fmt: skip
     fig.xaxis.formatter = axes.time_formatter()
+    fig.xaxis.ticker = fig.xgrid.ticker = axes.time_ticker()
     fig.right[0].name = "price"
     fig.yaxis.formatter = axes.price_formatter(tick_size)
     fig.yaxis.ticker = axes.tick_ticker()
@@ -91,44 +99,41 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     fig.y_range.js_on_change("start", follow)
     fig.y_range.js_on_change("end", follow)
     made: dict[str, GlyphRenderer] = {}
-    made["invalid"] = fig.quad(
-        left="left", right="right", bottom=-1e7, top=1e7, source=src["invalid"], fill_alpha=0.12, hatch_pattern="/", hatch_scale=9,
+    made["invalid"] = axes.add(
+        fig, Quad, src["invalid"], left="left", right="right", bottom=-1e7, top=1e7, fill_alpha=0.12, hatch_pattern="/", hatch_scale=9,
         hatch_alpha=0.55, line_color=None, level="underlay",
     )  # fmt: skip
-    made["heat"] = fig.image(image="image", x="x", y="y", dw="dw", dh="dh", source=src["heat"], color_mapper=mapper, level="image")
-    made["zones"] = fig.hspan(y="y", source=src["zones"], line_dash=[1, 5], line_width=1)
-    for side in ("bid", "ask"):
-        made[f"{side}_casing"] = fig.step("x", side, source=src["quotes"], mode="after", line_width=3, line_alpha=0.55)
-        made[side] = fig.step("x", side, source=src["quotes"], mode="after", line_width=1.4)
-    made["wick_casing"] = fig.segment("x", "low", "x", "high", source=src["candles"], line_width=4.5)
-    made["body_casing"] = fig.vbar(x="x", width="width", top="top", bottom="bottom", source=src["candles"], fill_color=None, line_width=4.5)
-    made["wick"] = fig.segment("x", "low", "x", "high", source=src["candles"], line_width=1.8, line_color="line")
-    made["body"] = fig.vbar(
-        x="x",
-        width="width",
-        top="top",
-        bottom="bottom",
-        source=src["candles"],
-        fill_color="fill",
-        line_color="line",
-        line_width=1.8,
-        fill_alpha=0.9,
+    made["heat"] = axes.add(
+        fig, Image, src["heat"], image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper, level="image"
     )
-    made["levels_casing"] = fig.segment("x0", "y", "x1", "y", source=src["levels"], line_width=4)
-    made["levels"] = fig.segment("x0", "y", "x1", "y", source=src["levels"], line_width="chosen", line_color="colour", line_dash=[6, 3])
-    made["names"] = fig.text(
-        "x", "y", "text", source=src["names"], text_font=value(FONT), text_font_size="13px", text_font_style="bold", text_baseline="bottom",
-        text_align="right", x_offset=-8, y_offset=-4, text_color="colour", padding=2, border_radius=3, background_fill_alpha=0.82,
+    made["zones"] = axes.add(fig, HSpan, src["zones"], y="y", line_dash=[1, 5], line_width=1)
+    for side in ("bid", "ask"):
+        made[f"{side}_casing"] = axes.add(fig, Step, src["quotes"], x="x", y=side, mode="after", line_width=3, line_alpha=0.55)
+        made[side] = axes.add(fig, Step, src["quotes"], x="x", y=side, mode="after", line_width=1.4)
+    wick = {"x0": "x", "y0": "low", "x1": "x", "y1": "high"}
+    body = {"x": "x", "width": "width", "top": "top", "bottom": "bottom"}
+    line = {"x0": "x0", "y0": "y", "x1": "x1", "y1": "y"}
+    made["wick_casing"] = axes.add(fig, Segment, src["candles"], **wick, line_width=4.5)
+    made["body_casing"] = axes.add(fig, VBar, src["candles"], **body, fill_color=None, line_width=4.5)
+    made["wick"] = axes.add(fig, Segment, src["candles"], **wick, line_width=1.8, line_color="line")
+    made["body"] = axes.add(fig, VBar, src["candles"], **body, fill_color="fill", line_color="line", line_width=1.8, fill_alpha=0.9)
+    made["levels_casing"] = axes.add(fig, Segment, src["levels"], **line, line_width=4)
+    made["levels"] = axes.add(fig, Segment, src["levels"], **line, line_width="chosen", line_color="colour", line_dash=[6, 3])
+    made["names"] = axes.add(
+        fig, Text, src["names"], x="x", y="y", text="text", text_font=value(FONT), text_font_size="13px", text_font_style="bold",
+        text_baseline="bottom", text_align="right", x_offset=-8, y_offset=-4, text_color="colour", padding=2, border_radius=3,
+        background_fill_alpha=0.82,
     )  # fmt: skip
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
     fig.add_layout(cursor)
     hover = _make_hover(src["facts"], made["heat"])
     wheel = WheelZoomTool(dimensions="width")
-    fig.add_tools(PanTool(), wheel, WheelZoomTool(dimensions="height"), ResetTool(), SaveTool(), CrosshairTool(line_alpha=0.45), hover)
+    cross = CrosshairTool(line_alpha=0.45)
+    fig.add_tools(PanTool(), wheel, WheelZoomTool(dimensions="height"), ResetTool(), SaveTool(), cross, hover)
     fig.toolbar.active_scroll = wheel
     fig.toolbar.logo = None
     fig.toolbar.autohide = False
-    parts = ChartParts(fig, src, mapper, cursor, distance, made)
+    parts = ChartParts(fig, src, mapper, cursor, cross, distance, made)
     dress_chart(parts, theme)
     return parts
 
@@ -146,8 +151,7 @@ def dress_chart(parts: ChartParts, theme: Theme) -> None:
         r[k].glyph.line_color = theme.casing
     r["names"].glyph.background_fill_color = theme.page
     parts.cursor.line_color = theme.text
-    for tool in parts.figure.select({"type": CrosshairTool}):
-        tool.line_color = theme.muted
+    parts.cross.line_color = theme.muted
 
 
 def palette_of(theme: Theme, layer: coding.Layer, preset: str) -> list[str]:
@@ -159,17 +163,21 @@ def palette_of(theme: Theme, layer: coding.Layer, preset: str) -> list[str]:
     return list(unsigned_palette(theme, preset))
 
 
-def heat_data(cube: xr.Dataset, layer: coding.Layer, top: float) -> dict[str, list[object]]:
-    """Source of the heatmap: codes to paint and exact values to hover, one image of shape (rows, windows)."""
-    shown = coding.values(cube, layer)
+def heat_data(cube: xr.Dataset, layer: coding.Layer, top: float, pool: int = 1) -> dict[str, list[object]]:
+    """Source of the heatmap: codes to paint and exact values to hover, one image of shape (rows, columns).
+
+    A column is `pool` windows, and shows of each price the window with the most in it.
+    """
+    shown = coding.pool_windows(coding.values(cube, layer), pool)
     begin = cube["window_start_ts_ns"].to_numpy()
     end = cube["window_end_ts_ns"].to_numpy()
     tick = cube["tick"].to_numpy()
     step = int(cube.attrs.get("step_ticks", 1))
-    x0, x1 = float(axes.x_ms(begin[0], begin[0])), float(axes.x_ms(end[-1], begin[0]))
+    x0 = float(axes.x_ms(begin[0], begin[0]))
+    x1 = x0 + shown.shape[0] * pool * (end[0] - begin[0]) / 1e6
     return {
         "image": [np.ascontiguousarray(coding.codes(shown, layer, top).T)],
-        "value": [np.ascontiguousarray(shown.T)],
+        "value": [_for_hover(shown.T)],
         "x": [x0],
         "y": [float(tick[0]) - 0.5],
         "dw": [x1 - x0],
@@ -177,12 +185,26 @@ def heat_data(cube: xr.Dataset, layer: coding.Layer, top: float) -> dict[str, li
     }
 
 
+NO_BOOK = 65_535
+"""What stands for "book not valid" among whole numbers."""
+
+
+def _for_hover(shown: np.ndarray) -> np.ndarray:
+    """Exact values in half the bytes where they are whole and small enough, as sizes are; else float32."""
+    if shown.size and float(np.nanmax(shown, initial=0)) < NO_BOOK and float(np.nanmin(shown, initial=0)) >= 0:
+        whole = np.nan_to_num(shown, nan=NO_BOOK).astype(np.uint16)
+        known = np.isfinite(shown)
+        if np.array_equal(whole[known], shown[known]):
+            return np.ascontiguousarray(whole)
+    return np.ascontiguousarray(shown)
+
+
 HOVER_JS = {
     "$x": "const t = f.x0[0] + Math.floor((special_vars.x - f.x0[0]) / f.w[0]) * f.w[0]; return new Date(t).toISOString().slice(11, 19)",
     "$y": ROW_JS + "const a = (r * f.size[0]).toFixed(f.digits[0]);"
     "return f.step[0] > 1 ? a + ' – ' + ((r + f.step[0] - 1) * f.size[0]).toFixed(f.digits[0]) : a",
     "@y": ROW_JS + "const d = r - f.k[0]; return (d > 0 ? '+' + d : d < 0 ? '\\u2212' + (-d) : '0') + ' ticks'",
-    "@value": "if (!isFinite(value)) return 'book not valid';"
+    "@value": f"if (!isFinite(value) || value === {NO_BOOK}) return 'book not valid';"
     "if (f.signed[0]) return f.title[0] + ' ' + (value > 0 ? '+' : value < 0 ? '\\u2212' : '') + Math.abs(value).toFixed(3);"
     "return f.title[0] + ' ' + Math.round(value).toLocaleString('en-US') + ' contracts'",
 }
@@ -202,11 +224,14 @@ def _make_hover(facts: ColumnDataSource, renderer: GlyphRenderer) -> HoverTool:
     )  # fmt: skip
 
 
-def facts_data(layer: coding.Layer, *, tick_size: float, k_ref: int, step: int, window_s: int, x0: float) -> dict[str, list[object]]:
-    """What the read-out and the second axis need to know, one row; `x0` is the start of a window."""
+def facts_data(
+    layer: coding.Layer, *, tick_size: float, k_ref: int, step: int, window_s: int, x0: float, pool: int = 1
+) -> dict[str, list[object]]:
+    """What the read-out and the second axis need to know, one row; `x0` is the start of a window, `pool` the windows in a column."""
+    title = layer.title if pool == 1 else f"{layer.title}, most of {pool} windows:"
     return {
-        "k": [k_ref], "size": [tick_size], "digits": [axes.decimals(tick_size)], "step": [step], "w": [window_s * 1000], "x0": [x0],
-        "signed": [layer.kind == "signed"], "title": [layer.title],
+        "k": [k_ref], "size": [tick_size], "digits": [axes.decimals(tick_size)], "step": [step], "w": [window_s * 1000 * pool], "x0": [x0],
+        "signed": [layer.kind == "signed"], "title": [title],
     }  # fmt: skip
 
 
@@ -249,21 +274,22 @@ def invalid_data(cube: xr.Dataset) -> dict[str, list[object]]:
     }
 
 
-def level_data(levels: pl.DataFrame, chosen: str, day_ts_ns: int, theme: Theme) -> dict[str, object]:
-    """Source of the level lines from the LEVELS frame; the chosen one is thicker.
-
-    Steps that stay on one tick are one line: a VWAP makes a step a second, and the picture has no more than the ticks.
-    """
+def level_runs(levels: pl.DataFrame) -> pl.DataFrame:
+    """The LEVELS frame with steps that stay on one tick as one: a VWAP makes a step a second, and a picture has no more than the ticks."""
     moved = pl.col("level_id").ne_missing(pl.col("level_id").shift()) | pl.col("level_tick").ne_missing(pl.col("level_tick").shift())
-    levels = (
+    return (
         levels.group_by(moved.cum_sum().alias("run"), maintain_order=True)
         .agg(pl.col("level_id", "start_ts_ns", "level_tick").first(), pl.col("end_ts_ns").last())
         .select("level_id", "start_ts_ns", "end_ts_ns", "level_tick")
     )
+
+
+def level_data(levels: pl.DataFrame, chosen: str, day_ts_ns: int, theme: Theme) -> dict[str, object]:
+    """Source of the level lines from the `level_runs` of the LEVELS frame; the chosen one is thicker."""
     return {
-        "x0": axes.x_ms(levels["start_ts_ns"].to_numpy(), day_ts_ns),
-        "x1": axes.x_ms(levels["end_ts_ns"].to_numpy(), day_ts_ns),
-        "y": levels["level_tick"].to_numpy().astype(float),
+        "x0": axes.x_ms(levels["start_ts_ns"].to_numpy(), day_ts_ns).tolist(),
+        "x1": axes.x_ms(levels["end_ts_ns"].to_numpy(), day_ts_ns).tolist(),
+        "y": levels["level_tick"].to_list(),
         "chosen": [3.0 if i == chosen else 1.5 for i in levels["level_id"]],
         "colour": [theme.level if i == chosen else theme.text for i in levels["level_id"]],
     }

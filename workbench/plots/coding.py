@@ -48,6 +48,16 @@ def values(cube: xr.Dataset, layer: Layer) -> np.ndarray:
     return out
 
 
+def pool_windows(shown: np.ndarray, pool: int) -> np.ndarray:
+    """Of every `pool` windows the value furthest from zero, shape (ceil(windows / pool), rows); NaN only where all of them are."""
+    if pool == 1:
+        return shown
+    short = -shown.shape[0] % pool
+    parts = np.pad(shown, ((0, short), (0, 0)), constant_values=np.nan).reshape(-1, pool, shown.shape[1])
+    size = np.where(np.isnan(parts), -1.0, np.abs(parts))
+    return np.take_along_axis(parts, size.argmax(axis=1)[:, None, :], axis=1)[:, 0]
+
+
 def nice_top(x: float) -> float:
     """Smallest of 1, 1.5, 2, 3, 5, 7.5 times a power of ten that is not below `x` (at least 5)."""
     x = max(float(x), 5.0)

@@ -44,7 +44,7 @@ def level_picture(
     src["heat"].data = heat
     src["facts"].data = chart.facts_data(shown, tick_size=tick_size, k_ref=k, step=step, window_s=window_s, x0=float(heat["x"][0]))  # type: ignore[arg-type]
     src["candles"].data = chart.candle_data(bars, theme, day)
-    src["levels"].data = chart.level_data(levels, level_id, day, theme)
+    src["levels"].data = chart.level_data(chart.level_runs(levels), level_id, day, theme)
     src["quotes"].data = chart.quote_data(tape.filter(pl.col("window_start_ts_ns").is_between(begin, end)), day, window_s)
     src["zones"].data = chart.zone_data(k, zones)
     src["invalid"].data = chart.invalid_data(cube)
@@ -60,7 +60,7 @@ def ladder_picture(rows: pl.DataFrame, *, level_tick: int, tick_size: float, ste
     parts = ladder.ladder_figure(theme, tick_size)
     top = ladder.flow_top(rows)
     parts.scale.data = {"top": [top]}
-    parts.source.data = ladder.ladder_data(rows, theme, step, top)
+    ladder.patch_ladder(parts, ladder.ladder_data(rows, theme, step, top), theme)
     parts.level.location = level_tick
     parts.figure.yaxis.visible = True
     parts.figure.y_range.update(start=int(rows["tick"].min()) - 0.5, end=int(rows["tick"].max()) + step - 0.5)  # type: ignore[arg-type]
@@ -71,10 +71,9 @@ def conditions_picture(vacuum: pl.DataFrame, *, window_s: int, theme: Theme = DA
     """The four conditions of one level's rows in both directions."""
     parts = conditions.strip_figure(theme)
     day = int(vacuum["window_start_ts_ns"][0])
-    parts.cells.data, counts = conditions.strip_data(vacuum, window_s, day)
-    for d, source in parts.counts.items():
-        source.data = counts[d]
+    parts.cells.data, parts.counts.data = conditions.strip_data(vacuum, window_s, day)
     x = axes.x_ms(vacuum["window_start_ts_ns"].to_numpy(), day)
     parts.figure.x_range.update(start=float(x[0]), end=float(x[-1]) + window_s * 1000)
     parts.figure.xaxis.visible = True
+    parts.figure.xaxis.formatter = axes.time_formatter()
     return parts.figure

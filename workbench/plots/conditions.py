@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from bokeh.models import ColumnDataSource, FixedTicker, GlyphRenderer, LinearColorMapper, Range1d, Span
+from bokeh.core.properties import value
+from bokeh.models import ColumnDataSource, FixedTicker, GlyphRenderer, Image, LinearColorMapper, Quad, Range1d, Span, VAreaStep
 from bokeh.plotting import figure
 
 from workbench.plots import axes, chart
@@ -41,7 +42,7 @@ class StripParts:
 
     figure: figure
     cells: ColumnDataSource
-    counts: dict[str, ColumnDataSource]
+    counts: ColumnDataSource
     invalid: ColumnDataSource
     mapper: LinearColorMapper
     cursor: Span
@@ -52,10 +53,11 @@ def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 
     """An empty strip; give it the chart's `x_range` to keep both on one time axis."""
     fig = figure(
         name="conditions", height=height, sizing_mode="stretch_width", x_range=x_range or Range1d(0, 1), y_range=Range1d(-0.2, TOP_Y),
-        x_axis_type="datetime", toolbar_location=None, tools=[], output_backend="canvas", min_border_left=chart.LEFT,
-        min_border_right=chart.RIGHT, min_border_top=4, min_border_bottom=4,
+        toolbar_location=None, tools=[], output_backend="canvas", min_border_left=chart.LEFT, min_border_right=chart.RIGHT,
+        min_border_top=4, min_border_bottom=4,
     )  # fmt: skip
     fig.xaxis.visible = False
+    fig.xaxis.ticker = fig.xgrid.ticker = axes.time_ticker()
     fig.ygrid.visible = False
     places = {BASE[d] + ROWS - 0.5 - i: f"{i + 1}" for d in BASE for i in range(4)}
     places |= {BASE["down"] + ROWS + BAND / 2: "DOWN", BASE["up"] + ROWS + BAND / 2: "UP"}
@@ -63,17 +65,17 @@ def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 
     fig.yaxis.major_label_overrides = dict(places)
     mapper = LinearColorMapper(palette=["#000000"] * 4, low=-0.5, high=3.5)
     cells = ColumnDataSource({k: [] for k in ("image", "x", "y", "dw", "dh")})
-    counts = {d: ColumnDataSource({"x": [], "base": [], "n": []}) for d in BASE}
+    counts = ColumnDataSource({k: [] for k in ("x", *BASE)})
     invalid = ColumnDataSource({"left": [], "right": []})
     made = {
-        "invalid": fig.quad(
-            left="left", right="right", bottom=-5, top=TOP_Y + 5, source=invalid, hatch_pattern="/", hatch_scale=9, hatch_alpha=0.55,
+        "invalid": axes.add(
+            fig, Quad, invalid, left="left", right="right", bottom=-5, top=TOP_Y + 5, hatch_pattern="/", hatch_scale=9, hatch_alpha=0.55,
             fill_alpha=0.12, line_color=None,
         ),
-        "cells": fig.image(image="image", x="x", y="y", dw="dw", dh="dh", source=cells, color_mapper=mapper),
+        "cells": axes.add(fig, Image, cells, image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper),
     }  # fmt: skip
     for d in BASE:
-        made[d] = fig.varea_step("x", "base", "n", source=counts[d], step_mode="after", fill_alpha=0.85)
+        made[d] = axes.add(fig, VAreaStep, counts, x="x", y1=value(_floor(d)), y2=d, step_mode="after", fill_alpha=0.85)
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
     fig.add_layout(cursor)
     parts = StripParts(fig, cells, counts, invalid, mapper, cursor, made)
@@ -92,14 +94,15 @@ def dress_strip(parts: StripParts, theme: Theme) -> None:
     parts.cursor.line_color = theme.text
 
 
+def _floor(direction: str) -> float:
+    """Foot of the count's band, on the strip's own axis."""
+    return BASE[direction] + ROWS + 0.15
+
+
 def _codes(frame: pl.DataFrame, direction: str) -> np.ndarray:
     """(4, windows) uint8: 0 not known, 1 shut, 2 open down, 3 open up; row 0 is condition 4 (the lowest on the strip)."""
-    open_code = 2 if direction == "down" else 3
-    rows = [
-        frame.select(pl.col(f"{direction}_{i}").cast(pl.UInt8).mul(open_code - 1).add(1).fill_null(0)).to_series().to_numpy()
-        for i in (4, 3, 2, 1)
-    ]
-    return np.ascontiguousarray(np.stack(rows).astype(np.uint8))
+    is_open = frame.select(pl.col(f"{direction}_{i}").cast(pl.UInt8).add(1).fill_null(0) for i in (4, 3, 2, 1)).to_numpy().T
+    return np.ascontiguousarray(np.where(is_open == 2, 2 if direction == "down" else 3, is_open), dtype=np.uint8)
 
 
 def grid(frame: pl.DataFrame, window_s: int) -> pl.DataFrame:
@@ -114,10 +117,10 @@ def grid(frame: pl.DataFrame, window_s: int) -> pl.DataFrame:
     return every.join(frame, on="window_start_ts_ns", how="left")
 
 
-def strip_data(frame: pl.DataFrame, window_s: int, day_ts_ns: int) -> tuple[dict[str, list[object]], dict[str, dict[str, object]]]:
-    """Sources of the strip (cells, counts per direction) from one level's vacuum rows, sorted by window."""
+def strip_data(frame: pl.DataFrame, window_s: int, day_ts_ns: int) -> tuple[dict[str, list[object]], dict[str, object]]:
+    """Sources of the strip (cells, heights of the counts' bands) from one level's vacuum rows, sorted by window."""
     if frame.height == 0:
-        return {k: [] for k in ("image", "x", "y", "dw", "dh")}, {d: {"x": [], "base": [], "n": []} for d in BASE}
+        return {k: [] for k in ("image", "x", "y", "dw", "dh")}, {k: [] for k in ("x", *BASE)}
     full = grid(frame, window_s)
     x = axes.x_ms(full["window_start_ts_ns"].to_numpy(), day_ts_ns)
     width = float(full.height * window_s * 1000)
@@ -129,11 +132,10 @@ def strip_data(frame: pl.DataFrame, window_s: int, day_ts_ns: int) -> tuple[dict
         "dh": [ROWS] * 2,
     }
     edge = np.append(x, x[0] + width)
-    counts: dict[str, dict[str, object]] = {}
-    for d, base in BASE.items():
-        n = full[f"{d}_open"].cast(pl.Float64).fill_null(0.0).to_numpy()
-        floor = base + ROWS + 0.15
-        counts[d] = {"x": edge, "base": np.full(edge.size, floor), "n": floor + (BAND - 0.3) * np.append(n, n[-1]) / 4}
+    counts: dict[str, object] = {"x": edge}
+    for d in BASE:
+        n = full[f"{d}_open"].cast(pl.Float32).fill_null(0.0).to_numpy()
+        counts[d] = (_floor(d) + (BAND - 0.3) * np.append(n, n[-1]) / 4).astype(np.float32)
     return cells, counts
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import xarray as xr
 from bokeh.core.properties import value
-from bokeh.models import ColumnDataSource, CustomJSTickFormatter, FixedTicker, GlyphRenderer, LinearAxis, Range1d, Span
+from bokeh.models import ColumnDataSource, CustomJSTickFormatter, FixedTicker, GlyphRenderer, HBar, LinearAxis, Range1d, Span, Text
 from bokeh.plotting import figure
 
 from workbench.plots import axes, chart, coding
@@ -20,7 +20,8 @@ WALL_TIMES = 3.0
 WALLS_A_SIDE = 3
 """At most so many rows of a side are marked: what is marked everywhere says nothing."""
 
-_COLUMNS = ("y", "h", "short", "long", "rest", "rest_text", "rest_colour", "change_text", "change_colour", "wall_text", "fill_colour")
+_BARS = ("y", "h", "short", "long", "rest", "rest_colour")
+_TEXTS = ("x", "y", "text", "align", "style", "colour")
 
 
 @dataclass
@@ -29,6 +30,7 @@ class LadderParts:
 
     figure: figure
     source: ColumnDataSource
+    texts: ColumnDataSource
     level: Span
     scale: ColumnDataSource
     renderers: dict[str, GlyphRenderer]
@@ -90,7 +92,8 @@ def _walls(rest: np.ndarray, times: np.ndarray, is_bid: np.ndarray) -> np.ndarra
 
 def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = None, width: int = 400, height: int = 520) -> LadderParts:
     """An empty ladder; give it the chart's `y_range` to keep both on one price axis."""
-    src = ColumnDataSource({c: [] for c in _COLUMNS}, name="ladder")
+    src = ColumnDataSource({c: [] for c in _BARS}, name="ladder")
+    texts = ColumnDataSource({c: [] for c in _TEXTS}, name="ladder_texts")
     fig = figure(
         name="ladder", width=width, height=height, sizing_mode="stretch_both", x_range=Range1d(-1.03, 2.75),
         y_range=y_range or Range1d(0, 1), toolbar_location=None, tools=[], output_backend="canvas", min_border_left=4,
@@ -112,18 +115,19 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
     foot = LinearAxis(ticker=FixedTicker(ticks=[-1, 0, 1]), formatter=sizes)
     fig.add_layout(foot, "below")
     made = {
-        "rest": fig.hbar(y="y", height="h", left=1.1, right="rest", source=src, fill_color="rest_colour", line_color=None, fill_alpha=0.45),
-        "short": fig.hbar(y="y", height="h", left="short", right=0, source=src, line_color=None),
-        "long": fig.hbar(y="y", height="h", left=0, right="long", source=src, line_color=None),
-        "rest_text": fig.text(1.72, "y", "rest_text", source=src, text_align="right", text_color="fill_colour"),
-        "wall_text": fig.text(1.78, "y", "wall_text", source=src, text_align="left", text_font_style="bold"),
-        "change_text": fig.text(2.72, "y", "change_text", source=src, text_align="right", text_color="change_colour"),
-    }
-    for k in ("rest_text", "wall_text", "change_text"):
-        made[k].glyph.update(text_baseline="middle", text_font=value(MONO), text_font_size="12px")
+        "rest": axes.add(
+            fig, HBar, src, y="y", height="h", left=1.1, right="rest", fill_color="rest_colour", line_color=None, fill_alpha=0.45
+        ),
+        "short": axes.add(fig, HBar, src, y="y", height="h", left="short", right=0, line_color=None),
+        "long": axes.add(fig, HBar, src, y="y", height="h", left=0, right="long", line_color=None),
+        "texts": axes.add(
+            fig, Text, texts, x="x", y="y", text="text", text_align="align", text_color="colour", text_font_style="style",
+            text_baseline="middle", text_font=value(MONO), text_font_size="12px",
+        ),
+    }  # fmt: skip
     level = Span(dimension="width", line_width=2, line_dash=[6, 3], level="underlay")
     fig.add_layout(level)
-    parts = LadderParts(fig, src, level, scale, made)
+    parts = LadderParts(fig, src, texts, level, scale, made)
     dress_ladder(parts, theme)
     return parts
 
@@ -135,8 +139,23 @@ def dress_ladder(parts: LadderParts, theme: Theme) -> None:
     parts.figure.xaxis.major_label_text_color = theme.muted
     parts.renderers["long"].glyph.fill_color = theme.long
     parts.renderers["short"].glyph.fill_color = theme.short
-    parts.renderers["wall_text"].glyph.text_color = theme.wall
     parts.level.line_color = theme.level
+
+
+def patch_ladder(parts: LadderParts, made: dict[str, list[object]], theme: Theme) -> None:
+    """Show `ladder_data`. Only texts that say something are sent, in one glyph: an empty one costs the browser as much as a full one."""
+    parts.source.data = {k: made[k] for k in _BARS}
+    flat: dict[str, list[object]] = {k: [] for k in _TEXTS}
+    for column, x, align, style, colours in (
+        ("rest_text", 1.72, "right", "normal", made["fill_colour"]),
+        ("wall_text", 1.78, "left", "bold", [theme.wall] * len(made["y"])),
+        ("change_text", 2.72, "right", "normal", made["change_colour"]),
+    ):
+        for y, text, colour in zip(made["y"], made[column], colours):
+            if text:
+                for key, item in zip(_TEXTS, (x, y, text, align, style, colour)):
+                    flat[key].append(item)
+    parts.texts.data = flat
 
 
 def flow_top(rows: pl.DataFrame) -> float:
@@ -144,8 +163,9 @@ def flow_top(rows: pl.DataFrame) -> float:
     return coding.nice_top(float(rows.select(pl.max_horizontal("long", "short").max()).item() or 1.0))
 
 
-def ladder_data(rows: pl.DataFrame, theme: Theme, step: int, top: float, *, text_every_row: bool = True) -> dict[str, object]:
-    """Source of the ladder: bars as shares of `top`, sizes in words, walls with their multiple of the median."""
+def ladder_data(rows: pl.DataFrame, theme: Theme, step: int, top: float, *, text_every_row: bool = True) -> dict[str, list[object]]:
+    """What the ladder shows, row by row: bars as shares of `top`, sizes in words, walls with their multiple of the median."""
+    # Lists, not arrays: an array is two messages more on the wire, which costs more than a few dozen numbers as text.
     rest = rows["rest"].to_numpy()
     change = rows["change"].to_numpy()
     times = rows["times"].to_numpy()
@@ -155,11 +175,11 @@ def ladder_data(rows: pl.DataFrame, theme: Theme, step: int, top: float, *, text
     show = wall | text_every_row
     change_text = [f"▲ {c:,.0f}" if c > 0 else f"▼ {-c:,.0f}" if c < 0 else "" for c in change]
     return {
-        "y": rows["tick"].to_numpy() + (step - 1) / 2,
-        "h": np.full(rows.height, step * 0.8),
-        "short": -np.minimum(rows["short"].to_numpy() / top, 1.0),
-        "long": np.minimum(rows["long"].to_numpy() / top, 1.0),
-        "rest": 1.1 + 0.6 * rest / most,
+        "y": (rows["tick"].to_numpy() + (step - 1) / 2).tolist(),
+        "h": [step * 0.8] * rows.height,
+        "short": (-np.minimum(rows["short"].to_numpy() / top, 1.0)).tolist(),
+        "long": np.minimum(rows["long"].to_numpy() / top, 1.0).tolist(),
+        "rest": (1.1 + 0.6 * rest / most).tolist(),
         "rest_text": [f"{r:,.0f}" if s and r > 0 else "" for r, s in zip(rest, show)],
         "rest_colour": [theme.long if s == "bid" else theme.short for s in side],
         "fill_colour": [theme.text] * rows.height,

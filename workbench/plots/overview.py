@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from bokeh.models import ColumnDataSource, GlyphRenderer, Range1d, RangeTool, Span
+from bokeh.models import ColumnDataSource, GlyphRenderer, Line, Range1d, RangeTool, Segment, Span, VArea
 from bokeh.plotting import figure
 
 from workbench.plots import axes, chart
@@ -33,18 +33,21 @@ def overview_figure(theme: Theme, x_range: Range1d, tick_size: float, *, height:
     fig = figure(
         name="overview", height=height, sizing_mode="stretch_width", x_range=Range1d(0, 1), y_range=Range1d(0, 1), toolbar_location=None,
         tools=[tool], output_backend="canvas", min_border_left=chart.LEFT, min_border_right=chart.RIGHT, min_border_top=2,
-        min_border_bottom=20, y_axis_location="right", x_axis_type="datetime",
+        min_border_bottom=20, y_axis_location="right",
     )  # fmt: skip
     fig.xaxis.formatter = axes.time_formatter()
+    fig.xaxis.ticker = fig.xgrid.ticker = axes.time_ticker()
     fig.xaxis.axis_label = None
     fig.yaxis.formatter = axes.price_formatter(tick_size)
     fig.yaxis.ticker = axes.tick_ticker()
     fig.yaxis.ticker.desired_num_ticks = 2
     fig.grid.visible = False
     made = {
-        "band": fig.varea("x", "low", "high", source=price, fill_alpha=0.3),
-        "close": fig.line("x", "close", source=price, line_width=1.6),
-        "levels": fig.segment("x0", "y", "x1", "y", source=levels, line_width="chosen", line_color="colour", line_dash=[4, 3]),
+        "band": axes.add(fig, VArea, price, x="x", y1="low", y2="high", fill_alpha=0.3),
+        "close": axes.add(fig, Line, price, x="x", y="close", line_width=1.6),
+        "levels": axes.add(
+            fig, Segment, levels, x0="x0", y0="y", x1="x1", y1="y", line_width="chosen", line_color="colour", line_dash=[4, 3]
+        ),
     }
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
     fig.add_layout(cursor)

@@ -1,66 +1,62 @@
-"""The drawer: every control that is not in the way of the picture, made from the state's own parameters."""
+"""Which controls there are: the bar above the picture, and the drawer with everything that is not in the way of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import panel as pn
-import panel_material_ui as pmui
+import param
 
 from workbench.state import LevelState
+from workbench.views.form import Form, field, heading
 from workbench.views.style import PANE_CSS
 
-
-def _heading(text: str) -> pn.pane.HTML:
-    return pn.pane.HTML(f"<div class='sm-head'>{text}</div>", stylesheets=[PANE_CSS], margin=(8, 6, 0, 6), sizing_mode="stretch_width")
+KEYS = """<table class='sm-keys'><tr><td><kbd>1</kbd>–<kbd>5</kbd></td><td>PM High, PM Low, OR High, OR Low, VWAP</td></tr>
+<tr><td><kbd>←</kbd> <kbd>→</kbd></td><td>one window; with <kbd>Shift</kbd> twelve</td></tr>
+<tr><td><kbd>↑</kbd> <kbd>↓</kbd></td><td>layer of the heatmap</td></tr>
+<tr><td><kbd>[</kbd> <kbd>]</kbd></td><td>previous, next approach</td></tr>
+<tr><td><kbd>Home</kbd> <kbd>End</kbd></td><td>start, end of the session</td></tr></table>"""
 
 
 def drawer(state: LevelState) -> list[Any]:
-    """Widgets of the drawer, in the order of use."""
-    p = state.param
-    wide: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (6, 10)}
-
-    def slider(name: str, label: str, **more: Any) -> Any:
-        kind = pmui.FloatSlider if name == "half_life_s" else pmui.IntSlider
-        return kind.from_param(p[name], label=label, **wide, **more)
-
-    return [
-        _heading("Window and pressure"),
-        slider("window_s", "Window, seconds"),
-        slider("half_life_s", "Half-life of flow, seconds (0: each window alone)", step=1, end=120),
-        pmui.RadioButtonGroup.from_param(p.step, label="Price step", **wide),
-        _heading("Buckets: outer bounds, ticks from the level"),
-        slider("at", "At"),
-        slider("near", "Near", end=60),
-        slider("mid", "Middle", end=100),
-        slider("far", "Far", end=120),
-        _heading("What is shown"),
-        pmui.Select.from_param(p.span_min, label="Time span", **wide),
-        slider("rows", "Ticks above and below the level"),
-        pmui.Select.from_param(p.palette, label="Colours", **wide),
-        _heading("Keys"),
-        pn.pane.HTML(
-            "<table class='sm-keys'><tr><td><kbd>1</kbd>–<kbd>5</kbd></td><td>PM High, PM Low, OR High, OR Low, VWAP</td></tr>"
-            "<tr><td><kbd>←</kbd> <kbd>→</kbd></td><td>one window; with <kbd>Shift</kbd> twelve</td></tr>"
-            "<tr><td><kbd>↑</kbd> <kbd>↓</kbd></td><td>layer of the heatmap</td></tr>"
-            "<tr><td><kbd>[</kbd> <kbd>]</kbd></td><td>previous, next approach</td></tr>"
-            "<tr><td><kbd>Home</kbd> <kbd>End</kbd></td><td>start, end of the session</td></tr></table>",
-            margin=(2, 8),
-            stylesheets=[PANE_CSS],
-        ),
+    """What the drawer holds, in the order of use."""
+    fields = [
+        heading("Window and pressure"),
+        field(state, "window_s", "Window, seconds"),
+        field(state, "half_life_s", "Half-life of flow, seconds (0: each window alone)", max=120),
+        field(state, "step", "Price step of a row", kind="group"),
+        heading("Buckets: outer bounds, ticks from the level"),
+        field(state, "at", "At"),
+        field(state, "near", "Near", max=60),
+        field(state, "mid", "Middle", max=100),
+        field(state, "far", "Far", max=120),
+        heading("What is shown"),
+        field(state, "span_min", "Time span"),
+        field(state, "rows", "Ticks above and below the level"),
+        field(state, "palette", "Colours"),
+        heading("Keys"),
     ]
+    keys = pn.pane.HTML(KEYS, margin=(4, 0), stylesheets=[PANE_CSS], sizing_mode="stretch_width")
+    return [Form(margin=0, sizing_mode="stretch_width").bind(state, fields), keys]
 
 
-def session_pickers(state: LevelState) -> list[Any]:
-    """Contract and session, for the page's header."""
-    # The header hands white text down; the pickers take the theme's instead.
-    ink = {
-        "& .MuiSelect-select, & .MuiSvgIcon-root": {"color": "var(--sm-text) !important"},
-        "& .MuiInputLabel-root": {"color": "var(--sm-muted) !important"},
-        "& .MuiOutlinedInput-notchedOutline": {"borderColor": "var(--sm-edge) !important"},
-    }
-    small: dict[str, Any] = {"size": "small", "margin": (7, 4, 0, 4), "variant": "outlined", "sx": ink}
-    return [
-        pmui.Select.from_param(state.param.contract, label="Contract", width=120, **small),
-        pmui.Select.from_param(state.param.session, label="Session (New York)", width=170, **small),
-    ]
+class Bar(param.Parameterized):
+    """The buttons of the bar: the drawer and the theme."""
+
+    drawer = param.Boolean(default=False, doc="Whether the drawer is open")
+    light = param.Boolean(default=False, doc="Light theme")
+
+
+def session_pickers(state: LevelState) -> Form:
+    """Contract and session; follows the sessions that the chosen contract has."""
+    form = Form(row=True, margin=0)
+
+    def fields() -> list[dict[str, Any]]:
+        return [field(state, "contract", "Contract"), field(state, "session", "Session (New York)")]
+
+    def again(*_: Any) -> None:
+        form.fields = fields()
+
+    form.bind(state, fields())
+    state.param.watch(again, ["contract", "session"], what="objects")
+    return form

@@ -13,6 +13,7 @@ from workbench import data
 from workbench.plots import axes
 from workbench.plots.coding import LAYERS
 from workbench.state import LevelState
+from workbench.views.form import Form
 from workbench.views.look import Look, resolve
 from workbench.views.pictures import LevelPictures
 
@@ -27,6 +28,7 @@ class Hands:
     loaded: tuple[int, int]
     trouble: list[str]
     pictures: LevelPictures
+    any_price: Form
 
     _show_notice: Callable[..., None]
     _paint_heat: Callable[[Look], None]
@@ -40,7 +42,8 @@ class Hands:
         if self.look is not None:
             self.pictures.paint_cursor(self.look, self._rows(self.look))
 
-    def _on_price(self, text: str) -> None:
+    def _on_price(self, text: str, n: int) -> None:
+        self.any_price.answered = n
         if not text or self.session is None:
             return
         try:

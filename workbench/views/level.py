@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 import panel as pn
-import panel_material_ui as pmui
 import polars as pl
 from bokeh.events import RangesUpdate, Tap
 from panel.viewable import Viewer
@@ -17,24 +17,34 @@ from pydantic import ValidationError
 
 from engine.errors import EngineError
 from workbench import data
-from workbench.plots import axes, conditions, ladder
+from workbench.plots import ladder
 from workbench.plots.coding import LAYERS
 from workbench.plots.legend import legend_html
-from workbench.plots.sentence import sentence
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import notices, view
 from workbench.views.controls import drawer
+from workbench.views.form import Form
 from workbench.views.hands import Hands
-from workbench.views.look import Look, level_items, resolve
+from workbench.views.look import Look, resolve
 from workbench.views.parts import Chips, Keys
 from workbench.views.pictures import LADDER_CSS, LevelPictures
 from workbench.views.style import PANE_CSS
+from workbench.views.words import Words
 
-CUBE = {"window_s", "step", "half_life_s", "rows", "level", "far"}
+CUBE = {"window_s", "step", "half_life_s", "rows", "level"}
 """Parameters whose change asks the ladder for another slice."""
 
+ALL = {p for p in LevelState.param if p != "name"}
+
+PAINT = {"layer", "palette"}
+"""Parameters that only choose what the heatmap shows of the slice, and in which colours."""
+
 STALE_EVERY_MS = 15_000
+URL_AFTER_MS = 250
+FOLLOW_AFTER_MS = 30
+"""The words follow the picture so much later: in one message with it they would hold it up."""
+PREPARE_AFTER_MS, PREPARE_EVERY_MS = 1_000, 150
 
 
 @view("level", "Level")
@@ -49,8 +59,13 @@ class LevelView(Hands, Viewer):
         self.shown: tuple[int, int] | None = None
         self.loaded: tuple[int, int] = (0, 0)
         self._loaded_key: tuple[Any, ...] = ()
+        self.pool = 1
         self.complaints = complaints
         self.trouble: list[str] = []
+        self._url_timer: Any = None
+        self._due: set[str] = set()
+        self._following = False
+        self._prepared: set[str] = set()
         self.pictures = LevelPictures(THEMES[state.theme], 0.25)
         self._build()
         self._wire()
@@ -62,19 +77,16 @@ class LevelView(Hands, Viewer):
     def _build(self) -> None:
         fill: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
         styled: dict[str, Any] = {"stylesheets": [PANE_CSS]}
-        self.level_chips = Chips(label="Level", margin=0, sizing_mode="stretch_width")
+        self.words = Words()
         self.layer_chips = Chips(
             label="Heatmap layer", small=True, margin=0, width=440, value=self.state.layer,
             items=[{"id": la.key, "label": la.title, "title": la.meaning} for la in LAYERS.values()],
         )  # fmt: skip
-        self.any_price = pmui.TextInput(
-            label="Any price", placeholder="6800.25", width=120, margin=(0, 0, 0, 8), size="small", sx={"& input": {"fontSize": "14px"}}
+        self.any_price = Form(
+            row=True, margin=(0, 0, 0, 8), fields=[{"name": "price", "kind": "text", "label": "Any price", "hint": "Any price"}]
         )
-        self.sentence = pn.pane.HTML("", **styled, **fill)
         self.notice = pn.pane.HTML("", visible=False, **styled, **fill)
         self.legend = pn.pane.HTML("", margin=(2, 0, 0, 14))
-        self.when = pn.pane.HTML("", margin=(0, 4, 0, 12), **styled)
-        self.words = pn.pane.HTML("", styles=LADDER_CSS, margin=0)
         self.keys = Keys(width=0, height=0, margin=0, theme=self.state.theme)
         chart_fig, ladder_fig, strip_fig, overview_fig = (pn.pane.Bokeh(f, margin=0) for f in self.pictures.figures)
         for pane, mode in (
@@ -86,11 +98,11 @@ class LevelView(Hands, Viewer):
             pane.sizing_mode = mode  # type: ignore[assignment]
         ladder_fig.styles = LADDER_CSS
         self.drawing = pn.Column(
-            pn.Row(self.level_chips, self.any_price, margin=(0, 0, 4, 0), sizing_mode="stretch_width"),
-            self.sentence,
+            pn.Row(self.words.levels, self.any_price, margin=(0, 0, 4, 0), sizing_mode="stretch_width"),
+            self.words.sentence,
             pn.Row(self.layer_chips, self.legend, margin=(2, 0, 2, 0), sizing_mode="stretch_width"),
             pn.Row(chart_fig, ladder_fig, margin=0, sizing_mode="stretch_both", min_height=300),
-            pn.Row(pn.Column(strip_fig, overview_fig, **fill), self.words, **fill),
+            pn.Row(pn.Column(strip_fig, overview_fig, **fill), self.words.conditions, **fill),
             sizing_mode="stretch_both", margin=0, visible=False,
         )  # fmt: skip
         self.empty = pn.pane.HTML(notices.loading(self.root), **styled, sizing_mode="stretch_both", margin=0)
@@ -108,9 +120,9 @@ class LevelView(Hands, Viewer):
     def _wire(self) -> None:
         st = self.state
         st.param.watch(self._on_state, [p for p in st.param if p != "name"])
-        self.level_chips.param.watch(lambda e: st.param.update(level=e.new), "value")
+        self.words.levels.param.watch(lambda e: st.param.update(level=e.new), "value")
         self.layer_chips.param.watch(lambda e: st.param.update(layer=e.new), "value")
-        self.any_price.param.watch(lambda e: self._on_price(e.new), "value")
+        self.any_price.param.watch(lambda e: self._on_price(e.new["value"], e.new["n"]), "changed")
         self.keys.param.watch(lambda e: self._on_key(e.new), "pressed")
         fig = self.pictures.chart.figure
         for f in (fig, self.pictures.strip.figure, self.pictures.overview.figure):
@@ -135,6 +147,21 @@ class LevelView(Hands, Viewer):
         if pn.state.curdoc is not None:
             pn.state.add_periodic_callback(self._check_stale, period=STALE_EVERY_MS)
 
+    def _prepare(self) -> None:
+        """Compute the windows of one more level, so that going to it shows it at once; one at a time, to stay out of the trader's way."""
+        s, doc = self.session, pn.state.curdoc
+        if s is None or self.look is None or doc is None:
+            return
+        ids = [i for i in data.ordered_level_ids(s) if i in set(s.levels["level_id"]) and i not in self._prepared]
+        if ids:
+            self._prepared.add(ids[0])
+            data.vacuum(s, ids[0], self.look.params)
+            if ids[0] in data.KEY_LEVELS:
+                tick = data.tick_at(data.level_frame(s, ids[0]), self.look.now_ns)
+                if tick is not None and tick != self.look.k_ref:
+                    self._cube(replace(self.look, level_id=ids[0], k_ref=tick))
+            doc.add_timeout_callback(self._prepare, PREPARE_EVERY_MS)
+
     def _open(self) -> None:
         st = self.state
         if st.contract is None or st.session is None:
@@ -151,6 +178,9 @@ class LevelView(Hands, Viewer):
             with discard_events(st):
                 st.level = stand_in
         self._draw(None)
+        self._prepared.clear()
+        if pn.state.curdoc is not None:
+            pn.state.curdoc.add_timeout_callback(self._prepare, PREPARE_AFTER_MS)
         self.empty.visible = False
         self.drawing.visible = True
 
@@ -222,74 +252,89 @@ class LevelView(Hands, Viewer):
         elif names & {"level", "theme"}:
             pics.paint_names(look)
         moved = before is None or before.k_ref != look.k_ref
-        if everything or moved or names & (CUBE | {"at", "near", "mid"}):
+        if everything or moved or names & (CUBE | {"at", "near", "mid", "far"}):
             pics.paint_prices(look)
-        if everything or names & {"level", "window_s", "at", "near", "mid", "far"}:
-            pics.paint_conditions(look)
         had = self.loaded
         self._cube(look)
         if everything or moved or had != self.loaded or names & (CUBE | {"layer", "palette", "theme"}):
             self._paint_heat(look)
-        self._paint_now(look)
+        if everything or names - PAINT:
+            self._paint_now(look)
+        self._follow_soon(None if everything else names)
 
     def _cube(self, look: Look) -> Any:
         """The slice that is loaded; another one only where what is shown leaves it."""
         rows, lad = (look.high - look.low) // look.step + 1, look.session.ladder
-        key = (look.session.stamp, rows, look.params.window_s)
+        pool = data.pooled(look.start_ns, look.end_ns, rows, look.params.window_s)
+        key = (look.session.stamp, rows, look.params.window_s, pool)
         inside = (
             self.loaded[0] <= max(look.start_ns, lad.start_ns + look.window_ns)
             and min(look.end_ns, lad.end_ns - look.window_ns) <= self.loaded[1]
         )
         if key != self._loaded_key or not inside:
-            self._loaded_key = key
+            self._loaded_key, self.pool = key, pool
             self.loaded = data.loaded_span(look.session, look.start_ns, look.end_ns, rows, look.params.window_s)
         start, end = self.loaded
         return data.cube(look.session, start, end, look.low, look.high, look.params.window_s, look.step, float(self.state.half_life_s))
 
     def _paint_heat(self, look: Look) -> None:
         layer = LAYERS[self.state.layer]
-        samples = data.samples(look.session, look.params.window_s, look.step, float(self.state.half_life_s))
-        self.pictures.paint_heat(look, self._cube(look), layer, samples, self.state.palette)
+        top = data.scale_top(look.session, layer, look.params.window_s, look.step, float(self.state.half_life_s))
+        self.pictures.paint_heat(look, self._cube(look), layer, top, self.state.palette, self.pool)
         self.legend.object = legend_html(layer, self.pictures.top, self.pictures.palette, THEMES[self.state.theme], look.params.window_s)
 
     def _rows(self, look: Look) -> pl.DataFrame:
         cube = self._cube(look)
         at = int((look.now_ns - int(cube["window_start_ts_ns"][0])) // look.window_ns)
-        rows = ladder.rows_at(cube.isel(window=[min(max(at, 0), cube.sizes["window"] - 1)]), 0)
+        rows = ladder.rows_at(cube, min(max(at, 0), cube.sizes["window"] - 1))
         return rows.filter((pl.col("tick") >= look.k_ref - look.rows - look.step) & (pl.col("tick") <= look.k_ref + look.rows))
 
     def _paint_now(self, look: Look) -> None:
-        """Cursor, ladder, sentence, distances and conditions in words: what changes as time moves."""
-        s, theme = look.session, THEMES[self.state.theme]
-        rows = self._rows(look)
-        self.pictures.paint_cursor(look, rows)
-        row = look.row()
-        z = look.params.zones
-        valid = row is not None and bool(row["book_valid"])
-        text = sentence(
-            look.title, look.k_ref, rows, tick_size=s.tick_size, near=z.near, far=z.far,
-            approach=str(row["approach"]) if row is not None and valid else None,
-            distance=row["distance_ticks"] if row is not None and valid else None,  # type: ignore[arg-type]
-            why="nothing has traded yet" if valid else f"the book is not valid at {axes.clock(look.now_ns)}",
-        )  # fmt: skip
-        if not look.known:
-            begin = axes.clock(int(look.frame["start_ts_ns"][0]))
-            text = f"{look.title}: not known yet at {axes.clock(look.now_ns)}; it stands from {begin} on."
-        self.sentence.object = notices.sentence(text)
-        self.words.object = conditions.words_html(row, theme)
-        last = data.last_tick(s, look.now_ns + look.window_ns)
-        self.when.object = notices.when(axes.clock(look.now_ns), axes.clock(look.now_ns + look.window_ns), last, s.tick_size, theme)
-        self._paint_chips(look, last)
+        """Cursor and ladder: what changes as time moves."""
+        self.pictures.paint_cursor(look, self._rows(look))
+
+    def _follow_soon(self, names: set[str] | None) -> None:
+        """Let words and strip follow the picture; at once where the picture itself does not change."""
+        self._due = ALL if names is None else self._due | names
+        doc = pn.state.curdoc
+        if names is None or doc is None or not names & CUBE:
+            self._follow()
+        elif not self._following:
+            self._following = True
+            doc.add_timeout_callback(self._follow_later, FOLLOW_AFTER_MS)
+
+    def _follow_later(self) -> None:
+        self._following = False
+        self._guard(self._follow)
+
+    def _follow(self) -> None:
+        """Repaint what surrounds the picture, for all changes since the last time."""
+        names, self._due = self._due, set()
+        look = self.look
+        if look is None or not names:
+            return
+        if names & {"level", "window_s", "at", "near", "mid", "far", "theme"}:
+            self.pictures.paint_conditions(look)
+        if names & {"level", "theme"}:
+            self.pictures.paint_overview(look)
+        if names - PAINT:
+            self.words.paint(look, self._rows(look), THEMES[self.state.theme])
+        self.layer_chips.param.update(value=self.state.layer, colors=css_variables(THEMES[self.state.theme]))
         self._write_url()
 
     def _write_url(self) -> None:
+        """Put the state into the URL once the trader's hands rest: the browser's bookkeeping of it would delay the picture."""
+        doc = pn.state.curdoc
+        if doc is None or pn.state.location is None:
+            return
+        if self._url_timer is not None:
+            doc.remove_timeout_callback(self._url_timer)
+        self._url_timer = doc.add_timeout_callback(self._write_url_now, URL_AFTER_MS)
+
+    def _write_url_now(self) -> None:
+        self._url_timer = None
         if pn.state.location is not None:
             pn.state.location.search = "?" + urlencode(self.state.query(), safe=":")
-
-    def _paint_chips(self, look: Look, last: int | None) -> None:
-        colours = css_variables(THEMES[self.state.theme])
-        self.level_chips.param.update(items=level_items(look, last), value=look.level_id, colors=colours)
-        self.layer_chips.param.update(value=self.state.layer, colors=colours)
 
     def _check_stale(self) -> None:
         s = self.session

@@ -42,29 +42,41 @@ class Chips(JSComponent):
     export function render({ model, el }) {
       const box = document.createElement("div");
       box.setAttribute("role", "radiogroup");
-      const span = (cls, text) => { const s = document.createElement("span"); s.className = cls; s.textContent = text; return s; };
-      const draw = () => {
-        box.className = model.small ? "chips small" : "chips";
-        box.setAttribute("aria-label", model.label);
-        for (const [k, v] of Object.entries(model.colors)) box.style.setProperty(k, v);
-        const focused = box.getRootNode().activeElement?.dataset?.id;
-        box.replaceChildren(...model.items.map((it) => {
-          const b = document.createElement("button");
-          b.type = "button"; b.dataset.id = it.id; b.setAttribute("role", "radio");
-          b.setAttribute("aria-checked", String(it.id === model.value));
-          b.disabled = !!it.absent;
-          b.title = it.absent ? "Absent: " + it.absent : (it.title || "");
-          b.append(span("name", it.label));
-          if (!model.small) {
-            b.append(span("key", it.key || ""), span("detail", it.absent ? "absent" : (it.detail || "")), span("mark", it.mark || ""));
-          }
-          b.addEventListener("click", () => { model.value = it.id; });
-          return b;
-        }));
-        if (focused) box.querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus();
+      const buttons = new Map();
+      const make = (id) => {
+        const b = document.createElement("button");
+        b.type = "button"; b.dataset.id = id; b.setAttribute("role", "radio");
+        for (const cls of model.small ? ["name"] : ["name", "key", "detail", "mark"]) {
+          const s = document.createElement("span"); s.className = cls; b.append(s);
+        }
+        b.addEventListener("click", () => { model.value = id; });
+        buttons.set(id, b);
+        return b;
       };
+      // Only what differs is written: a touched element makes the browser style the page again before the picture is drawn.
+      const put = (el, key, text) => { if (el && el[key] !== text) el[key] = text; };
+      const draw = () => {
+        const cls = model.small ? "chips small" : "chips";
+        put(box, "className", cls);
+        if (box.getAttribute("aria-label") !== model.label) box.setAttribute("aria-label", model.label);
+        for (const [k, v] of Object.entries(model.colors)) if (box.style.getPropertyValue(k) !== v) box.style.setProperty(k, v);
+        const ids = model.items.map((it) => it.id);
+        for (const [id, b] of buttons) if (!ids.includes(id)) { b.remove(); buttons.delete(id); }
+        model.items.forEach((it, i) => {
+          const b = buttons.get(it.id) || make(it.id);
+          if (box.children[i] !== b) box.insertBefore(b, box.children[i] || null);
+          const on = String(it.id === model.value);
+          if (b.getAttribute("aria-checked") !== on) b.setAttribute("aria-checked", on);
+          put(b, "disabled", !!it.absent);
+          put(b, "title", it.absent ? "Absent: " + it.absent : (it.title || ""));
+          const text = { name: it.label, key: it.key || "", detail: it.absent ? "absent" : (it.detail || ""), mark: it.mark || "" };
+          for (const s of b.children) put(s, "textContent", text[s.className]);
+        });
+      };
+      let asked = false;
+      const soon = () => { if (!asked) { asked = true; queueMicrotask(() => { asked = false; draw(); }); } };
       draw();
-      for (const what of ["items", "value", "colors", "label"]) model.on(what, draw);
+      for (const what of ["items", "value", "colors", "label"]) model.on(what, soon);
       return box;
     }
     """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import polars as pl
 import xarray as xr
 
+from engine.vocab import NS
 from workbench import data
 from workbench.plots import axes, chart, coding, conditions, ladder, overview
 from workbench.theme import Theme
@@ -32,6 +32,8 @@ class LevelPictures:
         self.top: float = 5.0
         self.palette: list[str] = []
         self._centre: tuple[Any, ...] = ()
+        self._time: tuple[Any, ...] = ()
+        self._bad: dict[str, list[object]] = {}
         self.ladder_height = 480
 
     @property
@@ -62,13 +64,16 @@ class LevelPictures:
         self.tick_size = s.tick_size
 
     def paint_levels(self, look: Look) -> None:
-        """The level lines, the chosen one thick, in chart and overview."""
+        """The level lines, the chosen one thick."""
+        rows = data.runs(look.session, look.level_id)
+        self.chart.sources["levels"].data = chart.level_data(rows, look.level_id, look.session.day_ns, self.theme)
+
+    def paint_overview(self, look: Look) -> None:
+        """The level lines of the overview."""
         s = look.session
-        frame = s.levels if look.level_id in s.levels["level_id"] else pl.concat([s.levels, look.frame])
-        rows = chart.level_data(frame, look.level_id, s.day_ns, self.theme)
-        self.chart.sources["levels"].data = rows
+        rows = chart.level_data(data.runs(s, look.level_id), look.level_id, s.day_ns, self.theme)
         self.overview.levels.data = rows
-        low, high = overview.price_bounds(s.bars, frame["level_tick"].unique().to_list())
+        low, high = overview.price_bounds(s.bars, list(set(rows["y"])))  # type: ignore[call-overload]
         self.overview.figure.y_range.update(start=low, end=high)
 
     def paint_span(self, look: Look) -> None:
@@ -104,37 +109,43 @@ class LevelPictures:
                 at.append((data.level_title(i), tick, i == look.level_id))
         self.chart.sources["names"].data = chart.name_data(at, float(axes.x_ms(look.end_ns, s.day_ns)), s.tick_size, self.theme)
 
-    def paint_heat(self, look: Look, cube: xr.Dataset, layer: coding.Layer, samples: tuple[xr.Dataset, ...], preset: str) -> None:
-        """The heatmap, its colours and its read-out; the quotes and the invalid stretches of the same time."""
+    def paint_heat(self, look: Look, cube: xr.Dataset, layer: coding.Layer, top: float | None, preset: str, pool: int) -> None:
+        """The heatmap, its colours and its read-out; the quotes and the invalid stretches of the same time.
+
+        `top` is the end of the colour scale, None takes it from the slice itself; `pool` windows make a column.
+        """
         s = look.session
-        if samples:
-            self.top = coding.scale_top(np.concatenate([coding.values(c, layer).ravel() for c in samples]), layer)
-        else:
-            self.top = coding.scale_top(coding.values(cube, layer), layer)
+        self.top = coding.scale_top(coding.values(cube, layer), layer) if top is None else top
         palette = chart.palette_of(self.theme, layer, preset)
         if palette != self.palette:
             self.palette = palette
             self.chart.mapper.palette = palette
-        heat = chart.heat_data(cube, layer, self.top)
+        heat = chart.heat_data(cube, layer, self.top, pool)
         self.chart.sources["heat"].data = heat
-        bad = chart.invalid_data(cube)
-        self.chart.sources["invalid"].data = bad
-        self.strip.invalid.data = {k: bad[k] for k in ("left", "right")}
-        begin, end = int(cube["window_start_ts_ns"][0]), int(cube["window_end_ts_ns"][-1])
-        first = (begin - s.ladder.start_ns) // 1_000_000_000
-        tape = s.ladder.tape.slice(first, (end - begin) // 1_000_000_000)
-        self.chart.sources["quotes"].data = chart.quote_data(tape, s.day_ns, look.params.window_s)
+        self._paint_time(look, cube)
         x0 = float(heat["x"][0])  # type: ignore[arg-type]
         self.chart.sources["facts"].data = chart.facts_data(
-            layer, tick_size=s.tick_size, k_ref=look.k_ref, step=look.step, window_s=look.params.window_s, x0=x0
+            layer, tick_size=s.tick_size, k_ref=look.k_ref, step=look.step, window_s=look.params.window_s, x0=x0, pool=pool
         )
+
+    def _paint_time(self, look: Look, cube: xr.Dataset) -> None:
+        """What belongs to the loaded stretch of time, whatever the level: best prices, and where the book is not valid."""
+        s, w = look.session, look.params.window_s
+        begin, end = int(cube["window_start_ts_ns"][0]), int(cube["window_end_ts_ns"][-1])
+        if (s.stamp, begin, end, w) == self._time:
+            return
+        self._time = (s.stamp, begin, end, w)
+        bad = chart.invalid_data(cube)
+        if bad != self._bad:
+            self._bad = bad
+            self.chart.sources["invalid"].data = bad
+            self.strip.invalid.data = {k: bad[k] for k in ("left", "right")}
+        tape = s.ladder.tape.slice((begin - s.ladder.start_ns) // NS, (end - begin) // NS)
+        self.chart.sources["quotes"].data = chart.quote_data(tape, s.day_ns, w)
 
     def paint_conditions(self, look: Look) -> None:
         """The strip of the chosen level."""
-        cells, counts = conditions.strip_data(look.vacuum, look.params.window_s, look.session.day_ns)
-        self.strip.cells.data = cells
-        for d, source in self.strip.counts.items():
-            source.data = counts[d]
+        self.strip.cells.data, self.strip.counts.data = conditions.strip_data(look.vacuum, look.params.window_s, look.session.day_ns)
 
     def paint_cursor(self, look: Look, rows: pl.DataFrame) -> None:
         """The cursor in all figures, and the ladder at its time."""
@@ -144,7 +155,6 @@ class LevelPictures:
         top = ladder.flow_top(rows)
         px = self.ladder_height / (2 * look.rows + 1) * look.step
         self.ladder.scale.data = {"top": [top]}
-        self.ladder.source.data = ladder.ladder_data(rows, self.theme, look.step, top, text_every_row=px >= 10)
-        size = f"{min(max(px * 0.86, 9.0), 15.0):.1f}px"
-        for k in ("rest_text", "wall_text", "change_text"):
-            self.ladder.renderers[k].glyph.text_font_size = size
+        # The size first: a glyph that changes after its data are measured is measured again.
+        self.ladder.renderers["texts"].glyph.text_font_size = f"{min(max(px * 0.86, 9.0), 15.0):.1f}px"
+        ladder.patch_ladder(self.ladder, ladder.ladder_data(rows, self.theme, look.step, top, text_every_row=px >= 10), self.theme)

@@ -14,7 +14,7 @@ def page_css() -> str:
     return f"""
     :root, body {{ {block(DARK)} }}
     :root[data-sm-theme=light], :root[data-sm-theme=light] body {{ {block(LIGHT)} }}
-    body {{ font-family: {FONT}; }}
+    html, body {{ margin: 0; height: 100%; overflow: hidden; background: var(--sm-page); color: var(--sm-text); font-family: {FONT}; }}
     """
 
 

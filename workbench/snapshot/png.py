@@ -1,0 +1,141 @@
+"""PNG with the state inside, and back: what comes in is bounded before it is decoded, and validated before it is believed."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import ValidationError
+
+from engine.errors import BadPicture
+from workbench.snapshot.state import SetupState
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    from workbench.snapshot.scene import Scene
+
+KEY = "spymaster:setup"
+MAX_BYTES = 20_000_000
+MAX_PIXELS = 24_000_000
+MAX_SIDE = 8_000
+MAX_STATE = 8_192
+"""Bytes of a picture, its pixels, its longer side, characters of its state: above any that this project draws."""
+
+_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+def encode(figure: Figure, state: SetupState | None = None) -> bytes:
+    """The figure as PNG, with `state` in a text chunk; the same bytes for the same figure (no date, no software name).
+
+    Raises
+    ------
+    BadPicture
+        Where the state is longer than a reader would take.
+    """
+    from PIL import Image, PngImagePlugin
+
+    from workbench.snapshot.style import pixels
+
+    image = Image.fromarray(np.ascontiguousarray(pixels(figure)[..., :3]))
+    info = PngImagePlugin.PngInfo()
+    if state is not None:
+        text = state.model_dump_json(exclude_defaults=False)
+        if len(text) > MAX_STATE:
+            raise BadPicture(f"state of the picture: expected at most {MAX_STATE} characters, found {len(text)}")
+        info.add_text(KEY, text)
+    out = io.BytesIO()
+    image.save(out, format="PNG", pnginfo=info, compress_level=6)
+    return out.getvalue()
+
+
+def picture(scene: Scene, profile: str) -> bytes:
+    """The scene's picture as PNG that carries its state.
+
+    Parameters
+    ----------
+    profile : str
+        Session profile of the lake that the scene was read from.
+    """
+    from workbench.snapshot.draw import draw_scene
+
+    return encode(draw_scene(scene), scene.state(profile))
+
+
+def _size(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height of the header, read before any decoder sees the file."""
+    if len(data) > MAX_BYTES:
+        raise BadPicture(f"{name}: expected a picture of at most {MAX_BYTES:,} bytes, found {len(data):,}; save it smaller")
+    if not data.startswith(_MAGIC) or len(data) < 33 or data[12:16] != b"IHDR":
+        raise BadPicture(f"{name}: expected a PNG picture, found another kind of file; save it as PNG")
+    width, height = struct.unpack(">II", data[16:24])
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS):
+        raise BadPicture(
+            f"{name}: expected at most {MAX_SIDE:,} px a side and {MAX_PIXELS:,} px in all, found {width:,} x {height:,}; save it smaller"
+        )
+    return width, height
+
+
+def decode(data: bytes, name: str = "picture") -> Image.Image:
+    """The PNG, decoded whole; nothing but PNG is tried, and nothing larger than the limits.
+
+    Raises
+    ------
+    BadPicture
+        Where it is too large, no PNG, truncated or harmed.
+    """
+    from PIL import Image
+
+    size = _size(data, name)
+    try:
+        image = Image.open(io.BytesIO(data), formats=("PNG",))
+        if image.size != size:
+            raise BadPicture(f"{name}: expected one size in the file, found {size} and {image.size}")
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as e:
+        raise BadPicture(f"{name}: expected a whole PNG picture, it cannot be decoded ({_short(e)}); save or export it again") from e
+    return image
+
+
+def read_state(data: bytes, name: str = "picture") -> SetupState | None:
+    """State that a picture carries; None of one that was not drawn here (`read_sidecar` knows it, if someone typed it in).
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content, not trusted.
+    name : str
+        What the file is called in errors.
+
+    Raises
+    ------
+    BadPicture
+        Where the picture is too large, no PNG or harmed, or its state is not one that this version writes.
+    """
+    text = getattr(decode(data, name), "text", {}).get(KEY)
+    if text is None:
+        return None
+    if len(text) > MAX_STATE:
+        raise BadPicture(f"{name}: expected a state of at most {MAX_STATE} characters, found {len(text):,}; export the picture again")
+    try:
+        return SetupState.model_validate_json(text)
+    except ValidationError as e:
+        raise BadPicture(f"{name}: the state it carries is not one of this version: {faults(e)}; export the picture again") from e
+
+
+def faults(error: ValidationError) -> str:
+    """The first faults of a model in words, without the value found: it may be anything."""
+    found = [f"{'.'.join(map(str, f['loc'][:4])) or 'state'}: {f['msg']}" for f in error.errors(include_input=False, include_url=False)[:3]]
+    return "; ".join(_printable(f) for f in found)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)[:160]
+
+
+def _short(error: BaseException) -> str:
+    return _printable(str(error)) or type(error).__name__

@@ -1,0 +1,95 @@
+"""What a setup's picture carries: the moment and how it was drawn, bounded field by field, so that a stranger's file cannot surprise."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from engine.errors import EngineError
+from engine.params import FeatureParams
+from engine.sessions import profile_named, session_windows
+from engine.vocab import root_of
+from workbench.snapshot.params import PictureParams
+
+Direction = Literal["approach_up", "approach_down", "approach_none"]
+
+
+def _known_symbol(symbol: str) -> str:
+    try:
+        root_of(symbol)
+    except EngineError as e:
+        raise ValueError(str(e)) from e
+    return symbol
+
+
+def _known_profile(name: str) -> str:
+    try:
+        profile_named(name)
+    except EngineError as e:
+        raise ValueError(str(e)) from e
+    return name
+
+
+def _plausible(date: dt.date) -> dt.date:
+    if not dt.date(1990, 1, 1) <= date <= dt.date(2100, 1, 1):
+        raise ValueError(f"expected a date from 1990 to 2100, found {date}")
+    return date
+
+
+Contract = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,8}$"), AfterValidator(_known_symbol)]
+Profile = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$"), AfterValidator(_known_profile)]
+LevelId = Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9_]{0,31}|price:-?[0-9]{1,7}(\.[0-9]{1,9})?)$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Day = Annotated[dt.date, AfterValidator(_plausible)]
+
+
+class SetupState(BaseModel):
+    """State of a picture that was drawn here; independent of the lake that it was drawn from.
+
+    A picture of another `format` is refused, never guessed at.
+
+    The moment is the window ``[ts_ns, ts_ns + window)``; `price` is the level's price in that window. `drawn_sha256` hashes the
+    numbers that were drawn (`Scene.digest`), whatever their colours: drawn again from another lake or another version,
+    it says whether the picture still shows the same.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    session_date: Day
+    profile: Profile
+    symbol: Contract
+    level_id: LevelId
+    price: float = Field(gt=-1e7, lt=1e7, allow_inf_nan=False)
+    ts_ns: int = Field(ge=0, le=4_200_000_000_000_000_000)
+    direction: Direction
+    simulated: bool
+    features: FeatureParams
+    picture: PictureParams
+    drawn_sha256: Digest
+
+    @model_validator(mode="after")
+    def _inside_the_session(self) -> Self:
+        w = session_windows(self.session_date, self.profile)
+        if not w.ladder_start_ns <= self.ts_ns < w.ladder_end_ns:
+            raise ValueError(f"ts_ns {self.ts_ns} lies outside the {self.profile} session of {self.session_date}")
+        return self
+
+
+class ForeignState(BaseModel):
+    """What is typed in once for a picture that was not drawn here, and kept beside it.
+
+    `picture_sha256` binds it to the very file, so that another picture of the same name is not taken for it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    picture_sha256: Digest
+    session_date: Day
+    level_id: LevelId
+    direction: Direction
+    symbol: Contract | None = None
+    clock: dt.time | None = Field(None, description="New York time of the moment, where the picture tells it")
