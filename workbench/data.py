@@ -49,6 +49,7 @@ class Session:
     absent: dict[str, str]
     notes: tuple[str, ...]
     stamp: str
+    simulated: bool
 
     @property
     def tick_size(self) -> float:
@@ -128,7 +129,7 @@ def _load(root: str, symbol: str, date: dt.date, mark: str) -> Session:
             schema={"level_id": pl.String, "start_ts_ns": pl.Int64, "end_ts_ns": pl.Int64, "price": pl.Float64, "level_tick": pl.Int32}
         )
         notes.append(f"No key levels: {e}")
-    return Session(symbol, date, ladder, bars, levels, absent, tuple(notes), mark)
+    return Session(symbol, date, ladder, bars, levels, absent, tuple(notes), mark, lake.is_simulated(LADDER, symbol, date))
 
 
 def ordered_level_ids(session: Session) -> list[str]:

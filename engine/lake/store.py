@@ -93,6 +93,10 @@ class Lake:
         """What the stage noted beside the rows, such as ``{"absent": {"on_high": reason}}``."""
         return self.manifest(key, symbol, date).notes
 
+    def is_simulated(self, key: str, symbol: str, date: dt.date) -> bool:
+        """Whether a partition comes of a simulated market, wholly or in part; every picture of it must say so."""
+        return bool(self.notes(key, symbol, date).get("simulated"))
+
     def tables(self, key: str) -> Iterator[tuple[str, Path]]:
         """(symbol, folder) of every symbol that has the dataset's table."""
         before, _, after = dataset(key).path.partition("symbol={symbol}")

@@ -29,6 +29,9 @@ CODE = ("engine.stages.bronze", "engine.mbo.dbn")
 PART_ROWS = 1_000_000
 """Rows of a part: 54 MB in memory, so that a day of any size is written and read in little."""
 
+SIMULATED = ".SIM"
+"""How the dataset's name of a simulated file ends; everything made from one says so in its notes."""
+
 SLOT_NS = 900 * NS
 """Trades are counted per quarter of an hour: every session window starts and ends on one."""
 
@@ -92,6 +95,8 @@ class _Contract:
         self.flush()
         self.writer.notes = {
             "instrument_ids": sorted(self.ids),
+            "dataset": header.dataset,
+            "simulated": header.dataset.endswith(SIMULATED),
             "dbn_version": header.version,
             "dbn_start_ns": header.start_ns,
             "dbn_end_ns": header.end_ns,

@@ -54,6 +54,7 @@ def metadata_bytes(
     version: int = 3,
     schema: dbn.Schema | None = dbn.Schema.MBO,
     ts_out: bool = False,
+    dataset: str = "GLBX.MDP3",
 ) -> bytes:
     """Encoded metadata that map each instrument id to its symbol on the UTC dates of ``[start, end)``."""
     first = dt.datetime.fromtimestamp(start // NS, dt.UTC).date()
@@ -64,7 +65,7 @@ def metadata_bytes(
     ]
     return bytes(
         dbn.Metadata(
-            dataset="GLBX.MDP3", start=start, end=end, stype_in=dbn.SType.RAW_SYMBOL, stype_out=dbn.SType.INSTRUMENT_ID,
+            dataset=dataset, start=start, end=end, stype_in=dbn.SType.RAW_SYMBOL, stype_out=dbn.SType.INSTRUMENT_ID,
             schema=schema, symbols=list(symbols.values()), mappings=mappings, version=version, ts_out=ts_out,
         )
     )  # fmt: skip
@@ -80,11 +81,12 @@ def write_dbn(
     version: int = 3,
     compress: bool = True,
     level: int = 3,
+    dataset: str = "GLBX.MDP3",
 ) -> Path:
     """Write `records` (dtype `MBO`) as a DBN file, like Databento's: metadata and records in zstd frames of their own."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = metadata_bytes(symbols, start, end, version=version)
+    head = metadata_bytes(symbols, start, end, version=version, dataset=dataset)
     if not compress:
         with path.open("wb") as out:
             out.write(head)

@@ -30,12 +30,14 @@ def day_records(date: dt.date, messages: int = 12_000, symbols: dict[int, str] |
     return busy_day(messages, date.toordinal(), date=date, symbols=symbols or ESZ5, snapshot_orders=400)
 
 
-def day_file(folder: Path, date: dt.date, messages: int = 12_000, symbols: dict[int, str] | None = None) -> Path:
+def day_file(
+    folder: Path, date: dt.date, messages: int = 12_000, symbols: dict[int, str] | None = None, dataset: str = "GLBX.MDP3"
+) -> Path:
     """The day as a DBN file."""
     symbols = symbols or ESZ5
     start = utc_ns(date)
     path = folder / f"glbx-mdp3-{date:%Y%m%d}.mbo.dbn.zst"
-    return write_dbn(path, day_records(date, messages, symbols), symbols=symbols, start=start, end=start + DAY_NS)
+    return write_dbn(path, day_records(date, messages, symbols), symbols=symbols, start=start, end=start + DAY_NS, dataset=dataset)
 
 
 def spymaster(*args: object, check: bool = True, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

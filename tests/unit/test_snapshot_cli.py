@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +11,9 @@ import pytest
 from PIL import Image
 
 from engine.cli import main
-from engine.lake.catalog import BRONZE_MBO
 from engine.lake.store import Lake
 from tests.support.lakes import MONDAY, TUESDAY, day_file, make_bronze, make_silver, spymaster
 from workbench.snapshot import read_state
-from workbench.snapshot.lake import is_simulated
 
 WHEN = f"{TUESDAY} 09:41:35"
 
@@ -136,13 +133,9 @@ def test_compare_refuses_what_is_no_picture_or_of_another_size(shot: Path, tmp_p
 def test_simulated_files_mark_the_picture(lake: Path, tmp_path: Path) -> None:
     place = Lake(tmp_path / "lake")
     for date in (MONDAY, TUESDAY):
-        file = day_file(tmp_path, date)
-        place.add_raw(file.rename(tmp_path / f"es-simulated-{file.name}"), "ES")
+        place.add_raw(day_file(tmp_path, date, dataset="GLBX.MDP3.SIM"), "ES")
         assert make_bronze(place, date).status == "made"
     assert make_silver(place, TUESDAY).status == "made"
     path = tmp_path / "sim.png"
-    assert is_simulated(place, "ESZ5", TUESDAY)
     spymaster("snapshot", "--lake", place.root, "--level", "pm_high", "--ts", WHEN, "--out", path)
     assert read_state(path.read_bytes()).simulated
-    shutil.rmtree(place.path(BRONZE_MBO, "ESZ5", TUESDAY))
-    assert is_simulated(place, "ESZ5", TUESDAY)

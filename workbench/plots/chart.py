@@ -21,6 +21,7 @@ from bokeh.models import (
     HoverTool,
     HSpan,
     Image,
+    Label,
     LinearAxis,
     LinearColorMapper,
     PanTool,
@@ -65,6 +66,7 @@ class ChartParts:
     figure: figure
     sources: dict[str, ColumnDataSource]
     mapper: LinearColorMapper
+    mark: Label
     cursor: Span
     cross: CrosshairTool
     distance: Range1d
@@ -124,6 +126,12 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
         text_baseline="bottom", text_align="right", x_offset=-8, y_offset=-4, text_color="colour", padding=2, border_radius=3,
         background_fill_alpha=0.82,
     )  # fmt: skip
+    # On the canvas itself, so that a saved picture carries it.
+    mark = Label(
+        x=10, y=8, x_units="screen", y_units="screen", text="SIMULATED MARKET", text_font=FONT, text_font_size="12px",
+        text_font_style="bold", padding=3, border_radius=3, background_fill_alpha=0.82, visible=False,
+    )  # fmt: skip
+    fig.add_layout(mark)
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
     fig.add_layout(cursor)
     hover = _make_hover(src["facts"], made["heat"])
@@ -133,7 +141,7 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     fig.toolbar.active_scroll = wheel
     fig.toolbar.logo = None
     fig.toolbar.autohide = False
-    parts = ChartParts(fig, src, mapper, cursor, cross, distance, made)
+    parts = ChartParts(fig, src, mapper, mark, cursor, cross, distance, made)
     dress_chart(parts, theme)
     return parts
 
@@ -150,6 +158,7 @@ def dress_chart(parts: ChartParts, theme: Theme) -> None:
     for k in ("wick_casing", "body_casing", "levels_casing"):
         r[k].glyph.line_color = theme.casing
     r["names"].glyph.background_fill_color = theme.page
+    parts.mark.update(text_color=theme.text, background_fill_color=theme.page)
     parts.cursor.line_color = theme.text
     parts.cross.line_color = theme.muted
 

@@ -22,6 +22,7 @@ def level_picture(
     theme: Theme = DARK,
     zones: tuple[int, ...] = (2, 5, 14, 20),
     palette: str = "perceptual",
+    simulated: bool = False,
 ) -> figure:
     """Heatmap of `cube` (with pressure), candles, quotes and levels around the last tick of `level_id`.
 
@@ -31,6 +32,8 @@ def level_picture(
         Slice of the ladder with `engine.features.pressure`.
     bars, levels, tape : pl.DataFrame
         ``bars_2m``, ``levels`` and ``mbo_tape_1s`` of the session.
+    simulated : bool
+        Say so on the picture (`engine.lake.store.Lake.is_simulated` knows).
     """
     parts = chart.level_chart(theme, tick_size)
     shown = coding.LAYERS[layer]
@@ -38,6 +41,7 @@ def level_picture(
     begin, end = day, int(cube["window_end_ts_ns"][-1])
     k = int(levels.filter(pl.col("level_id") == level_id)["level_tick"][-1])
     step, window_s = int(cube.attrs["step_ticks"]), int(cube.attrs["window_s"])
+    parts.mark.visible = simulated
     parts.mapper.palette = chart.palette_of(theme, shown, palette)
     heat = chart.heat_data(cube, shown, coding.scale_top(coding.values(cube, shown), shown))
     src = parts.sources

@@ -6,7 +6,7 @@ import datetime as dt
 
 from engine.errors import SessionError, UnknownProfile
 from engine.ladder import Ladder
-from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS
+from engine.lake.catalog import BARS, LADDER, LEVELS
 from engine.lake.store import Lake
 from engine.params import FeatureParams
 from engine.selection import route
@@ -14,7 +14,6 @@ from engine.vocab import ROOTS
 from workbench.snapshot.params import PictureParams
 from workbench.snapshot.scene import Scene, make_scene
 
-SIMULATED = "-simulated-"
 """Stands in the name of every raw file that `spymaster simulate` writes."""
 
 
@@ -60,23 +59,6 @@ def profile_of(lake: Lake) -> str:
     return profile
 
 
-def is_simulated(lake: Lake, symbol: str, date: dt.date) -> bool:
-    """Whether the session was made from simulated files, by the names of its raw inputs in the manifests of its bronze.
-
-    Where the bronze is gone, one simulated file among the lake's raw ones is enough to say so.
-    """
-    for name in lake.manifest(LADDER, symbol, date).lineage.inputs:
-        key, _, rest = name.partition("/")
-        if key != BRONZE_MBO:
-            continue
-        of, _, day = rest.partition("/")
-        manifest = lake.find_manifest(BRONZE_MBO, of, dt.date.fromisoformat(day))
-        names = manifest.lineage.inputs if manifest is not None else [p.name for p in (lake.root / "raw").rglob("*.dbn*")]
-        if any(SIMULATED in raw for raw in names):
-            return True
-    return False
-
-
 def scene_of(
     lake: Lake,
     symbol: str,
@@ -100,5 +82,5 @@ def scene_of(
     levels, bars = (lake.read(key, symbol, date) for key in (LEVELS, BARS))
     return make_scene(
         ladder, levels, bars, level_id=level_id, ts_ns=ts_ns, features=features, picture=picture,
-        simulated=is_simulated(lake, symbol, date), absent=dict(lake.notes(LEVELS, symbol, date).get("absent", {})),
+        simulated=lake.is_simulated(LADDER, symbol, date), absent=dict(lake.notes(LEVELS, symbol, date).get("absent", {})),
     )  # fmt: skip

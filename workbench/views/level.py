@@ -15,7 +15,7 @@ from panel.viewable import Viewer
 from param.parameterized import discard_events
 from pydantic import ValidationError
 
-from engine.errors import EngineError
+from engine.errors import EngineError, UnknownLevel
 from workbench import data
 from workbench.plots import ladder
 from workbench.plots.coding import LAYERS
@@ -214,6 +214,11 @@ class LevelView(Hands, Viewer):
             self.trouble = [f"Not applied: {err['msg'].removeprefix('Value error, ')}" for err in e.errors()]
         except EngineError as e:
             self.trouble = [str(e)]
+            if isinstance(e, UnknownLevel) and self.look is not None:
+                # The picture stays at the level it shows, and so does the state: what is changed next applies to it.
+                with discard_events(self.state):
+                    self.state.level = self.look.level_id
+                self.words.levels.value = self.look.level_id
             if self.session is None:
                 self.empty.object = notices.failed(self.root, str(e))
                 self.trouble = []  # said once, in the middle of the page

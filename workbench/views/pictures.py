@@ -54,6 +54,7 @@ class LevelPictures:
         s = look.session
         src = self.chart.sources
         src["candles"].data = chart.candle_data(s.bars, self.theme, s.day_ns)
+        self.chart.mark.visible = s.simulated
         self.paint_levels(look)
         self.overview.price.data = overview.overview_data(s.bars, s.day_ns)
         ov = self.overview.figure

@@ -20,23 +20,23 @@ def page_css() -> str:
 
 PANE_CSS = f"""
 :host {{ font-family: {FONT}; color: var(--sm-text); }}
-.sm-say {{ font-size: clamp(15px, 1.05vw, 20px); line-height: 1.4; padding: 2px 0 4px; }}
+.sm-say {{ font: clamp(15px, 1.05vw, 20px) {FONT}; line-height: 1.4; padding: 2px 0 4px; }}
 .sm-say b {{ color: var(--sm-level); }}
 .sm-when {{ font: clamp(13px,.65vw,17px) {FONT}; white-space: nowrap; padding-top: 6px; }}
 .sm-when b {{ font: 600 1.15em {MONO}; }}
 .sm-banner {{ margin: 0 0 6px; padding: 6px 12px 6px 28px; border: 1px solid var(--sm-error); border-left-width: 5px;
-  border-radius: 4px; font-size: 14px;
+  border-radius: 4px; font: 14px {FONT};
   background: var(--sm-panel); }}
 .sm-banner a {{ color: var(--sm-long); }}
 code, pre {{ font-family: {MONO}; background: var(--sm-panel); border: 1px solid var(--sm-edge);
   border-radius: 4px; padding: 1px 5px; user-select: all; }}
 pre {{ padding: 12px; overflow-x: auto; line-height: 1.6; font-size: 14px; }}
 .sm-card {{ max-width: 900px; margin: 9vh auto; padding: 26px 32px; border: 1px solid var(--sm-edge); border-radius: 10px;
-  background: var(--sm-page); font-size: 16px; }}
+  background: var(--sm-page); font: 16px {FONT}; }}
 .sm-card h2 {{ margin: 0 0 12px; }}
 .sm-bar {{ height: 3px; background: linear-gradient(90deg, var(--sm-edge), var(--sm-long), var(--sm-edge)); }}
 .sm-head {{ font: 600 13px {FONT}; color: var(--sm-muted); text-transform: none; }}
-.sm-keys {{ font-size: 13px; border-spacing: 6px 4px; }}
+.sm-keys {{ font: 13px {FONT}; border-spacing: 6px 4px; }}
 kbd {{ font: 12px {MONO}; border: 1px solid var(--sm-edge); border-radius: 3px; padding: 0 5px; }}
 .sm-brand {{ font: 700 18px {FONT}; letter-spacing: .02em; }}
 """
