@@ -8,7 +8,16 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-KERNEL_SOURCES = ("mbo/*.py", "ladder_kernels.py", "features/kernels.py", "features/sums.py", "simulate/*.py", "vocab.py")
+KERNEL_SOURCES = (
+    "mbo/*.py",
+    "ladder_kernels.py",
+    "setups/*.py",
+    "features/kernels.py",
+    "features/sums.py",
+    "retrieval/kernels.py",
+    "simulate/*.py",
+    "vocab.py",
+)
 """Where the numba kernels stand, and what is compiled into them."""
 
 

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from engine.errors import ContractError
-from engine.vocab import NS, SIDE_CODES
+from engine.vocab import NS, SIDE_CODES, UNDEF_PRICE, Action, Root
 
 BAR_NS = 120 * NS
 TRADE_COLUMNS = ("ts_event", "tick", "size", "side")
+BRONZE_TRADE_COLUMNS = ("ts_event", "price", "size", "side")
+"""What is read of a bronze record to make a trade's row."""
+
+INT32_MAX = 2**31 - 1
+
+
+def is_trade() -> pl.Expr:
+    """Rows of bronze that are trades with a price."""
+    return (pl.col("action") == pl.lit(Action.TRADE.value)) & (pl.col("price") != UNDEF_PRICE)
+
+
+def nearest_tick(price: pl.Expr, tick_fixed: int) -> pl.Expr:
+    """Nearest tick of a fixed-point price, ties up, int64: as `engine.mbo.events.tick_at`."""
+    # Not (2 * price + tick) // (2 * tick): twice the price may leave int64.
+    floor = price // tick_fixed
+    return floor + (2 * (price - floor * tick_fixed) >= tick_fixed)
+
+
+def trade_rows(parts: Iterable[pl.DataFrame], root: Root) -> pl.DataFrame:
+    """``ts_event, tick, size, side`` (code) of bronze trades in file order; those that the replay gives no tick are left out.
+
+    Parameters
+    ----------
+    parts
+        Frames of `BRONZE_TRADE_COLUMNS`, filtered by `is_trade`.
+    root
+        The contract's root, for the tick size.
+    """
+    near = nearest_tick(pl.col("price"), root.tick_fixed)
+    columns = (pl.col("ts_event"), near.cast(pl.Int32).alias("tick"), pl.col("size"), pl.col("side").to_physical())
+    frames = [p.filter(near.is_between(-INT32_MAX, INT32_MAX)).select(*columns) for p in parts]
+    empty = pl.DataFrame(schema={"ts_event": pl.Int64, "tick": pl.Int32, "size": pl.UInt32, "side": pl.UInt8})
+    return pl.concat([empty, *frames])
 
 
 def bars_2m(trades: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -56,6 +56,48 @@ class ApproachParams(Knobs):
 
     max_distance_ticks: int = Field(20, ge=1, le=400, description="An approach starts no further from the level than this, ticks")
     lookback_windows: int = Field(3, ge=1, le=60, description="The last trade moved toward the level over this many windows")
+
+
+class SetupParams(Knobs):
+    """Episodes, triggers, touches and outcomes (features.md section 8)."""
+
+    arm_ticks: int = Field(4, ge=1, le=100, description="An episode arms this near the level; a touched level re-arms beyond, ticks")
+    gap_windows: int = Field(3, ge=1, le=60, description="An episode ends with this many windows in a row without the approach")
+    wait_windows: int = Field(24, ge=0, le=720, description="A touch still belongs to an episode this many windows after it")
+    confluence_ticks: int = Field(4, ge=0, le=100, description="Levels this close to each other are confluent, ticks")
+    barrier: int | Literal["auto"] = Field(8, description="Ticks beyond the level (break) or back (reject); auto: from volatility")
+    horizons_s: tuple[int, ...] = Field((60, 120, 240, 360, 480, 600, 720), description="Horizons h0, h1, ... after the touch, seconds")
+    shown_horizon: int = Field(1, ge=0, le=6, description="The horizon that is shown, and whose barrier the hits have where it is auto")
+    sigma_s: int = Field(1800, ge=60, le=14_400, description="Span over which volatility is measured, seconds")
+    sigma_least_s: int = Field(300, ge=20, le=14_400, description="Volatility is unknown with less than this of the span, seconds")
+    candle_bars: int = Field(3, ge=1, le=6, description="The outcome clock of a candle trigger runs this many two-minute bars")
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.barrier != "auto" and not 1 <= self.barrier <= 400:
+            raise ValueError(f"barrier: expected 1 to 400 ticks or 'auto', got {self.barrier}")
+        if len(self.horizons_s) != 7 or any(b <= a for a, b in zip((0, *self.horizons_s), self.horizons_s)):
+            raise ValueError(f"horizons_s: expected seven rising numbers of seconds, got {self.horizons_s}")
+        if self.sigma_least_s > self.sigma_s:
+            raise ValueError(f"sigma_least_s must not exceed sigma_s, got {self.sigma_least_s} > {self.sigma_s}")
+        return self
+
+
+class GoldParams(Knobs):
+    """What the table of trigger vectors holds (features.md section 5)."""
+
+    representation: Literal["means", "blocks"] = Field("means", description="Representation of the vectors; learned is fitted on means")
+    kinds: tuple[Literal["window", "arm", "touch", "candle"], ...] = Field(
+        ("window", "arm", "touch", "candle"), min_length=1, description="Kinds of triggers to keep"
+    )
+
+
+class StreamParams(Knobs):
+    """States of the pressure stream (features.md section 9)."""
+
+    armed_score: float = Field(0.70, ge=0, le=1, description="ARMED from this vacuum score on, with the margin")
+    armed_margin: float = Field(0.20, ge=0, le=1, description="ARMED from this margin of the forecast on, with the score")
+    watch_score: float = Field(0.60, ge=0, le=1, description="WATCH from this vacuum score on")
 
 
 class PressureParams(Knobs):

@@ -12,8 +12,7 @@ from engine.sessions import profile_named, session_windows, utc_dates
 from engine.stages import bronze
 from engine.stages.base import RunParams, StageIO, params_hash, why_stale
 from engine.stages.raw import RawIndex, raw_index
-from engine.stages.silver import STAGES
-from engine.stages.task import Receipt, TaskSpec, failed, is_current
+from engine.stages.task import GROUPS, STAGES, Group, Receipt, TaskSpec, failed, is_current
 from engine.vocab import ROOTS, root_of
 
 LAYERS = ("bronze", "silver", "gold", "all")
@@ -43,7 +42,7 @@ def build_pipeline(product_type: str, layer: str) -> tuple[Step, ...]:
     if not steps:
         raise UnknownDataset(
             f"no stage makes layer {layer!r} of product type {product_type!r}: expected --product-type {' or '.join(PRODUCT_TYPES)} "
-            f"and --layer bronze, silver or all"
+            f"and --layer {', '.join(LAYERS[:-1])} or all"
         )
     ordered: list[Step] = []
     while steps:
@@ -54,6 +53,11 @@ def build_pipeline(product_type: str, layer: str) -> tuple[Step, ...]:
         ordered += ready
         steps = [s for s in steps if s not in ready]
     return tuple(ordered)
+
+
+def groups_of(layer: str) -> tuple[Group, ...]:
+    """Groups of stages that make a layer after bronze, in order; ``all`` is all of them."""
+    return tuple(g for g, stages in GROUPS.items() if layer in ("all", stages[0].layer))
 
 
 @dataclass
@@ -126,8 +130,20 @@ def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: boo
     return plan
 
 
-def plan_silver(lake: Lake, sessions: list[tuple[str, dt.date]], profile: str, params: RunParams, *, overwrite: bool, must: bool) -> Plan:
-    """Tasks that make silver of (contract, session date) pairs; those without bronze are left out, or problems where `must`."""
+def plan_sessions(
+    lake: Lake,
+    sessions: list[tuple[str, dt.date]],
+    profile: str,
+    params: RunParams,
+    *,
+    group: Group = "silver",
+    overwrite: bool,
+    must: bool,
+) -> Plan:
+    """Tasks that make a group of stages of (contract, session date) pairs.
+
+    Those that lack what the group's first stage cannot do without are left out, or problems where `must`.
+    """
     profile_named(profile)
     held = lake.profile()
     if held is not None:
@@ -135,17 +151,17 @@ def plan_silver(lake: Lake, sessions: list[tuple[str, dt.date]], profile: str, p
     plan = Plan()
     text = params.model_dump_json()
     for symbol, date in sessions:
-        spec = TaskSpec(str(lake.root), date, (symbol,), profile=profile, params=text, overwrite=overwrite)
-        first = next(r.date for r in STAGES[0].refs(session_windows(date, profile), params) if r.required)
+        spec = TaskSpec(str(lake.root), date, (symbol,), profile=profile, params=text, overwrite=overwrite, group=group)
+        needed = next(r for r in GROUPS[group][0].refs(session_windows(date, profile), params) if r.required)
         try:
-            lake.manifest(BRONZE_MBO, symbol, first)
+            lake.manifest(needed.key, symbol, needed.date)
         except PartitionCorrupt as e:
             plan.problems.append(failed(spec.name, e))
         except PartitionMissing as e:
             if must:
                 plan.problems.append(failed(spec.name, e))
             else:
-                plan.left_out[spec.name] = f"no bronze of {symbol} on {first}"
+                plan.left_out[spec.name] = f"no {dataset(needed.key).layer} of {symbol} on {needed.date}"
         else:
             plan.take(spec)
     return plan

@@ -50,6 +50,36 @@ class Approach(StrEnum):
     NONE = "approach_none"
 
 
+class Outcome(StrEnum):
+    """What price did at a level after a touch (features.md section 8)."""
+
+    BREAK_UP = "BREAK_UP"
+    REJECT_DOWN = "REJECT_DOWN"
+    BREAK_DOWN = "BREAK_DOWN"
+    REJECT_UP = "REJECT_UP"
+    CHOP = "CHOP"
+    NO_TOUCH = "NO_TOUCH"
+
+
+class TriggerKind(StrEnum):
+    """Why there is a trigger at a moment (features.md section 8)."""
+
+    WINDOW = "window"
+    ARM = "arm"
+    TOUCH = "touch"
+    CANDLE = "candle"
+
+
+class State(StrEnum):
+    """Where a level stands in a window (features.md section 9)."""
+
+    IDLE = "IDLE"
+    TRACK = "TRACK"
+    WATCH = "WATCH"
+    ARMED = "ARMED"
+    FIRE = "FIRE"
+
+
 ACTION_CODES = {a.value: i for i, a in enumerate(Action)}
 SIDE_CODES = {s.value: i for i, s in enumerate(Side)}
 

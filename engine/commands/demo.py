@@ -6,6 +6,7 @@ import datetime as dt
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlencode
 
 from cyclopts import Parameter
 
@@ -15,8 +16,9 @@ from engine.errors import SessionError
 if TYPE_CHECKING:
     from engine.lake.store import Lake
 
-SIMULATED = "2025-10-06:2025-10-08"
-"""UTC dates of the simulated market that stands in where there are no files."""
+SIMULATED = "2025-10-01:2025-10-28"
+"""UTC dates of the simulated market that stands in where there are no files: twenty sessions."""
+RATE, THIN_AFTER = 0.10, "12:35"
 
 
 def demo(
@@ -29,7 +31,7 @@ def demo(
 ) -> None:
     """Add DBN files to the lake, run the whole pipeline for every root in it, and serve the screen.
 
-    Without files, given or in the lake, a few days of a simulated market stand in.
+    Without files, given or in the lake, twenty sessions of a simulated market stand in. The page opens on a setup worth a look.
 
     Examples
     --------
@@ -41,17 +43,17 @@ def demo(
     from engine.commands.add import add
     from engine.commands.run import run
     from engine.commands.serve import serve as serve_screen
+    from engine.commands.setup_shown import setup_worth_a_look
     from engine.lake.store import Lake
     from engine.stages.raw import raw_index
 
     place = Lake(lake)
+    made_up = False
     if dbn is not None:
         add([dbn], lake=lake)
     elif not place.raw_roots():
-        from engine.commands.simulate import simulate
-
-        sys.stderr.write(f"no raw files in {lake}: simulating {SIMULATED}; `--dbn FOLDER` takes your own files\n")
-        simulate(dates=SIMULATED, thin_after="12:35", lake=lake)
+        _simulate(lake)
+        made_up = True
     roots = place.raw_roots()
     spans = {}
     for root in roots:
@@ -59,11 +61,46 @@ def demo(
         if dates:
             spans[root] = (dates[0] - dt.timedelta(days=1), dates[-1])
             run(symbol=root, dates=f"{dates[0]}:{dates[-1]}", layer="bronze", lake=lake)
+    if made_up:
+        _select_all(place)
     profile = session if session != "auto" else place.profile() or _busiest_profile(place, roots)
     for root, (first, last) in spans.items():
         run(symbol=root, dates=f"{first}:{last}", layer="all", session=profile, lake=lake)  # type: ignore[arg-type]
+    query = setup_worth_a_look(place) or {}
+    if query:
+        sys.stderr.write(f"opens on {' '.join(query.values())} New York\n")
     if serve:
-        serve_screen(lake=lake, port=port)
+        serve_screen(lake=lake, port=port, query=urlencode(query, safe=":"))
+
+
+def _simulate(lake: Path) -> None:
+    """Twenty sessions of a simulated market, after the kernels of a fresh clone are compiled, two sets at once."""
+    from engine.commands.simulate import simulate
+    from engine.commands.warm import Kernels, compile_kernels
+    from engine.runner import run_tasks
+
+    sys.stderr.write(f"no raw files in {lake}: simulating {SIMULATED}; `--dbn FOLDER` takes your own files\n")
+    trouble: list[str] = []
+    run_tasks(
+        compile_kernels,
+        [Kernels("simulator"), Kernels("pipeline")],
+        workers=2,
+        on_result=lambda spec, said: trouble.append(said),
+        on_poison=lambda spec, deaths: trouble.append(f"compiling the {spec.name}: its process died {deaths} times"),
+    )
+    for line in filter(None, trouble):  # what really cannot be run will say so again where it is needed
+        sys.stderr.write(f"compiling kernels: {line}\n")
+    simulate(dates=SIMULATED, rate=RATE, thin_after=THIN_AFTER, lake=lake)
+
+
+def _select_all(lake: Lake) -> None:
+    """The selection map of a simulated month: its first and last days are cut by no roll, so none is trimmed."""
+    from engine.params import SelectionParams
+    from engine.selection import make_selection
+
+    for root in lake.raw_roots():
+        with lake.lock():
+            make_selection(lake, root, "rth", SelectionParams(trim_days=0))
 
 
 def _busiest_profile(lake: Lake, roots: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""``spymaster run``: raw files to bronze to silver."""
+"""``spymaster run``: raw files to bronze, silver and gold."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 def run(
     *,
     symbol: Annotated[str, Parameter(help="A root (ES) or a contract (ESH4).")],
-    dates: Annotated[str | None, Parameter(help="A:B inclusive, A, or A,B,C; YYYY-MM-DD. UTC for bronze, New York for silver.")] = None,
+    dates: Annotated[str | None, Parameter(help="A:B inclusive, A, or A,B,C; YYYY-MM-DD. UTC for bronze, else New York.")] = None,
     start_date: Annotated[str | None, Parameter(help="First date, instead of --dates.")] = None,
     end_date: Annotated[str | None, Parameter(help="Last date, with --start-date.")] = None,
-    layer: Annotated[Literal["bronze", "silver", "all"], Parameter(help="What to make; all makes what silver reads, too.")] = "all",
+    layer: Annotated[Literal["bronze", "silver", "gold", "all"], Parameter(help="What to make; all also what it reads.")] = "all",
     product_type: Annotated[str, Parameter(help="Product type.")] = "future_mbo",
-    session: Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile; a lake's silver holds one.")] = "rth",
+    session: Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile; a lake holds one.")] = "rth",
     lake: LakeDir = Path("lake"),
     workers: Annotated[int | None, Parameter(help="Processes; by default one per core.")] = None,
     overwrite: Annotated[bool, Parameter(negative=(), help="Make everything anew, also what is current.")] = False,
     level_ids: Annotated[str | None, Parameter(env_var="LEVEL_ID", help="Levels, comma separated; price:6800.25 is one.")] = None,
-    params: Annotated[Path | None, Parameter(help="JSON file of knobs by group (replay, levels, features, approach).")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, such as replay, levels, setups, retrieval.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Make bronze and silver from the raw files in the lake; what is current is left as it is.
+    """Make bronze, silver and gold from the raw files in the lake; what is current is left as it is.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def run(
     knobs = read_params(params, level_ids)
     if workers is not None and workers < 1:
         raise SessionError(f"--workers {workers}: expected at least 1")
-    job = _Run(Lake(lake), symbol, wanted, must, session, knobs, workers or os.cpu_count() or 1, overwrite, json)
+    job = Run(Lake(lake), symbol, wanted, must, session, knobs, workers or os.cpu_count() or 1, overwrite, json)
     with job.lake.lock():
         job.go(layer)
 
@@ -91,7 +91,7 @@ def read_params(path: Path | None, level_ids: str | None) -> RunParams:
         raise SessionError(f"--params {path}: expected a JSON object of knobs such as {{'replay': {{'rest_ns': 500000000}}}}: {e}") from e
 
 
-class _Run:
+class Run:
     """One run: plans, works, reports."""
 
     def __init__(
@@ -130,8 +130,8 @@ class _Run:
             with _Terminable():
                 if layer in ("bronze", "all"):
                     self._bronze(layer)
-                if layer in ("silver", "all"):
-                    self._silver(layer)
+                if layer != "bronze":
+                    self._layers(layer)
         except KeyboardInterrupt:
             self.lake.clean()
             self.say(f"stopped; {len(self.receipts)} tasks are done and kept, nothing is half-written. The same command goes on from here")
@@ -185,12 +185,21 @@ class _Run:
         self.left_out.update({f"silver {self.symbol} {d}": why for d, why in left.items()})
         return chosen
 
-    def _silver(self, layer: str) -> None:
-        from engine.pipeline import plan_silver
+    def _layers(self, layer: str) -> None:
+        from engine.pipeline import groups_of, plan_sessions
 
         sessions = self._sessions(layer)
-        plan = plan_silver(self.lake, sessions, self.profile, self.params, overwrite=self.overwrite, must=self.must)
-        self._work(plan, "silver")
+        for group in groups_of(layer):
+            self.before(group)
+            # What silver could not make is told once: gold is then made of the sessions that have it.
+            must = self.must and (group == "silver" or layer == "gold")
+            plan = plan_sessions(self.lake, sessions, self.profile, self.params, group=group, overwrite=self.overwrite, must=must)
+            if layer == "all" and group != "silver":
+                plan.left_out.clear()
+            self._work(plan, group)
+
+    def before(self, group: str) -> None:
+        """Called before a group of stages is begun; a run of the layers alone has nothing to do there."""
 
     def _work(self, plan: Plan, what: str) -> None:
         self.current += plan.current

@@ -21,6 +21,7 @@ def serve(
     port: Annotated[int, Parameter(help="Port on this machine.")] = 5006,
     address: Annotated[str, Parameter(help="Address to bind to; anything but loopback shows the screen to others.")] = "127.0.0.1",
     show: Annotated[bool, Parameter(negative=(), help="Open a browser.")] = False,
+    query: Annotated[str, Parameter(help="What the printed address opens on, such as level=or_high&t=10:31:05.")] = "",
 ) -> None:
     """Serve the screen, bound to loopback unless told otherwise; Ctrl-C ends it.
 
@@ -39,5 +40,5 @@ def serve(
     if show:
         command.append("--show")
     environment = {**os.environ, "SPYMASTER_LAKE": str(lake.resolve())}
-    print(f"http://{address}:{port}/app", file=sys.stderr, flush=True)
+    print(f"http://{address}:{port}/app{'?' if query else ''}{query}", file=sys.stderr, flush=True)
     os.execve(sys.executable, command, environment)

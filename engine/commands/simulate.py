@@ -17,10 +17,11 @@ def simulate(
     dates: Annotated[str, Parameter(help="A:B inclusive, or A, or A,B,C; UTC dates. Dates on which Globex is shut get no file.")],
     root: Annotated[str, Parameter(name=["--root", "--symbol"], help="Root of the contracts.")] = "ES",
     seed: Annotated[int, Parameter(help="Seed; the files are the same to the byte for the same seed and settings.")] = 7,
-    rate: Annotated[float, Parameter(help="Message rate: 1 is a busy day, 0.12 the demo's.")] = 0.12,
+    rate: Annotated[float, Parameter(help="Message rate: 1 is a busy day, 0.10 the demo's.")] = 0.10,
     kappa: Annotated[float, Parameter(help="Strength of the regimes at levels; 0 for none.")] = 1.0,
     gamma: Annotated[float, Parameter(help="How far a regime moves price after the touch; 0 leaves only footprints.")] = 0.5,
-    thin_after: Annotated[str | None, Parameter(help="New York time, such as 12:35, after which the day goes on thinly.")] = None,
+    round_ticks: Annotated[int, Parameter(help="Every so many ticks a round price has regimes too (ES: 100 is 25 points).")] = 0,
+    thin_after: Annotated[str | None, Parameter(help="New York time, such as 12:35; after it, and until 04:00, the day is thin.")] = None,
     lake: LakeDir = Path("lake"),
     out: Annotated[Path | None, Parameter(help="Folder for the files; the lake's raw folder where not given.")] = None,
     workers: Annotated[int | None, Parameter(help="Processes; as many as cores where not given.")] = None,
@@ -52,7 +53,7 @@ def simulate(
         raise SessionError(f"--root {root}: expected one of {', '.join(ROOTS)}")
     try:
         thin = None if thin_after is None else dt.time.fromisoformat(thin_after)
-        params = SimParams(root=root, seed=seed, rate=rate, kappa=kappa, gamma=gamma, thin_after=thin)
+        params = SimParams(root=root, seed=seed, rate=rate, kappa=kappa, gamma=gamma, round_ticks=round_ticks, thin_after=thin)
     except (ValidationError, ValueError) as e:
         raise SessionError(f"simulator settings: {e}") from e
     days = [d for d in parse_dates(dates, None, None)[0] if open_spans(d)]

@@ -56,6 +56,9 @@ def _centre(weighted: np.ndarray, depth: np.ndarray, empty: int) -> np.ndarray:
 class WindowSums:
     """The sums of all (level, window) rows, and the features made of them so far.
 
+    The direction of travel is that of each window's start; `travel` ``(levels, windows)`` int8 fixes another, such as a trigger's
+    own for all its history.
+
     ``sums["f1_ask_com_disp_log"]`` computes a feature once and keeps it, so that features can be made of features.
 
     Attributes
@@ -73,7 +76,7 @@ class WindowSums:
     valid : ndarray of bool, shape (rows,)
     """
 
-    def __init__(self, ladder: Ladder, k_ref: np.ndarray, first: int, params: FeatureParams) -> None:
+    def __init__(self, ladder: Ladder, k_ref: np.ndarray, first: int, params: FeatureParams, travel: np.ndarray | None = None) -> None:
         from engine.features import kernels
 
         n_levels, n_windows = k_ref.shape
@@ -88,7 +91,8 @@ class WindowSums:
         if first == 0:
             # Before the first second the last trade is what the first second carried on, if it did not trade itself.
             last_start[0] = NO_TICK if ladder.tape["trades"][0] else ladder.last_tick[0]
-        travel = frame_of_travel(ladder.last_tick, before, last_start, k_ref)
+        if travel is None:
+            travel = frame_of_travel(ladder.last_tick, before, last_start, k_ref)
         distance = np.arange(zones.far + 1)
         zone = (distance > zones.at).astype(np.int64) + (distance > zones.near) + (distance > zones.mid)
         sums = np.zeros((n_levels, n_windows, 2, kernels.N_SUMS), np.int64)

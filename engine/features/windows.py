@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from engine.errors import ContractError
 from engine.features.registry import KEYS, table_features
 from engine.features.sums import WindowSums
 from engine.ladder import NO_TICK, Ladder
 from engine.levels import price_level
 from engine.params import ApproachParams, FeatureParams
 from engine.setups.approach import APPROACHES, approaches
+from engine.setups.steps import ticks_at
 from engine.vocab import NS
 
 DTYPES: dict[str, pl.DataType] = {
@@ -82,9 +82,7 @@ def level_windows(
     first, n_windows = ladder.windows(params.window_s)
     starts = ladder.start_ns + (first + params.window_s * np.arange(n_windows, dtype=np.int64)) * NS
     ids = levels["level_id"].unique(maintain_order=True).to_list()
-    k_ref = np.full((len(ids), n_windows), NO_TICK, np.int64)
-    for row, level_id in zip(k_ref, ids):
-        _fill_steps(row, starts, levels.filter(pl.col("level_id") == level_id).sort("start_ts_ns"), level_id, ladder)
+    k_ref = np.array([ticks_at(levels, level_id, starts, ladder) for level_id in ids], np.int64).reshape(len(ids), n_windows)
     if not (k_ref != NO_TICK).any():
         return window_schema().to_frame()
     sums = WindowSums(ladder, k_ref, first, params)
@@ -108,14 +106,3 @@ def level_windows(
         .match_to_schema(window_schema())
     )
 
-
-def _fill_steps(row: np.ndarray, starts: np.ndarray, steps: pl.DataFrame, level_id: str, ladder: Ladder) -> None:
-    begin, end = steps["start_ts_ns"].to_numpy(), steps["end_ts_ns"].to_numpy()
-    if (begin[1:] < end[:-1]).any():
-        raise ContractError(
-            f"levels: expected spans of {level_id!r} that do not overlap, found some that do; "
-            f"`spymaster run --layer silver --symbol {ladder.symbol} --dates {ladder.date} --overwrite` makes the levels again"
-        )
-    at = np.searchsorted(begin, starts, side="right") - 1
-    there = (at >= 0) & (starts < end[np.maximum(at, 0)])
-    row[there] = steps["level_tick"].to_numpy()[at[there]]

@@ -18,12 +18,14 @@ CONTRACTS_DIR = Path(__file__).parent / "contracts"
 
 # Avro has no unsigned and no short integers: a logical type carries them, and fastavro leaves those it does not know alone.
 _PLAIN = {"long": "Int64", "int": "Int32", "double": "Float64", "string": "String", "boolean": "Boolean"}
-_LOGICAL = {"uint64": "UInt64", "uint32": "UInt32", "uint16": "UInt16", "uint8": "UInt8", "int8": "Int8"}
+_LOGICAL = {"uint64": "UInt64", "uint32": "UInt32", "uint16": "UInt16", "uint8": "UInt8", "int16": "Int16", "int8": "Int8", "date": "Date"}
+LIST = "ListFloat32"
+"""A list of float32, without nulls in it."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One column: `dtype` is a polars type's name, or ``Enum`` with `symbols`."""
+    """One column: `dtype` is a polars type's name, ``Enum`` with `symbols`, or `LIST`."""
 
     name: str
     dtype: str
@@ -38,6 +40,8 @@ class Field:
 
         if self.dtype == "Enum":
             return pl.Enum(list(self.symbols))
+        if self.dtype == LIST:
+            return pl.List(pl.Float32)
         return getattr(pl, self.dtype)()
 
 
@@ -95,12 +99,14 @@ def _field(raw: dict[str, Any], path: Path) -> Field:
     dtype: str | None
     if isinstance(kind, dict) and kind.get("type") == "enum":
         dtype, symbols = "Enum", tuple(kind["symbols"])
+    elif isinstance(kind, dict) and kind.get("type") == "array":
+        dtype = LIST if kind.get("items") == "float" else None
     elif isinstance(kind, dict):
         dtype = _LOGICAL.get(kind.get("logicalType", ""))
     else:
         dtype = _PLAIN.get(kind)
     if dtype is None:
-        known = ", ".join((*_PLAIN, *_LOGICAL, "enum"))
+        known = ", ".join((*_PLAIN, *_LOGICAL, "enum", "array of float"))
         raise ContractError(f"contract {path}: column {raw['name']!r}: expected a type of {known}, found {raw['type']!r}")
     return Field(raw["name"], dtype, nullable, raw.get("unit", ""), raw.get("doc", ""), symbols)
 
@@ -168,6 +174,9 @@ def enforce_contract(frame: pl.DataFrame, contract: Contract, where: str, column
     nullable = {f.name for f in contract.fields if f.nullable}
     nulls = {c: frame.get_column(c).null_count() for c in expected if c in found and c not in nullable}
     faults += [f"{c}: expected no null, found {n}" for c, n in nulls.items() if n]
+    lists = [f.name for f in contract.fields if f.dtype == LIST and found.get(f.name) == f.polars_dtype()]
+    within = {c: frame.get_column(c).drop_nulls().list.explode().null_count() for c in lists if c in expected}
+    faults += [f"{c}: expected no null in a list, found {n}" for c, n in within.items() if n]
     if faults:
         raise ContractError(f"{where} does not satisfy its contract {contract.path}: {'; '.join(faults)}")
     return frame.select(list(expected))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from engine.simulate import model as m
 from engine.simulate import orders as o
 from engine.simulate.regimes import divert_add, divert_cancel, hidden_at_level
-from engine.simulate.rng import MAIN, exponential, uniform
+from engine.simulate.rng import MAIN, exponential, kernel, uniform
 
 
-@njit(cache=True)
+@kernel
 def lots(rng, multiple):
     """Size of an order: the mixture of simulator.md times `multiple`, rounded at random, at least 1."""
     u = uniform(rng, MAIN)
@@ -31,7 +29,7 @@ def lots(rng, multiple):
     return max(1, int(size * multiple + uniform(rng, MAIN)))
 
 
-@njit(cache=True)
+@kernel
 def logistic(z):
     """1 / (1 + exp(-z))."""
     if z > 20.0:
@@ -41,7 +39,7 @@ def logistic(z):
     return 1.0 / (1.0 + math.exp(-z))
 
 
-@njit(cache=True)
+@kernel
 def _class_of(rng, birth, i):
     u = uniform(rng, MAIN)
     row = birth[min(i, m.REACH - 1)]
@@ -51,7 +49,7 @@ def _class_of(rng, birth, i):
     return c
 
 
-@njit(cache=True)
+@kernel
 def next_sign(st, rng):
     """Sign of the next market order: one of four meta-orders, or the last sign again where it came just before."""
     if st[o.NOW_NS] - st[o.LAST_MO_NS] < m.REPEAT_S * 1e9 and uniform(rng, MAIN) < m.REPEAT_SHARE:
@@ -64,7 +62,7 @@ def next_sign(st, rng):
     return st[k + 1]
 
 
-@njit(cache=True)
+@kernel
 def add(order, levels, classes, st, fs, par, rng, out, tables, levels_at, side, tick, i, szmul_side):
     """Write a new order at `tick`, `i` ticks from the own best; the regime of an approach may move it or hide size behind it."""
     birth = tables[1]
@@ -80,14 +78,14 @@ def add(order, levels, classes, st, fs, par, rng, out, tables, levels_at, side, 
     o.emit(out, st, rng, o.A_, side, tick, qty, o.LAST_FLAGS, order[slot, o.OID], True)
 
 
-@njit(cache=True)
+@kernel
 def reprice(order, levels, st, rng, out, slot, tick):
     """Move an order to another price and write the modify."""
     o.move(order, levels, st, slot, tick)
     o.emit(out, st, rng, o.M_, order[slot, o.SIDE], tick, order[slot, o.QTY], o.LAST_FLAGS, order[slot, o.OID], True)
 
 
-@njit(cache=True)
+@kernel
 def cancel(order, levels, classes, st, rng, out, slot):
     """Take an order out and write the cancel."""
     row = order[slot]
@@ -96,7 +94,7 @@ def cancel(order, levels, classes, st, rng, out, slot):
     o.emit(out, st, rng, o.C_, side, tick, qty, o.LAST_FLAGS, oid, True)
 
 
-@njit(cache=True)
+@kernel
 def cancel_or_modify(order, levels, classes, st, par, rng, out, tables, levels_at, cls, x):
     """One cancel clock rang for class `cls`: leave, shrink, or reprice."""
     slot = classes[cls, int(uniform(rng, MAIN) * st[o.N_CLASS + cls])]
@@ -126,7 +124,7 @@ def cancel_or_modify(order, levels, classes, st, par, rng, out, tables, levels_a
         cancel(order, levels, classes, st, rng, out, slot)
 
 
-@njit(cache=True)
+@kernel
 def pull(order, levels, classes, st, rng, out, side):
     """The newest order at a touch that the price leaves behind goes, or goes deeper."""
     best = st[o.BEST_BID + side]

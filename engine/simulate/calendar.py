@@ -20,6 +20,9 @@ OPEN = dt.time(18)
 HOLIDAY_CLOSE = dt.time(13)
 HALF_DAY_CLOSE = dt.time(13, 15)
 HOLIDAY_ACTIVITY = 0.25
+PREMARKET = dt.time(4)
+THIN_ACTIVITY = 0.012
+"""Activity at most, outside the hours that a demo is about: a market that just goes on."""
 
 # Activity by New York hour, 1 = the mean of the cash session (scaled so below): thin nights, Europe, 08:30 news, the U.
 _SHAPE = (
@@ -95,7 +98,7 @@ def _shape_by_minute() -> np.ndarray:
 def activity(date: dt.date, thin_after: dt.time | None = None) -> np.ndarray:
     """Activity per minute of the UTC date, ``(1441,)``; 0 where the market is closed (the last minute always is).
 
-    After `thin_after` (New York) the rest of the New York day is as thin as a night, which keeps a demo small.
+    With `thin_after` (New York) only the hours from 04:00 to it are as busy as they are; the rest goes on thinly, which keeps a demo small.
     """
     start = utc_midnight(date)
     shape = _shape_by_minute()
@@ -105,19 +108,31 @@ def activity(date: dt.date, thin_after: dt.time | None = None) -> np.ndarray:
         for minute in range((opened - start) // MINUTE_NS, (closed - start) // MINUTE_NS):
             at = dt.datetime.fromtimestamp((start + minute * MINUTE_NS) // NS, NEW_YORK)
             value = shape[at.hour * 60 + at.minute]
-            if thin_after is not None and thin_after <= at.time() < CLOSE:
-                value = min(value, 0.06)
+            if thin_after is not None and not PREMARKET <= at.time() < thin_after:
+                value = min(value, THIN_ACTIVITY)
             out[minute] = value * (HOLIDAY_ACTIVITY if at.date() in holidays else 1.0)
     return out
 
 
-def walk(seed: int, root: Root, date: dt.date) -> float:
+@lru_cache(maxsize=8)
+def _busy_minutes(thin_after: dt.time | None) -> float:
+    """Activity of a weekday, in minutes of the cash session's mean."""
+    shape = _shape_by_minute()
+    if thin_after is not None:
+        minute = np.arange(1440)
+        busy = (minute >= 60 * PREMARKET.hour + PREMARKET.minute) & (minute < 60 * thin_after.hour + thin_after.minute)
+        shape = np.where(busy, shape, np.minimum(shape, THIN_ACTIVITY))
+    return float(shape.sum())
+
+
+def walk(seed: int, root: Root, date: dt.date, thin_after: dt.time | None = None) -> float:
     """Price in ticks at 00:00 UTC of `date`, before carry, from the seed alone: why files made apart still connect.
 
     An autoregressive walk over calendar days that forgets in about forty, so that it never leaves the price's own
-    scale; weekends hardly move it.
+    scale; weekends hardly move it. Days that are thin for the most part move less: a bridge to a price farther off than a
+    day's own activity leads would be a trend within it.
     """
-    sd = 0.8 * math.sqrt(60.0 * float(_shape_by_minute().sum()))
+    sd = 0.8 * math.sqrt(60.0 * _busy_minutes(thin_after))
     total = 0.0
     for back in range(1, WALK_DAYS):
         day = date - dt.timedelta(days=back)

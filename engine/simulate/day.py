@@ -48,7 +48,7 @@ TRUTH_SCHEMA = {
 }
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _merge(streams, out, state):
     """Merge streams by `ts_event`, events whole; sequence numbers and receive times rise through the file."""
     k = len(streams)
@@ -114,6 +114,10 @@ class Day:
     ----------
     symbols : dict of int to str
         Instrument id to raw symbol: the two contracts and their spread.
+    main_symbol, main_id, tick_fixed : str, int, int
+        The contract with most activity, its instrument id, and its tick as a fixed-point price.
+    extremes : list of (int, int, int)
+        Start, highest and lowest trade (tick index) of that contract's slices so far.
     start_ns, end_ns : int
         The UTC date.
     """
@@ -124,11 +128,11 @@ class Day:
         self.start_ns, self.end_ns = cal.utc_midnight(date), cal.utc_midnight(date) + cal.DAY_NS
         front, following = cal.listed(root, date)
         main, other = (front, following) if front.share >= following.share else (following, front)
-        self.main_symbol = main.symbol
+        self.main_symbol, self.main_id, self.tick_fixed = main.symbol, main.instrument_id, root.tick_fixed
         self.activity = cal.activity(date, params.thin_after)
         after = cal.next_file_date(date)
-        price = cal.walk(params.seed, root, date) + cal.carry_ticks(root, main, date)
-        goal = cal.walk(params.seed, root, after) + cal.carry_ticks(root, main, after)
+        price = cal.walk(params.seed, root, date, params.thin_after) + cal.carry_ticks(root, main, date)
+        goal = cal.walk(params.seed, root, after, params.thin_after) + cal.carry_ticks(root, main, after)
         tick0 = math.floor(price) - CENTRE
         seed = hash_words(params.seed, date.toordinal())
         id_base = 6_400_000_000_000 + date.toordinal() * 100_000_000
@@ -166,6 +170,7 @@ class Day:
         self._no_levels = make_levels(0, 0)
         self._anchor = np.zeros(86_400 + WARM_S + 8)
         self._out = np.zeros((MARGIN * 8, 7), np.int64)
+        self.extremes: list[tuple[int, int, int]] = []
 
     def _advance(self, j: int, shape: NDArray[np.float64], clock: NDArray[np.int64], end_ns: int, keep: bool) -> NDArray[np.int64]:
         book = self.books[j]
@@ -228,34 +233,52 @@ class Day:
                     self.levels.tick[2 * k] = max(h for h, _ in inside)
                     self.levels.tick[2 * k + 1] = min(low for _, low in inside)
 
+    def _slices(self, begin_ns: int, until_ns: int) -> Iterator[tuple[int, int]]:
+        """Spans of at most five minutes in which the market is open; levels are made known at their starts."""
+        for start in range(self.start_ns, until_ns, SLICE_NS):
+            minute = (start - self.start_ns) // cal.MINUTE_NS
+            end = min(start + SLICE_NS, until_ns, self.end_ns - NS // 100)
+            if end <= begin_ns or not self.activity[minute : minute + SLICE_NS // cal.MINUTE_NS].any():
+                continue
+            if start >= begin_ns:
+                if self.levels.tick.shape[0]:
+                    self._know_levels(start, self.extremes)
+                self.books[0].st[o.HIGH], self.books[0].st[o.LOW] = -1, WIDTH
+            yield max(start, begin_ns), end
+
+    def _slice(self, j: int, start: int, end: int) -> NDArray[np.int64]:
+        book = self.books[j]
+        if book.st[o.NOW_NS] < start:
+            book.st[o.NOW_NS] = book.st[o.GRID_NS] = start
+        rows = self._advance(j, self._shape[j], np.array([self.start_ns, self.start_ns]), end, keep=True)
+        if j == 0:
+            self.extremes.append((start, int(book.st[o.HIGH]), int(book.st[o.LOW])))
+        return rows
+
     def chunks(self) -> Iterator[NDArray[np.int64]]:
         """Records of the day in file order, ``(n, 7)`` int64 views of DBN's 56-byte MBO records, five minutes at a time."""
         first = self._open()
         state = np.array([len(first), int(first[-1, 5])])
         first[:, 6] = np.arange(1, len(first) + 1) << 32
         yield first
-        clock = np.array([self.start_ns, self.start_ns])
-        main = self.books[0]
-        extremes: list[tuple[int, int, int]] = []
-        for start in range(self.start_ns, self.end_ns, SLICE_NS):
-            minute = (start - self.start_ns) // cal.MINUTE_NS
-            if not self.activity[minute : minute + SLICE_NS // cal.MINUTE_NS].any():
-                continue
-            end = min(start + SLICE_NS, self.end_ns - NS // 100)
-            if self.levels.tick.shape[0]:
-                self._know_levels(start, extremes)
-            main.st[o.HIGH], main.st[o.LOW] = -1, WIDTH
-            streams = []
-            for j, book in enumerate(self.books):
-                if book.st[o.NOW_NS] < start:
-                    book.st[o.NOW_NS] = book.st[o.GRID_NS] = start
-                streams.append(self._advance(j, self._shape[j], clock, end, keep=True))
-            extremes.append((start, int(main.st[o.HIGH]), int(main.st[o.LOW])))
+        for start, end in self._slices(self.start_ns, self.end_ns):
+            streams = tuple(self._slice(j, start, end) for j in range(len(self.books)))
             out = np.empty((sum(map(len, streams)), 7), np.int64)
-            _merge(tuple(streams), out, state)
+            _merge(streams, out, state)
             if len(out):
                 yield out
-        finish_day(main.st, self.levels)
+        finish_day(self.books[0].st, self.levels)
+
+    def run_main(self, until_ns: int) -> Iterator[NDArray[np.int64]]:
+        """Records of the main contract alone from where it stands to `until_ns`; the others follow it and change nothing in it.
+
+        A span that is cut elsewhere than every five minutes ends a time step there, and another path begins.
+        """
+        if self.books[0].st[o.NOW_NS] == 0:
+            self._open()
+        begin = max(self.start_ns, int(self.books[0].st[o.NOW_NS]))
+        for start, end in self._slices(begin, until_ns):
+            yield self._slice(0, start, end)
 
     def truth(self) -> pl.DataFrame:
         """The regime of every approach to a level so far (`TRUTH_SCHEMA`); nothing of it is in the records."""

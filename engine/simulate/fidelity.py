@@ -54,7 +54,7 @@ GATES = (
     Gate("ofi_r2", "R² of 10 s moves on order-flow imbalance", 0.5, 0.8),
     Gate("variance_ratio", "variance ratio 60 s / 1 s", 0.8, 1.1),
     Gate("response", "move in 10 s after a trade with its sign, ticks", 0.0, None),
-    Gate("response_growth", "that move, largest 5% of trades less smallest half", 0.0, None),
+    Gate("response_growth", "move after the largest 5% of trades less that after the smallest half", 0.0, None),
     Gate("u_shape", "message rate, first and last half hour / 12:00-14:00", 1.3, None),
     Gate("crossed", "crossed or locked states", 0.0, 0.0),
 )
@@ -262,8 +262,14 @@ def columns_of(words: NDArray[np.int64], instrument_id: int) -> MboColumns:
     return out.rows(0, kept)
 
 
-def simulated_facts(date: dt.date, seed: int, rate: float, *, kappa: float = 0.0) -> Facts:
-    """Facts of a simulated day's cash session, without a file between."""
+def fresh_sessions(seeds: int, first_seed: int) -> tuple[list[dt.date], list[int]]:
+    """Dates and seeds of as many sessions, for `simulated_facts`; three dates in turn."""
+    first = dt.date(2025, 9, 2)
+    return [first + dt.timedelta(days=k % 3) for k in range(seeds)], [first_seed + k for k in range(seeds)]
+
+
+def simulated_facts(date: dt.date, seed: int, rate: float, kappa: float = 0.0) -> Facts:
+    """Facts of a simulated day's cash session, without a file between; the rest of the day is thin, or left out."""
     from engine.sessions import rth_span
     from engine.simulate.day import Day
     from engine.simulate.knobs import SimParams
@@ -271,11 +277,12 @@ def simulated_facts(date: dt.date, seed: int, rate: float, *, kappa: float = 0.0
     span = rth_span(date)
     if span is None:
         raise SessionError(f"{date}: expected a day with a cash session; choose another date")
-    day = Day(date, SimParams(seed=seed, rate=rate, kappa=kappa))
-    number = next(iter(day.symbols))
+    day = Day(date, SimParams(seed=seed, rate=rate, kappa=kappa, thin_after=dt.time(16)))
 
     def stream() -> Iterator[MboColumns]:
         for words in day.chunks():
-            yield columns_of(words, number)
+            yield columns_of(words, day.main_id)
+            if words[-1, 1] > span[1]:
+                return
 
-    return facts_of(stream(), number, day.main_symbol, *span)
+    return facts_of(stream(), day.main_id, day.main_symbol, *span)

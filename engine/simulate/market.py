@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from engine.simulate import model as m
 from engine.simulate import orders as o
 from engine.simulate.actions import add, cancel_or_modify, logistic, lots, next_sign, pull
 from engine.simulate.regimes import level_drift, sign_bias, watch_levels
-from engine.simulate.rng import MAIN, exponential, normal_pair, uniform
+from engine.simulate.rng import MAIN, exponential, kernel, normal_pair, uniform
 
 MARGIN = 16_384
 """Rows the buffer must have free before an event: no event writes more."""
 
 
-@njit(cache=True)
+@kernel
 def _step_slow(fs, par, rng, dt):
     """Advance what moves slowly: the volatility's OUs and the two sides' mean sizes."""
     a, b = normal_pair(rng, MAIN)
@@ -35,7 +33,7 @@ def _step_slow(fs, par, rng, dt):
     fs[m.D_ASK] = keep * fs[m.D_ASK] + par[m.D_SD] * math.sqrt(1.0 - keep * keep) * e
 
 
-@njit(cache=True)
+@kernel
 def run(order, levels, classes, touched, st, fs, par, rng, out, tables, activity, anchor, clock, levels_at, end_ns):
     """Advance one instrument to `end_ns`, or until `out` is nearly full.
 

@@ -95,6 +95,19 @@ def auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[float,
     return area, math.sqrt(max(variance, 0.0))
 
 
+def auc_interval(area: float, error: float) -> tuple[float, float]:
+    """95% interval of an AUC, made on the logit scale (Pepe 2003, section 5.2).
+
+    With seven approaches against eleven the plain ``area +- 1.96 error`` leaves 0.5 out too often: the error shrinks as the area
+    leaves 0.5.
+    """
+    if not 0.0 < area < 1.0:
+        return (math.nan, math.nan) if math.isnan(area) else (area, area)
+    centre, half = math.log(area / (1 - area)), 1.96 * error / (area * (1 - area))
+    low, high = (1 / (1 + math.exp(-z)) for z in (centre - half, centre + half))
+    return low, high
+
+
 def told_apart(
     marks: pl.DataFrame, fit: pl.DataFrame, first: tuple[str, ...] = ("hold", "absorb"), second: tuple[str, ...] = ("pull", "spoof")
 ) -> tuple[float, float]:

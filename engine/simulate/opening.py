@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from engine.simulate import model as m
 from engine.simulate import orders as o
 from engine.simulate.actions import lots
-from engine.simulate.rng import MAIN, exponential, hash_words
+from engine.simulate.rng import MAIN, exponential, hash_words, kernel
 
 WIDTH = 8192
 """Ticks of the price window, centred on the file's opening price."""
 
 
-@njit(cache=True)
+@kernel
 def _fill_book(order, levels, classes, st, par, rng, birth, weight, activity, centre):
     st[o.BEST_BID] = 0
     st[o.BEST_ASK] = levels.shape[1] - 1

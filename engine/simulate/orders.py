@@ -7,9 +7,8 @@ day's opening price. Nothing here draws a random number but the jitter of the re
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from engine.simulate.rng import JITTER, bits
+from engine.simulate.rng import JITTER, bits, kernel
 
 PREV, NEXT, TICK, SIDE, QTY, HIDDEN, SHOW, CLS, POS, OID, EVENT, PUBLIC = range(12)
 ORDER_WORDS = 16
@@ -33,7 +32,7 @@ LAST_FLAGS = 130
 """F_LAST and the publisher's own bit, as CME's files have it on every record that ends an event."""
 
 
-@njit(cache=True)
+@kernel
 def emit(out, st, rng, action, side, tick, qty, flags, oid, new_packet):
     """Write one DBN record (56 bytes as seven int64) at the current time."""
     n = st[N_OUT]
@@ -57,7 +56,7 @@ def emit(out, st, rng, action, side, tick, qty, flags, oid, new_packet):
     st[N_OUT] = n + 1
 
 
-@njit(cache=True)
+@kernel
 def _link(order, levels, st, slot, side, tick):
     row = order[slot]
     row[TICK] = tick
@@ -80,7 +79,7 @@ def _link(order, levels, st, slot, side, tick):
         st[BEST_ASK] = tick
 
 
-@njit(cache=True)
+@kernel
 def _unlink(order, levels, st, slot):
     row = order[slot]
     side, tick = row[SIDE], row[TICK]
@@ -108,7 +107,7 @@ def _unlink(order, levels, st, slot):
             st[BEST_ASK] = tick
 
 
-@njit(cache=True)
+@kernel
 def insert(order, levels, classes, st, side, tick, qty, hidden, cls):
     """Put a new order at the tail of its price; return its slot."""
     st[N_FREE] -= 1
@@ -128,7 +127,7 @@ def insert(order, levels, classes, st, side, tick, qty, hidden, cls):
     return slot
 
 
-@njit(cache=True)
+@kernel
 def remove(order, levels, classes, st, slot):
     """Take an order out of the book."""
     _unlink(order, levels, st, slot)
@@ -143,7 +142,7 @@ def remove(order, levels, classes, st, slot):
     st[N_FREE] += 1
 
 
-@njit(cache=True)
+@kernel
 def move(order, levels, st, slot, tick):
     """Reprice an order: the tail of another price (or of its own, which is how an iceberg refreshes)."""
     side = order[slot, SIDE]
@@ -151,7 +150,7 @@ def move(order, levels, st, slot, tick):
     _link(order, levels, st, slot, side, tick)
 
 
-@njit(cache=True)
+@kernel
 def resize(order, levels, slot, qty):
     """Give an order another displayed size where it stands."""
     row = order[slot]
@@ -159,7 +158,7 @@ def resize(order, levels, slot, qty):
     row[QTY] = qty
 
 
-@njit(cache=True)
+@kernel
 def execute(order, levels, classes, touched, st, rng, out, sign, size, max_levels):
     """Run a marketable order of `size` through at most `max_levels` prices; write T, F..., then the C/M that carry it out.
 

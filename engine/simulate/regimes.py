@@ -10,7 +10,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from engine.simulate import model as m
 from engine.simulate.orders import (
@@ -26,7 +25,7 @@ from engine.simulate.orders import (
     TAIL,
     TICK,
 )
-from engine.simulate.rng import REGIME, mix, uniform
+from engine.simulate.rng import REGIME, kernel, mix, uniform
 
 REGIMES = ("hold", "absorb", "pull", "spoof", "chop")
 HOLD, ABSORB, PULL, SPOOF, CHOP = range(5)
@@ -39,9 +38,9 @@ UNTOUCHED, BREAK, REJECT, UNDECIDED, OPEN = range(5)
 ARM_TICKS, START_TICKS, GIVE_UP_TICKS = 14, 10, 20
 DECIDE_TICKS, DECIDE_S = 8, 180
 DRIFT_TICKS = 4.0
-DRIFT_GAIN = 1.2
-"""What price does is decided against its realised variance, which impact and informed flow make larger than sigma_t squared:
-without this factor the regime, when known, named the outcome less often than simulator.md's table has it (docs/SIMULATOR.md)."""
+DRIFT_GAIN = 1.32
+"""What price does is decided against its realised variance, which impact and informed flow make larger than sigma_t squared; chosen so
+that the regime, when known, names the outcome as often as simulator.md's table has it (docs/SIMULATOR.md)."""
 NEAR_TICKS = 2
 WALL_TICKS = 3
 
@@ -80,7 +79,7 @@ def make_levels(n: int, seed: int) -> Levels:
     return Levels(np.full(n, -1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), now, np.zeros((1024, LOG_WORDS), np.int64))
 
 
-@njit(cache=True)
+@kernel
 def _regime_of(seed, level, count):
     z = mix(mix(np.uint64(seed) + np.uint64(level + 1) * np.uint64(0x9E3779B97F4A7C15)) + np.uint64(count))
     u = float(z >> np.uint64(11)) / 9007199254740992.0
@@ -92,7 +91,7 @@ def _regime_of(seed, level, count):
     return CHOP
 
 
-@njit(cache=True)
+@kernel
 def _finish(st, levels, outcome):
     now = levels.now
     j = now[LEVEL]
@@ -105,14 +104,14 @@ def _finish(st, levels, outcome):
     now[LEVEL] = -1
 
 
-@njit(cache=True)
+@kernel
 def finish_day(st, levels):
     """Write down an approach that the day's end cut short."""
     if levels.now[LEVEL] >= 0:
         _finish(st, levels, OPEN)
 
 
-@njit(cache=True)
+@kernel
 def watch_levels(st, levels):
     """Start, touch and end approaches; one at a time, at the nearest armed level."""
     twice_mid = st[BEST_BID] + st[BEST_ASK]
@@ -151,7 +150,7 @@ def watch_levels(st, levels):
         now[TOUCH_NS] = 0
 
 
-@njit(cache=True)
+@kernel
 def level_drift(par, levels, price, sigma, dt):
     """Drift of the latent price after a touch, within z = 4 ticks of the level: kappa gamma xi sigma^2 / z."""
     now = levels.now
@@ -160,12 +159,12 @@ def level_drift(par, levels, price, sigma, dt):
     return -now[SIGN] * DRIFT_GAIN * par[m.KAPPA] * par[m.GAMMA] * DRIFT[now[STATE]] * sigma * sigma / DRIFT_TICKS * dt
 
 
-@njit(cache=True)
+@kernel
 def _happens(par, rng, c):
     return uniform(rng, REGIME) < 1.0 - math.exp(-c * par[m.KAPPA])
 
 
-@njit(cache=True)
+@kernel
 def _ticks_to_level(st, levels):
     """Ticks from the best price that meets the level first to the level; negative once it is through."""
     now = levels.now
@@ -174,19 +173,19 @@ def _ticks_to_level(st, levels):
     return st[BEST_BID] - levels.tick[now[LEVEL]]
 
 
-@njit(cache=True)
+@kernel
 def _wall_side(levels):
     return ASK if levels.now[SIGN] > 0 else BID
 
 
-@njit(cache=True)
+@kernel
 def _in_wall(levels, side, tick):
     now = levels.now
     beyond = now[SIGN] * (tick - levels.tick[now[LEVEL]])
     return side == _wall_side(levels) and 0 <= beyond < WALL_TICKS
 
 
-@njit(cache=True)
+@kernel
 def divert_add(st, par, rng, levels, side, tick):
     """Tick at which an add of the wall's side comes: at the wall where the regime builds one."""
     now = levels.now
@@ -201,7 +200,7 @@ def divert_add(st, par, rng, levels, side, tick):
     return levels.tick[now[LEVEL]] + now[SIGN] * int(uniform(rng, REGIME) * WALL_TICKS)
 
 
-@njit(cache=True)
+@kernel
 def hidden_at_level(par, rng, levels, side, tick, qty, hidden):
     """Hidden size behind an add: absorbing makes icebergs of the orders at the level."""
     now = levels.now
@@ -210,7 +209,7 @@ def hidden_at_level(par, rng, levels, side, tick, qty, hidden):
     return max(hidden, int(qty * (2.0 - 4.0 * math.log(1.0 - uniform(rng, REGIME)))))
 
 
-@njit(cache=True)
+@kernel
 def divert_cancel(order, book, classes, st, par, rng, levels, slot):
     """Order that a cancel takes: another than the wall's, the opposite touch's, or the wall's own, as the regime has it."""
     now = levels.now
@@ -239,7 +238,7 @@ def divert_cancel(order, book, classes, st, par, rng, levels, slot):
     return slot
 
 
-@njit(cache=True)
+@kernel
 def sign_bias(par, rng, levels):
     """Sign that aggression is turned to (0: as it was): toward the level where it is absorbed or spoofed."""
     now = levels.now

@@ -13,9 +13,11 @@ from engine.errors import PartitionCorrupt, PartitionMissing, SessionError
 from engine.lake.catalog import dataset
 from engine.lake.manifest import Lineage, Manifest, canonical, sha256_text
 from engine.lake.store import Lake, input_key
-from engine.params import ApproachParams, FeatureParams, Knobs, LevelParams, ReplayParams
+from engine.params import ApproachParams, FeatureParams, GoldParams, Knobs, LevelParams, ReplayParams, SetupParams, StreamParams
+from engine.retrieval.params import FireParams, RetrievalParams
 from engine.sessions import SessionWindows, session_windows
 from engine.stages.code import code_hash
+from engine.vocab import root_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,12 +30,17 @@ def version(package: str) -> str:
 
 
 class RunParams(Knobs):
-    """All knobs that silver depends on; each stage's lineage has only those it reads."""
+    """All knobs that silver and gold depend on; each stage's lineage has only those it reads."""
 
     replay: ReplayParams = ReplayParams()
     levels: LevelParams = LevelParams()
     features: FeatureParams = FeatureParams()
     approach: ApproachParams = ApproachParams()
+    setups: SetupParams = SetupParams()
+    gold: GoldParams = GoldParams()
+    retrieval: RetrievalParams = RetrievalParams()
+    fire: FireParams = FireParams()
+    stream: StreamParams = StreamParams()
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ class StageInputs:
     windows: SessionWindows
     params: RunParams
     manifests: dict[tuple[str, dt.date], Manifest | None]
+    earlier: tuple[tuple[str, dt.date], ...] = ()
 
     def present(self, key: str) -> list[dt.date]:
         """Dates of the dataset's partitions that are there, in order."""
@@ -85,7 +93,7 @@ class StageInputs:
         return self.lake.read_parts(key, self.symbol, date, columns, where)
 
     def frame(self, key: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """The session's own partition of a silver input."""
+        """The session's own partition of a silver or gold input."""
         return self.lake.read(key, self.symbol, self.windows.date, columns)
 
 
@@ -109,6 +117,8 @@ class Stage:
         The transform: inputs to one `Output` per dataset.
     packages : tuple of str
         Distributions whose version decides about the rows, as the exchange's calendar does; part of the code version.
+    history : str
+        Dataset of which it reads all earlier sessions of the same root, too; empty for none.
     """
 
     name: str
@@ -118,6 +128,14 @@ class Stage:
     refs: Callable[[SessionWindows, RunParams], tuple[Ref, ...]]
     run: Callable[[StageInputs], dict[str, Output]]
     packages: tuple[str, ...] = ()
+    history: str = ""
+
+    def earlier(self, lake: Lake, symbol: str, date: dt.date) -> list[tuple[str, dt.date]]:
+        """(contract, date) of its history in the lake, by date."""
+        if not self.history:
+            return []
+        root = root_of(symbol)
+        return sorted(((s, d) for s, d in lake.partitions(self.history) if d < date and root_of(s) == root), key=lambda p: (p[1], p[0]))
 
     def code_version(self) -> str:
         """Hash of its sources and of the versions of its packages."""
@@ -171,7 +189,12 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
             return "other parameters"
         if line.profile != profile:
             return f"session profile {line.profile!r}"
-        # Which inputs a session has follows from date, profile, parameters and code, all equal here: the recorded ones will do.
+        if stage.history:
+            expected = {input_key(stage.history, s, d) for s, d in stage.earlier(lake, symbol, date)}
+            new = expected - set(line.inputs)
+            if new:
+                return f"input {min(new)} appeared"
+        # Which inputs a session has otherwise follows from date, profile, parameters and code, all equal here: the recorded ones will do.
         for name, digest in line.inputs.items():
             try:
                 found = _digest(lake, name)
@@ -210,12 +233,16 @@ def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, pa
             )
         manifests[ref.key, ref.date] = found
     inputs = {input_key(k, symbol, d): m.digest() if m else None for (k, d), m in manifests.items()}
+    earlier = stage.earlier(lake, symbol, date)
+    inputs |= {input_key(stage.history, s, d): lake.manifest(stage.history, s, d).digest() for s, d in earlier}
     values = stage.values(params)
     lineage = Lineage(stage.name, params_hash(values), stage.code_version(), inputs, profile, values)
-    made = stage.run(StageInputs(lake, symbol, windows, params, manifests))
+    made = stage.run(StageInputs(lake, symbol, windows, params, manifests, tuple(earlier)))
     if set(made) != set(stage.io.outputs):
         raise SessionError(f"stage {stage.name}: declared {', '.join(stage.io.outputs)}, made {', '.join(made)}")
+    # What comes of a simulated market says so, through every layer.
+    mark = {"simulated": True} if any(m is not None and m.notes.get("simulated") for m in manifests.values()) else {}
     rows = 0
     for key in stage.io.outputs:
-        rows += lake.write(key, symbol, date, made[key].frame, lineage, made[key].notes).rows
+        rows += lake.write(key, symbol, date, made[key].frame, lineage, {**made[key].notes, **mark}).rows
     return rows

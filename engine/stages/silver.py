@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from engine.errors import NoData
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
 from engine.sessions import SessionWindows, previous_full_rth, utc_dates
 from engine.stages.base import Output, Ref, RunParams, Stage, StageInputs, StageIO
-from engine.vocab import NS, UNDEF_PRICE, Action, root_of
+from engine.vocab import NS, root_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,10 +20,8 @@ if TYPE_CHECKING:
 # What the replay looks at; the other columns of a record are not read back.
 REPLAY_COLUMNS = ("ts_event", "ts_recv", "order_id", "price", "size", "flags", "action", "side")
 THE_CONTRACT = 1
-TRADE_COLUMNS = ("ts_event", "price", "size", "side")
 # The windows and the tick sizes decide about every stage's rows, also where only this module reads them.
 SILVER_CODE = ("engine.stages.silver", "engine.sessions", "engine.vocab")
-INT32_MAX = 2**31 - 1
 
 
 def _ladder_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
@@ -90,33 +87,22 @@ def make_ladder(inputs: StageInputs) -> dict[str, Output]:
     return {LADDER: Output(made.rows, facts), TAPE: Output(made.tape, facts)}
 
 
-def nearest_tick(price: pl.Expr, tick_fixed: int) -> pl.Expr:
-    """Nearest tick of a fixed-point price, ties up, int64: as `engine.mbo.events.tick_at`."""
-    # Not (2 * price + tick) // (2 * tick): twice the price may leave int64.
-    floor = price // tick_fixed
-    return floor + (2 * (price - floor * tick_fixed) >= tick_fixed)
-
-
-def _trades(inputs: StageInputs, days: list[dt.date]) -> pl.DataFrame:
+def trades_of(inputs: StageInputs, days: list[dt.date]) -> pl.DataFrame:
     """``ts_event, tick, size, side`` (code) of the trades of `days`, in file order; trades that the replay gives no tick are not there."""
-    import polars as pl
+    from engine.bars import BRONZE_TRADE_COLUMNS, is_trade, trade_rows
 
-    tick = root_of(inputs.symbol).tick_fixed
-    where = (pl.col("action") == pl.lit(Action.TRADE.value)) & (pl.col("price") != UNDEF_PRICE)
-    parts: Iterator[pl.DataFrame] = (p for d in days for p in inputs.parts(BRONZE_MBO, d, TRADE_COLUMNS, where))
-    near = nearest_tick(pl.col("price"), tick)
-    columns = (pl.col("ts_event"), near.cast(pl.Int32).alias("tick"), pl.col("size"), pl.col("side").to_physical())
-    frames = [p.filter(near.is_between(-INT32_MAX, INT32_MAX)).select(*columns) for p in parts]
-    empty = pl.DataFrame(schema={"ts_event": pl.Int64, "tick": pl.Int32, "size": pl.UInt32, "side": pl.UInt8})
-    return pl.concat([empty, *frames])
+    where = is_trade()
+    parts = (p for d in days for p in inputs.parts(BRONZE_MBO, d, BRONZE_TRADE_COLUMNS, where))
+    return trade_rows(parts, root_of(inputs.symbol))
 
 
-def _days(inputs: StageInputs, start_ns: int, end_ns: int) -> list[dt.date]:
+def days_in(inputs: StageInputs, start_ns: int, end_ns: int) -> list[dt.date]:
+    """UTC dates of the span whose bronze is there."""
     wanted = utc_dates(start_ns, end_ns)
     return [d for d in inputs.present(BRONZE_MBO) if d in wanted]
 
 
-def _gaps(inputs: StageInputs, start_ns: int, end_ns: int) -> tuple[Gap, ...]:
+def gaps_in(inputs: StageInputs, start_ns: int, end_ns: int) -> tuple[Gap, ...]:
     """Spans of ``[start_ns, end_ns)`` without data: UTC files that are missing, and what lies beyond a file's end."""
     from engine.level_registry import Gap
 
@@ -142,8 +128,8 @@ def make_bars(inputs: StageInputs) -> dict[str, Output]:
     from engine.bars import bars_2m
 
     w = inputs.windows
-    trades = _trades(inputs, _days(inputs, w.globex_start_ns, w.ladder_end_ns))
-    gaps = [[g.start_ns, g.end_ns, g.reason] for g in _gaps(inputs, w.globex_start_ns, w.ladder_end_ns)]
+    trades = trades_of(inputs, days_in(inputs, w.globex_start_ns, w.ladder_end_ns))
+    gaps = [[g.start_ns, g.end_ns, g.reason] for g in gaps_in(inputs, w.globex_start_ns, w.ladder_end_ns)]
     return {BARS: Output(bars_2m(trades, w.globex_start_ns, w.ladder_end_ns), {"gaps": gaps})}
 
 
@@ -154,12 +140,12 @@ def make_levels(inputs: StageInputs) -> dict[str, Output]:
     from engine.levels import build_levels
 
     w = inputs.windows
-    trades = _trades(inputs, _days(inputs, w.globex_start_ns, w.ladder_end_ns))
+    trades = trades_of(inputs, days_in(inputs, w.globex_start_ns, w.ladder_end_ns))
     date, start, end = previous_full_rth(w, inputs.params.levels.sessions_back)
-    lacking = _gaps(inputs, start, end)
+    lacking = gaps_in(inputs, start, end)
     before = None
     if not lacking:
-        before = trades_between(_trades(inputs, _days(inputs, start, end)), start, end)
+        before = trades_between(trades_of(inputs, days_in(inputs, start, end)), start, end)
     level_inputs = LevelInputs(
         windows=w,
         root=root_of(inputs.symbol),
@@ -167,7 +153,7 @@ def make_levels(inputs: StageInputs) -> dict[str, Output]:
         trades_pd=before,
         pd_reason=f"the previous RTH session is {date}: {lacking[0].reason}" if lacking else "",
         bars=inputs.frame(BARS),
-        gaps=_gaps(inputs, w.globex_start_ns, w.ladder_end_ns),
+        gaps=gaps_in(inputs, w.globex_start_ns, w.ladder_end_ns),
     )
     frame, absent = build_levels(level_inputs, inputs.params.levels)
     return {LEVELS: Output(frame, {"absent": absent})}

@@ -9,18 +9,25 @@ from typing import Literal
 
 from engine.errors import NoData
 from engine.lake.store import Lake
-from engine.stages.base import RunParams, build, why_stale
+from engine.stages import gold, silver
+from engine.stages.base import RunParams, Stage, build, why_stale
 from engine.stages.bronze import build_bronze, why_stale_bronze
 from engine.stages.raw import RawFile
-from engine.stages.silver import STAGES
 
 Status = Literal["made", "current", "empty", "failed"]
+Group = Literal["silver", "triggers", "signals"]
+
+GROUPS: dict[Group, tuple[Stage, ...]] = {"silver": silver.STAGES, "triggers": gold.TRIGGER_STAGES, "signals": gold.SIGNAL_STAGES}
+"""Stages that one task runs, one after the other; a group waits until the one before it is made of all sessions."""
+
+STAGES = tuple(stage for stages in GROUPS.values() for stage in stages)
+"""All stages after bronze."""
 MESSAGE_BYTES = 600
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One raw file to convert (`raw` and `symbols`), or one session of one contract to make (`symbol` and `profile`)."""
+    """One raw file to convert (`raw` and `symbols`), or a group of stages of one session of one contract (`symbol` and `profile`)."""
 
     lake: str
     date: dt.date
@@ -29,12 +36,13 @@ class TaskSpec:
     profile: str = ""
     params: str = "{}"
     overwrite: bool = False
+    group: Group = "silver"
 
     @property
     def name(self) -> str:
         """How the task is called in progress and reports."""
         symbols = self.symbols[0] if len(self.symbols) == 1 else f"{len(self.symbols)} contracts"
-        return f"{'bronze' if self.raw else 'silver'} {symbols} {self.date}"
+        return f"{'bronze' if self.raw else self.group} {symbols} {self.date}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ def is_current(spec: TaskSpec) -> bool:
     if spec.raw is not None:
         return all(why_stale_bronze(lake, s, spec.raw) is None for s in spec.symbols)
     params = RunParams.model_validate_json(spec.params)
-    return all(why_stale(lake, stage, spec.symbols[0], spec.date, spec.profile, params) is None for stage in STAGES)
+    return all(why_stale(lake, stage, spec.symbols[0], spec.date, spec.profile, params) is None for stage in GROUPS[spec.group])
 
 
 def run_partition(spec: TaskSpec) -> Receipt:
@@ -88,7 +96,7 @@ def run_partition(spec: TaskSpec) -> Receipt:
                 rows, made = written, ["bronze"]
         else:
             params = RunParams.model_validate_json(spec.params)
-            for stage in STAGES:
+            for stage in GROUPS[spec.group]:
                 stage_name = stage.name
                 written = build(lake, stage, spec.symbols[0], spec.date, spec.profile, params, overwrite=spec.overwrite)
                 if written is not None:

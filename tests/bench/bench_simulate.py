@@ -12,7 +12,7 @@ import numpy as np
 from tests.bench.harness import Measure, bench, median_seconds
 
 DATE = dt.date(2025, 9, 3)
-DEMO_RATE = 0.12
+DEMO_RATE = 0.10
 DEMO_THIN = dt.time(12, 35)
 
 
@@ -61,17 +61,20 @@ def demo_session() -> Measure:
 
 
 def _gates(rate: float, seeds: int) -> Measure:
-    from engine.simulate.fidelity import gate_table, pool, simulated_facts
+    from engine.runner import spawned_pool
+    from engine.simulate.fidelity import fresh_sessions, gate_table, pool, simulated_facts
 
-    facts = [simulated_facts(dt.date(2025, 9, 2) + dt.timedelta(days=k % 3), 1 + k, rate) for k in range(seeds)]
+    dates, numbers = fresh_sessions(seeds, 1)
+    with spawned_pool(2) as processes:
+        facts = list(processes.map(simulated_facts, dates, numbers, [rate] * seeds))
     table = gate_table(pool(facts))
     missed = ", ".join(f"{r['fact']} {r['value']:.3f}" for r in table.iter_rows(named=True) if not r["holds"])
     return Measure(float(table["holds"].sum()), "gates", seeds, f"missed: {missed}" if missed else "all hold")
 
 
-@bench("simulate: gates at the demo's rate", bar="13 of 13, pooled over 10 seeds x 6.5 h")
+@bench("simulate: gates at the demo's rate", bar="13 of 13, pooled over 20 seeds x 6.5 h")
 def gates_demo() -> Measure:
-    return _gates(DEMO_RATE, 10)
+    return _gates(DEMO_RATE, 20)
 
 
 @bench("simulate: gates at full rate", bar="13 of 13, pooled over 5 seeds x 6.5 h")
@@ -79,16 +82,79 @@ def gates_full() -> Measure:
     return _gates(1.0, 5)
 
 
+def _outcomes(kappa: float, gamma: float, sessions: int = 30) -> Measure:
+    import polars as pl
+
+    from engine.simulate.fidelity import fresh_sessions
+    from engine.simulate.outcomes import expected_shares, shares, touches
+
+    frame = pl.concat([touches(date, seed, 0.15, kappa, gamma) for date, seed in zip(*fresh_sessions(sessions, 2000))])
+    s, by_trades = shares(frame, "by_mid"), shares(frame)
+    error = (s["accuracy"] * (1 - s["accuracy"]) / s["n_decided"]) ** 0.5
+    note = f"+- {error:.3f}; a plain diffusion {expected_shares(kappa, gamma)['accuracy']:.2f}; " + "/".join(
+        f"{s[k]:.2f}" for k in ("break", "reject", "chop")
+    )
+    note += f", rejects {s['reject_of_decided']:.2f} of the decided; by trades {by_trades['accuracy']:.2f}"
+    return Measure(s["accuracy"], "share", int(s["n"]), note)
+
+
+@bench("simulate: outcomes at kappa 0", bar="no regime tells an outcome; rejects .53 of the decided for a plain diffusion")
+def outcomes_null() -> Measure:
+    return _outcomes(0.0, 0.5)
+
+
+@bench("simulate: outcomes at kappa 0.7", bar="accuracy .66 with the regime known; .36/.47/.17")
+def outcomes_07() -> Measure:
+    return _outcomes(0.7, 0.5)
+
+
+@bench("simulate: outcomes at kappa 1", bar="accuracy .73 with the regime known; .38/.45/.18")
+def outcomes_1() -> Measure:
+    return _outcomes(1.0, 0.5)
+
+
+@bench("simulate: outcomes at kappa 2", bar="accuracy .80 with the regime known; .46/.39/.15")
+def outcomes_2() -> Measure:
+    return _outcomes(2.0, 0.5)
+
+
+@bench("simulate: outcomes at kappa 1, gamma 0", bar="as kappa 0: footprints without consequence")
+def outcomes_footprints() -> Measure:
+    return _outcomes(1.0, 0.0)
+
+
+@bench("simulate: oracle", bar="200 continuations of a trigger, 240 s each")
+def oracle() -> Measure:
+    import polars as pl
+
+    from engine.sessions import to_ns
+    from engine.simulate.day import Day
+    from engine.simulate.knobs import SimParams
+    from engine.simulate.oracle import continuations
+
+    params = SimParams(seed=2001, rate=DEMO_RATE, round_ticks=40, thin_after=DEMO_THIN)
+    day = Day(DATE, params)
+    for _ in day.run_main(to_ns(DATE, dt.time(12))):
+        pass
+    first = day.truth().filter((pl.col("start_ts_ns") > to_ns(DATE, dt.time(10))) & pl.col("touch_ts_ns").is_not_null()).row(0, named=True)
+    sign = 1 if first["approach"] == "approach_up" else -1
+    start = time.process_time()
+    found = continuations(DATE, params, first["start_ts_ns"], first["level_tick"], sign)
+    p, e = found.probabilities(), found.errors()
+    text = ", ".join(f"{name} {x:.2f} +- {y:.2f}" for name, x, y in zip(("reject", "chop", "break"), p, e))
+    return Measure(time.process_time() - start, "s", sum(found.counts), f"regime {first['regime']}: {text}; {found.touched} touched")
+
+
 @bench("simulate: null at kappa 0", bar="<= 2 of 20 seeds whose 95% AUC interval leaves out 0.5")
 def null() -> Measure:
     import polars as pl
 
-    from engine.simulate.marks import simulated_marks, told_apart
+    from engine.simulate.marks import auc_interval, simulated_marks, told_apart
 
     marks = [simulated_marks(DATE, 200 + k, 0.12, 0.0) for k in range(20)]
     found = [told_apart(m, pl.concat(marks[:k] + marks[k + 1 :])) for k, m in enumerate(marks)]
     measured = [(a, se) for a, se in found if np.isfinite(a)]
-    out = sum(abs(a - 0.5) > 1.96 * se for a, se in measured)
+    out = sum(not low <= 0.5 <= high for low, high in (auc_interval(a, se) for a, se in measured))
     return Measure(float(out), "seeds", len(measured), f"mean AUC {np.mean([a for a, _ in measured]):.2f}")
 
 

@@ -27,14 +27,15 @@ def test_from_files_to_silver_and_a_rerun_that_makes_nothing(raw_days: dict[dt.d
     first = report(*run)
     assert not first["failed"]
     assert "made the selection map" in first["said"][0]
-    assert {r["name"] for r in first["made"]} == {f"{layer} ESZ5 2025-11-0{d}" for layer in ("bronze", "silver") for d in (3, 4, 5)}
+    tasks = ("bronze", "silver", "triggers", "signals")
+    assert {r["name"] for r in first["made"]} == {f"{task} ESZ5 2025-11-0{d}" for task in tasks for d in (3, 4, 5)}
     lake = Lake(tmp_lake)
     assert lake.partitions(VACUUM) == [("ESZ5", MONDAY), ("ESZ5", TUESDAY), ("ESZ5", WEDNESDAY)]
     before = digests(tmp_lake)
     again = report(*run)
-    assert (again["made"], again["current"], digests(tmp_lake)) == ([], 6, before)
+    assert (again["made"], again["current"], digests(tmp_lake)) == ([], 12, before)
     shown = report("lake", "--lake", tmp_lake, "--verify")
-    assert len(shown["partitions"]) == 3 + 3 * 5
+    assert len(shown["partitions"]) == 3 + 3 * 8
     assert not [p for p in shown["partitions"] if p["stale"]]
     # A contract edited, a partition harmed: shown as stale, and mended by the same command.
     (lake.path(TAPE, "ESZ5", TUESDAY) / "_SUCCESS").unlink()

@@ -29,7 +29,9 @@ def stage(name: str) -> base.Stage:
 
 
 def test_the_pipeline_is_ordered_by_what_the_stages_declare():
-    assert [s.name for s in build_pipeline("future_mbo", "all")] == ["bronze", "ladder", "bars", "levels", "vacuum"]
+    silver, gold = ["ladder", "bars", "levels", "vacuum"], ["triggers", "signals", "stream"]
+    assert [s.name for s in build_pipeline("future_mbo", "all")] == ["bronze", *silver, *gold]
+    assert [s.name for s in build_pipeline("future_mbo", "gold")] == gold
     assert [s.name for s in build_pipeline("future_mbo", "bronze")] == ["bronze"]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from engine.bars import nearest_tick
 from engine.lake.catalog import BARS, BRONZE_MBO, LEVELS, dataset
 from engine.lake.manifest import Lineage
 from engine.lake.store import CACHE_DIR, Lake
@@ -19,7 +20,7 @@ from engine.sessions import session_windows, to_ns
 from engine.stages import base
 from engine.stages.base import RunParams
 from engine.stages.raw import CACHE, raw_index
-from engine.stages.silver import STAGES, nearest_tick
+from engine.stages.silver import STAGES
 from engine.vocab import NS, ROOTS
 from tests.support.lakes import MONDAY, RAW, TUESDAY, make_bronze
 

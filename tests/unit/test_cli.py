@@ -15,7 +15,7 @@ from engine.commands.run import read_params
 from engine.errors import SessionError
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("run", "lake", "contracts", "add", "select", "demo", "serve")
+COMMANDS = ("run", "rebuild", "lake", "contracts", "add", "select", "demo", "serve")
 
 
 def cli(*args: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.sessions import to_ns
-from engine.simulate.calendar import activity, file_dates, listed, open_spans, third_friday, utc_midnight, walk
+from engine.simulate.calendar import THIN_ACTIVITY, activity, file_dates, listed, open_spans, third_friday, utc_midnight, walk
 from engine.vocab import ROOTS
 
 ES = ROOTS["ES"]
@@ -42,8 +42,11 @@ def test_activity_is_zero_when_closed_and_one_on_average_in_the_cash_session():
     middle = (minute[0] + minute[1]) // 2
     assert a[minute[0]] > 2 * a[middle] < a[minute[1] - 1]
     thin = activity(date, dt.time(12, 35))
-    assert np.array_equal(thin[: minute[0] + 180], a[: minute[0] + 180])
-    assert thin[minute[1] - 1] < 0.1
+    four = (to_ns(date, dt.time(4)) - start) // (60 * 10**9)
+    assert np.array_equal(thin[four : minute[0] + 185], a[four : minute[0] + 185])
+    rest = np.concatenate([thin[:four], thin[minute[0] + 185 :]])
+    assert rest.max() == THIN_ACTIVITY
+    assert ((thin > 0) == (a > 0)).all(), "thin hours trade all the same"
 
 
 def test_the_roll_hands_over_within_the_week_of_expiry():
@@ -68,3 +71,13 @@ def test_the_walk_keeps_its_scale_and_hardly_moves_over_a_weekend():
     assert step[weekday == 5].std() < 30  # Saturdays only forget
     assert np.abs(x - 27_200).max() < 5_000
     assert walk(8, ES, days[0]) != x[0]
+
+
+def test_a_thin_month_moves_by_its_own_activity():
+    days = [dt.date(2025, 1, 1) + dt.timedelta(days=k) for k in range(365)]
+    noon = dt.time(12, 35)
+    moves = [np.diff([walk(7, ES, d, thin) for d in days]) for thin in (None, noon)]
+    weekday = dt.date(2025, 1, 8)
+    ratio = activity(weekday, noon).sum() / activity(weekday).sum()
+    assert moves[1].std() / moves[0].std() == pytest.approx(ratio**0.5, rel=0.03)
+    assert ratio < 0.8

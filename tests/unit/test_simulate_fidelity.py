@@ -8,8 +8,7 @@ from engine.errors import SessionError
 from engine.mbo.dbn import MboColumns, read_header, stream_columns
 from engine.simulate import counting as c
 from engine.simulate.fidelity import GATES, LAGS, Facts, Gate, exponent, facts_of, file_facts, gate_table, pool, sign_acf, simulated_facts
-from engine.simulate.marks import MARKS, auc, told_apart
-from engine.simulate.report import html_report
+from engine.simulate.marks import MARKS, auc, auc_interval, told_apart
 from engine.vocab import ACTION_CODES, SIDE_CODES
 
 
@@ -79,7 +78,7 @@ def test_gates_are_ranges_and_a_fact_not_measured_holds_none():
     assert [g.holds(v) for v in (0.39, 0.4, 0.7, 0.71, math.nan)] == [False, True, True, False, False]
 
 
-def test_a_short_simulated_session_pools_to_a_table_and_a_report(tmp_path):
+def test_a_short_simulated_session_pools_to_a_table():
     import datetime as dt
 
     facts = simulated_facts(dt.date(2025, 9, 3), 3, 0.04)
@@ -92,10 +91,6 @@ def test_a_short_simulated_session_pools_to_a_table_and_a_report(tmp_path):
     table = gate_table(pooled)
     assert table["fact"].to_list() == [g.fact for g in GATES]
     assert table.filter(pl.col("fact") == "ofi_r2")["low"].item() == 0.3
-    page = html_report("a <b> & c", [facts], pooled, table)
-    assert "a &lt;b&gt; &amp; c" in page
-    assert page.count("<svg") == 4
-    assert "http" not in page
 
 
 def test_facts_of_a_real_file(real_dbn):
@@ -134,6 +129,17 @@ def test_auc_against_a_direct_count():
     assert area == pytest.approx(np.mean(pairs))
     assert 0.03 < error < 0.12
     assert all(map(math.isnan, auc(score, np.zeros(60, bool))))
+
+
+@pytest.mark.parametrize(("n", "k"), [(7, 11), (12, 15)])
+def test_the_interval_of_an_auc_leaves_out_a_half_as_seldom_as_it_says(n, k):
+    rng = np.random.default_rng(6)
+    positive = np.arange(n + k) < n
+    intervals = [auc_interval(*auc(rng.normal(size=n + k), positive)) for _ in range(2000)]
+    outside = np.mean([not low <= 0.5 <= high for low, high in intervals])
+    assert 0.02 < outside < 0.06
+    assert auc_interval(1.0, 0.0) == (1.0, 1.0)
+    assert all(map(math.isnan, auc_interval(math.nan, math.nan)))
 
 
 @pytest.mark.parametrize(("shift", "low", "high"), [(0.0, 0.3, 0.7), (3.0, 0.93, 1.0)])

@@ -1,0 +1,172 @@
+"""``spymaster audit``: are similar setups worth reading, and by how much?"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from engine.commands.common import JsonFlag, LakeDir, print_json
+from engine.errors import SessionError
+
+if TYPE_CHECKING:
+    from engine.retrieval.audit import AuditData, Report
+    from engine.retrieval.params import AuditParams
+
+Horizon = Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"]
+
+
+def audit(
+    *,
+    lake: LakeDir = Path("lake"),
+    symbol: Annotated[str | None, Parameter(help="A root or a contract; all where not given.")] = None,
+    synthetic: Annotated[int | None, Parameter(help="Instead of a lake: so many events of a known law.")] = None,
+    strength: Annotated[float, Parameter(help="With --synthetic: how much the paths know of the labels; 0 is nothing.")] = 1.0,
+    seed: Annotated[int, Parameter(help="With --synthetic: seed of paths and labels.")] = 0,
+    permute: Annotated[bool, Parameter(negative=(), help="Deal each day's outcomes out to another day: there must be no edge.")] = False,
+    horizon: Annotated[Horizon, Parameter(help="Outcome horizon; h1 is two minutes after the touch.")] = "h1",
+    only: Annotated[str | None, Parameter(help="Only these, comma separated: blocks_original, blocks, means, learned, lightgbm.")] = None,
+    growth: Annotated[float, Parameter(help="Refit when history has grown by this share; 0 refits every session, slowly.")] = 0.15,
+    keep: Annotated[bool, Parameter(help="Keep the result as a table in the lake, for the Research view.")] = True,
+    diagram: Annotated[bool, Parameter(negative=(), help="Print the reliability diagram of the learned neighbours, too.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Walk forward by session and score neighbours against what setups at this distance, hour and volatility usually do.
+
+    Everything is fitted on sessions before the day before the scored one; only armed episodes count, one event each.
+    `no edge found` is a result, and comes with the number of episodes that an edge of the size found would need.
+
+    Examples
+    --------
+    A lake, and a market of known laws::
+
+        spymaster audit --lake lake
+        spymaster audit --synthetic 2000 --strength 1.0 --seed 3
+
+    Nothing may be found where nothing is::
+
+        spymaster audit --synthetic 2000 --strength 0
+        spymaster audit --synthetic 2000 --permute --only learned --json | jq .verdict
+    """
+    from pydantic import ValidationError
+
+    from engine.retrieval.audit import REPRESENTATIONS
+    from engine.retrieval.audit import audit as run_audit
+    from engine.retrieval.params import AuditParams, RetrievalParams
+
+    names = [n.strip() for n in only.split(",")] if only else list(REPRESENTATIONS)
+    unknown = [n for n in names if n not in REPRESENTATIONS]
+    if unknown:
+        raise SessionError(f"--only {','.join(unknown)}: expected some of {', '.join(REPRESENTATIONS)}")
+    if synthetic is not None and synthetic < 1:
+        raise SessionError(f"--synthetic {synthetic}: expected at least 1 event")
+    try:
+        params = AuditParams(retrieval=RetrievalParams(horizon=horizon), refit_growth=growth)
+    except ValidationError as e:
+        raise SessionError(f"--growth {growth}: {e.errors()[0]['msg'].lower()}") from e
+    with _bars() as bars:
+        data: AuditData
+        if synthetic is not None:
+            from engine.commands.synthetic import synthetic_events
+
+            data = synthetic_events(synthetic, strength, seed, permute=permute).data
+        else:
+            data = _lake_data(lake, symbol, names, permute, seed, bars)
+        report = run_audit(data, params, only=names, progress=_step(bars, "audit"))
+    kept = None
+    if synthetic is None and keep and not permute:
+        from engine.retrieval.table import write_audit
+
+        kept = write_audit(lake, report)
+    if json:
+        source: dict[str, Any] = {"lake": str(lake)} if synthetic is None else {"synthetic": synthetic, "strength": strength, "seed": seed}
+        print_json({**source, "permuted": permute, **report.to_json(), "table": str(kept) if kept else None})
+        return
+    _print(report, params, diagram)
+    if kept:
+        from rich.console import Console
+
+        Console().print(f"kept in {kept}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _lake_data(lake: Path, symbol: str | None, names: list[str], permute: bool, seed: int, bars: Any) -> AuditData:
+    from engine.lake.store import Lake
+    from engine.retrieval.audit import AuditData
+    from engine.retrieval.gold import audit_events
+    from engine.retrieval.permute import permute_days
+
+    means, blocks = audit_events(Lake(lake), symbol, blocks=any(n.startswith("blocks") for n in names), progress=_step(bars, "triggers"))
+    if permute:
+        means, *blocks = permute_days([means, *blocks], seed)
+    return AuditData(means, blocks)
+
+
+def _bars() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return nullcontext()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _step(bars: Any, what: str) -> Any:
+    if bars is None:
+        return None
+    task = None
+
+    def step(done: int, total: int, name: str) -> None:
+        nonlocal task
+        if task is None:
+            task = bars.add_task(what, total=total)
+        bars.update(task, completed=done, description=f"{what} {name}")
+
+    return step
+
+
+def _print(report: Report, params: AuditParams, diagram: bool) -> None:
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    # Into a pipe rich would cut the table at 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for target, title in (("class", f"break, reject or chop within {report.horizon} of a touch"), ("touch", "touch or none")):
+        rows = [r for r in report.rows if r.target == target]
+        if not rows:
+            continue
+        known = any(r.attainable is not None for r in rows)
+        table = Table(title=title, box=None)
+        extra = ("of attainable",) if known else ()
+        for head in ("", "log loss", "skill", "95% interval", *extra, "Brier", "RPS", "ECE", "perfect 95%", "events", "abstained"):
+            table.add_column(head, justify="left" if head == "" else "right")
+        for r in rows:
+            between = "" if r.representation == "pi" else f"{r.skill_low:+.3f} to {r.skill_high:+.3f}"
+            share = ("",) if r.share_of_attainable is None else (f"{r.share_of_attainable:.2f}",)
+            cells = (f"{r.brier:.3f}", f"{r.rps:.3f}", f"{r.ece:.3f}", f"{r.ece_perfect_95:.3f}", f"{r.events:,}", f"{r.abstained:,}")
+            table.add_row(r.representation, f"{r.log_loss:.4f}", f"{r.skill:+.3f}", between, *(share if known else ()), *cells)
+        console.print(table)
+    console.print(
+        f"{report.scored_sessions} of {report.sessions} sessions scored, from {report.first_scored} on; refitted {report.refits} times, "
+        f"when history had grown by {params.refit_growth:.0%}; skill is 1 - log loss / log loss of pi on the events it answered; "
+        f"intervals from {params.draws:,} draws of whole sessions, each by itself: {report.comparisons} comparisons were made",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(report.verdict, style="bold", highlight=False, markup=False, soft_wrap=True)
+    if report.winner:
+        console.print(f"best neighbours here: {report.winner}", highlight=False, markup=False, soft_wrap=True)
+    if diagram:
+        for name, points in report.diagrams.items():
+            if name in ("class/learned", "touch/learned"):
+                table = Table(title=f"reliability of {name}", box=None)
+                for head in ("events", "forecast", "observed"):
+                    table.add_column(head, justify="right")
+                for p in points:
+                    table.add_row(f"{p['events']:.0f}", f"{p['forecast']:.3f}", f"{p['observed']:.3f}")
+                console.print(table)

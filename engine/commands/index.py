@@ -1,0 +1,75 @@
+"""``spymaster index``: make or look at the index of similar setups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from engine.commands.common import JsonFlag, LakeDir, print_json
+from engine.errors import SessionError
+
+Kind = Literal["window", "arm", "touch", "candle"]
+
+
+def index(
+    *,
+    lake: LakeDir = Path("lake"),
+    name: Annotated[str, Parameter(help="The index's folder under indexes/ (MBO_INDEX_DIR overrides that).")] = "default",
+    symbol: Annotated[str | None, Parameter(help="A root or a contract; all of gold where not given.")] = None,
+    kinds: Annotated[str, Parameter(help="Trigger kinds that can be neighbours, comma separated: arm, window, touch, candle.")] = "arm",
+    horizon: Annotated[Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"], Parameter(help="Outcome horizon.")] = "h1",
+    check: Annotated[bool, Parameter(negative=(), help="Make nothing: say whether the index can be used as it is.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Make the index of the lake's gold, whole or not at all: vectors, statistics, embedding, reference, and all pools.
+
+    Examples
+    --------
+    ::
+
+        spymaster index
+        spymaster index --symbol ES --kinds arm,window --name windows
+        spymaster index --check --json
+    """
+    from engine.commands.audit import _bars, _step
+    from engine.lake.store import Lake
+    from engine.retrieval.index import build_index
+    from engine.retrieval.open import check_index, read_index_manifest
+    from engine.retrieval.params import RetrievalParams
+
+    place = Lake(lake)
+    if check:
+        manifest = read_index_manifest(place, name)
+        check_index(place, manifest)
+    else:
+        chosen = tuple(k.strip() for k in kinds.split(",") if k.strip())
+        known = ("arm", "window", "touch", "candle")
+        if not chosen or any(k not in known for k in chosen):
+            raise SessionError(f"--kinds {kinds!r}: expected some of {', '.join(known)}")
+        with _bars() as bars, place.lock():
+            params = RetrievalParams(horizon=horizon, kinds=chosen)
+            manifest = build_index(place, name=name, symbol=symbol, params=params, progress=_step(bars, "index"))
+    if json:
+        print_json(manifest)
+        return
+    _print(manifest, "current" if check else "made")
+
+
+def _print(manifest: dict[str, Any], word: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"index {manifest['name']}: {word}", box=None)
+    for head in ("pool", "events", "sessions", "dims", "K", "power", "alpha"):
+        table.add_column(head, justify="left" if head == "pool" else "right")
+    for pool, facts in sorted(manifest["pools"].items()):
+        t = facts["tuned"]
+        chosen = (str(t["k"]), f"{t['power']:g}", f"{t['alpha']:g}")
+        table.add_row(pool, f"{facts['count']:,}", f"{facts['sessions']:,}", str(facts["dims"]), *chosen)
+    console = Console()
+    console.print(table)
+    for group, why in manifest["left_out"].items():
+        console.print(f"left out {group}: {why}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"representation: {manifest['default_representation']}, {len(manifest['inputs'])} sessions of gold", highlight=False)

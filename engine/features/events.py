@@ -1,0 +1,106 @@
+"""A session's triggers with their vectors in any representation, made on the fly from silver and bronze."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from engine.bars import BRONZE_TRADE_COLUMNS, is_trade, trade_rows
+from engine.features.vector import REPRESENTATIONS, trigger_vectors, vector_names
+from engine.ladder import Ladder
+from engine.lake.catalog import BRONZE_MBO, LEVELS, TAPE
+from engine.params import ApproachParams, FeatureParams, SetupParams
+from engine.sessions import session_windows, utc_dates
+from engine.setups.triggers import KINDS, session_triggers
+from engine.vocab import NS, Approach, root_of
+
+if TYPE_CHECKING:
+    from engine.lake.store import Lake
+
+
+def with_vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, params: FeatureParams) -> pl.DataFrame:
+    """`triggers` and ``representation, vector_dim, vector``: the columns of the table ``mbo_trigger_vectors``."""
+    dims = {a.value: len(vector_names(representation, a)) for a in (Approach.UP, Approach.DOWN)}
+    return triggers.with_columns(
+        pl.lit(representation).alias("representation"),
+        pl.col("approach").replace_strict(dims, return_dtype=pl.Int32).alias("vector_dim"),
+        trigger_vectors(ladder, triggers, representation, params),
+    )
+
+
+def data_end_ns(spans: Sequence[tuple[int, int]], start_ns: int, end_ns: int) -> int:
+    """Where data that cover `spans` first stop within ``[start_ns, end_ns)``; `start_ns` where there are none.
+
+    Data that begin late leave nothing to find before them, and no gap after.
+    """
+    met = sorted(s for s in spans if s[1] > start_ns and s[0] < end_ns)
+    reached = max(start_ns, met[0][0]) if met else start_ns
+    for begin, end in met:
+        if begin > reached:
+            break
+        reached = max(reached, end)
+    return min(reached, end_ns)
+
+
+def session_events(
+    lake: Lake,
+    symbol: str,
+    date: dt.date,
+    kinds: Sequence[str] = KINDS,
+    representations: Sequence[str] = REPRESENTATIONS,
+    *,
+    setups: SetupParams | None = None,
+    approach: ApproachParams | None = None,
+    features: FeatureParams | None = None,
+    levels: pl.DataFrame | None = None,
+) -> dict[str, pl.DataFrame]:
+    """Triggers of a session in the lake, with vectors in each of `representations`.
+
+    Parameters
+    ----------
+    lake, symbol, date
+        A contract's session that has silver; its trades come from bronze.
+    kinds, representations
+        Which.
+    setups, approach, features
+        Knobs; the defaults where None.
+    levels : pl.DataFrame
+        Levels to use instead of the lake's, such as a trader's own price.
+
+    Returns
+    -------
+    dict of str to pl.DataFrame
+        By representation, with the columns of the table ``mbo_trigger_vectors``.
+
+    Raises
+    ------
+    PartitionMissing, PartitionCorrupt
+        Where silver or bronze of the session is not there; with the command that makes it.
+    """
+    params = features or FeatureParams()
+    ladder = Ladder.open(lake, symbol, date)
+    profile = lake.manifest(TAPE, symbol, date).lineage.profile or "rth"
+    held = [d for d in utc_dates(ladder.start_ns, ladder.end_ns) if lake.find_manifest(BRONZE_MBO, symbol, d) is not None]
+    notes = [lake.notes(BRONZE_MBO, symbol, d) for d in held]
+    parts = (p for d in held for p in lake.read_parts(BRONZE_MBO, symbol, d, BRONZE_TRADE_COLUMNS, is_trade()))
+    triggers = session_triggers(
+        ladder,
+        levels if levels is not None else lake.read(LEVELS, symbol, date),
+        trade_rows(parts, root_of(symbol)),
+        setups,
+        kinds=kinds,
+        approach=approach,
+        window_s=params.window_s,
+        trading_start_ns=session_windows(date, profile).trading_start_ns,
+        data_end_ns=data_end_ns([file_span(n, d) for n, d in zip(notes, held)], ladder.start_ns, ladder.end_ns),
+    )
+    return {r: with_vectors(ladder, triggers, r, params) for r in representations}
+
+
+def file_span(notes: Mapping[str, int], date: dt.date) -> tuple[int, int]:
+    """The part of its UTC date that a raw file covers, by the notes of its bronze partition."""
+    midnight = int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()) * NS
+    return max(notes["dbn_start_ns"], midnight), min(notes["dbn_end_ns"], midnight + 86_400 * NS)

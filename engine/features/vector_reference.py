@@ -1,0 +1,59 @@
+"""The part of ``docs/FEATURES.md`` that says what every dimension of a vector is."""
+
+from __future__ import annotations
+
+from engine.features.blocks import BLOCKS, DERIVATIVES, MEANS, base_names
+from engine.features.means import BINS, MAGNITUDES, SIDE_PRIMITIVES, TAPE_PRIMITIVES, primitive_names
+from engine.features.vector import vector_names
+from engine.setups.timeline import HISTORY
+from engine.vocab import Approach
+
+UP, DOWN = Approach.UP.value, Approach.DOWN.value
+
+
+def vector_reference() -> list[str]:
+    """Lines of the chapter on vectors."""
+    means, down, up = len(vector_names("means", UP)), len(vector_names("blocks", DOWN)), len(vector_names("blocks", UP))
+    per_bin = HISTORY // BINS
+    lines = [
+        "",
+        "## Vectors, features.md section 5",
+        "",
+        f"A trigger's vector is made of the {HISTORY} windows up to its own (120 s of 5 s windows), taken around the trigger's level.",
+        "It is null without that many windows of valid book, or where a value is not known. `feature_list.json` of an index names",
+        "every dimension.",
+        "",
+        f"### `means`: {means} dimensions, the same for both approaches",
+        "",
+        f"`b{{n}}_{{primitive}}` for `n` = 0 (oldest) to {BINS - 1} (newest): the mean of a primitive over {per_bin} windows (15 s).",
+        f"Bin outermost, then the {len(primitive_names())} primitives in this order, then the {len(MAGNITUDES)} magnitudes. `ahead` is the",
+        "side that defends the level (asks on an approach from below, bids on one from above), `behind` the other; both in the",
+        "trigger's own direction of travel.",
+        "",
+        "| primitive | formula | positive or large where |",
+        "|---|---|---|",
+    ]
+    for way in ("ahead", "behind"):
+        lines += [f"| `{way}_{p.name}` | {p.formula} | the side {way} {p.meaning} |" for p in SIDE_PRIMITIVES]
+    lines += [f"| `{name}` | as in the tape family | see there |" for name in TAPE_PRIMITIVES]
+    lines += ["", "| magnitude | formula |", "|---|---|", *(f"| `{name}` | {formula} |" for name, formula in MAGNITUDES.items())]
+    lines += [
+        "",
+        f"### `blocks`: {down} dimensions from above, {up} from below",
+        "",
+        "`{block}_{derivative_}{feature}`: block outermost, then feature, then the value itself, `d1_`, `d2_`, `d3_` (first to third",
+        "difference over consecutive windows; 0 where it reaches before the session's first window). Features: the vacuum family of",
+        f"the approach, then the tape family ({len(base_names(DOWN))} from above, {len(base_names(UP))} from below).",
+        "",
+        "| block | of the feature or its difference `x` |",
+        "|---|---|",
+        "| `w0` | `x` in the trigger's window |",
+    ]
+    lines += [f"| `w{n}_mean` | mean of the last {n} windows |" for n in MEANS]
+    lines += [f"| `w{n}_delta` | (x_t - x_(t-{n - 1})) / {n - 1} |" for n in MEANS]
+    lines += [
+        "",
+        f"So the first dimensions from above are {', '.join(f'`{n}`' for n in vector_names('blocks', DOWN)[: len(DERIVATIVES) + 1])}, "
+        f"and the last is `{vector_names('blocks', DOWN)[-1]}` ({len(BLOCKS)} blocks).",
+    ]
+    return lines

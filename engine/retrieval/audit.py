@@ -1,0 +1,291 @@
+"""The audit: are neighbours better than what setups at this distance and hour usually do, and by how much (retrieval.md)?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import NoData
+from engine.retrieval.events import Events
+from engine.retrieval.model import target_labels
+from engine.retrieval.params import AuditParams, Target
+from engine.retrieval.scores import EACH, SCORES, ece, events_needed, perfect_ece, reliability, session_weights, skill
+from engine.retrieval.walk import Block, Walked, schedule, scored_rows, walk_neighbours, walk_reference, walk_trees
+
+REPRESENTATIONS = ("pi", "blocks_original", "blocks", "means", "learned", "lightgbm")
+"""What is compared: the reference; the original recipe (20 neighbours of `blocks`, unsmoothed); `blocks` and `means` tuned and
+smoothed; `learned`, an embedding of `means`; trees on `means`."""
+
+BASELINES = ("pi", "lightgbm")
+"""They always answer."""
+
+LEAST_ATTAINABLE = 0.01
+"""Where the exact law itself is no better than this, a share of it is noise over noise."""
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One representation's result on one target; `skill*` is of the log loss against pi on the same events, those it answered."""
+
+    representation: str
+    target: str
+    events: int
+    abstained: int
+    log_loss: float
+    brier: float
+    rps: float
+    ece: float
+    ece_perfect: float
+    ece_perfect_95: float
+    skill: float
+    skill_low: float
+    skill_high: float
+    brier_skill: float
+    brier_skill_low: float
+    brier_skill_high: float
+    rps_skill: float
+    rps_skill_low: float
+    rps_skill_high: float
+    attainable: float | None
+    share_of_attainable: float | None
+    edge: bool
+    events_needed: int | None
+    abstained_log_loss: float | None
+    abstained_reference_log_loss: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The audit's result.
+
+    Attributes
+    ----------
+    rows : list of Row
+    sessions, scored_sessions, refits : int
+    first_scored : str
+        First session that had enough history, ISO date.
+    diagrams : dict
+        Reliability diagram of each ``target/representation``.
+    params : dict
+        All knobs.
+    winner : str
+        kNN representation with the best log-loss skill on the class; what the default should be on these data.
+    """
+
+    rows: list[Row]
+    sessions: int
+    scored_sessions: int
+    refits: int
+    first_scored: str
+    horizon: str
+    winner: str
+    comparisons: int
+    verdict: str
+    diagrams: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def row(self, representation: str, target: str = "class") -> Row:
+        """The result of one representation."""
+        return next(r for r in self.rows if r.representation == representation and r.target == target)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``: per representation its figures, NaN as null; targets other than the class beside them."""
+        body = {k: v for k, v in asdict(self).items() if k != "rows"}
+        body["representations"] = {r.representation: _plain(r) for r in self.rows if r.target == "class"}
+        body["touch"] = {r.representation: _plain(r) for r in self.rows if r.target == "touch"}
+        return body
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(row).items() if k not in ("representation",)}
+
+
+@dataclass(frozen=True, eq=False)
+class AuditData:
+    """The same triggers in the representations to compare.
+
+    Attributes
+    ----------
+    means : Events
+        All triggers, both directions.
+    blocks : sequence of Events
+        The same triggers in the original schema, one `Events` per approach; may be empty.
+    truth : float64 ``(len(means), 3)`` or None
+        Exact class probabilities where the data's law is known; rows as in `means`.
+    """
+
+    means: Events
+    blocks: Sequence[Events] = ()
+    truth: NDArray[np.float64] | None = None
+
+
+def audit(
+    data: AuditData,
+    params: AuditParams | None = None,
+    *,
+    only: Sequence[str] = REPRESENTATIONS,
+    touch: bool = True,
+    progress: Progress | None = None,
+) -> Report:
+    """Walk forward by session and score every representation on the `arm` events, one per episode.
+
+    Parameters
+    ----------
+    data
+        Triggers; only those of kind ``arm`` are used.
+    only
+        Which of `REPRESENTATIONS`; ``pi`` is always among them.
+    touch
+        Whether the probability of a touch is scored, too.
+
+    Raises
+    ------
+    NoData
+        Where there is no session with enough history before it.
+    """
+    p = params or AuditParams()
+    wanted = [r for r in REPRESENTATIONS if r == "pi" or (r in only and (data.blocks or not r.startswith("blocks")))]
+    targets: list[Target] = ["class"]
+    touches = data.means.touches()[(data.means.frame["kind"] == "arm").to_numpy()]
+    if touch and min((touches == 0).sum(), (touches == 1).sum()) >= p.retrieval.min_sessions:
+        targets.append("touch")
+    plans = {t: schedule(*_dated(data.means, t, p), p) for t in targets}
+    if not plans["class"]:
+        labels = target_labels(data.means, "class", p.retrieval.horizon)
+        use = scored_rows(data.means, labels)
+        raise NoData(
+            f"too few events for an audit: expected a session after at least {p.retrieval.min_events} arm events with an outcome in "
+            f"{p.retrieval.min_sessions} sessions, found {int(use.sum())} in {len(np.unique(data.means.sessions[use]))} sessions in all; "
+            f"`spymaster run --layer gold` over more dates makes more"
+        )
+    total = sum(len(blocks) * (len(wanted) - 1) for blocks in plans.values())
+    done = 0
+
+    def step(what: str) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total, what)
+
+    rows: list[Row] = []
+    diagrams: dict[str, list[dict[str, float]]] = {}
+    for target, blocks in plans.items():
+        walked = {name: _walk(name, data, blocks, p, target, step) for name in wanted}
+        rows += _score(data, walked, p, target, diagrams)
+    blocks = plans["class"]
+    knn = [r for r in rows if r.target == "class" and r.representation not in BASELINES]
+    winner = max(knn, key=lambda r: (np.nan_to_num(r.skill, nan=-np.inf))).representation if knn else ""
+    comparisons = len([r for r in rows if r.representation != "pi"])
+    return Report(
+        rows=rows,
+        sessions=len(np.unique(data.means.sessions)),
+        scored_sessions=sum(len(b.sessions) for b in blocks),
+        refits=len(blocks),
+        first_scored=str(blocks[0].sessions[0]),
+        horizon=p.retrieval.horizon,
+        winner=winner,
+        comparisons=comparisons,
+        verdict=_verdict(knn, comparisons),
+        diagrams=diagrams,
+        params=p.model_dump(mode="json"),
+    )
+
+
+def _dated(events: Events, target: Target, p: AuditParams) -> tuple[NDArray[np.datetime64], NDArray[np.int64]]:
+    labels = target_labels(events, target, p.retrieval.horizon)
+    use = scored_rows(events, labels)
+    return events.sessions, np.where(use, labels, -1)
+
+
+def _walk(name: str, data: AuditData, blocks: Sequence[Block], p: AuditParams, target: Target, step: Callable[[str], None]) -> Walked:
+    if name == "pi":
+        return walk_reference(data.means, blocks, p, target)
+    if name == "lightgbm":
+        return walk_trees(data.means, blocks, p, target, step)
+    n = len(data.means)
+    if name in ("means", "learned"):
+        recipe: Any = "plain" if name == "means" else "learned"
+        return walk_neighbours([(data.means, np.arange(n))], n, blocks, p, target, recipe, step)
+    place = {t: i for i, t in enumerate(data.means.frame["trigger_id"].to_list())}
+    groups = [(e, np.array([place[t] for t in e.frame["trigger_id"].to_list()], np.int64)) for e in data.blocks]
+    return walk_neighbours(groups, n, blocks, p, target, "original" if name == "blocks_original" else "plain", step)
+
+
+def _score(
+    data: AuditData, walked: dict[str, Walked], p: AuditParams, target: Target, diagrams: dict[str, list[dict[str, float]]]
+) -> list[Row]:
+    labels = target_labels(data.means, target, p.retrieval.horizon)
+    reference = walked["pi"].probability
+    rng = np.random.default_rng(p.seed)
+    rows = []
+    for name, w in walked.items():
+        there = np.isfinite(w.probability).all(axis=1)
+        use = there & ~w.abstained
+        y, f, r = labels[use], w.probability[use], reference[use]
+        codes, counts = session_weights(data.means.sessions[use], p.draws, rng)
+        each = {s: EACH[s](f, y) for s in SCORES}
+        against = {s: skill(each[s], EACH[s](r, y), codes, counts) for s in SCORES}
+        attainable = None
+        if data.truth is not None and target == "class" and len(y):
+            # On these very labels: pi and the exact law share their luck, so the share is steadier than against the law's mean entropy.
+            attainable = float(1 - EACH["log_loss"](data.truth[use], y).sum() / EACH["log_loss"](r, y).sum())
+        perfect, limit = perfect_ece(f, p.bins, rng)
+        out = there & w.abstained
+        s = against["log_loss"]
+        rows.append(
+            Row(
+                representation=name,
+                target=target,
+                events=int(use.sum()),
+                abstained=int(out.sum()),
+                **{k: float(v.mean()) if len(y) else float("nan") for k, v in each.items()},
+                ece=ece(f, y, p.bins),
+                ece_perfect=perfect,
+                ece_perfect_95=limit,
+                skill=s.value,
+                skill_low=s.low,
+                skill_high=s.high,
+                brier_skill=against["brier"].value,
+                brier_skill_low=against["brier"].low,
+                brier_skill_high=against["brier"].high,
+                rps_skill=against["rps"].value,
+                rps_skill_low=against["rps"].low,
+                rps_skill_high=against["rps"].high,
+                attainable=attainable,
+                share_of_attainable=s.value / attainable if attainable is not None and attainable >= LEAST_ATTAINABLE else None,
+                edge=bool(s.low > 0) and name != "pi",
+                events_needed=None if name == "pi" else events_needed(s, len(y)),
+                abstained_log_loss=_mean_loss(w.probability[out], labels[out]),
+                abstained_reference_log_loss=_mean_loss(reference[out], labels[out]),
+            )
+        )
+        diagrams[f"{target}/{name}"] = reliability(f, y, p.bins)
+    return rows
+
+
+def _mean_loss(p: NDArray[np.float64], y: NDArray[np.int64]) -> float | None:
+    return float(EACH["log_loss"](p, y).mean()) if len(y) else None
+
+
+def _verdict(knn: Sequence[Row], comparisons: int) -> str:
+    if not knn:
+        return "no neighbours were audited"
+    best = max(knn, key=lambda r: np.nan_to_num(r.skill, nan=-np.inf))
+    seen = [r for r in knn if r.edge]
+    if seen:
+        top = max(seen, key=lambda r: r.skill)
+        return (
+            f"edge found: {top.representation} beats the reference by {top.skill:.1%} of its log loss "
+            f"(95% interval {top.skill_low:.1%} to {top.skill_high:.1%}, {top.events} episodes; {comparisons} comparisons were made)"
+        )
+    if best.events_needed is None:
+        need = "no number of episodes would show one: the best estimate is not above 0"
+    else:
+        need = f"to see an edge of the size found ({best.skill:.1%}, {best.representation}) takes about {best.events_needed:,} episodes"
+    return f"no edge found in {best.events} episodes; {need}"

@@ -1,0 +1,227 @@
+"""Events: one row per trigger with its raw vector, its covariates and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import ContractError, NoData
+from engine.retrieval.params import HORIZONS
+from engine.vocab import Outcome
+
+if TYPE_CHECKING:
+    import polars as pl
+
+CLASSES = ("reject", "chop", "break")
+"""Class order everywhere in retrieval: the order of the ranked probability score."""
+
+OUTCOME_CLASS: dict[str, int] = {
+    Outcome.REJECT_DOWN: 0,
+    Outcome.REJECT_UP: 0,
+    Outcome.CHOP: 1,
+    Outcome.BREAK_UP: 2,
+    Outcome.BREAK_DOWN: 2,
+}
+"""Class of an outcome; NO_TOUCH and a horizon past the data have none (-1)."""
+
+NONE = -1
+NO_TOUCH = Outcome.NO_TOUCH.value
+COVARIATES = ("abs_distance_ticks", "sigma", "hours_into_session", "touch_number", "confluent_levels")
+"""Numeric covariates of the reference forecast; the level's kind is the sixth."""
+
+MIRRORED = ("means", "learned")
+"""Representations in the frame of travel, in which both directions share a pool (features.md section 5)."""
+
+REQUIRED = (
+    "trigger_id",
+    "episode_id",
+    "session_date",
+    "level_id",
+    "approach",
+    "kind",
+    "window_end_ts_ns",
+    "distance_ticks",
+    "sigma",
+    "seconds_into_session",
+    "touch_number",
+    "confluent_levels",
+)
+OUTCOMES = (
+    "touched",
+    *(f"outcome_{h}" for h in HORIZONS),
+    "seconds_to_touch",
+    "seconds_to_resolve",
+    "whipsaw_flag",
+    "excursion_up_ticks",
+    "excursion_down_ticks",
+    "adverse_before_hit_ticks",
+)
+
+
+def level_kind(level_id: str) -> str:
+    """Kind of a level: ``pm_high`` and ``pm_low`` are ``pm``, ``price:6800.25`` is ``price``."""
+    return level_id.partition(":")[0].partition("_")[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Triggers with their vectors, in time order.
+
+    Attributes
+    ----------
+    matrix : float32 ``(n, d)``
+        Raw vectors, before normalisation; a row of NaN where a trigger has none.
+    names : tuple of str
+        Name of each dimension.
+    representation : str
+        ``blocks`` or ``means``.
+    frame : DataFrame
+        The triggers' columns (`REQUIRED`, and `OUTCOMES` where they are known), ``n`` rows.
+    """
+
+    matrix: NDArray[np.float32]
+    names: tuple[str, ...]
+    representation: str
+    frame: pl.DataFrame
+
+    def __post_init__(self) -> None:
+        lacking = [c for c in REQUIRED if c not in self.frame.columns]
+        if lacking:
+            raise ContractError(f"events: missing columns {', '.join(lacking)}; the table mbo_trigger_vectors has them")
+        if self.matrix.shape != (self.frame.height, len(self.names)):
+            raise ContractError(f"events: expected a matrix of ({self.frame.height}, {len(self.names)}), found {self.matrix.shape}")
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def take(self, which: NDArray[np.generic] | slice) -> Events:
+        """The chosen rows: a mask, positions, or a slice."""
+        at = np.arange(len(self))[which]
+        return Events(self.matrix[at], self.names, self.representation, self.frame[at])
+
+    def _text(self, column: str) -> NDArray[np.object_]:
+        return self.frame[column].to_numpy().astype(object)
+
+    @cached_property
+    def sessions(self) -> NDArray[np.datetime64]:
+        """Session dates, ``datetime64[D]``."""
+        return self.frame["session_date"].to_numpy().astype("datetime64[D]")
+
+    @cached_property
+    def session_codes(self) -> NDArray[np.int64]:
+        """Session number by rising date, from 0."""
+        return np.unique(self.sessions, return_inverse=True)[1].astype(np.int64)
+
+    @cached_property
+    def episode_codes(self) -> NDArray[np.int64]:
+        """Number of each row's episode."""
+        return self.frame["episode_id"].rank("dense").to_numpy().astype(np.int64)
+
+    @cached_property
+    def level_kinds(self) -> NDArray[np.object_]:
+        """Kind of each row's level."""
+        return np.array([level_kind(x) for x in self._text("level_id")], dtype=object)
+
+    @cached_property
+    def usable(self) -> NDArray[np.bool_]:
+        """Rows whose vector is finite and not zero throughout: only these have a direction to compare."""
+        return np.isfinite(self.matrix).all(axis=1) & (self.matrix != 0).any(axis=1)
+
+    @cached_property
+    def covariates(self) -> NDArray[np.float64]:
+        """`COVARIATES` by column, ``(n, 5)``; NaN where not known."""
+        f = self.frame
+        return np.column_stack(
+            [
+                np.abs(f["distance_ticks"].to_numpy().astype(float)),
+                f["sigma"].cast(float).to_numpy().astype(float),
+                f["seconds_into_session"].to_numpy().astype(float) / 3600,
+                f["touch_number"].to_numpy().astype(float),
+                f["confluent_levels"].to_numpy().astype(float),
+            ]
+        )
+
+    def labels(self, horizon: str) -> NDArray[np.int64]:
+        """Class at a horizon, position in `CLASSES`; -1 where there was no touch or the horizon leaves the data."""
+        if f"outcome_{horizon}" not in self.frame.columns:
+            return np.full(len(self), NONE, np.int64)
+        return np.array([OUTCOME_CLASS.get(x, NONE) for x in self.frame[f"outcome_{horizon}"].to_list()], np.int64)
+
+    def touches(self) -> NDArray[np.int64]:
+        """1 where the episode touched its level, 0 where not, -1 where the data ended before that was decided."""
+        import polars as pl
+
+        if "touched" not in self.frame.columns:
+            return np.full(len(self), NONE, np.int64)
+        # An untouched episode that was decided says NO_TOUCH at every horizon; one that was not says nothing.
+        decided = pl.any_horizontal(pl.col(f"outcome_{h}") == NO_TOUCH for h in HORIZONS if f"outcome_{h}" in self.frame.columns)
+        touch = pl.when(pl.col("touched")).then(1).when(decided).then(0).otherwise(NONE)
+        return self.frame.select(touch.cast(pl.Int64))[:, 0].to_numpy()
+
+    def number(self, column: str) -> NDArray[np.float64]:
+        """A numeric or boolean column as floats; NaN where null or absent."""
+        if column not in self.frame.columns:
+            return np.full(len(self), np.nan)
+        return self.frame[column].cast(float).to_numpy().astype(float)
+
+
+def events_from_frame(frame: pl.DataFrame, names: Sequence[str], kinds: Sequence[str] | None = None) -> Events:
+    """Events of rows of ``gold.future_mbo.mbo_trigger_vectors``, sorted by time.
+
+    Parameters
+    ----------
+    frame
+        One or several partitions; one representation.
+    names
+        Names of the vector's dimensions.
+    kinds
+        Trigger kinds to keep; all where None.
+
+    Raises
+    ------
+    ContractError
+        Where the frame holds several representations, or its vectors have another length than `names`.
+    """
+    import polars as pl
+
+    if kinds is not None:
+        frame = frame.filter(pl.col("kind").is_in(list(kinds)))
+    frame = frame.sort("window_end_ts_ns", "level_id", "kind", maintain_order=True)
+    found = frame["representation"].unique().to_list() if frame.height else []
+    if len(found) > 1:
+        raise ContractError(f"events: expected one representation, found {', '.join(sorted(found))}; rebuild gold with one")
+    dims = frame["vector_dim"].unique().to_list() if frame.height else []
+    if dims and dims != [len(names)]:
+        raise ContractError(f"events: expected vectors of {len(names)} dimensions, found {dims}; `spymaster rebuild` makes gold anew")
+    matrix = np.full((frame.height, len(names)), np.nan, np.float32)
+    there = frame["vector"].is_not_null().to_numpy()
+    if there.any():
+        matrix[there] = frame["vector"].filter(frame["vector"].is_not_null()).explode().to_numpy().reshape(-1, len(names))
+    meta = frame.drop("vector", "vector_dim", "representation")
+    return Events(matrix, tuple(names), found[0] if found else "means", meta)
+
+
+def concat_events(parts: Sequence[Events]) -> Events:
+    """Events of several parts one after the other.
+
+    Raises
+    ------
+    ContractError
+        Where they differ in dimensions.
+    NoData
+        Where there is no part.
+    """
+    import polars as pl
+
+    if not parts:
+        raise NoData("events: expected at least one part, found none; `spymaster run --layer gold` makes triggers")
+    first = parts[0]
+    if any(p.names != first.names or p.representation != first.representation for p in parts):
+        raise ContractError("events: the parts differ in their dimensions or representation; rebuild gold with one representation")
+    frame = pl.concat([p.frame for p in parts])
+    return Events(np.concatenate([p.matrix for p in parts]), first.names, first.representation, frame)

@@ -1,0 +1,223 @@
+"""Forecasts as a table: posterior, reference, interval and the trigger metrics, walk-forward (retrieval.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import NoData
+from engine.retrieval.events import CLASSES, MIRRORED, Events
+from engine.retrieval.model import Answer, Model, Recipe, fit, forecast, target_labels
+from engine.retrieval.params import RetrievalParams
+from engine.retrieval.posterior import interval, weighted_mean, weighted_quantile
+from engine.retrieval.reference import fit_reference
+from engine.vocab import Approach
+
+if TYPE_CHECKING:
+    import polars as pl
+
+RISK_QUANTILE = 0.80
+
+
+def before_embargo(sessions: NDArray[np.datetime64], session: np.datetime64, embargo: int) -> np.datetime64:
+    """The first session that may NOT be history of `session`: all earlier ones may, but for the last `embargo` of them.
+
+    Parameters
+    ----------
+    sessions : datetime64 ``(n,)``
+        Sessions there are, in any order, each any number of times.
+    """
+    earlier = np.unique(sessions[sessions < session])
+    return earlier[max(len(earlier) - embargo, 0)] if embargo and len(earlier) else session
+
+
+def forecast_frame(history: Events, queries: Events, params: RetrievalParams, *, recipe: Recipe | None = None) -> pl.DataFrame:
+    """Walk-forward forecasts, one row per query, in the queries' order.
+
+    Everything (normalisation, embedding, reference, K, p, alpha) is fitted on the sessions of `history` before the
+    query's own and before the embargo; later rows are dropped and change nothing.
+
+    Parameters
+    ----------
+    history, queries : Events
+        Of the same dimensions.
+    recipe
+        ``learned`` for a mirrored representation, else ``plain``, where None.
+
+    Returns
+    -------
+    DataFrame
+        ``trigger_id``, probabilities, reference, interval of the top class, ``n_eff, distinct_days``, the trigger metrics,
+        ``nothing_comparable`` and its ``reason``.
+    """
+    import polars as pl
+
+    past = candidates(history, params)
+    out = []
+    at = []
+    for session in np.unique(queries.sessions):
+        mine = np.flatnonzero(queries.sessions == session)
+        known = past.take(past.sessions < before_embargo(past.sessions, session, params.embargo_sessions))
+        at.append(mine)
+        out.append(forecast_with(known, queries.take(mine), params, recipe=recipe))
+    if not out:
+        return _unknown(queries, None, None, "").clear()
+    return pl.concat(out)[np.argsort(np.concatenate(at), kind="stable")]
+
+
+def candidates(history: Events, params: RetrievalParams) -> Events:
+    """Rows that may be neighbours by their trigger's kind, in the order of their sessions."""
+    kinds = history.frame["kind"].is_in(list(params.kinds)).to_numpy()
+    rows = np.flatnonzero(kinds)
+    return history.take(rows[np.argsort(history.sessions[rows], kind="stable")])
+
+
+def default_recipe(representation: str) -> Recipe:
+    """`learned` is an embedding of `means`; vectors of `blocks` are compared as they are."""
+    return "learned" if representation in MIRRORED else "plain"
+
+
+def forecast_with(past: Events, queries: Events, params: RetrievalParams, *, recipe: Recipe | None = None) -> pl.DataFrame:
+    """As `forecast_frame`, for queries all of whose history is `past`."""
+    recipe = recipe or default_recipe(past.representation)
+    try:
+        model = fit(past, params, recipe=recipe)
+    except NoData as e:
+        return _unknown(queries, *_references(past, queries, params), str(e).partition(";")[0])
+    try:
+        touch = fit(past, params, recipe=recipe, target="touch")
+    except NoData:
+        touch = None
+    answer = forecast(model, queries)
+    return table(model, answer, queries, touch)
+
+
+def _references(past: Events, queries: Events, params: RetrievalParams) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    out: list[NDArray[np.float64] | None] = []
+    for target, classes in (("class", len(CLASSES)), ("touch", 2)):
+        labels = target_labels(past, target, params.horizon)  # type: ignore[arg-type]
+        out.append(fit_reference(past, labels, classes).predict(queries) if (labels >= 0).any() else None)
+    return out[0], out[1]
+
+
+def table(model: Model, answer: Answer, queries: Events, touch: Model | None = None, touch_answer: Answer | None = None) -> pl.DataFrame:
+    """An answer as the frame of `forecast_frame`."""
+    import polars as pl
+
+    p = answer.probability
+    top = p.argmax(axis=1)
+    ordered = np.sort(p, axis=1)
+    low, high = interval(p, answer.n_eff, model.tuned.alpha, model.params.interval)
+    pick = np.arange(len(p))
+    metrics = neighbour_metrics(model.history, model.labels, answer, top)
+    columns: dict[str, object] = {"trigger_id": queries.frame["trigger_id"]}
+    columns |= {f"p_{c}": p[:, i] for i, c in enumerate(CLASSES)}
+    columns |= {
+        "p_top1": ordered[:, -1],
+        "margin": ordered[:, -1] - ordered[:, -2],
+        "c_top1": [CLASSES[c] for c in top],
+        "n_eff": answer.n_eff,
+        "distinct_days": distinct_days(model.history, answer.rows),
+        "neighbours": (answer.rows >= 0).sum(axis=1).astype(np.int32),
+        "best_similarity": answer.similarity[:, 0],
+        "interval_low": low[pick, top],
+        "interval_high": high[pick, top],
+    }
+    columns |= {f"pi_{c}": answer.reference[:, i] for i, c in enumerate(CLASSES)}
+    if touch is not None:
+        touched = touch_answer or forecast(touch, queries)
+        columns |= {"p_touch": touched.probability[:, 1], "pi_touch": touched.reference[:, 1]}
+    columns |= metrics
+    columns |= {"nothing_comparable": answer.nothing_comparable, "reason": _reasons(model, answer, queries)}
+    return _shape(pl.DataFrame(columns))
+
+
+def neighbour_metrics(history: Events, labels: NDArray[np.int64], answer: Answer, top: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """What the neighbours did beside their class (features.md section 9), each ``(q,)``.
+
+    ``risk_q80_ticks`` is over the neighbours of the top class; ``resolve_rate`` the share resolved by h1, of those whose h1 is known.
+    """
+    rows, w = np.maximum(answer.rows, 0), answer.weights
+    resolved = history.labels("h1").astype(float)
+    resolved = np.where(resolved < 0, np.nan, (resolved != CLASSES.index("chop")).astype(float))
+    ahead, behind = travel_excursions(history)
+    in_top = w * (labels[rows] == top[:, None])
+    return {
+        "risk_q80_ticks": weighted_quantile(history.number("adverse_before_hit_ticks")[rows], in_top, RISK_QUANTILE),
+        "resolve_rate": weighted_mean(resolved[rows], w),
+        "whipsaw_rate": weighted_mean(history.number("whipsaw_flag")[rows], w),
+        "excursion_ahead_q50_ticks": weighted_quantile(ahead[rows], w, 0.5),
+        "excursion_behind_q50_ticks": weighted_quantile(behind[rows], w, 0.5),
+    }
+
+
+def travel_excursions(events: Events) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Largest excursions after the touch with and against the travel, ticks, each ``(n,)``: both directions share a pool."""
+    up, down = events.number("excursion_up_ticks"), events.number("excursion_down_ticks")
+    rising = (events.frame["approach"] == Approach.UP.value).to_numpy()
+    return np.where(rising, up, down), np.where(rising, down, up)
+
+
+def distinct_days(history: Events, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Sessions among each query's neighbours, ``(q,)``."""
+    codes = np.sort(np.where(rows >= 0, history.session_codes[np.maximum(rows, 0)], -1), axis=1)
+    first = np.ones(codes.shape, bool)
+    first[:, 1:] = codes[:, 1:] != codes[:, :-1]
+    return (first & (codes >= 0)).sum(axis=1).astype(np.int32)
+
+
+def _reasons(model: Model, answer: Answer, queries: Events) -> list[str]:
+    unlike = answer.similarity[:, 0] < model.tuned.abstain_below
+    few = answer.n_eff < model.params.min_n_eff
+    kinds: Sequence[NDArray[np.bool_]] = (~queries.usable, unlike, few)
+    words = ("no vector", "nothing like it", "too few neighbours", "")
+    return [words[i] for i in np.select(list(kinds), [0, 1, 2], 3)]
+
+
+FLOATS = (
+    "p_break",
+    "p_reject",
+    "p_chop",
+    "p_top1",
+    "margin",
+    "best_similarity",
+    "interval_low",
+    "interval_high",
+    "p_touch",
+    "pi_touch",
+    "pi_break",
+    "pi_reject",
+    "pi_chop",
+    "risk_q80_ticks",
+    "resolve_rate",
+    "whipsaw_rate",
+    "excursion_ahead_q50_ticks",
+    "excursion_behind_q50_ticks",
+)
+
+
+def _shape(frame: pl.DataFrame) -> pl.DataFrame:
+    """The table's columns in order, NaN as null, what is absent null."""
+    import polars as pl
+
+    there = set(frame.columns)
+    floats = [(pl.col(c) if c in there else pl.lit(None)).cast(pl.Float64).fill_nan(None).alias(c) for c in FLOATS]
+    top = (pl.col("c_top1") if "c_top1" in there else pl.lit(None)).cast(pl.String).alias("c_top1")
+    counts = [pl.col("n_eff").cast(pl.Float64), pl.col("distinct_days").cast(pl.Int32), pl.col("neighbours").cast(pl.Int32)]
+    return frame.select("trigger_id", *floats[:5], top, *counts, *floats[5:], "nothing_comparable", pl.col("reason").cast(pl.String))
+
+
+def _unknown(queries: Events, pi: NDArray[np.float64] | None, touch: NDArray[np.float64] | None, reason: str) -> pl.DataFrame:
+    import polars as pl
+
+    n = len(queries)
+    columns: dict[str, object] = {"trigger_id": queries.frame["trigger_id"], "n_eff": np.zeros(n), "distinct_days": np.zeros(n, np.int32)}
+    columns |= {"neighbours": np.zeros(n, np.int32), "nothing_comparable": np.ones(n, bool), "reason": [reason] * n}
+    if pi is not None:
+        columns |= {f"pi_{c}": pi[:, i] for i, c in enumerate(CLASSES)}
+    if touch is not None:
+        columns |= {"pi_touch": touch[:, 1]}
+    return _shape(pl.DataFrame(columns))

@@ -1,0 +1,167 @@
+"""Opening an index: it is refused, with the command that mends it, unless it is exactly what was asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.errors import NoData, PartitionMissing, StaleIndex
+from engine.lake.catalog import dataset
+from engine.lake.manifest import SUCCESS, canonical, sha256_file, sha256_text
+from engine.retrieval.events import Events
+from engine.retrieval.gold import VECTORS
+from engine.retrieval.index import FORMAT, MANIFEST, MODELS, STATS, feature_lists, index_root, input_digests, rebuild_command, schema_hash
+from engine.retrieval.learned import embedding_from_json
+from engine.retrieval.model import Model, tuned_from_json
+from engine.retrieval.normalise import normaliser_from_json
+from engine.retrieval.params import RetrievalParams
+from engine.retrieval.reference import reference_from_json
+from engine.retrieval.search import Pool
+
+if TYPE_CHECKING:
+    from engine.lake.store import Lake
+
+
+def read_index_manifest(lake: Lake, name: str = "default") -> dict[str, Any]:
+    """The manifest of an index, trusted only with its ``_SUCCESS`` and its own digest.
+
+    Raises
+    ------
+    PartitionMissing
+        Where there is no such index, with the command that makes it.
+    StaleIndex
+        Where it was changed after it was written.
+    """
+    folder = index_root(lake) / name
+    make = rebuild_command(lake, name)
+    if not folder.is_dir():
+        raise PartitionMissing(f"index {folder}: no such index; `{make}` makes it")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        claimed, success = manifest.pop("digest"), (folder / SUCCESS).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError, KeyError, AttributeError) as e:
+        raise StaleIndex(f"index {folder}: expected {MANIFEST} and {SUCCESS}, found {e!r}; `{make}` makes it anew") from e
+    if manifest.get("format") != FORMAT or claimed != success or sha256_text(canonical(manifest)) != claimed:
+        raise StaleIndex(f"index {folder}: {MANIFEST} does not match its own digest, or is of another format; `{make}` makes it anew")
+    return dict(manifest)
+
+
+def check_index(lake: Lake, manifest: dict[str, Any], params: RetrievalParams | None = None) -> None:
+    """Refuse an index that is not of this lake as it is now, of these features, or of these knobs.
+
+    Raises
+    ------
+    StaleIndex
+        Naming what was expected, what was found, and the command that makes the index anew.
+    """
+    make = f"`{rebuild_command(lake, manifest['name'], manifest['symbol'])}` makes it anew"
+    where = f"index {index_root(lake) / manifest['name']}"
+    now = {g: v["hash"] for g, v in feature_lists(manifest["representation"]).items()}
+    for group, found in manifest["features"].items():
+        if now.get(group) != found:
+            have = str(now.get(group))[:12]
+            raise StaleIndex(f"{where}: built with other features ({group}: {found[:12]}) than there are now ({have}); {make}")
+    contract = dataset(VECTORS).contract().fingerprint()
+    if manifest["contract"] != contract:
+        was = manifest["contract"][:12]
+        raise StaleIndex(f"{where}: built under another contract of {VECTORS} ({was}) than now ({contract[:12]}); {make}")
+    profile = lake.profile()
+    if manifest["profile"] != profile:
+        raise StaleIndex(f"{where}: built from the session profile {manifest['profile']!r}, the lake holds {profile!r}; {make}")
+    if params is not None and params.model_dump(mode="json") != manifest["params"]:
+        other = [k for k, v in params.model_dump(mode="json").items() if v != manifest["params"].get(k)]
+        raise StaleIndex(f"{where}: built with other knobs ({', '.join(other)}); {make}")
+    inputs = input_digests(lake, manifest["symbol"])
+    changed = sorted(k for k in inputs.keys() | manifest["inputs"].keys() if inputs.get(k) != manifest["inputs"].get(k))
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        state = "older than" if changed[0] in inputs else "not in"
+        raise StaleIndex(f"{where}: built from inputs that are {state} the lake's: {changed[0]}{more}; {make}")
+
+
+def open_index(
+    lake: Lake,
+    name: str = "default",
+    *,
+    folder: str = "all",
+    stem: str = "mirrored",
+    params: RetrievalParams | None = None,
+    check: bool = True,
+) -> Model:
+    """A pool of an index, ready to be asked.
+
+    Parameters
+    ----------
+    name
+        The index.
+    folder, stem
+        The pool: ``all`` or ``kind={kind}`` with a group, or a level's id with an approach.
+    params
+        Refuse an index of other knobs; those it was made with where None.
+    check
+        Compare with the lake as it is now; files are compared with the manifest either way.
+
+    Raises
+    ------
+    StaleIndex, PartitionMissing
+        As `check_index` and `read_index_manifest`; and where a file is not the one that was written.
+    NoData
+        Where the index has no such pool; it names those it has.
+    """
+    import faiss
+    import polars as pl
+
+    manifest = read_index_manifest(lake, name)
+    if check:
+        check_index(lake, manifest, params)
+    base = index_root(lake) / name
+    make = f"`{rebuild_command(lake, name, manifest['symbol'])}` makes it anew"
+    found = manifest["pools"].get(f"{folder}/{stem}")
+    if found is None:
+        have = ", ".join(sorted(manifest["pools"]))
+        raise NoData(f"index {base}: too few events: expected a pool {folder}/{stem}, found {have}; use another, or more dates and {make}")
+    group = found["group"]
+    _same(base / folder / f"{stem}.manifest.json", found["manifest"], make)
+    for f, facts in found["files"].items():
+        _same(base / folder / f, facts, make)
+    for f in (MODELS, STATS):
+        _same(base / f, manifest["files"][f], make)
+    raw = base / f"{group}.vectors.npy"
+    # Its size alone: hashing what is only mapped, and read for a handful of neighbours, would cost more than all the rest.
+    _same(raw, {**manifest["files"][raw.name], "sha256": None}, make)
+    meta = pl.read_parquet(base / folder / f"{stem}.metadata.parquet")
+    if schema_hash(meta) != found["metadata_schema"]:
+        raise StaleIndex(f"index {base}: {folder}/{stem}: the metadata have another schema than the manifest says; {make}")
+    index = faiss.read_index(str(base / folder / f"{stem}.index"))
+    codes = {c: meta[c].to_numpy() for c in ("row", "session_code", "episode_code", "label")}
+    names = tuple(d["name"] for d in feature_lists(manifest["representation"])[group]["dimensions"])
+    matrix = np.load(raw, mmap_mode="r")
+    whole = len(matrix) == len(meta)
+    history = Events(matrix if whole else matrix[codes["row"]], names, manifest["representation"], meta.drop(list(codes)))
+    models = json.loads((base / MODELS).read_text(encoding="utf-8"))[group]
+    stats = json.loads((base / STATS).read_text(encoding="utf-8"))[group]
+    return Model(
+        target="class",
+        recipe=models["recipe"],
+        params=RetrievalParams.model_validate(manifest["params"]),
+        normaliser=normaliser_from_json(stats, names),
+        embedding=None if models["embedding"] is None else embedding_from_json(models["embedding"]),
+        reference=reference_from_json(models["reference"]),
+        tuned=tuned_from_json(found["tuned"]),
+        history=history,
+        labels=codes["label"].astype(np.int64),
+        pool=Pool(index, codes["session_code"].astype(np.int64), codes["episode_code"].astype(np.int64)),
+    )
+
+
+def _same(path: Path, facts: dict[str, Any], make: str) -> None:
+    try:
+        size = path.stat().st_size
+        same = size == facts["size"] and (facts["sha256"] is None or sha256_file(path) == facts["sha256"])
+    except FileNotFoundError:
+        raise StaleIndex(f"index file {path}: expected it as the manifest says, found none; {make}") from None
+    if not same:
+        raise StaleIndex(f"index file {path}: is not the one the manifest speaks of; {make}")

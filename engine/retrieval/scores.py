@@ -1,0 +1,95 @@
+"""Scores of probability forecasts, and how sure they are (retrieval.md, Audit)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+SCORES = ("log_loss", "brier", "rps")
+POWER_Z = 1.959964 + 0.841621
+"""Standard errors between 0 and an edge that a two-sided 5% test sees four times in five."""
+
+
+def log_loss_each(p: Floats, y: Labels) -> Floats:
+    """``-ln p_y`` of each event, nats."""
+    return np.asarray(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-12)))
+
+
+def brier_each(p: Floats, y: Labels) -> Floats:
+    """``sum_c (p_c - 1[y = c])^2`` of each event (Brier 1950), in [0, 2]."""
+    return np.asarray(((p - np.eye(p.shape[1])[y]) ** 2).sum(axis=1))
+
+
+def rps_each(p: Floats, y: Labels) -> Floats:
+    """Ranked probability score (Epstein 1969) over the class order, divided by classes - 1, in [0, 1]."""
+    miss = np.cumsum(p - np.eye(p.shape[1])[y], axis=1)[:, :-1]
+    return np.asarray((miss**2).sum(axis=1) / (p.shape[1] - 1))
+
+
+EACH = {"log_loss": log_loss_each, "brier": brier_each, "rps": rps_each}
+
+
+def reliability(p: Floats, y: Labels, bins: int) -> list[dict[str, float]]:
+    """Equal-count bins of the top class's probability: how sure the forecast was, and how often it was right."""
+    top = p.argmax(axis=1)
+    sure, right = p[np.arange(len(p)), top], (top == y).astype(float)
+    order = np.argsort(sure, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return [{"events": len(i), "forecast": float(sure[i].mean()), "observed": float(right[i].mean())} for i in parts]
+
+
+def ece(p: Floats, y: Labels, bins: int) -> float:
+    """Expected calibration error of the top class over equal-count bins (Nixon et al. 2019)."""
+    table = reliability(p, y, bins)
+    return float(sum(r["events"] * abs(r["forecast"] - r["observed"]) for r in table) / max(len(y), 1))
+
+
+def perfect_ece(p: Floats, bins: int, rng: np.random.Generator, *, draws: int = 400) -> tuple[float, float]:
+    """Mean and 95% point of the ECE of these very forecasts were they perfect: labels are drawn from them."""
+    if not len(p):
+        return float("nan"), float("nan")
+    edges = np.cumsum(p, axis=1)[:, :-1]
+    found = [ece(p, (rng.random(len(p))[:, None] > edges).sum(axis=1), bins) for _ in range(draws)]
+    return float(np.mean(found)), float(np.quantile(found, 0.95))
+
+
+@dataclass(frozen=True)
+class Skill:
+    """``1 - score / reference score`` with its 95% session-block bootstrap interval and standard error."""
+
+    value: float
+    low: float
+    high: float
+    error: float
+
+
+def session_weights(sessions: NDArray[np.generic], draws: int, rng: np.random.Generator) -> tuple[Labels, Floats]:
+    """How often each session is drawn: (session number of each event ``(n,)``, counts ``(draws, sessions)``)."""
+    codes = np.unique(sessions, return_inverse=True)[1].astype(np.int64)
+    many = int(codes.max()) + 1 if len(codes) else 0
+    counts = rng.multinomial(many, np.full(many, 1 / many), size=draws).astype(float) if many else np.zeros((draws, 0))
+    return codes, counts
+
+
+def skill(loss: Floats, reference: Floats, codes: Labels, counts: Floats) -> Skill:
+    """Skill of `loss` against `reference`, event by event, whole sessions resampled."""
+    if not len(loss) or reference.sum() <= 0:
+        return Skill(float("nan"), float("nan"), float("nan"), float("nan"))
+    many = counts.shape[1]
+    a, b = (np.bincount(codes, weights=x, minlength=many) for x in (loss, reference))
+    drawn = 1 - (counts @ a) / (counts @ b)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Skill(float(1 - loss.sum() / reference.sum()), float(low), float(high), float(drawn.std(ddof=1)))
+
+
+def events_needed(found: Skill, events: int, edge: float | None = None) -> int | None:
+    """Events at which an edge of the size found, or of `edge`, would be seen four times in five; None where it is not above 0."""
+    size = found.value if edge is None else edge
+    if not np.isfinite(found.error) or not np.isfinite(size) or size <= 0:
+        return None
+    return int(np.ceil(events * (POWER_Z * found.error / size) ** 2))

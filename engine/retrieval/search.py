@@ -1,0 +1,115 @@
+"""Exact search among vectors in time order, with whole spans of sessions left out, and the caps on what may be a neighbour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FIRST = 2
+"""Hits asked for at first, as a multiple of the neighbours wanted; then four times as many, until the caps are filled."""
+
+
+BATCH = 16
+"""Queries searched at once; the least threshold of any faiss release is 20."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Unit vectors in time order and whose they are.
+
+    Attributes
+    ----------
+    index : faiss.IndexFlatIP
+        Of ``n`` vectors.
+    sessions, episodes : int64 ``(n,)``
+        Session number (rising) and episode number of each vector.
+    """
+
+    index: Any
+    sessions: NDArray[np.int64]
+    episodes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def before(self, session: int) -> int:
+        """How many vectors are of sessions before `session`: the first so many rows."""
+        return int(np.searchsorted(self.sessions, session, side="left"))
+
+    def span(self, session: int) -> tuple[int, int]:
+        """Rows of a session, ``[start, end)``."""
+        return self.before(session), int(np.searchsorted(self.sessions, session, side="right"))
+
+
+def make_pool(vectors: NDArray[np.float32], sessions: NDArray[np.int64], episodes: NDArray[np.int64]) -> Pool:
+    """A pool of unit vectors; rows must be in the order of their sessions."""
+    import faiss
+
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(np.ascontiguousarray(vectors, np.float32))
+    return Pool(index, np.ascontiguousarray(sessions, np.int64), np.ascontiguousarray(episodes, np.int64))
+
+
+def raw_search(pool: Pool, queries: NDArray[np.float32], k: int, start: int, end: int, *, without: bool = False) -> tuple[Any, Any]:
+    """The `k` most similar of rows ``[start, end)``, or of all the others with `without`; (similarities, rows), -1 where there are none.
+
+    Batches stay below the number of queries at which faiss turns to one matrix product, whose last bits depend on how many
+    rows there are: pair by pair, a similarity depends on no other row, and so on no later session.
+    """
+    import faiss
+
+    inside = faiss.IDSelectorRange(start, end)
+    selector = faiss.IDSelectorNot(inside) if without else inside
+    parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]  # the stubs do not know its keywords
+    queries = np.ascontiguousarray(queries, np.float32)
+    parts = [pool.index.search(queries[at : at + BATCH], k, params=parameters) for at in range(0, len(queries), BATCH)]
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def search(
+    pool: Pool, queries: NDArray[np.float32], k: int, start: int, end: int, *, cap: int, without: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Neighbours of each query: at most one per episode and `cap` per session, most similar first.
+
+    Parameters
+    ----------
+    pool
+        Where to look.
+    queries : float32 ``(q, d)``
+        Unit vectors; a zero or NaN row finds nothing.
+    k
+        Neighbours wanted.
+    start, end
+        Rows that may be neighbours; with `without` these are the ones that may not.
+
+    Returns
+    -------
+    rows : int64 ``(q, k)``, -1 where there are fewer
+    similarities : float64 ``(q, k)``, 0 there
+    """
+    from engine.retrieval.kernels import capped
+
+    rows = np.full((len(queries), k), -1, np.int64)
+    similarity = np.zeros((len(queries), k))
+    allowed = len(pool) - (end - start) if without else end - start
+    if not allowed or not len(queries):
+        return rows, similarity
+    sessions = np.unique(pool.sessions, return_inverse=True)[1].astype(np.int64)
+    episodes = np.unique(pool.episodes, return_inverse=True)[1].astype(np.int64)
+    seen = np.zeros(len(pool), np.int64), np.zeros(len(pool), np.int8)
+    directed = np.isfinite(queries).all(axis=1) & (queries != 0).any(axis=1)
+    left = np.flatnonzero(directed)
+    ask = min(allowed, FIRST * k)
+    while len(left):
+        found, at = raw_search(pool, queries[left], ask, start, end, without=without)
+        got, near = np.full((len(left), k), -1, np.int64), np.zeros((len(left), k))
+        capped(found.astype(np.float64), at, sessions, episodes, cap, k, got, near, *seen)
+        rows[left], similarity[left] = got, near
+        full = (got[:, -1] >= 0) | (found[:, -1] <= 0)
+        if ask == allowed:
+            break
+        left, ask = left[~full], min(allowed, 4 * ask)
+    return rows, similarity

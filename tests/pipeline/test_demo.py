@@ -1,0 +1,44 @@
+"""The demo's own parts: kernels compiled beforehand, and the setup that the page opens on."""
+
+import numpy as np
+import polars as pl
+
+from engine.commands.setup_shown import AFTER_S, HISTORY_S, clearest_answer, setup_worth_a_look
+from engine.commands.warm import Kernels, compile_kernels, small_day
+from engine.lake.store import Lake
+from engine.vocab import NS
+from tests.reference.venue_twin import Venue
+
+
+def test_the_small_day_is_one_that_a_venue_could_have_published():
+    venue = Venue()
+    rows = small_day()
+    venue.feed(rows)
+    assert venue.trades > 1000
+    assert (np.diff(rows[:, 5]) >= 0).all()
+
+
+def test_both_sets_of_kernels_run():
+    for name in ("simulator", "pipeline"):
+        assert compile_kernels(Kernels(name)) == ""
+
+
+def tape(path: np.ndarray) -> pl.DataFrame:
+    return pl.DataFrame({"window_start_ts_ns": np.arange(len(path)) * NS, "last_tick": pl.Series(path, dtype=pl.Int32)})
+
+
+def test_the_clearest_answer_is_the_touch_from_afar_that_price_left_most():
+    path = np.full(HISTORY_S + 3000, 80)
+    for at, after in ((HISTORY_S + 500, 6), (HISTORY_S + 1500, 15)):
+        path[at] = 100
+        path[at + 1 : at + 200] = 100 + after
+        path[at + 200 :] = 80
+    path[HISTORY_S + 2500 :] = 100 + np.arange(500) % 2  # hovers: comes from nowhere
+    assert clearest_answer(tape(path), 100, 0) == (15, (HISTORY_S + 1500) * NS)
+    assert clearest_answer(tape(path), 100, (HISTORY_S + 1501) * NS)[1] == (HISTORY_S + 2500) * NS
+    assert clearest_answer(tape(path[: HISTORY_S + 500 + AFTER_S]), 100, 0) == (0.0, None)
+    assert clearest_answer(tape(path), 400, 0) == (0.0, None)
+
+
+def test_a_lake_without_silver_has_no_setup(tmp_lake):
+    assert setup_worth_a_look(Lake(tmp_lake)) is None

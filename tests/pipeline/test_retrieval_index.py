@@ -1,0 +1,286 @@
+"""The index: whole or absent, equal to the fit it was made of, and refused for every reason there is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from engine.errors import ContractError, NoData, PartitionMissing, StaleIndex
+from engine.lake.store import Lake
+from engine.retrieval.forecast import forecast_frame
+from engine.retrieval.gold import VECTORS, gold_events
+from engine.retrieval.index import build_index, index_root
+from engine.retrieval.model import fit, forecast
+from engine.retrieval.neighbours import edited, neighbours, trigger_query
+from engine.retrieval.open import check_index, open_index, read_index_manifest
+from engine.retrieval.params import RetrievalParams
+from tests.support.lakes import leftovers
+from tests.support.retrieval import SYMBOL, gold_frame, write_gold
+
+PARAMS = RetrievalParams(min_events=100, min_sessions=6, tune_queries=150, k_grid=(50, 100), residual_grid=(0.1,))
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake with gold of twenty sessions and its index; only to be read."""
+    lake = write_gold(tmp_path_factory.mktemp("gold") / "lake", gold_frame(400))
+    build_index(lake, params=PARAMS)
+    return lake
+
+
+@pytest.fixture
+def copied(indexed: Lake, tmp_path: Path) -> Lake:
+    shutil.copytree(indexed.root, tmp_path / "copy")
+    return Lake(tmp_path / "copy")
+
+
+def test_index_answers_as_the_fit_it_was_made_of(indexed: Lake) -> None:
+    events = gold_events(indexed, kinds=("arm",))["mirrored"]
+    fitted, opened = fit(events, PARAMS), open_index(indexed)
+    queries = events.take(slice(100, 110))
+    a, b = forecast(fitted, queries, start=0, end=100), forecast(opened, queries, start=0, end=100)
+    for name in ("probability", "reference", "n_eff", "rows", "similarity", "nothing_comparable"):
+        assert getattr(a, name).tobytes() == getattr(b, name).tobytes(), name
+    assert opened.history.frame.equals(fitted.history.frame)
+    assert opened.labels.tolist() == fitted.labels.tolist()
+
+
+def test_pools_hold_what_they_say(indexed: Lake) -> None:
+    manifest = read_index_manifest(indexed)
+    pools = manifest["pools"]
+    assert {"all/mirrored", "kind=pm/mirrored", "kind=or/mirrored", "pm_high/approach_up", "or_high/approach_down"} <= set(pools)
+    assert pools["all/mirrored"]["count"] == 320  # every fifth of 400 never touched
+    assert sum(p["count"] for n, p in pools.items() if n.startswith("kind=")) == 320
+    assert sum(p["count"] for n, p in pools.items() if n.partition("/")[2].startswith("approach")) == 320
+    assert manifest["default_representation"] == "learned"
+    assert all(p["faiss"] == {"type": "IndexFlatIP", "metric": "inner_product", "exact": True} for p in pools.values())
+    down = open_index(indexed, folder="pm_low", stem="approach_down")
+    assert set(down.history.frame["level_id"]) == {"pm_low"}
+    assert set(down.history.frame["approach"]) == {"approach_down"}
+    assert (np.diff(down.history.sessions) >= np.timedelta64(0)).all()
+    assert len(down.pool) == len(down.history) == pools["pm_low/approach_down"]["count"]
+    # Vectors of a small pool are those of the whole one.
+    whole = open_index(indexed)
+    rows = np.flatnonzero(whole.history.frame["trigger_id"].is_in(down.history.frame["trigger_id"].to_list()).to_numpy())
+    assert down.pool.index.reconstruct_n(0, len(rows)).tobytes() == whole.pool.index.reconstruct_n(0, len(whole.pool))[rows].tobytes()
+    np.testing.assert_array_equal(down.history.matrix, np.asarray(whole.history.matrix)[rows])
+    with pytest.raises(NoData, match=r"too few events: expected a pool vwap/approach_up, found .*all/mirrored"):
+        open_index(indexed, folder="vwap", stem="approach_up")
+    files = {p.name for p in (index_root(indexed) / "default").iterdir()}
+    assert {"feature_list.json", "norm_stats_seed.json", "norm_stats.json", "manifest.json", "_SUCCESS"} <= files
+
+
+def test_seed_statistics_are_those_of_the_first_sessions(indexed: Lake) -> None:
+    seed = json.loads((index_root(indexed) / "default" / "norm_stats_seed.json").read_text())["mirrored"]
+    history = open_index(indexed).history
+    first = history.matrix[history.sessions < np.unique(history.sessions)[PARAMS.min_sessions]]
+    expected = dict(zip(history.names, np.median(first.astype(float), axis=0)))
+    assert seed["median"].keys() == expected.keys()
+    np.testing.assert_allclose([seed["median"][n] for n in expected], list(expected.values()))
+
+
+def test_building_again_gives_the_same(indexed: Lake, copied: Lake) -> None:
+    before = read_index_manifest(copied)
+    assert build_index(copied, params=PARAMS)["pools"] == before["pools"]
+    assert leftovers(index_root(copied)) == []
+
+
+def change_gold(lake: Lake) -> None:
+    frame = gold_frame(400).filter(pl.col("session_date") == pl.col("session_date").min())
+    write_gold(lake.root, frame.with_columns(pl.lit("CHOP").alias("outcome_h1")))
+
+
+def drop_gold(lake: Lake) -> None:
+    date = lake.partitions(VECTORS)[0][1]
+    shutil.rmtree(lake.path(VECTORS, SYMBOL, date))
+
+
+def add_gold(lake: Lake) -> None:
+    write_gold(lake.root, gold_frame(420).filter(pl.col("session_date") == pl.col("session_date").max()))
+
+
+def change_profile(lake: Lake) -> None:
+    (lake.root / "silver/_PROFILE.json").write_text('{"profile": "globex_open"}')
+
+
+def edit_manifest(**values: object) -> Callable[[Lake], None]:
+    """Change the manifest as someone would who makes its digest right again: only the comparison itself can refuse it."""
+
+    def change(lake: Lake) -> None:
+        from engine.lake.manifest import canonical, sha256_text
+
+        folder = index_root(lake) / "default"
+        manifest = json.loads((folder / "manifest.json").read_text())
+        del manifest["digest"]
+        manifest |= values
+        manifest["digest"] = sha256_text(canonical(manifest))
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        (folder / "_SUCCESS").write_text(manifest["digest"])
+
+    return change
+
+
+def harm(name: str, *, cut: int = 0) -> Callable[[Lake], None]:
+    def change(lake: Lake) -> None:
+        path = index_root(lake) / "default" / name
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(bytes(data[: len(data) - cut]))
+
+    return change
+
+
+def remove(name: str) -> Callable[[Lake], None]:
+    return lambda lake: (index_root(lake) / "default" / name).unlink()
+
+
+REFUSALS: dict[str, tuple[Callable[[Lake], None], str]] = {
+    "older inputs": (change_gold, "inputs that are older than the lake's: gold"),
+    "an input that is gone": (drop_gold, "inputs that are not in the lake's: gold"),
+    "a session that is new": (add_gold, "inputs that are older than the lake's: gold"),
+    "another session profile": (change_profile, "session profile 'rth', the lake holds 'globex_open'"),
+    "other features": (edit_manifest(features={"mirrored": "0" * 64}), r"built with other features \(mirrored: 000000000000\)"),
+    "another contract": (edit_manifest(contract="f" * 64), r"another contract of gold.future_mbo.mbo_trigger_vectors \(ffffffffffff\)"),
+    "another format": (edit_manifest(format=0), "another format"),
+    "a harmed index": (harm("all/mirrored.index"), "is not the one the manifest speaks of"),
+    "harmed metadata": (harm("all/mirrored.metadata.parquet"), "is not the one the manifest speaks of"),
+    "harmed statistics": (harm("norm_stats.json"), "is not the one the manifest speaks of"),
+    "harmed models": (harm("models.json"), "is not the one the manifest speaks of"),
+    "cut vectors": (harm("mirrored.vectors.npy", cut=8), "is not the one the manifest speaks of"),
+    "a missing file": (remove("all/mirrored.index"), "found none"),
+    "no _SUCCESS": (remove("_SUCCESS"), "expected manifest.json and _SUCCESS"),
+    "a changed manifest": (harm("manifest.json"), "index"),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_an_index_is_refused_with_the_command_that_mends_it(copied: Lake, reason: str) -> None:
+    change, says = REFUSALS[reason]
+    change(copied)
+    with pytest.raises(StaleIndex, match=says) as refused:
+        open_index(copied)
+    assert f"`spymaster index --lake {copied.root} --name default` makes it anew" in str(refused.value)
+    if reason != "another session profile":
+        build_index(copied, params=PARAMS)
+        assert len(open_index(copied).pool) > 300
+
+
+def test_other_knobs_are_refused_by_name(indexed: Lake) -> None:
+    with pytest.raises(StaleIndex, match=r"built with other knobs \(cap\)"):
+        open_index(indexed, params=PARAMS.model_copy(update={"cap": 5}))
+    check_index(indexed, read_index_manifest(indexed), PARAMS)
+
+
+def test_no_index_and_no_gold_say_what_makes_them(tmp_lake: Path) -> None:
+    lake = Lake(tmp_lake)
+    with pytest.raises(PartitionMissing, match=f"`spymaster index --lake {tmp_lake} --name default` makes it"):
+        open_index(lake)
+    with pytest.raises(NoData, match=r"spymaster run --lake .* --layer gold"):
+        build_index(lake)
+
+
+def test_too_few_events_make_no_index_and_leave_nothing(tmp_lake: Path) -> None:
+    lake = write_gold(tmp_lake, gold_frame(60))
+    with pytest.raises(NoData, match=r"too few events: expected at least 150 with an outcome in 10 sessions of history, found 48 in 3"):
+        build_index(lake)
+    assert not (index_root(lake) / "default").exists()
+    assert leftovers(tmp_lake) == []
+
+
+def test_a_build_that_fails_or_is_killed_leaves_the_old_index(copied: Lake) -> None:
+    before = read_index_manifest(copied)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_index(copied, params=PARAMS, progress=stop)
+    assert read_index_manifest(copied) == before
+    assert leftovers(index_root(copied)) == []
+    # What a kill -9 leaves is swept away by the next build.
+    (index_root(copied) / ".tmp-default-1-dead" / "all").mkdir(parents=True)
+    build_index(copied, params=PARAMS)
+    assert leftovers(index_root(copied)) == []
+
+
+def test_index_dir_from_the_environment(indexed: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MBO_INDEX_DIR", str(tmp_path / "elsewhere"))
+    build_index(indexed, params=PARAMS, name="mine")
+    assert (tmp_path / "elsewhere/mine/manifest.json").is_file()
+    assert len(open_index(indexed, "mine").pool) == 320
+
+
+def a_trigger(lake: Lake, session: int, row: int = 0) -> str:
+    symbol, date = lake.partitions(VECTORS)[session]
+    return str(lake.read(VECTORS, symbol, date)["trigger_id"][row])
+
+
+def test_neighbours_walk_forward_are_gold_s_forecast(indexed: Lake) -> None:
+    query = trigger_query(indexed, a_trigger(indexed, 15))
+    found = neighbours(indexed, query, params=PARAMS)
+    expected = forecast_frame(gold_events(indexed)["mirrored"], query, PARAMS)
+    assert found.forecast.equals(expected)
+    assert found.forecast["p_touch"][0] is not None
+    days = sorted({d for _, d in indexed.partitions(VECTORS)})
+    # Fourteen sessions are history of the sixteenth: the one before it is embargoed.
+    assert set(found.found["session_date"]) <= set(days[:14])
+    assert found.sessions == 14
+    assert sum(found.counts.values()) == found.found.height == found.forecast["neighbours"][0]
+    assert found.found["similarity"].is_sorted(descending=True)
+    assert found.found["episode_id"].n_unique() == found.found.height
+    assert found.found["session_date"].value_counts()["count"].max() <= PARAMS.cap
+
+
+def test_neighbours_of_all_sessions_leave_out_the_own(indexed: Lake) -> None:
+    query = trigger_query(indexed, a_trigger(indexed, 10))
+    found = neighbours(indexed, query, mode="all")
+    own = query.frame["session_date"][0]
+    assert own not in set(found.found["session_date"])
+    assert found.found["session_date"].max() > own
+    assert found.found["session_date"].min() < own
+    level = neighbours(indexed, query, mode="all", pool="level")
+    assert set(level.found["level_id"]) == {query.frame["level_id"][0]}
+    kind = neighbours(indexed, query, mode="all", pool="kind")
+    assert {v.partition("_")[0] for v in kind.found["level_id"]} == {query.frame["level_id"][0].partition("_")[0]}
+
+
+def test_why_similar_adds_up_to_the_cosine(indexed: Lake) -> None:
+    query = trigger_query(indexed, a_trigger(indexed, 12, 3))
+    found = neighbours(indexed, query, mode="all").found
+    model = open_index(indexed)
+    place = {t: i for i, t in enumerate(model.history.frame["trigger_id"])}
+    rows = np.asarray(model.history.matrix)[[place[t] for t in found["trigger_id"]]]
+    a, b = (model.normaliser.scale(x).astype(float) for x in (query.matrix, rows))
+    cosine = (b @ a[0]) / np.linalg.norm(a) / np.linalg.norm(b, axis=1)
+    why = found.select(pl.sum_horizontal(pl.col("^why_.*$")))[:, 0]
+    np.testing.assert_allclose(why, cosine, atol=1e-6)
+
+
+def test_a_setup_one_makes_up(indexed: Lake) -> None:
+    query = trigger_query(indexed, a_trigger(indexed, 12))
+    name = query.names[-10]
+    other = edited(query, {name: 3.5, query.names[0]: -1.0})
+    assert other.matrix[0, -10] == 3.5
+    assert (other.matrix != query.matrix).sum() == 2
+    assert neighbours(indexed, edited(query, {}), mode="all").forecast.equals(neighbours(indexed, query, mode="all").forecast)
+    with pytest.raises(ContractError, match="dimension 'speed'"):
+        edited(query, {"speed": 1.0})
+    with pytest.raises(ContractError, match="expected a finite number"):
+        edited(query, {name: float("nan")})
+
+
+def test_queries_on_what_is_not_there(indexed: Lake) -> None:
+    with pytest.raises(PartitionMissing, match=r"spymaster run .*2031-01-02"):
+        trigger_query(indexed, f"2031-01-02/{SYMBOL}/pm_high/approach_up/arm/1")
+    with pytest.raises(NoData, match="no such trigger"):
+        trigger_query(indexed, a_trigger(indexed, 3) + "1")
+    with pytest.raises(NoData, match=r"expected \{date\}/\{symbol\}"):
+        trigger_query(indexed, "nonsense")
+    with pytest.raises(NoData, match="too few events: expected at least 100"):
+        neighbours(indexed, trigger_query(indexed, a_trigger(indexed, 3)), params=PARAMS)
