@@ -136,9 +136,7 @@ def vector_matrix(vectors: pl.Series, dimensions: int) -> np.ndarray:
     return vectors.explode().to_numpy().astype(np.float32, copy=False).reshape(-1, dimensions)
 
 
-def _vectors(
-    ladder: Ladder, triggers: pl.DataFrame, representation: str, params: FeatureParams
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, params: FeatureParams) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(rows, matrix) of all triggers, pass by pass; NaN where a value is not known."""
     first, n_windows = ladder.windows(params.window_s)
     length = params.window_s * NS

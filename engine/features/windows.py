@@ -105,4 +105,3 @@ def level_windows(
         .with_columns(valid.then(pl.col(floats).fill_nan(None)), valid.then(pl.col([n for n in made if n not in floats])))
         .match_to_schema(window_schema())
     )
-

@@ -180,7 +180,7 @@ def audit(
         rows += _score(data, walked, p, target, diagrams)
     blocks = plans["class"]
     knn = [r for r in rows if r.target == "class" and r.representation not in BASELINES]
-    winner = max(knn, key=lambda r: (np.nan_to_num(r.skill, nan=-np.inf))).representation if knn else ""
+    winner = max(knn, key=lambda r: np.nan_to_num(r.skill, nan=-np.inf)).representation if knn else ""
     comparisons = len([r for r in rows if r.representation != "pi"])
     return Report(
         rows=rows,

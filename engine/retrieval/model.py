@@ -149,9 +149,7 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
     return Model(target, recipe, params, normaliser, embedding, reference, tuned, history, labels, pool)
 
 
-def _cross_fitted_reference(
-    history: Events, labels: NDArray[np.int64], classes: int, folds: int, strength: float
-) -> NDArray[np.float64]:
+def _cross_fitted_reference(history: Events, labels: NDArray[np.int64], classes: int, folds: int, strength: float) -> NDArray[np.float64]:
     group = groups_of(history.session_codes, folds)
     pi = np.empty((len(history), classes))
     for g in range(folds):
@@ -185,9 +183,7 @@ def _original(params: RetrievalParams) -> Tuned:
     return Tuned(ORIGINAL_K, 1.0, 0.0, float("nan"), -np.inf)
 
 
-def _tune(
-    pool: Pool, vectors: NDArray[np.float32], labels: NDArray[np.int64], pi: NDArray[np.float64], params: RetrievalParams
-) -> Tuned:
+def _tune(pool: Pool, vectors: NDArray[np.float32], labels: NDArray[np.int64], pi: NDArray[np.float64], params: RetrievalParams) -> Tuned:
     """The grid's best by log loss on history, each event judged by the neighbours it has in other sessions."""
     sizes = [k for k in params.k_grid if k <= len(pool) // 3] or [min(params.k_grid)]
     chosen, rows, similarity = _own_session_out(pool, vectors, max(sizes), params)

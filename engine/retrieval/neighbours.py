@@ -216,5 +216,3 @@ def why_similar(model: Model, query: Events, rows: NDArray[np.int64]) -> dict[st
     length = np.linalg.norm(q) * np.linalg.norm(h, axis=1)
     scale = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
     return {f: (h[:, families == f] @ q[families == f]) * scale for f in sorted(set(families.tolist()))}
-
-

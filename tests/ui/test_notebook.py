@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, over a generated lake and from the real file."""
+"""The notebooks run from top to bottom: over a generated lake, from the real file, over gold of a known law."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "01_from_file_to_level.ipynb"
+from tests.support.retrieval import gold_frame, write_gold
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+LEVEL, SIMILAR = FOLDER / "01_from_file_to_level.ipynb", FOLDER / "02_do_similar_setups_resolve_alike.ipynb"
 
 
-def run(monkeypatch: pytest.MonkeyPatch, **env: str) -> list[str]:
-    """Run the notebook with `env`; returns what it printed."""
+def run(monkeypatch: pytest.MonkeyPatch, path: Path = LEVEL, **env: str) -> list[str]:
+    """Run a notebook with `env`; returns what it printed."""
     for name in ("SPYMASTER_LAKE", "SPYMASTER_REAL_DBN"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(NOTEBOOK.parents[1])}}).execute()
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER.parent)}}).execute()
     outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
     assert sum("application/vnd.bokehjs_exec.v0+json" in o.get("data", {}) for o in outputs) >= 3
     return [o["text"] for o in outputs if o.output_type == "stream"]
 
 
-def test_is_committed_without_outputs() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda p: p.stem)
+def test_is_committed_without_outputs(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
     assert all(not c.outputs and c.execution_count is None for c in notebook.cells if c.cell_type == "code")
 
 
@@ -35,3 +39,11 @@ def test_runs_on_a_generated_lake(monkeypatch: pytest.MonkeyPatch, made_lake: Pa
 
 def test_runs_from_the_real_file(monkeypatch: pytest.MonkeyPatch, real_dbn: Path) -> None:
     assert any("PM High 4808.00, approach from" in text for text in run(monkeypatch, SPYMASTER_REAL_DBN=str(real_dbn)))
+
+
+def test_similar_setups_of_a_known_law(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lake = write_gold(tmp_path / "lake", gold_frame(600))
+    said = "".join(run(monkeypatch, SIMILAR, SPYMASTER_LAKE=str(lake.root), OMP_NUM_THREADS="1"))
+    assert "neighbours of" in said
+    assert "usually, at this distance and hour" in said
+    assert "edge" in said

@@ -105,9 +105,7 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
         fig, Quad, src["invalid"], left="left", right="right", bottom=-1e7, top=1e7, fill_alpha=0.12, hatch_pattern="/", hatch_scale=9,
         hatch_alpha=0.55, line_color=None, level="underlay",
     )  # fmt: skip
-    made["heat"] = axes.add(
-        fig, Image, src["heat"], image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper, level="image"
-    )
+    made["heat"] = axes.add(fig, Image, src["heat"], image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper, level="image")
     made["zones"] = axes.add(fig, HSpan, src["zones"], y="y", line_dash=[1, 5], line_width=1)
     for side in ("bid", "ask"):
         made[f"{side}_casing"] = axes.add(fig, Step, src["quotes"], x="x", y=side, mode="after", line_width=3, line_alpha=0.55)

@@ -96,9 +96,7 @@ def draw_candles(sheet: Sheet, scene: Scene, panel: Axes, volume: Axes) -> None:
         ax.axvline(at, color=theme.text, linewidth=1.2, linestyle=(0, (3, 2)), zorder=4)
 
 
-def _grid(
-    panel: Axes, volume: Axes, scene: Scene, theme: Theme, span: tuple[int, int], bounds: tuple[float, float], width: float
-) -> None:
+def _grid(panel: Axes, volume: Axes, scene: Scene, theme: Theme, span: tuple[int, int], bounds: tuple[float, float], width: float) -> None:
     (begin, close), (low, high) = span, bounds
     times = time_ticks(begin, close, int(width / 62))
     places = [float(axes.x_ms(t, scene.now_ns)) for t in times]

@@ -120,9 +120,7 @@ def _wrap(sheet: Sheet, text: str, px: float) -> list[str]:
     return lines
 
 
-def _titles(
-    sheet: Sheet, scene: Scene, top: float, lefts: tuple[float, float, float, float], strip: tuple[float, float]
-) -> None:
+def _titles(sheet: Sheet, scene: Scene, top: float, lefts: tuple[float, float, float, float], strip: tuple[float, float]) -> None:
     theme = sheet.theme
     candles, heat, heat_right, ladder_left = lefts
     layer = coding.LAYERS[scene.picture.layer]
@@ -174,4 +172,3 @@ def _foot(sheet: Sheet, scene: Scene) -> None:
     after = "after it, dimmed: not known then" if scene.picture.hindsight else "nothing after the moment is in this picture"
     zones = "zones {}, {}, {}, {} ticks".format(*(getattr(scene.features.zones, z) for z in ("at", "near", "mid", "far")))
     sheet.text(sheet.width - EDGE, y, f"{after}   ·   {zones}   ·   drawn {scene.digest()[:12]}", px=12, colour=theme.muted, ha="right")
-

@@ -116,4 +116,3 @@ def _look_forward(panel: _Panel, span_ns: tuple[int, int]) -> None:
     panel.ax.add_patch(Rectangle((x0, low - pad), x1 - x0, high - low + 2 * pad, fill=False, edgecolor=ink, linewidth=2.6, zorder=6))
     top = max(high + pad, panel.extremes(x0, x0 + panel.width(FORWARD))[1])
     panel.note(FORWARD, x0, top + pad, None, "left", "bottom", ink)
-

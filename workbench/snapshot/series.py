@@ -67,4 +67,3 @@ def condition_cells(scene: Scene, direction: str) -> tuple[np.ndarray, np.ndarra
     full = pl.DataFrame({"window_start_ts_ns": start}).join(scene.vacuum, on="window_start_ts_ns", how="left")
     cells = full.select(pl.col(f"{direction}_{i}").cast(pl.UInt8).add(1).fill_null(0) for i in (4, 3, 2, 1)).to_numpy().T
     return np.ascontiguousarray(cells, dtype=np.uint8), full[f"{direction}_open"].cast(pl.Float64).fill_null(0).to_numpy()
-
