@@ -15,7 +15,15 @@ KERNEL_SOURCES = (
     "features/kernels.py",
     "features/sums.py",
     "retrieval/kernels.py",
-    "simulate/*.py",
+    "simulate/actions.py",
+    "simulate/counting.py",
+    "simulate/market.py",
+    "simulate/merging.py",
+    "simulate/model.py",
+    "simulate/opening.py",
+    "simulate/orders.py",
+    "simulate/regimes.py",
+    "simulate/rng.py",
     "vocab.py",
 )
 """Where the numba kernels stand, and what is compiled into them."""

@@ -62,6 +62,12 @@ def audit(
         raise SessionError(f"--only {','.join(unknown)}: expected some of {', '.join(REPRESENTATIONS)}")
     if synthetic is not None and synthetic < 1:
         raise SessionError(f"--synthetic {synthetic}: expected at least 1 event")
+    if synthetic is not None and horizon != "h1":
+        raise SessionError(f"--horizon {horizon}: the known law has one horizon, h1; expected no other with --synthetic")
+    if seed < 0:
+        raise SessionError(f"--seed {seed}: expected 0 or more")
+    if not 0 <= strength < float("inf"):
+        raise SessionError(f"--strength {strength}: expected a finite number from 0 on")
     try:
         params = AuditParams(retrieval=RetrievalParams(horizon=horizon), refit_growth=growth)
     except ValidationError as e:

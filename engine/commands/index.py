@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, print_json
 from engine.errors import SessionError
 
-Kind = Literal["window", "arm", "touch", "candle"]
+if TYPE_CHECKING:
+    from engine.retrieval.params import KindName
 
 
 def index(
@@ -44,12 +45,12 @@ def index(
         manifest = read_index_manifest(place, name)
         check_index(place, manifest)
     else:
-        chosen = tuple(k.strip() for k in kinds.split(",") if k.strip())
+        chosen = tuple(dict.fromkeys(k.strip() for k in kinds.split(",") if k.strip()))
         known = ("arm", "window", "touch", "candle")
         if not chosen or any(k not in known for k in chosen):
             raise SessionError(f"--kinds {kinds!r}: expected some of {', '.join(known)}")
         with _bars() as bars, place.lock():
-            params = RetrievalParams(horizon=horizon, kinds=chosen)
+            params = RetrievalParams(horizon=horizon, kinds=cast("tuple[KindName, ...]", chosen))
             manifest = build_index(place, name=name, symbol=symbol, params=params, progress=_step(bars, "index"))
     if json:
         print_json(manifest)

@@ -59,6 +59,10 @@ def neighbours(
     from engine.retrieval.neighbours import neighbours as find
     from engine.retrieval.params import RetrievalParams
 
+    if show < 0:
+        raise SessionError(f"--show {show}: expected 0 or more")
+    if price is not None and not 0 < price < float("inf"):
+        raise SessionError(f"--price {price}: expected a finite price above 0")
     place = Lake(lake)
     query = _query(place, trigger, symbol, date, time, level, price, approach)
     if set:

@@ -91,6 +91,7 @@ def _frame(labels: NDArray[np.int64], sessions: NDArray[np.int64], seed: int) ->
     n = len(labels)
     rng = np.random.default_rng([seed, 2])
     reach = rng.integers(1, 12, (2, n))
+    rates = np.random.default_rng([seed, 3]).lognormal([4.0, 1.0], 0.4, (n, 2))
     return pl.DataFrame(
         {
             "trigger_id": [f"synthetic/{i}" for i in range(n)],
@@ -105,6 +106,8 @@ def _frame(labels: NDArray[np.int64], sessions: NDArray[np.int64], seed: int) ->
             "seconds_into_session": rng.integers(0, 10_800, n).astype(np.int32),
             "touch_number": rng.integers(1, 6, n).astype(np.int16),
             "confluent_levels": rng.integers(0, 3, n).astype(np.int16),
+            "message_rate": rates[:, 0],
+            "trade_rate": rates[:, 1],
             "touched": np.ones(n, bool),
             "outcome_h1": OUTCOMES[labels].tolist(),
             "seconds_to_touch": rng.exponential(20, n),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.errors import NoData
 from engine.retrieval.events import Events
-from engine.retrieval.model import target_labels
+from engine.retrieval.model import Recipe, target_labels
 from engine.retrieval.params import AuditParams, Target
 from engine.retrieval.scores import EACH, SCORES, ece, events_needed, perfect_ece, reliability, session_weights, skill
 from engine.retrieval.walk import Block, Walked, schedule, scored_rows, walk_neighbours, walk_reference, walk_trees
@@ -209,12 +209,14 @@ def _walk(name: str, data: AuditData, blocks: Sequence[Block], p: AuditParams, t
     if name == "lightgbm":
         return walk_trees(data.means, blocks, p, target, step)
     n = len(data.means)
-    if name in ("means", "learned"):
-        recipe: Any = "plain" if name == "means" else "learned"
-        return walk_neighbours([(data.means, np.arange(n))], n, blocks, p, target, recipe, step)
-    place = {t: i for i, t in enumerate(data.means.frame["trigger_id"].to_list())}
-    groups = [(e, np.array([place[t] for t in e.frame["trigger_id"].to_list()], np.int64)) for e in data.blocks]
-    return walk_neighbours(groups, n, blocks, p, target, "original" if name == "blocks_original" else "plain", step)
+    groups = [(data.means, np.arange(n))]
+    if name.startswith("blocks"):
+        place = {t: i for i, t in enumerate(data.means.frame["trigger_id"].to_list())}
+        groups = [(e, np.array([place[t] for t in e.frame["trigger_id"].to_list()], np.int64)) for e in data.blocks]
+    recipe: Recipe = "learned" if name == "learned" else "original" if name == "blocks_original" else "plain"
+    keys = [e.pool_keys(p.retrieval.pool) for e, _ in groups]
+    pools = [(e.take(own == k), rows[own == k]) for (e, rows), own in zip(groups, keys) for k in np.unique(own)]
+    return walk_neighbours(pools, n, blocks, p, target, recipe, step)
 
 
 def _score(

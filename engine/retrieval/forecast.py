@@ -37,8 +37,8 @@ def before_embargo(sessions: NDArray[np.datetime64], session: np.datetime64, emb
 def forecast_frame(history: Events, queries: Events, params: RetrievalParams, *, recipe: Recipe | None = None) -> pl.DataFrame:
     """Walk-forward forecasts, one row per query, in the queries' order.
 
-    Everything (normalisation, embedding, reference, K, p, alpha) is fitted on the sessions of `history` before the
-    query's own and before the embargo; later rows are dropped and change nothing.
+    Everything (normalisation, embedding, reference, K, p, alpha) is fitted on the query's pool in the sessions of `history`
+    before its own and before the embargo; later rows are dropped and change nothing.
 
     Parameters
     ----------
@@ -58,11 +58,14 @@ def forecast_frame(history: Events, queries: Events, params: RetrievalParams, *,
     past = candidates(history, params)
     out = []
     at = []
+    pools = queries.pool_keys(params.pool)
     for session in np.unique(queries.sessions):
-        mine = np.flatnonzero(queries.sessions == session)
         known = past.take(past.sessions < before_embargo(past.sessions, session, params.embargo_sessions))
-        at.append(mine)
-        out.append(forecast_with(known, queries.take(mine), params, recipe=recipe))
+        today = queries.sessions == session
+        for key in np.unique(pools[today]):
+            mine = np.flatnonzero(today & (pools == key))
+            at.append(mine)
+            out.append(forecast_with(known.take(known.pool_keys(params.pool) == key), queries.take(mine), params, recipe=recipe))
     if not out:
         return _unknown(queries, None, None, "").clear()
     return pl.concat(out)[np.argsort(np.concatenate(at), kind="stable")]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.errors import NoData
+from pydantic import ValidationError
+
+from engine.errors import ContractError, NoData
 from engine.lake.catalog import LADDER, TRIGGERS, VACUUM
+from engine.params import ApproachParams, FeatureParams, SetupParams
 from engine.retrieval.events import MIRRORED, Events, concat_events, events_from_frame
 from engine.vocab import Approach, root_of
 
@@ -32,6 +36,38 @@ def names_of(representation: str, group: str) -> tuple[str, ...]:
     from engine.features.vector import vector_names
 
     return vector_names(representation, APPROACHES[0] if group == MIRROR else group)
+
+
+@dataclass(frozen=True)
+class TriggerKnobs:
+    """What triggers are made with."""
+
+    setups: SetupParams
+    approach: ApproachParams
+    features: FeatureParams
+
+
+def knobs_of(lake: Lake, symbol: str, date: dt.date) -> TriggerKnobs:
+    """The knobs that the session's gold was made with, so that what is made on the fly is what gold has; the defaults without gold.
+
+    Raises
+    ------
+    ContractError
+        Where they are of another version.
+    """
+    found = lake.find_manifest(VECTORS, symbol, date)
+    values = found.lineage.values if found is not None else {}
+    try:
+        return TriggerKnobs(
+            SetupParams.model_validate(values.get("setups", {})),
+            ApproachParams.model_validate(values.get("approach", {})),
+            FeatureParams.model_validate(values.get("features", {})),
+        )
+    except ValidationError as e:
+        raise ContractError(
+            f"{VECTORS} of {symbol} {date}: made with knobs of another version ({e.errors()[0]['msg']}); "
+            f"`{lake.mend(VECTORS, symbol, date)}` makes it anew"
+        ) from e
 
 
 def sessions_in(lake: Lake, key: str, symbol: str | None) -> list[tuple[str, dt.date]]:
@@ -96,7 +132,7 @@ def grouped(frame: pl.DataFrame) -> dict[str, Events]:
 def audit_events(
     lake: Lake, symbol: str | None, *, blocks: bool = True, progress: Callable[[int, int, str], None] | None = None
 ) -> tuple[Events, list[Events]]:
-    """The `arm` events of every session in `means`, and in `blocks` per approach, made on the fly from silver and bronze.
+    """The `arm` events of every session in `means`, and in `blocks` per approach, made on the fly with the knobs of gold.
 
     Raises
     ------
@@ -111,7 +147,8 @@ def audit_events(
     parts: dict[str, list[pl.DataFrame]] = {r: [] for r in wanted}
     sessions = sessions_in(lake, LADDER, symbol)
     for i, (contract, date) in enumerate(sessions):
-        made = session_events(lake, contract, date, ("arm",), wanted)
+        k = knobs_of(lake, contract, date)
+        made = session_events(lake, contract, date, ("arm",), wanted, setups=k.setups, approach=k.approach, features=k.features)
         for r in wanted:
             parts[r].append(made[r])
         if progress is not None:

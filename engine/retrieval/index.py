@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import LakeWriteFailed, NoData
+from engine.errors import LakeWriteFailed, NoData, SessionError
 from engine.lake.catalog import dataset
 from engine.lake.manifest import SUCCESS, canonical, sha256_file, sha256_text
 from engine.lake.writer import TMP_PREFIX, fsync_path, recover, swap_in
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from engine.lake.store import Lake
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 FEATURES = "feature_list.json"
 SEED_STATS = "norm_stats_seed.json"
@@ -53,9 +54,27 @@ def index_root(lake: Lake) -> Path:
     return Path(os.environ.get("MBO_INDEX_DIR") or lake.root / "indexes")
 
 
-def rebuild_command(lake: Lake, name: str, symbol: str | None = None) -> str:
-    """The command that makes an index anew."""
-    return f"spymaster index --lake {lake.root} --name {name}{f' --symbol {symbol}' if symbol else ''}"
+def index_folder(lake: Lake, name: str) -> Path:
+    """Folder of an index.
+
+    Raises
+    ------
+    SessionError
+        Where the name is more than one folder's: a path would be replaced, whatever stands there.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise SessionError(f"index name {name!r}: expected letters, digits, '_', '-' and '.', the first a letter, a digit or '_'")
+    return index_root(lake) / name
+
+
+def rebuild_command(lake: Lake, name: str, symbol: str | None = None, params: dict[str, Any] | None = None) -> str:
+    """The command that makes an index anew, of the kinds and the horizon in `params`."""
+    usual = RetrievalParams()
+    p = params or {}
+    kinds, horizon = tuple(p.get("kinds", usual.kinds)), p.get("horizon", usual.horizon)
+    options = [f" --symbol {symbol}" if symbol else "", f" --kinds {','.join(kinds)}" if kinds != usual.kinds else ""]
+    options.append(f" --horizon {horizon}" if horizon != usual.horizon else "")
+    return f"spymaster index --lake {lake.root} --name {name}{''.join(options)}"
 
 
 def input_digests(lake: Lake, symbol: str | None) -> dict[str, str]:
@@ -95,18 +114,21 @@ def build_index(
 
     Raises
     ------
+    SessionError
+        Where the name is no folder's.
     NoData
         Where gold has too few events; it says how many there are.
     LakeWriteFailed
         Where the folder cannot be written.
     """
     p = params or RetrievalParams()
+    place = index_folder(lake, name)
     inputs = input_digests(lake, symbol)
     events = {g: e for g, e in gold_events(lake, symbol, kinds=p.kinds).items() if len(e)}
     if not events:
         raise NoData(f"{VECTORS} in {lake.root}: expected triggers of kind {', '.join(p.kinds)}, found none; more dates make some")
-    root = index_root(lake)
-    place, tmp = root / name, root / f"{TMP_PREFIX}{name}-{os.getpid()}-{secrets.token_hex(4)}"
+    root = place.parent
+    tmp = root / f"{TMP_PREFIX}{name}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         recover(root)
         tmp.mkdir(parents=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.errors import NoData, SessionError
 from engine.retrieval.events import Events
-from engine.retrieval.gold import MIRROR, grouped
+from engine.retrieval.gold import MIRROR, TriggerKnobs, grouped, knobs_of
 from engine.vocab import NS, Approach
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ def moment_events(
     from engine.features.vector import trigger_vectors, vector_names
     from engine.ladder import NO_TICK, Ladder
     from engine.lake.catalog import LEVELS
-    from engine.params import FeatureParams, SetupParams
     from engine.setups.steps import ticks_at
     from engine.setups.timeline import Timeline
 
@@ -72,7 +71,8 @@ def moment_events(
     have = levels["level_id"].unique(maintain_order=True).to_list()
     if level_id not in have:
         raise SessionError(f"{symbol} {date}: expected a level of {', '.join(have)}, found {level_id!r}; --price makes one of your own")
-    features, setups = FeatureParams(), SetupParams()
+    knobs = knobs_of(lake, symbol, date)
+    features, setups = knobs.features, knobs.setups
     trades = _trades(lake, symbol, date, ladder.start_ns, time_ns)
     line = Timeline(ladder, trades, features.window_s)
     w = int(np.searchsorted(line.ends, time_ns, side="right")) - 1
@@ -100,7 +100,7 @@ def moment_events(
             "message_rate": line.rate("messages")[w : w + 1],
             "trade_rate": line.rate("trades")[w : w + 1],
             "seconds_into_session": pl.Series([(end - _trading_start(lake, symbol, date)) // NS], dtype=pl.Int32),
-            "touch_number": pl.Series([1 + touches_before(ladder, levels, level_id, trades, end)], dtype=pl.Int16),
+            "touch_number": pl.Series([1 + touches_before(ladder, levels, level_id, trades, end, knobs)], dtype=pl.Int16),
             "confluent_levels": pl.Series(
                 [sum(v != level_id and t != NO_TICK and abs(t - tick) <= setups.confluence_ticks for v, t in ticks.items())], dtype=pl.Int16
             ),
@@ -146,12 +146,16 @@ def _trades(lake: Lake, symbol: str, date: dt.date, start_ns: int, end_ns: int) 
     return trade_rows(parts, root_of(symbol)).filter(pl.col("ts_event") < end_ns)
 
 
-def touches_before(ladder: Ladder, levels: pl.DataFrame, level_id: str, trades: pl.DataFrame, end_ns: int) -> int:
+def touches_before(
+    ladder: Ladder, levels: pl.DataFrame, level_id: str, trades: pl.DataFrame, end_ns: int, knobs: TriggerKnobs | None = None
+) -> int:
     """Touches of the level in the session by `end_ns`, as episodes count them."""
     import polars as pl
 
+    from engine.params import ApproachParams, FeatureParams, SetupParams
     from engine.setups.triggers import session_triggers
 
     mine = levels.filter(pl.col("level_id") == level_id)
-    found = session_triggers(ladder, mine, trades, kinds=("touch",))
+    k = knobs or TriggerKnobs(SetupParams(), ApproachParams(), FeatureParams())
+    found = session_triggers(ladder, mine, trades, k.setups, kinds=("touch",), approach=k.approach, window_s=k.features.window_s)
     return int((found["touch_ts_ns"] < end_ns).sum())

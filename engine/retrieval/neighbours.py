@@ -148,8 +148,9 @@ def neighbours(
     p = params or RetrievalParams()
     p = p if pool is None else p.model_copy(update={"pool": pool})
     date = session.astype(object)
-    history = _pooled(candidates(_group(lake, query, symbol, date, p), p), query, p.pool)
+    history = candidates(_group(lake, query, symbol, date, p), p)
     past = history.take(history.sessions < before_embargo(history.sessions, session, p.embargo_sessions))
+    past = past.take(past.pool_keys(p.pool) == query.pool_keys(p.pool)[0])
     model = fit(past, p, recipe=default_recipe(query.representation))
     try:
         touch: Model | None = fit(past, p, recipe=model.recipe, target="touch")
@@ -165,15 +166,6 @@ def _group(lake: Lake, query: Events, symbol: str | None, date: dt.date, p: Retr
     if group not in found or found[group].names != query.names:
         raise ContractError(f"the query is of {query.representation}, the lake's gold is not; `spymaster run --layer gold` makes it so")
     return found[group]
-
-
-def _pooled(events: Events, query: Events, pool: PoolName) -> Events:
-    if pool == "kind":
-        return events.take(events.level_kinds == query.level_kinds[0])
-    if pool == "level":
-        same = (events.frame["level_id"] == query.frame["level_id"][0]) & (events.frame["approach"] == query.frame["approach"][0])
-        return events.take(same.to_numpy())
-    return events
 
 
 def _indexed(lake: Lake, query: Events, params: RetrievalParams | None, pool: PoolName | None, name: str) -> Model:

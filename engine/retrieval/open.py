@@ -13,7 +13,7 @@ from engine.lake.catalog import dataset
 from engine.lake.manifest import SUCCESS, canonical, sha256_file, sha256_text
 from engine.retrieval.events import Events
 from engine.retrieval.gold import VECTORS
-from engine.retrieval.index import FORMAT, MANIFEST, MODELS, STATS, feature_lists, index_root, input_digests, rebuild_command, schema_hash
+from engine.retrieval.index import FORMAT, MANIFEST, MODELS, STATS, feature_lists, index_folder, input_digests, rebuild_command, schema_hash
 from engine.retrieval.learned import embedding_from_json
 from engine.retrieval.model import Model, tuned_from_json
 from engine.retrieval.normalise import normaliser_from_json
@@ -35,7 +35,7 @@ def read_index_manifest(lake: Lake, name: str = "default") -> dict[str, Any]:
     StaleIndex
         Where it was changed after it was written.
     """
-    folder = index_root(lake) / name
+    folder = index_folder(lake, name)
     make = rebuild_command(lake, name)
     if not folder.is_dir():
         raise PartitionMissing(f"index {folder}: no such index; `{make}` makes it")
@@ -57,8 +57,9 @@ def check_index(lake: Lake, manifest: dict[str, Any], params: RetrievalParams | 
     StaleIndex
         Naming what was expected, what was found, and the command that makes the index anew.
     """
-    make = f"`{rebuild_command(lake, manifest['name'], manifest['symbol'])}` makes it anew"
-    where = f"index {index_root(lake) / manifest['name']}"
+    wanted = manifest["params"] if params is None else params.model_dump(mode="json")
+    make = f"`{rebuild_command(lake, manifest['name'], manifest['symbol'], wanted)}` makes it anew"
+    where = f"index {index_folder(lake, manifest['name'])}"
     now = {g: v["hash"] for g, v in feature_lists(manifest["representation"]).items()}
     for group, found in manifest["features"].items():
         if now.get(group) != found:
@@ -117,8 +118,8 @@ def open_index(
     manifest = read_index_manifest(lake, name)
     if check:
         check_index(lake, manifest, params)
-    base = index_root(lake) / name
-    make = f"`{rebuild_command(lake, name, manifest['symbol'])}` makes it anew"
+    base = index_folder(lake, name)
+    make = f"`{rebuild_command(lake, name, manifest['symbol'], manifest['params'])}` makes it anew"
     found = manifest["pools"].get(f"{folder}/{stem}")
     if found is None:
         have = ", ".join(sorted(manifest["pools"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,9 @@ HORIZONS = ("h0", "h1", "h2", "h3", "h4", "h5", "h6")
 
 Target = Literal["class", "touch"]
 PoolName = Literal["all", "kind", "level"]
+KindName = Literal["window", "arm", "touch", "candle"]
+Size = Annotated[int, Field(ge=1, le=100_000)]
+Weight = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class FireParams(Knobs):
@@ -32,7 +35,9 @@ class RetrievalParams(Knobs):
     """How neighbours are chosen and made into a forecast."""
 
     horizon: Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"] = Field("h1", description="Outcome horizon")
-    kinds: tuple[str, ...] = Field(("arm",), description="Trigger kinds that are candidates; arm is the one that is audited")
+    kinds: tuple[KindName, ...] = Field(
+        ("arm",), min_length=1, description="Trigger kinds that are candidates; arm is the one that is audited"
+    )
     pool: PoolName = Field("all", description="Candidates: all levels, those of the level's kind, or the level and direction alone")
     cap: int = Field(3, ge=1, le=100, description="Most neighbours of one session")
     embargo_sessions: int = Field(1, ge=0, le=20, description="Sessions left out before the query's own")
@@ -42,10 +47,14 @@ class RetrievalParams(Knobs):
     min_n_eff: float = Field(20.0, ge=1, le=1000, description="Effective neighbours below which nothing is comparable")
     abstain_quantile: float = Field(0.01, ge=0, le=0.5, description="Nothing is comparable below this quantile of history's best likeness")
     interval: float = Field(0.80, gt=0, lt=1, description="Mass of the posterior's interval")
-    k_grid: tuple[int, ...] = Field((50, 100, 200, 400), description="Numbers of neighbours tried, up to a third of history")
-    power_grid: tuple[float, ...] = Field((1.0, 8.0, 32.0, 128.0), description="Powers of the similarity tried inside the fold")
-    alpha_grid: tuple[float, ...] = Field((2.0, 8.0, 32.0, 128.0, 1024.0), description="Weights of the reference tried inside the fold")
-    residual_grid: tuple[float, ...] = Field((0.1, 0.3), description="Weights of what the classes do not explain, tried inside the fold")
+    k_grid: tuple[Size, ...] = Field((50, 100, 200, 400), min_length=1, description="Numbers of neighbours tried, up to a third of history")
+    power_grid: tuple[Weight, ...] = Field((1.0, 8.0, 32.0, 128.0), min_length=1, description="Powers of the similarity tried in the fold")
+    alpha_grid: tuple[Weight, ...] = Field(
+        (2.0, 8.0, 32.0, 128.0, 1024.0), min_length=1, description="Weights of the reference tried inside the fold"
+    )
+    residual_grid: tuple[Weight, ...] = Field(
+        (0.1, 0.3), min_length=1, description="Weights of what the classes do not explain, tried inside the fold"
+    )
     tune_queries: int = Field(1000, ge=50, le=100_000, description="Most events of history on which the grid is tried")
     min_sessions: int = Field(10, ge=3, le=1000, description="Sessions of history without which no forecast is made")
     min_events: int = Field(150, ge=30, le=100_000, description="Labelled events of history without which no forecast is made")

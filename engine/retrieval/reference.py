@@ -1,4 +1,4 @@
-"""The reference forecast pi: outcome given distance, volatility, time of day, kind of level, touch number, confluence."""
+"""The reference forecast pi: outcome given distance, volatility, activity, time of day, kind of level, touch number, confluence."""
 
 from __future__ import annotations
 
@@ -76,10 +76,11 @@ def reference_from_json(value: dict[str, Any]) -> Reference:
 def _design(events: Events, fill: NDArray[np.float64], kinds: tuple[str, ...]) -> NDArray[np.float64]:
     raw = events.covariates
     c = np.where(np.isfinite(raw), raw, fill)
-    distance, sigma, hours, touch, confluent = c.T
+    distance, sigma, hours, touch, confluent, messages, trades = c.T
     kind = [(events.level_kinds == k).astype(float) for k in kinds]
     volatility, nth = np.log(np.maximum(sigma, 1e-3)), np.log(np.maximum(touch, 1))
-    return np.column_stack([distance, distance**2, volatility, hours, hours**2, nth, np.minimum(confluent, 4), *kind])
+    now = np.log1p(np.maximum(messages, 0)), np.log1p(np.maximum(trades, 0))
+    return np.column_stack([distance, distance**2, volatility, *now, hours, hours**2, nth, np.minimum(confluent, 4), *kind])
 
 
 def fit_reference(events: Events, labels: NDArray[np.int64], classes: int, *, strength: float | None = None) -> Reference:

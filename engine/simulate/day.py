@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.errors import SessionError
@@ -18,6 +17,7 @@ from engine.simulate import model as m
 from engine.simulate import orders as o
 from engine.simulate.knobs import SimParams
 from engine.simulate.market import MARGIN, run
+from engine.simulate.merging import merge
 from engine.simulate.opening import WIDTH, Book
 from engine.simulate.regimes import OUTCOMES, REGIMES, finish_day, make_levels
 from engine.simulate.rng import hash_words
@@ -46,33 +46,6 @@ TRUTH_SCHEMA = {
     "kappa": pl.Float64,
     "gamma": pl.Float64,
 }
-
-
-@njit(cache=True, error_model="numpy")
-def _merge(streams, out, state):
-    """Merge streams by `ts_event`, events whole; sequence numbers and receive times rise through the file."""
-    k = len(streams)
-    at = np.zeros(k, np.int64)
-    own = np.full(k, -1, np.int64)
-    n = 0
-    while True:
-        best = -1
-        for j in range(k):
-            if at[j] < streams[j].shape[0] and (best < 0 or streams[j][at[j], 1] < streams[best][at[best], 1]):
-                best = j
-        if best < 0:
-            return n
-        row = streams[best][at[best]]
-        at[best] += 1
-        out[n] = row
-        packet = row[6] >> 32
-        if packet != own[best]:
-            own[best] = packet
-            state[0] += 1
-        state[1] = max(state[1], row[5])
-        out[n, 5] = state[1]
-        out[n, 6] = (row[6] & 0xFFFFFFFF) | (state[0] << 32)
-        n += 1
 
 
 def _standing(book: Book) -> NDArray[np.int32]:
@@ -264,7 +237,7 @@ class Day:
         for start, end in self._slices(self.start_ns, self.end_ns):
             streams = tuple(self._slice(j, start, end) for j in range(len(self.books)))
             out = np.empty((sum(map(len, streams)), 7), np.int64)
-            _merge(streams, out, state)
+            merge(streams, out, state)
             if len(out):
                 yield out
         finish_day(self.books[0].st, self.levels)

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.core.options import DefaultOptions
 
-kernel: Any = njit(cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
+_UNCOUNTED: dict[str, Any] = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
+kernel: Any = njit(cache=True, error_model="numpy", **_UNCOUNTED)
 """How the market's functions are compiled: without counting references to the arrays they hand on, which in a kernel of small
 functions per event took three fifths of its time (bare pointers, as in `engine.mbo.pointer`, serve flat arrays only). The caller
-holds every array, and none is made inside; a division by zero gives what it gives in C, and costs no branch."""
+holds every array, and none is made inside (numba refuses to compile one that would be); a division by zero gives what it gives in
+C, and costs no branch. The option is numba's own: a version without it counts, writes the same, and is slower."""
 
 MAIN, REGIME, JITTER = 0, 1, 2
 """Streams: the market's own, the one footprints of regimes draw from, and the one of receive times."""

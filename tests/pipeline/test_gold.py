@@ -17,6 +17,7 @@ from engine.lake.contract import enforce_contract
 from engine.lake.store import Lake
 from engine.params import GoldParams, SetupParams
 from engine.pipeline import lake_state, plan_sessions
+from engine.retrieval.gold import audit_events
 from engine.setups import trigger_schema
 from engine.stages.base import RunParams, why_stale
 from engine.stages.gold import SIGNAL_STAGES, TRIGGER_STAGES
@@ -116,6 +117,17 @@ def test_a_second_time_nothing_is_made_and_parameters_make_only_what_reads_them_
     receipt = make(copied_gold, "signals", params=blocks)
     assert receipt.status == "failed"
     assert "expected one representation, found" in receipt.message or "dimensions" in receipt.message
+
+
+def test_what_is_made_on_the_fly_is_made_with_the_knobs_of_gold(copied_gold: Lake) -> None:
+    other = RunParams(setups=SetupParams(barrier=5, arm_ticks=6))
+    assert make(copied_gold, "triggers", params=other).status == "made"
+    kept = copied_gold.read(TRIGGERS, SYMBOL, TUESDAY).filter(kind="arm")
+    events, _ = audit_events(copied_gold, SYMBOL, blocks=False)
+    made = events.frame.filter(session_date=TUESDAY)
+    assert set(made["barrier_ticks"]) == {5}
+    assert made.equals(kept.drop("representation", "vector_dim", "vector"))
+    assert set(events.frame.filter(session_date=MONDAY)["barrier_ticks"]) == {8}
 
 
 def test_a_later_session_changes_no_signal_and_an_earlier_one_makes_it_stale(copied_gold: Lake) -> None:

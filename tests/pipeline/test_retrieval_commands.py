@@ -8,8 +8,11 @@ import polars as pl
 import pytest
 
 from engine.cli import main
+from engine.errors import SessionError
 from engine.lake.store import Lake
 from engine.retrieval.gold import VECTORS
+from engine.retrieval.index import build_index
+from engine.retrieval.open import open_index
 from tests.support.lakes import report
 from tests.support.retrieval import SYMBOL, gold_frame, write_gold
 
@@ -57,12 +60,23 @@ def test_commands(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     # Too few events: no histogram, and the number that there are.
     early = ("--trigger", a_trigger(lake, 2))
     assert "too few events: expected at least 150" in refused(capsys, "neighbours", "--lake", lake.root, *early)
+    for option, value in (("--show", "-1"), ("--price", "nan"), ("--price", "-5")):
+        assert f"{option} " in refused(capsys, "neighbours", "--lake", lake.root, "--trigger", trigger, option, value)
     for wrong in (("--symbol", SYMBOL), ("--trigger", trigger, "--set", "nonsense"), ("--trigger", trigger, "--set", "x=1")):
         assert "expected" in refused(capsys, "neighbours", "--lake", lake.root, *wrong)
     frame = gold_frame(400).filter(pl.col("session_date") == pl.col("session_date").min())
     write_gold(lake.root, frame.with_columns(pl.lit("CHOP").alias("outcome_h1")))
     assert "makes it anew" in refused(capsys, "index", "--lake", lake.root, "--name", "cli", "--check")
     assert "expected some of arm" in refused(capsys, "index", "--lake", lake.root, "--kinds", "magic")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../gold", "a/b", ".tmp-x", "/tmp/x"])
+def test_an_index_name_that_is_a_path_replaces_nothing(lake: Lake, name: str) -> None:
+    before = sorted(lake.root.rglob("*"))
+    for use in (build_index, open_index):
+        with pytest.raises(SessionError, match=r"index name .*: expected letters"):
+            use(lake, name=name)
+    assert sorted(lake.root.rglob("*")) == before
 
 
 def test_audit_command_on_tier_a(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,4 +87,6 @@ def test_audit_command_on_tier_a(capsys: pytest.CaptureFixture[str]) -> None:
     assert "reliability of class/learned" in text
     assert "--only magic: expected some of" in refused(capsys, "audit", "--synthetic", 300, "--only", "magic")
     assert "--growth -1" in refused(capsys, "audit", "--synthetic", 300, "--growth", "-1")
+    for option, value in (("--seed", -1), ("--strength", -1.5), ("--strength", "nan"), ("--horizon", "h2")):
+        assert f"{option} {value}: " in refused(capsys, "audit", "--synthetic", 300, option, value)
     assert "too few events for an audit" in refused(capsys, "audit", "--synthetic", 40)

@@ -177,6 +177,16 @@ def test_other_knobs_are_refused_by_name(indexed: Lake) -> None:
     check_index(indexed, read_index_manifest(indexed), PARAMS)
 
 
+def test_the_command_makes_the_index_that_was_asked_for(copied: Lake) -> None:
+    params = PARAMS.model_copy(update={"kinds": ("arm", "window")})
+    build_index(copied, name="mine", symbol=SYMBOL, params=params)
+    change_gold(copied)
+    with pytest.raises(StaleIndex, match=f"--name mine --symbol {SYMBOL} --kinds arm,window` makes it anew"):
+        open_index(copied, "mine")
+    with pytest.raises(StaleIndex, match=r"other knobs \(horizon\); `spymaster .* --kinds arm,window --horizon h2` makes it anew"):
+        open_index(copied, "mine", params=params.model_copy(update={"horizon": "h2"}))
+
+
 def test_no_index_and_no_gold_say_what_makes_them(tmp_lake: Path) -> None:
     lake = Lake(tmp_lake)
     with pytest.raises(PartitionMissing, match=f"`spymaster index --lake {tmp_lake} --name default` makes it"):

@@ -189,6 +189,15 @@ def test_touch_is_scored_on_its_own() -> None:
     assert list(report.to_json()["touch"]) == ["pi", "learned"]
 
 
+def test_pools_are_audited_apart() -> None:
+    data = synthetic_events(600, 2.0, 1).data
+    params = QUICK.model_copy(update={"retrieval": QUICK.retrieval.model_copy(update={"pool": "level"})})
+    whole, levels = (audit(AuditData(data.means), p, only=("means",), touch=False).row("means") for p in (QUICK, params))
+    assert whole.events + whole.abstained == levels.events + levels.abstained
+    # A third of the events for each of the three levels: their history is long enough only later.
+    assert levels.abstained > whole.abstained
+
+
 def test_too_few_events_say_so() -> None:
     with pytest.raises(NoData, match=r"expected a session after at least 150 arm events .* found 120 in 6 sessions"):
         audit(synthetic_events(120, 1.0, 1).data)

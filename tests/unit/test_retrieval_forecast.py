@@ -7,6 +7,7 @@ import datetime as dt
 import numpy as np
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from engine.errors import ContractError, NoData
 from engine.retrieval.events import CLASSES, Events, concat_events, events_from_frame, level_kind
@@ -101,6 +102,25 @@ def test_a_session_within_the_embargo_is_no_history(events: Events) -> None:
     assert before_embargo(past.sessions, days[0], 1) == days[0]
     five = forecast_frame(events, query, PARAMS.model_copy(update={"embargo_sessions": 5}))
     assert five.equals(forecast_frame(events.take(events.sessions < days[10]), query, PARAMS.model_copy(update={"embargo_sessions": 0})))
+
+
+def test_pools_of_a_forecast_are_those_it_was_asked_for(events: Events) -> None:
+    days = np.unique(events.sessions)
+    queries = on(events, days[20:21])
+    few = PARAMS.model_copy(update={"min_events": 30, "min_sessions": 3, "k_grid": (30,)})
+    past = events.take(events.sessions < days[19])
+    for pool in ("kind", "level"):
+        frame = forecast_frame(events, queries, few.model_copy(update={"pool": pool}))
+        assert frame["trigger_id"].to_list() == queries.frame["trigger_id"].to_list()
+        assert not frame.equals(forecast_frame(events, queries, few))
+        same = np.flatnonzero((past.frame["level_id"] == queries.frame["level_id"][4]).to_numpy())
+        alone = forecast_frame(past.take(same), queries.take(slice(4, 5)), few.model_copy(update={"embargo_sessions": 0}))
+        assert frame[4].equals(alone)  # here each level is the only one of its kind, approached from below alone
+    with pytest.raises(ValidationError):
+        RetrievalParams(kinds=("arms",))  # type: ignore[arg-type]
+    for grid in ({"k_grid": ()}, {"k_grid": (0,)}, {"power_grid": (-1.0,)}, {"alpha_grid": (float("nan"),)}):
+        with pytest.raises(ValidationError):
+            RetrievalParams(**grid)  # type: ignore[arg-type]
 
 
 def test_queries_of_many_sessions_come_back_in_their_order(events: Events) -> None:

@@ -6,7 +6,10 @@ import databento as db
 import numpy as np
 import polars as pl
 import pytest
+from numba import njit
+from numba.core.errors import TypingError
 
+from engine.commands.simulate import simulate
 from engine.errors import DuplicateRaw
 from engine.ladder import Ladder
 from engine.mbo.dbn import read_header, stream_columns
@@ -16,6 +19,7 @@ from engine.simulate.calendar import utc_midnight
 from engine.simulate.day import Day
 from engine.simulate.dbn import DATASET, DayTask, file_name, run_day, write_day
 from engine.simulate.knobs import SimParams
+from engine.simulate.rng import kernel
 from engine.vocab import NS
 
 DATE = dt.date(2025, 9, 3)
@@ -43,6 +47,26 @@ def test_a_file_is_the_same_to_the_byte_for_its_seed(written, tmp_path):
     assert write_day(tmp_path, tmp_path / "truth", DATE, PARAMS) == n
     digests = {hashlib.sha256(p.read_bytes()).hexdigest() for p in (path, tmp_path / path.name)}
     assert len(digests) == 1
+
+
+def test_files_are_the_same_to_the_byte_from_any_number_of_processes(tmp_path, capsys):
+    """One process for all days, one for each: neither the process nor what it did before is in a file."""
+    for workers in (1, 2):
+        simulate(dates="2025-09-07,2025-09-14", seed=3, rate=0.02, out=tmp_path / str(workers), workers=workers)
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / k).glob("*.dbn.zst")} for k in "12")
+    assert len(one) == 2
+    assert one == two
+
+
+def makes_an_array():
+    return np.zeros(3)[0]
+
+
+def test_a_market_kernel_that_would_make_an_array_is_not_compiled():
+    """Uncounted, it could never be freed. That numba refuses it shows that the option is at work; otherwise it would compile."""
+    assert njit(makes_an_array)() == 0.0
+    with pytest.raises(TypingError):
+        kernel(makes_an_array)()
 
 
 def test_another_seed_is_another_market(stream):

@@ -1,0 +1,64 @@
+"""The audit on tier B: sessions of the market simulator through the whole pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.commands.run import run
+from engine.commands.simulate import simulate
+from engine.lake.store import Lake
+from engine.retrieval.audit import AuditData, audit
+from engine.retrieval.events import Events
+from engine.retrieval.gold import audit_events
+from engine.retrieval.model import fit, forecast
+from engine.retrieval.params import AuditParams, RetrievalParams
+from engine.retrieval.walk import schedule, walk_neighbours
+
+DATES = "2025-09-16:2025-10-15"  # after the roll: ESZ5 is the front month throughout
+PARAMS = AuditParams(retrieval=RetrievalParams(tune_queries=400))
+
+
+@pytest.fixture(scope="module")
+def null_events(tmp_path_factory: pytest.TempPathFactory) -> Events:
+    """Armed episodes of 22 sessions of a market without levels (kappa = 0): no path knows anything of what follows."""
+    root: Path = tmp_path_factory.mktemp("tier_b") / "lake"
+    simulate(dates=DATES, lake=root, rate=0.02, kappa=0.0, seed=11, workers=2)
+    run(symbol="ESZ5", dates=DATES, lake=root, workers=2)
+    return audit_events(Lake(root), None, blocks=False)[0]
+
+
+@pytest.mark.slow
+def test_the_null_of_a_market_without_levels(null_events: Events) -> None:
+    report = audit(AuditData(null_events), PARAMS, only=("means", "learned"), touch=False)
+    assert report.row("pi").events > 300
+    for name in ("means", "learned"):
+        row = report.row(name)
+        assert not row.edge, row
+        assert row.ece <= row.ece_perfect_95 + 0.01, row
+    assert report.verdict.startswith("no edge found in")
+
+
+@pytest.mark.slow
+def test_no_neighbour_of_the_same_session_and_no_look_ahead(null_events: Events) -> None:
+    labels = null_events.labels("h1")
+    blocks = schedule(null_events.sessions, labels, PARAMS)
+
+    def walked(events: Events) -> dict[str, bytes]:
+        plan = schedule(events.sessions, events.labels("h1"), PARAMS)
+        found = walk_neighbours([(events, np.arange(len(events)))], len(events), plan, PARAMS, "class", "learned", lambda _: None)
+        return {t: p.tobytes() for t, p in zip(events.frame["trigger_id"], found.probability)}
+
+    cut = blocks[-1].sessions[0]
+    whole, less = walked(null_events), walked(null_events.take(null_events.sessions != cut))
+    before = null_events.frame["trigger_id"].to_numpy()[null_events.sessions < cut]
+    assert all(whole[t] == less[t] for t in before)
+    model = fit(null_events, PARAMS.retrieval)
+    days = np.unique(model.history.sessions)
+    for session in days[::5]:
+        queries = model.history.take(model.history.sessions == session)
+        start, end = model.pool.span(int(np.searchsorted(days, session)))
+        answer = forecast(model, queries, start=start, end=end, without=True)
+        assert session not in model.history.sessions[answer.rows[answer.rows >= 0]]
