@@ -18,10 +18,13 @@ STEPS = {"1 tick": "tick", "$1": "dollar"}
 SPANS = {"10 min": 10, "20 min": 20, "30 min": 30, "1 hour": 60, "2 hours": 120, "Session": 0}
 """Minutes shown by the chart; 0 is the whole session."""
 
+HORIZON_WORDS = {f"{m} min": f"h{i}" for i, m in enumerate((1, 2, 4, 6, 8, 10, 12))}
+"""Time after the touch in which an outcome counts, in words -> its key in gold."""
+
 QUERY = {
-    "contract": "contract", "session": "session", "level": "level", "t": "cursor_ts_ns", "window": "window_s", "at": "at", "near": "near",
-    "mid": "mid", "far": "far", "layer": "layer", "step": "step", "half": "half_life_s", "rows": "rows", "span": "span_min",
-    "theme": "theme", "map": "palette",
+    "view": "view", "contract": "contract", "session": "session", "level": "level", "t": "cursor_ts_ns", "window": "window_s",
+    "at": "at", "near": "near", "mid": "mid", "far": "far", "layer": "layer", "step": "step",
+    "half": "half_life_s", "rows": "rows", "span": "span_min", "theme": "theme", "map": "palette", "horizon": "horizon",
 }  # fmt: skip
 """Key in the URL -> parameter."""
 
@@ -37,6 +40,7 @@ def knob(model: type[BaseModel], name: str) -> dict[str, Any]:
 class LevelState(param.Parameterized):
     """The Level view's state; one per browser tab."""
 
+    view: Any = param.Selector(default="level", objects=["level"], check_on_set=True, doc="Which view is open")
     contract: Any = param.Selector(objects=[], allow_None=True, check_on_set=True, doc="Contract, such as ESH4")
     session: Any = param.Selector(objects=[], allow_None=True, check_on_set=True, doc="Session date, New York")
     level = param.String(default="pm_high", doc="Level id: a key level, or price:6800.25 for any price")
@@ -54,6 +58,7 @@ class LevelState(param.Parameterized):
     rows = param.Integer(default=16, bounds=(8, 120), doc="Ticks shown above and below the level")
     span_min: Any = param.Selector(default=30, objects=SPANS, doc="How much time the chart shows")
     palette: Any = param.Selector(default="perceptual", objects=list(PALETTES), doc="Colours of resting size and one-signed flows")
+    horizon: Any = param.Selector(default="h1", objects=HORIZON_WORDS, doc="Horizon of the outcomes after a touch")
     theme: Any = param.Selector(default="dark", objects=list(THEMES), doc="Dark or light")
 
     def zones(self) -> ZoneParams:

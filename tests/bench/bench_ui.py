@@ -14,6 +14,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.bench import bench_replay
 from tests.ui.conftest import CHROMIUM_ARGS, Server, chromium, generated_lake
 
 MESSAGES = 400_000
@@ -119,7 +120,7 @@ def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as tmp:
         lake = Path(sys.argv[1]) if len(sys.argv) > 1 else generated_lake(Path(tmp), MESSAGES)
-        rows = measure(lake, Path(tmp) / "serve.log")
+        rows = measure(lake, Path(tmp) / "serve.log") + bench_replay.measure(lake, Path(tmp) / "replay.log")
     for what, found, bar in rows:
         print(f"{what:70} {found:38} {bar}")
 

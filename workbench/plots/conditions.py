@@ -35,6 +35,9 @@ BASE = {"up": 0.0, "down": 7.6}
 ROWS, BAND = 4.0, 2.6
 TOP_Y = BASE["down"] + ROWS + BAND + 0.5
 
+NO_COUNTS: dict[str, object] = {k: [float("nan")] * 2 for k in ("x", *BASE)}
+"""Bands of no window at all. Never empty: of an area of no points Bokeh 3.9 walks the outline without end."""
+
 
 @dataclass
 class StripParts:
@@ -65,7 +68,7 @@ def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 
     fig.yaxis.major_label_overrides = dict(places)
     mapper = LinearColorMapper(palette=["#000000"] * 4, low=-0.5, high=3.5)
     cells = ColumnDataSource({k: [] for k in ("image", "x", "y", "dw", "dh")})
-    counts = ColumnDataSource({k: [] for k in ("x", *BASE)})
+    counts = ColumnDataSource(dict(NO_COUNTS))
     invalid = ColumnDataSource({"left": [], "right": []})
     made = {
         "invalid": axes.add(
@@ -120,7 +123,7 @@ def grid(frame: pl.DataFrame, window_s: int) -> pl.DataFrame:
 def strip_data(frame: pl.DataFrame, window_s: int, day_ts_ns: int) -> tuple[dict[str, list[object]], dict[str, object]]:
     """Sources of the strip (cells, heights of the counts' bands) from one level's vacuum rows, sorted by window."""
     if frame.height == 0:
-        return {k: [] for k in ("image", "x", "y", "dw", "dh")}, {k: [] for k in ("x", *BASE)}
+        return {k: [] for k in ("image", "x", "y", "dw", "dh")}, dict(NO_COUNTS)
     full = grid(frame, window_s)
     x = axes.x_ms(full["window_start_ts_ns"].to_numpy(), day_ts_ns)
     width = float(full.height * window_s * 1000)

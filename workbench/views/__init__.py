@@ -1,4 +1,24 @@
-"""Views: one file each, registered with `@view`; `workbench.app` assembles what is registered."""
+"""Views: one file each, registered with `@view(key, title)`; `workbench.app` assembles what is registered.
+
+A view is a class with
+
+``__init__(root, state, complaints)``
+    the lake's folder, the tab's `LevelState`, and the sentences about what the URL asked for in vain; made when the view is first opened.
+``__panel__()``
+    its page body, which fills what is left below the header.
+``start()``
+    read the lake and draw; called once, after the body stands.
+``controls()``
+    what the drawer holds while this view is open.
+``header`` (may be missing or None)
+    a pane for the right of the header.
+``front(on)`` (may be missing)
+    called when the view is shown again (True) and when another takes its place (False): a hidden view draws nothing, listens to no key
+    (`workbench.views.parts.Keys.active`), and catches up when it comes back. `start` is not followed by ``front(True)``.
+
+To open another view, set ``state.view``; to take a moment there, set level, session and cursor in the same ``state.param.update``.
+The URL follows every change of `state` by itself.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +39,14 @@ class ViewSpec:
 
 
 VIEWS: dict[str, ViewSpec] = {}
+
+ORDER = ("level", "replay", "neighbours", "compare", "research")
+"""From left to right in the header; others follow."""
+
+
+def in_order() -> list[ViewSpec]:
+    """What is registered, in the header's order."""
+    return sorted(VIEWS.values(), key=lambda v: (ORDER.index(v.key) if v.key in ORDER else len(ORDER), v.key))
 
 
 def view(key: str, title: str) -> Callable[[V], V]:

@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
 
 import panel as pn
 import polars as pl
@@ -16,6 +15,7 @@ from param.parameterized import discard_events
 from pydantic import ValidationError
 
 from engine.errors import EngineError, UnknownLevel
+from engine.vocab import NS
 from workbench import data
 from workbench.plots import ladder
 from workbench.plots.coding import LAYERS
@@ -40,8 +40,8 @@ ALL = {p for p in LevelState.param if p != "name"}
 PAINT = {"layer", "palette"}
 """Parameters that only choose what the heatmap shows of the slice, and in which colours."""
 
+HALF_DAY_NS = 12 * 3600 * NS
 STALE_EVERY_MS = 15_000
-URL_AFTER_MS = 250
 FOLLOW_AFTER_MS = 30
 """The words follow the picture so much later: in one message with it they would hold it up."""
 PREPARE_AFTER_MS, PREPARE_EVERY_MS = 1_000, 150
@@ -62,10 +62,11 @@ class LevelView(Hands, Viewer):
         self.pool = 1
         self.complaints = complaints
         self.trouble: list[str] = []
-        self._url_timer: Any = None
         self._due: set[str] = set()
         self._following = False
         self._prepared: set[str] = set()
+        self.active = True
+        self._missed: set[str] = set()
         self.pictures = LevelPictures(THEMES[state.theme], 0.25)
         self._build()
         self._wire()
@@ -87,7 +88,7 @@ class LevelView(Hands, Viewer):
         )
         self.notice = pn.pane.HTML("", visible=False, **styled, **fill)
         self.legend = pn.pane.HTML("", margin=(2, 0, 0, 14))
-        self.keys = Keys(width=0, height=0, margin=0, theme=self.state.theme)
+        self.keys = Keys(width=0, height=0, margin=0)
         chart_fig, ladder_fig, strip_fig, overview_fig = (pn.pane.Bokeh(f, margin=0) for f in self.pictures.figures)
         for pane, mode in (
             (chart_fig, "stretch_both"),
@@ -119,7 +120,7 @@ class LevelView(Hands, Viewer):
 
     def _wire(self) -> None:
         st = self.state
-        st.param.watch(self._on_state, [p for p in st.param if p != "name"])
+        st.param.watch(self._on_state, [p for p in st.param if p not in ("name", "view", "horizon")])
         self.words.levels.param.watch(lambda e: st.param.update(level=e.new), "value")
         self.layer_chips.param.watch(lambda e: st.param.update(layer=e.new), "value")
         self.any_price.param.watch(lambda e: self._on_price(e.new["value"], e.new["n"]), "changed")
@@ -143,7 +144,6 @@ class LevelView(Hands, Viewer):
         """Read the lake and draw; called once the page stands."""
         if self.look is None:
             self._guard(self._open)
-        self._write_url()
         if pn.state.curdoc is not None:
             pn.state.add_periodic_callback(self._check_stale, period=STALE_EVERY_MS)
 
@@ -169,6 +169,10 @@ class LevelView(Hands, Viewer):
             return
         self.session = data.load(self.root, st.contract, dt.date.fromisoformat(st.session))
         self.shown = None
+        ladder_of = self.session.ladder
+        if st.cursor_ts_ns is not None and not ladder_of.start_ns - HALF_DAY_NS < st.cursor_ts_ns < ladder_of.end_ns + HALF_DAY_NS:
+            with discard_events(st):
+                st.cursor_ts_ns = None  # left over from another session
         try:
             data.level_frame(self.session, st.level)
         except EngineError as e:
@@ -189,17 +193,30 @@ class LevelView(Hands, Viewer):
         tick = data.last_tick(self.session, self.session.ladder.end_ns)
         return 0.0 if tick is None else self.session.ladder.root.to_price(tick)
 
+    @property
+    def header(self) -> Any:
+        """Time and last price, for the header."""
+        return self.words.when
+
+    def front(self, on: bool) -> None:
+        """A hidden view draws nothing; what changed meanwhile is drawn when it comes back."""
+        self.keys.active = self.active = on
+        if on and self._missed:
+            names, self._missed = self._missed, set()
+            self._changed(names)
+
     def _on_state(self, *events: Any) -> None:
         names = {e.name for e in events}
+        if self.active:
+            self._changed(names)
+        else:
+            self._missed |= names
+
+    def _changed(self, names: set[str]) -> None:
         if names & {"contract", "session"}:
-            if "contract" in names:
-                dates = data.contracts(self.root).get(self.state.contract, [])
-                self.state.param["session"].objects = dates
-                if self.state.session not in dates:
-                    self.state.session = dates[0] if dates else None
-                    return
-            with discard_events(self.state):
-                self.state.cursor_ts_ns = None
+            if "cursor_ts_ns" not in names:
+                with discard_events(self.state):
+                    self.state.cursor_ts_ns = None
             self._guard(self._open)
         else:
             self._guard(lambda: self._draw(names))
@@ -246,7 +263,6 @@ class LevelView(Hands, Viewer):
                 st.cursor_ts_ns = look.now_ns
         if "theme" in names:
             pics.dress(THEMES[st.theme])
-            self.keys.theme = st.theme
         if everything or "theme" in names:
             pics.paint_session(look)
         elif "level" in names:
@@ -325,21 +341,6 @@ class LevelView(Hands, Viewer):
         if names - PAINT:
             self.words.paint(look, self._rows(look), THEMES[self.state.theme])
         self.layer_chips.param.update(value=self.state.layer, colors=css_variables(THEMES[self.state.theme]))
-        self._write_url()
-
-    def _write_url(self) -> None:
-        """Put the state into the URL once the trader's hands rest: the browser's bookkeeping of it would delay the picture."""
-        doc = pn.state.curdoc
-        if doc is None or pn.state.location is None:
-            return
-        if self._url_timer is not None:
-            doc.remove_timeout_callback(self._url_timer)
-        self._url_timer = doc.add_timeout_callback(self._write_url_now, URL_AFTER_MS)
-
-    def _write_url_now(self) -> None:
-        self._url_timer = None
-        if pn.state.location is not None:
-            pn.state.location.search = "?" + urlencode(self.state.query(), safe=":")
 
     def _check_stale(self) -> None:
         s = self.session

@@ -82,24 +82,80 @@ class Chips(JSComponent):
     """
 
 
+TABS_CSS = """
+:host { display: block; }
+.tabs { display: flex; gap: 2px; font: 600 14px var(--sm-font); }
+.tabs button { background: transparent; color: var(--sm-muted); border: 0; border-bottom: 3px solid transparent; border-radius: 0;
+  padding: 8px 12px 6px; min-height: 36px; cursor: pointer; font: inherit; }
+.tabs button:hover { color: var(--sm-text); }
+.tabs button[aria-selected=true] { color: var(--sm-text); border-bottom-color: var(--sm-level); }
+.tabs button:focus-visible { outline: 2px solid var(--sm-level); outline-offset: -2px; }
+"""
+
+
+class Tabs(JSComponent):
+    """The views as tabs: click, or arrows, Home and End while one has the focus. Each item: ``id, label``."""
+
+    items = param.List(default=[], doc="The views")
+    value = param.String(default="", doc="Id of the one that is open")
+    theme = param.String(default="dark", doc="Theme of the page, set as an attribute of the document's root")
+
+    _stylesheets: ClassVar[list[str]] = [TABS_CSS]
+    _esm = """
+    export function render({ model, el }) {
+      const box = document.createElement("div");
+      box.className = "tabs";
+      box.setAttribute("role", "tablist");
+      box.setAttribute("aria-label", "View");
+      const dress = () => { document.documentElement.dataset.smTheme = model.theme; };
+      dress();
+      model.on("theme", dress);
+      const open = (id) => { model.value = id; };
+      const all = model.items.map((it) => {
+        const b = document.createElement("button");
+        b.type = "button"; b.dataset.id = it.id; b.textContent = it.label;
+        b.setAttribute("role", "tab");
+        b.addEventListener("click", () => open(it.id));
+        return b;
+      });
+      box.append(...all);
+      box.addEventListener("keydown", (e) => {
+        const at = all.indexOf(e.target);
+        const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: all.length - 1 }[e.key];
+        if (at < 0 || to === undefined) return;
+        // The arrows that the pictures listen to are not theirs while a tab has the focus.
+        e.preventDefault(); e.stopPropagation();
+        const b = all[(to + all.length) % all.length];
+        b.focus(); open(b.dataset.id);
+      });
+      const draw = () => {
+        for (const b of all) {
+          const on = b.dataset.id === model.value;
+          b.setAttribute("aria-selected", String(on));
+          b.tabIndex = on ? 0 : -1;
+        }
+      };
+      draw();
+      model.on("value", draw);
+      return box;
+    }
+    """
+
+
 class Keys(JSComponent):
     """The keyboard: digits choose a level, arrows move the cursor, brackets jump between approaches."""
 
     pressed = param.Dict(default={}, doc="Last key, with a running number so that a repeat is a change")
 
-    theme = param.String(default="dark", doc="Theme of the page, set as an attribute of the document's root")
-
+    active = param.Boolean(default=True, doc="Whether keys are listened to; false while another view is open")
     _esm = """
     export function render({ model, el }) {
       el.style.display = "none";
-      const dress = () => { document.documentElement.dataset.smTheme = model.theme; };
-      dress();
-      model.on("theme", dress);
       let n = 0;
       const inField = (e) => e.composedPath().some((t) => t.tagName && (/^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName) ||
         t.isContentEditable || ["listbox", "slider", "combobox"].includes(t.getAttribute?.("role"))));
       const onKey = (e) => {
-        if (e.ctrlKey || e.metaKey || e.altKey || inField(e)) return;
+        if (!model.active || e.ctrlKey || e.metaKey || e.altKey || inField(e)) return;
         const wanted = /^[1-9]$/.test(e.key) || ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "[", "]", "Home",
           "End"].includes(e.key);
         if (!wanted) return;

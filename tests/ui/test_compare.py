@@ -1,0 +1,105 @@
+"""The Compare view in a real browser: a picture saved here opens its moment, a foreign one is typed in once, a harmed one refused."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.support.lakes import spymaster
+from tests.ui.conftest import Server
+from tests.ui.pages import Watch, query, until
+
+MOMENT = {"level": "pm_high", "t": "10:05:00"}
+
+
+@pytest.fixture(scope="module")
+def own_server(made_lake: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The workbench over a copy of the generated lake: pictures that are dropped are kept in it."""
+    folder = tmp_path_factory.mktemp("compare")
+    shutil.copytree(made_lake, folder / "lake")
+    server = Server(folder / "lake", log=folder / "serve.log")
+    yield server, folder
+    server.stop()
+
+
+def say(page) -> str:
+    return page.locator(".sm-say:visible").inner_text()
+
+
+def opened(browser, url: str):
+    page = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True).new_page()
+    watch = Watch(page)
+    page.goto(url)
+    page.locator(".drop").wait_for(timeout=30_000)
+    return page, watch
+
+
+def test_own_picture_opens_its_moment(browser, own_server) -> None:
+    server, folder = own_server
+    picture = folder / "SETUP_own.png"
+    spymaster("snapshot", "--lake", folder / "lake", "--level", "pm_low", "--ts", "2025-11-04 10:20:00", "--window", "10", "--out", picture)
+    page, watch = opened(browser, f"{server.url}?view=compare&session=2025-11-04&contract=ESZ5&theme=light")
+    page.locator(".drop input").set_input_files(picture)
+    until(page, lambda p: p.locator("figure img").evaluate_all("a => a.filter((e) => e.src && e.naturalWidth > 0).length"), 2, 40_000)
+    until(page, lambda p: (query(p).get("level"), query(p).get("t"), query(p).get("window")), ("pm_low", "10:20:00", "10"))
+    assert "the same numbers" in page.locator("figcaption").nth(1).inner_text()
+    first, second = page.locator("figure img").evaluate_all("a => a.map((e) => e.src)")
+    pixels = [Image.open(io.BytesIO(base64.b64decode(s.split(",")[1]))).convert("RGB").tobytes() for s in (first, second)]
+    assert pixels[0] == pixels[1]
+    page.get_by_role("button", name="Swipe").click()
+    page.locator(".stage.swipe").wait_for()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save the current setup as PNG").click()
+    from workbench.snapshot import read_state
+
+    state = read_state(Path(saved.value.path()).read_bytes())
+    assert state is not None
+    assert (state.level_id, state.features.window_s) == ("pm_low", 10)
+    assert watch.errors == []
+    assert watch.hosts == {f"127.0.0.1:{server.port}"}
+    page.context.close()
+
+
+def test_foreign_picture_is_typed_in_once(browser, own_server) -> None:
+    server, folder = own_server
+    picture = folder / "<b>shot.png"
+    Image.new("RGB", (320, 200), (90, 20, 20)).save(picture)
+    page, watch = opened(browser, f"{server.url}?view=compare&session=2025-11-04&contract=ESZ5")
+    page.locator(".drop input").set_input_files(picture)
+    clock = page.get_by_role("textbox", name="New York time")
+    clock.wait_for()
+    assert page.locator("figcaption").first.inner_text() == "<b>shot.png"
+    clock.fill("10:05:00")
+    clock.press("Tab")
+    page.get_by_role("button", name="Keep and draw").click()
+    until(page, lambda p: query(p).get("t"), "10:05:00")
+    until(page, lambda p: p.locator("figure img").evaluate_all("a => a.filter((e) => e.src && e.naturalWidth > 0).length"), 2, 40_000)
+    kept = list((folder / "lake" / "pictures").glob("SETUP_*.png.json"))
+    assert len(kept) == 1
+    page.reload()
+    page.locator(".drop").wait_for(timeout=30_000)
+    page.locator("figcaption", has_text="SETUP_").first.wait_for(timeout=30_000)
+    page.locator(".drop input").set_input_files(picture)
+    page.locator("figcaption", has_text="<b>shot.png").wait_for(timeout=30_000)
+    until(page, lambda p: say(p).startswith("PM High"), True, 30_000)
+    assert not page.get_by_role("textbox", name="New York time").is_visible()
+    assert watch.errors == []
+    page.context.close()
+
+
+def test_harmed_picture_is_refused(browser, own_server) -> None:
+    server, folder = own_server
+    bad = folder / "SETUP_bad.png"
+    whole = io.BytesIO()
+    Image.effect_noise((200, 200), 60).save(whole, format="PNG")
+    bad.write_bytes(whole.getvalue()[:900])
+    page, watch = opened(browser, f"{server.url}?view=compare")
+    page.locator(".drop input").set_input_files(bad)
+    page.locator(".sm-banner", has_text="SETUP_bad.png: expected a whole PNG picture").wait_for(timeout=20_000)
+    assert watch.errors == []
+    page.context.close()

@@ -1,0 +1,84 @@
+"""Pictures of setups on disk and on their way to the browser: what is listed, what is kept, how a moment is drawn."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from engine.errors import LakeWriteFailed
+from engine.params import FeatureParams
+from workbench import data
+from workbench.snapshot import PictureParams, Scene, SetupState, picture
+from workbench.snapshot.lake import profile_of, scene_of
+
+PICTURES = "pictures"
+"""Folder of the lake that keeps what was dropped and carries no state of its own."""
+
+
+def folders(root: str) -> list[Path]:
+    """Where pictures are looked for: ``SPYMASTER_ASSETS`` (else ``assets``), and the lake's own folder."""
+    return [Path(os.environ.get("SPYMASTER_ASSETS", "assets")), Path(root) / PICTURES]
+
+
+def pictures(root: str) -> list[Path]:
+    """``SETUP*.png`` of both folders, newest first; what points out of its folder is left out."""
+    found = []
+    for folder in folders(root):
+        if folder.is_dir():
+            found += [p for p in sorted(folder.glob("SETUP*.png")) if p.is_file() and not p.is_symlink()]
+    return sorted(found, key=lambda p: -p.stat().st_mtime_ns)[:60]
+
+
+def keep(root: str, raw: bytes) -> Path:
+    """Keep a picture that was dropped, under the hash of its bytes, so that what is typed in for it has a place beside it.
+
+    Raises
+    ------
+    LakeWriteFailed
+        Where the folder cannot be written.
+    """
+    path = Path(root) / PICTURES / f"SETUP_{hashlib.sha256(raw).hexdigest()[:16]}.png"
+    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            part.write_bytes(raw)
+            part.replace(path)
+    except OSError as e:
+        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or mend the folder's rights, then drop it again") from e
+    return path
+
+
+def clean_name(name: str) -> str:
+    """A file's name as the browser told it, fit to be shown: its last part, printable, not long."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(c if c.isprintable() else "?" for c in last)[:80] or "picture"
+
+
+def data_url(raw: bytes) -> str:
+    """The PNG as a URL that asks nobody."""
+    return "data:image/png;base64," + base64.b64encode(raw).decode()
+
+
+def moment_of(state: SetupState) -> dict[str, Any]:
+    """What a picture says of its moment, as parameters of the tab's state."""
+    z, p = state.features.zones, state.picture
+    return {
+        "contract": state.symbol, "session": state.session_date.isoformat(), "level": state.level_id, "cursor_ts_ns": state.ts_ns,
+        "window_s": state.features.window_s, "at": z.at, "near": z.near, "mid": z.mid, "far": z.far, "layer": p.layer,
+        "palette": p.palette, "rows": p.rows, "half_life_s": p.half_life_s,
+    }  # fmt: skip
+
+
+def draw_moment(root: str, moment: dict[str, Any], features: FeatureParams | None, params: PictureParams) -> tuple[bytes, Scene]:
+    """The moment's picture as PNG that carries its state, and what it was drawn from."""
+    lake = data.open_lake(root)
+    scene = scene_of(
+        lake, moment["contract"], dt.date.fromisoformat(moment["session"]), level_id=moment["level"], ts_ns=moment["cursor_ts_ns"],
+        features=features, picture=params,
+    )  # fmt: skip
+    return picture(scene, profile_of(lake)), scene

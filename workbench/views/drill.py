@@ -1,0 +1,160 @@
+"""The blind drill beside a replay: a touch is played up to its moment, the trader calls it, then the outcome is shown and scored."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+
+from engine.errors import EngineError
+from engine.vocab import NS
+from workbench import data
+from workbench.plots import axes
+from workbench.state import HORIZON_WORDS, LevelState
+from workbench.views import drill_book as book
+from workbench.views.form import Form
+from workbench.views.notices import rich
+from workbench.views.style import PANE_CSS
+
+LEAD_S = 90
+"""A question starts so long before its touch."""
+
+DRILL_CSS = (
+    PANE_CSS
+    + """
+.drill { display: flex; gap: 22px; align-items: baseline; flex-wrap: wrap; font-size: 14px; padding: 6px 2px; }
+.drill b { color: var(--sm-level); } .drill .n { font-family: var(--sm-mono); } .drill .muted { color: var(--sm-muted); }
+"""
+)
+
+ASK = [{"name": "call", "kind": "group", "label": "Your call", "options": ["Reject (r)", "Chop (c)", "Break (b)"]}]
+NEXT = [{"name": "next", "kind": "group", "label": "Drill", "options": ["Next touch", "Close the drill"]}]
+
+
+class Drill:
+    """Questions, calls and their scores; `go` takes the replay to a question, `limit` is told how far it may play."""
+
+    def __init__(self, root: str, state: LevelState, limit: Callable[[int | None], None], close: Callable[[], None]) -> None:
+        self.root, self.state, self._limit, self._close = root, state, limit, close
+        self.question: book.Question | None = None
+        self.called: str = ""
+        self.rng = random.Random()
+        self.doc: Any = None
+        self.say = pn.pane.HTML("", margin=0, stylesheets=[DRILL_CSS])
+        self.form = Form(row=True, margin=(4, 14, 4, 0), fields=[])
+        self.form.param.watch(lambda e: self._on_form(e.new), "changed")
+        self.panel = pn.Row(self.form, self.say, margin=0, sizing_mode="stretch_width")
+
+    def start(self) -> None:
+        """Ask the next question; where there is none, say what makes some."""
+        self.doc = pn.state.curdoc
+        self.question, self.called = None, ""
+        self._limit(None)
+        self.form.param.update(fields=NEXT, values={})
+        lake = data.open_lake(self.root)
+        try:
+            found = book.questions(lake, self.state.horizon)
+        except EngineError as e:
+            self._tell(f"<span>The drill asks about touches with a known outcome, and this lake has none: {rich(str(e))}</span>")
+            return
+        done = {r["trigger_id"] for r in book.read(Path(self.root)) if r.get("kind") == "call"}
+        there = data.contracts(self.root)
+        q = book.choose([q for q in found if q.session_date in there.get(q.symbol, ())], done, self.rng)
+        if q is None:
+            self._tell(f"<span>All {len(found)} touches of this lake are called.</span>" + self._scores())
+            return
+        self.question = q
+        self.state.param["session"].objects = there[q.symbol]
+        self.state.param.update(
+            contract=q.symbol, session=q.session_date, level=q.level_id, cursor_ts_ns=(q.touch_ts_ns // NS - LEAD_S) * NS
+        )
+        self._limit(-(-q.touch_ts_ns // NS) * NS)
+        self.form.param.update(fields=ASK, values={})
+        way = "below" if q.approach == "approach_up" else "above"
+        self._tell(
+            f"<span><b>{escape(data.level_title(q.level_id))}</b>, touched from {way} in {LEAD_S} s. Play up to the touch, then call what "
+            f"follows within {self._minutes(q)} min of it: through it, back from it, or neither.</span>" + self._scores()
+        )
+
+    def _minutes(self, q: book.Question) -> str:
+        words = next((w for w, k in HORIZON_WORDS.items() if k == q.horizon), q.horizon)
+        return words.removesuffix(" min")
+
+    def call(self, what: str) -> None:
+        """Take the trader's call, keep it, and reveal."""
+        q = self.question
+        if q is None or self.called or what not in book.CLASSES:
+            return
+        book.append(
+            Path(self.root), "call",
+            {"trigger_id": q.trigger_id, "horizon": q.horizon, "call": what, "outcome": q.outcome, "called_ts_ns": time.time_ns()},
+        )  # fmt: skip
+        self.called = what
+        self._limit(None)
+        self.form.param.update(fields=NEXT, values={})
+        self._reveal("<span class='muted'>asking the neighbours …</span>")
+        threading.Thread(target=self._forecast, args=(q,), daemon=True).start()
+
+    def _forecast(self, q: book.Question) -> None:
+        """What similar setups of earlier sessions said; beside the page's thread, since it fits a model."""
+        from engine.retrieval.neighbours import neighbours, trigger_query
+        from engine.retrieval.params import RetrievalParams
+
+        try:
+            lake = data.open_lake(self.root)
+            row = neighbours(lake, trigger_query(lake, q.trigger_id), params=RetrievalParams(horizon=q.horizon)).forecast.to_dicts()[0]  # type: ignore[arg-type]
+            shares = {f"{p}_{c}": row.get(f"{p}_{c}") for p in ("p", "pi") for c in book.CLASSES}
+            record = {k: float(v) for k, v in shares.items() if v is not None and v == v}
+            book.append(Path(self.root), "forecast", {"trigger_id": q.trigger_id, "horizon": q.horizon, **record})
+            said = self._said(record, str(row.get("reason") or "") if row.get("nothing_comparable") else "")
+        except EngineError as e:
+            said = f"<span class='muted'>No forecast: {rich(str(e))}</span>"
+        if self.doc is not None:
+            self.doc.add_next_tick_callback(lambda: self._reveal(said) if self.question is q else None)
+        elif self.question is q:
+            self._reveal(said)
+
+    def _said(self, record: dict[str, float], nothing: str) -> str:
+        parts = []
+        for title, prefix in (("neighbours", "p"), ("usual here", "pi")):
+            shares = [record.get(f"{prefix}_{c}") for c in book.CLASSES]
+            if all(v is not None for v in shares):
+                text = ", ".join(f"{c} {100 * v:.0f}%" for c, v in zip(book.CLASSES, shares) if v is not None)
+                parts.append(f"<span>{title}: <span class='n'>{text}</span></span>")
+        if nothing:
+            parts.append(f"<span class='muted'>nothing comparable: {escape(nothing)}</span>")
+        return "".join(parts) or "<span class='muted'>No forecast</span>"
+
+    def _reveal(self, forecast: str) -> None:
+        q = self.question
+        assert q is not None
+        verdict = "right" if self.called == q.outcome else "wrong"
+        self._tell(
+            f"<span>You called <b>{self.called}</b>; it was <b>{q.outcome}</b> within {self._minutes(q)} min: {verdict}. "
+            f"Play on to see it ({axes.clock(q.touch_ts_ns)} on).</span>{forecast}{self._scores()}"
+        )
+
+    def _scores(self) -> str:
+        out = [f"{s.who} {s.right} of {s.n}, score {s.score:.2f}" for s in book.scores(book.read(Path(self.root))) if s.n]
+        text = " · ".join(out) + " (0 is perfect)" if out else "no call yet"
+        return f"<span class='muted n'>{text}</span>"
+
+    def _tell(self, html: str) -> None:
+        self.say.object = f"<div class='drill' role='status' aria-live='polite'>{html}</div>"
+
+    def _on_form(self, change: dict[str, Any]) -> None:
+        self.form.answered = int(change["n"])
+        if change["name"] == "call":
+            self.call(book.CLASSES[int(change["value"])])
+        elif int(change["value"]) == 0:
+            self.start()
+        else:
+            self.question = None
+            self._limit(None)
+            self._close()
