@@ -198,3 +198,14 @@ def test_a_dragged_slider_ends_where_it_was_let_go(browser, made_server: Server)
         until(page, lambda p: query(p).get("window"), "17")
         assert slider.input_value() == "17"
         assert watch.errors == []
+
+
+def test_ticks_are_counted_from_the_level_where_the_page_stood_before_the_picture(browser, made_lake: Path, tmp_path: Path) -> None:
+    server = Server(made_lake, log=tmp_path / "serve.log", warm=False)
+    try:
+        with opened(browser, f"{server.url}?{DAY}&t=10:05:00") as (page, watch):
+            find = "() => [...Bokeh.documents[0]._all_models.values()].find((m) => m.name === 'distance')"
+            until(page, lambda p: p.evaluate(f"() => {{ const d = ({find})(); return Math.round(d.start + d.end); }}"), 0)
+            assert watch.errors == []
+    finally:
+        server.stop()

@@ -89,7 +89,11 @@ class LevelPictures:
         k, reach = look.k_ref, look.rows + 0.5 + look.step / 2
         y = self.chart.figure.y_range
         facts = self.chart.sources["facts"]
-        if facts.data["k"] and facts.data["k"][0] != k:
+        if not facts.data["k"]:
+            # Before the axes: in a page that stands already they follow the level's tick in the browser, and it has none yet.
+            w = look.params.window_s
+            facts.data = chart.facts_data(coding.LAYERS["depth"], tick_size=self.tick_size, k_ref=k, step=look.step, window_s=w, x0=0.0)
+        elif facts.data["k"][0] != k:
             facts.data = {**facts.data, "k": [k]}
         centre = (look.session.stamp, look.level_id, k, look.rows, look.step)
         if centre != self._centre:
