@@ -61,7 +61,7 @@ class Form(JSComponent):
       };
       model.on("answered", () => {
         busy = false;
-        if (waiting) { const [name, value] = waiting; waiting = null; tell(name, value); }
+        if (waiting) { const [name, value] = waiting; waiting = null; tell(name, value); } else fill();
       });
       const make = (tag, props = {}, kids = []) => {
         const e = Object.assign(document.createElement(tag), props);
@@ -75,7 +75,7 @@ class Form(JSComponent):
           const out = make("output"), input = make("input", { type: "range", min: f.min, max: f.max, step: f.step });
           input.setAttribute("aria-label", f.label);
           input.addEventListener("input", () => { out.textContent = input.value; tell(f.name, Number(input.value)); });
-          shown.set(f.name, (v) => { if (document.activeElement !== input || !busy) input.value = v; out.textContent = String(v); });
+          shown.set(f.name, (v) => { input.value = v; out.textContent = String(v); });
           return make("label", {}, [make("span", { className: "name" }, [f.label, out]), input]);
         },
         select: (f) => {
@@ -113,7 +113,8 @@ class Form(JSComponent):
           return b;
         },
       };
-      const fill = () => { for (const [name, put] of shown) if (name in model.values) put(model.values[name]); };
+      // An answer to an earlier change must not take back what has been changed since.
+      const fill = () => { if (!busy) for (const [name, put] of shown) if (name in model.values) put(model.values[name]); };
       const draw = () => {
         box.className = model.row ? "form row" : "form";
         shown.clear();
