@@ -100,6 +100,23 @@ def edited(query: Events, values: Mapping[str, float]) -> Events:
     return Events(matrix, query.names, query.representation, query.frame)
 
 
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a query is asked of: fitted once, good for every query of one session (walk-forward) or of any (all).
+
+    Attributes
+    ----------
+    model : Model
+    touch : Model or None
+        For the probability of a touch; None where there are too few events, and in mode ``all``.
+    mode : str
+    """
+
+    model: Model
+    touch: Model | None
+    mode: Mode
+
+
 def neighbours(
     lake: Lake,
     query: Events,
@@ -110,7 +127,7 @@ def neighbours(
     name: str = "default",
     symbol: str | None = None,
 ) -> Neighbours:
-    """Similar setups of other sessions, what they did, and the forecast they make.
+    """Similar setups of other sessions, what they did, and the forecast they make: `ask` of what `fitted` fits.
 
     Parameters
     ----------
@@ -135,29 +152,53 @@ def neighbours(
     StaleIndex, PartitionMissing
         Where the index is not of this lake as it is now, with the command that makes it anew.
     """
-    if len(query) != 1:
-        raise ContractError(f"neighbours: expected one query, found {len(query)}")
-    session = query.sessions[0]
+    return ask(fitted(lake, query, mode=mode, params=params, pool=pool, name=name, symbol=symbol), query)
+
+
+def fitted(
+    lake: Lake,
+    query: Events,
+    *,
+    mode: Mode = "walk_forward",
+    params: RetrievalParams | None = None,
+    pool: PoolName | None = None,
+    name: str = "default",
+    symbol: str | None = None,
+) -> Fitted:
+    """Everything that `neighbours` needs before it is asked: some seconds in mode ``walk_forward``; parameters and errors are the same.
+
+    It holds for every query of the same session, representation and, where `pool` is not ``all``, level and approach.
+    """
+    _one(query)
     if mode == "all":
-        model = _indexed(lake, query, params, pool, name)
-        h = model.history.sessions
-        start, end = (int(np.searchsorted(h, session, side=s)) for s in ("left", "right"))
-        answer = forecast(model, query, start=start, end=end, without=True)
-        allowed = len(np.unique(h[h != session]))
-        return _found(model, answer, query, mode, allowed, table(model, answer, query))
+        return Fitted(_indexed(lake, query, params, pool, name), None, mode)
     p = params or RetrievalParams()
     p = p if pool is None else p.model_copy(update={"pool": pool})
-    date = session.astype(object)
-    history = candidates(_group(lake, query, symbol, date, p), p)
+    session = query.sessions[0]
+    history = _pooled(candidates(_group(lake, query, symbol, session.astype(object), p), p), query, p.pool)
     past = history.take(history.sessions < before_embargo(history.sessions, session, p.embargo_sessions))
-    past = past.take(past.pool_keys(p.pool) == query.pool_keys(p.pool)[0])
     model = fit(past, p, recipe=default_recipe(query.representation))
     try:
         touch: Model | None = fit(past, p, recipe=model.recipe, target="touch")
     except NoData:
         touch = None
-    answer = forecast(model, query)
-    return _found(model, answer, query, mode, len(np.unique(past.sessions)), table(model, answer, query, touch))
+    return Fitted(model, touch, mode)
+
+
+def ask(what: Fitted, query: Events) -> Neighbours:
+    """Neighbours and forecast of one query; never of its own session."""
+    _one(query)
+    model, session = what.model, query.sessions[0]
+    h = model.history.sessions
+    start, end = (int(np.searchsorted(h, session, side=s)) for s in ("left", "right"))
+    answer = forecast(model, query, start=start, end=end, without=True)
+    allowed = len(np.unique(h[h != session]))
+    return _found(model, answer, query, what.mode, allowed, table(model, answer, query, what.touch))
+
+
+def _one(query: Events) -> None:
+    if len(query) != 1:
+        raise ContractError(f"neighbours: expected one query, found {len(query)}")
 
 
 def _group(lake: Lake, query: Events, symbol: str | None, date: dt.date, p: RetrievalParams) -> Events:

@@ -19,7 +19,7 @@ from engine.simulate.knobs import SimParams
 from engine.simulate.market import MARGIN, run
 from engine.simulate.merging import merge
 from engine.simulate.opening import WIDTH, Book
-from engine.simulate.regimes import OUTCOMES, REGIMES, finish_day, make_levels
+from engine.simulate.regimes import N_LOG, OUTCOMES, REGIMES, finish_day, make_levels
 from engine.simulate.rng import hash_words
 from engine.vocab import NS, UNDEF_PRICE, root_of
 
@@ -255,7 +255,11 @@ class Day:
 
     def truth(self) -> pl.DataFrame:
         """The regime of every approach to a level so far (`TRUTH_SCHEMA`); nothing of it is in the records."""
-        log = self.levels.log[: self.levels.now[6]]
+        seen = int(self.levels.now[N_LOG])
+        if seen > len(self.levels.log):
+            most = len(self.levels.log)
+            raise SessionError(f"{self.date}: expected at most {most} approaches in a day, found {seen}; use fewer round levels")
+        log = self.levels.log[:seen]
         tick0 = int(self.books[0].st[o.TICK0])
         return pl.DataFrame(
             {

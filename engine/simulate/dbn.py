@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.code import code_hash
 from engine.errors import DuplicateRaw, EngineError
 from engine.simulate.knobs import SimParams
 
@@ -120,12 +121,12 @@ class DayReceipt:
 
 
 def is_done(task: DayTask) -> bool:
-    """Whether the task's file is there, made from the same parameters.
+    """Whether the task's file and its truth are there, made from the same parameters by the same simulator.
 
     Raises
     ------
     DuplicateRaw
-        Where the file was made from other parameters.
+        Where the file was made otherwise.
     """
     path = task.out / task.name
     if task.overwrite or not path.exists():
@@ -134,9 +135,24 @@ def is_done(task: DayTask) -> bool:
     if not receipt.exists():
         return False  # a run was killed between the file and its receipt; the name says that the file is ours to write
     made = json.loads(receipt.read_text())
-    if made.get("params") == task.params.digest() and made.get("bytes") == path.stat().st_size:
-        return True
-    raise DuplicateRaw(f"{path}: expected no file, or one of the same parameters, found another; use --overwrite or another --out")
+    want = {"params": task.params.digest(), "code": simulator_code(), "bytes": path.stat().st_size}
+    other = [k for k, v in want.items() if made.get(k) != v]
+    if not other:
+        return truth_path(task).exists()  # the file is the same to the byte when it is made again for its truth
+    raise DuplicateRaw(
+        f"{path}: expected no file, or one of the same parameters and simulator, found one of other {', '.join(other)}; "
+        "use --overwrite or another --out"
+    )
+
+
+def simulator_code() -> str:
+    """Hash of the simulator's sources: a month is not to be made half by one simulator and half by another."""
+    return code_hash(("engine.simulate.dbn",))
+
+
+def truth_path(task: DayTask) -> Path:
+    """Where the regimes of the day stand."""
+    return task.truth / f"{task.date.isoformat()}.parquet"
 
 
 def _receipt_path(task: DayTask) -> Path:
@@ -152,7 +168,8 @@ def run_day(task: DayTask) -> DayReceipt:
         n = write_day(task.out, task.truth, task.date, task.params)
         size = (task.out / task.name).stat().st_size
         # Written last: a file without it, from a run that was killed here, is simulated again.
-        _receipt_path(task).write_text(json.dumps({"params": task.params.digest(), "bytes": size, "records": n}) + "\n")
+        receipt = {"params": task.params.digest(), "code": simulator_code(), "bytes": size, "records": n}
+        _receipt_path(task).write_text(json.dumps(receipt) + "\n")
     except (EngineError, OSError) as e:
         return DayReceipt(task.name, 0, time.perf_counter() - start, f"{type(e).__name__}: {e}")
     return DayReceipt(task.name, n, time.perf_counter() - start)

@@ -70,11 +70,11 @@ def shares(frame: pl.DataFrame, column: str = "outcome") -> dict[str, float]:
     }
 
 
-def expected_shares(kappa: float, gamma: float, gain: float = 1.0) -> dict[str, float]:
-    """What a plain diffusion would do: probability of reject by regime, and the accuracy with the regime known.
+def expected_shares(kappa: float, gamma: float, gain: float = 1.0, start_ticks: float = 0.5) -> dict[str, float]:
+    """What a plain diffusion would do: probability of reject by regime and over all of them, and the accuracy with the regime known.
 
     Scale functions of a diffusion whose drift over variance is ``-kappa gamma xi / 4`` per tick within four ticks of the level and
-    nought beyond (Karlin and Taylor 1981, section 15.3); started half a tick before the level, with barriers at eight ticks.
+    nought beyond (Karlin and Taylor 1981, section 15.3); started `start_ticks` before the level, with barriers at eight ticks.
     """
     from engine.simulate.regimes import DRIFT, DRIFT_TICKS, PRIORS, REGIMES
 
@@ -84,7 +84,19 @@ def expected_shares(kappa: float, gamma: float, gain: float = 1.0) -> dict[str, 
     for regime, xi in zip(REGIMES, DRIFT):
         scale = np.exp(2.0 * gain * kappa * gamma * xi / DRIFT_TICKS * inside)
         total = np.concatenate([[0.0], np.cumsum(0.5 * (scale[1:] + scale[:-1]))])
-        out[regime] = float(1.0 - np.interp(-0.5, x, total) / total[-1])
+        out[regime] = float(1.0 - np.interp(-start_ticks, x, total) / total[-1])
     right = [p if EXPECTED[r] == "reject" else 1.0 - p for r, p in out.items()]
-    out["accuracy"] = float(np.dot(PRIORS, right))
-    return out
+    return {**out, "reject_of_decided": float(np.dot(PRIORS, list(out.values()))), "accuracy": float(np.dot(PRIORS, right))}
+
+
+def same_shares(counts: tuple[float, ...], others: tuple[float, ...]) -> float:
+    """Probability of a difference at least as large between two samples of the same outcomes (chi-square of homogeneity).
+
+    Parameters
+    ----------
+    counts, others : tuple of float
+        Counts of each outcome, none of which is nought in both.
+    """
+    from scipy.stats import chi2_contingency
+
+    return float(chi2_contingency(np.array([counts, others])).pvalue)

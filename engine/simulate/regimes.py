@@ -46,7 +46,8 @@ WALL_TICKS = 3
 
 # Words of the approach in progress.
 LEVEL, SIGN, STATE, PHASE, START_NS, TOUCH_NS, N_LOG, DAY_SEED = range(8)
-LOG_WORDS = 8
+LOG_WORDS, LOG_ROWS = 8, 1024
+"""A day's finished approaches; `Day.truth` refuses more."""
 
 
 class Levels(NamedTuple):
@@ -60,7 +61,7 @@ class Levels(NamedTuple):
         Whether price has been far enough away since the last approach; approaches so far.
     now : int64 ``(8,)``
         The approach in progress; ``now[LEVEL]`` is -1 without one.
-    log : int64 ``(k, 8)``
+    log : int64 ``(LOG_ROWS, 8)``
         Finished approaches: level, sign, regime, start, touch (0: none), end, outcome, tick index.
     """
 
@@ -76,7 +77,7 @@ def make_levels(n: int, seed: int) -> Levels:
     now = np.zeros(8, np.int64)
     now[LEVEL] = -1
     now[DAY_SEED] = np.uint64(seed & (2**64 - 1)).view(np.int64)
-    return Levels(np.full(n, -1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), now, np.zeros((1024, LOG_WORDS), np.int64))
+    return Levels(np.full(n, -1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), now, np.zeros((LOG_ROWS, LOG_WORDS), np.int64))
 
 
 @kernel
@@ -99,7 +100,7 @@ def _finish(st, levels, outcome):
         row = levels.log[now[N_LOG]]
         row[0], row[1], row[2], row[3] = j, now[SIGN], now[STATE], now[START_NS]
         row[4], row[5], row[6], row[7] = now[TOUCH_NS], st[NOW_NS], outcome, levels.tick[j]
-        now[N_LOG] += 1
+    now[N_LOG] += 1  # counted on where the log is full, so that `Day.truth` can say it
     levels.armed[j] = 0
     now[LEVEL] = -1
 

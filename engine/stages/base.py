@@ -16,7 +16,7 @@ from engine.lake.store import Lake, input_key
 from engine.params import ApproachParams, FeatureParams, GoldParams, Knobs, LevelParams, ReplayParams, SetupParams, StreamParams
 from engine.retrieval.params import FireParams, RetrievalParams
 from engine.sessions import SessionWindows, session_windows
-from engine.stages.code import code_hash
+from engine.code import code_hash
 from engine.vocab import root_of
 
 if TYPE_CHECKING:

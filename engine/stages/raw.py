@@ -9,7 +9,7 @@ from pathlib import Path
 from engine.errors import BadDbn, DuplicateRaw, RawMissing
 from engine.lake.manifest import sha256_file
 from engine.lake.store import Lake
-from engine.stages.code import code_hash
+from engine.code import code_hash
 from engine.vocab import split_contract
 
 CACHE = "raw_index.json"

@@ -86,7 +86,8 @@ def _outcomes(kappa: float, gamma: float, sessions: int = 30) -> Measure:
     import polars as pl
 
     from engine.simulate.fidelity import fresh_sessions
-    from engine.simulate.outcomes import expected_shares, shares, touches
+    from engine.simulate.outcomes import expected_shares, same_shares, shares, touches
+    from tests.support.specified import SHARES, largest_sample
 
     frame = pl.concat([touches(date, seed, 0.15, kappa, gamma) for date, seed in zip(*fresh_sessions(sessions, 2000))])
     s, by_trades = shares(frame, "by_mid"), shares(frame)
@@ -95,6 +96,10 @@ def _outcomes(kappa: float, gamma: float, sessions: int = 30) -> Measure:
         f"{s[k]:.2f}" for k in ("break", "reject", "chop")
     )
     note += f", rejects {s['reject_of_decided']:.2f} of the decided; by trades {by_trades['accuracy']:.2f}"
+    if gamma and kappa in SHARES:
+        n, _ = largest_sample()
+        p = same_shares(tuple(s[k] * s["n"] for k in ("break", "reject", "chop")), tuple(x * n for x in SHARES[kappa]))
+        note += f"; alike with p {p:.2f} if the table had {n:.0f} touches"
     return Measure(s["accuracy"], "share", int(s["n"]), note)
 
 

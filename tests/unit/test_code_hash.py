@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.stages import code
+from engine import code
 from engine.stages.silver import STAGES
 
 

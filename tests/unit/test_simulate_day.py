@@ -1,6 +1,7 @@
 import datetime as dt
 import hashlib
 import itertools
+import json
 
 import databento as db
 import numpy as np
@@ -10,15 +11,16 @@ from numba import njit
 from numba.core.errors import TypingError
 
 from engine.commands.simulate import simulate
-from engine.errors import DuplicateRaw
+from engine.errors import DuplicateRaw, SessionError
 from engine.ladder import Ladder
 from engine.mbo.dbn import read_header, stream_columns
 from engine.mbo.replay import LadderReplay
 from engine.sessions import to_ns
 from engine.simulate.calendar import utc_midnight
 from engine.simulate.day import Day
-from engine.simulate.dbn import DATASET, DayTask, file_name, run_day, write_day
+from engine.simulate.dbn import DATASET, DayTask, file_name, run_day, truth_path, write_day
 from engine.simulate.knobs import SimParams
+from engine.simulate.regimes import LOG_ROWS, N_LOG
 from engine.simulate.rng import kernel
 from engine.vocab import NS
 
@@ -204,3 +206,16 @@ def test_a_run_goes_on_where_it_was_and_overwrites_nothing(tmp_path):
     assert other.error.startswith(DuplicateRaw.__name__)
     (tmp_path / "truth" / f"{sunday}.json").unlink()  # killed between the file and its receipt
     assert run_day(task).records == first.records
+    truth_path(task).unlink()
+    assert run_day(task).records == first.records
+    assert truth_path(task).exists()
+    receipt = tmp_path / "truth" / f"{sunday}.json"
+    receipt.write_text(json.dumps({**json.loads(receipt.read_text()), "code": "of another simulator"}))
+    assert "of other code" in run_day(task).error
+
+
+def test_more_approaches_than_the_log_holds_are_not_dropped_in_silence():
+    day = Day(DATE, PARAMS)
+    day.levels.now[N_LOG] = LOG_ROWS + 1
+    with pytest.raises(SessionError, match="1025"):
+        day.truth()

@@ -7,7 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.simulate.outcomes import expected_shares, shares, touches
+from engine.runner import spawned_pool
+from engine.simulate.fidelity import fresh_sessions
+from engine.simulate.outcomes import expected_shares, same_shares, shares, touches
+from tests.support.specified import SHARES, largest_sample, rejects
 
 
 def test_shares_by_hand():
@@ -44,6 +47,47 @@ def test_the_diffusion_against_a_random_walk(kappa, regime):
     b[0] = 1 - up[0]
     reject = np.interp(-0.5, x, np.linalg.solve(a, b))
     assert expected_shares(kappa, 0.5)[regime] == pytest.approx(reject, abs=0.01)
+
+
+def test_the_specified_split_moves_more_with_kappa_than_its_law_can():
+    """Whatever price a touch is judged by, the split falls by a few hundredths from kappa .7 to 2; the table's falls by eleven."""
+    table = {k: share for k, (share, _) in rejects().items()}
+    assert table[0.7] - table[2.0] > 0.10
+    for start in np.linspace(0.0, 1.5, 16):
+        for gain in (1.0, 1.2):
+            law = {k: expected_shares(k, 0.5, gain, start)["reject_of_decided"] for k in table}
+            assert law[0.7] - law[2.0] < 0.05
+    touches_per_row, start = largest_sample()
+    assert 400 < touches_per_row < 1000
+    assert 0.5 < start < 1.0
+
+
+def test_two_samples_of_the_same_outcomes():
+    """By hand: 2 x 2, 30/70 against 45/55; chi-square 200 (30 * 55 - 45 * 70)^2 / (75 * 125 * 100 * 100), less Yates' correction."""
+    from scipy.stats import chi2
+
+    by_hand = chi2.sf(200 * (abs(30 * 55 - 45 * 70) - 100) ** 2 / (75 * 125 * 100 * 100), 1)
+    assert same_shares((30, 70), (45, 55)) == pytest.approx(by_hand)
+    assert same_shares((30, 40, 30), (300, 400, 300)) == pytest.approx(1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kappa", list(SHARES))
+def test_strength_changes_outcomes_as_specified(kappa):
+    """Within sampling error of both: ours, and the most exact table that does not contradict its own law."""
+    dates, seeds = fresh_sessions(16, 4000)
+    n = len(seeds)
+    with spawned_pool(2) as processes:
+        found = pl.concat(processes.map(touches, dates, seeds, [0.15] * n, [kappa] * n))
+    s = shares(found, "by_mid")
+    assert s["n"] > 250
+    touches_per_row, _ = largest_sample()
+    counts = tuple(s[k] * s["n"] for k in ("break", "reject", "chop"))
+    assert same_shares(counts, tuple(x * touches_per_row for x in SHARES[kappa])) > 0.01
+    law = expected_shares(kappa, 0.5, 1.17)
+    error = math.sqrt(0.25 / s["n_decided"])
+    assert abs(s["reject_of_decided"] - law["reject_of_decided"]) < 3 * error
+    assert abs(s["accuracy"] - law["accuracy"]) < 3 * error
 
 
 def test_a_session_has_touches_whose_outcomes_are_known():

@@ -1,4 +1,4 @@
-"""The code version of a stage: a hash of the source files it depends on, found by reading their imports, not by importing."""
+"""The code version of what is made: a hash of the source files it depends on, found by reading their imports, not by importing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.errors import UnknownDataset
 
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parent
 
 # The machinery moves rows and does not make them: a change there is no reason to rebuild a lake.
 NOT_FOLLOWED = ("engine.lake", "engine.stages")
@@ -72,7 +72,7 @@ def code_hash(modules: tuple[str, ...]) -> str:
     found = sources(modules)
     gone = [m for m in modules if m not in found]
     if gone:
-        raise UnknownDataset(f"a stage declares the module {', '.join(gone)}, which has no file under {PACKAGE}: mend its `code`")
+        raise UnknownDataset(f"declared as code: the module {', '.join(gone)}, which has no file under {PACKAGE}: mend its `code`")
     h = hashlib.sha256()
     for module, path in found.items():
         h.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
