@@ -254,51 +254,9 @@ class Ladder:
         pl.DataFrame
             ``window_start_ts_ns, tick, side, depth_start, add, pull, fill, depth_end``.
         """
-        from engine import ladder_kernels
+        from engine.ladder_law import broken_rows
 
-        span = (params or ReplayParams()).span_ticks
-        start = np.zeros_like(self.depth)
-        known = np.zeros(self.tick.size, np.bool_)
-        ladder_kernels.depth_before_rows(self._slot_offset, self._slot_rows, self.second, self.depth, start, known)
-        low, high = self._keyframe_cover(span)
-        at = self.second
-        known |= (at > 0) & (self.tick >= low[at]) & (self.tick <= high[at])
-        frames = []
-        for side, name in enumerate(("bid", "ask")):
-            add, pull, fill = (self.values[:, 2 * c + side] for c in (2, 3, 4))
-            bad = known & self.valid[at] & (self.depth[:, side].astype(np.int64) != start[:, side].astype(np.int64) + add - pull - fill)
-            frames.append(
-                pl.DataFrame(
-                    {
-                        "window_start_ts_ns": self.start_ns + at[bad].astype(np.int64) * NS,
-                        "tick": self.tick[bad],
-                        "side": np.full(int(bad.sum()), name),
-                        "depth_start": start[bad, side],
-                        "add": add[bad],
-                        "pull": pull[bad],
-                        "fill": fill[bad],
-                        "depth_end": self.depth[bad, side],
-                    },
-                    schema_overrides={"side": pl.String},
-                )
-            )
-        return pl.concat(frames).sort("window_start_ts_ns", "tick", "side")
-
-    def _keyframe_cover(self, span: int) -> tuple[np.ndarray, np.ndarray]:
-        """Per second, lowest and highest tick that the last keyframe before it covered (low > high where none did)."""
-        low = np.full(self.seconds, 1, np.int64)
-        high = np.full(self.seconds, 0, np.int64)
-        frames = np.unique(self.second[self.keyframe])
-        bid, ask = self.best_bid_tick[frames].astype(np.int64), self.best_ask_tick[frames].astype(np.int64)
-        two = (bid != NO_TICK) & (ask != NO_TICK)
-        frames, bid, ask = frames[two], bid[two], ask[two]
-        if frames.size:
-            before = np.searchsorted(frames, np.arange(self.seconds), side="left") - 1
-            there = before >= 0
-            # A tick less on both sides: whether a half-tick mid rounds up or down is the replay's affair.
-            low[there] = ((bid + ask) // 2 - span + 1)[before[there]]
-            high[there] = ((bid + ask) // 2 + span - 1)[before[there]]
-        return low, high
+        return broken_rows(self, self._slot_offset, self._slot_rows, (params or ReplayParams()).span_ticks)
 
 
 def _require(frame: pl.DataFrame, columns: tuple[str, ...], where: str) -> None:

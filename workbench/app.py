@@ -10,7 +10,7 @@ import panel as pn
 from panel.reactive import Syncable
 
 from engine.errors import EngineError
-from workbench import data, views, warm
+from workbench import data, views, warm, wire
 from workbench.shell import Shell
 from workbench.state import LevelState
 from workbench.views.style import page_css
@@ -18,6 +18,7 @@ from workbench.views.style import page_css
 # Panel waits 50 ms before it hands a change on, a third of the time in which the picture shall have followed. 2 ms still
 # gather the changes of one act, and those that queue up behind a repaint.
 Syncable._debounce = 2
+wire.hasten()
 
 for _module in iter_modules(views.__path__):
     import_module(f"workbench.views.{_module.name}")

@@ -6,6 +6,7 @@ What is cached is shared by all browser tabs of a server and never written to.
 from __future__ import annotations
 
 import datetime as dt
+from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,17 +16,18 @@ import numpy as np
 import panel as pn
 import polars as pl
 
-from engine.errors import EngineError, PartitionMissing, UnknownLevel
-from engine.features import level_windows, pressure
+from engine.errors import EngineError, PartitionCorrupt, PartitionMissing, UnknownLevel
+from engine.features import level_windows, pressure_cube
 from engine.ladder import NO_TICK, Ladder
-from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE
-from engine.lake.store import Lake
+from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE, TRIGGERS
+from engine.lake.store import Lake, input_key
 from engine.levels import level_ids, price_level, title
 from engine.params import ApproachParams, FeatureParams
 from engine.vocab import NS
 from workbench.plots import coding
-from workbench.plots.chart import level_runs
 from workbench.plots.coding import Layer
+from workbench.plots.ladder import rows_at as ladder_rows
+from workbench.plots.levels import level_runs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -50,6 +52,8 @@ class Session:
     notes: tuple[str, ...]
     stamp: str
     simulated: bool
+    touches: pl.DataFrame | None = None
+    """``level_id, touch_ts_ns`` of every touch; None where gold has no triggers of this very ladder."""
 
     @property
     def tick_size(self) -> float:
@@ -68,13 +72,22 @@ def open_lake(root: str) -> Lake:
 
 
 def contracts(root: str) -> dict[str, list[str]]:
-    """Contract -> session dates that have a ladder a reader may trust, newest first."""
+    """Contract -> session dates that have a ladder a reader may trust, newest first.
+
+    Contracts stand by their newest session; where several have that, the one with most in its ladder comes first, for it is the
+    one that the market trades.
+    """
     lake = open_lake(root)
-    out: dict[str, list[str]] = {}
-    for symbol, date in sorted(lake.partitions(LADDER), key=lambda p: (p[0], p[1]), reverse=True):
-        if lake.has(LADDER, symbol, date):
-            out.setdefault(symbol, []).append(date.isoformat())
-    return out
+    found: dict[str, dict[str, int]] = {}  # contract -> date -> rows, newest first
+    for symbol, date in sorted(lake.partitions(LADDER), key=lambda p: p[1], reverse=True):
+        try:
+            manifest = lake.find_manifest(LADDER, symbol, date)
+        except PartitionCorrupt:
+            continue  # `spymaster lake` names it
+        if manifest is not None:
+            found.setdefault(symbol, {})[date.isoformat()] = manifest.rows
+    newest = sorted(found, key=lambda symbol: next(iter(found[symbol].items())), reverse=True)
+    return {symbol: list(found[symbol]) for symbol in newest}
 
 
 def stamp(root: str, symbol: str, date: dt.date) -> str:
@@ -97,11 +110,18 @@ def load(root: str, symbol: str, date: dt.date) -> Session:
     """
     mark = stamp(root, symbol, date)
     session = _load(root, symbol, date, mark)
-    _SEEN.add((root, symbol, date, mark))
+    key = (root, symbol, date, mark)
+    if key in _SEEN:
+        _SEEN.remove(key)
+    _SEEN.append(key)
     return session
 
 
-_SEEN: set[tuple[str, str, dt.date, str]] = set()
+KEPT = 6
+"""Sessions in memory."""
+
+_SEEN: deque[tuple[str, str, dt.date, str]] = deque(maxlen=KEPT)
+"""What `_load` holds, oldest use first: as many as it keeps, forgotten in the same order."""
 
 
 def in_memory(root: str, symbol: str, date: dt.date) -> bool:
@@ -109,7 +129,7 @@ def in_memory(root: str, symbol: str, date: dt.date) -> bool:
     return (root, symbol, date, stamp(root, symbol, date)) in _SEEN
 
 
-@pn.cache(max_items=6, policy="LRU")
+@pn.cache(max_items=KEPT, policy="LRU")
 def _load(root: str, symbol: str, date: dt.date, mark: str) -> Session:
     lake = open_lake(root)
     ladder = Ladder.open(lake, symbol, date)
@@ -129,7 +149,17 @@ def _load(root: str, symbol: str, date: dt.date, mark: str) -> Session:
             schema={"level_id": pl.String, "start_ts_ns": pl.Int64, "end_ts_ns": pl.Int64, "price": pl.Float64, "level_tick": pl.Int32}
         )
         notes.append(f"No key levels: {e}")
-    return Session(symbol, date, ladder, bars, levels, absent, tuple(notes), mark, lake.is_simulated(LADDER, symbol, date))
+    simulated = lake.is_simulated(LADDER, symbol, date)
+    return Session(symbol, date, ladder, bars, levels, absent, tuple(notes), mark, simulated, _touches(lake, symbol, date))
+
+
+def _touches(lake: Lake, symbol: str, date: dt.date) -> pl.DataFrame | None:
+    if not lake.has(TRIGGERS, symbol, date):
+        return None
+    made_from = lake.manifest(TRIGGERS, symbol, date).lineage.inputs
+    if made_from.get(input_key(LADDER, symbol, date)) != lake.manifest(LADDER, symbol, date).digest():
+        return None  # of an older ladder: its touches may not be those on the screen
+    return lake.read(TRIGGERS, symbol, date, ["level_id", "touch_ts_ns"], pl.col("kind") == "touch")
 
 
 def ordered_level_ids(session: Session) -> list[str]:
@@ -168,7 +198,7 @@ def level_frame(session: Session, level_id: str) -> pl.DataFrame:
 
 @lru_cache(maxsize=64)
 def runs(session: Session, level_id: str) -> pl.DataFrame:
-    """All level lines of the session as `workbench.plots.chart.level_runs`, with a trader's own price among them if `level_id` is one."""
+    """All level lines of the session as `workbench.plots.levels.level_runs`, with a trader's own price among them if `level_id` is one."""
     own = level_id not in session.levels["level_id"]
     return level_runs(pl.concat([session.levels, level_frame(session, level_id)]) if own else session.levels)
 
@@ -188,6 +218,16 @@ def last_tick(session: Session, end_ts_ns: int) -> int | None:
     return None if tick == NO_TICK else tick
 
 
+def best_ticks(session: Session, ts_ns: int) -> dict[str, int]:
+    """Ticks of the best ``bid`` and ``ask`` at the end of the second of `ts_ns`; empty where the book is not valid or has one side only."""
+    lad = session.ladder
+    s = (ts_ns - lad.start_ns) // NS
+    if not 0 <= s < lad.seconds or not lad.valid[s]:
+        return {}
+    ticks = {"bid": int(lad.best_bid_tick[s]), "ask": int(lad.best_ask_tick[s])}
+    return ticks if NO_TICK not in ticks.values() else {}
+
+
 @lru_cache(maxsize=96)
 def vacuum(session: Session, level_id: str, params: FeatureParams) -> pl.DataFrame:
     """The level's windows with features, conditions and approach, made from the ladder by the engine with `params`."""
@@ -195,15 +235,19 @@ def vacuum(session: Session, level_id: str, params: FeatureParams) -> pl.DataFra
 
 
 @lru_cache(maxsize=10)
-def raw_cube(session: Session, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int) -> xr.Dataset:
-    """A slice of the ladder."""
-    return session.ladder.cube(start_ns, end_ns, low, high, window_s=window_s, step_ticks=step)
-
-
-@lru_cache(maxsize=10)
 def cube(session: Session, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int, half_life_s: float) -> xr.Dataset:
     """A slice of the ladder with the pressure at each price."""
-    return pressure(raw_cube(session, start_ns, end_ns, low, high, window_s, step), half_life_s)
+    return pressure_cube(session.ladder, start_ns, end_ns, low, high, window_s=window_s, step_ticks=step, half_life_s=half_life_s)
+
+
+@lru_cache(maxsize=96)
+def rows_at(session: Session, now_ns: int, k_ref: int, reach: int, window_s: int, step: int, half_life_s: float) -> pl.DataFrame:
+    """The ladder of the window that begins at `now_ns`, `reach` ticks around the level: as `workbench.plots.ladder.rows_at`."""
+    one = pressure_cube(
+        session.ladder, now_ns, now_ns + window_s * NS, k_ref - reach, k_ref + reach, window_s=window_s, step_ticks=step,
+        half_life_s=half_life_s,
+    )  # fmt: skip
+    return ladder_rows(one, 0, k_ref)
 
 
 def pooled(start_ns: int, end_ns: int, rows: int, window_s: int) -> int:
@@ -231,14 +275,13 @@ def scale_top(session: Session, layer: Layer, window_s: int, step: int, half_lif
     if layer.kind == "signed":
         return 1.0
     # Resting size is that of a window's end, however long the window: one set of samples serves them all.
-    parts = samples(session, FeatureParams().window_s if layer.key == "depth" else window_s, step)
-    if layer.kind in ("long", "short"):
-        parts = tuple(pressure(c, half_life_s) for c in parts)
+    faded = half_life_s if layer.kind in ("long", "short") else 0.0
+    parts = samples(session, FeatureParams().window_s if layer.key == "depth" else window_s, step, faded)
     return coding.scale_top(np.concatenate([coding.values(c, layer).ravel() for c in parts]), layer) if parts else None
 
 
 @lru_cache(maxsize=16)
-def samples(session: Session, window_s: int, step: int) -> tuple[xr.Dataset, ...]:
+def samples(session: Session, window_s: int, step: int, half_life_s: float) -> tuple[xr.Dataset, ...]:
     """Six short slices around the last trade, spread over the session: what a colour scale is set by, whatever is on screen."""
     lad = session.ladder
     traded = np.flatnonzero((lad.last_tick != NO_TICK) & lad.valid)
@@ -251,7 +294,11 @@ def samples(session: Session, window_s: int, step: int) -> tuple[xr.Dataset, ...
         if mid == NO_TICK:
             continue
         try:
-            out.append(lad.cube(begin - 60 * NS, begin + 60 * NS, mid - 20, mid + 20, window_s=window_s, step_ticks=step))
+            out.append(
+                pressure_cube(
+                    lad, begin - 60 * NS, begin + 60 * NS, mid - 20, mid + 20, window_s=window_s, step_ticks=step, half_life_s=half_life_s
+                )
+            )
         except EngineError:
             continue  # a sample that falls off the session's end; the others set the scale
     return tuple(out)

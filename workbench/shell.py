@@ -10,6 +10,7 @@ from param.parameterized import discard_events
 
 from workbench import data, views
 from workbench.state import LevelState
+from workbench.views.connection import Connection
 from workbench.views.controls import Bar, session_pickers
 from workbench.views.form import Form, field
 from workbench.views.parts import Tabs
@@ -36,7 +37,7 @@ class Shell:
         self._url_timer: Any = None
         self._standing = False
         stretch: dict[str, Any] = {"sizing_mode": "stretch_both", "margin": 0}
-        self.stage = pn.Column(**stretch)
+        self.stage = pn.Column(css_classes=["sm-stage"], **stretch)
         self.side = pn.Row(margin=0)
         # What the drawer holds is made when it is opened: the first picture does not wait for it.
         self.box = pn.Column(visible=False, width=300, margin=0, css_classes=["sm-drawer"], styles=DRAWER, sizing_mode="stretch_height")
@@ -71,7 +72,7 @@ class Shell:
             margin=0, sizing_mode="stretch_width", styles=HEADER,
         )  # fmt: skip
         body = pn.Row(self.box, self.stage, margin=0, sizing_mode="stretch_both")
-        return pn.Column(header, body, margin=0, sizing_mode="stretch_both", styles=PAGE)
+        return pn.Column(header, body, Connection(margin=0), margin=0, sizing_mode="stretch_both", styles=PAGE)
 
     def start(self) -> None:
         """Let the view in front draw; called once the page stands."""

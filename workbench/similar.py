@@ -1,24 +1,67 @@
-"""Similar setups of the moment on the screen, asked of the engine and kept; computes nothing of its own."""
+"""Similar setups of the moment on the screen, asked of the engine and kept for all tabs; computes nothing of its own.
+
+What is asked takes seconds the first time in a session: a page asks with `find_aside` in a thread (`workbench.views.later`), and goes on.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from multiprocessing import get_context, parent_process
+from typing import TYPE_CHECKING, Any, Literal
 
-import polars as pl
-
-from engine.errors import EngineError
+from engine.errors import EngineError, RunFailed
 from engine.lake.catalog import TRIGGERS
-from engine.params import ApproachParams, SetupParams
-from workbench.data import open_lake
+from engine.vocab import root_of
+from workbench import data
 
 if TYPE_CHECKING:
-    from engine.retrieval.neighbours import Fitted, Neighbours
+    from multiprocessing.process import BaseProcess
+
+    import polars as pl
+
+    from engine.retrieval.gold import TriggerKnobs
+    from engine.retrieval.neighbours import Fitted, Neighbours, Scope
     from engine.retrieval.reference import Reference
 
-HORIZON_MINUTES = tuple(s / 60 for s in SetupParams().horizons_s)
+Mode = Literal["walk_forward", "all"]
+Pool = Literal["all", "kind", "level"]
+
+_ONE = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: the window of a session that ended at `end_ns`, at a level, and of which setups.
+
+    Attributes
+    ----------
+    mode : str
+        ``walk_forward``: sessions before, on which all is fitted. ``all``: every other session, from the index.
+    pool : str
+        Setups at all levels, at levels of this one's kind, or at this level and in this direction alone.
+    horizon : str
+        The outcome for which neighbours are weighed, ``h0`` to ``h6``; in mode ``all`` it is the index's.
+    direction : str or None
+        ``approach_up`` or ``approach_down``; the side on which price stands where None.
+    """
+
+    root: str
+    symbol: str
+    date: dt.date
+    level_id: str
+    end_ns: int
+    mode: Mode = "walk_forward"
+    pool: Pool = "all"
+    horizon: str = "h1"
+    direction: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,17 +70,18 @@ class Similar:
 
     Attributes
     ----------
+    question : Question
     answer : Neighbours
     outcomes : DataFrame
         `engine.retrieval.horizons.COLUMNS`.
-    p_touch, pi_touch : float or None
-        Probability of a touch, and what is usual at that distance and hour.
+    horizon : str
+        For which the neighbours were weighed: the index has its own.
     """
 
+    question: Question
     answer: Neighbours
     outcomes: pl.DataFrame
-    p_touch: float | None
-    pi_touch: float | None
+    horizon: str
 
     @property
     def forecast(self) -> dict[str, Any]:
@@ -50,11 +94,117 @@ class Similar:
         return self.answer.query.frame.row(0, named=True)
 
 
+def find(question: Question) -> Similar:
+    """Similar setups, from memory while the lake is unchanged.
+
+    Raises
+    ------
+    EngineError
+        Where there is no gold, no index, too little history, or no such moment; it names the command that helps.
+    """
+    q = question
+    stamp = index_stamp(q.root) if q.mode == "all" else gold_stamp(q.root)
+    return _find(q, stamp, data.stamp(q.root, q.symbol, q.date))
+
+
+def find_aside(question: Question) -> Similar:
+    """As `find`, in a process of its own that the whole server shares.
+
+    A fit takes some seconds: in a thread of the server it held up the page (p95 of a level's change then: 290 to 440 ms, beside a process
+    of its own 160 ms, with neither 120 ms).
+
+    Raises
+    ------
+    RunFailed
+        Where the process was ended.
+    """
+    try:
+        with _ONE:
+            asked = _process().submit(find, question)
+        return asked.result()
+    except BrokenProcessPool as e:
+        _process.cache_clear()
+        raise RunFailed("the process that compares setups was ended, as a system short of memory does; change anything to ask again") from e
+
+
+AHEAD_AFTER_S = 5.0
+"""A page that is opened as soon as the server answers took a second longer while the process began."""
+
+
+def begin_aside(root: str, symbol: str, date: dt.date) -> None:
+    """A moment from now, let the process fit what the first question about a session asks of."""
+
+    def begin() -> None:
+        with _ONE:
+            _process().submit(_fit_ahead, root, symbol, date)
+
+    later = threading.Timer(AHEAD_AFTER_S, begin)
+    later.daemon = True
+    later.start()
+
+
+def _fit_ahead(root: str, symbol: str, date: dt.date) -> None:
+    from engine.retrieval.gold import MIRROR
+    from engine.retrieval.neighbours import Scope
+
+    # What it has to say is said when the question is asked.
+    with suppress(EngineError):
+        scope = Scope("means", MIRROR, "all", "", date, root_of(symbol).code)
+        _fitted(root, scope, Question(root, symbol, date, "", 0).horizon, gold_stamp(root))
+
+
+@lru_cache(maxsize=1)
+def _process() -> ProcessPoolExecutor:
+    # One worker: two tabs that ask of the same session shall not fit it twice. Spawned, since a fork would copy locks that threads hold.
+    return ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    """In the new process: give way to the screen, and end with the server, however that ends."""
+    if hasattr(os, "nice"):
+        os.nice(10)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the server says good-bye, once
+    server = parent_process()
+    if server is not None:
+        threading.Thread(target=_end_with, args=(server,), daemon=True).start()
+
+
+def _end_with(server: BaseProcess) -> None:
+    server.join()
+    os._exit(0)
+
+
+@lru_cache(maxsize=48)
+def _find(q: Question, stamp: str, session_stamp: str) -> Similar:
+    from engine.retrieval.horizons import horizon_table
+    from engine.retrieval.moment import moment_events
+    from engine.retrieval.neighbours import ask, scope_of
+
+    lake = data.open_lake(q.root)
+    price = float(q.level_id.removeprefix("price:")) if q.level_id.startswith("price:") else None
+    query = moment_events(lake, q.symbol, q.date, q.level_id, q.end_ns, price=price, approach=q.direction)
+    what, references = _fitted(q.root, scope_of(query, q.pool, q.mode), q.horizon, stamp)
+    found = ask(what, query)
+    seconds = knobs(q.root, q.symbol, q.date).setups.horizons_s
+    return Similar(q, found, horizon_table(found, what.model, references, seconds), what.model.params.horizon)
+
+
+@lru_cache(maxsize=6)
+def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> tuple[Fitted, dict[str, Reference]]:
+    from engine.retrieval.horizons import horizon_references
+    from engine.retrieval.neighbours import fitted
+    from engine.retrieval.params import RetrievalParams
+
+    params = None if scope.mode == "all" else RetrievalParams(horizon=horizon)  # type: ignore[arg-type]
+    what = fitted(data.open_lake(root), scope, params=params)
+    return what, horizon_references(what.model)
+
+
 def gold_stamp(root: str) -> str:
     """What the lake says of its trigger vectors now."""
     from engine.lake.manifest import sha256_text
 
-    lake = open_lake(root)
+    lake = data.open_lake(root)
     return sha256_text("/".join(f"{s}{d}{lake.manifest(TRIGGERS, s, d).digest()}" for s, d in sorted(lake.partitions(TRIGGERS))))
 
 
@@ -63,91 +213,14 @@ def index_stamp(root: str) -> str:
     from engine.lake.manifest import canonical, sha256_text
     from engine.retrieval.open import check_index, read_index_manifest
 
-    lake = open_lake(root)
+    lake = data.open_lake(root)
     manifest = read_index_manifest(lake)
     check_index(lake, manifest)
     return sha256_text(canonical(manifest))
 
 
-def stamp_of(root: str, mode: str) -> str:
-    """What an answer depends on beside the moment."""
-    return index_stamp(root) if mode == "all" else gold_stamp(root)
+def knobs(root: str, symbol: str, date: dt.date) -> TriggerKnobs:
+    """What the session's triggers are made with: reach of an approach, barrier, horizons."""
+    from engine.retrieval.gold import knobs_of
 
-
-def find(root: str, symbol: str, date: dt.date, level_id: str, end_ns: int, mode: str) -> Similar:
-    """Similar setups of the window that ended at `end_ns`.
-
-    Raises
-    ------
-    EngineError
-        Where there is no index, too little history, or no such moment; it names the command that helps.
-    """
-    return _find(root, symbol, date, level_id, end_ns, mode, stamp_of(root, mode))
-
-
-@lru_cache(maxsize=128)
-def _find(root: str, symbol: str, date: dt.date, level_id: str, end_ns: int, mode: str, stamp: str) -> Similar:
-    from engine.retrieval.horizons import horizon_table
-    from engine.retrieval.moment import moment_events
-    from engine.retrieval.neighbours import ask
-
-    lake = open_lake(root)
-    price = float(level_id.removeprefix("price:")) if level_id.startswith("price:") else None
-    query = moment_events(lake, symbol, date, level_id, end_ns, price=price)
-    what, references = _fitted(root, date if mode == "walk_forward" else None, mode, stamp, _Query(query))
-    answer = ask(what, query)
-    outcomes = horizon_table(answer, what.model, references, SetupParams().horizons_s)
-    row = answer.forecast.row(0, named=True)
-    p_touch, pi_touch = row["p_touch"], row["pi_touch"]
-    if pi_touch is None and mode == "all":
-        reference = _touch_reference(root, stamp)
-        pi_touch = None if reference is None else float(reference.predict(query)[0, 1])
-    return Similar(answer, outcomes, p_touch, pi_touch)
-
-
-class _Query:
-    """Carries a query past a cache: what is fitted depends on its session, which is in the key, and on nothing else of it."""
-
-    def __init__(self, events: Any) -> None:
-        self.events = events
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Query)
-
-
-@lru_cache(maxsize=4)
-def _fitted(root: str, session: dt.date | None, mode: str, stamp: str, query: _Query) -> tuple[Fitted, dict[str, Reference]]:
-    from engine.retrieval.horizons import horizon_references
-    from engine.retrieval.neighbours import fitted
-
-    what = fitted(open_lake(root), query.events, mode=mode)  # type: ignore[arg-type]
-    return what, horizon_references(what.model)
-
-
-@lru_cache(maxsize=2)
-def _touch_reference(root: str, stamp: str) -> Reference | None:
-    from engine.retrieval.events import concat_events
-    from engine.retrieval.gold import gold_events
-    from engine.retrieval.reference import fit_reference
-
-    groups = gold_events(open_lake(root), kinds=("arm",))
-    events = concat_events(list(groups.values())) if len(groups) == 1 else next(iter(groups.values()))
-    touches = events.touches()
-    return fit_reference(events, touches, 2) if (touches >= 0).any() else None
-
-
-def too_far(distance_ticks: int | None) -> bool:
-    """Whether price is too far from the level for a setup: beyond the reach of an approach."""
-    return distance_ticks is None or abs(distance_ticks) > ApproachParams().max_distance_ticks
-
-
-def ready(root: str) -> str:
-    """Empty where similar setups can be looked for; else what is missing, and the command that makes it."""
-    try:
-        index_stamp(root)
-    except EngineError as e:
-        return str(e)
-    return ""
+    return knobs_of(data.open_lake(root), symbol, date)

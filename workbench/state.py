@@ -6,27 +6,50 @@ import datetime as dt
 from typing import Any
 
 import param
+from param.parameterized import discard_events
 from pydantic import BaseModel, ValidationError
 
 from engine.errors import EngineError
 from engine.params import FeatureParams, PressureParams, ZoneParams
 from engine.sessions import NEW_YORK, to_ns
+from engine.vocab import Root, root_of
 from workbench.theme import PALETTES, THEMES
 
 LAYER_KEYS = ("depth", "add", "pull", "fill", "long", "short", "net")
 STEPS = {"1 tick": "tick", "$1": "dollar"}
+VOLUME = {"Off": "off", "On": "on"}
 SPANS = {"10 min": 10, "20 min": 20, "30 min": 30, "1 hour": 60, "2 hours": 120, "Session": 0}
 """Minutes shown by the chart; 0 is the whole session."""
 
 HORIZON_WORDS = {f"{m} min": f"h{i}" for i, m in enumerate((1, 2, 4, 6, 8, 10, 12))}
 """Time after the touch in which an outcome counts, in words -> its key in gold."""
 
+MODES = {"Sessions before (walk-forward)": "walk_forward", "All other sessions (index)": "all"}
+POOLS = {"All levels": "all", "Levels of this kind": "kind", "This level and direction": "level"}
+DIRECTIONS = {"As price stands": "price", "From below": "approach_up", "From above": "approach_down"}
+
+SECTION_KEYS = ("hypothesis", "audit", "levels", "features", "quality")
+"""Questions of the Research view."""
+
+ASKED = frozenset({"horizon", "mode", "pool", "direction", "neighbours_k"})
+"""Parameters of the question about similar setups; they change no picture of the session itself."""
+
+BUCKETS = ("at", "near", "mid", "far")
+
 QUERY = {
     "view": "view", "contract": "contract", "session": "session", "level": "level", "t": "cursor_ts_ns", "window": "window_s",
     "at": "at", "near": "near", "mid": "mid", "far": "far", "layer": "layer", "step": "step",
     "half": "half_life_s", "rows": "rows", "span": "span_min", "theme": "theme", "map": "palette", "horizon": "horizon",
+    "mode": "mode", "pool": "pool", "from": "direction", "k": "neighbours_k", "volume": "volume", "about": "section",
 }  # fmt: skip
 """Key in the URL -> parameter."""
+
+
+def dollar_ticks(root: Root) -> int | None:
+    """Ticks of a row of one dollar; None where that is a single tick, no whole number, or more than a row may hold."""
+    ticks = round(1 / root.tick_size)
+    most = knob(PressureParams, "step_ticks")["bounds"][1]
+    return ticks if 2 <= ticks <= most and abs(ticks * root.tick_size - 1) < 1e-9 else None
 
 
 def knob(model: type[BaseModel], name: str) -> dict[str, Any]:
@@ -57,9 +80,50 @@ class LevelState(param.Parameterized):
     half_life_s = param.Number(**knob(PressureParams, "half_life_s"))
     rows = param.Integer(default=16, bounds=(8, 120), doc="Ticks shown above and below the level")
     span_min: Any = param.Selector(default=30, objects=SPANS, doc="How much time the chart shows")
+    volume: Any = param.Selector(default="off", objects=VOLUME, doc="Volume profile and cumulative delta, up to the cursor")
     palette: Any = param.Selector(default="perceptual", objects=list(PALETTES), doc="Colours of resting size and one-signed flows")
     horizon: Any = param.Selector(default="h1", objects=HORIZON_WORDS, doc="Horizon of the outcomes after a touch")
+    mode: Any = param.Selector(default="walk_forward", objects=MODES, doc="Sessions whose setups are compared")
+    pool: Any = param.Selector(default="all", objects=POOLS, doc="Levels whose setups are compared")
+    direction: Any = param.Selector(default="price", objects=DIRECTIONS, doc="Side from which price comes to the level")
+    neighbours_k = param.Integer(default=11, bounds=(3, 24), doc="Similar setups shown on the wall")
+    section: Any = param.Selector(default="hypothesis", objects=list(SECTION_KEYS), doc="What the Research view is asked")
     theme: Any = param.Selector(default="dark", objects=list(THEMES), doc="Dark or light")
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.refused = ""
+        """Why the last change of the buckets was taken back; whoever shows it empties it."""
+        self._rising = self._buckets()
+
+    def _buckets(self) -> dict[str, int]:
+        return {k: getattr(self, k) for k in BUCKETS}
+
+    @param.depends("at", "near", "mid", "far", watch=True)
+    def _keep_rising(self) -> None:
+        """Take back bounds that do not rise, before anyone sees them: every view and the URL hold the same buckets as the picture."""
+        now = self._buckets()
+        try:
+            self.zones()
+        except ValidationError:
+            back = self._rising
+            self.refused = (
+                f"Not applied: the buckets' bounds must rise from At to Far, {', '.join(map(str, now.values()))} do not; "
+                f"they stay at {', '.join(map(str, back.values()))}"
+            )
+            with discard_events(self):
+                self.param.update(**back)
+        else:
+            self._rising, self.refused = now, ""
+
+    @param.depends("contract", watch=True)
+    def _offer_steps(self) -> None:
+        """Offer the dollar only where it makes a row: a dollar of crude oil is 100 ticks, one of the Dow a single tick."""
+        offered = {k: v for k, v in STEPS.items() if v != "dollar" or self.contract is None or dollar_ticks(root_of(self.contract))}
+        if list(offered.values()) != list(self.param["step"].objects):
+            if self.step not in offered.values():
+                self.step = "tick"
+            self.param["step"].objects = offered
 
     def zones(self) -> ZoneParams:
         """The four bounds as the engine wants them; raises where they do not rise."""
@@ -78,7 +142,7 @@ class LevelState(param.Parameterized):
     def read_query(self, query: dict[str, str]) -> list[str]:
         """Take what is good of `query`; the sentences returned say what was not, and what stands in its place."""
         known = {k: str(v) for k, v in query.items() if k in QUERY}
-        bad = [f"URL: {k}={v!r} is not a setting of this page; it is ignored" for k, v in query.items() if k not in QUERY]
+        bad = [f"Link: “{k}” is not a setting of this page; it is ignored" for k in query if k not in QUERY]
         taken: dict[str, Any] = {}
         # The clock needs the session's date, so it comes last.
         for key in sorted(known, key=lambda k: k == "t"):
@@ -87,19 +151,21 @@ class LevelState(param.Parameterized):
                 value = self._parse(name, text, taken)
                 self.param[name]._validate(value)
             except (ValueError, TypeError, EngineError) as e:
-                bad.append(f"URL: {key}={text!r} cannot be shown ({_reason(self, name, e)}); {getattr(self, name)!r} stands in its place")
+                bad.append(f"Link: {key} “{text}” cannot be shown ({_reason(self, name, e)}); {_said(self, name)} stands in its place")
                 continue
             taken[name] = value
-        zones = {k: taken.get(k, getattr(self, k)) for k in ("at", "near", "mid", "far")}
+        zones = {k: taken.get(k, getattr(self, k)) for k in BUCKETS}
         try:
             ZoneParams(**zones)
         except ValidationError:
             bad.append(
-                f"URL: buckets {', '.join(map(str, zones.values()))} do not rise; "
+                f"Link: buckets {', '.join(map(str, zones.values()))} do not rise; "
                 f"{self.at}, {self.near}, {self.mid}, {self.far} stand in their place"
             )
             taken = {k: v for k, v in taken.items() if k not in zones}
         self.param.update(**taken)
+        if taken.get("step", self.step) != self.step:
+            bad.append(f"Link: rows of a dollar cannot be shown (a dollar of {self.contract} makes no row); rows of one tick stand there")
         return bad
 
     def _parse(self, name: str, text: str, taken: dict[str, Any]) -> Any:
@@ -121,11 +187,20 @@ def _reason(state: LevelState, name: str, error: Exception) -> str:
     if isinstance(kind, param.Selector):
         choices = list(kind.objects)
         return "expected " + (f"one of {', '.join(map(str, choices[:12]))}" if choices else "a partition of the lake; there is none")
-    if isinstance(kind, param.Number) and kind.bounds:
-        return f"expected a number from {kind.bounds[0]} to {kind.bounds[1]}"
     if name == "cursor_ts_ns":
-        return "expected New York time as HH:MM:SS"
+        return "expected New York time as HH:MM:SS, and a session" if state.session is None else "expected New York time as HH:MM:SS"
+    if isinstance(kind, param.Number) and kind.bounds:
+        whole = "a whole number" if isinstance(kind, param.Integer) else "a number"
+        return f"expected {whole} from {kind.bounds[0]} to {kind.bounds[1]}"
     return str(error)
+
+
+def _said(state: LevelState, name: str) -> str:
+    """What stands in the place of a value that cannot be shown."""
+    value = getattr(state, name)
+    if name == "cursor_ts_ns":
+        return "the latest approach to the level" if value is None else clock_text(value)
+    return "nothing" if value is None else str(value)
 
 
 def clock_text(ts_ns: int) -> str:

@@ -48,7 +48,7 @@ DARK = Theme(
 )  # fmt: skip
 LIGHT = Theme(
     name="light", page="#ffffff", panel="#f3f6f9", edge="#c3ced9", text="#0d141b", muted="#455463", grid="#e3e9ef", long="#0a5fb4",
-    short="#b04a00", level="#7a2ea0", casing="#ffffff", candle_up="#00755c", candle_down="#c0172c", invalid="#8b99a7",
+    short="#b04a00", level="#7a2ea0", casing="#ffffff", candle_up="#00755c", candle_down="#c0172c", invalid="#82909e",
     wall="#7a2ea0", error="#b00020",
     map_floor="#ffffff",
 )  # fmt: skip

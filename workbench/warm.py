@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from engine.errors import EngineError
 from engine.params import FeatureParams
-from workbench import data
+from workbench import data, past, similar
 from workbench.plots.coding import LAYERS
 
 
@@ -30,6 +30,8 @@ def up(root: str) -> str | None:
             for level_id in dict.fromkeys(session.levels["level_id"]):
                 data.vacuum(session, level_id, FeatureParams())
             data.scale_top(session, LAYERS["depth"], FeatureParams().window_s, 1, 0.0)
+            past.day(session)
+            similar.begin_aside(root, symbol, session.date)
             read = f"{symbol} {session.date}"
     except EngineError as e:
         print(f"workbench: nothing read ahead: {e}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from engine.retrieval.audit import AuditData, Report
     from engine.retrieval.params import AuditParams
 
+WORTH_PROCESSES = 1000
 Horizon = Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"]
 
 
@@ -31,6 +35,7 @@ def audit(
     growth: Annotated[float, Parameter(help="Refit when history has grown by this share; 0 refits every session, slowly.")] = 0.15,
     keep: Annotated[bool, Parameter(help="Keep the result as a table in the lake, for the Research view.")] = True,
     diagram: Annotated[bool, Parameter(negative=(), help="Print the reliability diagram of the learned neighbours, too.")] = False,
+    workers: Annotated[int | None, Parameter(help="Processes; by default one per core, or one for few events.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Walk forward by session and score neighbours against what setups at this distance, hour and volatility usually do.
@@ -52,7 +57,7 @@ def audit(
     """
     from pydantic import ValidationError
 
-    from engine.retrieval.audit import REPRESENTATIONS
+    from engine.retrieval.audit import REPRESENTATIONS, AuditData
     from engine.retrieval.audit import audit as run_audit
     from engine.retrieval.params import AuditParams, RetrievalParams
 
@@ -64,6 +69,8 @@ def audit(
         raise SessionError(f"--synthetic {synthetic}: expected at least 1 event")
     if synthetic is not None and horizon != "h1":
         raise SessionError(f"--horizon {horizon}: the known law has one horizon, h1; expected no other with --synthetic")
+    if workers is not None and workers < 1:
+        raise SessionError(f"--workers {workers}: expected at least 1")
     if seed < 0:
         raise SessionError(f"--seed {seed}: expected 0 or more")
     if not 0 <= strength < float("inf"):
@@ -72,6 +79,7 @@ def audit(
         params = AuditParams(retrieval=RetrievalParams(horizon=horizon), refit_growth=growth)
     except ValidationError as e:
         raise SessionError(f"--growth {growth}: {e.errors()[0]['msg'].lower()}") from e
+    made: dict[str, Any] = {}
     with _bars() as bars:
         data: AuditData
         if synthetic is not None:
@@ -79,13 +87,26 @@ def audit(
 
             data = synthetic_events(synthetic, strength, seed, permute=permute).data
         else:
-            data = _lake_data(lake, symbol, names, permute, seed, bars)
-        report = run_audit(data, params, only=names, progress=_step(bars, "audit"))
+            from engine.lake.store import Lake
+            from engine.retrieval.kept import made_of
+
+            # Before the audit reads: what changes meanwhile makes it stale.
+            made = made_of(Lake(lake), symbol)
+            data = lake_data(lake, symbol, names, bars)
+            if permute:
+                from engine.retrieval.permute import permute_days
+
+                means, *blocks = permute_days([data.means, *data.blocks], seed)
+                data = AuditData(means, blocks)
+        # A few hundred events are done before a process has started.
+        usual = os.cpu_count() or 1 if len(data.means) >= WORTH_PROCESSES else 1
+        with side_by_side(workers or usual) as executor:
+            report = run_audit(data, params, only=names, progress=_step(bars, "audit"), executor=executor)
     kept = None
     if synthetic is None and keep and not permute:
         from engine.retrieval.table import write_audit
 
-        kept = write_audit(lake, report)
+        kept = write_audit(lake, report, made)
     if json:
         source: dict[str, Any] = {"lake": str(lake)} if synthetic is None else {"synthetic": synthetic, "strength": strength, "seed": seed}
         print_json({**source, "permuted": permute, **report.to_json(), "table": str(kept) if kept else None})
@@ -97,16 +118,20 @@ def audit(
         Console().print(f"kept in {kept}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _lake_data(lake: Path, symbol: str | None, names: list[str], permute: bool, seed: int, bars: Any) -> AuditData:
+def side_by_side(workers: int) -> AbstractContextManager[Executor | None]:
+    """Processes for an audit's representations; none where there is to be but one."""
+    from engine.runner import spawned_pool
+
+    return spawned_pool(workers) if workers > 1 else nullcontext()
+
+
+def lake_data(lake: Path, symbol: str | None, names: Sequence[str], bars: Any) -> AuditData:
+    """The lake's armed events in the representations that `names` need."""
     from engine.lake.store import Lake
     from engine.retrieval.audit import AuditData
     from engine.retrieval.gold import audit_events
-    from engine.retrieval.permute import permute_days
 
-    means, blocks = audit_events(Lake(lake), symbol, blocks=any(n.startswith("blocks") for n in names), progress=_step(bars, "triggers"))
-    if permute:
-        means, *blocks = permute_days([means, *blocks], seed)
-    return AuditData(means, blocks)
+    return AuditData(*audit_events(Lake(lake), symbol, blocks=any(n.startswith("blocks") for n in names), progress=_step(bars, "triggers")))
 
 
 def _bars() -> Any:
@@ -165,8 +190,10 @@ def _print(report: Report, params: AuditParams, diagram: bool) -> None:
         soft_wrap=True,
     )
     console.print(report.verdict, style="bold", highlight=False, markup=False, soft_wrap=True)
-    if report.winner:
-        console.print(f"best neighbours here: {report.winner}", highlight=False, markup=False, soft_wrap=True)
+    if report.choices:
+        chosen = report.choices["any"]
+        tie = f", with which {chosen['best']} ties: the simpler serves" if chosen["tie"] else ""
+        console.print(f"serves by default: {chosen['representation']}{tie}", highlight=False, markup=False, soft_wrap=True)
     if diagram:
         for name, points in report.diagrams.items():
             if name in ("class/learned", "touch/learned"):

@@ -36,11 +36,14 @@ def index(
     """
     from engine.commands.audit import _bars, _step
     from engine.lake.store import Lake
+    from engine.retrieval.choice import audited
+    from engine.retrieval.gold import representation_of
     from engine.retrieval.index import build_index
     from engine.retrieval.open import check_index, read_index_manifest
     from engine.retrieval.params import RetrievalParams
 
     place = Lake(lake)
+    why = ""
     if check:
         manifest = read_index_manifest(place, name)
         check_index(place, manifest)
@@ -51,14 +54,15 @@ def index(
             raise SessionError(f"--kinds {kinds!r}: expected some of {', '.join(known)}")
         with _bars() as bars, place.lock():
             params = RetrievalParams(horizon=horizon, kinds=cast("tuple[KindName, ...]", chosen))
-            manifest = build_index(place, name=name, symbol=symbol, params=params, progress=_step(bars, "index"))
+            choice, why = audited(place, symbol, representation_of(place, symbol), params)
+            manifest = build_index(place, name=name, symbol=symbol, params=params, choice=choice, progress=_step(bars, "index"))
     if json:
-        print_json(manifest)
+        print_json(manifest | ({"about_the_choice": why} if why else {}))
         return
-    _print(manifest, "current" if check else "made")
+    _print(manifest, "current" if check else "made", why)
 
 
-def _print(manifest: dict[str, Any], word: str) -> None:
+def _print(manifest: dict[str, Any], word: str, why: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -73,4 +77,7 @@ def _print(manifest: dict[str, Any], word: str) -> None:
     console.print(table)
     for group, why in manifest["left_out"].items():
         console.print(f"left out {group}: {why}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"representation: {manifest['default_representation']}, {len(manifest['inputs'])} sessions of gold", highlight=False)
+    console.print(f"{len(manifest['inputs'])} sessions of gold", highlight=False)
+    console.print(f"representation: {manifest['chosen']['said']}", markup=False, highlight=False, soft_wrap=True)
+    if why and why != manifest["chosen"]["said"]:
+        console.print(why, markup=False, highlight=False, soft_wrap=True)

@@ -55,7 +55,7 @@ def neighbours(
         spymaster neighbours --symbol ESZ5 --date 2025-11-04 --time 10:31:05 --level pm_high --set b7_ahead_pull_add_log=1.5
     """
     from engine.lake.store import Lake
-    from engine.retrieval.neighbours import edited
+    from engine.retrieval.edit import KEPT, edited
     from engine.retrieval.neighbours import neighbours as find
     from engine.retrieval.params import RetrievalParams
 
@@ -65,15 +65,21 @@ def neighbours(
         raise SessionError(f"--price {price}: expected a finite price above 0")
     place = Lake(lake)
     query = _query(place, trigger, symbol, date, time, level, price, approach)
+    kept = None
     if set:
         query = edited(query, _values(set))
+        kept = f"made up: {', '.join(set)}; as it was for the reference: {', '.join(KEPT)}"
     params = RetrievalParams(horizon=horizon) if horizon else None
     found = find(place, query, mode=mode, params=params, pool=pool, name=name)
     if json:
         rows = found.found.head(show).select(*SHOWN, "trigger_id", "window_end_ts_ns").to_dicts()
-        facts = {"counts": found.counts, "sessions": found.sessions, "mode": mode}
+        facts = {"counts": found.counts, "sessions": found.sessions, "mode": mode, "made_up": kept}
         print_json({"forecast": found.forecast.to_dicts()[0], **facts, "neighbours": rows})
         return
+    if kept:
+        from rich.console import Console
+
+        Console().print(kept, highlight=False, markup=False, soft_wrap=True)
     _print(found, show)
 
 

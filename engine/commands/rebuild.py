@@ -11,10 +11,11 @@ from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates
 from engine.commands.run import Run, read_params
-from engine.errors import NoData, PartitionMissing, RawMissing, SessionError, StaleIndex
+from engine.errors import NoData, PartitionCorrupt, PartitionMissing, RawMissing, SessionError, StaleIndex
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
+    from engine.retrieval.choice import Choice
 
 
 def rebuild(
@@ -28,9 +29,12 @@ def rebuild(
     overwrite: Annotated[bool, Parameter(negative=(), help="Make everything anew, also what is current.")] = False,
     level_ids: Annotated[str | None, Parameter(env_var="LEVEL_ID", help="Levels, comma separated; price:6800.25 is one.")] = None,
     params: Annotated[Path | None, Parameter(help="JSON of knobs by group, as for `spymaster run`.")] = None,
+    audit: Annotated[bool, Parameter(help="Audit first, unless the kept one is current: it chooses the index's representation.")] = True,
     json: JsonFlag = False,
 ) -> None:
-    """Bring everything up to date: bronze, silver, trigger vectors, seed statistics and index, signals and pressure stream.
+    """Bring everything up to date: bronze, silver, trigger vectors, audit, seed statistics and index, signals and pressure stream.
+
+    The index is of the representation that wins in the audit; its manifest says which, and by what figures.
 
     What is current is left as it is, so that a rebuild that was stopped goes on where it was. MBO_SELECTION_PATH, MBO_INDEX_DIR
     and LEVEL_ID override where the selection map and the indexes lie, and which levels are made.
@@ -50,7 +54,8 @@ def rebuild(
         raise SessionError(f"--workers {workers}: expected at least 1")
     knobs = read_params(params, level_ids)
     job = _Rebuild(place, symbol, wanted, must, session, knobs, workers or os.cpu_count() or 1, overwrite, json)
-    job.name = name
+    job.name, job.audit = name, audit
+    job.check_name()
     with place.lock():
         job.go("all")
 
@@ -72,31 +77,100 @@ class _Rebuild(Run):
     """A run of all layers that makes the index where the signals need it to stand."""
 
     name: str = "default"
+    audit: bool = True
+
+    @property
+    def market(self) -> str:
+        """Root of what is rebuilt."""
+        from engine.vocab import root_of
+
+        return root_of(self.symbol).code
+
+    def check_name(self) -> None:
+        """Refuse to put one market's index in the place of another's.
+
+        Raises
+        ------
+        SessionError
+        """
+        from engine.retrieval.open import read_index_manifest
+
+        try:
+            held = read_index_manifest(self.lake, self.name)["market"]
+        except (PartitionMissing, StaleIndex):
+            return
+        if held != self.market:
+            raise SessionError(f"index {self.name}: is of {held}; `--name {self.market.lower()}` gives {self.market} one of its own")
 
     def before(self, group: str) -> None:
-        """Make the index between the trigger vectors and the signals, unless it is current."""
+        """Make audit and index between the trigger vectors and the signals, unless they are current."""
         if group != "signals":
             return
-        why = "--overwrite" if self.overwrite else self._stale_index()
-        if not why:
-            self.say(f"index {self.name}: current")
+        if self.audit:
+            self._audit()
+        self._index()
+
+    def _audit(self) -> None:
+        from engine.commands.audit import _bars, _step, lake_data, side_by_side
+        from engine.retrieval.audit import REPRESENTATIONS
+        from engine.retrieval.audit import audit as run_audit
+        from engine.retrieval.kept import made_of, why_not_of
+        from engine.retrieval.params import AuditParams
+        from engine.retrieval.table import read_audit, write_audit
+
+        params = AuditParams(retrieval=self.params.retrieval.model_copy(update={"kinds": ("arm",)}))
+        try:
+            _, report = read_audit(self.lake.root)
+        except (PartitionMissing, PartitionCorrupt):
+            pass
+        else:
+            if not self.overwrite and not report["stale"] and not why_not_of(report, self.lake, self.market, params.retrieval):
+                self.say(f"audit: current; {report['verdict']}")
+                return
+        try:
+            made = made_of(self.lake, self.market)
+            with _bars() as bars, side_by_side(self.workers) as executor:
+                data = lake_data(self.lake.root, self.market, REPRESENTATIONS, bars)
+                found = run_audit(data, params, progress=_step(bars, "audit"), executor=executor)
+        except NoData as e:
+            self.say(f"no audit: {e}")
             return
+        write_audit(self.lake.root, found, made)
+        self.say(f"made the audit: {found.verdict}")
+
+    def _index(self) -> None:
         from engine.commands.audit import _bars, _step
+        from engine.retrieval.choice import audited
+        from engine.retrieval.gold import representation_of
         from engine.retrieval.index import build_index
 
         try:
+            choice, said = audited(self.lake, self.market, representation_of(self.lake, self.market), self.params.retrieval)
+            why = "--overwrite" if self.overwrite else self._stale_index(choice)
+            if not why:
+                self.say(f"index {self.name}: current")
+                return
             with _bars() as bars:
-                made = build_index(self.lake, name=self.name, params=self.params.retrieval, progress=_step(bars, "index"))
+                step = _step(bars, "index")
+                made = build_index(
+                    self.lake, name=self.name, symbol=self.market, params=self.params.retrieval, choice=choice, progress=step
+                )
         except NoData as e:
             self.say(f"no index: {e}")
         else:
             self.say(f"made the index {self.name}: {sum(p['count'] for p in made['pools'].values()):,} events, {len(made['pools'])} pools")
+            self.say(f"representation: {made['chosen']['said']}")
+            if said != made["chosen"]["said"]:
+                self.say(said)
 
-    def _stale_index(self) -> str:
+    def _stale_index(self, choice: Choice | None) -> str:
         from engine.retrieval.open import check_index, read_index_manifest
 
         try:
-            check_index(self.lake, read_index_manifest(self.lake, self.name), self.params.retrieval)
+            manifest = read_index_manifest(self.lake, self.name)
+            check_index(self.lake, manifest, self.params.retrieval)
         except (PartitionMissing, StaleIndex) as e:
             return str(e)
+        if choice is not None and manifest["chosen"]["audit"] != choice.audit:
+            return f"the audit {str(choice.audit)[:12]} chose {choice.representation}"
         return ""

@@ -1,6 +1,6 @@
 """Features of the book around a level: a register of small declared functions over sums that one kernel makes."""
 
-from engine.features.pressure import pressure
+from engine.features.pressure import pressure, pressure_cube
 from engine.features.registry import Feature, feature, feature_names, feature_reference, features, table_features
 from engine.features.windows import level_steps, level_windows, window_schema
 
@@ -13,6 +13,7 @@ __all__ = [
     "level_steps",
     "level_windows",
     "pressure",
+    "pressure_cube",
     "table_features",
     "window_schema",
 ]

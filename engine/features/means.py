@@ -21,10 +21,15 @@ BINS = 8
 
 @dataclass(frozen=True)
 class SidePrimitive:
-    """A function of one side's sums; it stands in the vector twice, ``ahead_{name}`` and ``behind_{name}``."""
+    """A function of one side's sums; it stands in the vector twice, ``ahead_{name}`` and ``behind_{name}``.
+
+    A mean over windows has the unit and the range of what it is the mean of.
+    """
 
     name: str
     formula: str
+    unit: str
+    range: str
     meaning: str
     function: Callable[[SideSums], np.ndarray]
 
@@ -50,22 +55,75 @@ def com_touch_log(s: SideSums) -> np.ndarray:
 
 
 SIDE_PRIMITIVES = (
-    SidePrimitive("com_disp_log", "ln((com_end + 1) / (com_start + 1))", "moves away from the level", vacuum.com_disp_log),
-    SidePrimitive("slope_convex_log", "ln((D_far + 1) / (D_near + 1)) at the end", "stands far rather than near", vacuum.slope_convex_log),
-    SidePrimitive("slope_inner_log", "ln((D_near + 1) / (D_at + 1)) at the end", "stands near rather than at it", vacuum.slope_inner_log),
-    SidePrimitive("at_share_delta", "D_at / (D + 1), end minus start", "gathers at the level", vacuum.at_share_delta),
-    SidePrimitive("near_share_delta", "D_near / (D + 1), end minus start", "gathers near the level", vacuum.near_share_delta),
     SidePrimitive(
-        "reprice_away_share_rest", "(R_away + 0.5) / (R_away + R_toward + 1)", "is repriced away", vacuum.reprice_away_share_rest
+        "com_disp_log",
+        "ln((com_end + 1) / (com_start + 1))",
+        "log ratio",
+        "[-ln(far + 2), ln(far + 2)]",
+        "moves away from the level",
+        vacuum.com_disp_log,
     ),
-    SidePrimitive("pull_add_log_rest", "ln((P + 1) / (A + 1))", "is pulled (rested) more than added", vacuum.pull_add_log_rest),
-    SidePrimitive("pull_intensity_log_rest", "ln(1 + P / (D_start + 1))", "is pulled, for its size", vacuum.pull_intensity_log_rest),
-    SidePrimitive("at_pull_share_rest", "P_at / (P + 1)", "is pulled at the level", vacuum.at_pull_share_rest),
-    SidePrimitive("near_pull_share_rest", "P_near / (P + 1)", "is pulled near the level", vacuum.near_pull_share_rest),
-    SidePrimitive("far_pull_share_rest", "P_far / (P + 1)", "is pulled far from the level", far_pull_share_rest),
-    SidePrimitive("pull_add_log", "ln((pull + 1) / (add + 1)), all pulls", "is pulled more than added", pull_add_log),
-    SidePrimitive("add_intensity_log", "ln(1 + A / (D_start + 1))", "is added to, for its size", add_intensity_log),
-    SidePrimitive("com_touch_log", "ln((com' end + 1) / (com' start + 1))", "retreats from its own best price", com_touch_log),
+    SidePrimitive(
+        "slope_convex_log",
+        "ln((D_far + 1) / (D_near + 1)) at the end",
+        "log ratio",
+        "(-inf, inf)",
+        "stands far rather than near",
+        vacuum.slope_convex_log,
+    ),
+    SidePrimitive(
+        "slope_inner_log",
+        "ln((D_near + 1) / (D_at + 1)) at the end",
+        "log ratio",
+        "(-inf, inf)",
+        "stands near rather than at it",
+        vacuum.slope_inner_log,
+    ),
+    SidePrimitive("at_share_delta", "D_at / (D + 1), end minus start", "share", "(-1, 1)", "gathers at the level", vacuum.at_share_delta),
+    SidePrimitive(
+        "near_share_delta", "D_near / (D + 1), end minus start", "share", "(-1, 1)", "gathers near the level", vacuum.near_share_delta
+    ),
+    SidePrimitive(
+        "reprice_away_share_rest",
+        "(R_away + 0.5) / (R_away + R_toward + 1)",
+        "share",
+        "(0, 1)",
+        "is repriced away",
+        vacuum.reprice_away_share_rest,
+    ),
+    SidePrimitive(
+        "pull_add_log_rest",
+        "ln((P + 1) / (A + 1))",
+        "log ratio",
+        "(-inf, inf)",
+        "is pulled (rested) more than added",
+        vacuum.pull_add_log_rest,
+    ),
+    SidePrimitive(
+        "pull_intensity_log_rest",
+        "ln(1 + P / (D_start + 1))",
+        "log ratio",
+        "[0, inf)",
+        "is pulled, for its size",
+        vacuum.pull_intensity_log_rest,
+    ),
+    SidePrimitive("at_pull_share_rest", "P_at / (P + 1)", "share", "[0, 1)", "is pulled at the level", vacuum.at_pull_share_rest),
+    SidePrimitive("near_pull_share_rest", "P_near / (P + 1)", "share", "[0, 1)", "is pulled near the level", vacuum.near_pull_share_rest),
+    SidePrimitive("far_pull_share_rest", "P_far / (P + 1)", "share", "[0, 1)", "is pulled far from the level", far_pull_share_rest),
+    SidePrimitive(
+        "pull_add_log", "ln((pull + 1) / (add + 1)), all pulls", "log ratio", "(-inf, inf)", "is pulled more than added", pull_add_log
+    ),
+    SidePrimitive(
+        "add_intensity_log", "ln(1 + A / (D_start + 1))", "log ratio", "[0, inf)", "is added to, for its size", add_intensity_log
+    ),
+    SidePrimitive(
+        "com_touch_log",
+        "ln((com' end + 1) / (com' start + 1))",
+        "log ratio",
+        "[-ln(touch + 1), ln(touch + 1)]",
+        "retreats from its own best price",
+        com_touch_log,
+    ),
 )
 
 TAPE_PRIMITIVES = (
@@ -74,12 +132,13 @@ TAPE_PRIMITIVES = (
 )  # fmt: skip
 """Tape features, all in the trigger's direction of travel."""
 
-MAGNITUDES: dict[str, str] = {
-    "distance": "abs(d) / far bound at the trigger",
-    "volatility_log": "ln(1 + sigma)",
-    "message_rate_log": "ln(1 + messages per second over the history)",
-    "trade_rate_log": "ln(1 + trades per second over the history)",
+MAGNITUDES: dict[str, tuple[str, str, str]] = {
+    "distance": ("abs(d) / far bound at the trigger", "far bounds", "[0, inf)"),
+    "volatility_log": ("ln(1 + sigma)", "log of ticks per sqrt(second)", "[0, inf)"),
+    "message_rate_log": ("ln(1 + messages per second over the history)", "log of messages per second", "[0, inf)"),
+    "trade_rate_log": ("ln(1 + trades per second over the history)", "log of trades per second", "[0, inf)"),
 }
+"""Formula, unit and range of the last dimensions."""
 
 
 def primitive_names() -> tuple[str, ...]:

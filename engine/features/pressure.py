@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.errors import ContractError
 from engine.features.registry import feature
+from engine.vocab import NS
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from engine.ladder import Ladder
 
 _ROW = {"family": "pressure", "unit": "contracts"}
 
@@ -85,6 +89,47 @@ def pressure(cube: xr.Dataset, half_life_s: float = 0.0) -> xr.Dataset:
         data[name] = function(data)
     out = {name: (("window", "tick"), np.where(valid[:, None], data[name], np.nan)) for name in _OUTPUTS}
     return cube.assign(out)
+
+
+LEAD_HALF_LIVES = 6
+"""Flow this many half-lives old counts 1/64 of what it was; older flow is left out of a decayed sum."""
+
+
+def pressure_cube(
+    ladder: Ladder,
+    start_ns: int,
+    end_ns: int,
+    tick_low: int,
+    tick_high: int,
+    *,
+    window_s: int = 1,
+    step_ticks: int = 1,
+    half_life_s: float = 0.0,
+) -> xr.Dataset:
+    """A slice of `ladder` with `pressure`, its decayed sums begun `LEAD_HALF_LIVES` before it (or where the session begins).
+
+    So a window's pressure hardly depends on where the slice starts: what is missing of a decayed sum is less than 1/64 of what
+    stood there before the lead.
+
+    Parameters
+    ----------
+    start_ns, end_ns, tick_low, tick_high, window_s, step_ticks
+        As `engine.ladder.Ladder.cube`.
+    half_life_s : float
+        As `pressure`.
+
+    Raises
+    ------
+    SessionError
+        Where the slice is empty.
+    ContractError
+        On a half-life below 0.
+    """
+    lead_ns = math.ceil(LEAD_HALF_LIVES * half_life_s / window_s) * window_s * NS if half_life_s > 0 else 0
+    first, _ = ladder.windows(window_s, start_ns, end_ns)
+    cube = pressure(ladder.cube(start_ns - lead_ns, end_ns, tick_low, tick_high, window_s=window_s, step_ticks=step_ticks), half_life_s)
+    begin = int(np.searchsorted(cube["window_start_ts_ns"].to_numpy(), ladder.start_ns + first * NS))
+    return cube.isel(window=slice(begin, None)) if begin else cube
 
 
 _INPUTS = (

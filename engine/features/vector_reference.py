@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.features.blocks import BLOCKS, DERIVATIVES, MEANS, base_names
 from engine.features.means import BINS, MAGNITUDES, SIDE_PRIMITIVES, TAPE_PRIMITIVES, primitive_names
+from engine.features.registry import features
 from engine.features.vector import vector_names
 from engine.setups.timeline import HISTORY
 from engine.vocab import Approach
@@ -30,13 +31,15 @@ def vector_reference() -> list[str]:
         "side that defends the level (asks on an approach from below, bids on one from above), `behind` the other; both in the",
         "trigger's own direction of travel.",
         "",
-        "| primitive | formula | positive or large where |",
-        "|---|---|---|",
+        "| primitive | formula | unit | range | positive or large where |",
+        "|---|---|---|---|---|",
     ]
     for way in ("ahead", "behind"):
-        lines += [f"| `{way}_{p.name}` | {p.formula} | the side {way} {p.meaning} |" for p in SIDE_PRIMITIVES]
-    lines += [f"| `{name}` | as in the tape family | see there |" for name in TAPE_PRIMITIVES]
-    lines += ["", "| magnitude | formula |", "|---|---|", *(f"| `{name}` | {formula} |" for name, formula in MAGNITUDES.items())]
+        lines += [f"| `{way}_{p.name}` | {p.formula} | {p.unit} | {p.range} | the side {way} {p.meaning} |" for p in SIDE_PRIMITIVES]
+    tape = {f.name: f for f in features("tape")}
+    lines += [f"| `{n}` | as in the tape family | {tape[n].unit} | {tape[n].range} | see there |" for n in TAPE_PRIMITIVES]
+    lines += ["", "| magnitude | formula | unit | range |", "|---|---|---|---|"]
+    lines += [f"| `{name}` | {formula} | {unit} | {span} |" for name, (formula, unit, span) in MAGNITUDES.items()]
     lines += [
         "",
         f"### `blocks`: {down} dimensions from above, {up} from below",

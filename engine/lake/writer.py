@@ -1,6 +1,6 @@
 """How one partition comes to be: parts in a temporary folder, manifest, ``_SUCCESS`` last, then one swap.
 
-Used by ``store.py`` only; nothing else writes the lake.
+Used by ``store.py`` and ``folder.py`` only; nothing else writes the lake.
 """
 
 from __future__ import annotations

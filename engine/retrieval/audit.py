@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import NoData
+from engine.retrieval.choice import CHOICES, SIMPLEST, choose
 from engine.retrieval.events import Events
-from engine.retrieval.model import Recipe, target_labels
+from engine.retrieval.model import target_labels
 from engine.retrieval.params import AuditParams, Target
 from engine.retrieval.scores import EACH, SCORES, ece, events_needed, perfect_ece, reliability, session_weights, skill
-from engine.retrieval.walk import Block, Walked, schedule, scored_rows, walk_neighbours, walk_reference, walk_trees
-
-REPRESENTATIONS = ("pi", "blocks_original", "blocks", "means", "learned", "lightgbm")
-"""What is compared: the reference; the original recipe (20 neighbours of `blocks`, unsmoothed); `blocks` and `means` tuned and
-smoothed; `learned`, an embedding of `means`; trees on `means`."""
+from engine.retrieval.walk import Walked, schedule, scored_rows
+from engine.retrieval.walk_all import REPRESENTATIONS, AuditData, walk_all
 
 BASELINES = ("pi", "lightgbm")
 """They always answer."""
@@ -75,7 +74,9 @@ class Report:
     params : dict
         All knobs.
     winner : str
-        kNN representation with the best log-loss skill on the class; what the default should be on these data.
+        Neighbours that should serve by default on these data: `choices` of any; empty where none that can was audited.
+    choices : dict
+        By `engine.retrieval.choice.CHOICES`, as `choose` has them.
     """
 
     rows: list[Row]
@@ -87,6 +88,7 @@ class Report:
     winner: str
     comparisons: int
     verdict: str
+    choices: dict[str, dict[str, Any]] = field(default_factory=dict)
     diagrams: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
 
@@ -106,25 +108,6 @@ def _plain(row: Row) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(row).items() if k not in ("representation",)}
 
 
-@dataclass(frozen=True, eq=False)
-class AuditData:
-    """The same triggers in the representations to compare.
-
-    Attributes
-    ----------
-    means : Events
-        All triggers, both directions.
-    blocks : sequence of Events
-        The same triggers in the original schema, one `Events` per approach; may be empty.
-    truth : float64 ``(len(means), 3)`` or None
-        Exact class probabilities where the data's law is known; rows as in `means`.
-    """
-
-    means: Events
-    blocks: Sequence[Events] = ()
-    truth: NDArray[np.float64] | None = None
-
-
 def audit(
     data: AuditData,
     params: AuditParams | None = None,
@@ -132,6 +115,7 @@ def audit(
     only: Sequence[str] = REPRESENTATIONS,
     touch: bool = True,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Report:
     """Walk forward by session and score every representation on the `arm` events, one per episode.
 
@@ -143,6 +127,9 @@ def audit(
         Which of `REPRESENTATIONS`; ``pi`` is always among them.
     touch
         Whether the probability of a touch is scored, too.
+    executor
+        Where representations and targets are walked side by side, such as a pool of processes; one after the other where None. The result
+        is the same to the bit.
 
     Raises
     ------
@@ -173,14 +160,17 @@ def audit(
         if progress is not None:
             progress(done, total, what)
 
+    everything = walk_all(wanted, data, plans, p, step, executor)
     rows: list[Row] = []
     diagrams: dict[str, list[dict[str, float]]] = {}
-    for target, blocks in plans.items():
-        walked = {name: _walk(name, data, blocks, p, target, step) for name in wanted}
+    choices: dict[str, dict[str, Any]] = {}
+    for target in plans:
+        walked = everything[target]
         rows += _score(data, walked, p, target, diagrams)
+        if target == "class":
+            choices = _choices(data.means, walked, rows, p)
     blocks = plans["class"]
     knn = [r for r in rows if r.target == "class" and r.representation not in BASELINES]
-    winner = max(knn, key=lambda r: np.nan_to_num(r.skill, nan=-np.inf)).representation if knn else ""
     comparisons = len([r for r in rows if r.representation != "pi"])
     return Report(
         rows=rows,
@@ -189,9 +179,10 @@ def audit(
         refits=len(blocks),
         first_scored=str(blocks[0].sessions[0]),
         horizon=p.retrieval.horizon,
-        winner=winner,
+        winner=choices["any"]["representation"] if choices else "",
         comparisons=comparisons,
         verdict=_verdict(knn, comparisons),
+        choices=choices,
         diagrams=diagrams,
         params=p.model_dump(mode="json"),
     )
@@ -201,22 +192,6 @@ def _dated(events: Events, target: Target, p: AuditParams) -> tuple[NDArray[np.d
     labels = target_labels(events, target, p.retrieval.horizon)
     use = scored_rows(events, labels)
     return events.sessions, np.where(use, labels, -1)
-
-
-def _walk(name: str, data: AuditData, blocks: Sequence[Block], p: AuditParams, target: Target, step: Callable[[str], None]) -> Walked:
-    if name == "pi":
-        return walk_reference(data.means, blocks, p, target)
-    if name == "lightgbm":
-        return walk_trees(data.means, blocks, p, target, step)
-    n = len(data.means)
-    groups = [(data.means, np.arange(n))]
-    if name.startswith("blocks"):
-        place = {t: i for i, t in enumerate(data.means.frame["trigger_id"].to_list())}
-        groups = [(e, np.array([place[t] for t in e.frame["trigger_id"].to_list()], np.int64)) for e in data.blocks]
-    recipe: Recipe = "learned" if name == "learned" else "original" if name == "blocks_original" else "plain"
-    keys = [e.pool_keys(p.retrieval.pool) for e, _ in groups]
-    pools = [(e.take(own == k), rows[own == k]) for (e, rows), own in zip(groups, keys) for k in np.unique(own)]
-    return walk_neighbours(pools, n, blocks, p, target, recipe, step)
 
 
 def _score(
@@ -269,6 +244,19 @@ def _score(
         )
         diagrams[f"{target}/{name}"] = reliability(f, y, p.bins)
     return rows
+
+
+def _choices(events: Events, walked: dict[str, Walked], rows: Sequence[Row], p: AuditParams) -> dict[str, dict[str, Any]]:
+    labels = target_labels(events, "class", p.retrieval.horizon)
+    losses = {}
+    for name in (n for n in walked if n in SIMPLEST):
+        w = walked[name]
+        answered = np.isfinite(w.probability).all(axis=1) & ~w.abstained
+        losses[name] = np.full(len(events), np.nan)
+        losses[name][answered] = EACH["log_loss"](w.probability[answered], labels[answered])
+    skills = {r.representation: (r.skill, r.skill_low, r.skill_high) for r in rows if r.target == "class"}
+    found = {k: choose({n: losses[n] for n in names if n in losses}, skills, events.sessions) for k, names in CHOICES.items()}
+    return {k: v for k, v in found.items() if v}
 
 
 def _mean_loss(p: NDArray[np.float64], y: NDArray[np.int64]) -> float | None:

@@ -41,6 +41,9 @@ without any regime (tier B, kappa 0), because their vectors hold the rates: what
 MIRRORED = ("means", "learned")
 """Representations in the frame of travel, in which both directions share a pool (features.md section 5)."""
 
+DECIDED_UNTIL = "decided_until_ts_ns"
+"""Column of events read from a lake: up to this window end it can be told whether a touch comes."""
+
 REQUIRED = (
     "trigger_id",
     "episode_id",
@@ -169,7 +172,10 @@ class Events:
         return np.array([OUTCOME_CLASS.get(x, NONE) for x in self.frame[f"outcome_{horizon}"].to_list()], np.int64)
 
     def touches(self) -> NDArray[np.int64]:
-        """1 where the episode touched its level, 0 where not, -1 where the data ended before that was decided."""
+        """1 where the episode touched its level, 0 where not, -1 where the data end before that could be told.
+
+        Such triggers are left out by their time alone, also those that touched: of the last ones only the touched are ever known.
+        """
         import polars as pl
 
         if "touched" not in self.frame.columns:
@@ -177,6 +183,8 @@ class Events:
         # An untouched episode that was decided says NO_TOUCH at every horizon; one that was not says nothing.
         decided = pl.any_horizontal(pl.col(f"outcome_{h}") == NO_TOUCH for h in HORIZONS if f"outcome_{h}" in self.frame.columns)
         touch = pl.when(pl.col("touched")).then(1).when(decided).then(0).otherwise(NONE)
+        if DECIDED_UNTIL in self.frame.columns:
+            touch = pl.when(pl.col("window_end_ts_ns") <= pl.col(DECIDED_UNTIL)).then(touch).otherwise(NONE)
         return self.frame.select(touch.cast(pl.Int64))[:, 0].to_numpy()
 
     def number(self, column: str) -> NDArray[np.float64]:

@@ -45,7 +45,8 @@ def forecast_frame(history: Events, queries: Events, params: RetrievalParams, *,
     history, queries : Events
         Of the same dimensions.
     recipe
-        ``learned`` for a mirrored representation, else ``plain``, where None.
+        `default_recipe` of the representation where None: what decides then is the history before each query alone, since the choice of
+        an audit knows the sessions after it.
 
     Returns
     -------
@@ -79,8 +80,8 @@ def candidates(history: Events, params: RetrievalParams) -> Events:
 
 
 def default_recipe(representation: str) -> Recipe:
-    """`learned` is an embedding of `means`; vectors of `blocks` are compared as they are."""
-    return "learned" if representation in MIRRORED else "plain"
+    """Vectors of `means` are embedded where that forecasts history itself better; those of `blocks` are compared as they are."""
+    return "best" if representation in MIRRORED else "plain"
 
 
 def forecast_with(past: Events, queries: Events, params: RetrievalParams, *, recipe: Recipe | None = None) -> pl.DataFrame:
@@ -91,7 +92,7 @@ def forecast_with(past: Events, queries: Events, params: RetrievalParams, *, rec
     except NoData as e:
         return _unknown(queries, *_references(past, queries, params), str(e).partition(";")[0])
     try:
-        touch = fit(past, params, recipe=recipe, target="touch")
+        touch = fit(past, params, recipe=model.recipe, target="touch")
     except NoData:
         touch = None
     answer = forecast(model, queries)
@@ -173,7 +174,7 @@ def distinct_days(history: Events, rows: NDArray[np.int64]) -> NDArray[np.int32]
 
 
 def _reasons(model: Model, answer: Answer, queries: Events) -> list[str]:
-    unlike = answer.similarity[:, 0] < model.tuned.abstain_below
+    unlike = answer.likeness < model.tuned.abstain_below
     few = answer.n_eff < model.params.min_n_eff
     kinds: Sequence[NDArray[np.bool_]] = (~queries.usable, unlike, few)
     words = ("no vector", "nothing like it", "too few neighbours", "")

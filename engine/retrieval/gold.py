@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from engine.errors import ContractError, NoData
 from engine.lake.catalog import LADDER, TRIGGERS, VACUUM
 from engine.params import ApproachParams, FeatureParams, SetupParams
-from engine.retrieval.events import MIRRORED, Events, concat_events, events_from_frame
+from engine.retrieval.alike import Sessions, decided_until_ns, one_market, same_knobs
+from engine.retrieval.events import DECIDED_UNTIL, MIRRORED, Events, concat_events, events_from_frame
 from engine.vocab import Approach, root_of
 
 if TYPE_CHECKING:
@@ -88,6 +89,24 @@ def sessions_in(lake: Lake, key: str, symbol: str | None) -> list[tuple[str, dt.
     return sorted(found, key=lambda p: (p[1], p[0]))
 
 
+def representation_of(lake: Lake, symbol: str | None = None) -> str:
+    """Representation of the lake's gold, by the knobs it was made with.
+
+    Raises
+    ------
+    NoData
+        Where there is no gold.
+    SessionError, ContractError
+        As `gold_events`.
+    """
+    from engine.params import GoldParams
+
+    sessions = sessions_in(lake, VECTORS, symbol)
+    one_market(lake, sessions, symbol)
+    same_knobs(lake, sessions)
+    return GoldParams.model_validate(lake.manifest(VECTORS, *sessions[0]).lineage.values.get("gold", {})).representation
+
+
 def gold_events(
     lake: Lake, symbol: str | None = None, *, kinds: Sequence[str] | None = None, before: dt.date | None = None
 ) -> dict[str, Events]:
@@ -106,15 +125,38 @@ def gold_events(
     ------
     NoData
         Where there is no gold.
+    SessionError, ContractError
+        Where it is of several markets, or of several sets of knobs (`engine.retrieval.alike`).
     """
-    import polars as pl
-
     sessions = [(s, d) for s, d in sessions_in(lake, VECTORS, symbol) if before is None or d < before]
     if not sessions:
         raise NoData(f"{VECTORS} in {lake.root}: expected sessions before {before}, found none; `spymaster run --layer gold` makes some")
+    one_market(lake, sessions, symbol)
+    return grouped(read_triggers(lake, sessions, kinds))
+
+
+def read_triggers(lake: Lake, sessions: Sessions, kinds: Sequence[str] | None = None) -> pl.DataFrame:
+    """Rows of gold's trigger vectors of sessions that may be pooled, with ``decided_until_ts_ns``.
+
+    Raises
+    ------
+    ContractError
+        Where they were made with several sets of knobs.
+    """
+    import polars as pl
+
+    same_knobs(lake, sessions)
     where = None if kinds is None else pl.col("kind").is_in(list(kinds))
-    frame = pl.concat([lake.read(VECTORS, s, d, where=where) for s, d in sessions])
-    return grouped(frame)
+    return pl.concat([until_decided(lake, s, d, lake.read(VECTORS, s, d, where=where)) for s, d in sessions])
+
+
+def until_decided(lake: Lake, symbol: str, date: dt.date, triggers: pl.DataFrame, knobs: TriggerKnobs | None = None) -> pl.DataFrame:
+    """A session's triggers, and until when a touch could still be told (`engine.retrieval.alike.decided_until_ns`)."""
+    import polars as pl
+
+    k = knobs or knobs_of(lake, symbol, date)
+    end = decided_until_ns(lake, symbol, date, k.setups, k.features)
+    return triggers.with_columns(pl.lit(end, pl.Int64).alias(DECIDED_UNTIL))
 
 
 def grouped(frame: pl.DataFrame) -> dict[str, Events]:
@@ -138,6 +180,8 @@ def audit_events(
     ------
     NoData
         Where the lake has no silver, or no session of it a trigger.
+    SessionError, ContractError
+        Where it is of several markets, or gold of several sets of knobs.
     """
     import polars as pl
 
@@ -146,11 +190,15 @@ def audit_events(
     wanted = ("means", "blocks") if blocks else ("means",)
     parts: dict[str, list[pl.DataFrame]] = {r: [] for r in wanted}
     sessions = sessions_in(lake, LADDER, symbol)
+    one_market(lake, sessions, symbol)
+    same_knobs(lake, sessions)
+    # A session that has no gold yet is made as the others' gold was.
+    held = [(s, d) for s, d in sessions if lake.find_manifest(VECTORS, s, d) is not None]
+    k = knobs_of(lake, *(held or sessions)[0])
     for i, (contract, date) in enumerate(sessions):
-        k = knobs_of(lake, contract, date)
         made = session_events(lake, contract, date, ("arm",), wanted, setups=k.setups, approach=k.approach, features=k.features)
         for r in wanted:
-            parts[r].append(made[r])
+            parts[r].append(until_decided(lake, contract, date, made[r], k))
         if progress is not None:
             progress(i + 1, len(sessions), str(date))
     means = pl.concat(parts["means"])
@@ -169,6 +217,8 @@ def condition_events(
     ------
     NoData
         Where the lake has no gold.
+    SessionError, ContractError
+        Where it is of several markets, or of several sets of knobs.
     """
     import polars as pl
 
@@ -178,6 +228,8 @@ def condition_events(
     events: list[Events] = []
     conditions: list[pl.DataFrame] = []
     sessions = sessions_in(lake, VECTORS, symbol)
+    one_market(lake, sessions, symbol)
+    same_knobs(lake, sessions)
     for i, (contract, date) in enumerate(sessions):
         arms = lake.read(VECTORS, contract, date, where=pl.col("kind") == "arm")
         windows = lake.read(VACUUM, contract, date, [*needed, "t10_ask_com_touch_log", "t11_bid_com_touch_log"])

@@ -24,7 +24,7 @@ COLUMNS = ("horizon", "minutes", "outcome", "count", "of", "p", "low", "high", "
 
 def horizon_references(model: Model) -> dict[str, Reference]:
     """The reference forecast of every horizon, fitted on the model's history as its own was; the model's own for its own horizon."""
-    out = {}
+    out: dict[str, Reference] = {}
     for h in HORIZONS:
         if h == model.params.horizon:
             out[h] = model.reference

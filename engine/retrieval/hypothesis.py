@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from engine.errors import ContractError
 from engine.retrieval.events import CLASSES, Events
 from engine.retrieval.params import AuditParams
+from engine.retrieval.scores import few_sessions
 from engine.retrieval.walk import schedule, scored_rows, walk_reference
 from engine.vocab import Approach
 
@@ -130,7 +131,7 @@ def _row(
 ) -> dict[str, float | int]:
     y = labels[rows]
     hit = (y[:, None] == np.arange(len(CLASSES))).astype(float)
-    low, high = _share_interval(hit, sessions[rows], draws, rng)
+    low, high = share_interval(hit, sessions[rows], draws, rng)
     known = np.isfinite(pi[rows]).all(axis=1)
     out: dict[str, float | int] = {"events": len(y), "sessions": len(np.unique(sessions[rows])), "reference_events": int(known.sum())}
     for i, c in enumerate(CLASSES):
@@ -144,10 +145,10 @@ def _mean(x: NDArray[np.float64]) -> float:
     return float(x.mean()) if len(x) else float("nan")
 
 
-def _share_interval(
+def share_interval(
     hit: NDArray[np.float64], sessions: NDArray[np.int64], draws: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95% interval of each class's share: whole sessions resampled, and never inside Wilson's (1927); NaN below two sessions.
+    """95% interval of each class's share: whole sessions resampled, widened (`few_sessions`), never inside Wilson's (1927); NaN below two.
 
     A class that never came in six events has a share of 0 in every resample, and is not known to be impossible for that.
     """
@@ -159,8 +160,9 @@ def _share_interval(
     sums = np.zeros((m, hit.shape[1]))
     np.add.at(sums, at, hit)
     shares = (counts @ sums) / (counts @ np.bincount(at, minlength=m))[:, None]
-    low, high = np.quantile(shares, [0.025, 0.975], axis=0)
     n, p = len(hit), hit.mean(axis=0)
+    wide = few_sessions(m)
+    low, high = (np.clip(p + wide * (q - p), 0, 1) for q in np.quantile(shares, [0.025, 0.975], axis=0))
     centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 * np.sqrt(p * (1 - p) / n + Z95**2 / (4 * n * n)) / (1 + Z95**2 / n)
     return np.minimum(low, np.maximum(centre - half, 0)), np.maximum(high, np.minimum(centre + half, 1))

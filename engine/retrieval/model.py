@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,45 +15,16 @@ from engine.retrieval.normalise import Normaliser, fit_normaliser, unit
 from engine.retrieval.params import RetrievalParams, Target
 from engine.retrieval.posterior import effective_number, posterior, shares, weights_of
 from engine.retrieval.reference import Reference, fit_reference
+from engine.retrieval.scores import paired_error
 from engine.retrieval.search import Pool, make_pool, search
+from engine.retrieval.tune import Tuned, least_likeness, original_tuning, tune
 
-Recipe = Literal["learned", "plain", "original"]
-"""`learned` embeds; `plain` compares normalised vectors; `original` does too, with 20 neighbours and no smoothing."""
+Recipe = Literal["learned", "plain", "original", "best"]
+"""`learned` embeds; `plain` compares normalised vectors; `original` does too, with 20 neighbours and no smoothing; `best` is `learned`
+where that forecasts history's own events better by more than the error of the difference, else `plain`, the simpler."""
 
-ORIGINAL_K = 20
 FLOOR = 1e-3
 """A share of nothing among the original's 20 neighbours counts as this: else its log loss is infinite."""
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What the fold chose.
-
-    Attributes
-    ----------
-    k, power, alpha
-        Neighbours, power of the similarity, weight of the reference.
-    loss : float
-        Log loss of history's own events under leave-own-session-out, nats; NaN where nothing was tuned.
-    abstain_below : float
-        Best similarity below which nothing is comparable.
-    """
-
-    k: int
-    power: float
-    alpha: float
-    loss: float
-    abstain_below: float
-
-    def to_json(self) -> dict[str, float | None]:
-        """For a manifest; what is not a number is null."""
-        return {k: v if np.isfinite(v) else None for k, v in asdict(self).items()}
-
-
-def tuned_from_json(value: dict[str, Any]) -> Tuned:
-    """Back from `Tuned.to_json`."""
-    loss, below = value["loss"], value["abstain_below"]
-    return Tuned(value["k"], value["power"], value["alpha"], float("nan") if loss is None else loss, -np.inf if below is None else below)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +37,8 @@ class Model:
         Candidates: labelled, with a direction, in time order; row for row those of `pool`.
     labels : int64 ``(n,)``
     pool : Pool
+    outline : Pool or None
+        Outlines of history (`Embedding.outline`), row for row as in `pool`; None where vectors are compared as they are.
     """
 
     target: Target
@@ -78,6 +51,7 @@ class Model:
     history: Events
     labels: NDArray[np.int64]
     pool: Pool
+    outline: Pool | None = None
 
     @property
     def classes(self) -> int:
@@ -91,11 +65,15 @@ class Model:
 
 def place(normaliser: Normaliser, embedding: Embedding | None, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
     """Raw vectors ``(n, d)`` to unit vectors ``(n, m)``; a raw row that is zero or not finite becomes zero, and is like nothing."""
-    directed = np.isfinite(matrix).all(axis=1) & (matrix != 0).any(axis=1)
-    scaled = normaliser.scale(np.where(directed[:, None], matrix, 0.0).astype(np.float32))
+    scaled, directed = _scaled(normaliser, matrix)
     vectors = unit(scaled) if embedding is None else embedding.place(scaled)
     vectors[~directed] = 0
     return vectors
+
+
+def _scaled(normaliser: Normaliser, matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    directed = np.isfinite(matrix).all(axis=1) & (matrix != 0).any(axis=1)
+    return normaliser.scale(np.where(directed[:, None], matrix, 0.0).astype(np.float32)), directed
 
 
 def class_count(target: Target) -> int:
@@ -130,23 +108,52 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
     scaled = normaliser.scale(history.matrix)
     reference = fit_reference(history, labels, classes)
     pi = _cross_fitted_reference(history, labels, classes, params.folds, reference.strength)
-    embedding: Embedding | None = None
-    scores: NDArray[np.float64] | None = None
-    if recipe == "learned":
+    made = None
+    if recipe in ("learned", "best"):
         made = fit_embedding(scaled, labels, history.session_codes, classes=classes, dims=params.dims, folds=params.folds)
-        if made is not None:
-            embedding, scores = made
-    candidates = [replace(embedding, residual=r) for r in params.residual_grid] if embedding is not None else [None]
-    best: tuple[Tuned, Embedding | None, Pool] | None = None
-    for candidate in candidates:
-        vectors = unit(scaled) if candidate is None else candidate.place(scaled, scores)
-        pool = make_pool(vectors, history.session_codes, history.episode_codes)
-        tuned = _original(params) if recipe == "original" else _tune(pool, vectors, labels, pi, params)
-        if best is None or tuned.loss < best[0].loss:
-            best = tuned, candidate, pool
-    assert best is not None
-    tuned, embedding, pool = best
-    return Model(target, recipe, params, normaliser, embedding, reference, tuned, history, labels, pool)
+    codes = history.session_codes, history.episode_codes
+    best: _Fit | None = None
+    for residual in params.residual_grid if made is not None else ():
+        assert made is not None
+        embedding = replace(made[0], residual=residual)
+        vectors = embedding.place(scaled, made[1])
+        pool = make_pool(vectors, *codes)
+        found = _Fit(*tune(pool, vectors, labels, pi, params), embedding, pool)
+        best = found if best is None or found.tuned.loss < best.tuned.loss else best
+    if best is None or recipe == "best":
+        vectors = unit(scaled)
+        pool = make_pool(vectors, *codes)
+        plain = (
+            _Fit(*original_tuning(params), None, pool)
+            if recipe == "original"
+            else _Fit(*tune(pool, vectors, labels, pi, params), None, pool)
+        )
+        best = plain if best is None or not _clearly_better(best, plain, history.session_codes) else best
+    outline = None
+    tuned = best.tuned
+    if best.embedding is not None:
+        vectors = best.embedding.outline(scaled)
+        outline = make_pool(vectors, *codes)
+        tuned = replace(tuned, abstain_below=least_likeness(outline, vectors, params))
+    named: Recipe = recipe if recipe != "best" else "plain" if best.embedding is None else "learned"
+    return Model(target, named, params, normaliser, best.embedding, reference, tuned, history, labels, best.pool, outline)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """One way to compare: its tuning, the loss of each event it was tuned on and which those are, and what it compares."""
+
+    tuned: Tuned
+    losses: NDArray[np.float64]
+    chosen: NDArray[np.int64]
+    embedding: Embedding | None
+    pool: Pool
+
+
+def _clearly_better(a: _Fit, b: _Fit, sessions: NDArray[np.int64]) -> bool:
+    """Whether `a` has less loss than `b` on history by more than one standard error: within that they tie (Breiman et al. 1984)."""
+    difference = b.losses - a.losses
+    return bool(difference.mean() > paired_error(difference, sessions[a.chosen]))
 
 
 def _cross_fitted_reference(history: Events, labels: NDArray[np.int64], classes: int, folds: int, strength: float) -> NDArray[np.float64]:
@@ -160,69 +167,21 @@ def _cross_fitted_reference(history: Events, labels: NDArray[np.int64], classes:
     return pi
 
 
-def _own_session_out(
-    pool: Pool, vectors: NDArray[np.float32], k: int, params: RetrievalParams
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """(chosen rows, neighbours, similarities) of evenly spaced events of history among all other sessions."""
-    n = len(pool)
-    chosen = np.unique(np.linspace(0, n - 1, min(n, params.tune_queries)).round().astype(np.int64))
-    rows = np.empty((len(chosen), k), np.int64)
-    similarity = np.empty((len(chosen), k))
-    sessions = pool.sessions[chosen]
-    for session in np.unique(sessions):
-        mine = sessions == session
-        rows[mine], similarity[mine] = search(pool, vectors[chosen[mine]], k, *pool.span(int(session)), cap=params.cap, without=True)
-    return chosen, rows, similarity
-
-
-def _abstain_below(similarity: NDArray[np.float64], quantile: float) -> float:
-    return float(np.quantile(similarity[:, 0], quantile))
-
-
-def _original(params: RetrievalParams) -> Tuned:
-    return Tuned(ORIGINAL_K, 1.0, 0.0, float("nan"), -np.inf)
-
-
-def _tune(pool: Pool, vectors: NDArray[np.float32], labels: NDArray[np.int64], pi: NDArray[np.float64], params: RetrievalParams) -> Tuned:
-    """The grid's best by log loss on history, each event judged by the neighbours it has in other sessions."""
-    sizes = [k for k in params.k_grid if k <= len(pool) // 3] or [min(params.k_grid)]
-    chosen, rows, similarity = _own_session_out(pool, vectors, max(sizes), params)
-    classes = pi.shape[1]
-    near = np.where(rows >= 0, labels[np.maximum(rows, 0)], -1)
-    y, reference = labels[chosen], pi[chosen]
-    best: Tuned | None = None
-    below = _abstain_below(similarity, params.abstain_quantile)
-    for power in params.power_grid:
-        w = weights_of(similarity, power)
-        for k in sizes:
-            n_eff = effective_number(w[:, :k])
-            if np.mean(n_eff < params.min_n_eff) > 0.05 and best is not None:
-                continue  # such a setting would abstain too often to be of use
-            phat = shares(w[:, :k], near[:, :k], classes)
-            for alpha in params.alpha_grid:
-                p = posterior(phat, n_eff, reference, alpha)
-                loss = float(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-12)).mean())
-                if best is None or loss < best.loss:
-                    best = Tuned(k, power, alpha, loss, below)
-    assert best is not None
-    return best
-
-
-def retune(model: Model, pool: Pool, rows: NDArray[np.int64]) -> Tuned:
-    """K, power and alpha for a part of the model's history, `rows` of it, of which `pool` holds the vectors.
+def retune(model: Model, pool: Pool, rows: NDArray[np.int64], outline: Pool | None) -> Tuned:
+    """K, power and alpha for a part of the model's history, `rows` of it, of which `pool` and `outline` hold the vectors.
 
     A part with too few sessions or events to judge a grid by keeps what all of history chose, but for the abstention bound.
     """
-    history = model.history.take(rows)
-    vectors = pool.index.reconstruct_n(0, len(pool))
-    few = len(rows) < model.params.min_events or len(np.unique(pool.sessions)) < model.params.min_sessions
     if model.recipe == "original":
         return model.tuned
-    if few:
-        _, _, similarity = _own_session_out(pool, vectors, 1, model.params)
-        return replace(model.tuned, abstain_below=_abstain_below(similarity, model.params.abstain_quantile))
-    pi = _cross_fitted_reference(history, model.labels[rows], model.classes, model.params.folds, model.reference.strength)
-    return _tune(pool, vectors, model.labels[rows], pi, model.params)
+    compared = pool if outline is None else outline
+    below = least_likeness(compared, compared.index.reconstruct_n(0, len(compared)), model.params)
+    tuned = model.tuned
+    if len(rows) >= model.params.min_events and len(np.unique(pool.sessions)) >= model.params.min_sessions:
+        history, labels = model.history.take(rows), model.labels[rows]
+        pi = _cross_fitted_reference(history, labels, model.classes, model.params.folds, model.reference.strength)
+        tuned = tune(pool, pool.index.reconstruct_n(0, len(pool)), labels, pi, model.params)[0]
+    return replace(tuned, abstain_below=below)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +195,8 @@ class Answer:
     rows : int64 ``(q, k)``
         Neighbours as rows of `Model.history`, most similar first; -1 where there are fewer.
     similarity, weights : float64 ``(q, k)``
+    likeness : float64 ``(q,)``
+        Cosine to the most alike of history in the vectors as they are, or in their outline where they are embedded.
     nothing_comparable : bool ``(q,)``
     """
 
@@ -245,6 +206,7 @@ class Answer:
     rows: NDArray[np.int64]
     similarity: NDArray[np.float64]
     weights: NDArray[np.float64]
+    likeness: NDArray[np.float64]
     nothing_comparable: NDArray[np.bool_]
 
 
@@ -258,8 +220,13 @@ def forecast(model: Model, queries: Events, *, start: int = 0, end: int | None =
     near = np.where(rows >= 0, model.labels[np.maximum(rows, 0)], -1)
     phat = shares(w, near, model.classes)
     pi = model.reference.predict(queries)
+    likeness = similarity[:, 0]
     if model.recipe == "original":
         floored = np.maximum(phat, FLOOR)
-        return Answer(floored / floored.sum(axis=1, keepdims=True), pi, n_eff, rows, similarity, w, np.zeros(len(queries), bool))
-    nothing = (similarity[:, 0] < t.abstain_below) | (n_eff < model.params.min_n_eff)
-    return Answer(posterior(phat, n_eff, pi, t.alpha), pi, n_eff, rows, similarity, w, nothing)
+        return Answer(floored / floored.sum(axis=1, keepdims=True), pi, n_eff, rows, similarity, w, likeness, np.zeros(len(queries), bool))
+    if model.embedding is not None and model.outline is not None:
+        scaled, directed = _scaled(model.normaliser, queries.matrix)
+        outlines = np.where(directed[:, None], model.embedding.outline(scaled), np.float32(0))
+        likeness = search(model.outline, outlines, 1, start, end, cap=1, without=without)[1][:, 0]
+    nothing = (likeness < t.abstain_below) | (n_eff < model.params.min_n_eff)
+    return Answer(posterior(phat, n_eff, pi, t.alpha), pi, n_eff, rows, similarity, w, likeness, nothing)

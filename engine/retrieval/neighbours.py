@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -13,11 +12,12 @@ from numpy.typing import NDArray
 from engine.errors import ContractError, NoData
 from engine.retrieval.events import CLASSES, Events
 from engine.retrieval.forecast import before_embargo, candidates, default_recipe, table
-from engine.retrieval.gold import MIRROR, VECTORS, gold_events, grouped, groups_of
-from engine.retrieval.index import pool_folder
+from engine.retrieval.gold import MIRROR, VECTORS, gold_events, grouped, groups_of, names_of
+from engine.retrieval.index import pool_folder, rebuild_command
 from engine.retrieval.model import Answer, Model, fit, forecast
-from engine.retrieval.open import open_index, read_index_manifest
+from engine.retrieval.open import open_index, open_touch, read_index_manifest
 from engine.retrieval.params import PoolName, RetrievalParams
+from engine.vocab import root_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,36 +79,61 @@ def trigger_query(lake: Lake, trigger_id: str) -> Events:
     return next(e for e in grouped(frame).values() if len(e))
 
 
-def edited(query: Events, values: Mapping[str, float]) -> Events:
-    """The query with some of its vector's dimensions set to raw values, by name.
+@dataclass(frozen=True)
+class Scope:
+    """What of a query decides what is fitted for it: queries of one scope are asked of one `Fitted`.
+
+    Attributes
+    ----------
+    representation : str
+    group : str
+        ``mirrored``, or the approach where the two directions have vectors of their own.
+    pool : str
+    key : str
+        The level's kind in pool ``kind``, level and approach in pool ``level``, nothing in pool ``all``.
+    session : date or None
+        The session before which everything is fitted (mode ``walk_forward``); None in mode ``all``, whose index serves every session.
+    market : str
+        Root of the query's contract: only its sessions are likes.
+    """
+
+    representation: str
+    group: str
+    pool: PoolName
+    key: str
+    session: dt.date | None
+    market: str
+
+    @property
+    def mode(self) -> Mode:
+        """``walk_forward`` or ``all``."""
+        return "all" if self.session is None else "walk_forward"
+
+
+def scope_of(query: Events, pool: PoolName, mode: Mode = "walk_forward") -> Scope:
+    """The scope of a query.
 
     Raises
     ------
     ContractError
-        Naming a dimension that is none, or a value that is not finite.
+        Where it is not one query.
     """
-    at = {n: i for i, n in enumerate(query.names)}
-    matrix = query.matrix.copy()
-    for name, value in values.items():
-        if name not in at:
-            near = [n for n in query.names if name.rpartition("_")[2] in n][:5]
-            such = ", ".join(near or query.names[:5])
-            raise ContractError(f"dimension {name!r}: expected one of the {len(at)} of docs/FEATURES.md, such as {such}")
-        if not np.isfinite(value):
-            raise ContractError(f"dimension {name!r}: expected a finite number, found {value}")
-        matrix[:, at[name]] = value
-    return Events(matrix, query.names, query.representation, query.frame)
+    _one(query)
+    group = MIRROR if MIRROR in groups_of(query.representation) else str(query.frame["approach"][0])
+    session = None if mode == "all" else query.sessions[0].astype(object)
+    market = root_of(str(query.frame["trigger_id"][0]).split("/")[1]).code
+    return Scope(query.representation, group, pool, str(query.pool_keys(pool)[0]), session, market)
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What a query is asked of: fitted once, good for every query of one session (walk-forward) or of any (all).
+    """What queries of one scope are asked of.
 
     Attributes
     ----------
     model : Model
     touch : Model or None
-        For the probability of a touch; None where there are too few events, and in mode ``all``.
+        For the probability of a touch; None where there are too few events.
     mode : str
     """
 
@@ -141,9 +166,9 @@ def neighbours(
     params
         Knobs; the index's own where None in mode ``all``.
     pool
-        Which candidates; of `params` where None.
+        Which candidates; of `params`, or of the index, where None.
     symbol
-        A contract or a root, in mode ``walk_forward``; all of gold where None.
+        A contract, in mode ``walk_forward``; all contracts of the query's root where None.
 
     Raises
     ------
@@ -152,48 +177,54 @@ def neighbours(
     StaleIndex, PartitionMissing
         Where the index is not of this lake as it is now, with the command that makes it anew.
     """
-    return ask(fitted(lake, query, mode=mode, params=params, pool=pool, name=name, symbol=symbol), query)
+    if pool is None and mode == "all":
+        pool = read_index_manifest(lake, name)["params"]["pool"]
+    scope = scope_of(query, pool or (params or RetrievalParams()).pool, mode)
+    return ask(fitted(lake, scope, params=params, name=name, symbol=symbol), query)
 
 
-def fitted(
-    lake: Lake,
-    query: Events,
-    *,
-    mode: Mode = "walk_forward",
-    params: RetrievalParams | None = None,
-    pool: PoolName | None = None,
-    name: str = "default",
-    symbol: str | None = None,
-) -> Fitted:
-    """Everything that `neighbours` needs before it is asked: some seconds in mode ``walk_forward``; parameters and errors are the same.
+def fitted(lake: Lake, scope: Scope, *, params: RetrievalParams | None = None, name: str = "default", symbol: str | None = None) -> Fitted:
+    """Everything that `neighbours` needs before it is asked; it takes some seconds in mode ``walk_forward``.
 
-    It holds for every query of the same session, representation and, where `pool` is not ``all``, level and approach.
+    Parameters
+    ----------
+    scope
+        `scope_of` the query; its pool stands for that of `params`.
+    params, name, symbol
+        As in `neighbours`.
+
+    Raises
+    ------
+    NoData, StaleIndex, PartitionMissing
+        As `neighbours`.
     """
-    _one(query)
-    if mode == "all":
-        return Fitted(_indexed(lake, query, params, pool, name), None, mode)
-    p = params or RetrievalParams()
-    p = p if pool is None else p.model_copy(update={"pool": pool})
-    session = query.sessions[0]
-    history = _pooled(candidates(_group(lake, query, symbol, session.astype(object), p), p), query, p.pool)
-    past = history.take(history.sessions < before_embargo(history.sessions, session, p.embargo_sessions))
-    model = fit(past, p, recipe=default_recipe(query.representation))
+    if scope.session is None:
+        return _indexed(lake, scope, params, name)
+    p = (params or RetrievalParams()).model_copy(update={"pool": scope.pool})
+    history = candidates(_group(lake, scope, scope.session, symbol or scope.market, p), p)
+    past = history.take(history.sessions < before_embargo(history.sessions, np.datetime64(scope.session), p.embargo_sessions))
+    past = past.take(past.pool_keys(scope.pool) == scope.key)
+    model = fit(past, p, recipe=default_recipe(scope.representation))
     try:
         touch: Model | None = fit(past, p, recipe=model.recipe, target="touch")
     except NoData:
         touch = None
-    return Fitted(model, touch, mode)
+    return Fitted(model, touch, scope.mode)
 
 
 def ask(what: Fitted, query: Events) -> Neighbours:
     """Neighbours and forecast of one query; never of its own session."""
     _one(query)
     model, session = what.model, query.sessions[0]
+
+    def elsewhere(fitted: Model) -> Answer:
+        start, end = (int(np.searchsorted(fitted.history.sessions, session, side=s)) for s in ("left", "right"))
+        return forecast(fitted, query, start=start, end=end, without=True)
+
+    answer = elsewhere(model)
+    touch = None if what.touch is None else elsewhere(what.touch)
     h = model.history.sessions
-    start, end = (int(np.searchsorted(h, session, side=s)) for s in ("left", "right"))
-    answer = forecast(model, query, start=start, end=end, without=True)
-    allowed = len(np.unique(h[h != session]))
-    return _found(model, answer, query, what.mode, allowed, table(model, answer, query, what.touch))
+    return _found(model, answer, query, what.mode, len(np.unique(h[h != session])), table(model, answer, query, what.touch, touch))
 
 
 def _one(query: Events) -> None:
@@ -201,23 +232,27 @@ def _one(query: Events) -> None:
         raise ContractError(f"neighbours: expected one query, found {len(query)}")
 
 
-def _group(lake: Lake, query: Events, symbol: str | None, date: dt.date, p: RetrievalParams) -> Events:
-    group = MIRROR if MIRROR in groups_of(query.representation) else str(query.frame["approach"][0])
+def _group(lake: Lake, scope: Scope, date: dt.date, symbol: str | None, p: RetrievalParams) -> Events:
     found = gold_events(lake, symbol, kinds=p.kinds, before=date)
-    if group not in found or found[group].names != query.names:
-        raise ContractError(f"the query is of {query.representation}, the lake's gold is not; `spymaster run --layer gold` makes it so")
-    return found[group]
+    if scope.group not in found or found[scope.group].names != names_of(scope.representation, scope.group):
+        raise ContractError(f"the query is of {scope.representation}, the lake's gold is not; `spymaster run --layer gold` makes it so")
+    return found[scope.group]
 
 
-def _indexed(lake: Lake, query: Events, params: RetrievalParams | None, pool: PoolName | None, name: str) -> Model:
+def _indexed(lake: Lake, scope: Scope, params: RetrievalParams | None, name: str) -> Fitted:
     manifest = read_index_manifest(lake, name)
-    if manifest["representation"] != query.representation:
-        raise ContractError(f"index {name}: of {manifest['representation']}, the query is of {query.representation}")
-    chosen: PoolName = pool or manifest["params"]["pool"]
-    group = MIRROR if MIRROR in groups_of(query.representation) else str(query.frame["approach"][0])
-    folder = pool_folder(chosen, kind=str(query.level_kinds[0]), level_id=str(query.frame["level_id"][0]))
-    stem = str(query.frame["approach"][0]) if chosen == "level" else group
-    return open_index(lake, name, folder=folder, stem=stem, params=params)
+    if manifest["market"] != scope.market:
+        raise ContractError(
+            f"index {name}: of {manifest['market']}, the query is of {scope.market}; "
+            f"`{rebuild_command(lake, scope.market.lower(), scope.market)}` makes one"
+        )
+    if manifest["representation"] != scope.representation:
+        raise ContractError(f"index {name}: of {manifest['representation']}, the query is of {scope.representation}")
+    level, _, approach = scope.key.rpartition("/")
+    folder = pool_folder(scope.pool, kind=scope.key, level_id=level)
+    stem = approach if scope.pool == "level" else scope.group
+    model = open_index(lake, name, folder=folder, stem=stem, params=params)
+    return Fitted(model, open_touch(lake, name, folder=folder, stem=stem), scope.mode)
 
 
 def _found(model: Model, answer: Answer, query: Events, mode: Mode, sessions: int, forecast_row: pl.DataFrame) -> Neighbours:

@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import NoData, PartitionMissing, StaleIndex
 from engine.lake.catalog import dataset
 from engine.lake.manifest import SUCCESS, canonical, sha256_file, sha256_text
 from engine.retrieval.events import Events
 from engine.retrieval.gold import VECTORS
-from engine.retrieval.index import FORMAT, MANIFEST, MODELS, STATS, feature_lists, index_folder, input_digests, rebuild_command, schema_hash
+from engine.retrieval.index import FORMAT, MANIFEST, index_folder, input_digests, rebuild_command
+from engine.retrieval.index_files import INDEX, METADATA, MODELS, OUTLINE, POOL, STATS, TOUCH, feature_lists, schema_hash
 from engine.retrieval.learned import embedding_from_json
-from engine.retrieval.model import Model, tuned_from_json
-from engine.retrieval.normalise import normaliser_from_json
-from engine.retrieval.params import RetrievalParams
+from engine.retrieval.model import Model
+from engine.retrieval.normalise import Normaliser, normaliser_from_json
+from engine.retrieval.params import RetrievalParams, Target
 from engine.retrieval.reference import reference_from_json
 from engine.retrieval.search import Pool
+from engine.retrieval.tune import tuned_from_json
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
@@ -112,49 +115,99 @@ def open_index(
     NoData
         Where the index has no such pool; it names those it has.
     """
-    import faiss
-    import polars as pl
-
     manifest = read_index_manifest(lake, name)
     if check:
         check_index(lake, manifest, params)
-    base = index_folder(lake, name)
-    make = f"`{rebuild_command(lake, name, manifest['symbol'], manifest['params'])}` makes it anew"
+    base, make = index_folder(lake, name), _make(lake, manifest)
     found = manifest["pools"].get(f"{folder}/{stem}")
     if found is None:
         have = ", ".join(sorted(manifest["pools"]))
         raise NoData(f"index {base}: too few events: expected a pool {folder}/{stem}, found {have}; use another, or more dates and {make}")
     group = found["group"]
-    _same(base / folder / f"{stem}.manifest.json", found["manifest"], make)
-    for f, facts in found["files"].items():
-        _same(base / folder / f, facts, make)
-    for f in (MODELS, STATS):
-        _same(base / f, manifest["files"][f], make)
     raw = base / f"{group}.vectors.npy"
     # Its size alone: hashing what is only mapped, and read for a handful of neighbours, would cost more than all the rest.
     _same(raw, {**manifest["files"][raw.name], "sha256": None}, make)
-    meta = pl.read_parquet(base / folder / f"{stem}.metadata.parquet")
-    if schema_hash(meta) != found["metadata_schema"]:
-        raise StaleIndex(f"index {base}: {folder}/{stem}: the metadata have another schema than the manifest says; {make}")
-    index = faiss.read_index(str(base / folder / f"{stem}.index"))
-    codes = {c: meta[c].to_numpy() for c in ("row", "session_code", "episode_code", "label")}
+    _same(base / STATS, manifest["files"][STATS], make)
     names = tuple(d["name"] for d in feature_lists(manifest["representation"])[group]["dimensions"])
-    matrix = np.load(raw, mmap_mode="r")
-    whole = len(matrix) == len(meta)
-    history = Events(matrix if whole else matrix[codes["row"]], names, manifest["representation"], meta.drop(list(codes)))
-    models = json.loads((base / MODELS).read_text(encoding="utf-8"))[group]
     stats = json.loads((base / STATS).read_text(encoding="utf-8"))[group]
+    models = _models(base, manifest, make)[group]
+    return _model(
+        "class", manifest, found, base / folder, stem, models, normaliser_from_json(stats, names), names, np.load(raw, mmap_mode="r"), make
+    )
+
+
+def open_touch(lake: Lake, name: str = "default", *, folder: str = "all", stem: str = "mirrored") -> Model | None:
+    """The pool of an index that answers for the probability of a touch; None where the index has too few events for one.
+
+    The index is not compared with the lake: `open_index` is what is asked first. Its history has no raw vectors.
+
+    Raises
+    ------
+    StaleIndex, PartitionMissing
+        As `read_index_manifest`, and where a file is not the one that was written.
+    """
+    manifest = read_index_manifest(lake, name)
+    base, make = index_folder(lake, name), _make(lake, manifest)
+    found = manifest["touch_pools"].get(f"{folder}/{stem}")
+    if found is None:
+        return None
+    group = found["group"]
+    names = tuple(d["name"] for d in feature_lists(manifest["representation"])[group]["dimensions"])
+    models = _models(base, manifest, make)[group]["touch"]
+    return _model(
+        "touch", manifest, found, base / folder, f"{stem}{TOUCH}", models, normaliser_from_json(models["norm"], names), (), None, make
+    )
+
+
+def _make(lake: Lake, manifest: dict[str, Any]) -> str:
+    return f"`{rebuild_command(lake, manifest['name'], manifest['symbol'], manifest['params'])}` makes it anew"
+
+
+def _models(base: Path, manifest: dict[str, Any], make: str) -> dict[str, Any]:
+    _same(base / MODELS, manifest["files"][MODELS], make)
+    return dict(json.loads((base / MODELS).read_text(encoding="utf-8")))
+
+
+def _model(
+    target: Target,
+    manifest: dict[str, Any],
+    found: dict[str, Any],
+    folder: Path,
+    stem: str,
+    models: dict[str, Any],
+    normaliser: Normaliser,
+    names: tuple[str, ...],
+    matrix: NDArray[np.float32] | None,
+    make: str,
+) -> Model:
+    """A pool's model; every file of it is compared with the manifest first."""
+    import faiss
+    import polars as pl
+
+    _same(folder / f"{stem}{POOL}", found["manifest"], make)
+    for f, facts in found["files"].items():
+        _same(folder / f, facts, make)
+    meta = pl.read_parquet(folder / f"{stem}{METADATA}")
+    if schema_hash(meta) != found["metadata_schema"]:
+        raise StaleIndex(f"index {folder}: {stem}: the metadata have another schema than the manifest says; {make}")
+    codes = {c: meta[c].to_numpy() for c in ("row", "session_code", "episode_code", "label")}
+    if matrix is None:
+        matrix = np.zeros((len(meta), 0), np.float32)
+    rows = matrix if len(matrix) == len(meta) else matrix[codes["row"]]
+    sessions, episodes = codes["session_code"].astype(np.int64), codes["episode_code"].astype(np.int64)
+    outline = f"{stem}{OUTLINE}"
     return Model(
-        target="class",
+        target=target,
         recipe=models["recipe"],
         params=RetrievalParams.model_validate(manifest["params"]),
-        normaliser=normaliser_from_json(stats, names),
+        normaliser=normaliser,
         embedding=None if models["embedding"] is None else embedding_from_json(models["embedding"]),
         reference=reference_from_json(models["reference"]),
         tuned=tuned_from_json(found["tuned"]),
-        history=history,
+        history=Events(rows, names, manifest["representation"], meta.drop(list(codes))),
         labels=codes["label"].astype(np.int64),
-        pool=Pool(index, codes["session_code"].astype(np.int64), codes["episode_code"].astype(np.int64)),
+        pool=Pool(faiss.read_index(str(folder / f"{stem}{INDEX}")), sessions, episodes),
+        outline=Pool(faiss.read_index(str(folder / outline)), sessions, episodes) if outline in found["files"] else None,
     )
 
 

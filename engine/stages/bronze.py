@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.code import code_hash
 from engine.errors import PartitionCorrupt
 from engine.lake.catalog import BRONZE_MBO, dataset
 from engine.lake.manifest import Lineage, sha256_file
 from engine.lake.store import Lake
 from engine.stages.base import params_hash
-from engine.code import code_hash
 from engine.stages.raw import RawFile, raw_sha256
 from engine.vocab import ACTION_CODES, NS, root_of
 

@@ -52,16 +52,19 @@ def make_signals(inputs: StageInputs) -> dict[str, Output]:
     """Forecasts of the session's triggers from the sessions before it, and which of them fire."""
     import polars as pl
 
+    from engine.retrieval.alike import same_knobs
     from engine.retrieval.events import events_from_frame
     from engine.retrieval.fire import fire_flags
     from engine.retrieval.forecast import forecast_frame
-    from engine.retrieval.gold import MIRROR, groups_of, names_of
+    from engine.retrieval.gold import MIRROR, groups_of, names_of, read_triggers, until_decided
     from engine.stages.signals import session_signals
 
     p = inputs.params
-    triggers = inputs.frame(TRIGGERS)
-    where = pl.col("kind").is_in(list(p.retrieval.kinds))
-    history = pl.concat([triggers.clear(), *(inputs.lake.read(TRIGGERS, s, d, where=where) for s, d in inputs.earlier)])
+    own = (inputs.symbol, inputs.windows.date)
+    same_knobs(inputs.lake, [*inputs.earlier, own])
+    triggers = until_decided(inputs.lake, *own, inputs.frame(TRIGGERS))
+    earlier = [read_triggers(inputs.lake, inputs.earlier, p.retrieval.kinds)] if inputs.earlier else []
+    history = pl.concat([triggers.clear(), *earlier])
 
     def forecast(past: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
         made = []

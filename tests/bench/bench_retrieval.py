@@ -81,7 +81,8 @@ def wide_index() -> Lake:
     import faiss
 
     from engine.lake.manifest import canonical, sha256_text
-    from engine.retrieval.index import _write, file_facts, schema_hash
+    from engine.retrieval.index_files import OUTLINE, file_facts, schema_hash, write_json
+    from engine.retrieval.learned import OUTLINE as DIRECTIONS
 
     root = Path(tempfile.mkdtemp(prefix="spymaster-bench-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
@@ -97,16 +98,21 @@ def wide_index() -> Lake:
     many = many.with_columns(codes.alias("row"), codes.alias("episode_code"), (codes * SESSIONS // N).alias("session_code"))
     many.write_parquet(base / "all/mirrored.metadata.parquet", compression="zstd", compression_level=1, statistics=False)
     faiss.write_index(pool()[0].index, str(base / "all/mirrored.index"))
+    outline = base / f"all/mirrored{OUTLINE}"
+    if outline.is_file():
+        flat = faiss.IndexFlatIP(DIRECTIONS)
+        flat.add(unit(np.random.default_rng(1).normal(size=(N, DIRECTIONS)).astype(np.float32)))
+        faiss.write_index(flat, str(outline))
     raw = np.lib.format.open_memmap(base / "mirrored.vectors.npy", "w+", np.float32, (N, 300))
     raw.flush()
     found = manifest["pools"]["all/mirrored"] | {"count": N, "metadata_schema": schema_hash(many)}
     found["files"] = {f: file_facts(base / "all" / f) for f in found["files"]}
     del found["manifest"]
-    _write(base / "all/mirrored.manifest.json", found)
+    write_json(base / "all/mirrored.manifest.json", found)
     manifest["pools"]["all/mirrored"] = {**found, "manifest": file_facts(base / "all/mirrored.manifest.json")}
     manifest["files"]["mirrored.vectors.npy"] = file_facts(base / "mirrored.vectors.npy")
     manifest["digest"] = sha256_text(canonical(manifest))
-    _write(base / "manifest.json", manifest)
+    write_json(base / "manifest.json", manifest)
     (base / "_SUCCESS").write_text(manifest["digest"])
     return lake
 

@@ -14,11 +14,19 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.bench import bench_replay
+from tests.bench import bench_memory, bench_replay
 from tests.ui.conftest import CHROMIUM_ARGS, Server, chromium, generated_lake
 
 MESSAGES = 400_000
 ROUNDS = 40
+
+CONTROLS = (
+    ("slider", "Window", "level_chart"), ("slider", "Half-life", "level_chart"), ("group", "Price step", "level_chart"),
+    ("slider", "At", "conditions"), ("slider", "Near", "conditions"), ("slider", "Middle", "conditions"),
+    ("slider", "Far", "conditions"), ("combobox", "Time span", "level_chart"), ("slider", "Ticks above and below", "level_chart"),
+    ("combobox", "Colours", "level_chart"), ("button", "Light or dark theme", "level_chart"),
+)  # fmt: skip
+"""Role and label of each control, and the figure whose image shows its change."""
 
 ARM = """(figure) => {
   const f = Bokeh.documents.flatMap((d) => [...d._all_models.values()]).find((m) => m.type === 'Figure' && m.name === figure);
@@ -40,7 +48,8 @@ def paint_ms(page: Any, act: Any, figure: str = "level_chart") -> float:
     """Ms from the key that `act` presses to the new picture; a bucket's change leaves the heatmap and redraws the conditions."""
     page.evaluate(ARM, figure)
     act()
-    return float(page.evaluate("() => window.__paint"))
+    late = "new Promise((_, no) => setTimeout(() => no(new Error('no new picture within 5 s')), 5000))"
+    return float(page.evaluate(f"() => Promise.race([window.__paint, {late}])"))
 
 
 def first_page_s(browser: Browser, url: str) -> float:
@@ -92,22 +101,37 @@ def measure(lake: Path, log: Path) -> list[tuple[str, str, str]]:
                     ms.append(paint_ms(page, lambda key=key: page.keyboard.press(key), figure))
                     page.wait_for_timeout(60)
                 rows.append(row(f"{what} change to paint" if ";" not in what else what[:-1], ms))
-            page.get_by_role("button", name="Drawer").click()
-            page.wait_for_timeout(1500)
-            for i, what, figure in ((0, "window", "level_chart"), (5, "bucket (far)", "conditions")):
-                slider = page.get_by_role("slider").nth(i)
-                slider.wait_for()
-                slider.focus()
-                ms = []
-                for k in range(ROUNDS):
-                    key = "ArrowRight" if k % 4 < 2 else "ArrowLeft"
-                    ms.append(paint_ms(page, lambda key=key: page.keyboard.press(key), figure))
-                    page.wait_for_timeout(60)
-                rows.append(row(f"{what} change to paint", ms))
+            rows += controls(page)
             browser.close()
     finally:
         server.stop()
     return rows
+
+
+def controls(page: Any) -> list[tuple[str, str, str]]:
+    """A row for every control of the drawer, and the theme."""
+    page.get_by_role("button", name="Drawer").click()
+    page.wait_for_timeout(1500)
+    out = []
+    for role, label, figure in CONTROLS:
+        control = page.get_by_role(role, name=label).first
+        control.wait_for()
+        ms = []
+        for k in range(ROUNDS):
+            if role == "group":
+                # The one of two buttons that is not pressed.
+                control.locator("button[aria-pressed=false]").first.focus()
+                key = "Enter"
+            elif role == "button":
+                control.focus()
+                key = "Enter"
+            else:
+                control.focus()
+                key = ("ArrowRight" if k % 4 < 2 else "ArrowLeft") if role == "slider" else ("ArrowDown" if k % 2 == 0 else "ArrowUp")
+            ms.append(paint_ms(page, lambda key=key: page.keyboard.press(key), figure))
+            page.wait_for_timeout(60)
+        out.append(row(f"{label.lower()} change to paint", ms))
+    return out
 
 
 def row(what: str, ms: list[float]) -> tuple[str, str, str]:
@@ -121,6 +145,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as tmp:
         lake = Path(sys.argv[1]) if len(sys.argv) > 1 else generated_lake(Path(tmp), MESSAGES)
         rows = measure(lake, Path(tmp) / "serve.log") + bench_replay.measure(lake, Path(tmp) / "replay.log")
+        rows += bench_memory.measure(lake, Path(tmp) / "memory.log")
     for what, found, bar in rows:
         print(f"{what:70} {found:38} {bar}")
 

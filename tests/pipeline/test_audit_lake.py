@@ -14,31 +14,57 @@ from engine.retrieval.audit import AuditData, audit
 from engine.retrieval.events import Events
 from engine.retrieval.gold import audit_events
 from engine.retrieval.model import fit, forecast
+from engine.retrieval.open import read_index_manifest
 from engine.retrieval.params import AuditParams, RetrievalParams
+from engine.retrieval.table import read_audit
 from engine.retrieval.walk import schedule, walk_neighbours
+from tests.support.lakes import report
 
 DATES = "2025-09-16:2025-10-15"  # after the roll: ESZ5 is the front month throughout
 PARAMS = AuditParams(retrieval=RetrievalParams(tune_queries=400))
 
 
 @pytest.fixture(scope="module")
-def null_events(tmp_path_factory: pytest.TempPathFactory) -> Events:
-    """Armed episodes of 22 sessions of a market without levels (kappa = 0): no path knows anything of what follows."""
+def null_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """22 sessions of a market without levels (kappa = 0): no path knows anything of what follows."""
     root: Path = tmp_path_factory.mktemp("tier_b") / "lake"
     simulate(dates=DATES, lake=root, rate=0.02, kappa=0.0, seed=11, workers=2)
     run(symbol="ESZ5", dates=DATES, lake=root, workers=2)
-    return audit_events(Lake(root), None, blocks=False)[0]
+    return Lake(root)
+
+
+@pytest.fixture(scope="module")
+def null_events(null_lake: Lake) -> Events:
+    """Its armed episodes."""
+    return audit_events(null_lake, None, blocks=False)[0]
+
+
+@pytest.mark.slow
+def test_rebuild_audits_and_indexes_what_won(null_lake: Lake) -> None:
+    first = report("rebuild", "--lake", null_lake.root, "--symbol", "ESZ5", "--dates", DATES, "--workers", 2)
+    _, kept = read_audit(null_lake.root)
+    assert kept["stale"] == ""
+    assert f"made the audit: {kept['verdict']}" in first["said"]
+    manifest = read_index_manifest(null_lake)
+    chosen = manifest["chosen"]
+    assert (chosen["by"], chosen["audit"]) == ("audit", kept["digest"])
+    assert manifest["default_representation"] == kept["choices"]["means"]["representation"]
+    assert chosen["figures"] == kept["choices"]["means"]
+    again = report("rebuild", "--lake", null_lake.root, "--symbol", "ESZ5", "--dates", DATES, "--workers", 2)
+    assert f"audit: current; {kept['verdict']}" in again["said"]
+    assert "index default: current" in again["said"]
+    assert not again["made"]
 
 
 @pytest.mark.slow
 def test_the_null_of_a_market_without_levels(null_events: Events) -> None:
-    report = audit(AuditData(null_events), PARAMS, only=("means", "learned"), touch=False)
-    assert report.row("pi").events > 300
+    found = audit(AuditData(null_events), PARAMS, only=("means", "learned"), touch=False)
+    assert found.row("pi").events > 300
     for name in ("means", "learned"):
-        row = report.row(name)
+        row = found.row(name)
         assert not row.edge, row
         assert row.ece <= row.ece_perfect_95 + 0.01, row
-    assert report.verdict.startswith("no edge found in")
+    assert found.verdict.startswith("no edge found in")
 
 
 @pytest.mark.slow

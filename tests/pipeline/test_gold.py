@@ -10,14 +10,16 @@ import polars as pl
 import pytest
 
 from engine.errors import ContractError
-from engine.features.events import data_end_ns, session_events
+from engine.features.events import data_end_ns, file_span, session_events
 from engine.features.vector import vector_names
 from engine.lake.catalog import BRONZE_MBO, SIGNALS, STREAM, TRIGGERS, VACUUM, dataset
 from engine.lake.contract import enforce_contract
 from engine.lake.store import Lake
 from engine.params import GoldParams, SetupParams
 from engine.pipeline import lake_state, plan_sessions
-from engine.retrieval.gold import audit_events
+from engine.retrieval.events import Events
+from engine.retrieval.gold import audit_events, condition_events, gold_events
+from engine.sessions import session_windows
 from engine.setups import trigger_schema
 from engine.stages.base import RunParams, why_stale
 from engine.stages.gold import SIGNAL_STAGES, TRIGGER_STAGES
@@ -107,6 +109,12 @@ def test_a_second_time_nothing_is_made_and_parameters_make_only_what_reads_them_
     assert make(copied_gold, "silver", params=other).status == "current"
     assert make(copied_gold, "triggers", params=other).made == ("triggers",)
     assert set(copied_gold.read(TRIGGERS, SYMBOL, TUESDAY)["barrier_ticks"]) == {6}
+    # Monday's outcomes are still of a barrier of 8: they are no history of these, and the command that makes them alike is named.
+    receipt = make(copied_gold, "signals", params=other)
+    assert (receipt.status, receipt.error) == ("failed", "ContractError")
+    assert "setups.barrier = 6 in" in receipt.message or "setups.barrier = 8 in" in receipt.message
+    assert f"spymaster run --lake {copied_gold.root} --layer gold --symbol ES --dates {MONDAY}:{TUESDAY} --session rth" in receipt.message
+    assert make(copied_gold, "triggers", MONDAY, other).made == ("triggers",)
     assert make(copied_gold, "signals", params=other).made == ("signals", "stream")
     blocks = RunParams(gold=GoldParams(representation="blocks", kinds=("arm",)))
     assert make(copied_gold, "triggers", params=blocks).status == "made"
@@ -116,18 +124,22 @@ def test_a_second_time_nothing_is_made_and_parameters_make_only_what_reads_them_
     # Monday's gold is of another representation: it is refused by name, not compared.
     receipt = make(copied_gold, "signals", params=blocks)
     assert receipt.status == "failed"
-    assert "expected one representation, found" in receipt.message or "dimensions" in receipt.message
+    assert "expected the same knobs in all 2 sessions, found gold." in receipt.message
 
 
 def test_what_is_made_on_the_fly_is_made_with_the_knobs_of_gold(copied_gold: Lake) -> None:
     other = RunParams(setups=SetupParams(barrier=5, arm_ticks=6))
     assert make(copied_gold, "triggers", params=other).status == "made"
+    for pooled in (audit_events, gold_events, condition_events):
+        with pytest.raises(ContractError, match=r"expected the same knobs in all 2 sessions, found setups\.arm_ticks"):
+            pooled(copied_gold, SYMBOL)
+    assert make(copied_gold, "triggers", MONDAY, other).status == "made"
     kept = copied_gold.read(TRIGGERS, SYMBOL, TUESDAY).filter(kind="arm")
     events, _ = audit_events(copied_gold, SYMBOL, blocks=False)
     made = events.frame.filter(session_date=TUESDAY)
     assert set(made["barrier_ticks"]) == {5}
-    assert made.equals(kept.drop("representation", "vector_dim", "vector"))
-    assert set(events.frame.filter(session_date=MONDAY)["barrier_ticks"]) == {8}
+    assert made.drop("decided_until_ts_ns").equals(kept.drop("representation", "vector_dim", "vector"))
+    assert gold_events(copied_gold, SYMBOL, kinds=("arm",))["mirrored"].frame.equals(events.frame)
 
 
 def test_a_later_session_changes_no_signal_and_an_earlier_one_makes_it_stale(copied_gold: Lake) -> None:
@@ -164,6 +176,24 @@ def test_data_that_end_early_end_the_labels(copied_gold: Lake) -> None:
     ladder_end = frame["window_end_ts_ns"].max()
     late = frame.filter(pl.col("touch_ts_ns") > ladder_end - 60 * 10**9)
     assert late["outcome_h6"].is_null().all()
+
+
+def test_of_the_last_triggers_before_the_data_end_none_says_whether_it_touched(gold_lake: Lake) -> None:
+    events = gold_events(gold_lake, SYMBOL)["mirrored"]
+    end = data_end_ns([file_span(gold_lake.notes(BRONZE_MBO, SYMBOL, TUESDAY), TUESDAY)], *ladder_span(TUESDAY))
+    mine = (events.frame["session_date"] == TUESDAY).to_numpy()
+    late = events.frame["window_end_ts_ns"].to_numpy() > end - 120 * 10**9
+    # The touched among them are left out as well: the untouched cannot be told, and only yes would ever be heard.
+    assert set(events.touches()[mine & late]) <= {-1}
+    early = events.touches()[mine & ~late]
+    assert {0, 1} <= set(early)
+    bare = Events(events.matrix, events.names, "means", events.frame.drop("decided_until_ts_ns"))
+    assert (bare.touches()[mine & ~late] == early).all()
+
+
+def ladder_span(date: dt.date) -> tuple[int, int]:
+    w = session_windows(date, "rth")
+    return w.ladder_start_ns, w.ladder_end_ns
 
 
 def test_the_contract_refuses_what_is_not_a_vector(gold_lake: Lake) -> None:
@@ -206,6 +236,7 @@ def test_the_commands_make_gold_and_rebuild_is_resumable(copied_gold: Lake) -> N
     shutil.rmtree(copied_gold.path(STREAM, SYMBOL, TUESDAY))
     again = report("rebuild", "--lake", copied_gold.root, "--symbol", SYMBOL, "--workers", 1)
     assert [m["made"] for m in again["made"]] == [["stream"]]
+    assert any(line.startswith("no audit: too few events") for line in again["said"])
     assert any(line.startswith("no index: ") for line in again["said"])
     assert not leftovers(copied_gold.root)
     failed = spymaster("rebuild", "--lake", copied_gold.root / "none", check=False)

@@ -13,12 +13,13 @@ import pytest
 
 from engine.errors import ContractError, NoData, PartitionMissing, StaleIndex
 from engine.lake.store import Lake
+from engine.retrieval.edit import edited
 from engine.retrieval.forecast import forecast_frame
 from engine.retrieval.gold import VECTORS, gold_events
 from engine.retrieval.index import build_index, index_root
 from engine.retrieval.model import fit, forecast
-from engine.retrieval.neighbours import edited, neighbours, trigger_query
-from engine.retrieval.open import check_index, open_index, read_index_manifest
+from engine.retrieval.neighbours import neighbours, trigger_query
+from engine.retrieval.open import check_index, open_index, open_touch, read_index_manifest
 from engine.retrieval.params import RetrievalParams
 from tests.support.lakes import leftovers
 from tests.support.retrieval import SYMBOL, gold_frame, write_gold
@@ -203,6 +204,18 @@ def test_too_few_events_make_no_index_and_leave_nothing(tmp_lake: Path) -> None:
     assert leftovers(tmp_lake) == []
 
 
+@pytest.mark.parametrize("value", [None, 0.0])
+def test_gold_whose_vectors_point_nowhere_makes_no_index(tmp_lake: Path, value: float | None) -> None:
+    frame = gold_frame(400)
+    vector = None if value is None else [value] * int(frame["vector_dim"][0])
+    lake = write_gold(tmp_lake, frame.with_columns(pl.lit(vector, pl.List(pl.Float32)).alias("vector")))
+    with pytest.raises(NoData, match=r"too few events: expected at least 150 with an outcome in 10 sessions of history, found 0 in 0"):
+        build_index(lake)
+    with pytest.raises(NoData, match="found 0 in 0"):
+        neighbours(lake, trigger_query(lake, a_trigger(lake, 15)))
+    assert not (index_root(lake) / "default").exists()
+
+
 def test_a_build_that_fails_or_is_killed_leaves_the_old_index(copied: Lake) -> None:
     before = read_index_manifest(copied)
 
@@ -258,6 +271,29 @@ def test_neighbours_of_all_sessions_leave_out_the_own(indexed: Lake) -> None:
     assert set(level.found["level_id"]) == {query.frame["level_id"][0]}
     kind = neighbours(indexed, query, mode="all", pool="kind")
     assert {v.partition("_")[0] for v in kind.found["level_id"]} == {query.frame["level_id"][0].partition("_")[0]}
+    for answer in (found, level, kind):
+        assert answer.forecast["p_touch"][0] is not None
+
+
+def test_the_probability_of_a_touch_from_the_index_is_that_of_its_fit(indexed: Lake) -> None:
+    events = gold_events(indexed, kinds=("arm",))["mirrored"]
+    fitted_touch, opened = fit(events, PARAMS, recipe=open_index(indexed).recipe, target="touch"), open_touch(indexed)
+    assert opened is not None
+    # Also those that never touched are its events.
+    assert len(opened.history) == 400
+    assert opened.labels.tolist() == events.touches().tolist()
+    queries = events.take(slice(200, 210))
+    a, b = (forecast(m, queries, start=0, end=180) for m in (fitted_touch, opened))
+    for name in ("probability", "reference", "n_eff", "rows", "similarity", "likeness"):
+        assert getattr(a, name).tobytes() == getattr(b, name).tobytes(), name
+    # The query's own session is left out of it, as of the neighbours.
+    query = trigger_query(indexed, a_trigger(indexed, 10))
+    session = query.sessions[0]
+    start, end = (int(np.searchsorted(opened.history.sessions, session, side=s)) for s in ("left", "right"))
+    expected = forecast(opened, query, start=start, end=end, without=True).probability[0, 1]
+    assert end - start == 20
+    assert neighbours(indexed, query, mode="all").forecast["p_touch"][0] == expected
+    assert open_touch(indexed, folder="nowhere") is None
 
 
 def test_why_similar_adds_up_to_the_cosine(indexed: Lake) -> None:
@@ -279,6 +315,18 @@ def test_a_setup_one_makes_up(indexed: Lake) -> None:
     assert other.matrix[0, -10] == 3.5
     assert (other.matrix != query.matrix).sum() == 2
     assert neighbours(indexed, edited(query, {}), mode="all").forecast.equals(neighbours(indexed, query, mode="all").forecast)
+    # What the reference is given follows where a dimension says it, and nothing else moves.
+    assert other.frame.equals(query.frame)
+    far = edited(query, {"distance": 0.35, "volatility_log": np.log(3), "message_rate_log": np.log(11), "trade_rate_log": 0.0})
+    assert far.covariates[0, [0, 1, 5, 6]] == pytest.approx([7, 2, 10, 0])
+    np.testing.assert_array_equal(far.covariates[0, [2, 3, 4]], query.covariates[0, [2, 3, 4]])
+    assert far.frame["distance_ticks"][0] * (1 if query.frame["approach"][0] == "approach_down" else -1) == 7
+    usual, moved = (neighbours(indexed, q, mode="all").forecast["pi_break"][0] for q in (query, far))
+    model = open_index(indexed)
+    assert (usual, moved) == tuple(float(model.reference.predict(q)[0, 2]) for q in (query, far))
+    for wrong, says in (({"distance": 0.13}, r"whole ticks .* such as 0\.1 or 0\.15"), ({"trade_rate_log": -1.0}, "0 or more")):
+        with pytest.raises(ContractError, match=says):
+            edited(query, wrong)
     with pytest.raises(ContractError, match="dimension 'speed'"):
         edited(query, {"speed": 1.0})
     with pytest.raises(ContractError, match="expected a finite number"):

@@ -49,7 +49,8 @@ def gold_frame(n: int = 400, seed: int = 1, *, per_session: int = 20, strength: 
     text = np.array(["BREAK", "REJECT", "CHOP"], object)[made.sample.labels]
     ends = {"BREAK": ("BREAK_UP", "BREAK_DOWN"), "REJECT": ("REJECT_DOWN", "REJECT_UP"), "CHOP": ("CHOP", "CHOP")}
     outcome = [ends[t][0 if u else 1] if there else "NO_TOUCH" for t, u, there in zip(text, up, touched)]
-    dates = [FIRST + dt.timedelta(days=int(s)) for s in made.sample.sessions]
+    # Weekdays: a session of a Saturday has no end of its data.
+    dates = np.busday_offset(np.datetime64(FIRST), made.sample.sessions).astype(object).tolist()
     level = np.array(["pm_high", "pm_low", "or_high"], object)[np.arange(n) % 3]
     approach = np.where(up, "approach_up", "approach_down").astype(object)
     start = np.array([dt.datetime(d.year, d.month, d.day, 14, tzinfo=dt.UTC).timestamp() for d in dates], np.int64) * 10**9

@@ -45,14 +45,15 @@ def generated_lake(folder: Path, messages: int, seed: int = 3) -> Path:
 
 
 class Server:
-    """`panel serve workbench/app.py` in a process of its own."""
+    """`panel serve workbench/app.py` in a process of its own; `code` is Python to run in the place of ``-m panel``."""
 
-    def __init__(self, lake: Path, *, log: Path, warm: bool = True) -> None:
+    def __init__(self, lake: Path, *, log: Path, warm: bool = True, code: str | None = None) -> None:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/app"
-        command = [sys.executable, "-m", "panel", "serve", "workbench/app.py", "--address", "127.0.0.1", "--port", str(self.port)]
+        panel = ["-m", "panel"] if code is None else ["-c", code]
+        command = [sys.executable, *panel, "serve", "workbench/app.py", "--address", "127.0.0.1", "--port", str(self.port)]
         self.log = log
         with log.open("w") as out:
             self.process = subprocess.Popen(

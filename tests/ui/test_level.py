@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.ui.conftest import Server
+from tests.ui.conftest import DATE, Server
 from tests.ui.pages import heat, opened, query, sentence, until, until_changed
+from workbench.state import LevelState
+from workbench.views.level import LevelView
 
 DAY = "session=2025-11-04&contract=ESZ5"
+
+COVER = """() => {
+  const v = [...Bokeh.index.query((v) => v.model.name === "level_chart")][0], f = v.model, box = v.el.getBoundingClientRect();
+  const s = f.renderers.find((r) => r.glyph.type === "Image").data_source.data;
+  return {x0: f.x_range.start, x1: f.x_range.end, y0: f.y_range.start, y1: f.y_range.end, bounds: f.x_range.bounds,
+          from: s.x[0], to: s.x[0] + s.dw[0], left: box.left, top: box.top};
+}"""
+"""What the chart shows, what its image covers, and where it stands on the page."""
 
 
 def test_shows_and_asks_nobody_else(browser, made_server: Server) -> None:
@@ -119,10 +131,12 @@ def test_bad_url_values_say_so_and_fall_back(browser, made_server: Server) -> No
         f"{made_server.url}?{DAY}&window=99&layer=magic&t=noon&near=1&level=nonsense&zoom=2".replace("contract=ESZ5", "contract=CLZ5"),
     ) as (page, watch):
         said = page.get_by_role("alert").inner_text()
-        for word in ("window='99'", "layer='magic'", "t='noon'", "buckets", "nonsense", "zoom='2'", "contract='CLZ5'"):
+        for word in ("window “99”", "layer “magic”", "t “noon”", "buckets", "nonsense", "“zoom”", "contract “CLZ5”"):
             assert word in said, word
         assert heat(page)["sum"] > 0
         assert until_changed(page, lambda p: query(p)["level"], "nonsense") == "pm_high"
+        page.get_by_role("button", name="Close this notice").click()
+        until(page, lambda p: p.get_by_role("alert").count(), 0)
         assert watch.errors == []
 
 
@@ -146,6 +160,14 @@ def test_any_price(browser, made_server: Server) -> None:
         until_changed(page, lambda p: query(p)["level"], "pm_high")
         assert query(page)["level"] == "price:6790.25"
         assert sentence(page).startswith("Price 6790.25")
+        box.fill("67902.5")
+        box.press("Enter")
+        page.get_by_role("alert").filter(has_text="within 20%").wait_for()
+        assert query(page)["level"] == "price:6790.25"
+        box.fill("6,791.30")
+        box.press("Enter")
+        page.get_by_role("alert").filter(has_text="6791.25 is shown").wait_for()
+        until(page, lambda p: query(p)["level"], "price:6791.25")
 
 
 def test_empty_lake_says_how_to_fill_it(browser, tmp_path: Path) -> None:
@@ -209,3 +231,119 @@ def test_ticks_are_counted_from_the_level_where_the_page_stood_before_the_pictur
             assert watch.errors == []
     finally:
         server.stop()
+
+
+def covered(c: dict[str, Any]) -> bool:
+    """Whether the image covers all of what the chart shows of the session, which ends five minutes inside of the axis' bounds."""
+    margin = 5 * 60_000
+    return c["from"] <= max(c["x0"], c["bounds"][0] + margin) and min(c["x1"], c["bounds"][1] - margin) <= c["to"]
+
+
+def test_what_is_panned_to_stays_and_is_loaded_until_the_cursor_moves(browser, made_server: Server) -> None:
+    with opened(browser, f"{made_server.url}?{DAY}&t=12:00:00&span=60&window=1&rows=30") as (page, watch):
+        before = page.evaluate(COVER)
+        for _ in range(3):
+            page.mouse.move(before["left"] + 110, before["top"] + 160)
+            page.mouse.down()
+            page.mouse.move(before["left"] + 780, before["top"] + 160, steps=3)
+            page.mouse.up()
+            page.wait_for_timeout(300)
+        until(page, lambda p: p.evaluate(COVER)["x0"] < before["x0"] - 1.9 * 3_600_000, True)
+        until(page, lambda p: covered(p.evaluate(COVER)), True)
+        there = page.evaluate(COVER)
+        page.keyboard.press("2")
+        until_changed(page, lambda p: p.evaluate(COVER)["y0"], there["y0"])
+        assert page.evaluate(COVER)["x0"] == there["x0"]
+        # Reset comes back to the level that is chosen now.
+        level = page.evaluate(COVER)
+        page.evaluate("() => { [...Bokeh.index.query((v) => v.model.name === 'level_chart')][0].model.y_range.start += 5 }")
+        page.evaluate("() => [...Bokeh.index.query((v) => v.model.name === 'level_chart')][0].reset()")
+        back = page.evaluate(COVER)
+        assert (back["y0"], back["y1"]) == (level["y0"], level["y1"])
+        # However far the wheel turns, time ends a little beyond the session.
+        page.mouse.move(before["left"] + 400, before["top"] + 160)
+        for _ in range(25):
+            page.mouse.wheel(0, 400)
+        page.wait_for_timeout(800)
+        wide = page.evaluate(COVER)
+        assert wide["bounds"][0] <= wide["x0"]
+        assert wide["x1"] <= wide["bounds"][1]
+        page.keyboard.press("ArrowRight")
+        until(page, lambda p: query(p).get("t"), "12:00:01")
+        assert watch.errors == []
+
+
+def test_buckets_that_do_not_rise_go_back_and_what_follows_is_drawn(browser, made_server: Server) -> None:
+    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
+        before = heat(page)
+        page.get_by_role("button", name="Drawer").click()
+        near = page.get_by_role("slider", name="Near")
+        near.wait_for()
+        near.focus()
+        page.keyboard.press("Home")
+        page.get_by_role("alert").filter(has_text="must rise").wait_for()
+        until(page, lambda _: near.input_value(), "5")
+        page.get_by_role("radio", name="Add", exact=True).click()
+        assert until_changed(page, heat, before)["sum"] != before["sum"]
+        until(page, lambda p: p.get_by_role("alert").count(), 0)
+        near.focus()
+        page.keyboard.press("ArrowRight")
+        until(page, lambda p: query(p).get("near"), "6")
+        assert watch.errors == []
+
+
+def test_the_keyboard_reaches_every_chip_and_pictures_have_names(browser, made_server: Server) -> None:
+    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
+        page.get_by_role("main").wait_for()
+        for name in ("Heatmap", "Pressure ladder", "four conditions", "whole session"):
+            page.get_by_role("figure", name=re.compile(name)).wait_for()
+        page.get_by_role("radio", name=re.compile("PM High")).focus()
+        page.keyboard.press("ArrowRight")
+        until(page, lambda p: query(p)["level"], "pm_low")
+        page.keyboard.press("End")
+        last = page.evaluate("() => { let e = document.activeElement; while (e.shadowRoot) e = e.shadowRoot.activeElement; "
+                             "return [e.getAttribute('aria-disabled'), e.title]; }")  # fmt: skip
+        assert last[0] == "true"
+        assert last[1].startswith("Absent: ")
+        assert query(page)["level"] == "pm_low"
+        assert watch.errors == []
+
+
+def test_a_lost_server_is_said(browser, made_lake: Path, tmp_path: Path) -> None:
+    server = Server(made_lake, log=tmp_path / "serve.log", warm=False)
+    try:
+        with opened(browser, f"{server.url}?{DAY}&t=10:05:00") as (page, _):
+            lost = page.get_by_role("alert").filter(has_text="connection to the server is lost")
+            assert lost.count() == 0
+            server.stop()
+            lost.wait_for(timeout=15_000)
+            assert lost.get_by_role("button", name="Reload").is_visible()
+    finally:
+        server.stop()
+
+
+def test_what_cannot_be_read_leaves_state_and_screen_together(made_lake: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(made_lake, lake)
+    state = LevelState()
+    day, gone = DATE.isoformat(), (DATE + dt.timedelta(days=1)).isoformat()
+    state.param["contract"].objects, state.param["session"].objects = ["ESZ5"], [day, gone]
+    state.param.update(contract="ESZ5", session=day, level="pm_low")
+    view = LevelView(str(lake), state, [])
+    view.start()
+    assert view.look is not None
+    drawn = view.look.now_ns
+    state.session = gone
+    assert (state.session, state.level, state.cursor_ts_ns, view.look.session.date) == (day, "pm_low", drawn, DATE)
+    said = list(view.notices.banner.lines)
+    assert any(gone in line for line in said)
+    view._guard(view._follow, keep=True)  # what follows of itself takes no words away
+    assert view.notices.banner.lines == said
+    state.layer = "add"
+    assert view.notices.banner.lines == []
+    for manifest in lake.glob("silver/**/table=mbo_price_ladder_1s/**/_SUCCESS"):
+        manifest.write_text("not a digest")
+    view._check_stale()
+    assert "cannot be read" in view.notices.banner.reload
+    state.layer = "pull"
+    assert "cannot be read" in view.notices.banner.reload

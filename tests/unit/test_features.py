@@ -5,11 +5,14 @@ from __future__ import annotations
 from math import log
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from engine.errors import ContractError
 from engine.features import feature, feature_names, feature_reference, features, level_steps, level_windows, table_features, window_schema
+from engine.features.means import SIDE_PRIMITIVES, TAPE_PRIMITIVES, primitive_names, primitives
+from engine.features.sums import WindowSums
 from engine.ladder import Ladder
 from engine.levels import LEVEL_SCHEMA
 from engine.params import FeatureParams, ZoneParams
@@ -259,6 +262,25 @@ def test_ranges_in_the_register_hold() -> None:
     for f in features():
         if f.range.startswith(("[0,", "(0,")) and f.family != "pressure":
             assert all(r[f.name] is None or r[f.name] >= 0 for r in rows), f.name
+
+
+def test_ranges_of_what_vectors_are_made_of_hold() -> None:
+    made, params = ladder(), FeatureParams()
+    first, n = made.windows(params.window_s)
+    around = np.repeat(np.array([100, 77, 110, 100]), n).reshape(4, n)
+    travel = np.repeat(np.array([1, -1, 1, -1], np.int8), n).reshape(4, n)
+    values = primitives(WindowSums(made, around, first, params, travel))
+    declared = {f"{way}_{p.name}": p for way in ("ahead", "behind") for p in SIDE_PRIMITIVES}
+    assert {*declared, *TAPE_PRIMITIVES} == set(primitive_names())
+    bounds = {"(-1, 1)": (-1, 1), "(0, 1)": (0, 1), "[0, 1)": (0, 1), "[0, inf)": (0, np.inf), "(-inf, inf)": (-np.inf, np.inf)}
+    bounds |= {"[-ln(far + 2), ln(far + 2)]": (-np.log(22), np.log(22)), "[-ln(touch + 1), ln(touch + 1)]": (-np.log(21), np.log(21))}
+    for i, name in enumerate(primitive_names()):
+        if name in declared:
+            low, high = bounds[declared[name].range]
+            known = values[:, i][np.isfinite(values[:, i])]
+            assert known.size, name
+            assert ((known >= low) & (known <= high)).all(), name
+            assert declared[name].unit in ("log ratio", "share")
 
 
 def test_the_register_refuses_a_name_twice_and_an_unknown_family() -> None:

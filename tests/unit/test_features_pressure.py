@@ -7,7 +7,7 @@ import math
 import pytest
 
 from engine.errors import ContractError
-from engine.features import pressure
+from engine.features import pressure, pressure_cube
 from engine.ladder import Ladder
 from tests.reference.ladder_twin import TwinLadder, long_short
 from tests.support.ladders import DATE, NS, START_S, SYMBOL, make_frames, rows_from, tape_from
@@ -71,3 +71,21 @@ def test_long_and_short_equal_the_twin() -> None:
         for j, tick in enumerate(range(19_984, 20_016, 4)):
             cell = long_short(twin.cell(START_S + 5 * w, 5, tick, 4))
             assert (made["long"].values[w, j], made["short"].values[w, j]) == cell
+
+
+def test_a_slice_begins_its_decayed_sums_before_itself() -> None:
+    ladder = Ladder.from_frames(*make_frames(400, 5, span=20), symbol=SYMBOL, date=DATE)
+    end = START_S + 400
+    whole = pressure(ladder.cube(START_S * NS, end * NS, 19_990, 20_010, window_s=5), 20.0)
+    part = pressure_cube(ladder, (START_S + 300) * NS, end * NS, 19_990, 20_010, window_s=5, half_life_s=20.0)
+    expected = whole.isel(window=slice(60, None))
+    assert part["window_start_ts_ns"].values.tolist() == expected["window_start_ts_ns"].values.tolist()
+    # At most 1/64 of what stood six half-lives before the slice is missing.
+    missing = (expected["long"] - part["long"]).values[0]
+    assert (missing >= -1e-9).all()
+    assert (missing <= whole["long"].values[60 - 24 - 1] / 64 + 1e-9).all()
+    bare = pressure(ladder.cube((START_S + 300) * NS, end * NS, 19_990, 20_010, window_s=5), 20.0)
+    assert bare["long"].values[0].sum() < 0.5 * expected["long"].values[0].sum(), "without the lead it would be far too little"
+    # At the session's start there is no more to read.
+    first = pressure_cube(ladder, START_S * NS, end * NS, 19_990, 20_010, window_s=5, half_life_s=20.0)
+    assert first["long"].values.tolist() == whole["long"].values.tolist()

@@ -108,7 +108,7 @@ def test_the_sentence_without_a_reading_says_why() -> None:
 
 def test_ladder_rows_take_the_heavier_side_and_mark_few_walls(cube) -> None:
     at = int(np.flatnonzero(cube["book_valid"].to_numpy())[5])
-    made = ladder.rows_at(cube, at)
+    made = ladder.rows_at(cube, at, 20_000)
     assert made["tick"].is_sorted(descending=True)
     bid, ask = cube["bid_depth"].to_numpy()[at][::-1], cube["ask_depth"].to_numpy()[at][::-1]
     np.testing.assert_array_equal(made["rest"].to_numpy(), np.maximum(bid, ask))
@@ -119,7 +119,7 @@ def test_ladder_rows_take_the_heavier_side_and_mark_few_walls(cube) -> None:
 
 def test_ladder_of_an_invalid_window_is_empty(cube) -> None:
     at = int(np.flatnonzero(~cube["book_valid"].to_numpy())[0])
-    made = ladder.rows_at(cube, at)
+    made = ladder.rows_at(cube, at, 20_000)
     assert made["rest"].sum() == 0
     assert made["long"].sum() == 0
 
@@ -157,3 +157,19 @@ def test_a_pooled_column_shows_of_each_price_the_window_with_the_most() -> None:
     shown = np.array([[1.0, -5.0, nan], [3.0, 2.0, nan], [0.0, nan, 4.0]])
     np.testing.assert_array_equal(coding.pool_windows(shown, 2), [[3.0, -5.0, nan], [0.0, nan, 4.0]])
     np.testing.assert_array_equal(coding.pool_windows(shown, 1), shown)
+
+
+def test_a_pooled_column_of_net_is_the_balance_of_all_its_windows() -> None:
+    nan = np.nan
+    long = np.array([[10.0, 0.0, nan], [0.0, 3.0, nan], [5.0, nan, 1.0]])
+    short = np.array([[0.0, 4.0, nan], [30.0, 0.0, nan], [0.0, nan, 0.0]])
+    made = coding.pool_net(long, short, 2)
+    np.testing.assert_allclose(made, [[-20 / 41, -1 / 8, nan], [5 / 6, nan, 1 / 2]], rtol=1e-6)
+
+
+def test_pooled_net_equals_that_of_longer_windows(book: Ladder) -> None:
+    short, long = (pressure(book.cube(book.start_ns, book.end_ns, 19_960, 20_040, window_s=w)) for w in (5, 20))
+    whole = long["book_valid"].to_numpy()
+    assert whole.any()
+    made = coding.pooled(short, coding.LAYERS["net"], 4)
+    np.testing.assert_allclose(made[whole], long["net"].to_numpy()[whole], rtol=1e-5, atol=1e-6)

@@ -1,6 +1,9 @@
-"""The wall, the histogram, the excursions and why-similar: what reaches the figures."""
+"""Small replays, the histogram and the table of outcomes, excursions and why-similar: what reaches the page."""
 
 from __future__ import annotations
+
+import base64
+import re
 
 import numpy as np
 import polars as pl
@@ -10,7 +13,7 @@ from bokeh.models import Label, Title
 from engine.features import pressure
 from engine.ladder import NO_TICK, Ladder
 from tests.support.ladders import DATE, NS, SYMBOL, make_frames
-from workbench.plots import coding, neighbours, outcomes
+from workbench.plots import coding, excursions, neighbours, outcome_table, outcomes, why
 from workbench.theme import DARK, LIGHT, THEMES, contrast
 
 ZERO_S, LEVEL = 150, 20_003
@@ -27,63 +30,73 @@ def replay(book: Ladder):
     return cube, book.last_tick[4::5]
 
 
-def mini(book: Ladder, replay, **more):
+def mini(book: Ladder, replay, layer: str = "depth") -> neighbours.Mini:
     cube, last = replay
-    return neighbours.mini_data(cube, last, level_tick=LEVEL, zero_ns=book.start_ns + ZERO_S * NS, top=100.0, **more)
+    return neighbours.mini(cube, last, level_tick=LEVEL, zero_ns=book.start_ns + ZERO_S * NS, layer=coding.LAYERS[layer])
 
 
 def test_a_small_replay_counts_from_its_touch_and_its_level(book: Ladder, replay) -> None:
-    heat, path = mini(book, replay)
-    assert (heat["x"], heat["dw"]) == ([-150.0], [300.0])
-    assert (heat["y"], heat["dh"]) == ([-16.5], [33.0])
-    assert heat["image"][0].shape == (33, 60)
+    m = mini(book, replay)
+    assert (m.ticks[0], m.ticks[-1]) == (-16, 16)
+    assert (m.ends_s[0], m.ends_s[-1], m.window_s) == (-145.0, 150.0, 5.0)
+    assert m.values.shape == (60, 33)
     known = replay[1] != NO_TICK
-    np.testing.assert_array_equal(path["y"][known], replay[1][known] - LEVEL)
-    assert np.isnan(path["y"][~known]).all()
-    assert path["x"][0] == -145.0
+    np.testing.assert_array_equal(m.last[known], replay[1][known] - LEVEL)
+    assert np.isnan(m.last[~known]).all()
 
 
 def test_a_mirrored_replay_is_the_other_one_upside_down(book: Ladder, replay) -> None:
-    (heat, path), (turned, back) = mini(book, replay), mini(book, replay, mirror=True)
-    np.testing.assert_array_equal(turned["image"][0], heat["image"][0][::-1])
-    np.testing.assert_array_equal(back["y"], -path["y"])
-    net, turned_net = mini(book, replay, layer="net")[0]["image"][0], mini(book, replay, layer="net", mirror=True)[0]["image"][0]
-    # 128 is zero: what pushed up pushes down in the mirror; a half code rounds up in both.
-    np.testing.assert_allclose(turned_net[::-1].astype(int), 256 - net.astype(int), atol=1)
+    m, net = mini(book, replay), mini(book, replay, "net")
+    turned = m.mirrored(signed=False)
+    np.testing.assert_array_equal(turned.values, m.values[:, ::-1])
+    np.testing.assert_array_equal(turned.last, -m.last)
+    np.testing.assert_array_equal(turned.ticks, m.ticks)
+    # What pushed up pushes down in the mirror.
+    np.testing.assert_array_equal(net.mirrored(signed=True).values, -net.values[:, ::-1])
 
 
 def test_a_replay_cut_at_a_time_holds_nothing_later(book: Ladder, replay) -> None:
-    whole, part = mini(book, replay), mini(book, replay, until_s=-52.0)
-    assert part[1]["x"][-1] == -55.0
-    assert part[0]["dw"] == [95.0]
-    np.testing.assert_array_equal(part[0]["image"][0], whole[0]["image"][0][:, :19])
-    np.testing.assert_array_equal(part[1]["y"], whole[1]["y"][:19])
-    assert mini(book, replay, until_s=-149.0)[0]["image"] == []
+    whole, part = mini(book, replay), mini(book, replay).until(-52.0)
+    assert part.ends_s[-1] == -55.0
+    np.testing.assert_array_equal(part.values, whole.values[:19])
+    np.testing.assert_array_equal(part.last, whole.last[:19])
+    empty = whole.until(-149.0)
+    assert neighbours.packed(empty, signed=False)["n"] == 0
 
 
-def test_one_scale_serves_a_query_and_its_neighbours(replay) -> None:
-    cube = replay[0]
-    heavy = cube.assign(ask_depth=cube["ask_depth"] * 50)
-    alone, both = neighbours.shared_top([cube]), neighbours.shared_top([cube, heavy])
+def test_one_scale_serves_a_query_and_its_neighbours(book: Ladder, replay) -> None:
+    cube, last = replay
+    heavy = mini(book, (cube.assign(ask_depth=cube["ask_depth"] * 50), last))
+    layer = coding.LAYERS["depth"]
+    alone, both = neighbours.shared_top([mini(book, replay)], layer), neighbours.shared_top([mini(book, replay), heavy], layer)
     assert both > alone
-    assert neighbours.shared_top([]) == coding.nice_top(0)
+    assert neighbours.shared_top([], layer) == coding.nice_top(0)
 
 
-def test_the_scrubber_covers_what_comes_later_in_every_replay(book: Ladder, replay) -> None:
-    made = neighbours.wall(DARK, 4)
-    for i, m in enumerate(made.minis):
-        neighbours.fill_mini(m, *mini(book, replay), neighbours.mini_title(i + 1, "2026-01-05", "ESH6", "PM High", 0.934, ""))
-    neighbours.scrub(made, 42.0)
-    assert {m.veil.left for m in made.minis} == {42.0}
-    assert {m.cursor.location for m in made.minis} == {42.0}
-    assert all(m.veil.fill_alpha == 1.0 for m in made.minis)
-    assert all(m.figure.x_range is made.x_range and m.figure.y_range is made.y_range for m in made.minis)
-    assert made.minis[0].figure.title.text == "1  2026-01-05  ESH6  PM High  0.93"
-    neighbours.empty_mini(made.minis[0])
-    assert made.minis[0].figure.title.text == ""
-    assert len(made.minis[0].path.data["x"]) == 0
-    neighbours.dress_wall(made, LIGHT)
-    assert made.minis[0].veil.fill_color == LIGHT.page
+def unpacked(card: dict[str, object], key: str, kind: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(str(card[key])), kind)
+
+
+def test_the_page_gets_exact_sizes_and_prices(book: Ladder, replay) -> None:
+    m = mini(book, replay)
+    m.values[3] = np.nan
+    card = neighbours.packed(m, signed=False)
+    sizes = unpacked(card, "sizes", "<u2").reshape(card["rows"], card["n"])
+    assert (sizes[:, 3] == neighbours.NO_SIZE).all()
+    keep = np.arange(60) != 3
+    np.testing.assert_array_equal(sizes[:, keep], m.values[keep].T)
+    path = unpacked(card, "path", "<i2")
+    np.testing.assert_array_equal(path == neighbours.NO_PRICE, np.isnan(m.last))
+    np.testing.assert_array_equal(path[~np.isnan(m.last)], m.last[~np.isnan(m.last)])
+    assert (card["low"], card["start"], card["step"]) == (-16, -150.0, 5.0)
+
+
+def test_shares_travel_as_thousandths(book: Ladder, replay) -> None:
+    net = mini(book, replay, "net")
+    got = unpacked(neighbours.packed(net, signed=True), "sizes", "<u2").reshape(33, 60).T
+    there = np.isfinite(net.values)
+    np.testing.assert_allclose((got[there].astype(float) - neighbours.SHARE_UNIT) / neighbours.SHARE_UNIT, net.values[there], atol=6e-4)
+    assert (got[~there] == neighbours.NO_SIZE).all()
 
 
 # --- outcomes
@@ -173,7 +186,7 @@ FOUND = pl.DataFrame(
 
 
 def test_excursions_are_in_the_frame_of_travel() -> None:
-    data = outcomes.excursion_data(FOUND, "approach_up", DARK)
+    data = excursions.excursion_data(FOUND, "approach_up", DARK)
     dots = dict(zip(("reject", "break"), ([], [])))
     for x, y in zip(data["dots"]["x"], data["dots"]["y"]):
         dots["reject" if y < 0.5 else "break"].append(x)
@@ -185,21 +198,94 @@ def test_excursions_are_in_the_frame_of_travel() -> None:
 
 def test_equal_excursions_stand_side_by_side_in_their_row() -> None:
     many = pl.concat([FOUND[:1]] * 30)
-    data = outcomes.excursion_data(many, "approach_up", DARK)["dots"]
+    data = excursions.excursion_data(many, "approach_up", DARK)["dots"]
     ahead = [y for x, y in zip(data["x"], data["y"]) if x == 9.0]
     assert len(set(ahead)) == 30
     assert max(abs(y - 2) for y in ahead) <= 0.31
-    assert outcomes.excursion_data(FOUND.clear(), "approach_up", DARK)["dots"]["x"] == []
+    assert excursions.excursion_data(FOUND.clear(), "approach_up", DARK)["dots"]["x"] == []
 
 
 def test_why_similar_is_the_mean_or_one_neighbours() -> None:
-    mean = outcomes.why_rows(FOUND)
+    mean = why.why_rows(FOUND)
     assert mean["family"].to_list() == ["ahead", "t", "magnitude"]
     assert mean["share"].to_list() == pytest.approx([0.4, 0.25, -0.05])
-    assert outcomes.why_rows(FOUND, 1)["family"].to_list() == ["t", "ahead", "magnitude"]
-    fig = outcomes.why_figure(mean, DARK)
+    assert why.why_rows(FOUND, 1)["family"].to_list() == ["t", "ahead", "magnitude"]
+    fig = why.why_figure(mean, DARK)
     assert fig.xaxis.axis_label == "part of the cosine, 0.60 in all"
     assert fig.y_range.factors == ["magnitude", "tape", "book ahead"]
     assert fig.x_range.start < -0.05
     assert fig.x_range.end > 0.4
-    assert outcomes.why_rows(FOUND.select("approach")).height == 0
+    assert why.why_rows(FOUND.select("approach")).height == 0
+
+
+def test_figures_beside_the_wall_are_patched_not_made_anew() -> None:
+    fig = excursions.excursion_figure(FOUND, "approach_up", DARK, barrier=8)
+    models = set(fig.references())
+    excursions.paint_excursions(fig, FOUND[:1], "approach_down", LIGHT, barrier=None)
+    excursions.dress_excursions(fig, LIGHT)
+    assert set(fig.references()) == models
+    assert fig.select_one({"name": "dots"}).data_source.data["x"] == [-2.0, 9.0]
+    assert not any(s.visible for s in fig.select({"name": "barrier"}))
+    assert fig.yaxis[0].major_label_overrides[2] == "break ▼"
+    reasons = why.why_figure(why.why_rows(FOUND), DARK)
+    models = set(reasons.references())
+    why.paint_why(reasons, why.why_rows(FOUND, 1), "one of them")
+    why.dress_why(reasons, LIGHT)
+    assert set(reasons.references()) == models
+    assert reasons.xaxis.axis_label == "part of the cosine, 0.90 in all (one of them)"
+    assert reasons.y_range.factors == ["magnitude", "book ahead", "tape"]
+
+
+# --- the table
+
+
+def facts(**more: object) -> outcome_table.Facts:
+    given = {
+        "level": "PM <High>", "approach": "approach_up", "horizon": "h1", "whose": "walk-forward, 18 sessions before",
+        "rule": outcome_table.rule_words(8), "neighbours": 40, "days": 18, "n_eff": 36.0, "p_touch": 0.62, "pi_touch": 0.58,
+    }  # fmt: skip
+    return outcome_table.Facts(**{**given, **more})
+
+
+def rows_of(**more: object) -> pl.DataFrame:
+    made = frame(horizon(1, (5, 30, 5), **more), horizon(2, (19, 7, 14), **more), horizon(4, (20, 2, 18), **more))
+    return made.with_columns(pl.Series("horizon", [f"h{i}" for i in range(3) for _ in range(3)]))
+
+
+def text(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)))
+
+
+def test_the_table_says_counts_first_then_the_posterior_beside_what_is_usual() -> None:
+    said = text(outcome_table.outcome_html(rows_of(), facts(), DARK))
+    assert "After a touch of PM &lt;High&gt; from below" in said
+    assert "touch 62% , usually 58%" in said
+    assert re.search(r"break ▲ 14 of 40 30% \[20–40\] usual 35%", said)
+    assert said.index("break ▲") < said.index("chop") < said.index("reject ▼")
+    assert "40 setups, 18 days, n_eff 36" in said
+    assert "a trade 8 ticks beyond is a break, 8 ticks back a reject, neither chop" in said
+    assert "grey" not in said
+    # Every horizon has its bar for each class, with its counts for the pointer.
+    html = outcome_table.outcome_html(rows_of(), facts(), DARK)
+    assert len(re.findall("class='bar'", html)) == 9
+    assert "break ▲ 5 of 40 within 1 min, usually 35%, expected 30% [20%–40%]" in html
+    down = text(outcome_table.outcome_html(rows_of(), facts(approach="approach_down"), DARK))
+    assert down.index("reject ▲") < down.index("break ▼")
+
+
+def test_few_neighbours_are_grey_in_the_table() -> None:
+    html = outcome_table.outcome_html(rows_of(n_eff=12.0), facts(n_eff=12.0), LIGHT)
+    assert len(re.findall("class='bar dim'", html)) == 9
+    assert "fewer than 30: grey" in text(html)
+
+
+def test_nothing_comparable_takes_the_tables_place() -> None:
+    html = outcome_table.outcome_html(rows_of(), facts(nothing="too few neighbours (n_eff 8, best similarity 0.310)"), DARK)
+    said = text(html)
+    assert "Nothing comparable: too few neighbours (n_eff 8, best similarity 0.310)" in said
+    assert "Usual at this distance and hour, within 2 min:" in said
+    assert "<table" not in html
+
+
+def test_rule_of_a_barrier_that_volatility_sets() -> None:
+    assert "as many ticks as volatility sets" in outcome_table.rule_words("auto")

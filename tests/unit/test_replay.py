@@ -9,10 +9,9 @@ import polars as pl
 import pytest
 
 from workbench.views import drill_book as book
-from workbench.views.replay import middle
+from workbench.views.replay_frame import middle, stretch
 from workbench.views.replay_clock import FRAME_S, IN_FLIGHT, ReplayClock
 from workbench.views.replay_past import scale_time
-from workbench.views.replay_pictures import stretch
 
 
 def test_frames_that_fall_due_are_dropped_while_the_browser_paints() -> None:
@@ -74,7 +73,8 @@ def test_middle_follows_the_price_where_it_left_the_level() -> None:
     assert middle(100, 102, 103, 16) == 100
     assert middle(100, 100, 140, 16) == 140
     assert middle(140, 100, 145, 16) == 140
-    assert middle(140, 100, 149, 16) == 149
+    assert middle(140, 100, 152, 16) == 140
+    assert middle(140, 100, 153, 16) == 153
     assert middle(None, None, 77, 16) == 77
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from engine.errors import ContractError, NoData
 from engine.retrieval.events import CLASSES, Events, concat_events, events_from_frame, level_kind
 from engine.retrieval.fire import fire_flags
-from engine.retrieval.forecast import before_embargo, candidates, forecast_frame, travel_excursions
+from engine.retrieval.forecast import before_embargo, candidates, forecast_frame, table, travel_excursions
 from engine.retrieval.model import fit, forecast
 from engine.retrieval.params import FireParams, RetrievalParams
 from engine.retrieval.reference import fit_reference, reference_from_json
@@ -162,12 +162,20 @@ def test_vectors_that_point_nowhere_are_neither_asked_nor_answered(events: Event
 
 def test_what_is_like_nothing_in_history_is_said_to_be(events: Events) -> None:
     model = fit(events.take(slice(0, 400)), PARAMS)
-    odd = Events(np.full((1, events.matrix.shape[1]), 50.0, np.float32), events.names, "means", events.frame[400:401])
-    alternating = Events(odd.matrix * np.where(np.arange(80) % 2, 1, -1).astype(np.float32), events.names, "means", odd.frame)
-    answer = forecast(model, concat_events([odd, alternating]))
-    below = answer.similarity[:, 0] < model.tuned.abstain_below
-    assert below.any()
-    assert (answer.nothing_comparable >= below).all()
+    assert model.embedding is not None
+    # A vector that leans on no direction in which history varies, though the embedding places it somewhere all the same.
+    axes = model.embedding.axes
+    lean = np.random.default_rng(2).normal(size=len(axes))
+    lean -= axes @ (axes.T @ lean)
+    scaled = 8 * lean / np.abs(lean).max()
+    raw = model.normaliser.median + (1.4826 * model.normaliser.mad + 1e-6) * scaled
+    odd = Events(raw.astype(np.float32)[None], events.names, "means", events.frame[400:401])
+    answer = forecast(model, concat_events([odd, events.take(slice(440, 460))]))
+    assert abs(answer.likeness[0]) < 0.01 < model.tuned.abstain_below
+    assert answer.nothing_comparable[0]
+    assert answer.similarity[0, 0] > answer.likeness[0] + 0.5
+    assert table(model, answer, concat_events([odd, events.take(slice(440, 460))]))["reason"][0] == "nothing like it"
+    assert answer.nothing_comparable[1:].mean() < 0.2
     few = forecast(fit(events.take(slice(0, 400)), PARAMS.model_copy(update={"min_n_eff": 500.0})), events.take(slice(450, 452)))
     assert few.nothing_comparable.all()
 

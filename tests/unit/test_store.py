@@ -15,10 +15,11 @@ import pytest
 
 from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionChanged, PartitionCorrupt, PartitionMissing, UnknownProfile
 from engine.lake import writer
-from engine.lake.catalog import BARS, LEVELS, dataset
+from engine.lake.catalog import BARS, BRONZE_MBO, LEVELS, dataset
+from engine.lake.folder import PROFILE_FILE
 from engine.lake.manifest import MANIFEST, SUCCESS, Lineage
 from engine.lake.reader import read_part
-from engine.lake.store import PROFILE_FILE, Lake
+from engine.lake.store import Lake
 from engine.lake.writer import recover
 
 DATE = dt.date(2024, 1, 2)
@@ -55,6 +56,21 @@ def test_what_is_written_is_read(lake: Lake, written: Path):
     assert lake.notes(LEVELS, "ESH4", DATE) == {"absent": {"on_high": "no file"}}
     assert lake.partitions(LEVELS) == [("ESH4", DATE)]
     assert sorted(os.listdir(written.parent)) == ["dt=2024-01-02"]
+
+
+def test_a_lake_from_before_the_mark_is_judged_by_the_raw_file(lake: Lake):
+    """Silver of a simulated day as it was written before any layer said so: only the raw file's name tells."""
+    raw = "raw/source=databento/product_type=future/symbol=ES/table=market_by_order_dbn"
+    for symbol, file in (("ESH4", "es-simulated-glbx-mdp3-20240102.mbo.dbn.zst"), ("ESM4", "glbx-mdp3-20240102.mbo.dbn.zst")):
+        with lake.writer(BRONZE_MBO, symbol, DATE, Lineage("bronze", "params", "code", {f"{raw}/{file}": "abc"})):
+            pass
+        lineage = Lineage("levels", "params", "code", {f"{BRONZE_MBO}/{symbol}/{DATE}": "abc", f"{BARS}/{symbol}/{DATE}": None}, "rth")
+        lake.write(LEVELS, symbol, DATE, levels(), lineage)
+    assert lake.is_simulated(LEVELS, "ESH4", DATE)
+    assert not lake.is_simulated(LEVELS, "ESM4", DATE)
+    assert lake.is_simulated(BRONZE_MBO, "ESH4", DATE)
+    lake.write(LEVELS, "ESM4", DATE, levels(), LINEAGE, {"simulated": True})
+    assert lake.is_simulated(LEVELS, "ESM4", DATE), "a mark stands above all names"
 
 
 def test_parts_stream_in_order(lake: Lake):

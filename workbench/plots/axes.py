@@ -18,6 +18,7 @@ from bokeh.models import (
     GlyphRenderer,
     Grid,
     Plot,
+    Range1d,
 )
 from bokeh.plotting import figure
 
@@ -46,6 +47,14 @@ def ns_of_x(x: float, day_ts_ns: int) -> int:
 def clock(ts_ns: int, *, seconds: bool = True) -> str:
     """New York's clock at `ts_ns`, such as ``09:41:35``."""
     return dt.datetime.fromtimestamp(ts_ns / 1e9, NEW_YORK).strftime("%H:%M:%S" if seconds else "%H:%M")
+
+
+def show_range(axis: Range1d, start: float, end: float, bounds: tuple[float, float]) -> None:
+    """Show ``[start, end]``, come back to it on reset, and let the trader pan and zoom within `bounds`."""
+    # The bounds first: the browser keeps what is set within those it has.
+    if axis.bounds != bounds:
+        axis.bounds = bounds
+    axis.update(start=start, end=end, reset_start=start, reset_end=end)
 
 
 def decimals(tick_size: float) -> int:

@@ -16,9 +16,7 @@ from bokeh.models import (
     ColumnDataSource,
     CrosshairTool,
     CustomJS,
-    CustomJSHover,
     GlyphRenderer,
-    HoverTool,
     HSpan,
     Image,
     Label,
@@ -38,24 +36,23 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from workbench.plots import axes, coding
-from workbench.theme import FONT, MONO, Theme, side_palette, signed_palette, unsigned_palette
+from engine.vocab import NS
+from workbench.plots import axes, coding, readout
+from workbench.theme import FONT, Theme, side_palette, signed_palette, unsigned_palette
 
 BAR_MS = 120_000.0
 LEFT, RIGHT, TOP, BOTTOM = 78, 104, 24, 22
 """Borders in px, the same in every figure of a column or row, so that axes of different figures line up."""
-
-ROW_JS = "const r = Math.floor((special_vars.y + 0.5) / f.step[0]) * f.step[0];"
 
 EMPTY: dict[str, dict[str, list[object]]] = {
     "heat": {k: [] for k in ("image", "value", "x", "y", "dw", "dh")},
     "candles": {k: [] for k in ("x", "low", "high", "top", "bottom", "fill", "line", "width")},
     "quotes": {k: [] for k in ("x", "bid", "ask")},
     "levels": {k: [] for k in ("x0", "x1", "y", "chosen", "colour")},
-    "names": {k: [] for k in ("x", "y", "text", "colour")},
+    "names": {k: [] for k in ("x", "y", "text", "colour", "edge", "tick")},
     "zones": {k: [] for k in ("y", "text")},
     "invalid": {k: [] for k in ("left", "right", "text")},
-    "facts": {k: [] for k in ("k", "size", "digits", "step", "w", "x0", "signed", "title")},
+    "facts": {k: [] for k in ("k", "size", "digits", "step", "w", "x0", "signed", "sided", "title")},
 }
 
 
@@ -74,7 +71,14 @@ class ChartParts:
 
 
 def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartParts:
-    """An empty chart with axes, tools and sources; y is in ticks, labelled in price and in ticks from the level."""
+    """An empty chart with axes, tools and sources; y is in ticks, labelled in price and in ticks from the level.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> level_chart(DARK, 0.25).figure.name
+    'level_chart'
+    """
     src = {k: ColumnDataSource({c: list(v) for c, v in d.items()}, name=k) for k, d in EMPTY.items()}
     mapper = LinearColorMapper(palette=list(unsigned_palette(theme, "perceptual")), low=-0.5, high=255.5)
     fig = figure(
@@ -84,6 +88,8 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     )  # fmt: skip
     fig.xaxis.formatter = axes.time_formatter()
     fig.xaxis.ticker = fig.xgrid.ticker = axes.time_ticker()
+    for grid in fig.grid:
+        grid.level = "image"  # below the heatmap: its cells are read, not counted along lines
     fig.right[0].name = "price"
     fig.yaxis.formatter = axes.price_formatter(tick_size)
     fig.yaxis.ticker = axes.tick_ticker()
@@ -105,11 +111,11 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
         fig, Quad, src["invalid"], left="left", right="right", bottom=-1e7, top=1e7, fill_alpha=0.12, hatch_pattern="/", hatch_scale=9,
         hatch_alpha=0.55, line_color=None, level="underlay",
     )  # fmt: skip
-    made["heat"] = axes.add(fig, Image, src["heat"], image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper, level="image")
+    made["heat"] = axes.add(fig, Image, src["heat"], image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper, level="underlay")
     made["zones"] = axes.add(fig, HSpan, src["zones"], y="y", line_dash=[1, 5], line_width=1)
     for side in ("bid", "ask"):
-        made[f"{side}_casing"] = axes.add(fig, Step, src["quotes"], x="x", y=side, mode="after", line_width=3, line_alpha=0.55)
-        made[side] = axes.add(fig, Step, src["quotes"], x="x", y=side, mode="after", line_width=1.4)
+        made[f"{side}_casing"] = axes.add(fig, Step, src["quotes"], x="x", y=side, mode="after", line_width=3.6, line_alpha=0.7)
+        made[side] = axes.add(fig, Step, src["quotes"], x="x", y=side, mode="after", line_width=1.7)
     wick = {"x0": "x", "y0": "low", "x1": "x", "y1": "high"}
     body = {"x": "x", "width": "width", "top": "top", "bottom": "bottom"}
     line = {"x0": "x0", "y0": "y", "x1": "x1", "y1": "y"}
@@ -119,10 +125,10 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     made["body"] = axes.add(fig, VBar, src["candles"], **body, fill_color="fill", line_color="line", line_width=1.8, fill_alpha=0.9)
     made["levels_casing"] = axes.add(fig, Segment, src["levels"], **line, line_width=4)
     made["levels"] = axes.add(fig, Segment, src["levels"], **line, line_width="chosen", line_color="colour", line_dash=[6, 3])
+    made["leaders"] = axes.add(fig, Segment, src["names"], x0="edge", y0="tick", x1="x", y1="y", line_width=1.5, line_color="colour")
     made["names"] = axes.add(
         fig, Text, src["names"], x="x", y="y", text="text", text_font=value(FONT), text_font_size="13px", text_font_style="bold",
-        text_baseline="bottom", text_align="right", x_offset=-8, y_offset=-4, text_color="colour", padding=2, border_radius=3,
-        background_fill_alpha=0.82,
+        text_baseline="middle", text_align="right", text_color="colour", padding=2, border_radius=3, background_fill_alpha=0.86,
     )  # fmt: skip
     # On the canvas itself, so that a saved picture carries it.
     mark = Label(
@@ -132,10 +138,11 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     fig.add_layout(mark)
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
     fig.add_layout(cursor)
-    hover = _make_hover(src["facts"], made["heat"])
-    wheel = WheelZoomTool(dimensions="width")
+    hover = readout.hover(src["facts"], src["quotes"], made["heat"])
+    # At the bounds of the session a zoom goes on to the other side instead of stopping.
+    wheel = WheelZoomTool(dimensions="width", maintain_focus=False)
     cross = CrosshairTool(line_alpha=0.45)
-    fig.add_tools(PanTool(), wheel, WheelZoomTool(dimensions="height"), ResetTool(), SaveTool(), cross, hover)
+    fig.add_tools(PanTool(), wheel, WheelZoomTool(dimensions="height", maintain_focus=False), ResetTool(), SaveTool(), cross, hover)
     fig.toolbar.active_scroll = wheel
     fig.toolbar.logo = None
     fig.toolbar.autohide = False
@@ -173,9 +180,9 @@ def palette_of(theme: Theme, layer: coding.Layer, preset: str) -> list[str]:
 def heat_data(cube: xr.Dataset, layer: coding.Layer, top: float, pool: int = 1) -> dict[str, list[object]]:
     """Source of the heatmap: codes to paint and exact values to hover, one image of shape (rows, columns).
 
-    A column is `pool` windows, and shows of each price the window with the most in it.
+    A column is `pool` windows, and shows of each price the window with the most in it; of a signed layer, all of them together.
     """
-    shown = coding.pool_windows(coding.values(cube, layer), pool)
+    shown = coding.pooled(cube, layer, pool)
     begin = cube["window_start_ts_ns"].to_numpy()
     end = cube["window_end_ts_ns"].to_numpy()
     tick = cube["tick"].to_numpy()
@@ -184,62 +191,12 @@ def heat_data(cube: xr.Dataset, layer: coding.Layer, top: float, pool: int = 1) 
     x1 = x0 + shown.shape[0] * pool * (end[0] - begin[0]) / 1e6
     return {
         "image": [np.ascontiguousarray(coding.codes(shown, layer, top).T)],
-        "value": [_for_hover(shown.T)],
+        "value": [readout.for_hover(shown.T)],
         "x": [x0],
         "y": [float(tick[0]) - 0.5],
         "dw": [x1 - x0],
         "dh": [float(tick.size * step)],
     }
-
-
-NO_BOOK = 65_535
-"""What stands for "book not valid" among whole numbers."""
-
-
-def _for_hover(shown: np.ndarray) -> np.ndarray:
-    """Exact values in half the bytes where they are whole and small enough, as sizes are; else float32."""
-    if shown.size and float(np.nanmax(shown, initial=0)) < NO_BOOK and float(np.nanmin(shown, initial=0)) >= 0:
-        whole = np.nan_to_num(shown, nan=NO_BOOK).astype(np.uint16)
-        known = np.isfinite(shown)
-        if np.array_equal(whole[known], shown[known]):
-            return np.ascontiguousarray(whole)
-    return np.ascontiguousarray(shown)
-
-
-HOVER_JS = {
-    "$x": "const t = f.x0[0] + Math.floor((special_vars.x - f.x0[0]) / f.w[0]) * f.w[0]; return new Date(t).toISOString().slice(11, 19)",
-    "$y": ROW_JS + "const a = (r * f.size[0]).toFixed(f.digits[0]);"
-    "return f.step[0] > 1 ? a + ' – ' + ((r + f.step[0] - 1) * f.size[0]).toFixed(f.digits[0]) : a",
-    "@y": ROW_JS + "const d = r - f.k[0]; return (d > 0 ? '+' + d : d < 0 ? '\\u2212' + (-d) : '0') + ' ticks'",
-    "@value": f"if (!isFinite(value) || value === {NO_BOOK}) return 'book not valid';"
-    "if (f.signed[0]) return f.title[0] + ' ' + (value > 0 ? '+' : value < 0 ? '\\u2212' : '') + Math.abs(value).toFixed(3);"
-    "return f.title[0] + ' ' + Math.round(value).toLocaleString('en-US') + ' contracts'",
-}
-"""What the read-out computes in the browser, from the pointer's place and the one row of the source `facts`."""
-
-
-def _make_hover(facts: ColumnDataSource, renderer: GlyphRenderer) -> HoverTool:
-    name = f"font-family:{FONT};font-size:12px;color:var(--sm-muted);padding-right:10px"
-    cell = f"font-family:{MONO};font-size:13px;color:var(--sm-text)"
-    rows = (("New York", "$x"), ("price", "$y"), ("from level", "@y"), ("size", "@value"))
-    body = "".join(f'<tr><td style="{name}">{k}</td><td style="{cell}">{v}{{custom}}</td></tr>' for k, v in rows)
-    # The numbers come from a data source: new formatters would make the server walk the whole document (some 40 ms).
-    formatters = {k: CustomJSHover(args={"facts": facts}, code=f"const f = facts.data; {code}") for k, code in HOVER_JS.items()}
-    return HoverTool(
-        renderers=[renderer], point_policy="follow_mouse", attachment="horizontal", formatters=formatters,
-        tooltips=f'<table style="background:var(--sm-panel);padding:4px">{body}</table>',
-    )  # fmt: skip
-
-
-def facts_data(
-    layer: coding.Layer, *, tick_size: float, k_ref: int, step: int, window_s: int, x0: float, pool: int = 1
-) -> dict[str, list[object]]:
-    """What the read-out and the second axis need to know, one row; `x0` is the start of a window, `pool` the windows in a column."""
-    title = layer.title if pool == 1 else f"{layer.title}, most of {pool} windows:"
-    return {
-        "k": [k_ref], "size": [tick_size], "digits": [axes.decimals(tick_size)], "step": [step], "w": [window_s * 1000 * pool], "x0": [x0],
-        "signed": [layer.kind == "signed"], "title": [title],
-    }  # fmt: skip
 
 
 def candle_data(bars: pl.DataFrame, theme: Theme, day_ts_ns: int) -> dict[str, object]:
@@ -261,13 +218,32 @@ def candle_data(bars: pl.DataFrame, theme: Theme, day_ts_ns: int) -> dict[str, o
 
 
 def quote_data(tape: pl.DataFrame, day_ts_ns: int, step_s: int = 1) -> dict[str, object]:
-    """Source of the best bid and ask lines, every `step_s`-th second; gaps where a side is empty or the book not valid."""
-    t = tape.gather_every(max(step_s, 1))
-    ok = t["book_valid"].to_numpy().astype(bool)
-    side = {k: t[f"best_{k}_tick"].cast(pl.Float64).fill_null(float("nan")).to_numpy().copy() for k in ("bid", "ask")}
-    for v in side.values():
-        v[~ok] = np.nan
-    return {"x": axes.x_ms(t["window_start_ts_ns"].to_numpy(), day_ts_ns), **side}
+    """Source of the best bid and ask lines; gaps where a side is empty, or the book not valid in a second of the window.
+
+    Parameters
+    ----------
+    tape : pl.DataFrame
+        Seconds in order, the first the start of a window; a part of one at the end is left out.
+    step_s : int
+        Seconds in a window. A window shows the prices at its end, as the heatmap shows what rests at its end; the last one stands
+        twice, so that its step ends with it.
+    """
+    n = tape.height // step_s
+    at = tape.gather_every(step_s, offset=step_s - 1).head(n)
+    ok = tape["book_valid"].to_numpy().astype(bool)[: n * step_s].reshape(n, step_s).all(axis=1)
+    start = tape["window_start_ts_ns"].to_numpy()[: n * step_s : step_s]
+    x = axes.x_ms(np.append(start, start[-1:] + step_s * NS), day_ts_ns)
+    made: dict[str, object] = {"x": x}
+    for side in ("bid", "ask"):
+        tick = at[f"best_{side}_tick"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        line = np.where(ok, tick, np.nan)
+        made[side] = np.append(line, line[-1:])
+    return made
+
+
+def price_bounds(k: int, rows: int, step: int) -> tuple[float, float]:
+    """Price axis, in ticks, of whole rows of `step` ticks from `rows` ticks below `k` to as many above."""
+    return (k - rows) // step * step - 0.5, (k + rows) // step * step + step - 0.5
 
 
 def invalid_data(cube: xr.Dataset) -> dict[str, list[object]]:
@@ -279,44 +255,3 @@ def invalid_data(cube: xr.Dataset) -> dict[str, list[object]]:
         "right": [float(axes.x_ms(end[b - 1], begin[0])) for _, b in spans],
         "text": ["book not valid"] * len(spans),
     }
-
-
-def level_runs(levels: pl.DataFrame) -> pl.DataFrame:
-    """The LEVELS frame with steps that stay on one tick as one: a VWAP makes a step a second, and a picture has no more than the ticks."""
-    moved = pl.col("level_id").ne_missing(pl.col("level_id").shift()) | pl.col("level_tick").ne_missing(pl.col("level_tick").shift())
-    return (
-        levels.group_by(moved.cum_sum().alias("run"), maintain_order=True)
-        .agg(pl.col("level_id", "start_ts_ns", "level_tick").first(), pl.col("end_ts_ns").last())
-        .select("level_id", "start_ts_ns", "end_ts_ns", "level_tick")
-    )
-
-
-def level_data(levels: pl.DataFrame, chosen: str, day_ts_ns: int, theme: Theme) -> dict[str, object]:
-    """Source of the level lines from the `level_runs` of the LEVELS frame; the chosen one is thicker."""
-    return {
-        "x0": axes.x_ms(levels["start_ts_ns"].to_numpy(), day_ts_ns).tolist(),
-        "x1": axes.x_ms(levels["end_ts_ns"].to_numpy(), day_ts_ns).tolist(),
-        "y": levels["level_tick"].to_list(),
-        "chosen": [3.0 if i == chosen else 1.5 for i in levels["level_id"]],
-        "colour": [theme.level if i == chosen else theme.text for i in levels["level_id"]],
-    }
-
-
-def name_data(names: list[tuple[str, int, bool]], x: float, tick_size: float, theme: Theme) -> dict[str, list[object]]:
-    """Source of the levels' names at `x` from (title, tick, whether chosen); levels on one tick share a line of text."""
-    at: dict[int, list[str]] = {}
-    for title, tick, _ in names:
-        at.setdefault(tick, []).append(title)
-    chosen = {tick for _, tick, is_chosen in names if is_chosen}
-    return {
-        "x": [x] * len(at),
-        "y": [float(k) for k in at],
-        "text": [f"{' · '.join(t)}  {axes.price_text(k, tick_size)}" for k, t in at.items()],
-        "colour": [theme.level if k in chosen else theme.text for k in at],
-    }
-
-
-def zone_data(k_ref: int, bounds: tuple[int, ...]) -> dict[str, list[object]]:
-    """Source of the zones' outer bounds, on both sides of the level."""
-    ys: list[object] = [k_ref + s * (b + 0.5) for b in bounds for s in (1, -1)]
-    return {"y": ys, "text": [""] * len(ys)}

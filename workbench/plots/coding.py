@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from engine.features.pressure import net
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -56,6 +58,35 @@ def pool_windows(shown: np.ndarray, pool: int) -> np.ndarray:
     parts = np.pad(shown, ((0, short), (0, 0)), constant_values=np.nan).reshape(-1, pool, shown.shape[1])
     size = np.where(np.isnan(parts), -1.0, np.abs(parts))
     return np.take_along_axis(parts, size.argmax(axis=1)[:, None, :], axis=1)[:, 0]
+
+
+def pool_net(long: np.ndarray, short: np.ndarray, pool: int) -> np.ndarray:
+    """The balance of flow over every `pool` windows, as if they were one; of single windows the loudest would be noise.
+
+    Parameters
+    ----------
+    long, short : ndarray of float, shape (windows, rows)
+        NaN where the book is not valid.
+
+    Returns
+    -------
+    ndarray of float32, shape (ceil(windows / pool), rows)
+        NaN only where all windows are.
+    """
+    gap = -long.shape[0] % pool
+    sums, known = {}, np.zeros(0, dtype=bool)
+    for name, flow in (("long", long), ("short", short)):
+        parts = np.pad(flow, ((0, gap), (0, 0)), constant_values=np.nan).reshape(-1, pool, flow.shape[1])
+        known = np.isfinite(parts).any(axis=1)
+        sums[name] = np.nansum(parts, axis=1, dtype=np.float64)
+    return np.where(known, net(sums), np.nan).astype(np.float32)
+
+
+def pooled(cube: xr.Dataset, layer: Layer, pool: int) -> np.ndarray:
+    """Exact values of `layer` in columns of `pool` windows, shape (ceil(windows / pool), rows), float32."""
+    if layer.kind == "signed" and pool > 1:
+        return pool_net(cube["long"].to_numpy(), cube["short"].to_numpy(), pool)
+    return pool_windows(values(cube, layer), pool)
 
 
 def nice_top(x: float) -> float:

@@ -6,7 +6,8 @@ import polars as pl
 import xarray as xr
 from bokeh.plotting import figure
 
-from workbench.plots import axes, chart, coding, conditions, ladder
+from workbench.plots import axes, chart, coding, conditions, ladder, readout
+from workbench.plots import levels as levels_plot
 from workbench.theme import DARK, Theme
 
 
@@ -34,6 +35,13 @@ def level_picture(
         ``bars_2m``, ``levels`` and ``mbo_tape_1s`` of the session.
     simulated : bool
         Say so on the picture (`engine.lake.store.Lake.is_simulated` knows).
+
+    Examples
+    --------
+    `cube`, `bars`, `levels`, `tape` of a session, as the notebooks read them::
+
+    >>> level_picture(cube, bars, levels, tape, level_id="pm_high", tick_size=0.25).name
+    'level_chart'
     """
     parts = chart.level_chart(theme, tick_size)
     shown = coding.LAYERS[layer]
@@ -46,11 +54,11 @@ def level_picture(
     heat = chart.heat_data(cube, shown, coding.scale_top(coding.values(cube, shown), shown))
     src = parts.sources
     src["heat"].data = heat
-    src["facts"].data = chart.facts_data(shown, tick_size=tick_size, k_ref=k, step=step, window_s=window_s, x0=float(heat["x"][0]))  # type: ignore[arg-type]
+    src["facts"].data = readout.facts_data(shown, tick_size=tick_size, k_ref=k, step=step, window_s=window_s, x0=float(heat["x"][0]))  # type: ignore[arg-type]
     src["candles"].data = chart.candle_data(bars, theme, day)
-    src["levels"].data = chart.level_data(chart.level_runs(levels), level_id, day, theme)
+    src["levels"].data = levels_plot.level_data(levels_plot.level_runs(levels), level_id, day, theme)
     src["quotes"].data = chart.quote_data(tape.filter(pl.col("window_start_ts_ns").is_between(begin, end)), day, window_s)
-    src["zones"].data = chart.zone_data(k, zones)
+    src["zones"].data = levels_plot.zone_data(k, zones)
     src["invalid"].data = chart.invalid_data(cube)
     low, high = float(cube["tick"][0]), float(cube["tick"][-1]) + step - 1
     parts.figure.y_range.update(start=low - 0.5, end=high + 0.5)
@@ -60,19 +68,35 @@ def level_picture(
 
 
 def ladder_picture(rows: pl.DataFrame, *, level_tick: int, tick_size: float, step: int = 1, theme: Theme = DARK) -> figure:
-    """The pressure ladder of `workbench.plots.ladder.rows_at`."""
+    """The pressure ladder of `workbench.plots.ladder.rows_at`.
+
+    Examples
+    --------
+    `rows` from `workbench.plots.ladder.rows_at`::
+
+    >>> ladder_picture(rows, level_tick=20_003, tick_size=0.25).name
+    'ladder'
+    """
     parts = ladder.ladder_figure(theme, tick_size)
     top = ladder.flow_top(rows)
     parts.scale.data = {"top": [top]}
     ladder.patch_ladder(parts, ladder.ladder_data(rows, theme, step, top), theme)
-    parts.level.location = level_tick
+    ladder.mark_level(parts, level_tick)
     parts.figure.yaxis.visible = True
     parts.figure.y_range.update(start=int(rows["tick"].min()) - 0.5, end=int(rows["tick"].max()) + step - 0.5)  # type: ignore[arg-type]
     return parts.figure
 
 
 def conditions_picture(vacuum: pl.DataFrame, *, window_s: int, theme: Theme = DARK) -> figure:
-    """The four conditions of one level's rows in both directions."""
+    """The four conditions of one level's rows in both directions.
+
+    Examples
+    --------
+    `vacuum` from `engine.features.level_windows`::
+
+    >>> conditions_picture(vacuum, window_s=5).name
+    'conditions'
+    """
     parts = conditions.strip_figure(theme)
     day = int(vacuum["window_start_ts_ns"][0])
     parts.cells.data, parts.counts.data = conditions.strip_data(vacuum, window_s, day)

@@ -11,6 +11,7 @@ from bokeh.models import ColumnDataSource, FixedTicker, GlyphRenderer, Image, Li
 from bokeh.plotting import figure
 
 from workbench.plots import axes, chart
+from workbench.plots.ladder import WALL_REACH
 from workbench.theme import FONT, MONO, Theme
 
 CONDITIONS: dict[str, tuple[tuple[str, str, int], ...]] = {
@@ -53,7 +54,14 @@ class StripParts:
 
 
 def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 168) -> StripParts:
-    """An empty strip; give it the chart's `x_range` to keep both on one time axis."""
+    """An empty strip; give it the chart's `x_range` to keep both on one time axis.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> strip_figure(DARK).figure.name
+    'conditions'
+    """
     fig = figure(
         name="conditions", height=height, sizing_mode="stretch_width", x_range=x_range or Range1d(0, 1), y_range=Range1d(-0.2, TOP_Y),
         toolbar_location=None, tools=[], output_backend="canvas", min_border_left=chart.LEFT, min_border_right=chart.RIGHT,
@@ -78,7 +86,7 @@ def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 
         "cells": axes.add(fig, Image, cells, image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper),
     }  # fmt: skip
     for d in BASE:
-        made[d] = axes.add(fig, VAreaStep, counts, x="x", y1=value(_floor(d)), y2=d, step_mode="after", fill_alpha=0.85)
+        made[d] = axes.add(fig, VAreaStep, counts, x="x", y1=value(floor(d)), y2=d, step_mode="after", fill_alpha=0.85)
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
     fig.add_layout(cursor)
     parts = StripParts(fig, cells, counts, invalid, mapper, cursor, made)
@@ -97,7 +105,7 @@ def dress_strip(parts: StripParts, theme: Theme) -> None:
     parts.cursor.line_color = theme.text
 
 
-def _floor(direction: str) -> float:
+def floor(direction: str) -> float:
     """Foot of the count's band, on the strip's own axis."""
     return BASE[direction] + ROWS + 0.15
 
@@ -138,12 +146,12 @@ def strip_data(frame: pl.DataFrame, window_s: int, day_ts_ns: int) -> tuple[dict
     counts: dict[str, object] = {"x": edge}
     for d in BASE:
         n = full[f"{d}_open"].cast(pl.Float32).fill_null(0.0).to_numpy()
-        counts[d] = (_floor(d) + (BAND - 0.3) * np.append(n, n[-1]) / 4).astype(np.float32)
+        counts[d] = (floor(d) + (BAND - 0.3) * np.append(n, n[-1]) / 4).astype(np.float32)
     return cells, counts
 
 
-def words_html(row: dict[str, object] | None, theme: Theme) -> str:
-    """The conditions at the cursor in words: open or shut, the strength, and the count of four, for both directions."""
+def words_html(row: dict[str, object] | None, theme: Theme, *, key: bool = True) -> str:
+    """The conditions at the cursor in words: open or shut, the strength, and the count of four, for both directions; then `key_html`."""
     blocks = []
     for d, arrow, colour in (("down", "▼", theme.short), ("up", "▲", theme.long)):
         n = None if row is None else row.get(f"{d}_open")
@@ -165,12 +173,17 @@ def words_html(row: dict[str, object] | None, theme: Theme) -> str:
         f"<style>.w{{display:grid;grid-template-columns:1fr 1fr;gap:10px;font:clamp(12.5px,.62vw,16px) {FONT};padding:4px 2px}}"
         f".w .h{{font-size:1.12em;margin-bottom:5px}}"
         f".w .c{{display:grid;grid-template-columns:15px 1fr auto;line-height:1.6}}.w .n{{font-family:{MONO}}}"
-        f".k{{font:clamp(12px,.58vw,15px) {FONT};padding:6px 2px;line-height:1.7}}</style>"
+        f"</style>"
     )
-    key = (
-        f"<div class='k' style='color:{theme.muted}'><b style='color:{theme.long}'>▁</b> best bid "
-        f"<b style='color:{theme.short}'>▁</b> best ask "
+    return f"{style}<div class='w'>{''.join(blocks)}</div>{key_html(theme) if key else ''}"
+
+
+def key_html(theme: Theme) -> str:
+    """What the marks of the chart mean."""
+    return (
+        f'<div style="font:clamp(12px,.58vw,15px) {FONT};padding:2px;line-height:1.4;color:{theme.muted}">'
+        f"<b style='color:{theme.long}'>▁</b> best bid, bids below "
+        f"<b style='color:{theme.short}'>▁</b> best ask, asks above "
         f"<b style='color:{theme.candle_up}'>▯</b> rising bar <b style='color:{theme.candle_down}'>▮</b> falling bar "
-        f"<b style='color:{theme.wall}'>◆</b> wall, times the median ▨ book not valid</div>"
+        f"<b style='color:{theme.wall}'>◆</b> wall, times the median within {WALL_REACH} ticks ▨ book not valid</div>"
     )
-    return f"{style}<div class='w'>{''.join(blocks)}</div>{key}"

@@ -19,7 +19,13 @@ def _axes(theme: Theme, **more: object) -> dict[str, object]:
 
 
 def sign_acf(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Overlay:
-    """Autocorrelation of trade signs by lag (``lag``, ``measured``, ``fitted``), both axes in the log; what is not positive is left out."""
+    """Autocorrelation of trade signs by lag (``lag``, ``measured``, ``fitted``), both axes in the log; what is not positive is left out.
+
+    Examples
+    --------
+    >>> type(sign_acf(pl.DataFrame({"lag": [10.0, 20.0], "measured": [0.1, 0.05], "fitted": [0.1, 0.06]}))).__name__
+    'Overlay'
+    """
     shown = frame.filter((pl.col("measured") > 0) & (pl.col("fitted") > 0))
     lag = shown["lag"].to_numpy()
     points = hv.Scatter((lag, shown["measured"].to_numpy()), "lag, trades", "autocorrelation", label="measured")
@@ -30,7 +36,13 @@ def sign_acf(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Overlay:
 
 
 def return_density(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Overlay:
-    """Density of 10 s returns in their own standard deviations (``sd``, ``density``, ``normal``) beside the normal law, in the log."""
+    """Density of 10 s returns in their own standard deviations (``sd``, ``density``, ``normal``) beside the normal law, in the log.
+
+    Examples
+    --------
+    >>> type(return_density(pl.DataFrame({"sd": [0.0, 1.0], "density": [0.4, 0.2], "normal": [0.4, 0.24]}))).__name__
+    'Overlay'
+    """
     shown = frame.filter(pl.col("density") > 0)
     x = "10 s return, standard deviations"
     measured = hv.Scatter((shown["sd"].to_numpy(), shown["density"].to_numpy()), x, "density", label="measured")
@@ -42,20 +54,39 @@ def return_density(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Overlay:
 
 
 def intraday(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Curve:
-    """Messages per second by half hour of the span (``half_hour``, ``messages_per_s``)."""
+    """Messages per second by half hour of the span (``half_hour``, ``messages_per_s``).
+
+    Examples
+    --------
+    >>> type(intraday(pl.DataFrame({"half_hour": [0, 1], "messages_per_s": [80.0, 60.0]}))).__name__
+    'Curve'
+    """
     x = frame["half_hour"].to_numpy()
     curve = hv.Curve((x, frame["messages_per_s"].to_numpy()), "half hour of the span", "messages per second")
     return curve.opts(color=theme.long, interpolation="steps-mid", ylim=(0, None), **_axes(theme, title="The day's shape"))
 
 
 def response(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Bars:
-    """Move in 10 s after a trade, with its sign, by the trade's size (``size``, ``ticks``)."""
+    """Move in 10 s after a trade, with its sign, by the trade's size (``size``, ``ticks``).
+
+    Examples
+    --------
+    >>> type(response(pl.DataFrame({"size": ["1", "2-5"], "ticks": [0.1, 0.3]}))).__name__
+    'Bars'
+    """
     bars = hv.Bars((frame["size"].to_list(), frame["ticks"].to_numpy()), "trade size", "ticks")
     return bars.opts(color=theme.long, line_alpha=0, **_axes(theme, title="Price answers to trades"))
 
 
 def fact(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Overlay:
-    """One fact's sessions, their pooled value and its gate (``title``, ``session``, ``value``, ``pooled``, ``low``, ``high``)."""
+    """One fact's sessions, their pooled value and its gate (``title``, ``session``, ``value``, ``pooled``, ``low``, ``high``).
+
+    Examples
+    --------
+    >>> row = {"title": "spread, ticks", "session": 1, "value": 1.1, "pooled": 1.1, "low": 1.0, "high": 1.3}
+    >>> type(fact(pl.DataFrame([row]))).__name__
+    'Overlay'
+    """
     first = frame.row(0, named=True)
     session, value = frame["session"].to_numpy(), frame["value"].to_numpy()
     points = hv.Scatter((session, value), "session", "value").opts(color=theme.long, size=7)
@@ -70,7 +101,15 @@ def fact(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Overlay:
 
 
 def fidelity_layout(frames: dict[str, pl.DataFrame], theme: Theme = LIGHT) -> hv.Layout:
-    """All plots: the four curves, then every fact against its gate; `frames` as `engine.simulate.curves` gives them."""
+    """All plots: the four curves, then every fact against its gate; `frames` as `engine.simulate.curves` gives them.
+
+    Examples
+    --------
+    `frames` from `engine.simulate.curves`::
+
+    >>> type(fidelity_layout(frames)).__name__
+    'Layout'
+    """
     curves = [
         sign_acf(frames["sign_acf"], theme),
         return_density(frames["returns"], theme),

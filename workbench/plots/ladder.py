@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import xarray as xr
 from bokeh.core.properties import value
-from bokeh.models import ColumnDataSource, CustomJSTickFormatter, FixedTicker, GlyphRenderer, HBar, LinearAxis, Range1d, Span, Text
+from bokeh.models import BoxAnnotation, ColumnDataSource, CustomJSTickFormatter, FixedTicker, GlyphRenderer, HBar, LinearAxis, Range1d, Text
 from bokeh.plotting import figure
 
 from workbench.plots import axes, chart, coding
@@ -16,6 +16,9 @@ from workbench.theme import FONT, MONO, Theme
 
 WALL_TIMES = 3.0
 """A row can be a wall from this many times the median resting size of its side's rows on."""
+
+WALL_REACH = 20
+"""Median and walls are those of the rows at most so many ticks from the level, however many rows are shown."""
 
 WALLS_A_SIDE = 3
 """At most so many rows of a side are marked: what is marked everywhere says nothing."""
@@ -31,12 +34,12 @@ class LadderParts:
     figure: figure
     source: ColumnDataSource
     texts: ColumnDataSource
-    level: Span
+    level: BoxAnnotation
     scale: ColumnDataSource
     renderers: dict[str, GlyphRenderer]
 
 
-def rows_at(cube: xr.Dataset, window: int) -> pl.DataFrame:
+def rows_at(cube: xr.Dataset, window: int, k_ref: int) -> pl.DataFrame:
     """Rows of one window, top price first.
 
     Parameters
@@ -45,13 +48,17 @@ def rows_at(cube: xr.Dataset, window: int) -> pl.DataFrame:
         A ladder cube with the pressure variables ``long, short, net, bid_change, ask_change``.
     window : int
         Position along ``window``.
+    k_ref : int
+        The level's tick.
 
     Returns
     -------
     pl.DataFrame
         ``tick, long, short, net, side, rest, change, times, wall``: the side with more resting size (``bid``, ``ask`` or
-        ``none``), that size, its change in the window, how many times the median of that side's non-empty rows it is, and
-        whether it is marked: at least `WALL_TIMES`, the heaviest of its five neighbours, one of its side's heaviest three.
+        ``none``), that size, its change in the window, how many times the median of that side's non-empty rows it is (rows
+        at most `WALL_REACH` ticks from the level), and whether it is marked: among these rows, at least `WALL_TIMES`, the
+        heaviest of its five neighbours, one of its side's heaviest three. Of equally heavy rows the one nearer to the level
+        counts, of those equally near the lower.
     """
     # A window without a valid book has no flow to show; its sizes stay out of the picture too, as the hatching says.
     at = {
@@ -62,12 +69,15 @@ def rows_at(cube: xr.Dataset, window: int) -> pl.DataFrame:
     bid, ask = at["bid_depth"] * valid, at["ask_depth"] * valid
     is_bid = bid >= ask
     rest = np.where(is_bid, bid, ask)
-    medians = {s: float(np.median(v[v > 0])) if (v > 0).any() else np.nan for s, v in (("bid", bid), ("ask", ask))}
+    tick = cube["tick"].to_numpy().astype(np.int64)
+    around = np.abs(tick - k_ref) <= WALL_REACH
+    near = {"bid": bid[around & (bid > 0)], "ask": ask[around & (ask > 0)]}
+    medians = {s: float(np.median(v)) if v.size else np.nan for s, v in near.items()}
     with np.errstate(invalid="ignore"):
         times = rest / np.where(is_bid, medians["bid"], medians["ask"])
     return pl.DataFrame(
         {
-            "tick": cube["tick"].to_numpy().astype(np.int64),
+            "tick": tick,
             "long": at["long"].astype(float),
             "short": at["short"].astype(float),
             "net": at["net"].astype(float),
@@ -75,23 +85,35 @@ def rows_at(cube: xr.Dataset, window: int) -> pl.DataFrame:
             "rest": rest,
             "change": np.where(is_bid, at["bid_change"], at["ask_change"]).astype(float),
             "times": np.where(rest > 0, times, 0.0),
-            "wall": _walls(rest, np.nan_to_num(times), is_bid),
+            "wall": _walls(np.where(around, rest, 0.0), np.nan_to_num(times), is_bid, tick - k_ref),
         }
     ).reverse()
 
 
-def _walls(rest: np.ndarray, times: np.ndarray, is_bid: np.ndarray) -> np.ndarray:
+def _walls(rest: np.ndarray, times: np.ndarray, is_bid: np.ndarray, distance: np.ndarray) -> np.ndarray:
     out = np.zeros(rest.size, dtype=bool)
     for side in (is_bid, ~is_bid):
         own = np.where(side, rest, 0.0)
         around = np.lib.stride_tricks.sliding_window_view(np.pad(own, 2), 5).max(axis=1)
         peaks = np.flatnonzero(side & (times >= WALL_TIMES) & (own > 0) & (own == around))
-        out[peaks[np.argsort(-own[peaks], kind="stable")][:WALLS_A_SIDE]] = True
+        # Two rows as heavy as each other, side by side, are one wall.
+        best: list[int] = []
+        for i in sorted(peaks.tolist(), key=lambda i: (-own[i], abs(distance[i]), distance[i])):
+            if len(best) < WALLS_A_SIDE and all(abs(i - j) > 2 for j in best):
+                best.append(i)
+        out[best] = True
     return out
 
 
 def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = None, width: int = 400, height: int = 520) -> LadderParts:
-    """An empty ladder; give it the chart's `y_range` to keep both on one price axis."""
+    """An empty ladder; give it the chart's `y_range` to keep both on one price axis.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> ladder_figure(DARK, 0.25).figure.name
+    'ladder'
+    """
     src = ColumnDataSource({c: [] for c in _BARS}, name="ladder")
     texts = ColumnDataSource({c: [] for c in _TEXTS}, name="ladder_texts")
     fig = figure(
@@ -125,7 +147,8 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
             text_baseline="middle", text_font=value(MONO), text_font_size="12px",
         ),
     }  # fmt: skip
-    level = Span(dimension="width", line_width=2, line_dash=[6, 3], level="underlay")
+    # A band, not a line: the level's own row has numbers too.
+    level = BoxAnnotation(fill_alpha=0.16, line_width=1.3, level="underlay", visible=False)
     fig.add_layout(level)
     parts = LadderParts(fig, src, texts, level, scale, made)
     dress_ladder(parts, theme)
@@ -139,7 +162,17 @@ def dress_ladder(parts: LadderParts, theme: Theme) -> None:
     parts.figure.xaxis.major_label_text_color = theme.muted
     parts.renderers["long"].glyph.fill_color = theme.long
     parts.renderers["short"].glyph.fill_color = theme.short
-    parts.level.line_color = theme.level
+    parts.level.update(fill_color=theme.level, line_color=theme.level)
+
+
+def mark_level(parts: LadderParts, tick: int | None) -> None:
+    """Mark the level's row; None where it is not known yet."""
+    band = parts.level
+    if tick is None:
+        if band.visible:
+            band.visible = False
+    elif not band.visible or band.bottom != tick - 0.5:
+        band.update(bottom=tick - 0.5, top=tick + 0.5, visible=True)
 
 
 def patch_ladder(parts: LadderParts, made: dict[str, list[object]], theme: Theme) -> None:

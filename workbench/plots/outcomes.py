@@ -1,33 +1,22 @@
-"""What the similar setups did: counts per horizon with intervals beside the reference, excursions, and why they are similar."""
+"""What the similar setups did: counts per horizon with intervals beside the reference."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
 from bokeh.core.properties import value
-from bokeh.models import ColumnDataSource, FactorRange, HoverTool, Label, Range1d, Span, Title, Whisker
+from bokeh.models import ColumnDataSource, FactorRange, HoverTool, Label, Range1d, Title, Whisker
 from bokeh.plotting import figure
 
 from workbench.plots import axes
-from workbench.theme import FONT, MONO, Theme
+from workbench.theme import MONO, Theme
 
 CLASSES = ("reject", "chop", "break")
 """Order of the classes everywhere, the worse for a break first."""
 
 FEW = 30
 """Below so many effective neighbours a bar is grey."""
-
-FAMILIES = {
-    "f": "vacuum, from above",
-    "u": "vacuum, from below",
-    "t": "tape",
-    "ahead": "book ahead",
-    "behind": "book behind",
-    "magnitude": "magnitude",
-}
-"""Families of features (`engine.features.vector.family_of`) in words."""
 
 KEY = "● with its 80% interval   ◆ usual at this distance and hour"
 
@@ -115,6 +104,13 @@ def outcome_figure(
         The outcome rule in words (barrier, clock), printed under the bars.
     nothing : str
         Why there is nothing comparable; then it is said instead of drawn.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> found = pl.DataFrame({"weight": [1.0, 1.0], "outcome_h0": ["BREAK_UP", "REJECT_DOWN"]})
+    >>> outcome_figure(outcome_counts(found, [1.0]), DARK, "approach_up").name
+    'outcomes'
     """
     factors = [(f"{m:g} min", c) for m in sorted(rows["minutes"].unique().to_list()) for c in CLASSES] or [("", c) for c in CLASSES]
     fig = figure(
@@ -149,121 +145,4 @@ def outcome_figure(
     fig.scatter("x", "p", source=src, size=6, color=theme.text, line_color=theme.casing)
     fig.scatter("x", "reference", source=src, size=11, marker="diamond", fill_color=theme.level, line_color=theme.casing)
     fig.add_tools(HoverTool(renderers=[bars], tooltips="@said"))
-    return fig
-
-
-def excursion_data(found: pl.DataFrame, approach: str, theme: Theme) -> dict[str, dict[str, object]]:
-    """Sources (dots, medians) of the excursions in the frame of travel.
-
-    Parameters
-    ----------
-    found : pl.DataFrame
-        Neighbours: ``approach, excursion_up_ticks, excursion_down_ticks, outcome_class``; those without a touch are left out.
-    approach : str
-        The query's, for the colours.
-
-    Returns
-    -------
-    dict of dict
-        ``dots``: x in ticks (ahead of the touch positive, behind it negative), y the row of the class with equal values side by
-        side, ``fill``, ``said``; ``medians``: x, low, high.
-    """
-    up = pl.col("approach") != "approach_down"
-    ahead = pl.when(up).then("excursion_up_ticks").otherwise("excursion_down_ticks")
-    behind = pl.when(up).then("excursion_down_ticks").otherwise("excursion_up_ticks")
-    known = found.select(ahead.abs().alias("ahead"), -behind.abs().alias("behind"), "outcome_class").drop_nulls()
-    colours = class_colours(theme, approach)
-    dots: dict[str, list[object]] = {k: [] for k in ("x", "y", "fill", "said")}
-    medians: dict[str, list[object]] = {k: [] for k in ("x", "low", "high")}
-    for row, name in enumerate(CLASSES):
-        part = known.filter(pl.col("outcome_class") == name)
-        for way in ("behind", "ahead"):
-            x = part[way].to_numpy().astype(float)
-            if x.size == 0:
-                continue
-            dots["x"] += x.tolist()
-            dots["y"] += (row + _beside(x)).tolist()
-            dots["fill"] += [colours[name]] * x.size
-            dots["said"] += [f"{name}: {abs(v):g} ticks {way}" for v in x]
-            medians["x"].append(float(np.median(x)))
-            medians["low"].append(row - 0.36)
-            medians["high"].append(row + 0.36)
-    return {"dots": dots, "medians": medians}  # type: ignore[dict-item]
-
-
-def _beside(x: np.ndarray) -> np.ndarray:
-    """Offsets within a row, ±0.3 at most: equal values stand side by side, the same way at every drawing."""
-    out = np.zeros(x.size)
-    for v in np.unique(x):
-        at = np.flatnonzero(x == v)
-        rank = np.arange(at.size)
-        out[at] = np.where(rank % 2, 1, -1) * ((rank + 1) // 2)
-    most = np.abs(out).max()
-    return out * min(0.09, 0.3 / most if most else 0.09)
-
-
-def excursion_figure(
-    found: pl.DataFrame, approach: str, theme: Theme, *, barrier: int | None = None, height: int = 200, width: int = 720
-) -> figure:
-    """A dot per neighbour and way: how far price went beyond the level and back, by what it ended as; a line at the median."""
-    fig = figure(
-        name="excursions", width=width, height=height, sizing_mode="stretch_width", y_range=Range1d(-0.6, 2.6), toolbar_location=None,
-        tools=[], output_backend="canvas", x_axis_label="ticks from the level after the touch: back (−), on (+)",
-    )  # fmt: skip
-    axes.dress(fig, theme, size="12px")
-    words = class_words(approach)
-    fig.yaxis.ticker = [0, 1, 2]
-    fig.yaxis.major_label_overrides = {i: words[c] for i, c in enumerate(CLASSES)}
-    fig.yaxis.major_label_text_font = FONT
-    fig.xaxis.formatter = axes.distance_formatter()
-    data = excursion_data(found, approach, theme)
-    dots = fig.scatter("x", "y", source=ColumnDataSource(data["dots"]), size=8, fill_color="fill", line_color=theme.casing, fill_alpha=0.85)
-    fig.segment("x", "low", "x", "high", source=ColumnDataSource(data["medians"]), line_color=theme.text, line_width=2.5)
-    fig.add_layout(Span(location=0, dimension="height", line_color=theme.level, line_width=2))
-    for place in () if barrier is None else (-barrier, barrier):
-        fig.add_layout(Span(location=place, dimension="height", line_color=theme.muted, line_dash=[4, 3]))
-    fig.add_tools(HoverTool(renderers=[dots], tooltips="@said"))
-    return fig
-
-
-def why_rows(found: pl.DataFrame, neighbour: int | None = None) -> pl.DataFrame:
-    """``family, share``: what each family of features adds to the cosine, the largest first.
-
-    Parameters
-    ----------
-    found : pl.DataFrame
-        Neighbours with columns ``why_{family}``.
-    neighbour : int or None
-        Position of one of them; the mean over all where None.
-    """
-    columns = [c for c in found.columns if c.startswith("why_")]
-    rows = found.select(columns) if neighbour is None else found.select(columns)[neighbour]
-    mean = rows.mean().row(0) if columns else ()
-    data = {"family": [c.removeprefix("why_") for c in columns], "share": [0.0 if v is None else float(v) for v in mean]}
-    schema = {"family": pl.String, "share": pl.Float64}
-    return pl.DataFrame(data, schema=schema).sort("share", descending=True, maintain_order=True)
-
-
-def why_figure(rows: pl.DataFrame, theme: Theme, *, height: int = 180, width: int = 420) -> figure:
-    """Bars of `why_rows`: to the right what makes two setups alike, to the left what sets them apart; they add up to the cosine."""
-    names: Sequence[str] = [FAMILIES.get(f, f) for f in rows["family"].to_list()]
-    share = rows["share"].to_numpy()
-    fig = figure(
-        name="why", width=width, height=height, y_range=FactorRange(*names[::-1]), toolbar_location=None, tools=[], output_backend="canvas",
-        x_axis_label=f"part of the cosine, {share.sum():.2f} in all", sizing_mode="stretch_width",
-    )  # fmt: skip
-    axes.dress(fig, theme, size="12px")
-    fig.yaxis.major_label_text_font = FONT
-    fig.ygrid.visible = False
-    edge = float(np.abs(share).max()) if share.size else 1.0
-    fig.x_range = Range1d(min(float(share.min(initial=0)) - 0.28 * edge, 0.0), max(float(share.max(initial=0)) + 0.28 * edge, 0.05))
-    src = ColumnDataSource({"y": list(names), "share": share, "text": [f"{v:+.2f}".replace("-", "−") for v in share]})
-    fig.hbar("y", 0.6, "share", source=src, color=theme.long, line_color=None)
-    for positive, align in ((True, "left"), (False, "right")):
-        part = np.flatnonzero((share >= 0) == positive)
-        fig.text(
-            share[part].tolist(), [names[int(i)] for i in part], [src.data["text"][int(i)] for i in part], text_align=align,
-            x_offset=5 if positive else -5, text_baseline="middle", text_color=theme.text, text_font=value(MONO), text_font_size="12px",
-        )  # fmt: skip
-    fig.add_layout(Span(location=0, dimension="height", line_color=theme.edge, line_width=1.5))
     return fig

@@ -1,4 +1,4 @@
-"""The whole session in one band: the candles' closes, the levels, and the stretch that the chart shows."""
+"""The day overview: all orders and trades of the session, the levels, the approaches, and the stretch that the chart shows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from bokeh.models import ColumnDataSource, GlyphRenderer, Line, Range1d, RangeTool, Segment, Span, VArea
+from bokeh.models import ColumnDataSource, GlyphRenderer, Image, LinearColorMapper, Range1d, RangeTool, Scatter, Segment, Span
 from bokeh.plotting import figure
 
 from workbench.plots import axes, chart
+from workbench.plots.day import DayImage, day_palette
 from workbench.theme import Theme
+
+GAP_WINDOWS = 3
+"""Windows of one approach with at most so many others between them are one approach (features.md section 8, gap_windows)."""
+
+FAR_SHARE = 0.35
+"""Levels this share of the session's range away from it are kept in sight; farther ones would squeeze the day."""
 
 
 @dataclass
@@ -18,66 +25,111 @@ class OverviewParts:
     """The figure and what is patched in it."""
 
     figure: figure
-    price: ColumnDataSource
+    day: ColumnDataSource
+    mapper: LinearColorMapper
     levels: ColumnDataSource
+    approaches: ColumnDataSource
     tool: RangeTool
     cursor: Span
     renderers: dict[str, GlyphRenderer]
 
 
-def overview_figure(theme: Theme, x_range: Range1d, tick_size: float, *, height: int = 66) -> OverviewParts:
-    """An empty overview whose box moves the chart's `x_range`."""
-    price = ColumnDataSource({"x": [], "low": [], "high": [], "close": []})
+def overview_figure(theme: Theme, x_range: Range1d, tick_size: float, *, height: int = 104) -> OverviewParts:
+    """An empty overview whose box moves the chart's `x_range`.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> overview_figure(DARK, Range1d(0, 1), 0.25).figure.name
+    'overview'
+    """
+    day = ColumnDataSource({k: [] for k in ("image", "x", "y", "dw", "dh")}, name="day")
     levels = ColumnDataSource({k: [] for k in ("x0", "x1", "y", "chosen", "colour")})
+    approaches = ColumnDataSource({k: [] for k in ("x", "y", "marker", "colour")}, name="approaches")
     tool = RangeTool(x_range=x_range, start_gesture="pan")
     fig = figure(
-        name="overview", height=height, sizing_mode="stretch_width", x_range=Range1d(0, 1), y_range=Range1d(0, 1), toolbar_location=None,
-        tools=[tool], output_backend="canvas", min_border_left=chart.LEFT, min_border_right=chart.RIGHT, min_border_top=2,
-        min_border_bottom=20, y_axis_location="right",
+        name="overview", height=height, min_height=90, sizing_mode="stretch_width", x_range=Range1d(0, 1), y_range=Range1d(0, 1),
+        toolbar_location=None, tools=[tool], output_backend="canvas", min_border_left=chart.LEFT, min_border_right=chart.RIGHT,
+        min_border_top=2, min_border_bottom=20, y_axis_location="right",
     )  # fmt: skip
     fig.xaxis.formatter = axes.time_formatter()
     fig.xaxis.ticker = fig.xgrid.ticker = axes.time_ticker()
     fig.xaxis.axis_label = None
     fig.yaxis.formatter = axes.price_formatter(tick_size)
     fig.yaxis.ticker = axes.tick_ticker()
-    fig.yaxis.ticker.desired_num_ticks = 2
+    fig.yaxis.ticker.desired_num_ticks = 4
     fig.grid.visible = False
+    mapper = LinearColorMapper(palette=day_palette(theme), low=-0.5, high=255.5)
     made = {
-        "band": axes.add(fig, VArea, price, x="x", y1="low", y2="high", fill_alpha=0.3),
-        "close": axes.add(fig, Line, price, x="x", y="close", line_width=1.6),
+        "day": axes.add(fig, Image, day, image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper, level="underlay"),
         "levels": axes.add(
             fig, Segment, levels, x0="x0", y0="y", x1="x1", y1="y", line_width="chosen", line_color="colour", line_dash=[4, 3]
+        ),
+        "approaches": axes.add(
+            fig, Scatter, approaches, x="x", y="y", marker="marker", fill_color="colour", size=8, line_width=1, line_alpha=0.9
         ),
     }
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
     fig.add_layout(cursor)
-    parts = OverviewParts(fig, price, levels, tool, cursor, made)
+    parts = OverviewParts(fig, day, mapper, levels, approaches, tool, cursor, made)
     dress_overview(parts, theme)
     return parts
 
 
 def dress_overview(parts: OverviewParts, theme: Theme) -> None:
-    """Put `theme` on the overview."""
+    """Put `theme` on the overview (the marks' colours are in the data: patch them too)."""
     axes.dress(parts.figure, theme, size="11px")
-    parts.renderers["band"].glyph.fill_color = theme.muted
-    parts.renderers["close"].glyph.line_color = theme.text
-    parts.tool.overlay.update(fill_color=theme.long, fill_alpha=0.16, line_color=theme.long, line_alpha=0.9)
+    parts.mapper.palette = day_palette(theme)
+    parts.renderers["approaches"].glyph.line_color = theme.casing
+    parts.tool.overlay.update(fill_color=theme.long, fill_alpha=0.14, line_color=theme.text, line_alpha=0.9, line_width=1.5)
     parts.cursor.line_color = theme.text
 
 
-def overview_data(bars: pl.DataFrame, day_ts_ns: int) -> dict[str, object]:
-    """Source of the price band from ``bars_2m``."""
-    x = axes.x_ms(bars["window_start_ts_ns"].to_numpy(), day_ts_ns) + chart.BAR_MS / 2
-    return {"x": x, **{k: bars[f"{k}_tick"].to_numpy().astype(float) for k in ("low", "high", "close")}}
+def day_data(image: DayImage, start_ns: int, day_ts_ns: int) -> dict[str, list[object]]:
+    """Source of the session's orders and trades; the session starts at `start_ns`."""
+    rows, columns = image.codes.shape
+    return {
+        "image": [image.codes],
+        "x": [float(axes.x_ms(start_ns, day_ts_ns))],
+        "y": [image.low - 0.5],
+        "dw": [float(columns * image.column_s * 1000)],
+        "dh": [float(rows * image.row_ticks)],
+    }
 
 
-def price_bounds(bars: pl.DataFrame, level_ticks: list[int]) -> tuple[float, float]:
-    """Lowest and highest tick of the session with a margin; levels up to one session's range away are kept in sight."""
-    if bars.height == 0:
-        return (min(level_ticks) - 10.0, max(level_ticks) + 10.0) if level_ticks else (0.0, 1.0)
-    low, high = (float(x) for x in bars.select(pl.col("low_tick").min(), pl.col("high_tick").max()).row(0))
-    reach = max(high - low, 8.0)
-    near = [k for k in level_ticks if low - reach <= k <= high + reach]
+def approach_data(vacuum: pl.DataFrame, day_ts_ns: int, reach: float, theme: Theme) -> dict[str, list[object]]:
+    """Source of the marks of approaches to a level, one each, where price was nearest: a triangle pointing the way price went.
+
+    Parameters
+    ----------
+    vacuum : pl.DataFrame
+        The level's windows: ``window_start_ts_ns, level_tick, distance_ticks, approach``, in time order.
+    reach : float
+        Ticks between the level and its marks: those of approaches from below stand below it.
+    """
+    on = vacuum.select("window_start_ts_ns", "level_tick", "distance_ticks", "approach").with_row_index("at")
+    on = on.filter(pl.col("approach") != "approach_none")
+    other = (pl.col("approach") != pl.col("approach").shift()) | (pl.col("at") - pl.col("at").shift() > GAP_WINDOWS + 1)
+    nearest = (
+        on.with_columns(other.fill_null(True).cum_sum().alias("run"))
+        .sort("run", pl.col("distance_ticks").abs(), "at")
+        .unique("run", keep="first", maintain_order=True)
+    )
+    up = [a == "approach_up" for a in nearest["approach"]]
+    return {
+        "x": axes.x_ms(nearest["window_start_ts_ns"].to_numpy(), day_ts_ns).tolist(),
+        "y": [k - reach if u else k + reach for k, u in zip(nearest["level_tick"], up)],
+        "marker": ["triangle" if u else "inverted_triangle" for u in up],
+        "colour": [theme.long if u else theme.short for u in up],
+    }
+
+
+def price_bounds(low: int, high: int, level_ticks: list[int], chosen: int | None = None) -> tuple[float, float]:
+    """Price axis of a session between `low` and `high`, with a margin; levels somewhat away are kept in sight, the chosen one farther."""
+    span = max(high - low, 8)
+    near = [k for k in level_ticks if low - span * FAR_SHARE <= k <= high + span * FAR_SHARE]
+    if chosen is not None and low - span <= chosen <= high + span:
+        near.append(chosen)
     lo, hi = min([low, *near]), max([high, *near])
-    pad = float(np.ceil((hi - lo) * 0.08)) + 1
+    pad = float(np.ceil((hi - lo) * 0.06)) + 1
     return lo - pad, hi + pad

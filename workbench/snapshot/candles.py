@@ -9,11 +9,12 @@ from matplotlib.patches import Rectangle
 
 from engine.vocab import NS
 from workbench.plots import axes
+from workbench.plots.levels import spread
 from workbench.snapshot.bars import BAR_NS
 from workbench.snapshot.marks import AIR_PX, FORWARD, PX
 from workbench.snapshot.scene import Scene
 from workbench.snapshot.series import level_runs
-from workbench.snapshot.style import Sheet, label_ticks, spread
+from workbench.snapshot.style import Sheet, label_ticks
 from workbench.theme import Theme
 
 BAR_MS = BAR_NS / 1e6

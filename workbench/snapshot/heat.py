@@ -7,11 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
 
 from workbench.plots import axes, chart, coding, conditions
+from workbench.plots.levels import spread
 from workbench.snapshot.bars import BAR_NS
 from workbench.snapshot.candles import time_ticks
 from workbench.snapshot.scene import Scene
 from workbench.snapshot.series import best_prices, condition_cells, invalid_stretches, level_runs, x_of
-from workbench.snapshot.style import Sheet, font, label_ticks, spread
+from workbench.snapshot.style import Sheet, font, label_ticks
 from workbench.theme import Theme
 
 

@@ -11,13 +11,13 @@ import polars as pl
 import xarray as xr
 
 from engine.errors import SessionError, UnknownLevel
-from engine.features import level_windows, pressure
+from engine.features import level_windows, pressure_cube
 from engine.ladder import NO_TICK, Ladder
 from engine.levels import level_ids, price_level, title
 from engine.params import ApproachParams, FeatureParams
 from engine.vocab import NS
 from workbench.plots import axes, coding
-from workbench.plots.ladder import rows_at
+from workbench.plots.ladder import WALL_REACH, rows_at
 from workbench.plots.sentence import sentence
 from workbench.snapshot.bars import BAR_NS, SetupBars, bars_until, setup_bars
 from workbench.snapshot.params import PictureParams
@@ -207,12 +207,12 @@ def make_scene(
     horizon = min(end + picture.after_min * 60 * NS, last) if picture.hindsight else end
     # Whole windows around the moment, never beyond the session.
     start = max((end - picture.before_min * 60 * NS) // w * w, first)
-    reach = max(picture.rows, features.zones.far)
-    cube = pressure(ladder.cube(start, horizon, k - reach, k + reach, window_s=features.window_s), picture.half_life_s)
+    reach = max(picture.rows, features.zones.far, WALL_REACH)
+    cube = pressure_cube(ladder, start, horizon, k - reach, k + reach, window_s=features.window_s, half_life_s=picture.half_life_s)
     vacuum = level_windows(ladder, frame, features, ApproachParams())
     vacuum = vacuum.filter(pl.col("window_start_ts_ns").is_between(start, horizon, closed="left"))
     row = next(iter(vacuum.filter(pl.col("window_start_ts_ns") == now).iter_rows(named=True)), None)
-    rows = rows_at(cube, (now - start) // w)
+    rows = rows_at(cube, (now - start) // w, k)
     layer = coding.LAYERS[picture.layer]
     seen = cube.isel(window=slice(0, (end - start) // w))
     kept, setup = _candles(ladder, bars, frame, now, end, picture)

@@ -129,23 +129,3 @@ def label_ticks(
     """Ticks of `axis` (``x`` or ``y``) with their labels, in the picture's type."""
     getattr(ax, f"set_{axis}ticks")(places, labels, fontproperties=font(px, mono=True), color=colour or theme.text)
     ax.tick_params(axis=axis, length=3, width=1, color=theme.edge, pad=4)
-
-
-def spread(wanted: list[float], room: float, low: float, high: float) -> list[float]:
-    """Places near `wanted` (rising) with at least `room` between neighbours, inside ``[low, high]`` where that fits.
-
-    Labels pushed apart keep their order and stay as near to where they belong as their neighbours let them.
-    """
-    groups: list[list[float]] = []  # per group whose members stand `room` apart: sum of (wanted - place in the group * room), count
-    for w in wanted:
-        groups.append([w, 1])
-        while len(groups) > 1:
-            (a, n), (b, m) = groups[-2], groups[-1]
-            if _first(a, n, room, low, high) + n * room <= _first(b, m, room, low, high):
-                break
-            groups[-2:] = [[a + b - n * m * room, n + m]]
-    return [_first(a, n, room, low, high) + i * room for a, n in groups for i in range(int(n))]
-
-
-def _first(total: float, n: float, room: float, low: float, high: float) -> float:
-    return max(min(total / n, high - (n - 1) * room), low)

@@ -18,13 +18,16 @@ KEYS = """<table class='sm-keys'><tr><td><kbd>1</kbd>–<kbd>5</kbd></td><td>PM 
 <tr><td><kbd>Home</kbd> <kbd>End</kbd></td><td>start, end of the session</td></tr></table>"""
 
 
-def drawer(state: LevelState) -> list[Any]:
-    """What the drawer holds, in the order of use."""
+STEP = "Price step of a row"
+
+
+def drawer(state: LevelState, *more: dict[str, Any]) -> list[Any]:
+    """What the drawer holds, in the order of use; `more` fields stand before the keys."""
     fields = [
         heading("Window and pressure"),
         field(state, "window_s", "Window, seconds"),
         field(state, "half_life_s", "Half-life of flow, seconds (0: each window alone)", max=120),
-        field(state, "step", "Price step of a row", kind="group"),
+        field(state, "step", STEP, kind="group"),
         heading("Buckets: outer bounds, ticks from the level"),
         field(state, "at", "At"),
         field(state, "near", "Near", max=60),
@@ -34,10 +37,18 @@ def drawer(state: LevelState) -> list[Any]:
         field(state, "span_min", "Time span"),
         field(state, "rows", "Ticks above and below the level"),
         field(state, "palette", "Colours"),
+        field(state, "volume", "Volume profile and cumulative delta, to the cursor", kind="group"),
+        *more,
         heading("Keys"),
     ]
     keys = pn.pane.HTML(KEYS, margin=(4, 0), stylesheets=[PANE_CSS], sizing_mode="stretch_width")
-    return [Form(margin=0, sizing_mode="stretch_width").bind(state, fields), keys]
+    form = Form(margin=0, sizing_mode="stretch_width").bind(state, fields)
+
+    def again(*_: Any) -> None:
+        form.fields = [field(state, "step", STEP, kind="group") if f["name"] == "step" else f for f in fields]
+
+    state.param.watch(again, "step", what="objects")
+    return [form, keys]
 
 
 class Bar(param.Parameterized):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import panel as pn
 import polars as pl
 
 from engine.vocab import NS
@@ -13,9 +12,12 @@ from workbench import data
 from workbench.plots import axes
 from workbench.plots.coding import LAYERS
 from workbench.state import LevelState
+from workbench.views.banner import Notices
 from workbench.views.form import Form
 from workbench.views.look import Look, resolve
+from workbench.views.own_price import own_price
 from workbench.views.pictures import LevelPictures
+from workbench.views.slices import Slices
 
 
 class Hands:
@@ -25,34 +27,38 @@ class Hands:
     session: data.Session | None
     look: Look | None
     shown: tuple[int, int] | None
-    loaded: tuple[int, int]
-    trouble: list[str]
+    slices: Slices
+    notices: Notices
     pictures: LevelPictures
     any_price: Form
 
-    _show_notice: Callable[..., None]
+    _guard: Callable[..., None]
     _paint_heat: Callable[[Look], None]
     _cube: Callable[[Look], Any]
     _rows: Callable[[Look], pl.DataFrame]
-    _last_price: Callable[[], float]
 
     def _on_height(self, attr: str, old: int, new: int) -> None:
         """The ladder's rows became higher or lower: its figures follow."""
         self.pictures.ladder_height = new
         if self.look is not None:
-            self.pictures.paint_cursor(self.look, self._rows(self.look))
+            self._guard(self._resized, keep=True)
+
+    def _resized(self) -> None:
+        assert self.look is not None
+        self.pictures.paint_cursor(self.look, self._rows(self.look))
+        self.pictures.paint_names(self.look)
 
     def _on_price(self, text: str, n: int) -> None:
         self.any_price.answered = n
         if not text or self.session is None:
             return
-        try:
-            price = float(text.replace(",", ""))
-        except ValueError:
-            self.trouble = [f"Any price: expected a number such as {self._last_price():g}, found {text!r}"]
-            self._show_notice()
-            return
-        self.state.level = f"price:{price:g}" if abs(price) < 1e5 else f"price:{price:.2f}"
+        session = self.session
+
+        def take() -> None:
+            self.state.level, said = own_price(text, session)
+            self.notices.trouble += [said] if said else []
+
+        self._guard(take)
 
     def _on_tap(self, event: Any) -> None:
         if self.look is not None and event.x is not None:
@@ -65,21 +71,26 @@ class Hands:
 
     def _on_ranges(self, event: Any) -> None:
         """The trader panned or zoomed: remember it, and read more of the ladder where it is not loaded."""
-        if self.look is None:
-            return
+        if self.look is not None:
+            self._guard(lambda: self._pan(event), keep=True)
+
+    def _pan(self, event: Any) -> None:
+        assert self.look is not None
         day = self.look.session.day_ns
         start, end = (axes.ns_of_x(x, day) for x in (event.x0, event.x1))
-        if end - start < 10 * NS or (start, end) == self.shown:
+        if end - start < 10 * NS:
+            return
+        if (start, end) == self.shown:
+            self.pictures.paint_names(self.look)  # the price axis may have moved
             return
         self.shown = (start, end)
-        look = resolve(self.look.session, self.state, self.shown)
+        look = resolve(self.look.session, self.state, self.shown, follow=False)
         self.look = look
-        with pn.io.hold():
-            self.pictures.paint_names(look)
-            had = self.loaded
-            self._cube(look)
-            if had != self.loaded:
-                self._paint_heat(look)
+        self.pictures.paint_names(look)
+        had = self.slices.loaded
+        self._cube(look)
+        if had != self.slices.loaded:
+            self._paint_heat(look)
 
     def _on_key(self, pressed: dict[str, Any]) -> None:
         if self.look is None:

@@ -10,7 +10,7 @@ from engine.params import FeatureParams
 from engine.vocab import NS, Root
 from workbench import data
 from workbench.plots import axes
-from workbench.state import LevelState
+from workbench.state import LevelState, dollar_ticks
 
 CURSOR_AT = 0.86
 """Where the cursor stands in the chart when the chart is moved to it: near the right edge, with a little of what came after."""
@@ -62,8 +62,8 @@ class Look:
 
 
 def step_ticks(state: LevelState, root: Root) -> int:
-    """Ticks in a price row: one, or a dollar (at most 40 ticks: a dollar of crude oil is 100)."""
-    return 1 if state.step == "tick" else min(max(round(1 / root.tick_size), 1), 40)
+    """Ticks in a price row: one, or a dollar where that makes a row."""
+    return 1 if state.step == "tick" else dollar_ticks(root) or 1
 
 
 def first_cursor(vacuum: pl.DataFrame, last_ns: int) -> int:
@@ -76,13 +76,15 @@ def first_cursor(vacuum: pl.DataFrame, last_ns: int) -> int:
     return int(valid[-1]) if valid.len() else last_ns
 
 
-def resolve(session: data.Session, state: LevelState, shown: tuple[int, int] | None) -> Look:
+def resolve(session: data.Session, state: LevelState, shown: tuple[int, int] | None, *, follow: bool = True) -> Look:
     """The look that `state` asks for.
 
     Parameters
     ----------
     shown : tuple of int or None
-        The stretch ``[start, end)`` that the chart shows already; it is kept while the cursor is inside.
+        The stretch ``[start, end)`` that the chart shows already.
+    follow
+        Whether the cursor has just moved: the chart then goes after it. Else what is shown stays, wherever the cursor is.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def resolve(session: data.Session, state: LevelState, shown: tuple[int, int] | N
     now = state.cursor_ts_ns if state.cursor_ts_ns is not None else first_cursor(vacuum, last)
     now = min(max(now // w * w, first), last)
     tick = data.tick_at(frame, now)
-    begin, end = _span(state.span_min, shown, now, session.ladder.start_ns, session.ladder.end_ns)
+    begin, end = _span(state.span_min, shown, now, session.ladder.start_ns, session.ladder.end_ns, follow)
     k_ref = tick if tick is not None else int(frame["level_tick"][0])
     return Look(
         session, state.level, data.level_title(state.level), frame, vacuum, params, now, k_ref, tick is not None,
@@ -105,12 +107,12 @@ def resolve(session: data.Session, state: LevelState, shown: tuple[int, int] | N
     )  # fmt: skip
 
 
-def _span(minutes: int, shown: tuple[int, int] | None, now: int, first: int, last: int) -> tuple[int, int]:
-    if minutes == 0:
-        return (first, last) if shown is None else shown
-    if shown is not None and shown[0] <= now < shown[1]:
+def _span(minutes: int, shown: tuple[int, int] | None, now: int, first: int, last: int, follow: bool) -> tuple[int, int]:
+    if minutes == 0 and shown is None:
+        return first, last
+    if shown is not None and (not follow or shown[0] <= now < shown[1]):
         return shown
-    length = min(minutes * 60 * NS, last - first) if shown is None else shown[1] - shown[0]
+    length = min(minutes * 60 * NS if shown is None else shown[1] - shown[0], last - first)
     start = min(max(now - int(length * CURSOR_AT), first), last - length)
     return start, start + length
 

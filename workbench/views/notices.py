@@ -32,12 +32,9 @@ def when(begin: str, end: str, last: int | None, tick_size: float, theme: Theme)
     )
 
 
-def banner(lines: list[str], *, stale: bool = False) -> str:
+def banner(lines: list[str]) -> str:
     """What is wrong and what mends it; one line each."""
     out = "".join(f"<li>{rich(line)}</li>" for line in dict.fromkeys(lines))
-    if stale:
-        out += "<li>The lake has changed since this was drawn. "
-        out += "<a href='javascript:location.reload()'>Reload</a> to see what is there now.</li>"
     return f"<ul class='sm-banner' role='alert'>{out}</ul>"
 
 

@@ -13,10 +13,10 @@ CHIPS_CSS = """
 .chips button { flex: 0 0 auto; display: grid; grid-template-columns: auto auto; column-gap: 8px; align-items: baseline; text-align: left;
   background: var(--sm-panel); color: var(--sm-text); border: 1px solid var(--sm-edge); border-radius: 6px; padding: 4px 9px;
   cursor: pointer;  font: 600 13px var(--sm-font); line-height: 1.35; }
-.chips button:hover:not(:disabled) { border-color: var(--sm-level); }
+.chips button:hover:not([aria-disabled=true]) { border-color: var(--sm-level); }
 .chips button:focus-visible { outline: 2px solid var(--sm-level); outline-offset: 1px; }
 .chips button[aria-checked=true] { border-color: var(--sm-level); box-shadow: inset 0 -3px 0 var(--sm-level); }
-.chips button:disabled { cursor: help; color: var(--sm-muted); border-style: dashed; background: transparent; font-weight: 400; }
+.chips button[aria-disabled=true] { cursor: help; color: var(--sm-muted); border-style: dashed; background: transparent; font-weight: 400; }
 .chips .detail { font: 12px var(--sm-mono); color: var(--sm-muted); grid-column: 1; }
 .chips .mark { font: 600 12px var(--sm-mono); justify-self: end; grid-column: 2; }
 .chips .key { font: 11px var(--sm-mono); color: var(--sm-muted); justify-self: end; grid-column: 2; }
@@ -49,10 +49,24 @@ class Chips(JSComponent):
         for (const cls of model.small ? ["name"] : ["name", "key", "detail", "mark"]) {
           const s = document.createElement("span"); s.className = cls; b.append(s);
         }
-        b.addEventListener("click", () => { model.value = id; });
+        b.addEventListener("click", (e) => {
+          if (b.getAttribute("aria-disabled") !== "true") model.value = id;
+          // After a click of the mouse the keyboard is the picture's again.
+          if (e.detail > 0) b.blur();
+        });
         buttons.set(id, b);
         return b;
       };
+      // One stop of the Tab key for the group; arrows go from chip to chip, also to those that are absent, to read why.
+      box.addEventListener("keydown", (e) => {
+        const all = [...box.children], at = all.indexOf(e.target);
+        const to = { ArrowLeft: at - 1, ArrowUp: at - 1, ArrowRight: at + 1, ArrowDown: at + 1, Home: 0, End: all.length - 1 }[e.key];
+        if (at < 0 || to === undefined) return;
+        e.preventDefault(); e.stopPropagation();
+        const b = all[(to + all.length) % all.length];
+        for (const c of all) c.tabIndex = c === b ? 0 : -1;
+        b.focus(); b.click();
+      });
       // Only what differs is written: a touched element makes the browser style the page again before the picture is drawn.
       const put = (el, key, text) => { if (el && el[key] !== text) el[key] = text; };
       const draw = () => {
@@ -67,7 +81,8 @@ class Chips(JSComponent):
           if (box.children[i] !== b) box.insertBefore(b, box.children[i] || null);
           const on = String(it.id === model.value);
           if (b.getAttribute("aria-checked") !== on) b.setAttribute("aria-checked", on);
-          put(b, "disabled", !!it.absent);
+          if (b.getAttribute("aria-disabled") !== String(!!it.absent)) b.setAttribute("aria-disabled", String(!!it.absent));
+          put(b, "tabIndex", it.id === model.value || (i === 0 && !ids.includes(model.value)) ? 0 : -1);
           put(b, "title", it.absent ? "Absent: " + it.absent : (it.title || ""));
           const text = { name: it.label, key: it.key || "", detail: it.absent ? "absent" : (it.detail || ""), mark: it.mark || "" };
           for (const s of b.children) put(s, "textContent", text[s.className]);
@@ -148,6 +163,7 @@ class Keys(JSComponent):
     pressed = param.Dict(default={}, doc="Last key, with a running number so that a repeat is a change")
 
     active = param.Boolean(default=True, doc="Whether keys are listened to; false while another view is open")
+    figures = param.Dict(default={}, doc="What each figure shows, by its name, for who does not see it")
     _esm = """
     export function render({ model, el }) {
       el.style.display = "none";
@@ -163,6 +179,13 @@ class Keys(JSComponent):
         model.pressed = { key: e.key, shift: e.shiftKey, n: ++n };
       };
       window.addEventListener("keydown", onKey);
+      // Figures stand a moment after the page.
+      const tell = (left) => {
+        const views = [...Bokeh.index.query((v) => v.model.name in model.figures)];
+        for (const v of views) { v.el.setAttribute("role", "figure"); v.el.setAttribute("aria-label", model.figures[v.model.name]); }
+        if (views.length < Object.keys(model.figures).length && left) setTimeout(() => tell(left - 1), 500);
+      };
+      setTimeout(() => tell(10), 300);
       model.on("remove", () => window.removeEventListener("keydown", onKey));
       return document.createElement("span");
     }

@@ -8,10 +8,13 @@ import polars as pl
 import xarray as xr
 
 from engine.vocab import NS
-from workbench import data
-from workbench.plots import axes, chart, coding, conditions, ladder, overview
+from workbench import data, past
+from workbench.plots import axes, chart, coding, conditions, ladder, levels, overview, readout, volume
 from workbench.theme import Theme
 from workbench.views.look import Look
+
+AROUND_MS = 5 * 60_000.0
+"""How far beyond the session's ends time can be panned and zoomed."""
 
 LADDER_WIDTH = 430
 LADDER_CSS = {"flex": "0 0 clamp(430px, 23vw, 640px)"}
@@ -27,13 +30,15 @@ class LevelPictures:
         self.chart = chart.level_chart(theme, tick_size)
         fig = self.chart.figure
         self.ladder = ladder.ladder_figure(theme, tick_size, y_range=fig.y_range, width=LADDER_WIDTH)
-        self.strip = conditions.strip_figure(theme, x_range=fig.x_range)
+        self.strip = conditions.strip_figure(theme, x_range=fig.x_range, height=156)
         self.overview = overview.overview_figure(theme, fig.x_range, tick_size)
         self.top: float = 5.0
         self.palette: list[str] = []
         self._centre: tuple[Any, ...] = ()
         self._time: tuple[Any, ...] = ()
         self._bad: dict[str, list[object]] = {}
+        self._known: bool | None = None
+        self.volume: volume.VolumeParts | None = None
         self.ladder_height = 480
 
     @property
@@ -48,6 +53,8 @@ class LevelPictures:
         ladder.dress_ladder(self.ladder, theme)
         conditions.dress_strip(self.strip, theme)
         overview.dress_overview(self.overview, theme)
+        if self.volume is not None:
+            volume.dress_volume(self.volume, theme)
 
     def paint_session(self, look: Look) -> None:
         """What belongs to the session: candles, quotes, levels, overview."""
@@ -56,7 +63,6 @@ class LevelPictures:
         src["candles"].data = chart.candle_data(s.bars, self.theme, s.day_ns)
         self.chart.mark.visible = s.simulated
         self.paint_levels(look)
-        self.overview.price.data = overview.overview_data(s.bars, s.day_ns)
         ov = self.overview.figure
         ov.x_range.update(start=float(axes.x_ms(s.ladder.start_ns, s.day_ns)), end=float(axes.x_ms(s.ladder.end_ns, s.day_ns)))
         formatter = axes.price_formatter(s.tick_size)
@@ -67,52 +73,89 @@ class LevelPictures:
     def paint_levels(self, look: Look) -> None:
         """The level lines, the chosen one thick."""
         rows = data.runs(look.session, look.level_id)
-        self.chart.sources["levels"].data = chart.level_data(rows, look.level_id, look.session.day_ns, self.theme)
+        self.chart.sources["levels"].data = levels.level_data(rows, look.level_id, look.session.day_ns, self.theme)
 
     def paint_overview(self, look: Look) -> None:
-        """The level lines of the overview."""
+        """The level lines of the overview, and the approaches to the chosen one."""
         s = look.session
-        rows = chart.level_data(data.runs(s, look.level_id), look.level_id, s.day_ns, self.theme)
+        rows = levels.level_data(data.runs(s, look.level_id), look.level_id, s.day_ns, self.theme)
         self.overview.levels.data = rows
-        low, high = overview.price_bounds(s.bars, list(set(rows["y"])))  # type: ignore[call-overload]
-        self.overview.figure.y_range.update(start=low, end=high)
+        low, high = overview.price_bounds(*past.price_span(s), list(set(rows["y"])), look.k_ref)  # type: ignore[call-overload]
+        y = self.overview.figure.y_range
+        if (y.start, y.end) != (low, high):
+            y.update(start=low, end=high)
+        self.overview.approaches.data = overview.approach_data(look.vacuum, s.day_ns, 0.05 * (high - low), self.theme)
+
+    def paint_day(self, look: Look) -> None:
+        """All orders and trades of the session, in the overview; after the first picture, which does not wait for it."""
+        s = look.session
+        self.overview.day.data = overview.day_data(past.day(s), s.ladder.start_ns, s.day_ns)
+
+    def paint_volume(self, look: Look, on: bool) -> None:
+        """Volume at price and cumulative delta up to the cursor; made when they are first asked for."""
+        if not on:
+            if self.volume is not None:
+                volume.clear(self.volume)
+            return
+        if self.volume is None:
+            self.volume = volume.add_volume(self.chart.figure, self.theme)
+        parts, s, end = self.volume, look.session, look.now_ns + look.window_ns
+        parts.bars.data, parts.peak.data = volume.profile_data(past.volume_at_price(s, end), look.low, look.high)
+        line, (low, high) = volume.delta_data(past.delta_tape(s, end), s.ladder.start_ns, s.day_ns, look.params.window_s)
+        if (parts.scale.start, parts.scale.end) != (low, high):
+            parts.scale.update(start=low, end=high)
+        parts.line.data, parts.said.data = line, volume.delta_words(line)
 
     def paint_span(self, look: Look) -> None:
         """The stretch of time that the chart shows."""
         s = look.session
-        fig = self.chart.figure
-        fig.x_range.update(start=float(axes.x_ms(look.start_ns, s.day_ns)), end=float(axes.x_ms(look.end_ns, s.day_ns)))
-        self.paint_names(look)
+        lad, x_range = s.ladder, self.chart.figure.x_range
+        start, end, first, last = (float(axes.x_ms(t, s.day_ns)) for t in (look.start_ns, look.end_ns, lad.start_ns, lad.end_ns))
+        axes.show_range(x_range, start, end, (first - AROUND_MS, last + AROUND_MS))
 
     def paint_prices(self, look: Look) -> None:
         """The price axis around the level, the zones, and the axis in ticks from the level."""
-        k, reach = look.k_ref, look.rows + 0.5 + look.step / 2
+        k = look.k_ref
         y = self.chart.figure.y_range
         facts = self.chart.sources["facts"]
         if not facts.data["k"]:
             # Before the axes: in a page that stands already they follow the level's tick in the browser, and it has none yet.
             w = look.params.window_s
-            facts.data = chart.facts_data(coding.LAYERS["depth"], tick_size=self.tick_size, k_ref=k, step=look.step, window_s=w, x0=0.0)
+            facts.data = readout.facts_data(coding.LAYERS["depth"], tick_size=self.tick_size, k_ref=k, step=look.step, window_s=w, x0=0.0)
         elif facts.data["k"][0] != k:
             facts.data = {**facts.data, "k": [k]}
         centre = (look.session.stamp, look.level_id, k, look.rows, look.step)
         if centre != self._centre:
             self._centre = centre
-            self.chart.distance.update(start=-reach, end=reach)
-            y.update(start=k - reach, end=k + reach)
-        self.ladder.level.location = k
+            low, high = chart.price_bounds(k, look.rows, look.step)
+            # As far as the heatmap is loaded: beyond it there is nothing to see.
+            far = chart.price_bounds(k, look.high - k, look.step)
+            for axis, at in ((self.chart.distance, k), (y, 0)):
+                axes.show_range(axis, low - at, high - at, (far[0] - at, far[1] - at))
+        self._paint_known(look)
+
+    def _paint_known(self, look: Look) -> None:
+        """The level's row in the ladder and its zones; hidden at a cursor at which it has no price yet."""
+        self._known = look.known
+        k = look.k_ref if look.known else None
+        ladder.mark_level(self.ladder, k)
         z = look.params.zones
-        self.chart.sources["zones"].data = chart.zone_data(k, (z.at, z.near, z.mid, z.far))
+        self.chart.sources["zones"].data = levels.zone_data(k, (z.at, z.near, z.mid, z.far))
 
     def paint_names(self, look: Look) -> None:
-        """Levels' names at the right edge of what is shown."""
+        """Names of levels and best prices at the right edge of what is shown."""
         s = look.session
         at: list[tuple[str, int, bool]] = []
+        end = min(max(look.end_ns - 1, s.ladder.start_ns), s.ladder.end_ns - 1)
         for i in dict.fromkeys([*s.levels["level_id"].unique(maintain_order=True).to_list(), look.level_id]):
-            tick = data.tick_at(data.level_frame(s, i), min(max(look.end_ns - 1, s.ladder.start_ns), s.ladder.end_ns - 1))
+            tick = data.tick_at(data.level_frame(s, i), end)
             if tick is not None:
                 at.append((data.level_title(i), tick, i == look.level_id))
-        self.chart.sources["names"].data = chart.name_data(at, float(axes.x_ms(look.end_ns, s.day_ns)), s.tick_size, self.theme)
+        y = self.chart.figure.y_range
+        self.chart.sources["names"].data = levels.name_data(
+            at, (float(axes.x_ms(look.start_ns, s.day_ns)), float(axes.x_ms(look.end_ns, s.day_ns))), (float(y.start), float(y.end)),
+            self.ladder_height, s.tick_size, self.theme, data.best_ticks(s, end),
+        )  # fmt: skip
 
     def paint_heat(self, look: Look, cube: xr.Dataset, layer: coding.Layer, top: float | None, preset: str, pool: int) -> None:
         """The heatmap, its colours and its read-out; the quotes and the invalid stretches of the same time.
@@ -129,7 +172,7 @@ class LevelPictures:
         self.chart.sources["heat"].data = heat
         self._paint_time(look, cube)
         x0 = float(heat["x"][0])  # type: ignore[arg-type]
-        self.chart.sources["facts"].data = chart.facts_data(
+        self.chart.sources["facts"].data = readout.facts_data(
             layer, tick_size=s.tick_size, k_ref=look.k_ref, step=look.step, window_s=look.params.window_s, x0=x0, pool=pool
         )
 
@@ -157,6 +200,10 @@ class LevelPictures:
         x = float(axes.x_ms(look.now_ns + look.window_ns // 2, look.session.day_ns))
         for span in (self.chart.cursor, self.strip.cursor, self.overview.cursor):
             span.location = x
+        low, high = chart.price_bounds(look.k_ref, look.rows, look.step)
+        rows = rows.filter(pl.col("tick").is_between(low, high))
+        if look.known != self._known:
+            self._paint_known(look)
         top = ladder.flow_top(rows)
         px = self.ladder_height / (2 * look.rows + 1) * look.step
         self.ladder.scale.data = {"top": [top]}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 """Seconds of the session in a second of the trader's."""
 
-FRAME_S = 1 / 30
+FRAME_S = 1 / 40
 """Frames closer together than this say nothing to an eye, and cost as much as others."""
 
 IN_FLIGHT = 2

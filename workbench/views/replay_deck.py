@@ -49,7 +49,9 @@ class Deck(JSComponent):
     `acted` is what the trader did: ``name`` (``play, step, seek, speed, touch, open, level, call``), ``value`` and a running number.
     """
 
-    now = param.Dict(default={}, doc="Frame n, position in seconds, clock, whether it plays, index of the speed, last act answered")
+    now = param.Dict(
+        default={}, doc="Frame n, position in seconds, clock, whether it plays, index of the speed, last act answered, what `Live` paints"
+    )
     track = param.Dict(default={}, doc="What was known of the session: its seconds, points and touches so far, hours")
     speeds = param.List(default=[], doc="Speeds in words")
     acted = param.Dict(default={}, doc="What the trader last did")
@@ -133,6 +135,8 @@ class Deck(JSComponent):
           busy = false;
           if (waiting) { const [name, value] = waiting; waiting = null; tell(name, value); }
         }
+        // One property for all of a frame: each costs the server as much as the frame's numbers.
+        window.dispatchEvent(new CustomEvent("sm-live", { detail: s.live || "" }));
         // After the frame in which the pictures were painted.
         requestAnimationFrame(() => setTimeout(() => { if (model.painted < s.n) model.painted = s.n; }, 0));
       };

@@ -13,12 +13,12 @@ import polars as pl
 import xarray as xr
 
 from engine.errors import EngineError
-from engine.features import pressure
+from engine.features import pressure_cube
 from engine.ladder import NO_TICK
 from engine.params import FeatureParams
 from engine.vocab import NS
 from workbench import data
-from workbench.plots import coding, conditions
+from workbench.plots import chart, coding, conditions
 from workbench.plots.coding import Layer
 
 BAR_S = 120
@@ -127,6 +127,24 @@ class Strip:
             counts[d] = np.append(v, v[-1])
         return cells, counts
 
+    def fresh(self, before: int, now_ns: int) -> list[list[object]]:
+        """Windows from the `before`-th that had ended: axis coordinate, width in ms, codes and heights of both bands, in `BASE`'s order."""
+        i = self.done(now_ns)
+        if i <= before:
+            return []
+        first, last = (round((self.ends[k] - self.ends[0]) / self.window_ns) for k in (before, i - 1))
+        x = np.asarray(self.counts["x"])
+        images = [np.asarray(m) for m in self.cells["image"]]
+        return [
+            [
+                float(x[k]),
+                self.width_ms,
+                [m[:, k].tolist() for m in images],
+                [float(np.asarray(self.counts[d])[k]) for d in conditions.BASE],
+            ]
+            for k in range(first, last + 1)
+        ]
+
 
 @dataclass
 class Slab:
@@ -173,7 +191,11 @@ class Slab:
     def block(self, first: int, t: int) -> np.ndarray:
         """Exact values of the columns from `first` to that of second ``t - 1``, float32 (rows, columns), of seconds before `t`."""
         a, b = first * self.pool, min(t, self.end) - self.begin
-        return coding.pool_windows(self.shown[a:b], self.pool).T if b > a else np.empty((self._tick.size, 0), np.float32)
+        if b <= a:
+            return np.empty((self._tick.size, 0), np.float32)
+        if self.layer.kind == "signed" and self.pool > 1:
+            return coding.pool_net(self._of["long"][a:b], self._of["short"][a:b], self.pool).T
+        return coding.pool_windows(self.shown[a:b], self.pool).T
 
     def image(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Codes and exact values of all columns at `t`; what comes later is empty."""
@@ -207,8 +229,31 @@ class Slab:
 def slab(session: data.Session, begin: int, end: int, low: int, high: int, step: int, layer: Layer, top: float, half_life_s: float) -> Slab:
     """Read seconds ``[begin, end)`` of the session's ladder, ticks `low` to `high`."""
     lad = session.ladder
-    cube = pressure(lad.cube(lad.start_ns + begin * NS, lad.start_ns + end * NS, low, high, window_s=1, step_ticks=step), half_life_s)
+    start = lad.start_ns
+    cube = pressure_cube(lad, start + begin * NS, start + end * NS, low, high, step_ticks=step, half_life_s=half_life_s)
     return Slab(begin, end, low, high, step, -(-(end - begin) // COLUMNS), layer, top, cube)
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """Best bid and ask of every second of a session, as `workbench.plots.chart.quote_data` has them."""
+
+    x: np.ndarray
+    bid: np.ndarray
+    ask: np.ndarray
+
+    def between(self, a: int, t: int, every: int) -> dict[str, list[object]]:
+        """Windows of `every` seconds that ended after `a` and not after `t`: start, and the prices at the end."""
+        begin, end = a // every * every, t // every * every
+        first, last = slice(begin, end, every), slice(begin + every - 1, end, every)
+        return {"x": self.x[first].tolist(), "bid": self.bid[last].tolist(), "ask": self.ask[last].tolist()}
+
+
+@lru_cache(maxsize=16)
+def quotes(session: data.Session) -> Quotes:
+    """The session's best prices."""
+    made = chart.quote_data(session.ladder.tape, session.day_ns)
+    return Quotes(**{k: np.asarray(made[k], dtype=float) for k in ("x", "bid", "ask")})
 
 
 @lru_cache(maxsize=16)
@@ -234,12 +279,13 @@ def scale_top(session: data.Session, layer: Layer, step: int, half_life_s: float
     for s in traded[np.unique((np.linspace(0.1, 1.0, 6) * (traded.size - 1)).astype(int))].tolist() if traded.size else ():
         mid, a = int(lad.last_tick[s]), max(s - 60, 0)
         try:
-            cube = lad.cube(
-                lad.start_ns + a * NS, lad.start_ns + (s + 1) * NS, mid - SCALE_REACH, mid + SCALE_REACH, window_s=1, step_ticks=step
-            )
+            cube = pressure_cube(
+                lad, lad.start_ns + a * NS, lad.start_ns + (s + 1) * NS, mid - SCALE_REACH, mid + SCALE_REACH, step_ticks=step,
+                half_life_s=half_life_s,
+            )  # fmt: skip
         except EngineError:
             continue  # a sample that falls off the session's start; the others set the scale
-        found.append(coding.values(pressure(cube, half_life_s) if layer.key in ("long", "short") else cube, layer).ravel())
+        found.append(coding.values(cube, layer).ravel())
     return coding.scale_top(np.concatenate(found), layer) if found else 5.0
 
 

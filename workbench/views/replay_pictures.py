@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,55 +9,18 @@ import polars as pl
 
 from engine.vocab import NS
 from workbench import data
-from workbench.plots import axes, chart, conditions, ladder
+from workbench.plots import axes, chart, coding, conditions, ladder, levels, readout
 from workbench.theme import Theme
 from workbench.views import replay_past as past
-from workbench.views.look import Look
+from workbench.views.replay_frame import Frame
+from workbench.views.replay_live import Live
+from workbench.views.replay_tail import Tail
 
 LADDER_CSS = {"flex": "0 0 clamp(430px, 23vw, 640px)"}
-SHIFTS = 10
-"""The chart moves on by so many parts of its span: a picture that stands still costs a patch, a moving one all its axes."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What a frame shows.
-
-    Attributes
-    ----------
-    t : int
-        Seconds of the session that have passed.
-    low, high : int
-        Seconds shown, ``[low, high)``; what lies from `t` on is empty.
-    centre : int
-        Tick in the middle of the price axis.
-    """
-
-    look: Look
-    t: int
-    low: int
-    high: int
-    centre: int
-    slab: past.Slab
-
-    @property
-    def now_ns(self) -> int:
-        """The instant, ns since the epoch."""
-        return self.look.session.ladder.start_ns + self.t * NS
-
-
-def stretch(t: int, span_s: int, seconds: int) -> tuple[int, int]:
-    """Seconds shown at `t`, ``[low, high)``: a function of `t` alone, the present in the last tenth or so."""
-    if span_s >= seconds:
-        return 0, seconds
-    shift = max(span_s // SHIFTS, 1)
-    high = (t // shift + 1) * shift + shift // 4
-    low = max(high - span_s, 0)
-    return low, low + span_s
 
 
 class ReplayPictures:
-    """Chart, ladder and conditions strip on shared ranges."""
+    """Chart, ladder and conditions strip on shared ranges, and `live`, which paints what moves while it plays."""
 
     def __init__(self, theme: Theme, tick_size: float) -> None:
         self.theme = theme
@@ -67,16 +29,23 @@ class ReplayPictures:
         fig.name = "replay_chart"
         # Time and price follow the replay: what moves them by hand is left out.
         fig.tools = [t for t in fig.tools if type(t).__name__ in ("CrosshairTool", "HoverTool", "SaveTool")]
+        # Above the canvas of what moves, which lies between the figure's two.
+        self.chart.renderers["names"].level = self.chart.renderers["leaders"].level = self.chart.mark.level = "overlay"
         self.ladder = ladder.ladder_figure(theme, tick_size, y_range=fig.y_range)
         self.ladder.figure.name = "replay_ladder"
         self.strip = conditions.strip_figure(theme, x_range=fig.x_range, height=150)
         self.strip.figure.name = "replay_conditions"
+        self.live = Live(width=0, height=0, margin=0)
+        self.tail = Tail()
+        self.new = ""
         self.ladder_height = 480
         self._last: Frame | None = None
         self._palette: list[str] = []
         self._bars: tuple[int, Any] = (-1, None)
         self._strip_done: tuple[Any, ...] = ()
         self._bad: dict[str, list[object]] = {}
+        self._top = 0.0
+        self.dress(theme)
 
     @property
     def figures(self) -> tuple[Any, ...]:
@@ -89,34 +58,63 @@ class ReplayPictures:
         chart.dress_chart(self.chart, theme)
         ladder.dress_ladder(self.ladder, theme)
         conditions.dress_strip(self.strip, theme)
+        self.live.look = self.tail.look(theme, self.chart)
         self._last = None
 
     def forget(self) -> None:
         """Paint the next frame whole."""
         self._last = None
 
-    def paint(self, frame: Frame, preset: str, half_life_s: float) -> pl.DataFrame:
-        """Show `frame`, with no more than what has changed since the last one; returns the ladder's rows."""
-        had, self._last = self._last, frame
+    def paint(self, frame: Frame, preset: str, half_life_s: float, wall: float, *, playing: bool) -> pl.DataFrame:
+        """Show `frame`, with no more than what has changed since the last one; returns the ladder's rows.
+
+        While it plays, the figures themselves are painted only now and then; the rest goes to `live`.
+        """
+        had = self._last
         goes_on = had is not None and had.slab is frame.slab and had.look.session is frame.look.session and had.t <= frame.t
+        rows = self._rows(frame, half_life_s)
+        shown = rows.filter(
+            (pl.col("tick") >= frame.centre - frame.look.rows - frame.look.step) & (pl.col("tick") <= frame.centre + frame.look.rows)
+        )
+        top = ladder.flow_top(shown)
+        places = (frame.low, frame.high, frame.centre, frame.look.k_ref)
+        moved = had is None or (had.low, had.high, had.centre, had.look.k_ref) != places
+        # Bars shall not jump in length with every window: while it plays, the scale shrinks only with the next whole picture.
+        live = playing and goes_on and not moved and self.tail.goes_on(frame, wall)
+        self._top = max(top, self._top) if live else top
+        if not live:
+            self._paint_figures(frame, preset, goes_on, moved)
+            self.tail.painted(frame, wall, goes_on)
+            self._last = frame
+        px = self.ladder_height / (2 * frame.look.rows + 1) * frame.look.step
+        size = f"{min(max(px * 0.86, 9.0), 15.0):.1f}px"
+        made = ladder.ladder_data(shown, self.theme, frame.look.step, self._top, text_every_row=px >= 10)
+        self._paint_ladder({k: [] for k in made} if playing else made, size)
+        if self.strip.cursor.visible == playing:
+            self.strip.cursor.visible = not playing
+        self.new = ""
+        if playing:
+            self.new = self.tail.frame(frame, self.theme, {**made, "size": size})
+        else:
+            self.tail.stop()
+        return rows
+
+    def _rows(self, frame: Frame, half_life_s: float) -> pl.DataFrame:
+        return ladder.rows_at(frame.slab.rows(frame.t, frame.look.params.window_s, half_life_s == 0), 0, frame.look.k_ref)
+
+    def _paint_figures(self, frame: Frame, preset: str, goes_on: bool, moved: bool) -> None:
+        had = self._last
         if not goes_on:
             self._paint_session(frame, preset)
             self._paint_image(frame)
-        moved = not goes_on or had is None or (had.low, had.high, had.centre, had.look.k_ref) != (
-            frame.low, frame.high, frame.centre, frame.look.k_ref
-        )  # fmt: skip
-        if moved:
+        if moved or not goes_on:
             self._paint_places(frame)
         if goes_on and had is not None:
             self._patch_image(frame, had.t)
-        self._paint_quotes(frame, had.t if goes_on and had is not None and not moved else None)
-        self._paint_candles(frame, moved)
-        self._paint_strip(frame, moved)
-        return self._paint_ladder(frame, half_life_s)
-
-    def _x(self, frame: Frame, second: int) -> float:
-        s = frame.look.session
-        return float(axes.x_ms(s.ladder.start_ns + second * NS, s.day_ns))
+        still = had is not None and goes_on and (had.low, had.high) == (frame.low, frame.high)
+        self._paint_quotes(frame, had.t if still and had is not None else None)
+        self._paint_candles(frame, not still)
+        self._paint_strip(frame, not still)
 
     def _paint_session(self, frame: Frame, preset: str) -> None:
         s, slab = frame.look.session, frame.slab
@@ -134,24 +132,22 @@ class ReplayPictures:
     def _paint_image(self, frame: Frame) -> None:
         s, slab = frame.look.session, frame.slab
         codes, values = slab.image(frame.t)
-        x0 = self._x(frame, slab.begin)
+        x0 = frame.x(slab.begin)
         self.chart.sources["heat"].data = {
             "image": [codes], "value": [values], "x": [x0], "y": [float(slab.low) - 0.5], "dw": [slab.columns * slab.pool * 1000.0],
             "dh": [float(slab.ticks.size * slab.step)],
         }  # fmt: skip
-        self.chart.sources["facts"].data = chart.facts_data(
+        self.chart.sources["facts"].data = readout.facts_data(
             slab.layer, tick_size=s.tick_size, k_ref=frame.look.k_ref, step=slab.step, window_s=1, x0=x0, pool=slab.pool
         )
         self._paint_invalid(frame)
 
     def _paint_invalid(self, frame: Frame) -> None:
         """Stretches in which the book was not valid, up to the frame's time."""
-        from workbench.plots.coding import invalid_spans
-
         slab = frame.slab
-        spans = invalid_spans(slab.valid[: frame.t - slab.begin])
+        spans = coding.invalid_spans(slab.valid[: frame.t - slab.begin])
         bad: dict[str, list[object]] = {
-            "left": [self._x(frame, slab.begin + a) for a, _ in spans], "right": [self._x(frame, slab.begin + b) for _, b in spans],
+            "left": [frame.x(slab.begin + a) for a, _ in spans], "right": [frame.x(slab.begin + b) for _, b in spans],
             "text": ["book not valid"] * len(spans),
         }  # fmt: skip
         if bad != self._bad:
@@ -166,7 +162,7 @@ class ReplayPictures:
         if values.shape[1] == 0 or frame.t == before:
             return
         where = [0, slice(0, values.shape[0]), slice(first, last)]
-        codes = chart.coding.codes(values, slab.layer, slab.top)
+        codes = coding.codes(values, slab.layer, slab.top)
         self.chart.sources["heat"].patch({"image": [(where, codes.ravel())], "value": [(where, values.ravel())]})
         if not slab.valid[max(before - slab.begin - 1, 0) : frame.t - slab.begin].all():
             self._paint_invalid(frame)
@@ -174,43 +170,36 @@ class ReplayPictures:
     def _paint_places(self, frame: Frame) -> None:
         """Ranges, levels and their names: what moves with the level and with the stretch of time shown."""
         s, look, k = frame.look.session, frame.look, frame.look.k_ref
-        reach = look.rows + 0.5 + look.step / 2
+        low, high = chart.price_bounds(frame.centre, look.rows, look.step)
         fig, src = self.chart.figure, self.chart.sources
-        _move(fig.x_range, self._x(frame, frame.low), self._x(frame, frame.high))
+        _move(fig.x_range, frame.x(frame.low), frame.x(frame.high))
         if src["facts"].data["k"] != [k]:
             src["facts"].data = {**src["facts"].data, "k": [k]}
-        _move(self.chart.distance, frame.centre - reach - k, frame.centre + reach - k)
-        _move(fig.y_range, frame.centre - reach, frame.centre + reach)
-        place = k if look.known else None
-        if self.ladder.level.location != place:
-            self.ladder.level.location = place
+        _move(self.chart.distance, low - k, high - k)
+        _move(fig.y_range, low, high)
+        ladder.mark_level(self.ladder, k if look.known else None)
         z = look.params.zones
-        _put(src["zones"], chart.zone_data(k, (z.at, z.near, z.mid, z.far)) if look.known else {"y": [], "text": []})
+        _put(src["zones"], levels.zone_data(k if look.known else None, (z.at, z.near, z.mid, z.far)))
         start = s.ladder.start_ns
         runs = past.known_runs(s, look.level_id, frame.t, start + frame.low * NS, start + frame.high * NS)
-        _put(src["levels"], chart.level_data(runs, look.level_id, s.day_ns, self.theme))
+        _put(src["levels"], levels.level_data(runs, look.level_id, s.day_ns, self.theme))
         at = []
         for i in dict.fromkeys([*past.known_levels(s, frame.t), look.level_id]):
             tick = data.tick_at(data.level_frame(s, i), frame.now_ns - 1)
             if tick is not None:
                 at.append((data.level_title(i), tick, i == look.level_id))
-        _put(src["names"], chart.name_data(at, self._x(frame, frame.high), s.tick_size, self.theme))
+        shown = frame.x(frame.low), frame.x(frame.high)
+        _put(src["names"], levels.name_data(at, shown, (low, high), self.ladder_height, s.tick_size, self.theme))
 
     def _paint_quotes(self, frame: Frame, before: int | None) -> None:
         """Best bid and ask; streamed while the picture stands still."""
-        s = frame.look.session
-        a = frame.low if before is None else before
-        every = max((frame.high - frame.low) // (2 * past.COLUMNS), 1)
-        a = -(-a // every) * every
-        if frame.t > a or before is None:
-            tape = s.ladder.tape.slice(a, max(frame.t - a, 0))
-            made = {k: np.asarray(v).tolist() for k, v in chart.quote_data(tape, s.day_ns, every).items()}
-            if before is None:
-                self.chart.sources["quotes"].data = made
-            else:
-                self.chart.sources["quotes"].stream(made)
-        x = self._x(frame, frame.t)
-        self.chart.cursor.location = x
+        made = past.quotes(frame.look.session).between(frame.low if before is None else before, frame.t, frame.quote_step)
+        if before is None:
+            # Thousands of numbers go as bytes, a few as text.
+            self.chart.sources["quotes"].data = {k: np.asarray(v, dtype=float) for k, v in made.items()}
+        elif made["x"]:
+            self.chart.sources["quotes"].stream(made)
+        self.chart.cursor.location = frame.x(frame.t)
 
     def _paint_candles(self, frame: Frame, moved: bool) -> None:
         s = frame.look.session
@@ -237,24 +226,23 @@ class ReplayPictures:
             return
         self._strip_done = done
         # With the strip's own data: a line that moves alone would have the browser paint all of it for every frame.
-        self.strip.cursor.location = self._x(frame, frame.t)
-        self.strip.cells.data, self.strip.counts.data = strip.until(frame.now_ns, self._x(frame, frame.low))
+        self.strip.cursor.location = frame.x(frame.t)
+        self.strip.cells.data, self.strip.counts.data = strip.until(frame.now_ns, frame.x(frame.low))
 
-    def _paint_ladder(self, frame: Frame, half_life_s: float) -> pl.DataFrame:
-        look = frame.look
-        one = frame.slab.rows(frame.t, look.params.window_s, half_life_s == 0)
-        rows = ladder.rows_at(one, 0)
-        reach = look.rows
-        shown = rows.filter((pl.col("tick") >= frame.centre - reach - look.step) & (pl.col("tick") <= frame.centre + reach))
-        top = ladder.flow_top(shown)
-        px = self.ladder_height / (2 * look.rows + 1) * look.step
-        _put(self.ladder.scale, {"top": [top]})
-        size = f"{min(max(px * 0.86, 9.0), 15.0):.1f}px"
-        glyph = self.ladder.renderers["texts"].glyph
+    def _paint_ladder(self, made: dict[str, list[object]], size: str) -> None:
+        """The ladder's figure: empty while it plays and `live` paints all of it but the axes."""
+        parts = self.ladder
+        glyph = parts.renderers["texts"].glyph
         if glyph.text_font_size != size:
             glyph.text_font_size = size
-        ladder.patch_ladder(self.ladder, ladder.ladder_data(shown, self.theme, look.step, top, text_every_row=px >= 10), self.theme)
-        return rows
+        rescaled = parts.scale.data != {"top": [self._top]}
+        if rescaled:
+            parts.scale.data = {"top": [self._top]}
+        if made["y"] or parts.source.data["y"]:
+            ladder.patch_ladder(parts, made, self.theme)
+        elif rescaled:
+            # The numbers at its foot are written anew only with the figure.
+            parts.source.data = dict(parts.source.data)
 
 
 def _move(span: Any, start: float, end: float) -> None:

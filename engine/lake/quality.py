@@ -1,0 +1,110 @@
+"""What a session's data are worth: seconds of a valid book, what traded, which levels are absent and why."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.errors import EngineError
+from engine.lake.catalog import LADDER, LEVELS, TAPE, TRIGGERS
+from engine.vocab import NS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from engine.lake.store import Lake
+
+COLUMNS = (
+    "symbol", "session_date", "start_ts_ns", "end_ts_ns", "seconds", "valid_share", "longest_gap_s", "trade_seconds_share", "messages",
+    "trades", "volume_qty", "ladder_rows", "levels", "absent", "absent_why", "triggers", "simulated", "trouble",
+)  # fmt: skip
+
+
+def quality_table(lake: Lake, progress: Any = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Every session of the lake's ladder, and where its book is not valid.
+
+    Parameters
+    ----------
+    progress
+        Called with (done, of, date) after each session.
+
+    Returns
+    -------
+    sessions : DataFrame
+        `COLUMNS`, newest first: ``valid_share`` of the seconds have a valid book, ``longest_gap_s`` is the longest run of those that
+        have not; ``triggers`` counts rows of gold (null without gold); ``trouble`` is why a session cannot be read, its other columns
+        are null then.
+    gaps : DataFrame
+        ``symbol, session_date, start_ts_ns, end_ts_ns`` of every run of seconds without a valid book.
+    """
+    import polars as pl
+
+    rows: list[dict[str, Any]] = []
+    gaps: list[dict[str, Any]] = []
+    sessions = sorted(lake.partitions(LADDER), key=lambda p: (p[1], p[0]), reverse=True)
+    for i, (symbol, date) in enumerate(sessions):
+        try:
+            row, found = session_quality(lake, symbol, date)
+        except EngineError as e:
+            row, found = {"symbol": symbol, "session_date": date, "trouble": str(e)}, []
+        rows.append(row)
+        gaps += [{"symbol": symbol, "session_date": date, "start_ts_ns": a, "end_ts_ns": b} for a, b in found]
+        if progress is not None:
+            progress(i + 1, len(sessions), str(date))
+    gap_schema = {"symbol": pl.String, "session_date": pl.Date, "start_ts_ns": pl.Int64, "end_ts_ns": pl.Int64}
+    return pl.DataFrame(rows, schema=_schema()), pl.DataFrame(gaps, schema=gap_schema)
+
+
+def session_quality(lake: Lake, symbol: str, date: dt.date) -> tuple[dict[str, Any], list[tuple[int, int]]]:
+    """One row of `quality_table`, and the spans ``[start, end)`` in ns without a valid book.
+
+    Raises
+    ------
+    EngineError
+        Where the tape cannot be read, with the command that mends it.
+    """
+    tape = lake.read(TAPE, symbol, date, ["window_start_ts_ns", "trades", "buy_volume", "sell_volume", "messages", "book_valid"])
+    start = tape["window_start_ts_ns"].to_numpy()
+    valid = tape["book_valid"].to_numpy().astype(bool)
+    spans = invalid_spans(start, valid)
+    levels, gold = lake.find_manifest(LEVELS, symbol, date), lake.find_manifest(TRIGGERS, symbol, date)
+    absent: dict[str, str] = dict(levels.notes.get("absent", {})) if levels is not None else {}
+    names = lake.read(LEVELS, symbol, date, ["level_id"])["level_id"].n_unique() if levels is not None else None
+    row = {
+        "symbol": symbol,
+        "session_date": date,
+        "start_ts_ns": int(start[0]) if start.size else None,
+        "end_ts_ns": int(start[-1]) + NS if start.size else None,
+        "seconds": start.size,
+        "valid_share": float(valid.mean()) if start.size else None,
+        "longest_gap_s": max(((b - a) // NS for a, b in spans), default=0),
+        "trade_seconds_share": float((tape["trades"].to_numpy() > 0).mean()) if start.size else None,
+        "messages": int(tape["messages"].sum()),
+        "trades": int(tape["trades"].sum()),
+        "volume_qty": int(tape["buy_volume"].sum()) + int(tape["sell_volume"].sum()),
+        "ladder_rows": lake.manifest(LADDER, symbol, date).rows,
+        "levels": names,
+        "absent": len(absent),
+        "absent_why": "; ".join(f"{k}: {v}" for k, v in absent.items()),
+        "triggers": gold.rows if gold is not None else None,
+        "simulated": lake.is_simulated(LADDER, symbol, date),
+        "trouble": "",
+    }
+    return row, spans
+
+
+def invalid_spans(start_ts_ns: np.ndarray, valid: np.ndarray) -> list[tuple[int, int]]:
+    """Spans ``[start, end)`` in ns of the runs of seconds that are not valid; `start_ts_ns` are whole seconds in a row."""
+    edge = np.diff(np.concatenate(([True], valid, [True])).astype(np.int8))
+    first, after = np.flatnonzero(edge == -1), np.flatnonzero(edge == 1)
+    return [(int(start_ts_ns[a]), int(start_ts_ns[b - 1]) + NS) for a, b in zip(first, after)]
+
+
+def _schema() -> dict[str, Any]:
+    import polars as pl
+
+    other = {"session_date": pl.Date, "valid_share": pl.Float64, "trade_seconds_share": pl.Float64, "simulated": pl.Boolean}
+    text = dict.fromkeys(("symbol", "absent_why", "trouble"), pl.String)
+    return {c: (other | text).get(c, pl.Int64) for c in COLUMNS}

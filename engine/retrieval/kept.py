@@ -1,0 +1,93 @@
+"""What a kept audit was made of, so that one that is not of the lake as it is now is not taken for one that is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.code import code_hash
+from engine.lake.catalog import LADDER, LEVELS, TAPE, TRIGGERS
+from engine.retrieval.gold import sessions_in
+from engine.retrieval.params import RetrievalParams
+from engine.vocab import root_of
+
+if TYPE_CHECKING:
+    from engine.lake.store import Lake
+
+CODE = (
+    "engine.retrieval.audit", "engine.retrieval.gold", "engine.features.events", "engine.features.vector", "engine.features.vacuum",
+    "engine.features.tape", "engine.features.conditions",
+)  # fmt: skip
+"""Modules that decide an audit's figures; the features are imported by name, which no reading of imports finds."""
+
+READ = (LADDER, TAPE, LEVELS, TRIGGERS)
+"""What an audit reads of a session: silver, and gold for its knobs. A bronze day is told by the digest of the ladder made of it."""
+
+NOT_COMPARED = ("kinds", "horizon")
+"""Knobs of retrieval in which an index may differ from its audit: armed events are scored whatever can be a neighbour; the horizon is
+compared by itself."""
+
+
+def made_of(lake: Lake, symbol: str | None) -> dict[str, Any]:
+    """What an audit of the lake is made of as the lake is now: symbol, market, profile, code, and the digest of every partition it reads.
+
+    Raises
+    ------
+    NoData
+        Where the lake has no silver.
+    """
+    from engine.lake.store import input_key
+
+    sessions = sessions_in(lake, LADDER, symbol)
+    found = {input_key(key, s, d): lake.find_manifest(key, s, d) for s, d in sessions for key in READ}
+    return {
+        "symbol": symbol,
+        "market": root_of(sessions[0][0]).code,
+        "profile": lake.profile(),
+        "code": code_hash(CODE),
+        "inputs": {k: m.digest() for k, m in found.items() if m is not None},
+    }
+
+
+def why_stale(lake: Lake, report: dict[str, Any]) -> str:
+    """Why a kept report is not of the lake as it is now; empty where it is."""
+    from engine.errors import NoData
+
+    was = report.get("made_of")
+    if not was:
+        return "the kept audit does not say what it was made of"
+    try:
+        now = made_of(lake, was["symbol"])
+    except NoData as e:
+        return f"the kept audit was made of sessions that are gone: {e}"
+    for what in ("market", "profile", "code"):
+        if was[what] != now[what]:
+            return f"the kept audit was made with another {what} ({str(was[what])[:12]}) than there is now ({str(now[what])[:12]})"
+    old, new = was["inputs"], now["inputs"]
+    changed = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+    if changed:
+        key = changed[0]
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        with_it = "made without" if key not in old else "made of"
+        state = "is new" if key not in old else "is gone" if key not in new else "was made anew"
+        return f"the kept audit was {with_it} {key}, which {state}{more}"
+    return ""
+
+
+def why_not_of(report: dict[str, Any], lake: Lake, symbol: str | None, params: RetrievalParams) -> str:
+    """Why a kept report, current as it may be, says nothing of an index of `symbol` with `params`; empty where it does."""
+    was = report["made_of"]
+    if symbol is not None and root_of(symbol).code != was["market"]:
+        return f"the kept audit is of {was['market']}, not of {symbol}"
+    if report["horizon"] != params.horizon:
+        return f"the kept audit is of horizon {report['horizon']}, not of {params.horizon}"
+    wanted, had = params.model_dump(mode="json"), report["params"]["retrieval"]
+    other = [k for k in wanted if k not in NOT_COMPARED and wanted[k] != had.get(k)]
+    return f"the kept audit was made with other knobs ({', '.join(other)})" if other else ""
+
+
+def audit_command(lake: Lake, symbol: str | None, horizon: str = "h1") -> str:
+    """The command that makes the kept audit anew."""
+    usual = RetrievalParams().horizon
+    return (
+        f"spymaster audit --lake {lake.root}{f' --symbol {symbol}' if symbol else ''}{f' --horizon {horizon}' if horizon != usual else ''}"
+    )

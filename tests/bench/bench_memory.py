@@ -1,0 +1,102 @@
+"""Memory that a server keeps of pages which were closed: ``python -m tests.bench.bench_memory [LAKE]``.
+
+Tabs are opened one after another and closed; the server's resident memory is read after garbage collection, once before and once after
+all of them have expired as `spymaster serve` lets them (Bokeh's own settings: 15 s after the tab is gone).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.ui.conftest import CHROMIUM_ARGS, Server, chromium, generated_lake
+
+MESSAGES = 60_000
+SESSIONS, FIRST = 20, 10
+EXPIRED_S = 40.0
+"""Bokeh looks every 17 s for sessions that nobody has used for 15 s."""
+
+COLLECTING = (
+    "import gc, signal, sys\n"
+    "signal.signal(signal.SIGUSR1, lambda *_: (gc.collect(), gc.collect()))\n"
+    "from panel.command import main\n"
+    "main(['panel', *sys.argv[1:]])\n"
+)
+"""The server's command line, with a signal that asks for a garbage collection."""
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process, MB."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmRSS")) / 1024
+
+
+def settled_mb(server: Server) -> float:
+    """Resident memory after a garbage collection."""
+    os.kill(server.process.pid, signal.SIGUSR1)
+    time.sleep(3.0)
+    return resident_mb(server.process.pid)
+
+
+def visit(browser: Browser, url: str) -> None:
+    """One tab: the Level view, another level, the Replay for a moment; then it is closed."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(url, timeout=60_000)
+    page.locator(".sm-say").first.wait_for(timeout=60_000)
+    page.keyboard.press("2")
+    page.wait_for_timeout(400)
+    page.get_by_role("tab", name="Replay").click()
+    page.locator("time", has_text=":").wait_for(timeout=60_000)
+    page.get_by_label("Play or pause (space)").click()
+    page.wait_for_timeout(600)
+    context.close()
+
+
+def measure(lake: Path, log: Path) -> list[tuple[str, str, str]]:
+    """Rows of the table: what, measured, bar."""
+    server = Server(lake, log=log, code=COLLECTING)
+    try:
+        with sync_playwright() as p:
+            path = chromium()
+            if path is None:
+                raise SystemExit("no Chromium on this machine; `make browser` installs it")
+            browser = p.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+            # What the first visitors fill (caches of the session, bounded; of types and fonts) stays for all that follow.
+            for _ in range(FIRST):
+                visit(browser, server.url)
+            time.sleep(EXPIRED_S)
+            before = settled_mb(server)
+            for _ in range(SESSIONS):
+                visit(browser, server.url)
+            time.sleep(EXPIRED_S)
+            after = settled_mb(server)
+            browser.close()
+    finally:
+        server.stop()
+    return [
+        (
+            f"memory kept per closed session, {SESSIONS} sessions",
+            f"{(after - before) / SESSIONS:.2f} MB ({before:.0f} to {after:.0f} MB)",
+            "<= 1 MB",
+        )
+    ]
+
+
+def main() -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as tmp:
+        lake = Path(sys.argv[1]) if len(sys.argv) > 1 else generated_lake(Path(tmp), MESSAGES)
+        rows = measure(lake, Path(tmp) / "serve.log")
+    for what, found, bar in rows:
+        print(f"{what:70} {found:48} {bar}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""The Level view's pictures and what they are read from: best prices, walls, names, the overview, volume and delta."""
+
+from __future__ import annotations
+
+import datetime as dt
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+import xarray as xr
+
+from engine.ladder import Ladder
+from engine.lake.catalog import LADDER
+from engine.vocab import ROOTS
+from tests.support.ladders import DATE, NS, SYMBOL, make_frames
+from workbench import data, past
+from workbench.plots import chart, coding, ladder, levels, overview, volume
+from workbench.plots.day import ORDERS, day_image, day_palette
+from workbench.plots.legend import legend_html
+from workbench.plots.sentence import sentence
+from workbench.plots.sentence import tests_text as which_test
+from workbench.state import LevelState, dollar_ticks
+from workbench.theme import DARK, LIGHT
+
+
+@pytest.fixture(scope="module")
+def book() -> Ladder:
+    return Ladder.from_frames(*make_frames(600, 7, invalid_share=0.02), symbol=SYMBOL, date=DATE)
+
+
+def session_of(book: Ladder, steps: pl.DataFrame | None = None, touches: pl.DataFrame | None = None) -> data.Session:
+    none = pl.DataFrame()
+    return data.Session(SYMBOL, DATE, book, none, none if steps is None else steps, {}, (), "", False, touches)
+
+
+@pytest.mark.parametrize("window_s", [1, 5, 30])
+def test_best_prices_of_a_window_are_those_of_the_book_that_its_column_shows(book: Ladder, window_s: int) -> None:
+    cube = book.cube(book.start_ns, book.end_ns, 19_940, 20_060, window_s=window_s)
+    made = chart.quote_data(book.tape, book.start_ns, window_s)
+    x = np.asarray(made["x"])
+    assert x.size == cube.sizes["window"] + 1
+    assert np.diff(x).tolist() == [window_s * 1000.0] * cube.sizes["window"]
+    heat = chart.heat_data(cube, coding.LAYERS["depth"], 100.0)
+    assert (x[0], x[-1]) == (heat["x"][0], heat["x"][0] + heat["dw"][0])
+    valid, tick = cube["book_valid"].to_numpy(), cube["tick"].to_numpy()
+    for side, best in (("bid", np.max), ("ask", np.min)):
+        depth = cube[f"{side}_depth"].to_numpy()
+        line = np.asarray(made[side])
+        assert np.isnan(line[:-1][~valid]).all()
+        for w in np.flatnonzero(valid):
+            assert line[w] == best(tick[depth[w] > 0])
+        np.testing.assert_equal(line[-1], line[-2])
+
+
+def resting(sizes: dict[int, int], low: int, high: int) -> xr.Dataset:
+    """One window with asks of `sizes` from tick `low` to `high`, one contract where nothing is said."""
+    ticks = np.arange(low, high + 1)
+    ask = np.array([[sizes.get(int(k), 1) for k in ticks]])
+    nothing = np.zeros_like(ask, dtype=float)
+    parts = {"ask_depth": ask, "bid_depth": nothing} | dict.fromkeys(("long", "short", "net", "bid_change", "ask_change"), nothing)
+    variables = {k: (("window", "tick"), v) for k, v in parts.items()}
+    return xr.Dataset({**variables, "book_valid": ("window", [True])}, coords={"tick": ticks})
+
+
+def test_walls_do_not_depend_on_how_many_rows_are_read() -> None:
+    sizes = {105: 40, 119: 30} | dict.fromkeys(range(121, 160), 50)
+    near, far = (ladder.rows_at(resting(sizes, 100 - r, 100 + r), 0, 100) for r in (20, 60))
+    both = far.filter(pl.col("tick").is_between(80, 120))
+    assert near.equals(both)
+    assert far.filter("wall")["tick"].to_list() == [119, 105], "what rests farther than 20 ticks away is no wall of this level"
+    assert far.filter(pl.col("tick") == 105)["times"].item() == 40.0
+
+
+def test_of_equal_walls_the_one_nearer_to_the_level_counts() -> None:
+    sizes = {107: 40, 108: 40, 93: 40, 92: 40, 115: 40}
+    rows = ladder.rows_at(resting(sizes, 80, 120), 0, 100)
+    assert rows.filter("wall")["tick"].to_list() == [115, 107, 93]
+    said = sentence("PM High", 100, rows, approach="approach_up", distance=-3, near=5, far=60, tick_size=1.0)
+    assert "at 93 resting sells 40" in said, "as near as 107, and lower"
+
+
+def test_whole_rows_at_both_edges() -> None:
+    assert chart.price_bounds(100, 16, 1) == (83.5, 116.5)
+    low, high = chart.price_bounds(101, 16, 4)
+    assert (low, high) == (83.5, 119.5)
+    assert (low + 0.5) % 4 == (high + 0.5) % 4 == 0
+
+
+@pytest.mark.parametrize("height", [240.0, 480.0, 1_000.0])
+def test_names_stand_apart_inside_the_picture(height: float) -> None:
+    names = [("PM High", 100, True), ("ON High", 100, False), ("VWAP", 101, False), ("OR High", 102, False), ("Far", 400, False)]
+    made = levels.name_data(names, (0.0, 1_000.0), (83.5, 116.5), height, 0.25, DARK, {"bid": 100, "ask": 101})
+    per_px = 33 / height
+    assert all(b - a >= levels.NAME_PX * per_px - 1e-6 for a, b in pairwise(made["y"]))
+    assert min(made["y"]) > 83.5
+    assert max(made["y"]) < 116.5
+    assert made["text"][1] == "PM High · ON High  25.00"
+    assert [t[0] for t in made["text"]] == ["▼", "P", "V", "▲", "O"]
+    assert made["colour"][0] == DARK.long
+    alone = levels.name_data([("PM High", 100, True)], (0.0, 1_000.0), (83.5, 116.5), height, 0.25, DARK)
+    assert np.isnan(alone["tick"]).tolist() == [True], "a name at its line has no leader"
+    assert alone["y"][0] == pytest.approx(100 + levels.ABOVE_PX * per_px)
+    early = levels.name_data(names, (0.0, 1_000.0), (83.5, 116.5), 1.0, 0.25, DARK)
+    assert max(early["y"]) < 116.5, "before the browser has laid the figure out its height is 0 or 1"
+    crowded = levels.name_data(names, (0.0, 1_000.0), (83.5, 116.5), 120.0, 0.25, DARK)
+    assert np.isfinite(crowded["tick"]).any()
+
+
+def test_a_level_not_known_yet_has_no_zones() -> None:
+    assert levels.zone_data(None, (2, 5, 14, 20))["y"] == []
+    assert len(levels.zone_data(100, (2, 5, 14, 20))["y"]) == 8
+
+
+def test_the_ladder_marks_the_level_only_where_it_is_known() -> None:
+    parts = ladder.ladder_figure(DARK, 0.25)
+    assert not parts.level.visible
+    ladder.mark_level(parts, 100)
+    assert (parts.level.visible, parts.level.bottom, parts.level.top) == (True, 99.5, 100.5)
+    ladder.mark_level(parts, None)
+    assert not parts.level.visible
+
+
+def test_the_legend_says_half_life_and_pooled_windows() -> None:
+    palette = ["#000000"] * 256
+    said = legend_html(coding.LAYERS["long"], 100.0, palette, DARK, 5, 20.0, 3)
+    assert "half-life 20 s" in said
+    assert "most of 3 windows of 5 s" in said
+    assert "half-life" not in legend_html(coding.LAYERS["add"], 100.0, palette, DARK, 5, 20.0)
+    assert "per 15 s column" in legend_html(coding.LAYERS["net"], 1.0, palette, DARK, 5, 0.0, 3)
+
+
+def test_a_dollar_is_a_dollar_or_is_not_offered() -> None:
+    found = {code: dollar_ticks(root) for code, root in ROOTS.items()}
+    assert {k: found[k] for k in ("ES", "NQ", "CL", "YM", "GC", "RTY")} == {"ES": 4, "NQ": 4, "CL": None, "YM": None, "GC": 10, "RTY": 10}
+    state = LevelState()
+    state.param["contract"].objects = ["ESZ5", "CLZ5"]
+    state.contract = "ESZ5"
+    state.step = "dollar"
+    state.contract = "CLZ5"
+    assert (state.step, list(state.param["step"].objects)) == ("tick", ["tick"])
+    said = state.read_query({"step": "dollar"})
+    assert len(said) == 1
+    assert "dollar" in said[0]
+    state.contract = "ESZ5"
+    assert list(state.param["step"].objects) == ["tick", "dollar"]
+    state.step = "dollar"
+    bad = state.read_query({"contract": "CLZ5", "step": "dollar"})
+    assert state.step == "tick"
+    assert "CLZ5" in bad[0]
+
+
+def test_contracts_stand_by_their_newest_session_then_by_activity(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {("ESZ5", 3): 900, ("ESZ5", 2): 10, ("ESH6", 3): 40, ("ESH6", 1): 5_000, ("ESU5", 1): 9_000}
+
+    class Lake:
+        def partitions(self, key: str) -> list[tuple[str, dt.date]]:
+            assert key == LADDER
+            return sorted((s, dt.date(2025, 12, d)) for s, d in held)
+
+        def find_manifest(self, key: str, symbol: str, date: dt.date) -> SimpleNamespace:
+            return SimpleNamespace(rows=held[symbol, date.day])
+
+    monkeypatch.setattr(data, "open_lake", lambda root: Lake())
+    assert data.contracts("") == {
+        "ESZ5": ["2025-12-03", "2025-12-02"], "ESH6": ["2025-12-03", "2025-12-01"], "ESU5": ["2025-12-01"],
+    }  # fmt: skip
+
+
+# --- the day overview
+
+
+def test_the_day_shows_every_order_and_trade_once() -> None:
+    second, tick = np.array([0, 0, 9, 3_599]), np.array([100, 101, 100, 109])
+    added, traded = np.array([5, 0, 7, 1]), np.array([0, 4, 0, 0])
+    made = day_image(second, tick, added, traded, 3_600, 100, 109)
+    assert (made.column_s, made.row_ticks, made.codes.shape) == (3, 1, (10, 1_200))
+    lit = {(int(r), int(c)): int(made.codes[r, c]) for r, c in zip(*np.nonzero(made.codes))}
+    assert set(lit) == {(0, 0), (1, 0), (0, 3), (9, 1_199)}
+    assert lit[1, 0] > ORDERS >= lit[0, 3] >= lit[0, 0] > lit[9, 1_199] >= 1
+    wide = day_image(second, tick, added, traded, 3_600, -400, 409)
+    assert wide.row_ticks == 6
+    assert np.count_nonzero(wide.codes) == 3, "two prices of one second share a cell, trades over orders"
+    assert len(day_palette(DARK)) == len(day_palette(LIGHT)) == 256
+
+
+def test_an_empty_session_has_an_empty_day() -> None:
+    none = np.zeros(0, np.int64)
+    assert not day_image(none, none, none, none, 60, 100, 109).codes.any()
+
+
+def test_every_approach_has_one_mark_where_price_was_nearest() -> None:
+    up, down, none = "approach_up", "approach_down", "approach_none"
+    kinds = [up, up, none, none, none, up, none, none, none, none, up, down]
+    distance = [-5, -3, -4, -4, -4, -2, -9, -9, -9, -9, -7, 4]
+    frame = pl.DataFrame(
+        {
+            "window_start_ts_ns": [i * 5 * NS for i in range(12)],
+            "level_tick": pl.Series([100] * 12, dtype=pl.Int32),
+            "distance_ticks": distance,
+            "approach": kinds,
+        }
+    )
+    made = overview.approach_data(frame, 0, 2.0, DARK)
+    at = (np.asarray(made["x"]) - made["x"][0]) / 5_000
+    assert at.tolist() == [0, 5, 6], "windows 5, 10 and 11"
+    assert made["marker"] == ["triangle", "triangle", "inverted_triangle"]
+    assert made["y"] == [98.0, 98.0, 102.0]
+
+
+def test_far_levels_do_not_squeeze_the_day() -> None:
+    low, high = overview.price_bounds(100, 200, [90, 150, 400])
+    assert low < 90
+    assert 200 < high < 220
+    assert overview.price_bounds(100, 200, [280], chosen=280)[1] > 280
+    assert overview.price_bounds(100, 200, [900], chosen=900)[1] < 220
+
+
+# --- volume and delta, to the cursor
+
+
+def test_volume_and_delta_end_at_the_cursor(book: Ladder) -> None:
+    session = session_of(book)
+    end = book.start_ns + 300 * NS
+    made = past.volume_at_price(session, end)
+    fills = {k: book.cube(book.start_ns, end, 19_900, 20_100)[f"{k}_fill"].sum("window").to_numpy() for k in ("bid", "ask")}
+    full = dict(zip(range(19_900, 20_101), zip(fills["ask"].tolist(), fills["bid"].tolist())))
+    assert {t: (b, s) for t, b, s in made.iter_rows()} == {t: v for t, v in full.items() if sum(v)}
+    later = past.volume_at_price(session, book.end_ns)
+    assert later["bought"].sum() > made["bought"].sum() > 0
+    assert past.volume_at_price(session, book.start_ns).height == 0
+    line, (low, high) = volume.delta_data(past.delta_tape(session, end), book.start_ns, book.start_ns, 5)
+    tape = book.tape.head(300)
+    assert line["y"][-1] == tape["buy_volume"].cast(pl.Int64).sum() - tape["sell_volume"].cast(pl.Int64).sum()
+    assert len(line["x"]) == 60
+    assert line["x"][-1] - line["x"][0] == 295_000.0
+    assert low < min(line["y"])
+    assert max(line["y"]) < low + (high - low) * 0.35
+
+
+def test_the_profile_marks_the_price_with_most_volume() -> None:
+    rows = pl.DataFrame({"tick": [100, 101, 140], "bought": [30, 10, 60], "sold": [10, 0, 20]})
+    bars, peak = volume.profile_data(rows, 90, 110)
+    assert bars == {"y": [100, 101], "mid": [30 / 80, 10 / 80], "right": [0.5, 10 / 80]}
+    assert peak == {"x": [], "y": [], "text": []}
+    assert volume.profile_data(rows, 90, 150)[1]["text"] == ["most traded: 80"]
+    assert volume.profile_data(rows.clear(), 90, 150)[0]["y"] == []
+
+
+# --- which test it is, and what stands by it
+
+
+def test_tests_and_confluent_levels_are_those_known_at_the_cursor(book: Ladder) -> None:
+    steps = pl.DataFrame(
+        {
+            "level_id": ["pm_high", "vwap", "vwap", "or_high"],
+            "start_ts_ns": [0, 0, 50, 80],
+            "end_ts_ns": [200, 50, 200, 200],
+            "price": [25.0, 25.5, 27.0, 25.25],
+            "level_tick": pl.Series([100, 102, 108, 101], dtype=pl.Int32),
+        }
+    )
+    touches = pl.DataFrame({"level_id": ["pm_high", "pm_high", "vwap"], "touch_ts_ns": [10, 60, 5]})
+    session = session_of(book, steps, touches)
+    before = [past.tests_before(session, "pm_high", t) for t in (10, 11, 61)]
+    assert before == [0, 1, 2]
+    assert past.tests_before(session, "price:25", 100) is None
+    found = [past.confluent(session, "pm_high", t) for t in (10, 60, 90)]
+    assert found == [["VWAP"], [], ["OR High"]]
+
+
+def test_the_sentence_says_which_test_it_is_and_what_stands_by_the_level() -> None:
+    rows = ladder.rows_at(resting({}, 80, 120), 0, 100)
+    ask = {"near": 5, "far": 20, "tick_size": 1.0}
+    said = sentence("PM High", 100, rows, approach="approach_up", distance=-3, tests=2, confluent=["VWAP", "ON High"], **ask)
+    assert said.startswith("PM High 100, confluent with VWAP and ON High, 3rd test, approach from below, 3 ticks away: ")
+    said = sentence("PM High", 100, rows, approach="approach_none", distance=-9, tests=0, **ask)
+    assert said.startswith("PM High 100, not tested yet, no approach, price 9 ticks below: ")
+    assert [which_test(n, coming=True) for n in (0, 1, 2, 3, 10, 20)] == [f"{n} test" for n in ("1st", "2nd", "3rd", "4th", "11th", "21st")]

@@ -1,0 +1,53 @@
+"""The dashboard's own components in a notebook's cell: the same views, with the page's colours around them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import panel as pn
+
+from engine.errors import SessionError
+from workbench import data
+from workbench.state import LevelState
+from workbench.theme import THEMES, css_variables
+
+
+def state_of(root: str, symbol: str, date: dt.date, **values: Any) -> LevelState:
+    """The state of a tab that looks at one session of the lake at `root`.
+
+    Parameters
+    ----------
+    values
+        Parameters of `LevelState`: ``level, cursor_ts_ns, window_s, layer, span_min, theme, ...``.
+
+    Raises
+    ------
+    SessionError
+        Where the lake has no such session, with the command that makes it.
+    """
+    there = data.contracts(root)
+    if date.isoformat() not in there.get(symbol, []):
+        command = f"spymaster run --lake {root} --layer all --symbol {symbol} --dates {date}"
+        raise SessionError(f"{symbol} {date}: expected a session of the lake {root}, found none; `{command}` makes it")
+    state = LevelState()
+    state.param["contract"].objects = list(there)
+    state.param["session"].objects = there[symbol]
+    state.param.update(contract=symbol, session=date.isoformat(), **values)
+    return state
+
+
+def component(view: Any, *, height: int = 860) -> pn.Column:
+    """A view as a cell's output, drawn.
+
+    Parameters
+    ----------
+    view : Viewer
+        Such as ``workbench.views.level.LevelView(root, state, [])``; more of it can be changed through its ``state``.
+    height : int
+        Pixels: a cell, unlike a page, has no height of its own.
+    """
+    view.start()
+    variables = ";".join(f"{k}:{v}" for k, v in css_variables(THEMES[view.state.theme]).items())
+    style = f":host {{ {variables}; background: var(--sm-page); color: var(--sm-text); }}"
+    return pn.Column(view, height=height, sizing_mode="stretch_width", stylesheets=[style])

@@ -1,0 +1,122 @@
+"""A table in the page's type: numbers to the right, a note in the tooltip, everything escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import polars as pl
+
+Row = dict[str, Any]
+
+CSS = """
+.sm-mark { font: 700 12px var(--sm-font); letter-spacing: .04em; border: 1px solid var(--sm-level); color: var(--sm-level);
+  border-radius: 4px; padding: 5px 8px; white-space: nowrap; display: inline-block; }
+.sm-scroll { overflow-x: auto; }
+table.sm-table { border-collapse: collapse; font: 13px var(--sm-mono); color: var(--sm-text); width: 100%; }
+.sm-table caption { text-align: left; font: 13px var(--sm-font); color: var(--sm-muted); padding: 0 0 6px; line-height: 1.5; }
+.sm-table th { font: 600 13px var(--sm-font); color: var(--sm-muted); text-align: right; padding: 5px 9px; vertical-align: bottom;
+  border-bottom: 1px solid var(--sm-edge); }
+.sm-table td { text-align: right; padding: 4px 9px; white-space: nowrap; border-bottom: 1px solid var(--sm-grid); }
+.sm-table .l { text-align: left; font-family: var(--sm-font); }
+.sm-table td.w { white-space: normal; }
+.sm-table tr.few td { color: var(--sm-muted); }
+.sm-table tr.strong td { font-weight: 600; }
+.sm-table tr.bad td { color: var(--sm-error); }
+.sm-table tbody tr:hover td { background: var(--sm-panel); }
+"""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its head, what a row shows in it, the tooltip of its head, and whether it is text."""
+
+    head: str
+    show: Callable[[Row], str]
+    note: str = ""
+    text: bool = False
+    wide: bool = False
+
+
+def table_html(
+    columns: Sequence[Column], rows: pl.DataFrame | Iterable[Row], *, caption: str = "", mark: Callable[[Row], str] | None = None
+) -> str:
+    """`rows` as an HTML table.
+
+    Parameters
+    ----------
+    caption : str
+        What the table says, and how it counts.
+    mark : callable
+        Class of a row: ``few`` (pale), ``strong``, ``bad``, or nothing.
+
+    Examples
+    --------
+    >>> html = table_html([Column("level", lambda r: r["level"], text=True)], [{"level": "<b>PM</b>"}])
+    >>> "&lt;b&gt;PM" in html
+    True
+    """
+    heads = "".join(
+        f"<th scope='col'{_kind(c)}{f' title={chr(34)}{escape(c.note)}{chr(34)}' if c.note else ''}>{escape(c.head)}</th>" for c in columns
+    )
+    body = []
+    for r in rows.iter_rows(named=True) if isinstance(rows, pl.DataFrame) else rows:
+        name = mark(r) if mark is not None else ""
+        cells = "".join(f"<td{_kind(c)}>{escape(c.show(r))}</td>" for c in columns)
+        body.append(f"<tr class='{name}'>{cells}</tr>" if name else f"<tr>{cells}</tr>")
+    top = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return (
+        f"<div class='sm-scroll'><table class='sm-table'>{top}<thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _kind(c: Column) -> str:
+    names = [n for n, on in (("l", c.text), ("w", c.wide)) if on]
+    return f" class='{' '.join(names)}'" if names else ""
+
+
+def number(key: str, form: str = ",") -> Callable[[Row], str]:
+    """A cell with the number `key`, a dash where it is null.
+
+    Examples
+    --------
+    >>> number("n")({"n": 1240}), number("skill", "+.3f")({"skill": None})
+    ('1,240', '–')
+    """
+    return lambda r: "–" if r[key] is None else format(r[key], form).replace("-", "−")
+
+
+def share(key: str, low: str, high: str, form: str = ".0%", *, between: str = "–") -> Callable[[Row], str]:
+    """A cell with a share and its interval: ``35% [24–48]``.
+
+    Examples
+    --------
+    >>> share("p", "a", "b")({"p": 0.35, "a": 0.24, "b": 0.48})
+    '35% [24–48]'
+    """
+
+    def show(r: Row) -> str:
+        if r[key] is None:
+            return "–"
+        span = "" if r[low] is None else " [" + between.join(format(r[k], form).rstrip("%") for k in (low, high)) + "]"
+        return format(r[key], form) + span
+
+    return show
+
+
+def count_of(count: str, of: str, low: str, high: str) -> Callable[[Row], str]:
+    """A cell with counts first and the interval after: ``14 of 40 [24–48%]``.
+
+    Examples
+    --------
+    >>> count_of("k", "n", "a", "b")({"k": 14, "n": 40, "a": 0.24, "b": 0.48})
+    '14 of 40 [24–48%]'
+    """
+
+    def show(r: Row) -> str:
+        between = "" if r[low] is None else f" [{100 * r[low]:.0f}–{r[high]:.0%}]"
+        return f"{r[count]:,} of {r[of]:,}{between}"
+
+    return show

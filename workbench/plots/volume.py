@@ -1,0 +1,162 @@
+"""Session volume by price on the chart's price axis, and cumulative delta on its time axis; both up to a moment, never after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from bokeh.core.properties import value
+from bokeh.models import ColumnDataSource, CoordinateMapping, GlyphRenderer, HBar, Line, Range1d, Text
+from bokeh.plotting import figure
+
+from workbench.plots import axes
+from workbench.theme import FONT, MONO, Theme
+
+PROFILE_SHARE = 0.18
+"""The widest bar of the profile takes this share of the chart's width."""
+
+DELTA_SHARE = 0.18
+"""The line of the cumulative delta keeps to this share of the chart's height, at its foot."""
+
+
+@dataclass
+class VolumeParts:
+    """What is patched; the glyphs lie over the chart's own frame, in coordinates of their own across and along."""
+
+    bars: ColumnDataSource
+    peak: ColumnDataSource
+    line: ColumnDataSource
+    said: ColumnDataSource
+    scale: Range1d
+    renderers: dict[str, GlyphRenderer]
+
+
+def add_volume(fig: figure, theme: Theme) -> VolumeParts:
+    """Put the empty profile and line on `fig`, the main chart.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> from workbench.plots.chart import level_chart
+    >>> type(add_volume(level_chart(DARK, 0.25).figure, DARK)).__name__
+    'VolumeParts'
+    """
+    bars = ColumnDataSource({k: [] for k in ("y", "mid", "right")}, name="profile")
+    peak = ColumnDataSource({k: [] for k in ("x", "y", "text")})
+    line = ColumnDataSource({"x": [], "y": []}, name="delta")
+    said = ColumnDataSource({k: [] for k in ("x", "y", "text")})
+    scale = Range1d(0.0, 1.0)
+    across = CoordinateMapping(x_source=Range1d(0, 1 / PROFILE_SHARE), y_source=fig.y_range, x_target=fig.x_range, y_target=fig.y_range)
+    along = CoordinateMapping(x_source=fig.x_range, y_source=scale, x_target=fig.x_range, y_target=fig.y_range)
+    text = {"text_font_size": "12px", "text_font_style": "bold", "padding": 2, "border_radius": 3, "background_fill_alpha": 0.86}
+
+    def glyph(kind: type, source: ColumnDataSource, where: CoordinateMapping, **more: object) -> GlyphRenderer:
+        return GlyphRenderer(data_source=source, glyph=kind(**more), coordinates=where)
+
+    made = {
+        "bought": glyph(HBar, bars, across, y="y", height=0.86, left=0, right="mid", fill_alpha=0.6, line_width=1),
+        "sold": glyph(HBar, bars, across, y="y", height=0.86, left="mid", right="right", fill_alpha=0.6, line_width=1),
+        "peak": glyph(
+            Text, peak, across, x="x", y="y", text="text", x_offset=4, text_baseline="middle", text_font=value(FONT), **text
+        ),
+        "casing": glyph(Line, line, along, x="x", y="y", line_width=5, line_alpha=0.8),
+        "line": glyph(Line, line, along, x="x", y="y", line_width=2.2),
+        "said": glyph(
+            Text, said, along, x="x", y="y", text="text", x_offset=-8, y_offset=-12, text_align="right", text_baseline="bottom",
+            text_font=value(MONO), **text,
+        ),
+    }  # fmt: skip
+    # All at once: each change of the list would have the server walk the whole document.
+    fig.renderers = [*fig.renderers, *made.values()]
+    parts = VolumeParts(bars, peak, line, said, scale, made)
+    dress_volume(parts, theme)
+    return parts
+
+
+def dress_volume(parts: VolumeParts, theme: Theme) -> None:
+    """Put `theme` on profile and line."""
+    r = parts.renderers
+    for name, colour in (("bought", theme.long), ("sold", theme.short)):
+        r[name].glyph.update(fill_color=colour, line_color=theme.casing)
+    r["casing"].glyph.line_color = theme.casing
+    r["line"].glyph.line_color = theme.text
+    for name in ("peak", "said"):
+        r[name].glyph.update(text_color=theme.text, background_fill_color=theme.page)
+
+
+def clear(parts: VolumeParts) -> None:
+    """Show nothing of it any more."""
+    for source in (parts.bars, parts.peak, parts.line, parts.said):
+        if any(len(column) for column in source.data.values()):
+            source.data = {name: [] for name in source.data}
+
+
+def volume_at_price(tick: np.ndarray, bid_fill: np.ndarray, ask_fill: np.ndarray) -> pl.DataFrame:
+    """Volume at each price: ``tick, bought, sold`` (contracts), sorted; the resting asks that were filled were bought.
+
+    Parameters
+    ----------
+    tick, bid_fill, ask_fill : ndarray of int, shape (rows of the ladder,)
+        Prices and fills of the ladder's rows up to the moment.
+    """
+    traded = (bid_fill > 0) | (ask_fill > 0)
+    if not traded.any():
+        return pl.DataFrame(schema={"tick": pl.Int64, "bought": pl.Int64, "sold": pl.Int64})
+    at, low = tick[traded].astype(np.int64), int(tick[traded].min())
+    sums = {name: np.bincount(at - low, weights=fill[traded]) for name, fill in (("bought", ask_fill), ("sold", bid_fill))}
+    rows = pl.DataFrame({"tick": np.arange(low, low + sums["bought"].size), **{k: v.astype(np.int64) for k, v in sums.items()}})
+    return rows.filter(pl.col("bought") + pl.col("sold") > 0)
+
+
+def profile_data(rows: pl.DataFrame, low: int, high: int) -> tuple[dict[str, list[object]], dict[str, list[object]]]:
+    """Sources of the profile's bars from tick `low` to `high`, and of the mark of the price with most volume (if it is among them).
+
+    Bars are shares of the session's most; the mark says how many contracts that is.
+    """
+    if rows.height == 0:
+        return {k: [] for k in ("y", "mid", "right")}, {k: [] for k in ("x", "y", "text")}
+    total = rows["bought"] + rows["sold"]
+    most = int(total.max())  # type: ignore[arg-type]
+    k = int(rows["tick"].to_numpy()[int(total.to_numpy().argmax())])
+    shown = rows.filter(pl.col("tick").is_between(low, high))
+    bought = shown["bought"] / most
+    right = (shown["bought"] + shown["sold"]) / most
+    here = low <= k <= high
+    return (
+        {"y": shown["tick"].to_list(), "mid": bought.to_list(), "right": right.to_list()},
+        {"x": [1.0] * here, "y": [float(k)] * here, "text": [f"most traded: {most:,}"] * here},
+    )
+
+
+def delta_data(tape: pl.DataFrame, since_ns: int, day_ts_ns: int, step_s: int = 1) -> tuple[dict[str, object], tuple[float, float]]:
+    """Source of the cumulative delta's line (bought less sold since the session began) from `since_ns` on, and its axis.
+
+    Parameters
+    ----------
+    tape : pl.DataFrame
+        ``window_start_ts_ns, buy_volume, sell_volume`` of every second from the session's start up to the moment.
+    step_s : int
+        A point every so many seconds; the last second always has one.
+
+    Returns
+    -------
+    dict, (start, end)
+        The axis is that of the whole session so far, so that the line keeps its shape while the chart is panned.
+    """
+    delta = (tape["buy_volume"].cast(pl.Int64) - tape["sell_volume"].cast(pl.Int64)).fill_null(0).cum_sum().to_numpy()
+    end = tape["window_start_ts_ns"].to_numpy() + 1_000_000_000
+    low, high = float(min(delta.min(initial=0), 0)), float(max(delta.max(initial=0), 0))
+    span = max(high - low, 1.0)
+    axis = low - 0.1 * span, low + span / DELTA_SHARE
+    kept = np.flatnonzero(end > since_ns)
+    at = np.unique(np.append(kept[step_s - 1 :: step_s], kept[-1:]))
+    return {"x": axes.x_ms(end[at], day_ts_ns), "y": delta[at].astype(float)}, axis
+
+
+def delta_words(line: dict[str, object]) -> dict[str, list[object]]:
+    """Source of the figure at the line's end."""
+    x, y = np.asarray(line["x"]), np.asarray(line["y"])
+    if x.size == 0:
+        return {k: [] for k in ("x", "y", "text")}
+    return {"x": [float(x[-1])], "y": [float(y[-1])], "text": [f"cumulative delta {y[-1]:+,.0f}".replace("-", "−")]}

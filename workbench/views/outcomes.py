@@ -1,0 +1,192 @@
+"""What similar setups did after a touch, beside the Level view's picture: asked once the trader's hands rest, beside the page's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import panel as pn
+
+from engine.errors import EngineError
+from workbench import data, similar
+from workbench.plots.outcome_table import Facts, outcome_html, outcome_notice, rule_words
+from workbench.similar import Question, Similar
+from workbench.state import ASKED, LevelState
+from workbench.theme import THEMES
+from workbench.views import notices
+from workbench.views.form import field, heading
+from workbench.views.later import Later, Progress
+from workbench.views.look import Look
+
+REST_MS = 250
+"""The question is asked when nothing has changed for so long."""
+
+PANE_CSS = {"flex": "0 0 auto", "padding": "2px 2px 0", "box-sizing": "border-box"}
+
+
+def question_fields(state: LevelState) -> list[dict[str, Any]]:
+    """The drawer's fields of the question."""
+    return [
+        heading("Similar setups"),
+        field(state, "horizon", "Outcome within"),
+        field(state, "mode", "Compared with"),
+        field(state, "pool", "Setups at"),
+        field(state, "direction", "Approach"),
+    ]
+
+
+def question_of(root: str, state: LevelState, look: Look) -> Question:
+    """What is asked of the window at the cursor."""
+    direction = None if state.direction == "price" else state.direction
+    s = look.session
+    end = look.now_ns + look.window_ns
+    return Question(root, s.symbol, s.date, look.level_id, end, state.mode, state.pool, state.horizon, direction)
+
+
+def out_of_reach(root: str, look: Look) -> str:
+    """Why nothing is asked: there is no level or no trade yet, or price is beyond an approach's reach; empty where it is not."""
+    last = data.last_tick(look.session, look.now_ns + look.window_ns)
+    if not look.known or last is None:
+        return f"{look.title} is not known yet." if not look.known else "Nothing has traded yet."
+    reach = similar.knobs(root, look.session.symbol, look.session.date).approach.max_distance_ticks
+    away = abs(last - look.k_ref)
+    if away <= reach:
+        return ""
+    return f"Price is {away} ticks away. Setups begin within {reach} ticks of the level: nothing is compared from further off."
+
+
+def waiting_words(question: Question) -> str:
+    """What is being done meanwhile."""
+    if question.mode == "all":
+        return "Asking the index …"
+    return f"Comparing with the sessions before {question.date}; the first time in a session takes some seconds …"
+
+
+def whose_words(found: Similar) -> str:
+    """Which sessions could be neighbours."""
+    q, n = found.question, found.answer.sessions
+    where = {"all": "", "kind": ", levels of this kind", "level": ", this level and direction"}[q.pool]
+    if q.mode == "all":
+        return f"all {n} other sessions{where} (index, later ones too)"
+    return f"walk-forward, {n} sessions before{where}"
+
+
+def facts_of(found: Similar, root: str) -> Facts:
+    """What stands around the table of outcomes."""
+    f, q = found.forecast, found.question
+    knobs = similar.knobs(root, q.symbol, q.date).setups
+    nothing = ""
+    if f["nothing_comparable"]:
+        nothing = f"{f['reason']} (n_eff {f['n_eff']:.0f}, best similarity {f['best_similarity'] or 0.0:.3f})"
+    return Facts(
+        level=data.level_title(q.level_id), approach=str(found.trigger["approach"]), horizon=found.horizon, whose=whose_words(found),
+        rule=rule_words(knobs.barrier), neighbours=int(f["neighbours"]), days=int(f["distinct_days"]), n_eff=float(f["n_eff"]),
+        p_touch=f["p_touch"], pi_touch=f["pi_touch"], nothing=nothing,
+    )  # fmt: skip
+
+
+class Asking:
+    """A question that follows the trader's hands: `told` gets the answer to the last one, or why there is none.
+
+    Parameters
+    ----------
+    told
+        Called in the page's loop with HTML that says why there is nothing and False, or that it is being asked and True; or with the
+        answer and False.
+    work
+        Finds the answer, in a thread; it has the question, what `also` gave, and the progress that it tells.
+    also
+        What else the answer depends on.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        told: Callable[[Any, bool], None],
+        *,
+        work: Callable[[Question, Any, Progress], Any],
+        also: Callable[[], Hashable] = lambda: None,
+        progress: Progress = lambda *_: None,
+    ) -> None:
+        self.root, self.told, self.work, self.also = root, told, work, also
+        self.later = Later(progress)
+        self.asked: tuple[Question, Hashable] | None = None
+        self._timer: Any = None
+
+    def soon(self, state: LevelState, look: Callable[[], Look | None]) -> None:
+        """Ask when nothing has changed for `REST_MS`."""
+        doc = pn.state.curdoc
+        if doc is None:
+            return
+        if self._timer is not None:
+            doc.remove_timeout_callback(self._timer)
+        self._timer = doc.add_timeout_callback(lambda: self._rested(state, look), REST_MS)
+
+    def _rested(self, state: LevelState, looked: Callable[[], Look | None]) -> None:
+        self._timer = None
+        try:
+            look = looked()
+            if look is None:
+                return
+            far = out_of_reach(self.root, look)
+            asked = question_of(self.root, state, look), self.also()
+        except EngineError as e:
+            self._nothing(notices.rich(str(e)))
+            return
+        if far:
+            self._nothing(notices.rich(far))
+        elif asked != self.asked:
+            self.asked = asked
+            self.told(notices.rich(waiting_words(asked[0])), True)
+            self.later.start(lambda go_on: self.work(*asked, go_on), lambda found: self.told(found, False), self._failed)
+
+    def _failed(self, error: EngineError) -> None:
+        self._nothing(notices.rich(str(error)))
+
+    def _nothing(self, why: str) -> None:
+        self.asked = None
+        self.later.stop()
+        self.told(why, False)
+
+
+def find(question: Question, also: Any, go_on: Progress) -> Similar:
+    """`workbench.similar.find_aside`, not begun where it was given up while it waited."""
+    go_on(0, 0, "")
+    return similar.find_aside(question)
+
+
+class Outcomes:
+    """The pane; `follow` tells it what is on the screen."""
+
+    def __init__(self, root: str, state: LevelState) -> None:
+        self.root, self.state = root, state
+        self.pane = pn.pane.HTML("", margin=0, styles=PANE_CSS, sizing_mode="stretch_width")
+        self.asking = Asking(root, self._told, work=find)
+        self.found: Similar | str = ""
+        self.waiting = False
+        self.look: Look | None = None
+        self.active = True
+        state.param.watch(lambda *_: self.follow(self.look), list(ASKED - {"neighbours_k"}))
+        state.param.watch(lambda *_: self._paint(), "theme")
+
+    def follow(self, look: Look | None) -> None:
+        """The screen shows `look` now."""
+        self.look = look
+        if look is not None and self.active:
+            self.asking.soon(self.state, lambda: self.look)
+
+    def _told(self, found: Similar | str, waiting: bool) -> None:
+        if not (waiting and isinstance(self.found, Similar)):
+            self.found = found
+        self.waiting = waiting
+        self._paint()
+
+    def _paint(self) -> None:
+        theme = THEMES[self.state.theme]
+        if isinstance(self.found, str):
+            html = outcome_notice(self.found, theme, waiting=self.waiting)
+        else:
+            # The last answer stays, dimmed, while the next is on its way: it says itself of which level it is.
+            html = outcome_html(self.found.outcomes, facts_of(self.found, self.root), theme, waiting=self.waiting)
+        if html != self.pane.object:
+            self.pane.object = html

@@ -1,0 +1,173 @@
+"""The Research view: do the four conditions keep their promise, is similarity worth anything, and what are the data worth?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+from panel.viewable import Viewer
+
+from workbench import research
+from workbench.state import LevelState
+from workbench.theme import THEMES, css_variables
+from workbench.views import notices, view
+from workbench.views.form import Form
+from workbench.views.later import Later
+from workbench.views.parts import Chips
+from workbench.views.research_audit import AuditSection, QualitySection
+from workbench.views.research_features import FeatureSection
+from workbench.views.research_outcomes import HitRates, Hypothesis
+from workbench.views.research_section import FILL, Section, html, progress_html
+from workbench.views.save import save_control
+from workbench.views.style import PANE_CSS
+
+SECTIONS: tuple[type[Section], ...] = (Hypothesis, AuditSection, HitRates, FeatureSection, QualitySection)
+
+
+@view("research", "Research")
+class ResearchView(Viewer):
+    """Five questions about the whole lake. `state` is the tab's state, `root` the lake."""
+
+    def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
+        super().__init__(**params)
+        self.root, self.state, self.complaints = root, state, complaints
+        self.sections = {s.key: s(root, state) for s in SECTIONS}
+        self.active = True
+        self._dressed = dict.fromkeys(self.sections, state.theme)
+        self._dirty = set(self.sections)
+        self._asking = ""
+        self.later = Later(self._tell)
+        self.chips = Chips(
+            label="Question", small=True, value=state.section, items=[{"id": s.key, "label": s.title} for s in SECTIONS],
+            colors=css_variables(THEMES[state.theme]), **FILL,
+        )  # fmt: skip
+        self.mark = html("<span class='sm-mark'>SIMULATED MARKET</span>", visible=False, sizing_mode=None, margin=(0, 0, 0, 12))
+        self.notice = html(notices.banner(complaints) if complaints else "", visible=bool(complaints))
+        self.progress = pn.pane.HTML("", stylesheets=[PANE_CSS], **FILL)
+        self.stop = Form(row=True, margin=(0, 0, 0, 10), fields=act_fields("Stop"))
+        self.working = pn.Row(self.progress, self.stop, visible=False, **FILL)
+        self.body = pn.Column(
+            self.notice, pn.Row(self.chips, self.mark, **FILL), self.working, *(s.body for s in self.sections.values()),
+            margin=0, sizing_mode="stretch_both",
+            styles={"padding": "8px 12px", "box-sizing": "border-box", "gap": "6px", "overflow-y": "auto"}, css_classes=["sm-research"],
+        )  # fmt: skip
+        self.chips.param.watch(lambda e: state.param.update(section=e.new), "value")
+        self.stop.param.watch(lambda e: self._stop(e.new), "changed")
+        state.param.watch(self._on_state, ["theme", "section", *sorted(set().union(*(s.needs for s in SECTIONS)))])
+        for s in self.sections.values():
+            if s.choice is not None:
+                s.choice.param.watch(lambda *events, s=s: self._on_choice(s, events), [n for n in s.choice.param if n != "name"])
+
+    def __panel__(self) -> Any:
+        return self.body
+
+    @property
+    def section(self) -> Section:
+        """The section in front."""
+        return self.sections[self.state.section]
+
+    def controls(self) -> list[Any]:
+        """What the drawer holds."""
+        return [save_control(lambda: [t for s in self.sections.values() for t in s.exports()])]
+
+    def start(self) -> None:
+        """Ask for the section in front."""
+        self._show()
+
+    def front(self, on: bool) -> None:
+        """A hidden view asks for nothing; it catches up when it comes back."""
+        self.active = on
+        if on:
+            # The lake may have changed meanwhile: what did not is answered from memory.
+            self._dirty.add(self.state.section)
+            self._show()
+        else:
+            self._give_up()
+
+    def _on_state(self, *events: Any) -> None:
+        names = {e.name for e in events}
+        self._dirty |= {s.key for s in self.sections.values() if s.needs & names}
+        if "theme" in names:
+            self.chips.colors = css_variables(THEMES[self.state.theme])
+        if self.active:
+            self._show()
+
+    def _on_choice(self, section: Section, events: Any) -> None:
+        if section.asks & {e.name for e in events}:
+            self._dirty.add(section.key)
+            self._show()
+        elif section.answer is not None:
+            with pn.io.hold():
+                section.show(section.answer)
+
+    def _show(self) -> None:
+        """Bring the section in front up to date."""
+        s = self.section
+        with pn.io.hold():
+            self.chips.value = s.key
+            for other in self.sections.values():
+                other.body.visible = other is s
+            if self._dressed[s.key] != self.state.theme:
+                self._dressed[s.key] = self.state.theme
+                s.dress()
+                if s.answer is not None:
+                    s.paint(s.answer)
+        if s.key in self._dirty:
+            self._give_up()
+            self._dirty.discard(s.key)
+            self._asking = s.key
+            if self.stop.fields != act_fields("Stop"):
+                self.stop.fields = act_fields("Stop")
+                self.progress.object = ""
+            self.later.start(
+                lambda progress: (s.work(progress), research.simulated(self.root)),
+                lambda found: self._done(s, *found),
+                lambda e: self._failed(s, str(e)),
+            )
+        elif self._asking != s.key:
+            self._give_up()
+
+    def _tell(self, done: int, of: int, what: str) -> None:
+        self.progress.object = progress_html(done, of, what)
+        self.working.visible = True
+
+    def _done(self, section: Section, answer: Any, simulated: bool) -> None:
+        self.working.visible = False
+        section.simulated = self.mark.visible = simulated
+        section.show(answer)
+
+    def _failed(self, section: Section, message: str) -> None:
+        self.working.visible = False
+        section.fail(message)
+
+    def _give_up(self) -> None:
+        """Another section's work is not waited for any more; it is asked again when that is opened."""
+        if self.later.busy:
+            self.later.stop()
+            self._dirty.add(self._asking)
+        self.working.visible = False
+
+    def _stop(self, change: dict[str, Any]) -> None:
+        """Stop what is under way; where it was stopped before, ask again."""
+        self.stop.answered = int(change["n"])
+        s = self.section
+        self._dirty.add(s.key)
+        if self.later.busy:
+            self.later.stop()
+            self.stop.fields = act_fields("Ask again")
+            self.progress.object = stopped_html(s.answer is not None)
+            if s.answer is None:
+                s.say.object = notices.sentence(f"{s.title}: stopped")
+        else:
+            self._show()
+
+
+def act_fields(word: str) -> list[dict[str, Any]]:
+    """The one button beside the progress."""
+    return [{"name": "stop", "kind": "group", "label": word, "options": [word]}]
+
+
+def stopped_html(older: bool) -> str:
+    """What is on the screen after a stop."""
+    words = "Stopped: what stands below is the answer before." if older else "Stopped: there is no answer yet."
+    return f"<div role='status' style='font:14px var(--sm-font);color:var(--sm-muted);padding:6px 0'>{words}</div>"

@@ -1,0 +1,127 @@
+"""What the sections of the Research view have in common: their panes, what they ask for, and what is said while they wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any, ClassVar
+
+import panel as pn
+import param
+import polars as pl
+
+from engine.errors import NoData
+from workbench.export import Table
+from workbench.plots.tables import CSS
+from workbench.research import Progress
+from workbench.state import LevelState
+from workbench.theme import THEMES, Theme
+from workbench.views import notices
+from workbench.views.form import Form
+from workbench.views.style import PANE_CSS
+
+FILL: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
+
+
+def html(text: str = "", **more: Any) -> pn.pane.HTML:
+    """A pane of text in the page's type."""
+    return pn.pane.HTML(text, stylesheets=[PANE_CSS, CSS], **{**FILL, **more})
+
+
+def figure_pane(fig: Any, **more: Any) -> pn.pane.Bokeh:
+    """A pane that takes the width it gets."""
+    return pn.pane.Bokeh(fig, **{**FILL, **more})
+
+
+class Section:
+    """One section: `work` asks (in a thread), `paint` shows the answer.
+
+    Subclasses set `key`, `title`, `needs` (parameters of the tab's state that another answer depends on), build `content`, and
+    keep what they choose among in `choice`.
+    """
+
+    key: ClassVar[str]
+    title: ClassVar[str]
+    missing: ClassVar[str]
+    """Heading of the card where there is nothing to show."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    asks: ClassVar[frozenset[str]] = frozenset()
+    """Parameters of `choice` whose change asks for another answer; the others only paint the one that is there."""
+
+    choice: param.Parameterized | None = None
+
+    def __init__(self, root: str, state: LevelState) -> None:
+        self.root, self.state = root, state
+        self.answer: Any = None
+        self.simulated = False
+        self.say = html(notices.sentence(f"{self.title}: reading"))
+        self.card = html(visible=False)
+        self.forms: list[Form] = []
+        self.content = pn.Column(visible=False, styles={"gap": "14px"}, **FILL)
+        self.build()
+        asked = [pn.Row(*self.forms, margin=(2, 0, 6, 0), sizing_mode="stretch_width", styles={"gap": "18px"})] if self.forms else []
+        self.body = pn.Column(
+            self.say, *asked, self.card, self.content, visible=False, styles={"gap": "6px", "padding-bottom": "24px"}, **FILL,
+        )  # fmt: skip
+
+    @property
+    def theme(self) -> Theme:
+        """The page's theme."""
+        return THEMES[self.state.theme]
+
+    def build(self) -> None:
+        """Make `forms`, and fill `content`."""
+        raise NotImplementedError
+
+    def work(self, progress: Progress) -> Any:
+        """Ask for what the section shows; runs in a thread and touches nothing of the page."""
+        raise NotImplementedError
+
+    def paint(self, answer: Any) -> None:
+        """Show `answer`."""
+        raise NotImplementedError
+
+    def dress(self) -> None:
+        """Put the page's theme on the figures; `paint` follows where there is an answer."""
+        raise NotImplementedError
+
+    def tables(self) -> dict[str, tuple[str, pl.DataFrame | None]]:
+        """What can be saved: key -> (label, frame; None before there is an answer)."""
+        raise NotImplementedError
+
+    def show(self, answer: Any) -> None:
+        """Keep and paint an answer."""
+        self.answer = answer
+        self.card.visible = False
+        self.paint(answer)
+        self.content.visible = True
+
+    def fail(self, message: str) -> None:
+        """Say in the middle of the page what is missing, and the command that makes it."""
+        self.answer = None
+        self.content.visible = False
+        self.say.object = notices.sentence(f"{self.title}: nothing to show yet")
+        self.card.object = f"<div class='sm-card' role='alert'><h2>{escape(self.missing)}</h2><p>{notices.rich(message)}</p></div>"
+        self.card.visible = True
+
+    def exports(self) -> list[Table]:
+        """`tables` as things to save."""
+        return [Table(key, f"{self.title}: {label}", lambda k=key: self._export(k)) for key, (label, _) in self.tables().items()]  # type: ignore[misc]
+
+    def _export(self, key: str) -> tuple[pl.DataFrame, Mapping[str, Any]]:
+        _, frame = self.tables()[key]
+        if frame is None:
+            raise NoData(f"{self.title}: nothing is shown yet; open it first")
+        return frame, {"lake": self.root, "horizon": self.state.horizon, "simulated": self.simulated, **self.facts()}
+
+    def facts(self) -> dict[str, Any]:
+        """What else a saved table is of."""
+        return {}
+
+
+def progress_html(done: int, of: int, what: str) -> str:
+    """How far it has come."""
+    share = f"{100 * done / of:.0f}%" if of else "100%"
+    words = f"{what} ({done} of {of})" if of else what
+    bar = f"<div class='sm-bar' style='width:{share};background:var(--sm-long)'></div>"
+    return f"<div role='status' style='font:14px var(--sm-font);color:var(--sm-muted);padding:4px 0'>Working: {escape(words)}{bar}</div>"

@@ -1,0 +1,112 @@
+"""The drawer's way out for numbers: choose a table, and it comes as a file made in the browser from one message."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import param
+from panel.custom import JSComponent
+
+from engine.errors import EngineError
+from workbench.export import MIME, Table, file_name, to_bytes
+from workbench.views.form import FORM_CSS
+
+KINDS = ("csv", "parquet")
+
+SAVE_CSS = (
+    FORM_CSS
+    + """
+.save { display: flex; flex-direction: column; gap: 8px; }
+.save .group { display: flex; gap: 6px; }
+.said { font-size: 13px; color: var(--sm-muted); min-height: 1.3em; overflow-wrap: anywhere; }
+.said.bad { color: var(--sm-error); }
+"""
+)
+
+
+class Save(JSComponent):
+    """A choice of tables and two buttons."""
+
+    labels = param.List(default=[], doc="What can be saved, in words")
+    asked = param.Dict(default={}, doc="What the trader wants: which, kind, running number")
+    file = param.Dict(default={}, doc="The file: name, mime, base64 text; taken back once the browser has it")
+    said = param.Dict(default={}, doc="What became of it: text, bad")
+    taken = param.Integer(default=0, doc="Running number of the file that the browser has")
+
+    _stylesheets: ClassVar[list[str]] = [SAVE_CSS]
+    _esm = """
+    export function render({ model, el }) {
+      const make = (tag, props = {}, kids = []) => {
+        const e = Object.assign(document.createElement(tag), props);
+        e.append(...kids);
+        return e;
+      };
+      let n = 0;
+      const choice = make("select"), said = make("div", { className: "said" });
+      choice.setAttribute("aria-label", "Table to save");
+      said.setAttribute("role", "status");
+      const fill = () => choice.replaceChildren(...model.labels.map((text, i) => make("option", { value: i, textContent: text })));
+      const button = (kind, text) => {
+        const b = make("button", { type: "button", textContent: text });
+        b.addEventListener("click", () => {
+          said.textContent = "Making the file …";
+          model.asked = { which: Number(choice.value), kind, n: ++n };
+        });
+        return b;
+      };
+      const show = () => { said.textContent = model.said.text || ""; said.className = model.said.bad ? "said bad" : "said"; };
+      model.on("labels", fill); model.on("said", show);
+      model.on("file", () => {
+        const f = model.file;
+        if (!f.data) return;
+        const text = atob(f.data), bytes = new Uint8Array(text.length);
+        for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+        const url = URL.createObjectURL(new Blob([bytes], { type: f.mime }));
+        make("a", { href: url, download: f.name }).click();
+        setTimeout(() => URL.revokeObjectURL(url), 10000);
+        model.taken = f.n;
+      });
+      fill();
+      return make("div", { className: "form save" }, [make("h3", { textContent: "Save what is shown" }), choice,
+        make("div", { className: "group" }, [button("csv", "CSV"), button("parquet", "Parquet")]), said]);
+    }
+    """
+
+
+def save_control(tables: Callable[[], Sequence[Table]]) -> Save:
+    """A control for the drawer.
+
+    Parameters
+    ----------
+    tables
+        What can be saved; asked again at each click, because a view may show something else by then. Their number and order stay.
+    """
+    made = Save(labels=[t.label for t in tables()], margin=0, sizing_mode="stretch_width")
+
+    def make(event: Any) -> None:
+        asked = event.new
+        offered = tables()
+        which, kind = int(asked["which"]), str(asked["kind"])
+        if not 0 <= which < len(offered) or kind not in KINDS:
+            raise ValueError(f"save: expected one of {len(offered)} tables as {' or '.join(KINDS)}, found {asked!r}")
+        table = offered[which]
+        try:
+            frame, state = table.make()
+            state = {"table": table.key, **state}
+            data = to_bytes(frame, state, kind)  # type: ignore[arg-type]
+        except EngineError as e:
+            made.said = {"text": str(e), "bad": True}
+            return
+        name = file_name(table.key, state, kind)  # type: ignore[arg-type]
+        made.file = {"name": name, "mime": MIME[kind], "data": base64.b64encode(data).decode(), "n": asked["n"]}
+        made.said = {"text": f"{name}: {frame.height:,} rows, {len(data) / 1e6:,.2f} MB", "bad": False}
+
+    def taken(event: Any) -> None:
+        # The browser has it: a tab that is left open must not keep every file it ever saved.
+        made.file = {}
+
+    made.param.watch(make, "asked")
+    made.param.watch(taken, "taken")
+    return made
