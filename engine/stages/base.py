@@ -9,6 +9,7 @@ from functools import lru_cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from engine.code import code_hash
 from engine.errors import PartitionCorrupt, PartitionMissing, SessionError
 from engine.lake.catalog import dataset
 from engine.lake.manifest import Lineage, Manifest, canonical, sha256_text
@@ -16,7 +17,6 @@ from engine.lake.store import Lake, input_key
 from engine.params import ApproachParams, FeatureParams, GoldParams, Knobs, LevelParams, ReplayParams, SetupParams, StreamParams
 from engine.retrieval.params import FireParams, RetrievalParams
 from engine.sessions import SessionWindows, session_windows
-from engine.code import code_hash
 from engine.vocab import root_of
 
 if TYPE_CHECKING:

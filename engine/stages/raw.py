@@ -6,10 +6,10 @@ import datetime as dt
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.code import code_hash
 from engine.errors import BadDbn, DuplicateRaw, RawMissing
 from engine.lake.manifest import sha256_file
 from engine.lake.store import Lake
-from engine.code import code_hash
 from engine.vocab import split_contract
 
 CACHE = "raw_index.json"

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from workbench.views import drill_book as book
-from workbench.views.replay_frame import middle, stretch
 from workbench.views.replay_clock import FRAME_S, IN_FLIGHT, ReplayClock
+from workbench.views.replay_frame import middle, stretch
 from workbench.views.replay_past import scale_time
 
 
@@ -108,12 +108,12 @@ def test_no_question_twice() -> None:
 def test_candles_as_they_stood(made_session) -> None:
     from engine.vocab import NS
     from workbench.snapshot.bars import bars_until
-    from workbench.views import replay_past as past
+    from workbench.views import replay_prices as prices
 
     s = made_session
     for t in (1, 59, 120, 121, 1000, 1801):
         expected = bars_until(s.bars, s.ladder.tape, s.ladder.start_ns + t * NS)
-        found = past.candles(s).until(t, 0)
+        found = prices.candles(s).until(t, 0)
         columns = ["window_start_ts_ns", "open_tick", "high_tick", "low_tick", "close_tick"]
         assert found.select(columns).equals(expected.select(columns).cast(dict.fromkeys(columns[1:], pl.Int32)))
 

@@ -14,6 +14,7 @@ from workbench import data
 from workbench.plots.coding import LAYERS
 from workbench.theme import DARK
 from workbench.views import replay_past as past
+from workbench.views import replay_prices as prices
 from workbench.views.look import Look
 from workbench.views.replay_frame import Frame
 from workbench.views.replay_tail import WHOLE_EVERY_FRAMES, WHOLE_EVERY_S, Tail
@@ -67,7 +68,7 @@ def test_additions_make_the_whole(session: data.Session) -> None:
         assert all(x - w <= new["x"] for x, w in zip(new["candles"]["x"], new["candles"]["width"], strict=True))
     last = shown[-1]
     np.testing.assert_array_equal(image, slab.image(last.t)[0])
-    assert bid == [None if v != v else v for v in past.quotes(session).between(first.t, last.t, 1)["bid"]]
+    assert bid == [None if v != v else v for v in prices.quotes(session).between(first.t, last.t, 1)["bid"]]
     assert len(windows) == strip.done(last.now_ns) - strip.done(first.now_ns) > 10
     cells, _ = strip.until(last.now_ns, first.x(2000))
     end = [np.asarray(m)[:, -len(windows) :].T.tolist() for m in cells["image"]]

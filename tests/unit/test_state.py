@@ -70,4 +70,5 @@ def test_the_question_about_similar_setups_stands_in_the_url() -> None:
     assert b.read_query(a.query()) == []
     assert (b.horizon, b.mode, b.pool, b.direction, b.neighbours_k) == ("h3", "all", "level", "approach_down", 19)
     (said,) = b.read_query({"mode": "sideways"})
-    assert "mode='sideways'" in said
+    assert "sideways" in said
+    assert "walk_forward" in said

@@ -25,7 +25,7 @@ def state() -> LevelState:
 
 def others(s: LevelState, name: str) -> list[Any]:
     """Values of a parameter other than the one it has: all that can be chosen, or both ends and the middle of what is allowed."""
-    kind = s.param[name]
+    kind: Any = s.param[name]
     if name == "cursor_ts_ns":
         # 05:00, 10:05:07, and the last second of the session's day in New York.
         day = 1_762_232_400
@@ -35,7 +35,8 @@ def others(s: LevelState, name: str) -> list[Any]:
     if isinstance(kind, param.Selector):
         return [v for v in kind.objects if v != getattr(s, name)]
     if isinstance(kind, param.Number):
-        low, high = kind.bounds
+        bounds: Any = kind.bounds
+        low, high = bounds
         found = {low, high, low + 1} if isinstance(kind, param.Integer) else {low, high, low + 0.125}
         return [v for v in sorted(found) if v != getattr(s, name)]
     return ["or_low", "vwap", "price:6800.25", "price:27200.25", "price:0.00345"]

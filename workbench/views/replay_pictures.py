@@ -12,6 +12,7 @@ from workbench import data
 from workbench.plots import axes, chart, coding, conditions, ladder, levels, readout
 from workbench.theme import Theme
 from workbench.views import replay_past as past
+from workbench.views import replay_prices as prices
 from workbench.views.replay_frame import Frame
 from workbench.views.replay_live import Live
 from workbench.views.replay_tail import Tail
@@ -193,7 +194,7 @@ class ReplayPictures:
 
     def _paint_quotes(self, frame: Frame, before: int | None) -> None:
         """Best bid and ask; streamed while the picture stands still."""
-        made = past.quotes(frame.look.session).between(frame.low if before is None else before, frame.t, frame.quote_step)
+        made = prices.quotes(frame.look.session).between(frame.low if before is None else before, frame.t, frame.quote_step)
         if before is None:
             # Thousands of numbers go as bytes, a few as text.
             self.chart.sources["quotes"].data = {k: np.asarray(v, dtype=float) for k, v in made.items()}
@@ -203,7 +204,7 @@ class ReplayPictures:
 
     def _paint_candles(self, frame: Frame, moved: bool) -> None:
         s = frame.look.session
-        bars = past.candles(s)
+        bars = prices.candles(s)
         done, run = bars.done(frame.t), bars.running(frame.t)
         if (done, run) == self._bars and not moved:
             return

@@ -11,6 +11,7 @@ from engine.vocab import NS
 from workbench.plots import chart, coding, conditions
 from workbench.theme import MONO, Theme
 from workbench.views import replay_past as past
+from workbench.views import replay_prices as prices
 from workbench.views.replay_frame import Frame
 
 WHOLE_EVERY_S, WHOLE_EVERY_FRAMES = 4.0, 60
@@ -69,7 +70,7 @@ class Tail:
     def _since(whole: Frame) -> int:
         """The second in which the candle began that was under way when the figures were painted: it may still have shrunk."""
         start = whole.look.session.ladder.start_ns // NS
-        return max((start + whole.t - 1) // past.BAR_S * past.BAR_S - start, 0)
+        return max((start + whole.t - 1) // prices.BAR_S * prices.BAR_S - start, 0)
 
     def frame(self, frame: Frame, theme: Theme, ladder: dict[str, Any]) -> str:
         """What `replay_live.Live.frame` holds."""
@@ -82,7 +83,7 @@ class Tail:
         first = slab.column_of(max(told.t - 1, slab.begin))
         block = slab.block(first, frame.t) if told.slab is slab and told.t < frame.t else np.empty((0, 0), np.float32)
         since = self._since(whole)
-        candles = chart.candle_data(past.candles(s).until(frame.t, s.ladder.start_ns + since * NS), theme, s.day_ns)
+        candles = chart.candle_data(prices.candles(s).until(frame.t, s.ladder.start_ns + since * NS), theme, s.day_ns)
         done = strip.done(frame.now_ns)
         fresh = [] if new else strip.fresh(self._windows, frame.now_ns)
         ended = strip.done(whole.now_ns)
@@ -92,7 +93,7 @@ class Tail:
             "run": self._run, "base": self._base, "x": frame.x(frame.t), "since": frame.x(since),
             "painted": frame.x((int(strip.ends[ended - 1]) - s.ladder.start_ns) // NS) if ended else frame.x(whole.low),
             "first": first, "codes": coding.codes(block, slab.layer, slab.top).ravel().tolist(),
-            "quotes": _plain(past.quotes(s).between(told.t, frame.t, frame.quote_step)),
+            "quotes": _plain(prices.quotes(s).between(told.t, frame.t, frame.quote_step)),
             "candles": {k: np.asarray(v).tolist() for k, v in candles.items()}, "ladder": ladder, "windows": fresh,
         }, separators=(",", ":"), allow_nan=False)  # fmt: skip
 
