@@ -128,8 +128,19 @@ class Events:
 
     @cached_property
     def episode_codes(self) -> NDArray[np.int64]:
-        """Number of each row's episode."""
-        return self.frame["episode_id"].rank("dense").to_numpy().astype(np.int64)
+        """Number of each row's episode.
+
+        Levels that stand at one price at one moment are approached by one market: their episodes are one, so that it counts once.
+        """
+        import polars as pl
+
+        place = ["session_date", "approach", "window_end_ts_ns", "distance_ticks"]
+        frame = self.frame.select(*place, pl.col("episode_id").rank("dense").alias("own")).with_columns(pl.col("own").alias("code"))
+        while True:  # a chain of levels that meet two by two needs a few rounds
+            joined = frame.with_columns(pl.col("code").min().over(place)).with_columns(pl.col("code").min().over("own"))
+            if joined["code"].equals(frame["code"]):
+                return frame["code"].to_numpy().astype(np.int64)
+            frame = joined
 
     @cached_property
     def level_kinds(self) -> NDArray[np.object_]:

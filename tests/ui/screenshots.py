@@ -13,14 +13,22 @@ from engine.commands.setup_shown import setup_worth_a_look
 from engine.lake.store import Lake
 from tests.support.lakes import spymaster
 from tests.ui.conftest import CHROMIUM_ARGS, ROOT, Server, chromium
-from tests.ui.pages import opened
 
 SHOTS = {
     "level_dark_27in.png": ("", 2560, 1440),
     "level_light_27in.png": ("theme=light&layer=net&half=20&span=60", 2560, 1440),
     "level_dark_13in.png": ("layer=depth&map=bookmap", 1440, 900),
-    "level_light_13in.png": ("theme=light&layer=add&span=60", 1440, 900),
+    "level_light_13in.png": ("theme=light&layer=add&span=60&volume=on", 1440, 900),
+    "neighbours_dark_13in.png": ("view=neighbours", 1440, 900),
+    "replay_dark_13in.png": ("view=replay", 1440, 900),
+    "compare_dark_13in.png": ("view=compare", 1440, 900),
+    "research_hit_rates_light_13in.png": ("view=research&about=levels&theme=light", 1440, 900),
+    "research_conditions_dark_13in.png": ("view=research&about=hypothesis", 1440, 900),
 }
+"""Name -> what the URL asks for beside the moment, width and height."""
+
+SETTLED_MS = 12_000
+"""Similar setups of a session and what Research asks of the lake take some seconds the first time; the very first more."""
 
 
 def main() -> None:
@@ -37,10 +45,12 @@ def main() -> None:
         try:
             with sync_playwright() as p:
                 browser = p.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGS)
-                for name, (query, width, height) in SHOTS.items():
-                    with opened(browser, f"{server.url}?{shown}&{query}", width=width, height=height) as (page, _):
-                        page.wait_for_timeout(2500)
-                        page.screenshot(path=str(ROOT / "assets" / name))
+                for i, (name, (query, width, height)) in enumerate(SHOTS.items()):
+                    page = browser.new_page(viewport={"width": width, "height": height})
+                    page.goto(f"{server.url}?{shown}&{query}")
+                    page.wait_for_timeout(SETTLED_MS if i else 2 * SETTLED_MS)
+                    page.screenshot(path=str(ROOT / "assets" / name))
+                    page.close()
                 browser.close()
         finally:
             server.stop()

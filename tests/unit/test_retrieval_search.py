@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from engine.retrieval.normalise import fit_normaliser, normaliser_from_json, uni
 from engine.retrieval.posterior import effective_number, interval, posterior, shares, weighted_mean, weighted_quantile, weights_of
 from engine.retrieval.search import make_pool, search
 from tests.reference import retrieval_twin as twin
+from tests.support.retrieval import tier_a, with_columns
 
 
 def small_pool(seed: int, n: int, days: int, dims: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -59,6 +61,23 @@ def test_caps_hold_where_one_episode_crowds_the_top() -> None:
     found = rows[0][rows[0] >= 0]
     assert np.bincount(sessions[found]).tolist() == [1, 3, *[1] * 40]
     assert len(np.unique(episodes[found])) == len(found)
+
+
+def test_levels_at_one_price_are_one_episode() -> None:
+    """Two levels at one price at one moment, one of them again later: three rows of one market. Another price, way or day is another."""
+    place = [
+        ("2025-10-01", "approach_up", 100, -2, "pm_high/1"),
+        ("2025-10-01", "approach_up", 100, -2, "on_high/1"),
+        ("2025-10-01", "approach_up", 105, -1, "on_high/1"),
+        ("2025-10-01", "approach_up", 105, -3, "pm_high/2"),
+        ("2025-10-01", "approach_down", 100, -2, "or_low/1"),
+        ("2025-10-02", "approach_up", 100, -2, "pm_high/3"),
+    ]
+    events, _ = tier_a(len(place), 1.0, 1, per_session=len(place))
+    columns = ("session_date", "approach", "window_end_ts_ns", "distance_ticks", "episode_id")
+    found = with_columns(events, *(pl.Series(c, [r[i] for r in place]) for i, c in enumerate(columns))).episode_codes
+    assert found[0] == found[1] == found[2]
+    assert len(set(found.tolist())) == 4
 
 
 def test_zero_and_nan_queries_find_nothing() -> None:

@@ -55,7 +55,8 @@ def test_buckets_that_do_not_rise_are_taken_back_before_anyone_sees_them() -> No
     s.near = 1
     assert (s.at, s.near, s.mid, s.far) == (2, 6, 14, 30)
     assert set(seen) == {(2, 6, 14, 30)}
-    assert "2, 1, 14, 30" in s.refused and "stay at 2, 6, 14, 30" in s.refused
+    assert "2, 1, 14, 30" in s.refused
+    assert "stay at 2, 6, 14, 30" in s.refused
     assert s.query()["near"] == "6"
     s.mid = 15
     assert (s.mid, s.refused) == (15, "")

@@ -20,7 +20,7 @@ def page_css() -> str:
 
 PANE_CSS = f"""
 :host {{ font-family: {FONT}; color: var(--sm-text); }}
-.sm-say {{ font: clamp(15px, 1.05vw, 20px) {FONT}; line-height: 1.4; padding: 2px 0 4px; }}
+.sm-say {{ font: clamp(15px, 1.05vw, 20px) {FONT}; line-height: 1.4; padding: 2px 0 4px; color: var(--sm-text); }}
 .sm-say b {{ color: var(--sm-level); }}
 .sm-when {{ font: clamp(13px,.65vw,17px) {FONT}; white-space: nowrap; padding-top: 6px; }}
 .sm-when b {{ font: 600 1.15em {MONO}; }}
