@@ -6,11 +6,12 @@ What is cached is shared by all browser tabs of a server and never written to.
 from __future__ import annotations
 
 import datetime as dt
-from collections import deque
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import panel as pn
@@ -24,6 +25,7 @@ from engine.lake.store import Lake, input_key
 from engine.levels import level_ids, price_level, title
 from engine.params import ApproachParams, FeatureParams
 from engine.vocab import NS
+from workbench.kept import kept_with_session
 from workbench.plots import coding
 from workbench.plots.coding import Layer
 from workbench.plots.ladder import rows_at as ladder_rows
@@ -54,6 +56,8 @@ class Session:
     simulated: bool
     touches: pl.DataFrame | None = None
     """``level_id, touch_ts_ns`` of every touch; None where gold has no triggers of this very ladder."""
+    kept: dict[Hashable, OrderedDict[Any, Any]] = field(default_factory=dict, repr=False)
+    """What `workbench.kept` keeps of it."""
 
     @property
     def tick_size(self) -> float:
@@ -175,7 +179,7 @@ def level_title(level_id: str) -> str:
     return "Price" if level_id.startswith("price:") else title(level_id)
 
 
-@lru_cache(maxsize=64)
+@kept_with_session(24)
 def level_frame(session: Session, level_id: str) -> pl.DataFrame:
     """The level's steps (LEVELS schema); of ``price:X`` over the whole session.
 
@@ -196,7 +200,7 @@ def level_frame(session: Session, level_id: str) -> pl.DataFrame:
     return frame
 
 
-@lru_cache(maxsize=64)
+@kept_with_session(24)
 def runs(session: Session, level_id: str) -> pl.DataFrame:
     """All level lines of the session as `workbench.plots.levels.level_runs`, with a trader's own price among them if `level_id` is one."""
     own = level_id not in session.levels["level_id"]
@@ -228,7 +232,7 @@ def best_ticks(session: Session, ts_ns: int) -> dict[str, int]:
     return ticks if NO_TICK not in ticks.values() else {}
 
 
-@lru_cache(maxsize=96)
+@kept_with_session(48)
 def vacuum(session: Session, level_id: str, params: FeatureParams) -> pl.DataFrame:
     """The level's windows with features, conditions and approach, made from the ladder by the engine with `params`."""
     return level_windows(session.ladder, level_frame(session, level_id), params, ApproachParams())
@@ -240,7 +244,7 @@ def cube(session: Session, start_ns: int, end_ns: int, low: int, high: int, wind
     return pressure_cube(session.ladder, start_ns, end_ns, low, high, window_s=window_s, step_ticks=step, half_life_s=half_life_s)
 
 
-@lru_cache(maxsize=96)
+@kept_with_session(64)
 def rows_at(session: Session, now_ns: int, k_ref: int, reach: int, window_s: int, step: int, half_life_s: float) -> pl.DataFrame:
     """The ladder of the window that begins at `now_ns`, `reach` ticks around the level: as `workbench.plots.ladder.rows_at`."""
     one = pressure_cube(
@@ -269,7 +273,7 @@ def loaded_span(session: Session, start_ns: int, end_ns: int, rows: int, window_
     return start, start + room
 
 
-@lru_cache(maxsize=64)
+@kept_with_session(32)
 def scale_top(session: Session, layer: Layer, window_s: int, step: int, half_life_s: float) -> float | None:
     """End of the layer's colour scale for the whole session; None where the session has nothing to sample."""
     if layer.kind == "signed":
@@ -280,7 +284,7 @@ def scale_top(session: Session, layer: Layer, window_s: int, step: int, half_lif
     return coding.scale_top(np.concatenate([coding.values(c, layer).ravel() for c in parts]), layer) if parts else None
 
 
-@lru_cache(maxsize=16)
+@kept_with_session(4)
 def samples(session: Session, window_s: int, step: int, half_life_s: float) -> tuple[xr.Dataset, ...]:
     """Six short slices around the last trade, spread over the session: what a colour scale is set by, whatever is on screen."""
     lad = session.ladder

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import polars as pl
 
@@ -13,6 +11,7 @@ from engine.setups.steps import ticks_at
 from engine.vocab import NS
 from workbench import data
 from workbench.data import Session
+from workbench.kept import kept_with_session
 from workbench.plots import volume
 from workbench.plots.day import DayImage, day_image
 
@@ -25,7 +24,7 @@ def _seconds(session: Session, end_ns: int) -> int:
     return min(max((end_ns - lad.start_ns) // NS, 0), lad.seconds)
 
 
-@lru_cache(maxsize=32)
+@kept_with_session(16)
 def volume_at_price(session: Session, end_ns: int) -> pl.DataFrame:
     """Contracts bought and sold at each price before `end_ns` (`workbench.plots.volume.volume_at_price`)."""
     lad = session.ladder
@@ -63,7 +62,7 @@ def confluent(session: Session, level_id: str, now_ns: int) -> list[str]:
     return [data.level_title(i) for i, tick in at.items() if tick != NO_TICK and abs(tick - k) <= near]
 
 
-@lru_cache(maxsize=8)
+@kept_with_session(1)
 def day(session: Session) -> DayImage:
     """All orders and trades of the session."""
     lad = session.ladder

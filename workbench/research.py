@@ -85,6 +85,13 @@ class _Watched:
     def __init__(self, progress: Progress) -> None:
         self.tell = progress
 
+    def __enter__(self) -> _Watched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The cache keeps this object, and so would keep the page that watched.
+        self.tell = nothing
+
     def __hash__(self) -> int:
         return 0
 
@@ -109,7 +116,8 @@ def hypothesis(root: str, horizon: str, progress: Progress = nothing) -> pl.Data
     EngineError
         Where the lake has no gold, with the command that makes it.
     """
-    return _hypothesis(root, horizon, stamp(root, TRIGGERS, VACUUM), _Watched(progress))
+    with _Watched(progress) as watched:
+        return _hypothesis(root, horizon, stamp(root, TRIGGERS, VACUUM), watched)
 
 
 @lru_cache(maxsize=8)
@@ -162,7 +170,8 @@ def worth(root: str, progress: Progress = nothing) -> Worth:
         kept = audit(root, progress)
     except EngineError as e:
         why = str(e)
-    by_level = _by_level(root, stamp(root, TRIGGERS, SIGNALS), _Watched(progress))
+    with _Watched(progress) as watched:
+        by_level = _by_level(root, stamp(root, TRIGGERS, SIGNALS), watched)
     if kept is None and not by_level.height:
         raise NoData(why)
     return Worth(kept, why, by_level)
@@ -196,7 +205,8 @@ def hit_rates(root: str, horizon: str, progress: Progress = nothing) -> pl.DataF
     NoData
         Where the lake has no gold, with the command that makes it.
     """
-    return _hit_rates(root, horizon, stamp(root, TRIGGERS), _Watched(progress))
+    with _Watched(progress) as watched:
+        return _hit_rates(root, horizon, stamp(root, TRIGGERS), watched)
 
 
 @lru_cache(maxsize=8)

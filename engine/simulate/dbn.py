@@ -134,7 +134,7 @@ def is_done(task: DayTask) -> bool:
     receipt = _receipt_path(task)
     if not receipt.exists():
         return False  # a run was killed between the file and its receipt; the name says that the file is ours to write
-    made = json.loads(receipt.read_text())
+    made = json.loads(receipt.read_text())  # whole, or not there: `run_day` puts it in place in one act
     want = {"params": task.params.digest(), "code": simulator_code(), "bytes": path.stat().st_size}
     other = [k for k, v in want.items() if made.get(k) != v]
     if not other:
@@ -169,7 +169,10 @@ def run_day(task: DayTask) -> DayReceipt:
         size = (task.out / task.name).stat().st_size
         # Written last: a file without it, from a run that was killed here, is simulated again.
         receipt = {"params": task.params.digest(), "code": simulator_code(), "bytes": size, "records": n}
-        _receipt_path(task).write_text(json.dumps(receipt) + "\n")
+        path = _receipt_path(task)
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(json.dumps(receipt) + "\n")
+        os.replace(part, path)
     except (EngineError, OSError) as e:
         return DayReceipt(task.name, 0, time.perf_counter() - start, f"{type(e).__name__}: {e}")
     return DayReceipt(task.name, n, time.perf_counter() - start)

@@ -55,10 +55,10 @@ class Server:
         panel = ["-m", "panel"] if code is None else ["-c", code]
         command = [sys.executable, *panel, "serve", "workbench/app.py", "--address", "127.0.0.1", "--port", str(self.port)]
         self.log = log
+        # Sets are sent in the order of their hashes: two servers shall send the same of the same.
+        env = {**os.environ, "SPYMASTER_LAKE": str(lake), "PYTHONHASHSEED": "0"}
         with log.open("w") as out:
-            self.process = subprocess.Popen(
-                command + ["--warm"] * warm, cwd=ROOT, env={**os.environ, "SPYMASTER_LAKE": str(lake)}, stdout=out, stderr=subprocess.STDOUT
-            )
+            self.process = subprocess.Popen(command + ["--warm"] * warm, cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)
         self._wait()
 
     def _wait(self) -> None:

@@ -187,7 +187,7 @@ def test_empty_lake_says_how_to_fill_it(browser, tmp_path: Path) -> None:
 def test_real_file(browser, real_server: Server) -> None:
     with opened(browser, real_server.url) as (page, watch):
         until(page, lambda p: query(p).get("contract"), "ESH4")
-        assert sentence(page).startswith("PM High 4808.00, approach from")
+        assert re.match(r"PM High 4808\.00, .*approach from (above|below), \d+ ticks? away: ", sentence(page))
         assert heat(page)["sum"] > 0
         page.keyboard.press("End")
         until_changed(page, sentence, sentence(page))

@@ -14,7 +14,7 @@ from workbench import data
 from workbench.state import LevelState
 from workbench.views.arrival import arrive
 from workbench.views.banner import Notices
-from workbench.views.look import CURSOR_AT, resolve
+from workbench.views.look import CURSOR_AT, level_items, resolve
 from workbench.views.own_price import last_price_text, own_price
 from workbench.views.slices import Slices
 
@@ -28,7 +28,11 @@ def session_of(symbol: str, *, low: int = 0) -> data.Session:
     ladder = Ladder.from_frames(rows, tape, symbol=symbol, date=DATE)
     traded = ladder.last_tick[ladder.last_tick != NO_TICK]
     tick = int(traded[-1])
-    steps = [("pm_high", ladder.start_ns, ladder.end_ns, tick * 0.25, tick), ("price:5000", ladder.start_ns, ladder.end_ns, 5000.0, 20_000)]
+    steps = [
+        ("pm_high", ladder.start_ns, ladder.end_ns, tick * 0.25, tick),
+        ("or_high", ladder.start_ns + 900 * NS, ladder.end_ns, tick * 0.25 + 1, tick + 4),
+        ("price:5000", ladder.start_ns, ladder.end_ns, 5000.0, 20_000),
+    ]
     levels = pl.DataFrame(steps, schema=LEVEL_SCHEMA, orient="row")
     return data.Session(symbol, DATE, ladder, rows, levels, {"pd_low": "no session before"}, (), "stamp", False)
 
@@ -125,6 +129,15 @@ def test_the_slice_holds_what_is_shown_wherever_the_cursor_is(es: data.Session, 
         assert last >= min(look.end_ns, lad.end_ns - look.window_ns)
         rows = data.rows_at(es, look.now_ns, look.k_ref, 20, window_s, 1, 0.0)
         assert rows["rest"].sum() > 0
+
+
+def test_a_chip_tells_no_price_before_it_is_known(es: data.Session) -> None:
+    state = state_of(es, cursor_ts_ns=es.ladder.start_ns + 300 * NS)
+    chip = {i["id"]: i for i in level_items(resolve(es, state, None), None)}["or_high"]
+    assert (chip["detail"], chip["mark"]) == ("", "not yet")
+    state.cursor_ts_ns = es.ladder.start_ns + 1_200 * NS
+    chip = {i["id"]: i for i in level_items(resolve(es, state, None), None)}["or_high"]
+    assert float(str(chip["detail"])) == float(es.levels.filter(pl.col("level_id") == "or_high")["price"][0])
 
 
 def test_what_is_said_and_until_when() -> None:

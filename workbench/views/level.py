@@ -132,6 +132,8 @@ class LevelView(LevelPage, Hands, Viewer):
         if on and self._missed:
             names, self._missed = self._missed, set()
             self._changed(names)
+        elif on:
+            self.outcomes.follow(self.look)  # its question may have changed elsewhere
 
     def _on_state(self, *events: Any) -> None:
         if self._putting_back:

@@ -136,7 +136,8 @@ def level_items(look: Look, last: int | None) -> list[dict[str, object]]:
         else:
             frame = data.level_frame(s, i)
             tick = data.tick_at(frame, look.now_ns)
-            item["detail"] = axes.price_text(tick if tick is not None else int(frame["level_tick"][0]), s.tick_size)
+            # Its price comes with the time from which it is known, not before.
+            item["detail"] = "" if tick is None else axes.price_text(tick, s.tick_size)
             item["mark"] = (
                 "not yet" if tick is None else "" if last is None else f"{tick - last:+d}t".replace("-", "−").replace("+0t", "0t")
             )

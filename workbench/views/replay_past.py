@@ -5,6 +5,7 @@ Everything here is asked with `t`, a number of whole seconds since the ladder's 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -18,6 +19,7 @@ from engine.ladder import NO_TICK
 from engine.params import FeatureParams
 from engine.vocab import NS
 from workbench import data
+from workbench.kept import kept_with_session
 from workbench.plots import coding, conditions
 from workbench.plots.coding import Layer
 
@@ -176,13 +178,13 @@ def slab(session: data.Session, begin: int, end: int, low: int, high: int, step:
     return Slab(begin, end, low, high, step, -(-(end - begin) // COLUMNS), layer, top, cube)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def strip(session: data.Session, level_id: str, params: FeatureParams) -> Strip:
     """The level's strip."""
     return Strip(session, level_id, params)
 
 
-@lru_cache(maxsize=128)
+@kept_with_session(128)
 def scale_top(session: data.Session, layer: Layer, step: int, half_life_s: float, t: int) -> float:
     """End of the colour scale, from what was known at the last whole `SCALE_EVERY_S` before `t` (in the first of them: at `t` itself)."""
     if layer.kind == "signed":
@@ -208,11 +210,34 @@ def scale_time(t: int) -> int:
     return max(t // SCALE_EVERY_S * SCALE_EVERY_S, min(t, SCALE_EVERY_S) // 30 * 30)
 
 
+@kept_with_session(1)
+def _steps(session: data.Session) -> dict[str, tuple[list[int], list[int], list[int]]]:
+    """Starts, ends and ticks of each level's steps, in the screen's order: lists, since every frame asks where each level stands."""
+    out = {}
+    for i in data.ordered_level_ids(session):
+        rows = session.levels.filter(pl.col("level_id") == i).sort("start_ts_ns")
+        if rows.height:
+            out[i] = tuple(rows[c].to_list() for c in ("start_ts_ns", "end_ts_ns", "level_tick"))
+    return out  # type: ignore[return-value]
+
+
 def known_levels(session: data.Session, t: int) -> list[str]:
     """Ids of the levels that had a value, in the screen's order."""
     now = session.ladder.start_ns + t * NS
-    began = set(session.levels.filter(pl.col("start_ts_ns") < now)["level_id"].unique().to_list())
-    return [i for i in data.ordered_level_ids(session) if i in began]
+    return [i for i, (starts, _, _) in _steps(session).items() if starts[0] < now]
+
+
+def tick_now(session: data.Session, level_id: str, t: int) -> int | None:
+    """Where a level of the session stood in the second before `t`; None where it had no value."""
+    starts, ends, ticks = _steps(session)[level_id]
+    now = session.ladder.start_ns + t * NS - 1
+    i = bisect_right(starts, now) - 1
+    return ticks[i] if i >= 0 and now < ends[i] else None
+
+
+def has_level(session: data.Session, level_id: str) -> bool:
+    """Whether the session can show the level: any price, or one that has a value at some time of it."""
+    return level_id.startswith("price:") or level_id in _steps(session)
 
 
 def known_runs(session: data.Session, level_id: str, t: int, since_ns: int, until_ns: int) -> pl.DataFrame:
@@ -223,7 +248,7 @@ def known_runs(session: data.Session, level_id: str, t: int, since_ns: int, unti
     return runs.with_columns(pl.when(stands).then(pl.lit(until_ns)).otherwise("end_ts_ns").alias("end_ts_ns"))
 
 
-@lru_cache(maxsize=64)
+@kept_with_session(24)
 def touches(session: data.Session, level_id: str) -> np.ndarray:
     """Seconds in which a trade reached the level after `REST_S` without one, int64; of the whole session: not for the browser."""
     lad, frame = session.ladder, data.level_frame(session, level_id)

@@ -14,6 +14,7 @@ import polars as pl
 from engine.ladder import NO_TICK
 from engine.vocab import NS
 from workbench import data
+from workbench.kept import kept_with_session
 from workbench.plots import chart
 
 BAR_S = 120
@@ -91,14 +92,14 @@ class Quotes:
         return {"x": self.x[first].tolist(), "bid": self.bid[last].tolist(), "ask": self.ask[last].tolist()}
 
 
-@lru_cache(maxsize=16)
+@kept_with_session(1)
 def quotes(session: data.Session) -> Quotes:
     """The session's best prices."""
     made = chart.quote_data(session.ladder.tape, session.day_ns)
     return Quotes(**{k: np.asarray(made[k], dtype=float) for k in ("x", "bid", "ask")})
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def candles(session: data.Session) -> Candles:
     """The session's running candles."""
     return Candles(session)
