@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from engine.errors import EngineError, NoData
+from engine.errors import ContractError, EngineError, NoData
 from engine.lake.catalog import LADDER, LEVELS, SIGNALS, TAPE, TRIGGERS, VACUUM
 from engine.lake.manifest import sha256_text
 from engine.vocab import root_of
@@ -99,6 +99,11 @@ class _Watched:
         return isinstance(other, _Watched)
 
 
+def market(contract: str | None) -> str | None:
+    """Root of a contract; None where none is chosen."""
+    return root_of(contract).code if contract else None
+
+
 def simulated(root: str) -> bool:
     """Whether any session of the lake comes of a simulated market: then what is counted over it does, too."""
     lake = open_lake(root)
@@ -156,8 +161,8 @@ def audit(root: str, progress: Progress = nothing) -> Audit:
     return Audit(frame, report, dt.datetime.fromtimestamp(made, dt.UTC))
 
 
-def worth(root: str, progress: Progress = nothing) -> Worth:
-    """The audit, and gold's forecasts against what came.
+def worth(root: str, contract: str | None = None, progress: Progress = nothing) -> Worth:
+    """The audit, and gold's forecasts against what came, of the contract's market (of the only one where None).
 
     Raises
     ------
@@ -171,34 +176,46 @@ def worth(root: str, progress: Progress = nothing) -> Worth:
     except EngineError as e:
         why = str(e)
     with _Watched(progress) as watched:
-        by_level = _by_level(root, stamp(root, TRIGGERS, SIGNALS), watched)
+        by_level = _by_level(root, market(contract), stamp(root, TRIGGERS, SIGNALS), watched)
     if kept is None and not by_level.height:
         raise NoData(why)
     return Worth(kept, why, by_level)
 
 
 @lru_cache(maxsize=2)
-def _by_level(root: str, mark: str, watched: _Watched) -> pl.DataFrame:
+def _by_level(root: str, of: str | None, mark: str, watched: _Watched) -> pl.DataFrame:
+    from engine.retrieval.alike import one_market, same_knobs
     from engine.retrieval.by_level import scores_by_level
 
     lake = open_lake(root)
     sessions = [p for p in lake.partitions(SIGNALS) if lake.has(SIGNALS, *p) and lake.has(TRIGGERS, *p)]
+    sessions = [p for p in sessions if of in (None, root_of(p[0]).code)]
     if not sessions:
         return pl.DataFrame()
+    one_market(lake, sessions, of)
+    same_knobs(lake, sessions)
+    horizons = {str(lake.manifest(SIGNALS, *p).lineage.values["retrieval"]["horizon"]) for p in sessions}
+    if len(horizons) > 1:
+        raise ContractError(
+            f"{SIGNALS} in {root}: expected forecasts of one horizon, found {', '.join(sorted(horizons))}; "
+            f"`spymaster run --lake {root} --layer gold --symbol {root_of(sessions[0][0]).code} --dates "
+            f"{min(d for _, d in sessions)}:{max(d for _, d in sessions)} --session {lake.profile() or 'rth'}` makes them alike"
+        )
+    horizon = horizons.pop()
     signals, triggers = [], []
     for i, (symbol, date) in enumerate(sessions):
         arm = pl.col("kind") == "arm"
         signals.append(lake.read(SIGNALS, symbol, date, where=arm))
-        triggers.append(lake.read(TRIGGERS, symbol, date, ["trigger_id", "session_date", "outcome_h1"], arm))
+        triggers.append(lake.read(TRIGGERS, symbol, date, ["trigger_id", "session_date", f"outcome_{horizon}"], arm))
         watched.tell(i + 1, len(sessions), str(date))
-    return scores_by_level(pl.concat(signals), pl.concat(triggers))
+    return scores_by_level(pl.concat(signals), pl.concat(triggers), horizon)
 
 
 # --- hit rates
 
 
-def hit_rates(root: str, horizon: str, progress: Progress = nothing) -> pl.DataFrame:
-    """`engine.retrieval.hit_rates.hit_rates` of the whole lake.
+def hit_rates(root: str, horizon: str, contract: str | None = None, progress: Progress = nothing) -> pl.DataFrame:
+    """`engine.retrieval.hit_rates.hit_rates` of the contract's market in the lake (of the only one where None).
 
     Raises
     ------
@@ -206,22 +223,25 @@ def hit_rates(root: str, horizon: str, progress: Progress = nothing) -> pl.DataF
         Where the lake has no gold, with the command that makes it.
     """
     with _Watched(progress) as watched:
-        return _hit_rates(root, horizon, stamp(root, TRIGGERS), watched)
+        return _hit_rates(root, horizon, market(contract), stamp(root, TRIGGERS), watched)
 
 
 @lru_cache(maxsize=8)
-def _hit_rates(root: str, horizon: str, mark: str, watched: _Watched) -> pl.DataFrame:
-    from engine.retrieval.gold import sessions_in
+def _hit_rates(root: str, horizon: str, of: str | None, mark: str, watched: _Watched) -> pl.DataFrame:
+    from engine.retrieval.alike import one_market, same_knobs
+    from engine.retrieval.gold import sessions_in, until_decided
     from engine.retrieval.hit_rates import NEEDED
     from engine.retrieval.hit_rates import hit_rates as rates
     from engine.retrieval.params import HORIZONS
 
     lake = open_lake(root)
-    columns = list(dict.fromkeys([*NEEDED, *(f"outcome_{h}" for h in HORIZONS)]))
-    sessions = sessions_in(lake, TRIGGERS, None)
+    columns = list(dict.fromkeys([*NEEDED, "window_end_ts_ns", *(f"outcome_{h}" for h in HORIZONS)]))
+    sessions = sessions_in(lake, TRIGGERS, of)
+    one_market(lake, sessions, of)
+    same_knobs(lake, sessions)
     parts = []
     for i, (symbol, date) in enumerate(sessions):
-        parts.append(lake.read(TRIGGERS, symbol, date, columns))
+        parts.append(until_decided(lake, symbol, date, lake.read(TRIGGERS, symbol, date, columns)))
         watched.tell(i + 1, len(sessions), str(date))
     return rates(pl.concat(parts), horizon)
 

@@ -9,13 +9,14 @@ import datetime as dt
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context, parent_process
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from engine.errors import EngineError, RunFailed
 from engine.lake.catalog import TRIGGERS
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from engine.retrieval.neighbours import Fitted, Neighbours, Scope
     from engine.retrieval.reference import Reference
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Mode = Literal["walk_forward", "all"]
 Pool = Literal["all", "kind", "level"]
 
@@ -118,9 +121,33 @@ def find_aside(question: Question) -> Similar:
     RunFailed
         Where the process was ended.
     """
+    return _aside(find, question)
+
+
+def forecast_aside(root: str, trigger_id: str, horizon: str) -> dict[str, Any]:
+    """The forecast's row of a trigger in gold, from the sessions before it; in the process of `find_aside`.
+
+    Raises
+    ------
+    EngineError
+        Where there is no such trigger or too little history.
+    """
+    return _aside(_forecast, root, trigger_id, horizon)
+
+
+def _forecast(root: str, trigger_id: str, horizon: str) -> dict[str, Any]:
+    from engine.retrieval.neighbours import neighbours, trigger_query
+    from engine.retrieval.params import RetrievalParams
+
+    lake = data.open_lake(root)
+    found = neighbours(lake, trigger_query(lake, trigger_id), params=RetrievalParams(horizon=horizon))  # type: ignore[arg-type]
+    return found.forecast.row(0, named=True)
+
+
+def _aside(work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
     try:
         with _ONE:
-            asked = _process().submit(find, question)
+            asked = _process().submit(work, *args, **more)
         return asked.result()
     except BrokenProcessPool as e:
         _process.cache_clear()

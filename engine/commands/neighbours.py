@@ -56,6 +56,7 @@ def neighbours(
     """
     from engine.lake.store import Lake
     from engine.retrieval.edit import KEPT, edited
+    from engine.retrieval.gold import knobs_of
     from engine.retrieval.neighbours import neighbours as find
     from engine.retrieval.params import RetrievalParams
 
@@ -67,7 +68,9 @@ def neighbours(
     query = _query(place, trigger, symbol, date, time, level, price, approach)
     kept = None
     if set:
-        query = edited(query, _values(set))
+        # The far bound of a distance is the one that the session's gold was made with.
+        session, contract = query.frame["session_date"][0], query.frame["trigger_id"][0].split("/")[1]
+        query = edited(query, _values(set), knobs_of(place, contract, session).features)
         kept = f"made up: {', '.join(set)}; as it was for the reference: {', '.join(KEPT)}"
     params = RetrievalParams(horizon=horizon) if horizon else None
     found = find(place, query, mode=mode, params=params, pool=pool, name=name)
@@ -93,8 +96,10 @@ def _query(
     price: float | None,
     approach: str | None,
 ) -> Events:
+    from engine.retrieval.gold import representation_of
     from engine.retrieval.moment import moment_events
     from engine.retrieval.neighbours import trigger_query
+    from engine.vocab import root_of
 
     if trigger is not None:
         return trigger_query(lake, trigger)
@@ -107,7 +112,8 @@ def _query(
         raise SessionError(f"--time {time!r}: expected HH:MM or HH:MM:SS, New York time") from None
     level_id = level if level is not None else f"price:{price:g}"
     side = None if approach is None else f"approach_{approach}"
-    return moment_events(lake, symbol, day, level_id, new_york_ns(day, clock), price=price, approach=side)
+    made = representation_of(lake, root_of(symbol).code)
+    return moment_events(lake, symbol, day, level_id, new_york_ns(day, clock), price=price, approach=side, representation=made)
 
 
 def new_york_ns(session: dt.date, clock: dt.time) -> int:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from engine.errors import ContractError
 from engine.params import Knobs
+from engine.retrieval.scores import few_sessions
 from engine.vocab import NS, Approach
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def difference_map(
     """Compare those that broke with those that rejected.
 
     A cell's interval is the percentile bootstrap over whole sessions, drawn once for both groups: neighbours of one morning are not
-    independent (Cameron, Gelbach, Miller 2008).
+    independent (Cameron, Gelbach, Miller 2008). It is widened about the difference by `few_sessions` of the group that has fewer.
 
     Parameters
     ----------
@@ -272,7 +273,8 @@ def difference_map(
     cells = np.isfinite(difference)
     tail = (1 - p.mass) / 2
     # A draw that has no session of a group says nothing of the difference.
-    low[cells], high[cells] = np.nanquantile(spread[:, cells], [tail, 1 - tail], axis=0)
+    plain = np.nanquantile(spread[:, cells], [tail, 1 - tail], axis=0)
+    low[cells], high[cells] = difference[cells] + few_sessions(min(days), p.mass) * (plain - difference[cells])
     with np.errstate(invalid="ignore"):
         shown = (low > 0) | (high < 0)
     found = {"difference": difference, "low": low, "high": high, "shown": shown}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.errors import ContractError
-from engine.retrieval.events import CLASSES, NO_TOUCH, OUTCOME_CLASS
+from engine.retrieval.events import CLASSES, DECIDED_UNTIL, NO_TOUCH, OUTCOME_CLASS
 from engine.retrieval.hypothesis import share_interval
 from engine.retrieval.params import HORIZONS
 from engine.vocab import Approach
@@ -28,7 +28,8 @@ def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = DRAWS
     Parameters
     ----------
     triggers
-        Rows of ``mbo_trigger_vectors``, of any kinds and sessions; candle rows count candles and are left out.
+        Rows of ``mbo_trigger_vectors``, of any kinds and sessions; candle rows count candles and are left out. Where
+        they have `DECIDED_UNTIL` (`engine.retrieval.gold.until_decided`), arms after it are not decided, touched or not.
     horizon
         One of `engine.retrieval.params.HORIZONS`.
     draws, seed
@@ -57,6 +58,9 @@ def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = DRAWS
         )
     c = pl.col
     decided = c("touched") | pl.any_horizontal(c(f"outcome_{h}") == NO_TOUCH for h in HORIZONS if f"outcome_{h}" in triggers.columns)
+    if DECIDED_UNTIL in triggers.columns:
+        # Near the end of the data only touches can be told: every arm known there would say yes.
+        decided = decided & (c("window_end_ts_ns") <= c(DECIDED_UNTIL))
     rows = triggers.filter(c("kind") != "candle")
     seen = rows.group_by("level_id", "approach").agg(
         c("episode_id").n_unique().alias("approaches"), c("session_date").n_unique().alias("sessions")

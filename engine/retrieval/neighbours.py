@@ -235,7 +235,12 @@ def _one(query: Events) -> None:
 def _group(lake: Lake, scope: Scope, date: dt.date, symbol: str | None, p: RetrievalParams) -> Events:
     found = gold_events(lake, symbol, kinds=p.kinds, before=date)
     if scope.group not in found or found[scope.group].names != names_of(scope.representation, scope.group):
-        raise ContractError(f"the query is of {scope.representation}, the lake's gold is not; `spymaster run --layer gold` makes it so")
+        days = sorted({d for s, d in lake.partitions(VECTORS) if symbol is None or symbol in (s, root_of(s).code)})
+        raise ContractError(
+            f"the query is of {scope.representation}, the gold in {lake.root} is not; `spymaster run --lake {lake.root} --layer gold "
+            f"--symbol {symbol or scope.market} --dates {days[0]}:{days[-1]} --session {lake.profile() or 'rth'}`, with the --params of "
+            f"that representation, makes it so"
+        )
     return found[scope.group]
 
 
@@ -247,7 +252,10 @@ def _indexed(lake: Lake, scope: Scope, params: RetrievalParams | None, name: str
             f"`{rebuild_command(lake, scope.market.lower(), scope.market)}` makes one"
         )
     if manifest["representation"] != scope.representation:
-        raise ContractError(f"index {name}: of {manifest['representation']}, the query is of {scope.representation}")
+        raise ContractError(
+            f"index {name}: of {manifest['representation']}, the query is of {scope.representation}; "
+            f"`{rebuild_command(lake, name, scope.market)}` makes it anew"
+        )
     level, _, approach = scope.key.rpartition("/")
     folder = pool_folder(scope.pool, kind=scope.key, level_id=level)
     stem = approach if scope.pool == "level" else scope.group

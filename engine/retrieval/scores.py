@@ -76,13 +76,20 @@ def session_weights(sessions: NDArray[np.generic], draws: int, rng: np.random.Ge
     return codes, counts
 
 
-def few_sessions(sessions: int) -> float:
+def few_sessions(sessions: int, mass: float = 0.95) -> float:
     """By how much an interval from resampled sessions is too narrow where they are few: ``sqrt(n / (n - 1)) t / z``.
 
     A bootstrap draws its spread from n sessions about their own mean and reads it as if from a normal law; this puts back both
     (Hesterberg 2015, The American Statistician 69(4), section 4.3). Measured on a null of uneven sessions with heavy tails, 2,000 runs
     each: at 11 sessions a plain 95% interval left out the truth in 9.6% of runs, the widened one in 5.0%; at 5 in 17% and 5.3%, at 23 in
     7.5% and 4.9%.
+
+    Parameters
+    ----------
+    sessions
+        Sessions that were resampled.
+    mass
+        The interval's.
 
     Returns
     -------
@@ -91,7 +98,10 @@ def few_sessions(sessions: int) -> float:
     """
     from scipy.stats import norm, t
 
-    return float(np.sqrt(sessions / (sessions - 1)) * t.ppf(0.975, sessions - 1) / norm.ppf(0.975)) if sessions > 1 else float("nan")
+    if sessions < 2:
+        return float("nan")
+    upper = (1 + mass) / 2
+    return float(np.sqrt(sessions / (sessions - 1)) * t.ppf(upper, sessions - 1) / norm.ppf(upper))
 
 
 def skill(loss: Floats, reference: Floats, codes: Labels, counts: Floats) -> Skill:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from scipy.stats import norm, t
+
 
 def net_before(
     rows: list[dict], valid: dict[int, bool], level: int, touch_s: int, up: bool, windows: int, window_s: int, half: int
@@ -28,7 +30,7 @@ def net_before(
 
 
 def interval(values: list[tuple[float | None, str, str]], draws: list[dict[str, int]], mass: float) -> tuple[float, float, float]:
-    """Difference of means of one cell with its percentile interval.
+    """Difference of means of one cell with its percentile interval, widened for few sessions.
 
     `values` are (net, class, session); each of `draws` says how often every session was drawn.
     """
@@ -42,7 +44,7 @@ def interval(values: list[tuple[float | None, str, str]], draws: list[dict[str, 
                 weight += n
         return total / weight if weight else math.nan
 
-    spread = sorted(d for t in draws if not math.isnan(d := mean("break", t) - mean("reject", t)))
+    spread = sorted(d for n in draws if not math.isnan(d := mean("break", n) - mean("reject", n)))
 
     def quantile(q: float) -> float:
         at = q * (len(spread) - 1)
@@ -51,4 +53,7 @@ def interval(values: list[tuple[float | None, str, str]], draws: list[dict[str, 
         return spread[low] + (at - low) * (spread[high] - spread[low])
 
     tail = (1 - mass) / 2
-    return mean("break", None) - mean("reject", None), quantile(tail), quantile(1 - tail)
+    found = mean("break", None) - mean("reject", None)
+    days = min(len({s for _, c, s in values if c == kind}) for kind in ("break", "reject"))
+    wide = math.sqrt(days / (days - 1)) * t.ppf(1 - tail, days - 1) / norm.ppf(1 - tail)
+    return found, found - wide * (found - quantile(tail)), found + wide * (quantile(1 - tail) - found)

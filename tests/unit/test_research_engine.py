@@ -14,6 +14,7 @@ from engine.lake.manifest import SUCCESS, Lineage
 from engine.lake.quality import COLUMNS, invalid_spans, quality_table
 from engine.lake.store import Lake
 from engine.retrieval.by_level import scores_by_level
+from engine.retrieval.events import DECIDED_UNTIL
 from engine.retrieval.explore import feature_distribution, feature_values, share_below
 from engine.retrieval.gold import grouped
 from engine.retrieval.hit_rates import hit_rates
@@ -62,6 +63,20 @@ def test_what_is_not_decided_is_no_miss(gold: pl.DataFrame) -> None:
         hit_rates(gold, "h9")
     with pytest.raises(ContractError, match="episode_id"):
         hit_rates(gold.drop("episode_id"))
+
+
+def test_touches_near_the_end_of_the_data_are_not_counted_alone(gold: pl.DataFrame) -> None:
+    end = gold["window_end_ts_ns"].sort()[300]
+    # After the end only touches are known.
+    known = pl.col("touched") | (pl.col("window_end_ts_ns") <= end)
+    cut = gold.with_columns(pl.when(known).then(f"outcome_h{h}").otherwise(None).alias(f"outcome_h{h}") for h in range(7))
+    both = pl.col("level_id") == "all"
+    naive = hit_rates(cut, draws=200).filter(both)
+    found = hit_rates(cut.with_columns(pl.lit(end, pl.Int64).alias(DECIDED_UNTIL)), draws=200).filter(both)
+    before = gold.filter(pl.col("window_end_ts_ns") <= end)
+    assert found["decided"].sum() == before.height
+    assert found["touched"].sum() == before["touched"].sum() < naive["touched"].sum()
+    assert found["armed"].sum() == gold.height
 
 
 def test_scores_by_level_are_mean_losses_by_hand(gold: pl.DataFrame) -> None:

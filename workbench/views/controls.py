@@ -18,11 +18,28 @@ KEYS = """<table class='sm-keys'><tr><td><kbd>1</kbd>–<kbd>5</kbd></td><td>PM 
 <tr><td><kbd>Home</kbd> <kbd>End</kbd></td><td>start, end of the session</td></tr></table>"""
 
 
+REPLAY_KEYS = """<table class='sm-keys'><tr><td><kbd>Space</kbd></td><td>play, pause</td></tr>
+<tr><td><kbd>1</kbd>–<kbd>5</kbd></td><td>PM High, PM Low, OR High, OR Low, VWAP</td></tr>
+<tr><td><kbd>←</kbd> <kbd>→</kbd></td><td>one second; with <kbd>Shift</kbd> ten</td></tr>
+<tr><td><kbd>[</kbd> <kbd>]</kbd></td><td>previous, next touch of the level</td></tr>
+<tr><td><kbd>Home</kbd></td><td>the open</td></tr>
+<tr><td><kbd>r</kbd> <kbd>c</kbd> <kbd>b</kbd></td><td>in the drill: reject, chop, break</td></tr></table>"""
+
 STEP = "Price step of a row"
 
 
 def drawer(state: LevelState, *more: dict[str, Any]) -> list[Any]:
     """What the drawer holds, in the order of use; `more` fields stand before the keys."""
+    volume = field(state, "volume", "Volume profile and cumulative delta, to the cursor", kind="group")
+    return _drawer(state, [volume, *more], KEYS)
+
+
+def replay_drawer(state: LevelState) -> list[Any]:
+    """What the Replay view's drawer holds: what its pictures show, and its own keys."""
+    return _drawer(state, [], REPLAY_KEYS)
+
+
+def _drawer(state: LevelState, more: list[dict[str, Any]], table: str) -> list[Any]:
     fields = [
         heading("Window and pressure"),
         field(state, "window_s", "Window, seconds"),
@@ -37,11 +54,10 @@ def drawer(state: LevelState, *more: dict[str, Any]) -> list[Any]:
         field(state, "span_min", "Time span"),
         field(state, "rows", "Ticks above and below the level"),
         field(state, "palette", "Colours"),
-        field(state, "volume", "Volume profile and cumulative delta, to the cursor", kind="group"),
         *more,
         heading("Keys"),
     ]
-    keys = pn.pane.HTML(KEYS, margin=(4, 0), stylesheets=[PANE_CSS], sizing_mode="stretch_width")
+    keys = pn.pane.HTML(table, margin=(4, 0), stylesheets=[PANE_CSS], sizing_mode="stretch_width")
     form = Form(margin=0, sizing_mode="stretch_width").bind(state, fields)
 
     def again(*_: Any) -> None:

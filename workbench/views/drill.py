@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import random
-import threading
 import time
 from collections.abc import Callable
 from html import escape
@@ -14,13 +14,16 @@ import panel as pn
 
 from engine.errors import EngineError
 from engine.vocab import NS
-from workbench import data
+from workbench import data, similar
 from workbench.plots import axes
 from workbench.state import HORIZON_WORDS, LevelState
 from workbench.views import drill_book as book
 from workbench.views.form import Form
+from workbench.views.later import Later
 from workbench.views.notices import rich
 from workbench.views.style import PANE_CSS
+
+log = logging.getLogger(__name__)
 
 LEAD_S = 90
 """A question starts so long before its touch."""
@@ -45,7 +48,7 @@ class Drill:
         self.question: book.Question | None = None
         self.called: str = ""
         self.rng = random.Random()
-        self.doc: Any = None
+        self._later = Later(lambda done, of, what: None)
         self.say = pn.pane.HTML("", margin=0, stylesheets=[DRILL_CSS])
         self.form = Form(row=True, margin=(4, 14, 4, 0), fields=[])
         self.form.param.watch(lambda e: self._on_form(e.new), "changed")
@@ -53,16 +56,18 @@ class Drill:
 
     def start(self) -> None:
         """Ask the next question; where there is none, say what makes some."""
-        self.doc = pn.state.curdoc
         self.question, self.called = None, ""
         self._limit(None)
         self.form.param.update(fields=NEXT, values={})
-        lake = data.open_lake(self.root)
-        try:
-            found = book.questions(lake, self.state.horizon)
-        except EngineError as e:
-            self._tell(f"<span>The drill asks about touches with a known outcome, and this lake has none: {rich(str(e))}</span>")
-            return
+        self._tell("<span class='muted'>looking for touches …</span>")
+        horizon = self.state.horizon
+        # Beside the page's loop: the first time it reads every session's gold.
+        self._later.start(lambda _: book.questions(self.root, horizon), self._ask, self._nothing)
+
+    def _nothing(self, error: EngineError) -> None:
+        self._tell(f"<span>The drill asks about touches with a known outcome, and this lake has none: {rich(str(error))}</span>")
+
+    def _ask(self, found: list[book.Question]) -> None:
         done = {r["trigger_id"] for r in book.read(Path(self.root)) if r.get("kind") == "call"}
         there = data.contracts(self.root)
         q = book.choose([q for q in found if q.session_date in there.get(q.symbol, ())], done, self.rng)
@@ -99,26 +104,24 @@ class Drill:
         self._limit(None)
         self.form.param.update(fields=NEXT, values={})
         self._reveal("<span class='muted'>asking the neighbours …</span>")
-        threading.Thread(target=self._forecast, args=(q,), daemon=True).start()
+        self._later.start(
+            lambda _: self._forecast(q), self._reveal, lambda e: self._reveal(f"<span class='muted'>No forecast: {rich(str(e))}</span>")
+        )
 
-    def _forecast(self, q: book.Question) -> None:
-        """What similar setups of earlier sessions said; beside the page's thread, since it fits a model."""
-        from engine.retrieval.neighbours import neighbours, trigger_query
-        from engine.retrieval.params import RetrievalParams
-
+    def _forecast(self, q: book.Question) -> str:
+        """What similar setups of earlier sessions said, kept in the book; in a process of its own, since it fits a model."""
         try:
-            lake = data.open_lake(self.root)
-            row = neighbours(lake, trigger_query(lake, q.trigger_id), params=RetrievalParams(horizon=q.horizon)).forecast.to_dicts()[0]  # type: ignore[arg-type]
-            shares = {f"{p}_{c}": row.get(f"{p}_{c}") for p in ("p", "pi") for c in book.CLASSES}
-            record = {k: float(v) for k, v in shares.items() if v is not None and v == v}
-            book.append(Path(self.root), "forecast", {"trigger_id": q.trigger_id, "horizon": q.horizon, **record})
-            said = self._said(record, str(row.get("reason") or "") if row.get("nothing_comparable") else "")
-        except EngineError as e:
-            said = f"<span class='muted'>No forecast: {rich(str(e))}</span>"
-        if self.doc is not None:
-            self.doc.add_next_tick_callback(lambda: self._reveal(said) if self.question is q else None)
-        elif self.question is q:
-            self._reveal(said)
+            row = similar.forecast_aside(self.root, q.trigger_id, q.horizon)
+        except EngineError:
+            raise
+        except Exception as e:
+            # A defect: said here, and logged by the server, instead of a question that is never answered.
+            log.exception("drill: forecast of %s", q.trigger_id)
+            return f"<span class='muted'>No forecast: {escape(type(e).__name__)}: {escape(str(e))}; the server's log says where</span>"
+        shares = {f"{p}_{c}": row.get(f"{p}_{c}") for p in ("p", "pi") for c in book.CLASSES}
+        record = {k: float(v) for k, v in shares.items() if v is not None and v == v}
+        book.append(Path(self.root), "forecast", {"trigger_id": q.trigger_id, "horizon": q.horizon, **record})
+        return self._said(record, str(row.get("reason") or "") if row.get("nothing_comparable") else "")
 
     def _said(self, record: dict[str, float], nothing: str) -> str:
         parts = []
@@ -155,6 +158,7 @@ class Drill:
         elif int(change["value"]) == 0:
             self.start()
         else:
+            self._later.stop()
             self.question = None
             self._limit(None)
             self._close()

@@ -6,15 +6,14 @@ import json
 import os
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from engine.errors import LakeWriteFailed
-
-if TYPE_CHECKING:
-    from engine.lake.store import Lake
+from workbench import data, similar
 
 CLASSES = ("reject", "chop", "break")
 """Order of the classes, by how far price goes on: the ranked probability score needs it."""
@@ -38,24 +37,29 @@ class Question:
     outcome: str
 
 
-def questions(lake: Lake, horizon: str) -> list[Question]:
-    """Touches in the lake's gold whose outcome at `horizon` is known.
+def questions(root: str, horizon: str) -> list[Question]:
+    """Touches in the lake's gold whose outcome at `horizon` is known; from memory while the gold is unchanged.
 
     Raises
     ------
     NoData
         Where there is no gold, with the command that makes it.
     """
+    return list(_questions(root, horizon, similar.gold_stamp(root)))
+
+
+@lru_cache(maxsize=4)
+def _questions(root: str, horizon: str, stamp: str) -> tuple[Question, ...]:
     from engine.retrieval.gold import VECTORS, sessions_in
 
-    out = []
+    lake, outcome = data.open_lake(root), f"outcome_{horizon}"
+    columns = ["trigger_id", "level_id", "approach", "touch_ts_ns", outcome]
+    where = (pl.col("kind") == "touch") & pl.col(outcome).is_in(list(CLASS_OF)) & pl.col("touch_ts_ns").is_not_null()
+    out: list[Question] = []
     for symbol, date in sessions_in(lake, VECTORS, None):
-        frame = lake.read(VECTORS, symbol, date).filter(
-            (pl.col("kind") == "touch") & pl.col(f"outcome_{horizon}").is_in(list(CLASS_OF)) & pl.col("touch_ts_ns").is_not_null()
-        )
-        columns = frame.select("trigger_id", "level_id", "approach", "touch_ts_ns", f"outcome_{horizon}")
-        out += [Question(t, symbol, date.isoformat(), i, a, ns, horizon, CLASS_OF[o]) for t, i, a, ns, o in columns.iter_rows()]
-    return out
+        rows = lake.read(VECTORS, symbol, date, columns, where).select(columns).iter_rows()
+        out += [Question(t, symbol, date.isoformat(), i, a, ns, horizon, CLASS_OF[o]) for t, i, a, ns, o in rows]
+    return tuple(out)
 
 
 def choose(found: list[Question], called: set[str], rng: random.Random) -> Question | None:

@@ -18,12 +18,13 @@ from workbench.plots import axes
 from workbench.state import ASKED, LevelState
 from workbench.theme import THEMES
 from workbench.views import notices, view
+from workbench.views import replay_past as past
 from workbench.views.arrival import on_grid
-from workbench.views.controls import drawer
+from workbench.views.banner import Notices
+from workbench.views.controls import replay_drawer
 from workbench.views.drill import Drill
 from workbench.views.replay_pictures import LADDER_CSS
 from workbench.views.replay_player import Player
-from workbench.views.replay_words import put
 from workbench.views.style import PANE_CSS
 
 BODY = {"padding": "6px 10px", "box-sizing": "border-box", "gap": "0"}
@@ -38,15 +39,16 @@ class ReplayView(Viewer):
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
         super().__init__(**params)
-        self.root, self.state, self.complaints = root, state, complaints
-        self.trouble: list[str] = []
+        self.root, self.state = root, state
+        self.notices = Notices(complaints)
+        self._inside = 0
         self.active = True
         self._missed: set[str] = set()
         self.drill: Drill | None = None
-        self.player = Player(state, self._guard)
+        self.player = Player(state, self._run)
         self._build()
         self.player.deck.param.watch(lambda e: self._on_act(e.new), "acted")
-        self.player.words.levels.param.watch(lambda e: self._choose_level(e.new), "value")
+        self.player.words.levels.param.watch(lambda e: self._on_chip(e.new), "value")
         self.player.words.layer_chips.param.watch(lambda e: state.param.update(layer=e.new), "value")
         self.player.pictures.ladder.figure.on_change("inner_height", self._on_height)
         state.param.watch(self._on_state, [p for p in LevelState.param if p not in NOT_SHOWN])
@@ -56,7 +58,6 @@ class ReplayView(Viewer):
     def _build(self) -> None:
         fill: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
         pictures, words = self.player.pictures, self.player.words
-        self.notice = pn.pane.HTML("", visible=False, stylesheets=[PANE_CSS], **fill)
         chart, ladder, strip = (pn.pane.Bokeh(f, margin=0) for f in pictures.figures)
         chart.sizing_mode = ladder.sizing_mode = "stretch_both"
         strip.sizing_mode = "stretch_width"
@@ -74,7 +75,7 @@ class ReplayView(Viewer):
             sizing_mode="stretch_both", margin=0, visible=False,
         )  # fmt: skip
         self.empty = pn.pane.HTML(notices.loading(self.root), stylesheets=[PANE_CSS], sizing_mode="stretch_both", margin=0)
-        self.body = pn.Column(self.notice, self.empty, self.drawing, margin=0, sizing_mode="stretch_both", styles=BODY)
+        self.body = pn.Column(self.notices.banner, self.empty, self.drawing, margin=0, sizing_mode="stretch_both", styles=BODY)
 
     def __panel__(self) -> Any:
         return self.body
@@ -90,18 +91,20 @@ class ReplayView(Viewer):
             self.empty.object = notices.nothing(self.root)
             return
         s = data.load(self.root, st.contract, dt.date.fromisoformat(st.session))
+        said: list[str] = []
         try:
-            self.complaints += on_grid(st, s)
+            said += on_grid(st, s)
             data.level_frame(s, st.level)
         except EngineError as e:
             known = set(s.levels["level_id"].to_list())
             stand_in = next((i for i in data.ordered_level_ids(s) if i in known), f"price:{first_price(s)}")
             # Why it is absent is known only at the session's end: it is not said here.
-            self.complaints.append(f"{data.level_title(st.level)} is not in this session; {data.level_title(stand_in)} stands in its place")
+            said.append(f"{data.level_title(st.level)} is not in the session of {s.date}; {data.level_title(stand_in)} stands in its place")
             if not isinstance(e, UnknownLevel):
                 raise
             with discard_events(st):
                 st.level = stand_in
+        self.notices.read(tuple(said))
         self.player.open(s, st.cursor_ts_ns)
         self.player.show(words=True)
         self.empty.visible, self.drawing.visible = False, True
@@ -113,9 +116,19 @@ class ReplayView(Viewer):
         if self.player.frame is not None and not self.player.clock.playing:
             self._guard(lambda: self.player.show(words=False))
 
+    def _on_chip(self, level_id: str) -> None:
+        if level_id != self.state.level:
+            self._guard(lambda: self._choose_level(level_id))
+
     def _choose_level(self, level_id: str) -> None:
-        if level_id and level_id != self.state.level:
+        session = self.player.session
+        if not level_id or level_id == self.state.level or session is None:
+            return
+        if past.has_level(session, level_id):
             self.state.level = level_id
+        else:
+            # The same words as before its time: why it is absent is known only at the session's end.
+            self.notices.trouble = [f"{data.level_title(level_id)}: not known at the replay's time"]
 
     def front(self, on: bool) -> None:
         """A hidden replay stands still; what changed meanwhile is shown when it comes back."""
@@ -128,7 +141,7 @@ class ReplayView(Viewer):
 
     def controls(self) -> list[Any]:
         """What the drawer holds."""
-        return drawer(self.state)
+        return replay_drawer(self.state)
 
     def _on_state(self, *events: Any) -> None:
         names = {e.name for e in events}
@@ -153,7 +166,13 @@ class ReplayView(Viewer):
             player.seek_ns(st.cursor_ts_ns)
         if names & {"palette"}:
             player.pictures.forget()
-        self._guard(lambda: player.show(words=True))
+
+        def show() -> None:
+            if st.refused:
+                self.notices.trouble, st.refused = [st.refused], ""
+            player.show(words=True)
+
+        self._guard(show)
 
     def _on_act(self, act: dict[str, Any]) -> None:
         player = self.player
@@ -175,12 +194,17 @@ class ReplayView(Viewer):
             acts.get(name, lambda: self._on_drill(name, value))()
             player.show(words=not player.clock.playing)
 
-        self._guard(act_and_show)
+        try:
+            self._guard(act_and_show)
+        finally:
+            # The deck waits for its answer: without one, no key and no button would work any more.
+            if player.deck.now.get("answered") != player.answered:
+                player.deck.now = {**player.deck.now, "answered": player.answered}
         player.arm()
 
     def _to_touch(self, way: int) -> None:
         if not self.player.to_touch(way):
-            self.trouble = [f"No {'later' if way > 0 else 'earlier'} touch of {data.level_title(self.state.level)} in this session"]
+            self.notices.trouble = [f"No {'later' if way > 0 else 'earlier'} touch of {data.level_title(self.state.level)} in this session"]
 
     def _on_drill(self, name: str, value: Any) -> None:
         if name == "drill":
@@ -198,26 +222,42 @@ class ReplayView(Viewer):
     # --- what goes wrong
 
     def _guard(self, act: Callable[[], object]) -> None:
-        """Run `act`; what the engine has to say is shown as a notice, and the last good picture stays."""
-        had, self.trouble = bool(self.trouble or self.notice.visible), []
+        """Run `act` of the trader's; what the engine has to say is shown as a notice, and the last good picture stays."""
+        if not self._inside:
+            self.notices.act()
+        self._run(act)
+
+    def _run(self, act: Callable[[], object]) -> None:
+        """As `_guard`, for a frame that came by itself: what was said of the trader's last act stays."""
+        said = self.notices
+        self._inside += 1
         try:
             with pn.io.hold():
                 act()
         except ValidationError as e:
-            self.trouble = [f"Not applied: {err['msg'].removeprefix('Value error, ')}" for err in e.errors()]
+            said.trouble = [f"Not applied: {err['msg'].removeprefix('Value error, ')}" for err in e.errors()]
         except (EngineError, ValueError) as e:
-            self.trouble = [str(e)]
+            said.trouble = [self._level_back() or str(e)]
             if self.player.session is None:
                 self.empty.object = notices.failed(self.root, str(e))
-                self.trouble = []
-        if had or self.trouble or self.complaints:
-            self._show_notice()
+                said.trouble = []
+        finally:
+            self._inside -= 1
+        said.show()
 
-    def _show_notice(self) -> None:
-        lines = [*self.trouble, *self.complaints]
-        put(self.notice, notices.banner(lines) if lines else "")
-        if self.notice.visible != bool(lines):
-            self.notice.visible = bool(lines)
+    def _level_back(self) -> str:
+        """A level that the session does not have gives way to the one that is shown; returns what is said of it, else nothing."""
+        session, frame, st = self.player.session, self.player.frame, self.state
+        if session is None or frame is None or frame.look.session is not session or st.level == frame.look.level_id:
+            return ""
+        try:
+            data.level_frame(session, st.level)
+        except EngineError as e:
+            # Why it is absent is known only at the session's end: only a price's own fault is told.
+            said = str(e) if st.level.startswith("price:") else f"{data.level_title(st.level)}: not known at the replay's time"
+            st.level = frame.look.level_id
+            return said
+        return ""
 
 
 def first_price(session: data.Session) -> str:

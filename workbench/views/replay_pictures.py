@@ -17,6 +17,9 @@ from workbench.views.replay_frame import Frame
 from workbench.views.replay_live import Live
 from workbench.views.replay_tail import Tail
 
+LINES_EVERY_S = 1.0
+"""While it plays, lines of other levels follow their prices so often: whole pictures for each tick of each average cost frames."""
+
 LADDER_CSS = {"flex": "0 0 clamp(430px, 23vw, 640px)"}
 
 
@@ -41,6 +44,9 @@ class ReplayPictures:
         self.new = ""
         self.ladder_height = 480
         self._last: Frame | None = None
+        self._places: tuple[Any, ...] = ()
+        self._lines: tuple[Any, ...] = ()
+        self._painted_at = 0.0
         self._palette: list[str] = []
         self._bars: tuple[int, Any] = (-1, None)
         self._strip_done: tuple[Any, ...] = ()
@@ -78,15 +84,19 @@ class ReplayPictures:
             (pl.col("tick") >= frame.centre - frame.look.rows - frame.look.step) & (pl.col("tick") <= frame.centre + frame.look.rows)
         )
         top = ladder.flow_top(shown)
-        places = (frame.low, frame.high, frame.centre, frame.look.k_ref)
-        moved = had is None or (had.low, had.high, had.centre, had.look.k_ref) != places
+        places, lines = places_of(frame), lines_of(frame)
+        moved = had is None or self._places != places
+        if self._lines != lines and (not playing or wall - self._painted_at >= LINES_EVERY_S):
+            moved = True
         # Bars shall not jump in length with every window: while it plays, the scale shrinks only with the next whole picture.
         live = playing and goes_on and not moved and self.tail.goes_on(frame, wall)
         self._top = max(top, self._top) if live else top
         if not live:
             self._paint_figures(frame, preset, goes_on, moved)
             self.tail.painted(frame, wall, goes_on)
-            self._last = frame
+            self._last, self._painted_at = frame, wall
+            if moved or not goes_on:
+                self._places, self._lines = places, lines
         px = self.ladder_height / (2 * frame.look.rows + 1) * frame.look.step
         size = f"{min(max(px * 0.86, 9.0), 15.0):.1f}px"
         made = ladder.ladder_data(shown, self.theme, frame.look.step, self._top, text_every_row=px >= 10)
@@ -244,6 +254,18 @@ class ReplayPictures:
         elif rescaled:
             # The numbers at its foot are written anew only with the figure.
             parts.source.data = dict(parts.source.data)
+
+
+def places_of(frame: Frame) -> tuple[Any, ...]:
+    """What ranges, zones and the level's own line depend on: they are painted anew in the frame in which it changes."""
+    look = frame.look
+    return frame.low, frame.high, frame.centre, look.level_id, look.known, look.k_ref, look.rows, look.step, look.params.zones
+
+
+def lines_of(frame: Frame) -> tuple[Any, ...]:
+    """Where each level stands that is known: lines and names are old where it has changed."""
+    s = frame.look.session
+    return tuple((i, past.tick_now(s, i, frame.t)) for i in past.known_levels(s, frame.t))
 
 
 def _move(span: Any, start: float, end: float) -> None:

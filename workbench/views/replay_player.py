@@ -175,7 +175,9 @@ class Player:
             self._words_at, self._words_sent = now, self.clock.sent
             self.words.paint_some(frame, rows)
         if not self.clock.playing:
-            st.cursor_ts_ns = self.shown_ns = frame.now_ns
+            # First what is shown, so that the state's cursor is not taken for a jump, and painted twice.
+            self.shown_ns = frame.now_ns
+            st.cursor_ts_ns = frame.now_ns
         self.deck.now = {
             "n": self.clock.frame(now), "at": t, "clock": axes.clock(frame.now_ns), "playing": self.clock.playing,
             "speed": SPEEDS.index(self.clock.speed), "answered": self.answered,

@@ -129,12 +129,6 @@ class ReplayWords:
         }  # fmt: skip
 
 
-def put(pane: Any, text: str) -> None:
-    """Set a pane's text, unless it says so already."""
-    if pane.object != text:
-        pane.object = text
-
-
 def known_items(session: data.Session, chosen: str, t: int, last: int | None) -> list[dict[str, object]]:
     """Chips of the levels that are known; the key levels that are not are there without a price, whatever becomes of them."""
     now = session.ladder.start_ns + t * NS

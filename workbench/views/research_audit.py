@@ -33,6 +33,7 @@ class AuditSection(Section):
     """Log loss against the reference, skill with its interval, calibration."""
 
     key, title, missing = "audit", "Audit", "No audit of this lake yet"
+    needs = frozenset({"contract"})
 
     def build(self) -> None:
         """Skill, Brier skill, reliability; the table below."""
@@ -59,7 +60,7 @@ class AuditSection(Section):
 
     def work(self, progress: Progress) -> research.Worth:
         """The kept audit, and gold's forecasts."""
-        return research.worth(self.root, progress)
+        return research.worth(self.root, self.state.contract, progress)
 
     def dress(self) -> None:
         """Theme on the figures."""

@@ -82,7 +82,7 @@ class HitRates(Section):
     """Approaches, touches and outcomes of each level."""
 
     key, title, missing = "levels", "Hit rates", "No approaches in the lake yet"
-    needs = frozenset({"horizon"})
+    needs = frozenset({"horizon", "contract"})
 
     def build(self) -> None:
         """Four panels and the table."""
@@ -94,7 +94,7 @@ class HitRates(Section):
 
     def work(self, progress: Progress) -> pl.DataFrame:
         """The table of the lake."""
-        return research.hit_rates(self.root, self.state.horizon, progress)
+        return research.hit_rates(self.root, self.state.horizon, self.state.contract, progress)
 
     def dress(self) -> None:
         """Theme on the panels."""

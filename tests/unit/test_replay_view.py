@@ -1,0 +1,150 @@
+"""The Replay view without a browser: what its figures, its notice and its deck say after an act."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import NoData
+from engine.vocab import NS
+from tests.ui.conftest import DATE, generated_lake
+from workbench import data
+from workbench.state import LevelState
+from workbench.views import drill_book as book
+from workbench.views import replay_past as past
+from workbench.views.controls import drawer, replay_drawer
+from workbench.views.drill import Drill
+from workbench.views.replay import ReplayView
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small generated lake."""
+    return str(generated_lake(tmp_path_factory.mktemp("view"), 20_000))
+
+
+@pytest.fixture
+def view(lake: str) -> ReplayView:
+    """A replay at VWAP, standing in the morning."""
+    st = LevelState()
+    there = data.contracts(lake)
+    st.param["contract"].objects, st.param["session"].objects = list(there), there["ESZ5"]
+    s = data.load(lake, "ESZ5", DATE)
+    st.param.update(contract="ESZ5", session=str(DATE), level="vwap", cursor_ts_ns=s.ladder.start_ns + 2000 * NS)
+    made = ReplayView(lake, st, [])
+    made.start()
+    assert made.player.frame is not None
+    return made
+
+
+def act(view: ReplayView, name: str, value: Any) -> None:
+    n = view.player.answered + 1
+    view.player.deck.acted = {"name": name, "value": value, "n": n}
+    assert view.player.deck.now["answered"] == n
+
+
+def test_lines_and_names_follow_the_levels(view: ReplayView) -> None:
+    """At every second where a level moves or becomes known, the line drawn is the one that a fresh picture would draw."""
+    player, s = view.player, view.player.session
+    assert s is not None
+    # A level that stands still, so that nothing else has the picture painted anew.
+    view.state.level = "pm_high"
+    was, moved = None, 0
+    for t in range(2000, 2400):
+        now = [(i, past.tick_now(s, i, t)) for i in past.known_levels(s, t)]
+        assert now == [(i, data.tick_at(data.level_frame(s, i), s.ladder.start_ns + t * NS - 1)) for i, _ in now]
+        if was is not None and now != was:
+            moved += 1
+            act(view, "seek", t)
+            src = player.pictures.chart.sources
+            drawn = {k: repr(src[k].data) for k in ("levels", "names")}
+            player.pictures.forget()
+            player.show(words=False)
+            assert drawn == {k: repr(src[k].data) for k in drawn}
+        was = now
+    assert moved > 0
+
+
+def test_an_absent_level_is_refused_and_the_deck_answers(view: ReplayView, monkeypatch: pytest.MonkeyPatch) -> None:
+    s = view.player.session
+    assert s is not None
+    gone = next((i for i in data.ordered_level_ids(s) if not past.has_level(s, i)), None)
+    assert gone is not None
+    monkeypatch.setattr(data, "KEY_LEVELS", (gone, *data.KEY_LEVELS[1:]))
+    act(view, "level", 1)
+    assert view.state.level == "vwap"
+    title = data.level_title(gone)
+    assert view.notices.banner.lines == [f"{title}: not known at the replay's time"]
+    # As a link or the drawer would set it: the same words, and never the reason.
+    view.state.level = gone
+    assert view.state.level == "vwap"
+    assert view.notices.banner.lines == [f"{title}: not known at the replay's time"]
+    before = view.player.clock.position
+    act(view, "step", 1)
+    assert view.player.clock.position == before + 1
+    assert view.notices.banner.lines == []
+
+
+def test_rows_and_buckets_change_the_picture(view: ReplayView) -> None:
+    parts, st = view.player.pictures.chart, view.state
+    span = parts.figure.y_range
+    height = span.end - span.start
+    st.rows = st.rows + 8
+    assert span.end - span.start > height
+    zones = dict(parts.sources["zones"].data)
+    st.far = st.far + 3
+    assert dict(parts.sources["zones"].data) != zones
+    far = st.far
+    st.far = st.near
+    assert st.far == far
+    assert "must rise" in view.notices.banner.lines[0]
+
+
+def test_the_drawer_has_no_volume_and_its_own_keys(view: ReplayView) -> None:
+    form, keys = replay_drawer(view.state)
+    assert "volume" not in [f["name"] for f in form.fields]
+    assert "play, pause" in keys.object
+    assert "volume" in [f["name"] for f in drawer(view.state)[0].fields]
+
+
+def test_a_note_on_a_session_goes_with_it(view: ReplayView) -> None:
+    s = view.player.session
+    assert s is not None
+    gone = next(i for i in data.ordered_level_ids(s) if not past.has_level(s, i))
+    st = view.state
+    fresh = LevelState()
+    fresh.param["contract"].objects, fresh.param["session"].objects = [st.contract], [st.session]
+    fresh.param.update(contract=st.contract, session=st.session, level=gone)
+    other = ReplayView(view.root, fresh, [])
+    other.start()
+    assert "stands in its place" in other.notices.banner.lines[0]
+    other.notices.banner.closed += 1
+    assert other.notices.banner.lines == []
+    other.notices.read(("a note",))
+    other.notices.show()
+    other._guard(other._open)
+    assert other.notices.banner.lines == []
+
+
+def test_questions_are_read_once_while_gold_is_unchanged(lake: str, tmp_path: Path) -> None:
+    first = book.questions(lake, "h1")
+    misses = book._questions.cache_info().misses
+    assert book.questions(lake, "h1") == first
+    assert book._questions.cache_info().misses == misses
+    with pytest.raises(NoData):
+        book.questions(str(tmp_path), "h1")
+
+
+def test_a_defect_of_the_forecast_is_told(view: ReplayView, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench import similar
+
+    def broken(*_: object) -> dict[str, object]:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(similar, "forecast_aside", broken)
+    drill = Drill(view.root, view.state, view.player.limit, lambda: None)
+    drill.question = book.Question("x", "ESZ5", str(DATE), "vwap", "approach_up", view.player.shown_ns or 0, "h1", "chop")
+    drill.called = "chop"
+    assert "ZeroDivisionError: a defect" in drill._forecast(drill.question)
