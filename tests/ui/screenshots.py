@@ -21,9 +21,7 @@ SHOTS = {
     "level_light_13in.png": ("theme=light&layer=add&span=60&volume=on", 1440, 900),
     "neighbours_dark_13in.png": ("view=neighbours", 1440, 900),
     "replay_dark_13in.png": ("view=replay", 1440, 900),
-    "compare_dark_13in.png": ("view=compare", 1440, 900),
     "research_hit_rates_light_13in.png": ("view=research&about=levels&theme=light", 1440, 900),
-    "research_conditions_dark_13in.png": ("view=research&about=hypothesis", 1440, 900),
 }
 """Name -> what the URL asks for beside the moment, width and height."""
 
