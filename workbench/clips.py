@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from engine.features import pressure
+from engine.features import pressure_cube
 from engine.ladder import Ladder
 from engine.vocab import NS
 from workbench import data
@@ -66,9 +66,11 @@ def clip(root: str, symbol: str, date: dt.date, level_tick: int, zero_ns: int, s
 def _clip(root: str, symbol: str, date: dt.date, stamp: str, level_tick: int, zero_ns: int, stretch: Stretch) -> Mini:
     ladder, layer, w = _ladder(root, symbol, date, stamp), LAYERS[stretch.layer], stretch.window_s
     begin, end = zero_ns - stretch.before_s * NS, zero_ns + stretch.after_s * NS
-    cube = ladder.cube(begin, end, level_tick - stretch.reach, level_tick + stretch.reach, window_s=w)
+    low, high = level_tick - stretch.reach, level_tick + stretch.reach
     if layer.key in ("long", "short", "net"):
-        cube = pressure(cube, stretch.half_life_s)
+        cube = pressure_cube(ladder, begin, end, low, high, window_s=w, half_life_s=stretch.half_life_s)
+    else:
+        cube = ladder.cube(begin, end, low, high, window_s=w)
     seconds = (cube["window_end_ts_ns"].to_numpy() - ladder.start_ns) // NS - 1
     made = mini(cube, ladder.last_tick[np.minimum(seconds, ladder.seconds - 1)], level_tick=level_tick, zero_ns=zero_ns, layer=layer)
     # The values alone are kept: a slice with all its channels is thirty times as large.

@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import panel as pn
 
-from engine.errors import EngineError
+from engine.errors import EngineError, RunFailed
 
 T = TypeVar("T")
 Progress = Callable[[int, int, str], None]
@@ -93,15 +93,17 @@ class Later:
             except GivenUp:
                 return
             except Exception as e:
-                # A defect: raised again where the server logs it, instead of vanishing with the thread.
-                end = _raiser(e)
+                end = _defect(e, failed)
             doc.add_next_tick_callback(lambda: deliver(end))
 
         _POOL.submit(in_thread)
 
 
-def _raiser(error: Exception) -> Callable[[], Any]:
+def _defect(error: Exception, failed: Callable[[EngineError], None]) -> Callable[[], None]:
+    """Something that nobody foresaw: the trader is told, and it is raised again where the server logs it, instead of vanishing."""
+
     def end() -> None:
+        failed(RunFailed(f"this could not be computed ({type(error).__name__}: {error}); the server's log says where"))
         raise error
 
     return end

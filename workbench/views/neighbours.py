@@ -136,7 +136,7 @@ class NeighboursView(Viewer):
         self._missed = not self.active
         if self._missed:
             return
-        self._show_notice([])
+        self._show_notice(self.complaints)
         self.layer_chips.value = self.state.layer
         self.asking.soon(self.state, self._looked)
 

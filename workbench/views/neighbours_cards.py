@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.errors import EngineError
@@ -67,9 +67,15 @@ def symbol_of(row: dict[str, Any]) -> str:
     return str(row["trigger_id"]).split("/")[1]
 
 
+def turned(stretch: Stretch) -> Stretch:
+    """The stretch of a setup that is shown upside down: flow that would lift price presses it there."""
+    return replace(stretch, layer={"long": "short", "short": "long"}.get(stretch.layer, stretch.layer))
+
+
 def _read(root: str, row: dict[str, Any], stretch: Stretch, *, mirror: bool) -> Mini | str:
+    read = turned(stretch) if mirror else stretch
     try:
-        made = clips.clip(root, symbol_of(row), row["session_date"], int(row["level_tick"]), zero_of(row), stretch)
+        made = clips.clip(root, symbol_of(row), row["session_date"], int(row["level_tick"]), zero_of(row), read)
     except EngineError as e:
         return str(e)
     return made.mirrored(signed=LAYERS[stretch.layer].kind == "signed") if mirror else made
