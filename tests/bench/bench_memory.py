@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.ui.conftest import CHROMIUM_ARGS, Server, chromium, generated_lake
+from tests.ui.conftest import Server, generated_lake, launched
 
 MESSAGES = 60_000
 SESSIONS, FIRST = 20, 10
@@ -63,11 +63,7 @@ def measure(lake: Path, log: Path) -> list[tuple[str, str, str]]:
     """Rows of the table: what, measured, bar."""
     server = Server(lake, log=log, code=COLLECTING)
     try:
-        with sync_playwright() as p:
-            path = chromium()
-            if path is None:
-                raise SystemExit("no Chromium on this machine; `make browser` installs it")
-            browser = p.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+        with launched() as browser:
             # What the first visitors fill (caches of the session, bounded; of types and fonts) stays for all that follow.
             for _ in range(FIRST):
                 visit(browser, server.url)
@@ -77,7 +73,6 @@ def measure(lake: Path, log: Path) -> list[tuple[str, str, str]]:
                 visit(browser, server.url)
             time.sleep(EXPIRED_S)
             after = settled_mb(server)
-            browser.close()
     finally:
         server.stop()
     return [

@@ -14,9 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.ui.conftest import CHROMIUM_ARGS, Server, chromium, generated_lake
+from tests.ui.conftest import Server, generated_lake, launched
 
 MESSAGES = 400_000
 SECONDS = 12
@@ -144,16 +144,11 @@ def measure(lake: Path, log: Path, which: str = "") -> list[tuple[str, str, str]
     server = Server(lake, log=log)
     rows = []
     try:
-        with sync_playwright() as p:
-            path = chromium()
-            if path is None:
-                raise SystemExit("no Chromium on this machine; `make browser` installs it")
-            browser = p.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+        with launched() as browser:
             if which != "together":
                 rows += alone(browser, server.url, 30) + alone(browser, server.url, 60)
             if which != "alone":
                 rows += together(browser, server.url)
-            browser.close()
     finally:
         server.stop()
     return rows

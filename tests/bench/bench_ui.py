@@ -14,10 +14,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from tests.bench import bench_memory, bench_replay
-from tests.ui.conftest import CHROMIUM_ARGS, Server, chromium, generated_lake
+from tests.ui.conftest import Server, generated_lake, launched
 
 MESSAGES = 400_000
 ROUNDS = 40
@@ -77,11 +77,7 @@ def measure(lake: Path, log: Path) -> Iterator[tuple[str, str, str]]:
     """Rows of the table as they are measured: what, measured, bar."""
     server = Server(lake, log=log)
     try:
-        with sync_playwright() as p:
-            path = chromium()
-            if path is None:
-                raise SystemExit("no Chromium on this machine; `make browser` installs it")
-            browser = p.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+        with launched() as browser:
             yield "first page, cold (first one of the server, empty browser cache)", f"{first_page_s(browser, server.url):.2f} s", "<= 4 s"
             # Warm is a server whose own warming up is over: it fits the first forecast in a process aside.
             time.sleep(25)
@@ -110,7 +106,6 @@ def measure(lake: Path, log: Path) -> Iterator[tuple[str, str, str]]:
                     page.wait_for_timeout(60)
                 yield row(f"{what} change to paint" if ";" not in what else what[:-1], ms)
             yield from controls(page)
-            browser.close()
     finally:
         server.stop()
 

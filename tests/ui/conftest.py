@@ -12,9 +12,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
 from tests.support.lakes import spymaster
@@ -85,18 +87,25 @@ class Server:
             self.process.wait()
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[object]:
-    """The system's Chromium; skipped, with the reason, where there is none."""
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """The system's Chromium, as the tests, the benches and the pictures of the docs run it."""
     path = chromium()
     if path is None:
-        pytest.skip("no Chromium on this machine; `make browser` installs it")
-    from playwright.sync_api import sync_playwright
-
+        raise SystemExit("no Chromium on this machine; `make browser` installs it")
     with sync_playwright() as p:
-        b = p.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
-        yield b
-        b.close()
+        made = p.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium; skipped, with the reason, where there is none."""
+    if chromium() is None:
+        pytest.skip("no Chromium on this machine; `make browser` installs it")
+    with launched() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,10 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlencode
 
-from playwright.sync_api import sync_playwright
-
 from engine.commands.setup_shown import setup_worth_a_look
 from engine.lake.store import Lake
 from tests.support.lakes import spymaster
-from tests.ui.conftest import CHROMIUM_ARGS, ROOT, Server, chromium
+from tests.ui.conftest import ROOT, Server, launched
 
 SHOTS = {
     "level_dark_27in.png": ("", 2560, 1440),
@@ -41,15 +39,13 @@ def main() -> None:
         shown = urlencode(setup_worth_a_look(Lake(lake)) or {}, safe=":")
         server = Server(lake, log=Path(tmp) / "serve.log")
         try:
-            with sync_playwright() as p:
-                browser = p.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGS)
+            with launched() as browser:
                 for i, (name, (query, width, height)) in enumerate(SHOTS.items()):
                     page = browser.new_page(viewport={"width": width, "height": height})
                     page.goto(f"{server.url}?{shown}&{query}")
                     page.wait_for_timeout(SETTLED_MS if i else 2 * SETTLED_MS)
                     page.screenshot(path=str(ROOT / "assets" / name))
                     page.close()
-                browser.close()
         finally:
             server.stop()
 

@@ -133,3 +133,8 @@ def dress(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> None:
         axis.axis_label_text_font_style = "normal"
     for grid in (g for g in fig.center if isinstance(g, Grid)):
         grid.grid_line_color = theme.grid
+
+
+def dress_title(fig: figure, theme: Theme, *, style: str = "bold") -> None:
+    """Give the title of `fig` the colour and type of `theme`."""
+    fig.title.update(text_color=theme.text, text_font=FONT, text_font_size="13px", text_font_style=style)

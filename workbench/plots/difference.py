@@ -22,7 +22,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from workbench.plots import axes
-from workbench.theme import FONT, MONO, Theme, signed_palette
+from workbench.theme import MONO, Theme, signed_palette
 
 COLUMNS = ("image", "low", "high", "x", "y", "dw", "dh")
 
@@ -89,7 +89,7 @@ def dress_difference(parts: DifferenceParts, theme: Theme) -> None:
     >>> dress_difference(difference_figure(DARK), LIGHT)
     """
     axes.dress(parts.figure, theme, size="12px")
-    parts.figure.title.update(text_color=theme.text, text_font=FONT, text_font_size="13px", text_font_style="normal")
+    axes.dress_title(parts.figure, theme, style="normal")
     parts.mapper.palette = list(signed_palette(theme)[1:])
     parts.renderers["signs"].glyph.text_color = theme.text
     parts.level.line_color = parts.touch.line_color = theme.level

@@ -128,7 +128,7 @@ def dress_share_panels(parts: SharePanels, theme: Theme) -> None:
         axes.dress(fig, theme, size="12px")
         fig.yaxis.major_label_text_font = FONT
         fig.yaxis.major_label_text_font_size = "13px"
-        fig.title.update(text_color=theme.text, text_font=FONT, text_font_size="13px", text_font_style="bold")
+        axes.dress_title(fig, theme)
         parts.zeros[key].line_color = theme.muted
     for r in parts.usual:
         r.glyph.line_color = theme.level

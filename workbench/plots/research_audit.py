@@ -8,7 +8,7 @@ from bokeh.models import ColumnDataSource, GlyphRenderer, HoverTool, Line, Numer
 from bokeh.plotting import figure
 
 from workbench.plots import axes
-from workbench.theme import FONT, Theme
+from workbench.theme import Theme
 
 Z95 = 1.959964
 
@@ -62,7 +62,7 @@ def dress_reliability(parts: Reliability, theme: Theme) -> None:
     >>> dress_reliability(reliability_figure(DARK), LIGHT)
     """
     axes.dress(parts.figure, theme, size="12px")
-    parts.figure.title.update(text_color=theme.text, text_font=FONT, text_font_size="13px", text_font_style="bold")
+    axes.dress_title(parts.figure, theme)
     parts.renderers["diagonal"].glyph.line_color = theme.muted
     parts.renderers["reference"].glyph.line_color = theme.muted
     parts.renderers["interval"].glyph.line_color = theme.long

@@ -86,7 +86,7 @@ def dress_features(parts: FeaturePictures, theme: Theme) -> None:
     """
     for fig in (parts.classes, parts.levels):
         axes.dress(fig, theme, size="12px")
-        fig.title.update(text_color=theme.text, text_font=FONT, text_font_size="13px", text_font_style="bold")
+        axes.dress_title(fig, theme)
     parts.levels.yaxis.major_label_text_font = FONT
     for name, colour in (("break", theme.long), ("reject", theme.short), ("chop", theme.muted)):
         parts.renderers[name].glyph.line_color = colour

@@ -69,7 +69,7 @@ def dress_coverage(parts: Coverage, theme: Theme) -> None:
     """
     axes.dress(parts.figure, theme, size="12px")
     parts.figure.yaxis.major_label_text_font = FONT
-    parts.figure.title.update(text_color=theme.text, text_font=FONT, text_font_size="13px", text_font_style="bold")
+    axes.dress_title(parts.figure, theme)
     parts.renderers["sessions"].glyph.fill_color = theme.long
     parts.renderers["gaps"].glyph.update(fill_color=theme.map_floor, line_color=theme.short, hatch_color=theme.short)
 

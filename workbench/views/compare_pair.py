@@ -7,6 +7,8 @@ from typing import ClassVar
 import param
 from panel.custom import JSComponent
 
+from workbench.views.elements import MAKE
+
 MAX_UPLOAD = 12_000_000
 """Bytes of a dropped picture: what fits through the page's connection as text; pictures drawn here have a twentieth of it."""
 
@@ -45,13 +47,10 @@ class Pair(JSComponent):
     saved = param.Dict(default={}, doc="Picture to hand out: name, src, running number")
 
     _stylesheets: ClassVar[list[str]] = [PAIR_CSS]
-    _esm = """
+    _esm = (
+        MAKE
+        + """
     export function render({ model, el }) {
-      const make = (tag, props = {}, kids = []) => {
-        const e = Object.assign(document.createElement(tag), props);
-        e.append(...kids);
-        return e;
-      };
       const figure = () => {
         const img = make("img"), said = make("p"), frame = make("div", { className: "frame" }, [said, img]), cap = make("figcaption");
         const e = make("figure", {}, [cap, frame]);
@@ -108,3 +107,4 @@ class Pair(JSComponent):
       return box;
     }
     """
+    )

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import param
 from panel.custom import JSComponent
 
+from workbench.views.elements import MAKE, ONE_AT_A_TIME
+
 FORM_CSS = """
 :host { display: block; }
 .form { display: flex; flex-direction: column; gap: 10px; font: 14px var(--sm-font); color: var(--sm-text); }
@@ -49,25 +51,15 @@ class Form(JSComponent):
     row = param.Boolean(default=False, doc="Side by side, without names above")
 
     _stylesheets: ClassVar[list[str]] = [FORM_CSS]
-    _esm = """
+    _esm = (
+        MAKE
+        + ONE_AT_A_TIME
+        + """
     export function render({ model, el }) {
       const box = document.createElement("div");
-      let n = 0, waiting = null, busy = false;
-      // One change is on its way at a time; of those made meanwhile only the last counts, so that a dragged slider never lags.
-      const tell = (name, value) => {
-        if (busy) { waiting = [name, value]; return; }
-        busy = true;
-        model.changed = { name, value, n: ++n };
-      };
-      model.on("answered", () => {
-        busy = false;
-        if (waiting) { const [name, value] = waiting; waiting = null; tell(name, value); } else fill();
-      });
-      const make = (tag, props = {}, kids = []) => {
-        const e = Object.assign(document.createElement(tag), props);
-        e.append(...kids);
-        return e;
-      };
+      let n = 0;
+      const tell = oneAtATime((name, value) => { model.changed = { name, value, n: ++n }; });
+      model.on("answered", () => { if (tell.answered()) fill(); });
       const shown = new Map();
       const build = {
         heading: (f) => make("h3", { textContent: f.label }),
@@ -114,7 +106,7 @@ class Form(JSComponent):
         },
       };
       // An answer to an earlier change must not take back what has been changed since.
-      const fill = () => { if (!busy) for (const [name, put] of shown) if (name in model.values) put(model.values[name]); };
+      const fill = () => { if (!tell.busy()) for (const [name, put] of shown) if (name in model.values) put(model.values[name]); };
       const draw = () => {
         box.className = model.row ? "form row" : "form";
         shown.clear();
@@ -127,6 +119,7 @@ class Form(JSComponent):
       return box;
     }
     """
+    )
 
     def bind(self, state: param.Parameterized, fields: list[dict[str, Any]]) -> Form:
         """Tie the form to `state`: what is changed in one is changed in the other.

@@ -7,6 +7,8 @@ from typing import ClassVar
 import param
 from panel.custom import JSComponent
 
+from workbench.views.elements import MAKE
+
 WALL_CSS = """
 :host { display: block; width: 100%; height: 100%; min-height: 0; }
 .box { display: flex; flex-direction: column; gap: 6px; height: 100%; font: 14px var(--sm-font); color: var(--sm-text); }
@@ -57,17 +59,14 @@ class Wall(JSComponent):
     pointed = param.String(default="", doc="Id of the card under the pointer or with the focus; empty for none")
 
     _stylesheets: ClassVar[list[str]] = [WALL_CSS]
-    _esm = """
+    _esm = (
+        MAKE
+        + """
     const TOP = 3, RIGHT = 4, NONE = 65535, NO_PRICE = -32768, UNIT = 1000;
     const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
     const signed = (v) => (v > 0 ? "+" : v < 0 ? "\\u2212" : "") + Math.abs(v);
 
     export function render({ model, el }) {
-      const make = (tag, props = {}, kids = []) => {
-        const e = Object.assign(document.createElement(tag), props);
-        e.append(...kids);
-        return e;
-      };
       let at = 0, playing = false, told = 0, before = 0, raf = 0, n = 0, timer = 0;
       const play = make("button", { type: "button", className: "play", textContent: "Play", title: "Play or pause (space)" });
       const speed = make("select", { title: "Speed" }, [1, 5, 10, 30].map((v) => make("option", { value: v, textContent: v + "x" })));
@@ -268,3 +267,4 @@ class Wall(JSComponent):
       return box;
     }
     """
+    )

@@ -10,6 +10,8 @@ from typing import ClassVar
 import param
 from panel.custom import JSComponent
 
+from workbench.views.elements import MAKE, ONE_AT_A_TIME
+
 DECK_CSS = """
 :host { display: block; width: 100%; }
 .transport { display: grid; grid-template-columns: auto auto 1fr; gap: 6px 14px; align-items: center; font: 14px var(--sm-font);
@@ -58,20 +60,13 @@ class Deck(JSComponent):
     painted = param.Integer(default=0, doc="The last frame that was painted")
 
     _stylesheets: ClassVar[list[str]] = [DECK_CSS]
-    _esm = """
+    _esm = (
+        MAKE
+        + ONE_AT_A_TIME
+        + """
     export function render({ model, el }) {
-      const make = (tag, props = {}, kids = []) => {
-        const e = Object.assign(document.createElement(tag), props);
-        e.append(...kids);
-        return e;
-      };
-      let n = 0, waiting = null, busy = false;
-      // One act is on its way at a time; of those made meanwhile only the last counts, so that a dragged slider never lags.
-      const tell = (name, value) => {
-        if (busy) { waiting = [name, value]; return; }
-        busy = true;
-        model.acted = { name, value, n: ++n };
-      };
+      let n = 0;
+      const tell = oneAtATime((name, value) => { model.acted = { name, value, n: ++n }; });
       const button = (text, title, act, cls = "") => {
         const b = make("button", { type: "button", textContent: text, title, className: cls });
         b.setAttribute("aria-label", title);
@@ -126,15 +121,12 @@ class Deck(JSComponent):
         const s = model.now;
         if (!s.clock) return;
         put(clock, "textContent", s.clock);
-        if (!(busy && document.activeElement === scrub)) put(scrub, "value", String(s.at));
+        if (!(tell.busy() && document.activeElement === scrub)) put(scrub, "value", String(s.at));
         scrub.setAttribute("aria-valuetext", s.clock + " New York");
         put(play, "textContent", s.playing ? "❚❚ Pause" : "Play");
         if (play.getAttribute("aria-pressed") !== String(s.playing)) play.setAttribute("aria-pressed", String(s.playing));
         put(speed, "value", String(s.speed));
-        if (s.answered >= n) {
-          busy = false;
-          if (waiting) { const [name, value] = waiting; waiting = null; tell(name, value); }
-        }
+        if (s.answered >= n) tell.answered();
         // One property for all of a frame: each costs the server as much as the frame's numbers.
         window.dispatchEvent(new CustomEvent("sm-live", { detail: s.live || "" }));
         // After the frame in which the pictures were painted.
@@ -163,3 +155,4 @@ class Deck(JSComponent):
       return box;
     }
     """
+    )

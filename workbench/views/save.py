@@ -11,6 +11,7 @@ from panel.custom import JSComponent
 
 from engine.errors import EngineError
 from workbench.export import MIME, Table, file_name, to_bytes
+from workbench.views.elements import MAKE
 from workbench.views.form import FORM_CSS
 
 KINDS = ("csv", "parquet")
@@ -36,13 +37,10 @@ class Save(JSComponent):
     taken = param.Integer(default=0, doc="Running number of the file that the browser has")
 
     _stylesheets: ClassVar[list[str]] = [SAVE_CSS]
-    _esm = """
+    _esm = (
+        MAKE
+        + """
     export function render({ model, el }) {
-      const make = (tag, props = {}, kids = []) => {
-        const e = Object.assign(document.createElement(tag), props);
-        e.append(...kids);
-        return e;
-      };
       let n = 0;
       const choice = make("select"), said = make("div", { className: "said" });
       choice.setAttribute("aria-label", "Table to save");
@@ -73,6 +71,7 @@ class Save(JSComponent):
         make("div", { className: "group" }, [button("csv", "CSV"), button("parquet", "Parquet")]), said]);
     }
     """
+    )
 
 
 def save_control(tables: Callable[[], Sequence[Table]]) -> Save:
