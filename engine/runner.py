@@ -11,8 +11,9 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for
 from typing import Generic, Protocol, TypeVar
@@ -62,6 +63,34 @@ def spawned_pool(workers: int) -> ProcessPoolExecutor:
     """A pool of spawned processes: forking a process that runs threads (polars, numba) may hang."""
     threads = max(1, (os.cpu_count() or 1) // workers)
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=worker_init, initargs=(threads,))
+
+
+_kept: dict[int, Executor] | None = None
+"""Executors by their number of workers, within `keep_workers`."""
+
+
+@contextmanager
+def keep_workers() -> Iterator[None]:
+    """Within it every `run_tasks` goes on with the processes of the one before: new ones load libraries and kernels anew, for seconds.
+
+    One within another changes nothing. Only `spawned_pool` is kept, and never one that broke.
+    """
+    global _kept
+    if _kept is not None:
+        yield
+        return
+    _kept = {}
+    try:
+        yield
+    except BaseException:
+        for executor in _kept.values():
+            stop(executor)
+        raise
+    else:
+        for executor in _kept.values():
+            executor.shutdown(wait=True)
+    finally:
+        _kept = None
 
 
 def stop(executor: Executor) -> None:
@@ -135,7 +164,12 @@ def _run_until_broken(
     todo = deque(batch)
     under_way: dict[Future[R], _Pending[S]] = {}
     dead: list[_Pending[S]] = []
-    executor = make_executor(min(workers, len(batch)))
+    keep = _kept if make_executor is spawned_pool else None
+    executor = None if keep is None else keep.get(workers)
+    if executor is None:
+        executor = make_executor(min(workers, len(batch)) if keep is None else workers)
+    if keep is not None:
+        keep[workers] = executor
     try:
         while todo or under_way:
             while todo and len(under_way) < 2 * workers and not dead:
@@ -157,10 +191,14 @@ def _run_until_broken(
                 else:
                     on_result(pending.spec, result)
     except BaseException:
+        if keep is not None:
+            del keep[workers]
         stop(executor)
         raise
     if dead:
+        if keep is not None:
+            del keep[workers]
         stop(executor)
-    else:
+    elif keep is None:
         executor.shutdown(wait=True)
     return dead, list(todo)

@@ -40,14 +40,28 @@ def demo(
         spymaster demo --dbn ~/databento/GLBX-20231225/
         spymaster demo --lake /data/lake --no-serve
     """
-    from engine.commands.add import add
-    from engine.commands.run import run
     from engine.commands.serve import serve as serve_screen
     from engine.commands.setup_shown import setup_worth_a_look
     from engine.lake.store import Lake
-    from engine.stages.raw import raw_index
+    from engine.runner import keep_workers
 
     place = Lake(lake)
+    with keep_workers():
+        _fill(place, dbn, session)
+    query = setup_worth_a_look(place) or {}
+    if query:
+        sys.stderr.write(f"opens on {' '.join(query.values())} New York\n")
+    if serve:
+        serve_screen(lake=lake, port=port, query=urlencode(query, safe=":"))
+
+
+def _fill(place: Lake, dbn: Path | None, session: str) -> None:
+    """Raw files, given or simulated where the lake has none, through the whole pipeline."""
+    from engine.commands.add import add
+    from engine.commands.run import run
+    from engine.stages.raw import raw_index
+
+    lake = place.root
     made_up = False
     if dbn is not None:
         add([dbn], lake=lake)
@@ -66,11 +80,6 @@ def demo(
     profile = session if session != "auto" else place.profile() or _busiest_profile(place, roots)
     for root, (first, last) in spans.items():
         run(symbol=root, dates=f"{first}:{last}", layer="all", session=profile, lake=lake)  # type: ignore[arg-type]
-    query = setup_worth_a_look(place) or {}
-    if query:
-        sys.stderr.write(f"opens on {' '.join(query.values())} New York\n")
-    if serve:
-        serve_screen(lake=lake, port=port, query=urlencode(query, safe=":"))
 
 
 def _simulate(lake: Path) -> None:

@@ -123,11 +123,13 @@ class Run:
 
     def go(self, layer: str) -> None:
         """Work, report, and raise RunFailed where something failed."""
+        from engine.runner import keep_workers
+
         started = time.perf_counter()
         for line in self.lake.clean():
             self.say(f"mended after a killed run: {line}")
         try:
-            with _Terminable():
+            with _Terminable(), keep_workers():
                 if layer in ("bronze", "all"):
                     self._bronze(layer)
                 if layer != "bronze":

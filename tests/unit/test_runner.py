@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.runner import run_tasks
+from engine.runner import keep_workers, run_tasks
 from engine.stages.task import Receipt, failed
 from tests.support.jobs import Job, do
 
@@ -43,6 +43,28 @@ def test_a_dead_worker_costs_no_task_and_a_poison_task_is_named(tmp_path: Path):
     assert Job(str(tmp_path), "poison").starts() <= 3
 
 
+def pids(folder: Path, names: list[str]) -> set[int]:
+    return {int(line) for n in names for line in (folder / n).read_text().split()}
+
+
+def test_processes_are_kept_from_one_run_to_the_next_but_for_those_that_broke(tmp_path: Path):
+    names = [[f"{k}{i}" for i in range(8)] for k in "abc"]
+    with keep_workers():
+        run([Job(str(tmp_path), n) for n in names[0]])
+        with keep_workers():  # one within another ends nothing
+            run([Job(str(tmp_path), n) for n in names[1]])
+        first, second = pids(tmp_path, names[0]), pids(tmp_path, names[1])
+        assert len(first | second) <= 2
+        assert all(is_alive(p) for p in first)
+        results, poison = run([Job(str(tmp_path), n, "die once" if n == "c0" else "work") for n in names[2]])
+        assert len(results) == 8
+        assert not poison
+        assert not any(is_alive(p) for p in first)
+    wait_until(lambda: not any(is_alive(p) for p in pids(tmp_path, names[2])))
+    run([Job(str(tmp_path), "after")])
+    assert pids(tmp_path, ["after"]).isdisjoint(first | pids(tmp_path, names[2]))
+
+
 def test_any_executor_will_do(tmp_path: Path):
     results, poison = run([Job(str(tmp_path), f"j{i}") for i in range(5)], make_executor=ThreadPoolExecutor)
     assert len(results) == 5
@@ -64,7 +86,7 @@ def test_submission_is_bounded(tmp_path: Path):
 
 def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path):
     code = (
-        "from tests.support.jobs import Job, do\nfrom engine.runner import run_tasks\n"
+        "from tests.support.jobs import Job, do\nfrom engine.runner import keep_workers, run_tasks\n"
         "if __name__ == '__main__':\n"
         f"    run_tasks(do, [Job({str(tmp_path)!r}, 'slow', 'slow')], workers=1, on_result=print, on_poison=print)\n"
     )
