@@ -48,6 +48,7 @@ def tests_before(session: Session, level_id: str, end_ns: int) -> int | None:
     return session.touches.filter((pl.col("level_id") == level_id) & (pl.col("touch_ts_ns") < end_ns)).height
 
 
+@kept_with_session(64)
 def confluent(session: Session, level_id: str, now_ns: int) -> list[str]:
     """Titles of the other levels within `SetupParams.confluence_ticks` of this one in the window that begins at `now_ns`."""
     k = data.tick_at(data.level_frame(session, level_id), now_ns)

@@ -35,11 +35,11 @@ NET = {"Half-life"}
 
 ARM = """(figure) => {
   const f = Bokeh.documents.flatMap((d) => [...d._all_models.values()]).find((m) => m.type === 'Figure' && m.name === figure);
-  const source = f.renderers.find((r) => r.glyph.type === 'Image').data_source;
+  const heat = f.renderers.find((r) => r.glyph.type === 'Image');
   let t0 = NaN;
   window.addEventListener("keydown", (e) => { t0 = e.timeStamp; }, { capture: true, once: true });
   window.__paint = new Promise((done) => {
-    const seen = [source.change, f.x_range.change];
+    const seen = [heat.data_source.change, heat.glyph.color_mapper.change, f.x_range.change];
     const slot = () => {
       for (const signal of seen) signal.disconnect(slot);
       requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - t0)));
@@ -47,7 +47,7 @@ ARM = """(figure) => {
     for (const signal of seen) signal.connect(slot);
   });
 }"""
-"""From the key's own time until two frames after the figure's image, or its stretch of time, changed.
+"""From the key's own time until two frames after the figure's image, its colours or its stretch of time changed.
 
 The second frame starts once the first is painted.
 """

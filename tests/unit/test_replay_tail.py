@@ -12,7 +12,6 @@ from engine.params import FeatureParams
 from engine.vocab import NS
 from workbench import data
 from workbench.plots.coding import LAYERS
-from workbench.theme import DARK
 from workbench.views import replay_past as past
 from workbench.views import replay_prices as prices
 from workbench.views.look import Look
@@ -43,7 +42,7 @@ def frames(s: data.Session, seconds: list[int]) -> list[Frame]:
 
 
 def told(tail: Tail, frame: Frame) -> dict[str, Any]:
-    return json.loads(tail.frame(frame, DARK, {}))
+    return json.loads(tail.frame(frame, {}))
 
 
 def test_additions_make_the_whole(session: data.Session) -> None:

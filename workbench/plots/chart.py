@@ -46,7 +46,7 @@ LEFT, RIGHT, TOP, BOTTOM = 78, 104, 24, 22
 
 EMPTY: dict[str, dict[str, list[object]]] = {
     "heat": {k: [] for k in ("image", "value", "x", "y", "dw", "dh")},
-    "candles": {k: [] for k in ("x", "low", "high", "top", "bottom", "fill", "line", "width")},
+    "candles": {k: [] for k in ("x", "low", "high", "top", "bottom", "up", "width")},
     "quotes": {k: [] for k in ("x", "bid", "ask")},
     "levels": {k: [] for k in ("x0", "x1", "y", "chosen", "colour")},
     "names": {k: [] for k in ("x", "y", "text", "colour", "edge", "tick")},
@@ -119,10 +119,13 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     wick = {"x0": "x", "y0": "low", "x1": "x", "y1": "high"}
     body = {"x": "x", "width": "width", "top": "top", "bottom": "bottom"}
     line = {"x0": "x0", "y0": "y", "x1": "x1", "y1": "y"}
+    # Of the two colours only the palettes change with the theme, not the data.
+    lines, fills = (LinearColorMapper(palette=[theme.text] * 2, low=-0.5, high=1.5, name=f"candle_{k}") for k in ("lines", "fills"))
+    line_color, fill_color = ({"field": "up", "transform": mapper} for mapper in (lines, fills))
     made["wick_casing"] = axes.add(fig, Segment, src["candles"], **wick, line_width=4.5)
     made["body_casing"] = axes.add(fig, VBar, src["candles"], **body, fill_color=None, line_width=4.5)
-    made["wick"] = axes.add(fig, Segment, src["candles"], **wick, line_width=1.8, line_color="line")
-    made["body"] = axes.add(fig, VBar, src["candles"], **body, fill_color="fill", line_color="line", line_width=1.8, fill_alpha=0.9)
+    made["wick"] = axes.add(fig, Segment, src["candles"], **wick, line_width=1.8, line_color=line_color)
+    made["body"] = axes.add(fig, VBar, src["candles"], **body, fill_color=fill_color, line_color=line_color, line_width=1.8, fill_alpha=0.9)
     made["levels_casing"] = axes.add(fig, Segment, src["levels"], **line, line_width=4)
     made["levels"] = axes.add(fig, Segment, src["levels"], **line, line_width="chosen", line_color="colour", line_dash=[6, 3])
     made["leaders"] = axes.add(fig, Segment, src["names"], x0="edge", y0="tick", x1="x", y1="y", line_width=1.5, line_color="colour")
@@ -152,9 +155,12 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
 
 
 def dress_chart(parts: ChartParts, theme: Theme) -> None:
-    """Put `theme` on the chart (candles carry their colours in the data: patch them too)."""
+    """Put `theme` on the chart (levels and names carry their colours in the data: patch them too)."""
     axes.dress(parts.figure, theme)
     r = parts.renderers
+    body = r["body"].glyph
+    body.line_color["transform"].palette = [theme.candle_down, theme.candle_up]
+    body.fill_color["transform"].palette = [theme.candle_down + "b0", theme.casing + "30"]
     r["invalid"].glyph.update(fill_color=theme.invalid, hatch_color=theme.invalid)
     r["zones"].glyph.line_color = theme.muted
     for side, colour in (("bid", theme.long), ("ask", theme.short)):
@@ -199,11 +205,10 @@ def heat_data(cube: xr.Dataset, layer: coding.Layer, top: float, pool: int = 1) 
     }
 
 
-def candle_data(bars: pl.DataFrame, theme: Theme, day_ts_ns: int) -> dict[str, object]:
+def candle_data(bars: pl.DataFrame, day_ts_ns: int) -> dict[str, object]:
     """Source of the candles from ``bars_2m``: rising bodies hollow, falling ones filled, so colour does not stand alone."""
     o, c = bars["open_tick"].to_numpy(), bars["close_tick"].to_numpy()
     up = c >= o
-    lines = np.where(up, theme.candle_up, theme.candle_down)
     # A body of no height would vanish: the quarter tick keeps its bar visible.
     return {
         "x": axes.x_ms(bars["window_start_ts_ns"].to_numpy(), day_ts_ns) + BAR_MS / 2,
@@ -211,8 +216,7 @@ def candle_data(bars: pl.DataFrame, theme: Theme, day_ts_ns: int) -> dict[str, o
         "high": bars["high_tick"].to_numpy().astype(float),
         "top": np.maximum(o, c) + np.where(o == c, 0.12, 0.0),
         "bottom": np.minimum(o, c) - np.where(o == c, 0.12, 0.0),
-        "fill": [theme.casing + "30" if u else theme.candle_down + "b0" for u in up],
-        "line": list(lines),
+        "up": up.astype(float),
         "width": np.full(o.size, BAR_MS * 0.5),
     }
 

@@ -55,7 +55,7 @@ def level_picture(
     src = parts.sources
     src["heat"].data = heat
     src["facts"].data = readout.facts_data(shown, tick_size=tick_size, k_ref=k, step=step, window_s=window_s, x0=float(heat["x"][0]))  # type: ignore[arg-type]
-    src["candles"].data = chart.candle_data(bars, theme, day)
+    src["candles"].data = chart.candle_data(bars, day)
     src["levels"].data = levels_plot.level_data(levels_plot.level_runs(levels), level_id, day, theme)
     src["quotes"].data = chart.quote_data(tape.filter(pl.col("window_start_ts_ns").is_between(begin, end)), day, window_s)
     src["zones"].data = levels_plot.zone_data(k, zones)

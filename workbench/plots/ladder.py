@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,34 +61,36 @@ def rows_at(cube: xr.Dataset, window: int, k_ref: int) -> pl.DataFrame:
         heaviest of its five neighbours, one of its side's heaviest three. Of equally heavy rows the one nearer to the level
         counts, of those equally near the lower.
     """
-    # A window without a valid book has no flow to show; its sizes stay out of the picture too, as the hatching says.
-    at = {
-        k: np.nan_to_num(cube[k].to_numpy()[window].astype(float))
-        for k in ("bid_depth", "ask_depth", "long", "short", "net", "bid_change", "ask_change")
-    }
+    keys = ("bid_depth", "ask_depth", "long", "short", "net", "bid_change", "ask_change")
     valid = bool(cube["book_valid"].to_numpy()[window])
+    return rows_of({k: cube[k].to_numpy()[window] for k in keys}, valid, cube["tick"].to_numpy(), k_ref)
+
+
+def rows_of(window: Mapping[str, np.ndarray], valid: bool, ticks: np.ndarray, k_ref: int) -> pl.DataFrame:
+    """As `rows_at`, of one window's values ``(ticks,)`` by name at `ticks`, rising; `valid` says whether its book was."""
+    # A window without a valid book has no flow to show; its sizes stay out of the picture too, as the hatching says.
+    at = {k: np.nan_to_num(v.astype(float)) for k, v in window.items()}
     bid, ask = at["bid_depth"] * valid, at["ask_depth"] * valid
     is_bid = bid >= ask
     rest = np.where(is_bid, bid, ask)
-    tick = cube["tick"].to_numpy().astype(np.int64)
+    tick = ticks.astype(np.int64)
     around = np.abs(tick - k_ref) <= WALL_REACH
     near = {"bid": bid[around & (bid > 0)], "ask": ask[around & (ask > 0)]}
     medians = {s: float(np.median(v)) if v.size else np.nan for s, v in near.items()}
     with np.errstate(invalid="ignore"):
         times = rest / np.where(is_bid, medians["bid"], medians["ask"])
-    return pl.DataFrame(
-        {
-            "tick": tick,
-            "long": at["long"].astype(float),
-            "short": at["short"].astype(float),
-            "net": at["net"].astype(float),
-            "side": np.where(rest == 0, "none", np.where(is_bid, "bid", "ask")),
-            "rest": rest,
-            "change": np.where(is_bid, at["bid_change"], at["ask_change"]).astype(float),
-            "times": np.where(rest > 0, times, 0.0),
-            "wall": _walls(np.where(around, rest, 0.0), np.nan_to_num(times), is_bid, tick - k_ref),
-        }
-    ).reverse()
+    columns = {
+        "tick": tick,
+        "long": at["long"],
+        "short": at["short"],
+        "net": at["net"],
+        "side": np.where(rest == 0, "none", np.where(is_bid, "bid", "ask")),
+        "rest": rest,
+        "change": np.where(is_bid, at["bid_change"], at["ask_change"]),
+        "times": np.where(rest > 0, times, 0.0),
+        "wall": _walls(np.where(around, rest, 0.0), np.nan_to_num(times), is_bid, tick - k_ref),
+    }
+    return pl.DataFrame({k: v[::-1] for k, v in columns.items()})
 
 
 def _walls(rest: np.ndarray, times: np.ndarray, is_bid: np.ndarray, distance: np.ndarray) -> np.ndarray:
@@ -193,7 +196,7 @@ def patch_ladder(parts: LadderParts, made: dict[str, list[object]], theme: Theme
 
 def flow_top(rows: pl.DataFrame) -> float:
     """A round number that the largest bar of `rows` fits in."""
-    return coding.nice_top(float(rows.select(pl.max_horizontal("long", "short").max()).item() or 1.0))
+    return coding.nice_top(max(float(rows[k].to_numpy().max(initial=0.0)) for k in ("long", "short")) or 1.0)
 
 
 def ladder_data(rows: pl.DataFrame, theme: Theme, step: int, top: float, *, text_every_row: bool = True) -> dict[str, list[object]]:

@@ -217,8 +217,8 @@ class LevelView(LevelPage, Hands, Viewer):
             with discard_events(st):
                 st.cursor_ts_ns = look.now_ns
         if "theme" in names:
-            pics.dress(THEMES[st.theme])
-        if everything or "theme" in names:
+            pics.dress(THEMES[st.theme], look)
+        if everything:
             pics.paint_session(look)
         elif "level" in names:
             pics.paint_levels(look)
@@ -233,8 +233,11 @@ class LevelView(LevelPage, Hands, Viewer):
             pics.paint_names(look)
         had = self.slices.loaded
         self._cube(look)
-        if everything or moved or had != self.slices.loaded or names & (CUBE | {"layer", "palette", "theme"}):
+        if everything or moved or had != self.slices.loaded or names & (CUBE | {"layer"}):
             self._paint_heat(look)
+        elif names & {"palette", "theme"}:
+            pics.paint_palette(LAYERS[st.layer], st.palette)
+            self._paint_legend(look)
         if everything or names - PAINT:
             self._paint_now(look)
         self._follow_soon(None if everything else names)
@@ -248,9 +251,15 @@ class LevelView(LevelPage, Hands, Viewer):
     def _paint_heat(self, look: Look) -> None:
         st, layer, w, half = self.state, LAYERS[self.state.layer], look.params.window_s, float(self.state.half_life_s)
         cube = self._cube(look)
-        pool = self.slices.pool
-        self.pictures.paint_heat(look, cube, layer, data.scale_top(look.session, layer, w, look.step, half), st.palette, pool)
-        self.legend.object = legend_html(layer, self.pictures.top, self.pictures.palette, THEMES[st.theme], w, half, pool)
+        top = data.scale_top(look.session, layer, w, look.step, half)
+        self.pictures.paint_heat(look, cube, layer, top, st.palette, self.slices.pool)
+        self._paint_legend(look)
+
+    def _paint_legend(self, look: Look) -> None:
+        st, pics, half = self.state, self.pictures, float(self.state.half_life_s)
+        self.legend.object = legend_html(
+            LAYERS[st.layer], pics.top, pics.palette, THEMES[st.theme], look.params.window_s, half, self.slices.pool
+        )
 
     def _rows(self, look: Look) -> pl.DataFrame:
         return self.slices.rows(look, float(self.state.half_life_s))
@@ -264,7 +273,7 @@ class LevelView(LevelPage, Hands, Viewer):
         """Let words and strip follow the picture; at once where the picture itself does not change."""
         self._due = ALL if names is None else self._due | names
         doc = pn.state.curdoc
-        if names is None or doc is None or not names & CUBE:
+        if names is None or doc is None or not names & (CUBE | {"theme"}):
             self._follow()
         elif not self._following:
             self._following = True
@@ -280,9 +289,11 @@ class LevelView(LevelPage, Hands, Viewer):
         look = self.look
         if look is None or not names:
             return
-        if names & {"level", "window_s", "at", "near", "mid", "far", "theme"}:
+        if names & {"level", "window_s", "at", "near", "mid", "far"}:
             self.pictures.paint_conditions(look)
-        if names & {"level", "theme"}:
+        if "theme" in names:
+            self.pictures.dress_overview(look)
+        elif "level" in names:
             self.pictures.paint_overview(look)
         if names - PAINT:
             self.words.paint(look, self._rows(look), THEMES[self.state.theme])

@@ -46,29 +46,35 @@ class LevelPictures:
         """All four figures."""
         return self.chart.figure, self.ladder.figure, self.strip.figure, self.overview.figure
 
-    def dress(self, theme: Theme) -> None:
-        """Change the theme of all figures."""
+    def dress(self, theme: Theme, look: Look) -> None:
+        """Change the theme of the figures and of what carries its colours in the data; `paint_palette` and `dress_overview` do the rest."""
         self.theme = theme
         chart.dress_chart(self.chart, theme)
         ladder.dress_ladder(self.ladder, theme)
         conditions.dress_strip(self.strip, theme)
-        overview.dress_overview(self.overview, theme)
         if self.volume is not None:
             volume.dress_volume(self.volume, theme)
+        self.paint_levels(look)
+
+    def dress_overview(self, look: Look) -> None:
+        """Change the overview's theme; its image of a whole day takes the browser as long as all the rest."""
+        overview.dress_overview(self.overview, self.theme)
+        self.paint_overview(look)
 
     def paint_session(self, look: Look) -> None:
         """What belongs to the session: candles, quotes, levels, overview."""
         s = look.session
-        src = self.chart.sources
-        src["candles"].data = chart.candle_data(s.bars, self.theme, s.day_ns)
+        self.chart.sources["candles"].data = chart.candle_data(s.bars, s.day_ns)
         self.chart.mark.visible = s.simulated
         self.paint_levels(look)
         ov = self.overview.figure
         ov.x_range.update(start=float(axes.x_ms(s.ladder.start_ns, s.day_ns)), end=float(axes.x_ms(s.ladder.end_ns, s.day_ns)))
-        formatter = axes.price_formatter(s.tick_size)
-        for fig in (self.chart.figure, ov):
-            fig.right[0].formatter = formatter
-        self.tick_size = s.tick_size
+        if s.tick_size != self.tick_size:
+            # A new model in the page costs 30 ms: all its references are counted again.
+            formatter = axes.price_formatter(s.tick_size)
+            for fig in (self.chart.figure, ov):
+                fig.right[0].formatter = formatter
+            self.tick_size = s.tick_size
 
     def paint_levels(self, look: Look) -> None:
         """The level lines, the chosen one thick."""
@@ -164,10 +170,7 @@ class LevelPictures:
         """
         s = look.session
         self.top = coding.scale_top(coding.values(cube, layer), layer) if top is None else top
-        palette = chart.palette_of(self.theme, layer, preset)
-        if palette != self.palette:
-            self.palette = palette
-            self.chart.mapper.palette = palette
+        self.paint_palette(layer, preset)
         heat = chart.heat_data(cube, layer, self.top, pool)
         self.chart.sources["heat"].data = heat
         self._paint_time(look, cube)
@@ -175,6 +178,13 @@ class LevelPictures:
         self.chart.sources["facts"].data = readout.facts_data(
             layer, tick_size=s.tick_size, k_ref=look.k_ref, step=look.step, window_s=look.params.window_s, x0=x0, pool=pool
         )
+
+    def paint_palette(self, layer: coding.Layer, preset: str) -> None:
+        """The heatmap's colours."""
+        palette = chart.palette_of(self.theme, layer, preset)
+        if palette != self.palette:
+            self.palette = palette
+            self.chart.mapper.palette = palette
 
     def _paint_time(self, look: Look, cube: xr.Dataset) -> None:
         """What belongs to the loaded stretch of time, whatever the level: best prices, and where the book is not valid."""

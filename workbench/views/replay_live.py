@@ -119,7 +119,7 @@ class Live(JSComponent):
 
       const candles = (p, f, look, sx, sy) => {
         const { ctx } = p, s = p.source("candles"), col = (k) => s.get_column(k);
-        const keys = ["x", "low", "high", "top", "bottom", "fill", "line", "width"], n = col("x").length;
+        const keys = ["x", "low", "high", "top", "bottom", "up", "width"], n = col("x").length;
         const fresh = new Set(f.candles.x), all = [];
         for (let i = 0; i < n; i++) if (col("x")[i] + col("width")[i] >= f.since && !fresh.has(col("x")[i]))
           all.push(Object.fromEntries(keys.map((k) => [k, col(k)[i]])));
@@ -129,7 +129,7 @@ class Live(JSComponent):
           draw(c, x, sy.compute(c.low), sy.compute(c.high), l, r - l, sy.compute(c.top), sy.compute(c.bottom));
         });
         const wick = (colour, width) => each((c, x, low, high) => {
-          ctx.beginPath(); ctx.moveTo(x, low); ctx.lineTo(x, high); stroke(ctx, colour ?? c.line, width);
+          ctx.beginPath(); ctx.moveTo(x, low); ctx.lineTo(x, high); stroke(ctx, colour ?? look.lines[c.up], width);
         });
         wick(look.casing, look.wick[0]);
         each((c, x, low, high, l, w, top, bottom) => {
@@ -138,8 +138,8 @@ class Live(JSComponent):
         wick(null, look.wick[1]);
         each((c, x, low, high, l, w, top, bottom) => {
           ctx.beginPath(); ctx.rect(l, top, w, bottom - top);
-          ctx.globalAlpha = look.body[2]; ctx.fillStyle = c.fill; ctx.fill(); ctx.globalAlpha = 1;
-          stroke(ctx, c.line, look.body[1]);
+          ctx.globalAlpha = look.body[2]; ctx.fillStyle = look.fills[c.up]; ctx.fill(); ctx.globalAlpha = 1;
+          stroke(ctx, look.lines[c.up], look.body[1]);
         });
       };
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -22,6 +21,7 @@ from workbench import data
 from workbench.kept import kept_with_session
 from workbench.plots import coding, conditions
 from workbench.plots.coding import Layer
+from workbench.plots.ladder import rows_of
 
 COLUMNS = 900
 """Columns of the heatmap's image: about the plot's width."""
@@ -148,8 +148,8 @@ class Slab:
         values[:, : known.shape[1]] = known
         return np.ascontiguousarray(coding.codes(values, self.layer, self.top)), values
 
-    def rows(self, t: int, window_s: int, trailing: bool) -> xr.Dataset:
-        """One window, the `window_s` seconds before `t`, as `workbench.plots.ladder.rows_at` wants it.
+    def rows(self, t: int, window_s: int, trailing: bool, k_ref: int) -> pl.DataFrame:
+        """The ladder (`workbench.plots.ladder.rows_of`) of one window, the `window_s` seconds before `t`.
 
         With `trailing` flows are summed over it; else (they fade already) those of the last second stand.
         """
@@ -166,8 +166,7 @@ class Slab:
                 out[f"{s}_change"] = depth[i - 1] - (depth[a - 1] if a else self._start[s])
         if not self.valid[i - 1]:
             out = {k: np.zeros_like(v) for k, v in out.items()}
-        data_vars = {k: (("window", "tick"), v[None]) for k, v in out.items()}
-        return xr.Dataset({**data_vars, "book_valid": ("window", self.valid[i - 1 : i])}, coords={"tick": ("tick", self._tick)})
+        return rows_of(out, bool(self.valid[i - 1]), self._tick, k_ref)
 
 
 def slab(session: data.Session, begin: int, end: int, low: int, high: int, step: int, layer: Layer, top: float, half_life_s: float) -> Slab:
@@ -178,7 +177,7 @@ def slab(session: data.Session, begin: int, end: int, low: int, high: int, step:
     return Slab(begin, end, low, high, step, -(-(end - begin) // COLUMNS), layer, top, cube)
 
 
-@lru_cache(maxsize=8)
+@kept_with_session(4)
 def strip(session: data.Session, level_id: str, params: FeatureParams) -> Strip:
     """The level's strip."""
     return Strip(session, level_id, params)

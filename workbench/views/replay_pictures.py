@@ -17,8 +17,9 @@ from workbench.views.replay_frame import Frame
 from workbench.views.replay_live import Live
 from workbench.views.replay_tail import Tail
 
-LINES_EVERY_S = 1.0
-"""While it plays, lines of other levels follow their prices so often: whole pictures for each tick of each average cost frames."""
+LINES_EVERY_S, LINES_EVERY_FRAMES = 1.0, 15
+"""While it plays, lines and names of levels follow their prices no more often: to paint the chart for each tick of each average costs
+frames."""
 
 LADDER_CSS = {"flex": "0 0 clamp(430px, 23vw, 640px)"}
 
@@ -46,7 +47,7 @@ class ReplayPictures:
         self._last: Frame | None = None
         self._places: tuple[Any, ...] = ()
         self._lines: tuple[Any, ...] = ()
-        self._painted_at = 0.0
+        self._lines_at, self._lines_in = 0.0, 0
         self._palette: list[str] = []
         self._bars: tuple[int, Any] = (-1, None)
         self._strip_done: tuple[Any, ...] = ()
@@ -80,23 +81,24 @@ class ReplayPictures:
         had = self._last
         goes_on = had is not None and had.slab is frame.slab and had.look.session is frame.look.session and had.t <= frame.t
         rows = self._rows(frame, half_life_s)
-        shown = rows.filter(
-            (pl.col("tick") >= frame.centre - frame.look.rows - frame.look.step) & (pl.col("tick") <= frame.centre + frame.look.rows)
-        )
+        reach, down = frame.look.rows, -rows["tick"].to_numpy()
+        first, last = np.searchsorted(down, (-frame.centre - reach, -frame.centre + reach + frame.look.step + 1))
+        shown = rows.slice(first, last - first)
         top = ladder.flow_top(shown)
         places, lines = places_of(frame), lines_of(frame)
-        moved = had is None or self._places != places
-        if self._lines != lines and (not playing or wall - self._painted_at >= LINES_EVERY_S):
-            moved = True
+        moved = had is None or self._places != places or (self._lines != lines and not playing)
         # Bars shall not jump in length with every window: while it plays, the scale shrinks only with the next whole picture.
         live = playing and goes_on and not moved and self.tail.goes_on(frame, wall)
         self._top = max(top, self._top) if live else top
         if not live:
             self._paint_figures(frame, preset, goes_on, moved)
             self.tail.painted(frame, wall, goes_on)
-            self._last, self._painted_at = frame, wall
-            if moved or not goes_on:
-                self._places, self._lines = places, lines
+            self._last, self._places = frame, places
+        due = not live or (self._lines_in <= 0 and wall - self._lines_at >= LINES_EVERY_S)
+        if (moved or not goes_on or self._lines != lines) and due:
+            self._paint_lines(frame)
+            self._lines, self._lines_at, self._lines_in = lines, wall, LINES_EVERY_FRAMES
+        self._lines_in -= 1
         px = self.ladder_height / (2 * frame.look.rows + 1) * frame.look.step
         size = f"{min(max(px * 0.86, 9.0), 15.0):.1f}px"
         made = ladder.ladder_data(shown, self.theme, frame.look.step, self._top, text_every_row=px >= 10)
@@ -105,13 +107,13 @@ class ReplayPictures:
             self.strip.cursor.visible = not playing
         self.new = ""
         if playing:
-            self.new = self.tail.frame(frame, self.theme, {**made, "size": size})
+            self.new = self.tail.frame(frame, {**made, "size": size})
         else:
             self.tail.stop()
         return rows
 
     def _rows(self, frame: Frame, half_life_s: float) -> pl.DataFrame:
-        return ladder.rows_at(frame.slab.rows(frame.t, frame.look.params.window_s, half_life_s == 0), 0, frame.look.k_ref)
+        return frame.slab.rows(frame.t, frame.look.params.window_s, half_life_s == 0, frame.look.k_ref)
 
     def _paint_figures(self, frame: Frame, preset: str, goes_on: bool, moved: bool) -> None:
         had = self._last
@@ -180,7 +182,7 @@ class ReplayPictures:
 
     def _paint_places(self, frame: Frame) -> None:
         """Ranges, levels and their names: what moves with the level and with the stretch of time shown."""
-        s, look, k = frame.look.session, frame.look, frame.look.k_ref
+        look, k = frame.look, frame.look.k_ref
         low, high = chart.price_bounds(frame.centre, look.rows, look.step)
         fig, src = self.chart.figure, self.chart.sources
         _move(fig.x_range, frame.x(frame.low), frame.x(frame.high))
@@ -191,6 +193,10 @@ class ReplayPictures:
         ladder.mark_level(self.ladder, k if look.known else None)
         z = look.params.zones
         _put(src["zones"], levels.zone_data(k if look.known else None, (z.at, z.near, z.mid, z.far)))
+
+    def _paint_lines(self, frame: Frame) -> None:
+        """Lines and names of the levels."""
+        s, look, src = frame.look.session, frame.look, self.chart.sources
         start = s.ladder.start_ns
         runs = past.known_runs(s, look.level_id, frame.t, start + frame.low * NS, start + frame.high * NS)
         _put(src["levels"], levels.level_data(runs, look.level_id, s.day_ns, self.theme))
@@ -200,6 +206,7 @@ class ReplayPictures:
             if tick is not None:
                 at.append((data.level_title(i), tick, i == look.level_id))
         shown = frame.x(frame.low), frame.x(frame.high)
+        low, high = chart.price_bounds(frame.centre, look.rows, look.step)
         _put(src["names"], levels.name_data(at, shown, (low, high), self.ladder_height, s.tick_size, self.theme))
 
     def _paint_quotes(self, frame: Frame, before: int | None) -> None:
@@ -222,10 +229,10 @@ class ReplayPictures:
         self._bars = (done, run)
         shown = bars.until(frame.t, s.ladder.start_ns + frame.low * NS)
         src = self.chart.sources["candles"]
-        made = {k: np.asarray(v).tolist() for k, v in chart.candle_data(shown.tail(1) if same else shown, self.theme, s.day_ns).items()}
+        made = {k: np.asarray(v).tolist() for k, v in chart.candle_data(shown.tail(1) if same else shown, s.day_ns).items()}
         if same:
             i = len(src.data["x"]) - 1
-            src.patch({k: [(i, made[k][0])] for k in ("low", "high", "top", "bottom", "fill", "line")})
+            src.patch({k: [(i, made[k][0])] for k in ("low", "high", "top", "bottom", "up")})
         else:
             src.data = made
 

@@ -6,7 +6,6 @@ As in `replay_past`, everything is asked with `t`, seconds since the ladder's st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -99,7 +98,7 @@ def quotes(session: data.Session) -> Quotes:
     return Quotes(**{k: np.asarray(made[k], dtype=float) for k in ("x", "bid", "ask")})
 
 
-@lru_cache(maxsize=8)
+@kept_with_session(1)
 def candles(session: data.Session) -> Candles:
     """The session's running candles."""
     return Candles(session)

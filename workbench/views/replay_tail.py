@@ -37,6 +37,7 @@ class Tail:
             "floor": theme.map_floor, "mono": MONO, "cells": ["#00000000", theme.edge, theme.short, theme.long],
             "feet": list(conditions.BASE.values()), "floors": [conditions.floor(d) for d in conditions.BASE],
             "quotes": [r["bid_casing"].line_width, r["bid_casing"].line_alpha, r["bid"].line_width],
+            "lines": r["body"].line_color["transform"].palette, "fills": r["body"].fill_color["transform"].palette,
             "wick": [r["wick_casing"].line_width, r["wick"].line_width],
             "body": [r["body_casing"].line_width, r["body"].line_width, r["body"].fill_alpha], "line": r["levels_casing"].line_width,
             "bands": [theme.short if d == "down" else theme.long for d in conditions.BASE],
@@ -72,7 +73,7 @@ class Tail:
         start = whole.look.session.ladder.start_ns // NS
         return max((start + whole.t - 1) // prices.BAR_S * prices.BAR_S - start, 0)
 
-    def frame(self, frame: Frame, theme: Theme, ladder: dict[str, Any]) -> str:
+    def frame(self, frame: Frame, ladder: dict[str, Any]) -> str:
         """What `replay_live.Live.frame` holds."""
         whole = self._whole
         assert whole is not None
@@ -83,7 +84,7 @@ class Tail:
         first = slab.column_of(max(told.t - 1, slab.begin))
         block = slab.block(first, frame.t) if told.slab is slab and told.t < frame.t else np.empty((0, 0), np.float32)
         since = self._since(whole)
-        candles = chart.candle_data(prices.candles(s).until(frame.t, s.ladder.start_ns + since * NS), theme, s.day_ns)
+        candles = chart.candle_data(prices.candles(s).until(frame.t, s.ladder.start_ns + since * NS), s.day_ns)
         done = strip.done(frame.now_ns)
         fresh = [] if new else strip.fresh(self._windows, frame.now_ns)
         ended = strip.done(whole.now_ns)
