@@ -33,8 +33,9 @@ browser:
 demo: .venv/.synced ## From the DBN files of DBN=FOLDER (or a simulated market) to the screen
 	$(RUN) spymaster demo --lake $(LAKE) --port $(PORT) $(if $(DBN),--dbn "$(DBN)")
 
-test: .venv/.synced lint browser ## Run every check and test
-	$(RUN) pytest tests
+# A file's tests share what they set up, and stay in one process; more threads than cores would contend.
+test: .venv/.synced lint browser ## Run every check and test, on all cores
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n auto --dist loadfile
 
 lint: .venv/.synced ## Check style, types and the direction of imports
 	$(RUN) ruff check .
