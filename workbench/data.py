@@ -9,7 +9,6 @@ import datetime as dt
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ import numpy as np
 import panel as pn
 import polars as pl
 
-from engine.errors import EngineError, PartitionCorrupt, PartitionMissing, UnknownLevel
+from engine.errors import PartitionCorrupt, PartitionMissing, UnknownLevel
 from engine.features import level_windows, pressure_cube
 from engine.ladder import NO_TICK, Ladder
 from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE, TRIGGERS
@@ -26,8 +25,6 @@ from engine.levels import level_ids, price_level, title
 from engine.params import ApproachParams, FeatureParams
 from engine.vocab import NS
 from workbench.kept import kept_with_session
-from workbench.plots import coding
-from workbench.plots.coding import Layer
 from workbench.plots.ladder import rows_at as ladder_rows
 from workbench.plots.levels import level_runs
 
@@ -238,7 +235,7 @@ def vacuum(session: Session, level_id: str, params: FeatureParams) -> pl.DataFra
     return level_windows(session.ladder, level_frame(session, level_id), params, ApproachParams())
 
 
-@lru_cache(maxsize=10)
+@kept_with_session(10)
 def cube(session: Session, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int, half_life_s: float) -> xr.Dataset:
     """A slice of the ladder with the pressure at each price."""
     return pressure_cube(session.ladder, start_ns, end_ns, low, high, window_s=window_s, step_ticks=step, half_life_s=half_life_s)
@@ -271,38 +268,3 @@ def loaded_span(session: Session, start_ns: int, end_ns: int, rows: int, window_
     start = (start_ns + end_ns) // 2 - room // 2
     start = int(min(max(start, lo), hi - room)) // w * w
     return start, start + room
-
-
-@kept_with_session(32)
-def scale_top(session: Session, layer: Layer, window_s: int, step: int, half_life_s: float) -> float | None:
-    """End of the layer's colour scale for the whole session; None where the session has nothing to sample."""
-    if layer.kind == "signed":
-        return 1.0
-    # Resting size is that of a window's end, however long the window: one set of samples serves them all.
-    faded = half_life_s if layer.kind in ("long", "short") else 0.0
-    parts = samples(session, FeatureParams().window_s if layer.key == "depth" else window_s, step, faded)
-    return coding.scale_top(np.concatenate([coding.values(c, layer).ravel() for c in parts]), layer) if parts else None
-
-
-@kept_with_session(4)
-def samples(session: Session, window_s: int, step: int, half_life_s: float) -> tuple[xr.Dataset, ...]:
-    """Six short slices around the last trade, spread over the session: what a colour scale is set by, whatever is on screen."""
-    lad = session.ladder
-    traded = np.flatnonzero((lad.last_tick != NO_TICK) & lad.valid)
-    if traded.size == 0:
-        traded = np.arange(lad.seconds)
-    out = []
-    for s in traded[(np.linspace(0.05, 0.95, 6) * (traded.size - 1)).astype(int)].tolist():
-        mid = int(lad.last_tick[s])
-        begin = lad.start_ns + s * NS
-        if mid == NO_TICK:
-            continue
-        try:
-            out.append(
-                pressure_cube(
-                    lad, begin - 60 * NS, begin + 60 * NS, mid - 20, mid + 20, window_s=window_s, step_ticks=step, half_life_s=half_life_s
-                )
-            )
-        except EngineError:
-            continue  # a sample that falls off the session's end; the others set the scale
-    return tuple(out)

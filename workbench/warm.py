@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from engine.errors import EngineError
 from engine.params import FeatureParams
-from workbench import data, past, similar
+from workbench import data, past, scales, similar
 from workbench.plots.coding import LAYERS
 
 
@@ -29,7 +29,7 @@ def up(root: str) -> str | None:
             session = data.load(root, symbol, dt.date.fromisoformat(there[symbol][0]))
             for level_id in dict.fromkeys(session.levels["level_id"]):
                 data.vacuum(session, level_id, FeatureParams())
-            data.scale_top(session, LAYERS["depth"], FeatureParams().window_s, 1, 0.0)
+            scales.scale_top(session, LAYERS["depth"], FeatureParams().window_s, 1, 0.0)
             past.day(session)
             similar.begin_aside(root, symbol, session.date)
             read = f"{symbol} {session.date}"

@@ -13,7 +13,7 @@ from panel.viewable import Viewer
 from param.parameterized import discard_events
 
 from engine.errors import EngineError, UnknownLevel
-from workbench import data
+from workbench import data, scales
 from workbench.plots.coding import LAYERS
 from workbench.plots.legend import legend_html
 from workbench.state import ASKED, BUCKETS, LevelState
@@ -251,7 +251,7 @@ class LevelView(LevelPage, Hands, Viewer):
     def _paint_heat(self, look: Look) -> None:
         st, layer, w, half = self.state, LAYERS[self.state.layer], look.params.window_s, float(self.state.half_life_s)
         cube = self._cube(look)
-        top = data.scale_top(look.session, layer, w, look.step, half)
+        top = scales.scale_top(look.session, layer, w, look.step, half)
         self.pictures.paint_heat(look, cube, layer, top, st.palette, self.slices.pool)
         self._paint_legend(look)
 
