@@ -41,14 +41,20 @@ def _imports(path: Path, module: str) -> frozenset[str]:
     return frozenset(f for f in found if f.startswith("engine."))
 
 
-def sources(modules: tuple[str, ...]) -> dict[str, Path]:
-    """Modules of the engine that `modules` import, directly or not, themselves included, and their files."""
+def sources(modules: tuple[str, ...], without: tuple[str, ...] = ()) -> dict[str, Path]:
+    """Modules of the engine that `modules` import, directly or not, themselves included, and their files.
+
+    Parameters
+    ----------
+    without
+        Beginnings of names that are left out, with all that only they import.
+    """
     out: dict[str, Path] = {}
     todo = list(modules)
     while todo:
         module = todo.pop()
         path = _source(module)
-        if path is None or module in out:
+        if path is None or module in out or module.startswith(without):
             continue
         out[module] = path
         if module in modules and module.startswith(NOT_FOLLOWED):
@@ -61,15 +67,15 @@ def sources(modules: tuple[str, ...]) -> dict[str, Path]:
 
 
 @lru_cache(maxsize=64)
-def code_hash(modules: tuple[str, ...]) -> str:
-    """SHA-256 over the names and the text of all files that `modules` depend on.
+def code_hash(modules: tuple[str, ...], without: tuple[str, ...] = ()) -> str:
+    """SHA-256 over the names and the text of all files that `modules` depend on, less those `without` (`sources`).
 
     Raises
     ------
     UnknownDataset
         Where a declared module has no file: its changes would go unseen.
     """
-    found = sources(modules)
+    found = sources(modules, without)
     gone = [m for m in modules if m not in found]
     if gone:
         raise UnknownDataset(f"declared as code: the module {', '.join(gone)}, which has no file under {PACKAGE}: mend its `code`")

@@ -56,14 +56,20 @@ class Ladder:
         At each second's end; `NO_TICK` where there is none.
     """
 
-    def __init__(self, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date) -> None:
+    def __init__(self, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date, make: str | None = None) -> None:
+        # Frames of nowhere have no lake to be made in; whoever reads the error has.
+        made_by = make or f"spymaster run --layer silver --symbol {symbol} --dates {date} --overwrite"
+        self._mend = f"`{made_by}` makes it anew"
         self.symbol = symbol
         self.date = date
         self.root: Root = root_of(symbol)
         self.where = f"ladder of {symbol} {date}"
-        _require(rows, ("window_start_ts_ns", "tick", "keyframe", *COLUMNS), f"{ROWS_DATASET} {symbol} {date}")
+        _require(rows, ("window_start_ts_ns", "tick", "keyframe", *COLUMNS), f"{ROWS_DATASET} {symbol} {date}", self._mend)
         _require(
-            tape, ("window_start_ts_ns", "last_tick", "best_bid_tick", "best_ask_tick", "book_valid"), f"{TAPE_DATASET} {symbol} {date}"
+            tape,
+            ("window_start_ts_ns", "last_tick", "best_bid_tick", "best_ask_tick", "book_valid"),
+            f"{TAPE_DATASET} {symbol} {date}",
+            self._mend,
         )
         self._take_tape(tape)
         self._take_rows(rows)
@@ -96,16 +102,15 @@ class Ladder:
                 f"ladder of {symbol} {date} in {lake.root}: expected {ROWS_DATASET} and {TAPE_DATASET} of one replay, found them made of "
                 f"different inputs, code or parameters: a run was stopped between them; `{lake.mend(TAPE_DATASET, symbol, date)}` mends it"
             )
-        return cls(lake.read(ROWS_DATASET, symbol, date), lake.read(TAPE_DATASET, symbol, date), symbol=symbol, date=date)
+        make = lake.mend(TAPE_DATASET, symbol, date, overwrite=True)
+        return cls(lake.read(ROWS_DATASET, symbol, date), lake.read(TAPE_DATASET, symbol, date), symbol=symbol, date=date, make=make)
 
     def _take_tape(self, tape: pl.DataFrame) -> None:
         starts = tape["window_start_ts_ns"].to_numpy()
         if starts.size == 0:
-            raise ContractError(f"{self.where}: expected one tape row per second, the tape is empty; run it again with --overwrite")
+            raise ContractError(f"{self.where}: expected one tape row per second, the tape is empty; {self._mend}")
         if starts[0] % NS or (np.diff(starts) != NS).any():
-            raise ContractError(
-                f"{self.where}: expected a tape row for every second, found gaps or disorder; run it again with --overwrite"
-            )
+            raise ContractError(f"{self.where}: expected a tape row for every second, found gaps or disorder; {self._mend}")
         self.tape = tape
         self.start_ns = int(starts[0])
         self.end_ns = int(starts[-1]) + NS
@@ -124,12 +129,10 @@ class Ladder:
         n_seconds = self.valid.size
         if starts.size:
             if starts[0] < self.start_ns or starts[-1] >= self.end_ns:
-                raise ContractError(
-                    f"{self.where}: expected rows within the tape's span, found rows outside; run it again with --overwrite"
-                )
+                raise ContractError(f"{self.where}: expected rows within the tape's span, found rows outside; {self._mend}")
             step = np.diff(self.second)
             if (step < 0).any() or ((step == 0) & (np.diff(self.tick) <= 0)).any():
-                raise ContractError(f"{self.where}: expected rows sorted by (window, tick), each once; run it again with --overwrite")
+                raise ContractError(f"{self.where}: expected rows sorted by (window, tick), each once; {self._mend}")
         self.keyframe = rows["keyframe"].to_numpy().astype(bool)
         self.values = np.empty((starts.size, len(COLUMNS)), np.int32)
         for i, name in enumerate(COLUMNS):
@@ -140,7 +143,9 @@ class Ladder:
         self.tick_low = int(self.tick.min()) if starts.size else 0
         self.n_slots = int(self.tick.max()) - self.tick_low + 1 if starts.size else 1
         if self.n_slots > MAX_TICK_RANGE:
-            raise ContractError(f"{self.where}: expected prices within {MAX_TICK_RANGE} ticks of each other, found {self.n_slots}")
+            raise ContractError(
+                f"{self.where}: expected prices within {MAX_TICK_RANGE} ticks of each other, found {self.n_slots}; {self._mend}"
+            )
         self._slot_offset, self._slot_rows = ladder_kernels.index_by_tick(self.tick, self.tick_low, self.n_slots)
 
     @property
@@ -259,10 +264,10 @@ class Ladder:
         return broken_rows(self, self._slot_offset, self._slot_rows, (params or ReplayParams()).span_ticks)
 
 
-def _require(frame: pl.DataFrame, columns: tuple[str, ...], where: str) -> None:
+def _require(frame: pl.DataFrame, columns: tuple[str, ...], where: str, mend: str) -> None:
     missing = [c for c in columns if c not in frame.columns]
     if missing:
-        raise ContractError(f"{where}: expected columns {', '.join(columns)}; missing {', '.join(missing)}; run it again with --overwrite")
+        raise ContractError(f"{where}: expected columns {', '.join(columns)}; missing {', '.join(missing)}; {mend}")
 
 
 def _ticks(column: pl.Series) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, print_json
-from engine.errors import SessionError
+from engine.errors import LakeBusy, SessionError
 
 if TYPE_CHECKING:
     from engine.retrieval.audit import AuditData, Report
@@ -30,7 +30,8 @@ def audit(
     strength: Annotated[float, Parameter(help="With --synthetic: how much the paths know of the labels; 0 is nothing.")] = 1.0,
     seed: Annotated[int, Parameter(help="With --synthetic: seed of paths and labels.")] = 0,
     permute: Annotated[bool, Parameter(negative=(), help="Deal each day's outcomes out to another day: there must be no edge.")] = False,
-    horizon: Annotated[Horizon, Parameter(help="Outcome horizon; h1 is two minutes after the touch.")] = "h1",
+    horizon: Annotated[Horizon | None, Parameter(help="Outcome horizon; usually h1, two minutes after the touch.")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, as for `spymaster run`; `retrieval` is read.")] = None,
     only: Annotated[str | None, Parameter(help="Only these, comma separated: blocks_original, blocks, means, learned, lightgbm.")] = None,
     growth: Annotated[float, Parameter(help="Refit when history has grown by this share; 0 refits every session, slowly.")] = 0.15,
     keep: Annotated[bool, Parameter(help="Keep the result as a table in the lake, for the Research view.")] = True,
@@ -42,6 +43,9 @@ def audit(
 
     Everything is fitted on sessions before the day before the scored one; only armed episodes count, one event each.
     `no edge found` is a result, and comes with the number of episodes that an edge of the size found would need.
+
+    The result is kept in the lake. One of --only some representations, or of another --growth, is printed and not kept where a whole one
+    is: it chooses no representation.
 
     Examples
     --------
@@ -57,9 +61,10 @@ def audit(
     """
     from pydantic import ValidationError
 
+    from engine.commands.run import read_params
     from engine.retrieval.audit import REPRESENTATIONS, AuditData
     from engine.retrieval.audit import audit as run_audit
-    from engine.retrieval.params import AuditParams, RetrievalParams
+    from engine.retrieval.params import AuditParams
 
     names = [n.strip() for n in only.split(",")] if only else list(REPRESENTATIONS)
     unknown = [n for n in names if n not in REPRESENTATIONS]
@@ -67,16 +72,17 @@ def audit(
         raise SessionError(f"--only {','.join(unknown)}: expected some of {', '.join(REPRESENTATIONS)}")
     if synthetic is not None and synthetic < 1:
         raise SessionError(f"--synthetic {synthetic}: expected at least 1 event")
-    if synthetic is not None and horizon != "h1":
-        raise SessionError(f"--horizon {horizon}: the known law has one horizon, h1; expected no other with --synthetic")
     if workers is not None and workers < 1:
         raise SessionError(f"--workers {workers}: expected at least 1")
     if seed < 0:
         raise SessionError(f"--seed {seed}: expected 0 or more")
     if not 0 <= strength < float("inf"):
         raise SessionError(f"--strength {strength}: expected a finite number from 0 on")
+    retrieval = read_params(params, None).retrieval.model_copy(update={} if horizon is None else {"horizon": horizon})
+    if synthetic is not None and retrieval.horizon != "h1":
+        raise SessionError(f"--horizon {retrieval.horizon}: the known law has one horizon, h1; expected no other with --synthetic")
     try:
-        params = AuditParams(retrieval=RetrievalParams(horizon=horizon), refit_growth=growth)
+        knobs = AuditParams(retrieval=retrieval, refit_growth=growth)
     except ValidationError as e:
         raise SessionError(f"--growth {growth}: {e.errors()[0]['msg'].lower()}") from e
     made: dict[str, Any] = {}
@@ -101,21 +107,29 @@ def audit(
         # A few hundred events are done before a process has started.
         usual = os.cpu_count() or 1 if len(data.means) >= WORTH_PROCESSES else 1
         with side_by_side(workers or usual) as executor:
-            report = run_audit(data, params, only=names, progress=_step(bars, "audit"), executor=executor)
-    kept = None
+            report = run_audit(data, knobs, only=names, progress=_step(bars, "audit"), executor=executor)
+    kept, why, busy = None, "", None
     if synthetic is None and keep and not permute:
-        from engine.retrieval.table import write_audit
+        from engine.lake.store import Lake
+        from engine.retrieval.table import keep_audit
 
-        kept = write_audit(lake, report, made)
+        try:
+            with Lake(lake).lock():
+                kept, why = keep_audit(lake, report, made)
+        except LakeBusy as e:
+            # Minutes of work are told before it is said that they could not be kept.
+            busy, why = e, f"printed, not kept: {e}"
     if json:
         source: dict[str, Any] = {"lake": str(lake)} if synthetic is None else {"synthetic": synthetic, "strength": strength, "seed": seed}
-        print_json({**source, "permuted": permute, **report.to_json(), "table": str(kept) if kept else None})
-        return
-    _print(report, params, diagram)
-    if kept:
+        print_json({**source, "permuted": permute, **report.to_json(), "table": str(kept) if kept else None, "not_kept": why})
+    else:
+        _print(report, knobs, diagram)
+    if busy is not None:
+        raise LakeBusy(f"the audit is {why}; then run it again") from busy
+    if not json and (kept or why):
         from rich.console import Console
 
-        Console().print(f"kept in {kept}", highlight=False, markup=False, soft_wrap=True)
+        Console().print(f"kept in {kept}" if kept else why, highlight=False, markup=False, soft_wrap=True)
 
 
 def side_by_side(workers: int) -> AbstractContextManager[Executor | None]:

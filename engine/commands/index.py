@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, print_json
 from engine.errors import SessionError
 
-if TYPE_CHECKING:
-    from engine.retrieval.params import KindName
+KINDS = ("arm", "window", "touch", "candle")
 
 
 def index(
@@ -19,8 +18,11 @@ def index(
     lake: LakeDir = Path("lake"),
     name: Annotated[str, Parameter(help="The index's folder under indexes/ (MBO_INDEX_DIR overrides that).")] = "default",
     symbol: Annotated[str | None, Parameter(help="A root or a contract; all of gold where not given.")] = None,
-    kinds: Annotated[str, Parameter(help="Trigger kinds that can be neighbours, comma separated: arm, window, touch, candle.")] = "arm",
-    horizon: Annotated[Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"], Parameter(help="Outcome horizon.")] = "h1",
+    kinds: Annotated[
+        str | None, Parameter(help="Trigger kinds that can be neighbours, comma separated: arm (the usual), window, touch, candle.")
+    ] = None,
+    horizon: Annotated[Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"] | None, Parameter(help="Outcome horizon; usually h1.")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, as for `spymaster run`; `retrieval` is read.")] = None,
     check: Annotated[bool, Parameter(negative=(), help="Make nothing: say whether the index can be used as it is.")] = False,
     json: JsonFlag = False,
 ) -> None:
@@ -32,15 +34,16 @@ def index(
 
         spymaster index
         spymaster index --symbol ES --kinds arm,window --name windows
+        spymaster index --params <(echo '{"retrieval": {"cap": 5}}')
         spymaster index --check --json
     """
     from engine.commands.audit import _bars, _step
+    from engine.commands.run import read_params
     from engine.lake.store import Lake
     from engine.retrieval.choice import audited
     from engine.retrieval.gold import representation_of
     from engine.retrieval.index import build_index
     from engine.retrieval.open import check_index, read_index_manifest
-    from engine.retrieval.params import RetrievalParams
 
     place = Lake(lake)
     why = ""
@@ -48,14 +51,15 @@ def index(
         manifest = read_index_manifest(place, name)
         check_index(place, manifest)
     else:
-        chosen = tuple(dict.fromkeys(k.strip() for k in kinds.split(",") if k.strip()))
-        known = ("arm", "window", "touch", "candle")
-        if not chosen or any(k not in known for k in chosen):
-            raise SessionError(f"--kinds {kinds!r}: expected some of {', '.join(known)}")
+        asked: dict[str, Any] = {} if horizon is None else {"horizon": horizon}
+        if kinds is not None:
+            asked["kinds"] = tuple(dict.fromkeys(k.strip() for k in kinds.split(",") if k.strip()))
+            if not asked["kinds"] or any(k not in KINDS for k in asked["kinds"]):
+                raise SessionError(f"--kinds {kinds!r}: expected some of {', '.join(KINDS)}")
+        knobs = read_params(params, None).retrieval.model_copy(update=asked)
         with _bars() as bars, place.lock():
-            params = RetrievalParams(horizon=horizon, kinds=cast("tuple[KindName, ...]", chosen))
-            choice, why = audited(place, symbol, representation_of(place, symbol), params)
-            manifest = build_index(place, name=name, symbol=symbol, params=params, choice=choice, progress=_step(bars, "index"))
+            choice, why = audited(place, symbol, representation_of(place, symbol), knobs)
+            manifest = build_index(place, name=name, symbol=symbol, params=knobs, choice=choice, progress=_step(bars, "index"))
     if json:
         print_json(manifest | ({"about_the_choice": why} if why else {}))
         return

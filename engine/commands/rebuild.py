@@ -16,6 +16,7 @@ from engine.errors import NoData, PartitionCorrupt, PartitionMissing, RawMissing
 if TYPE_CHECKING:
     from engine.lake.store import Lake
     from engine.retrieval.choice import Choice
+    from engine.retrieval.params import AuditParams
 
 
 def rebuild(
@@ -114,20 +115,16 @@ class _Rebuild(Run):
         from engine.commands.audit import _bars, _step, lake_data, side_by_side
         from engine.retrieval.audit import REPRESENTATIONS
         from engine.retrieval.audit import audit as run_audit
-        from engine.retrieval.kept import made_of, why_not_of
+        from engine.retrieval.kept import made_of
         from engine.retrieval.params import AuditParams
-        from engine.retrieval.table import read_audit, write_audit
+        from engine.retrieval.table import write_audit
 
         params = AuditParams(retrieval=self.params.retrieval.model_copy(update={"kinds": ("arm",)}))
         try:
-            _, report = read_audit(self.lake.root)
-        except (PartitionMissing, PartitionCorrupt):
-            pass
-        else:
-            if not self.overwrite and not report["stale"] and not why_not_of(report, self.lake, self.market, params.retrieval):
-                self.say(f"audit: current; {report['verdict']}")
+            verdict = None if self.overwrite else self._current_audit(params)
+            if verdict is not None:
+                self.say(f"audit: current; {verdict}")
                 return
-        try:
             made = made_of(self.lake, self.market)
             with _bars() as bars, side_by_side(self.workers) as executor:
                 data = lake_data(self.lake.root, self.market, REPRESENTATIONS, bars)
@@ -138,6 +135,21 @@ class _Rebuild(Run):
         write_audit(self.lake.root, found, made)
         self.say(f"made the audit: {found.verdict}")
 
+    def _current_audit(self, params: AuditParams) -> str | None:
+        """Verdict of the kept audit; None where there is none, or it is not of all that would be audited now."""
+        from engine.retrieval.gold import representation_of
+        from engine.retrieval.kept import why_not_of, why_partial
+        from engine.retrieval.table import read_audit
+
+        try:
+            report = read_audit(self.lake.root)[1]
+        except (PartitionMissing, PartitionCorrupt):
+            return None
+        made = representation_of(self.lake, self.market)
+        if report["stale"] or why_partial(report) or why_not_of(report, self.lake, self.market, made, params.retrieval):
+            return None
+        return str(report["verdict"])
+
     def _index(self) -> None:
         from engine.commands.audit import _bars, _step
         from engine.retrieval.choice import audited
@@ -146,7 +158,7 @@ class _Rebuild(Run):
 
         try:
             choice, said = audited(self.lake, self.market, representation_of(self.lake, self.market), self.params.retrieval)
-            why = "--overwrite" if self.overwrite else self._stale_index(choice)
+            why = "--overwrite" if self.overwrite else self._stale_index(choice, said)
             if not why:
                 self.say(f"index {self.name}: current")
                 return
@@ -163,7 +175,8 @@ class _Rebuild(Run):
             if said != made["chosen"]["said"]:
                 self.say(said)
 
-    def _stale_index(self, choice: Choice | None) -> str:
+    def _stale_index(self, choice: Choice | None, said: str) -> str:
+        """Why the index is to be made anew, empty where it is not; `said` is what `audited` says of the choice."""
         from engine.retrieval.open import check_index, read_index_manifest
 
         try:
@@ -171,6 +184,8 @@ class _Rebuild(Run):
             check_index(self.lake, manifest, self.params.retrieval)
         except (PartitionMissing, StaleIndex) as e:
             return str(e)
-        if choice is not None and manifest["chosen"]["audit"] != choice.audit:
-            return f"the audit {str(choice.audit)[:12]} chose {choice.representation}"
-        return ""
+        claimed = manifest["chosen"]["audit"]
+        if choice is None:
+            # It must not go on naming an audit that nobody can look up, or that is of another lake than this.
+            return f"it was chosen by the audit {claimed[:12]}; {said}" if claimed else ""
+        return f"the audit {str(choice.audit)[:12]} chose {choice.representation}" if claimed != choice.audit else ""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PROFILE_FILE = "silver/_PROFILE.json"
 LOCK_FILE = ".lock"
 CACHE_DIR = ".cache"
+AUDIT_DIR = "audit"
 
 
 class LakeFolder:

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.errors import EngineError
 from engine.lake.catalog import LADDER, LEVELS, TAPE, TRIGGERS
-from engine.vocab import NS
+from engine.vocab import NS, root_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,13 +22,15 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def quality_table(lake: Lake, progress: Any = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+def quality_table(lake: Lake, progress: Any = None, *, symbol: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Every session of the lake's ladder, and where its book is not valid.
 
     Parameters
     ----------
     progress
         Called with (done, of, date) after each session.
+    symbol
+        A contract or a root; every session where None.
 
     Returns
     -------
@@ -43,7 +45,8 @@ def quality_table(lake: Lake, progress: Any = None) -> tuple[pl.DataFrame, pl.Da
 
     rows: list[dict[str, Any]] = []
     gaps: list[dict[str, Any]] = []
-    sessions = sorted(lake.partitions(LADDER), key=lambda p: (p[1], p[0]), reverse=True)
+    asked = [(s, d) for s, d in lake.partitions(LADDER) if symbol is None or symbol in (s, root_of(s).code)]
+    sessions = sorted(asked, key=lambda p: (p[1], p[0]), reverse=True)
     for i, (symbol, date) in enumerate(sessions):
         try:
             row, found = session_quality(lake, symbol, date)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import ContractError, LakeWriteFailed, PartitionChanged, PartitionCorrupt, PartitionMissing
 from engine.lake.catalog import SELECTION_PATH, Dataset, dataset, datasets
-from engine.lake.folder import CACHE_DIR, PROFILE_FILE, LakeFolder
+from engine.lake.folder import AUDIT_DIR, CACHE_DIR, PROFILE_FILE, LakeFolder
 from engine.lake.manifest import Lineage, Manifest, read_manifest, sha256_file
 from engine.lake.reader import read_part
 from engine.lake.writer import PartitionWriter, recover
@@ -229,7 +229,7 @@ class Lake(LakeFolder):
             Where something cannot be removed.
         """
         tables = [table for key in datasets() for _, table in self.tables(key)]
-        single = [(self.root / PROFILE_FILE).parent, self.root / CACHE_DIR, (self.root / SELECTION_PATH).parent]
+        single = [(self.root / PROFILE_FILE).parent, self.root / CACHE_DIR, (self.root / SELECTION_PATH).parent, self.root / AUDIT_DIR]
         try:
             return [line for folder in (*tables, *single) for line in recover(folder)]
         except OSError as e:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.errors import ContractError
+from engine.retrieval.alike import refuse_mixed
 from engine.retrieval.events import CLASSES, OUTCOME_CLASS
 from engine.retrieval.scores import EACH, session_weights, skill
 
@@ -46,13 +47,14 @@ def scores_by_level(
     Raises
     ------
     ContractError
-        Where the triggers have no such horizon.
+        Where the triggers have no such horizon, or are of several markets.
     """
     import polars as pl
 
     c = pl.col
     if f"outcome_{horizon}" not in triggers.columns:
         raise ContractError(f"scores by level: expected outcome_{horizon} among the triggers' columns, found none")
+    refuse_mixed(triggers["trigger_id"], "scores by level")
     label = c(f"outcome_{horizon}").replace_strict(OUTCOME_CLASS, default=None, return_dtype=pl.Int64).alias("class")
     joined = (
         signals.filter(c("kind") == "arm")

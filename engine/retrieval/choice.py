@@ -13,6 +13,7 @@ from engine.errors import PartitionCorrupt, PartitionMissing
 from engine.retrieval.model import Recipe
 from engine.retrieval.params import RetrievalParams
 from engine.retrieval.scores import paired_error
+from engine.vocab import root_of
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
@@ -32,40 +33,39 @@ CHOICES = {"any": SIMPLEST, "means": ("means", "learned"), "blocks": ("blocks",)
 def choose(
     losses: Mapping[str, NDArray[np.float64]], skills: Mapping[str, tuple[float, float, float]], sessions: NDArray[np.generic]
 ) -> dict[str, Any]:
-    """The representation with the best skill, or a simpler one that ties with it.
+    """The representation with the least mean loss on the events that all answered, or a simpler one that ties with it.
 
     A tie is a difference within its standard error, whole sessions taken together (the one-standard-error rule, Breiman et al. 1984).
+    Skills, each on the events that one answered itself, cannot be ranked: who abstains from the hard events would win.
 
     Parameters
     ----------
     losses : dict of float64 ``(n,)``
-        Log loss of each event by representation, the simplest first; NaN where it did not answer. On the events that both answered
-        two are compared: what each kept from answering says nothing of how well it answers.
+        Log loss of each event by representation, the simplest first; NaN where it did not answer. One that answered nothing is no
+        candidate.
     skills
-        Skill and its 95% interval by representation.
+        Skill and its 95% interval by representation, to be told with the choice.
     sessions : ``(n,)``
 
     Returns
     -------
     dict
-        ``representation``; ``best``; ``tie``; and by representation ``skill``, ``low``, ``high``, how far it is ``behind`` the best (nats)
-        and the ``error`` of that. Empty where none has a skill.
+        ``representation``; ``best``; ``tie``; ``events``, how many all answered; and by representation ``skill``, ``low``, ``high``, and on
+        those events its ``loss``, how far that is ``behind`` the best (nats) and the ``error`` of that. Empty where they answered no
+        event in common.
     """
-    known = [n for n in losses if np.isfinite(skills[n][0])]
-    if not known:
+    known = [n for n in losses if np.isfinite(losses[n]).any()]
+    common = np.logical_and.reduce([np.isfinite(losses[n]) for n in known]) if known else np.zeros(0, bool)
+    if not common.any():
         return {}
-    best = max(known, key=lambda n: skills[n][0])
-    behind: dict[str, float] = {}
-    error: dict[str, float] = {}
-    for n in known:
-        difference = losses[n] - losses[best]
-        both = np.isfinite(difference)
-        behind[n] = float(difference[both].mean()) if both.any() else float("nan")
-        error[n] = paired_error(difference[both], sessions[both]) if both.any() else float("nan")
+    loss = {n: float(losses[n][common].mean()) for n in known}
+    best = min(known, key=lambda n: loss[n])
+    behind = {n: loss[n] - loss[best] for n in known}
+    error = {n: paired_error((losses[n] - losses[best])[common], sessions[common]) for n in known}
     chosen = next(n for n in known if n == best or behind[n] <= error[n])
     figures = {k: {n: _number(skills[n][i]) for n in known} for i, k in enumerate(("skill", "low", "high"))}
-    figures |= {"behind": {n: _number(behind[n]) for n in known}, "error": {n: _number(error[n]) for n in known}}
-    return {"representation": chosen, "best": best, "tie": chosen != best, **figures}
+    figures |= {k: {n: _number(v[n]) for n in known} for k, v in (("loss", loss), ("behind", behind), ("error", error))}
+    return {"representation": chosen, "best": best, "tie": chosen != best, "events": int(common.sum()), **figures}
 
 
 def _number(x: float) -> float | None:
@@ -108,37 +108,55 @@ class Choice:
             return f"{self.representation}; no audit chose it: it forecasts these {self.figures['events']:,} events themselves best"
         f = self.figures
         skill = f["skill"][self.representation]
-        others = ", ".join(f"{k} {v:+.4f}" for k, v in f["skill"].items() if k != self.representation)
-        tie = f"; {f['best']} was best by less than the error of the difference, and a tie goes to the simpler" if f["tie"] else ""
-        return f"{self.representation}, chosen by the audit {str(self.audit)[:12]} (skill {skill:+.4f}; {others}{tie})"
+        others = "".join(f"; {k} {v:+.4f}" for k, v in f["skill"].items() if k != self.representation)
+        events = f"the {f['events']:,} events that all answered"
+        tie = f"; {f['best']} was best on {events}, by less than the error of the difference: a tie goes to the simpler"
+        why = tie if f["tie"] else f"; best on {events}" if others else ""
+        return f"{self.representation}, chosen by the audit {str(self.audit)[:12]} (skill {skill:+.4f}{others}{why})"
 
 
 def audited(lake: Lake, symbol: str | None, representation: str, params: RetrievalParams) -> tuple[Choice | None, str]:
     """The kept audit's choice for gold of `representation`, and a sentence about it; None where there is no audit to go by.
 
-    An audit that is stale, of another market, or of other knobs is none to go by; the sentence says what makes it anew.
+    An audit that is stale, of another market or other sessions, of other knobs, or of only some of the candidates is none to go by; the
+    sentence says what makes it anew.
+
+    Raises
+    ------
+    NoData
+        Where there is no gold of `symbol`.
     """
+    from engine.lake.catalog import LADDER
+    from engine.retrieval.gold import VECTORS, sessions_in
     from engine.retrieval.kept import audit_command, why_not_of
+    from engine.retrieval.mend import gold_command
     from engine.retrieval.table import read_audit
 
+    # Of a lake whose silver is of several markets an audit is told which; the index need not be, where its gold is of one.
+    several = len({root_of(s).code for s, _ in lake.partitions(LADDER)}) > 1
+    of = symbol or (root_of(sessions_in(lake, VECTORS, None)[0][0]).code if several else None)
+    make_it = audit_command(lake, of, params)
     try:
         _, report = read_audit(lake.root)
     except (PartitionMissing, PartitionCorrupt) as e:
-        return None, f"no audit to choose by: {e}"
-    make = f"`{audit_command(lake, symbol, params.horizon)}` makes it anew"
-    why = report["stale"] or why_not_of(report, lake, symbol, params)
+        # The error knows of no knobs: an audit of the usual ones would choose nothing here.
+        usual = audit_command(lake, None)
+        also = "" if make_it == usual else f"; for this index `{make_it}` does"
+        return None, f"no audit to choose by: {e}{also}"
+    make = f"`{make_it}` makes it anew"
+    why = report["stale"] or why_not_of(report, lake, symbol, representation, params)
     if why:
         return None, f"no audit to choose by: {why}; {make}"
     found = report["choices"].get(representation)
     if not found:
-        return None, f"no audit to choose by: the kept one has nothing of {representation}; {make}"
+        candidates = " and ".join(CHOICES[representation])
+        return None, f"no audit to choose by: in the kept one no event was answered by {candidates}; more dates make some"
     choice = Choice(found["representation"], "audit", report["digest"], found)
     overall = report["winner"]
     other = ""
-    if overall not in found["skill"]:
+    if overall and overall not in found["skill"]:
         held = "blocks" if overall == "blocks" else "means"
-        other = (
-            f"; of all representations {overall} won, and gold holds {representation}: `spymaster rebuild --params FILE` with "
-            f'{{"gold": {{"representation": "{held}"}}}} makes gold of it'
-        )
+        sessions = sessions_in(lake, VECTORS, symbol)
+        make = gold_command(lake, sessions[-1], [d for _, d in sessions], gold={"representation": held})
+        other = f"; of all representations {overall} won, and gold holds {representation}: `{make}` makes gold of it"
     return choice, choice.said() + other

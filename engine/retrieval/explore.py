@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ContractError
+from engine.retrieval.alike import refuse_mixed
 from engine.retrieval.events import CLASSES, Events
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ def feature_distribution(events: Events, name: str, horizon: str = "h1", bins: i
     Raises
     ------
     ContractError
-        Where the vectors have no such dimension.
+        Where the vectors have no such dimension, or the events are of several markets.
     """
+    refuse_mixed(events.frame["trigger_id"], f"feature {name}")
     value = feature_values(events, name)
     known = np.isfinite(value)
     label = events.labels(horizon)
@@ -102,7 +104,14 @@ def _groups(value: NDArray[np.float64], group: NDArray[np.object_], names: list[
 
 
 def share_below(events: Events, name: str, value: float) -> float:
-    """Share of the triggers that have a vector whose dimension `name` is below `value`; NaN where none has one."""
+    """Share of the triggers that have a vector whose dimension `name` is below `value`; NaN where none has one.
+
+    Raises
+    ------
+    ContractError
+        As `feature_distribution`.
+    """
+    refuse_mixed(events.frame["trigger_id"], f"feature {name}")
     known = feature_values(events, name)
     known = known[np.isfinite(known)]
     return float((known < value).mean()) if known.size else float("nan")

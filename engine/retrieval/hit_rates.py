@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.errors import ContractError
+from engine.retrieval.alike import refuse_mixed
 from engine.retrieval.events import CLASSES, DECIDED_UNTIL, NO_TOUCH, OUTCOME_CLASS
 from engine.retrieval.hypothesis import share_interval
 from engine.retrieval.params import HORIZONS
@@ -47,7 +48,7 @@ def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = DRAWS
     Raises
     ------
     ContractError
-        On a missing column or an unknown horizon.
+        On a missing column, an unknown horizon, or rows of several markets.
     """
     import polars as pl
 
@@ -56,6 +57,7 @@ def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = DRAWS
         raise ContractError(
             f"hit rates: expected {', '.join(NEEDED)} and a horizon of {', '.join(HORIZONS)}; missing {lacking}, {horizon!r}"
         )
+    refuse_mixed(triggers["episode_id"], "hit rates")
     c = pl.col
     decided = c("touched") | pl.any_horizontal(c(f"outcome_{h}") == NO_TOUCH for h in HORIZONS if f"outcome_{h}" in triggers.columns)
     if DECIDED_UNTIL in triggers.columns:

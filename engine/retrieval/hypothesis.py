@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ContractError
+from engine.retrieval.alike import refuse_mixed
 from engine.retrieval.events import CLASSES, Events
 from engine.retrieval.params import AuditParams
 from engine.retrieval.scores import few_sessions
@@ -91,12 +92,13 @@ def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParam
     Raises
     ------
     ContractError
-        Where the two differ in length.
+        Where the two differ in length, or the events are of several markets.
     """
     import polars as pl
 
     if conditions.height != len(events) or any(c not in conditions.columns for c in COLUMNS):
         raise ContractError(f"conditions: expected {', '.join(COLUMNS)} in {len(events)} rows, found {conditions.height} rows")
+    refuse_mixed(events.frame["trigger_id"], "conditions")
     p = params or AuditParams()
     labels = events.labels(p.retrieval.horizon)
     use = scored_rows(events, labels)

@@ -23,14 +23,15 @@ from engine.lake.writer import TMP_PREFIX, fsync_path, recover, swap_in
 from engine.retrieval.alike import one_market
 from engine.retrieval.choice import Choice
 from engine.retrieval.gold import VECTORS, gold_events, sessions_in
-from engine.retrieval.index_files import ALL, Progress, fill, write_json
+from engine.retrieval.index_files import ALL, Progress, fill, index_code, write_json
+from engine.retrieval.mend import retrieval_options
 from engine.retrieval.params import RetrievalParams
 from engine.vocab import root_of
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 
 
@@ -53,13 +54,9 @@ def index_folder(lake: Lake, name: str) -> Path:
 
 
 def rebuild_command(lake: Lake, name: str, symbol: str | None = None, params: dict[str, Any] | None = None) -> str:
-    """The command that makes an index anew, of the kinds and the horizon in `params`."""
-    usual = RetrievalParams()
-    p = params or {}
-    kinds, horizon = tuple(p.get("kinds", usual.kinds)), p.get("horizon", usual.horizon)
-    options = [f" --symbol {symbol}" if symbol else "", f" --kinds {','.join(kinds)}" if kinds != usual.kinds else ""]
-    options.append(f" --horizon {horizon}" if horizon != usual.horizon else "")
-    return f"spymaster index --lake {lake.root} --name {name}{''.join(options)}"
+    """The command that makes an index anew, with the knobs in `params`; those that stand there not are the usual ones."""
+    of = f" --symbol {symbol}" if symbol else ""
+    return f"spymaster index --lake {lake.root} --name {name}{of}{retrieval_options(params or {}, ('kinds', 'horizon'))}"
 
 
 def input_digests(lake: Lake, symbol: str | None) -> dict[str, str]:
@@ -126,7 +123,7 @@ def build_index(
         tmp.mkdir(parents=True)
         manifest = fill(tmp, events, p, choice, progress)
         manifest |= {"name": name, "symbol": symbol, "market": market, "profile": lake.profile(), "inputs": inputs, "format": FORMAT}
-        manifest |= {"contract": dataset(VECTORS).contract().fingerprint(), "params": p.model_dump(mode="json")}
+        manifest |= {"contract": dataset(VECTORS).contract().fingerprint(), "code": index_code(), "params": p.model_dump(mode="json")}
         manifest["digest"] = sha256_text(canonical(manifest))
         write_json(tmp / MANIFEST, manifest)
         (tmp / SUCCESS).write_text(manifest["digest"] + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.code import code_hash
 from engine.errors import NoData
 from engine.lake.manifest import canonical, sha256_file, sha256_text
 from engine.retrieval.choice import NAMES, Choice
@@ -36,12 +37,25 @@ INDEX, OUTLINE, METADATA, POOL = ".index", ".outline.index", ".metadata.parquet"
 TOUCH = ".touch"
 """End of the stem of a pool for the probability of a touch, whose events are also those that never touched."""
 
+CODE = ("engine.retrieval.index",)
+NOT_CODE = (
+    "engine.features", "engine.setups", "engine.ladder", "engine.levels", "engine.bars", "engine.retrieval.audit", "engine.retrieval.kept",
+    "engine.retrieval.table", "engine.retrieval.walk", "engine.retrieval.hypothesis", "engine.retrieval.mend",
+)  # fmt: skip
+"""Modules that an index is made with, and those of their imports that it is not: gold, whose digests stand in the manifest, is made with
+them, or the audit is, whose digest stands there, too."""
+
 Progress = Callable[[int, int, str], None]
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file with sorted keys."""
     path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def index_code() -> str:
+    """Hash of the code that indexes are made with now."""
+    return code_hash(CODE, NOT_CODE)
 
 
 def feature_lists(representation: str) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.code import code_hash
 from engine.lake.catalog import LADDER, LEVELS, TAPE, TRIGGERS
-from engine.retrieval.gold import sessions_in
-from engine.retrieval.params import RetrievalParams
+from engine.retrieval.choice import CHOICES
+from engine.retrieval.gold import VECTORS, sessions_in
+from engine.retrieval.mend import retrieval_options
+from engine.retrieval.params import AuditParams, RetrievalParams
+from engine.retrieval.walk_all import REPRESENTATIONS
 from engine.vocab import root_of
 
 if TYPE_CHECKING:
@@ -18,6 +22,9 @@ CODE = (
     "engine.features.tape", "engine.features.conditions",
 )  # fmt: skip
 """Modules that decide an audit's figures; the features are imported by name, which no reading of imports finds."""
+
+NOT_CODE = ("engine.retrieval.kept", "engine.retrieval.table", "engine.retrieval.mend")
+"""Of their imports those that only keep an audit and talk of it."""
 
 READ = (LADDER, TAPE, LEVELS, TRIGGERS)
 """What an audit reads of a session: silver, and gold for its knobs. A bronze day is told by the digest of the ladder made of it."""
@@ -43,7 +50,7 @@ def made_of(lake: Lake, symbol: str | None) -> dict[str, Any]:
         "symbol": symbol,
         "market": root_of(sessions[0][0]).code,
         "profile": lake.profile(),
-        "code": code_hash(CODE),
+        "code": code_hash(CODE, NOT_CODE),
         "inputs": {k: m.digest() for k, m in found.items() if m is not None},
     }
 
@@ -73,21 +80,52 @@ def why_stale(lake: Lake, report: dict[str, Any]) -> str:
     return ""
 
 
-def why_not_of(report: dict[str, Any], lake: Lake, symbol: str | None, params: RetrievalParams) -> str:
-    """Why a kept report, current as it may be, says nothing of an index of `symbol` with `params`; empty where it does."""
+def why_not_of(report: dict[str, Any], lake: Lake, symbol: str | None, representation: str, params: RetrievalParams) -> str:
+    """Why a kept report, current as it may be, chooses nothing for an index of `symbol` with `params`; empty where it does.
+
+    Parameters
+    ----------
+    symbol
+        What the index is of: a contract, a root, or all of gold where None.
+    representation
+        Of its gold; every candidate that such gold can serve must have been audited, or the one that was has won against nobody.
+
+    Raises
+    ------
+    NoData
+        Where there is no gold of `symbol`.
+    """
+    from engine.lake.store import input_key
+
     was = report["made_of"]
-    if symbol is not None and root_of(symbol).code != was["market"]:
-        return f"the kept audit is of {was['market']}, not of {symbol}"
+    sessions = sessions_in(lake, VECTORS, symbol)
+    markets = sorted({root_of(s).code for s, _ in sessions})
+    if markets != [was["market"]]:
+        return f"the kept audit is of {was['market']}, not of {', '.join(markets)}"
+    unseen = [key for s, d in sessions if (key := input_key(VECTORS, s, d)) not in was["inputs"]]
+    if unseen:
+        more = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
+        return f"the kept audit has not seen {unseen[0]}{more}"
     if report["horizon"] != params.horizon:
         return f"the kept audit is of horizon {report['horizon']}, not of {params.horizon}"
     wanted, had = params.model_dump(mode="json"), report["params"]["retrieval"]
     other = [k for k in wanted if k not in NOT_COMPARED and wanted[k] != had.get(k)]
-    return f"the kept audit was made with other knobs ({', '.join(other)})" if other else ""
+    if other:
+        return f"the kept audit was made with other knobs ({', '.join(other)})"
+    partial = why_partial(report, CHOICES[representation])
+    return f"the kept audit {partial}" if partial else ""
 
 
-def audit_command(lake: Lake, symbol: str | None, horizon: str = "h1") -> str:
-    """The command that makes the kept audit anew."""
-    usual = RetrievalParams().horizon
-    return (
-        f"spymaster audit --lake {lake.root}{f' --symbol {symbol}' if symbol else ''}{f' --horizon {horizon}' if horizon != usual else ''}"
-    )
+def why_partial(report: dict[str, Any], needed: Sequence[str] = REPRESENTATIONS) -> str:
+    """Why a report is not the audit, but a look at some of it: it lacks some of `needed`, or refitted at another pace; else empty."""
+    lacking = [n for n in needed if n not in report["representations"]]
+    if lacking:
+        return f"has nothing of {', '.join(lacking)}"
+    had, usual = report["params"]["refit_growth"], AuditParams().refit_growth
+    return f"was refitted when history had grown by {had:.0%}, not by {usual:.0%}" if had != usual else ""
+
+
+def audit_command(lake: Lake, symbol: str | None, params: RetrievalParams | None = None) -> str:
+    """The command that makes the kept audit anew, with the knobs in `params`; an audit scores armed events whatever the kinds."""
+    values = {k: v for k, v in (params or RetrievalParams()).model_dump(mode="json").items() if k != "kinds"}
+    return f"spymaster audit --lake {lake.root}{f' --symbol {symbol}' if symbol else ''}{retrieval_options(values, ('horizon',))}"

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from engine.errors import ContractError, NoData
 from engine.retrieval.events import CLASSES, Events
 from engine.retrieval.forecast import before_embargo, candidates, default_recipe, table
-from engine.retrieval.gold import MIRROR, VECTORS, gold_events, grouped, groups_of, names_of
+from engine.retrieval.gold import MIRROR, VECTORS, gold_events, grouped, groups_of, names_of, sessions_in
 from engine.retrieval.index import pool_folder, rebuild_command
+from engine.retrieval.mend import gold_command
 from engine.retrieval.model import Answer, Model, fit, forecast
 from engine.retrieval.open import open_index, open_touch, read_index_manifest
 from engine.retrieval.params import PoolName, RetrievalParams
@@ -235,12 +236,9 @@ def _one(query: Events) -> None:
 def _group(lake: Lake, scope: Scope, date: dt.date, symbol: str | None, p: RetrievalParams) -> Events:
     found = gold_events(lake, symbol, kinds=p.kinds, before=date)
     if scope.group not in found or found[scope.group].names != names_of(scope.representation, scope.group):
-        days = sorted({d for s, d in lake.partitions(VECTORS) if symbol is None or symbol in (s, root_of(s).code)})
-        raise ContractError(
-            f"the query is of {scope.representation}, the gold in {lake.root} is not; `spymaster run --lake {lake.root} --layer gold "
-            f"--symbol {symbol or scope.market} --dates {days[0]}:{days[-1]} --session {lake.profile() or 'rth'}`, with the --params of "
-            f"that representation, makes it so"
-        )
+        sessions = sessions_in(lake, VECTORS, symbol)
+        make = gold_command(lake, sessions[-1], [d for _, d in sessions], gold={"representation": scope.representation})
+        raise ContractError(f"the query is of {scope.representation}, the gold in {lake.root} is not; `{make}` makes it so")
     return found[scope.group]
 
 
@@ -249,12 +247,12 @@ def _indexed(lake: Lake, scope: Scope, params: RetrievalParams | None, name: str
     if manifest["market"] != scope.market:
         raise ContractError(
             f"index {name}: of {manifest['market']}, the query is of {scope.market}; "
-            f"`{rebuild_command(lake, scope.market.lower(), scope.market)}` makes one"
+            f"`{rebuild_command(lake, scope.market.lower(), scope.market, manifest['params'])}` makes one"
         )
     if manifest["representation"] != scope.representation:
         raise ContractError(
             f"index {name}: of {manifest['representation']}, the query is of {scope.representation}; "
-            f"`{rebuild_command(lake, name, scope.market)}` makes it anew"
+            f"`{rebuild_command(lake, name, scope.market, manifest['params'])}` makes it anew"
         )
     level, _, approach = scope.key.rpartition("/")
     folder = pool_folder(scope.pool, kind=scope.key, level_id=level)

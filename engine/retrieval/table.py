@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import ContractError, PartitionCorrupt, PartitionMissing
 from engine.lake.contract import enforce_contract, load_contract
-from engine.lake.manifest import canonical, sha256_text
+from engine.lake.folder import AUDIT_DIR
+from engine.lake.manifest import canonical, sha256_file, sha256_text
 from engine.lake.store import Lake
 from engine.lake.writer import write_frame, write_whole
-from engine.retrieval.kept import why_stale
+from engine.retrieval.kept import why_partial, why_stale
 
 if TYPE_CHECKING:
     import polars as pl
 
     from engine.retrieval.audit import Report
 
-TABLE = "audit/mbo_audit.parquet"
-REPORT = "audit/mbo_audit.json"
+TABLE = f"{AUDIT_DIR}/mbo_audit.parquet"
+REPORT = f"{AUDIT_DIR}/mbo_audit.json"
 CONTRACT = "gold/mbo_audit.avsc"
 
 
@@ -43,8 +44,37 @@ def audit_frame(report: Report) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
+def keep_audit(root: Path, report: Report, made_of: dict[str, Any]) -> tuple[Path | None, str]:
+    """Keep a report as the lake's audit, unless it is a look at some representations, or at another pace, and a whole one is kept.
+
+    Returns
+    -------
+    place : Path or None
+        The table, None where it was not kept.
+    why : str
+        Why it was not.
+
+    Raises
+    ------
+    LakeWriteFailed
+        As `write_audit`.
+    """
+    partial = why_partial(report.to_json())
+    if partial:
+        try:
+            held = read_audit(root)[1]
+        except (PartitionMissing, PartitionCorrupt):
+            held = None
+        if held is not None and not why_partial(held):
+            return None, f"printed, not kept: this audit {partial}, and would replace a whole one"
+    return write_audit(root, report, made_of), ""
+
+
 def write_audit(root: Path, report: Report, made_of: dict[str, Any]) -> Path:
-    """Replace the lake's audit; the table comes last, so that whoever finds it finds its report.
+    """Replace the lake's audit: the table, and then the report, which holds the table's digest and its own.
+
+    Two files are no one step: between them, or after a kill there, table and report do not match, and `read_audit` says so. The caller
+    holds the lake's lock, so that of two writers each writes both.
 
     Parameters
     ----------
@@ -57,9 +87,10 @@ def write_audit(root: Path, report: Report, made_of: dict[str, Any]) -> Path:
         Where the folder cannot be written.
     """
     frame = enforce_contract(audit_frame(report), load_contract(CONTRACT), f"audit of {root}")
-    body = report.to_json() | {"made_of": made_of}
+    place = write_frame(root / TABLE, frame)
+    body = report.to_json() | {"made_of": made_of, "table": sha256_file(place)}
     write_whole(root / REPORT, json.dumps(body | {"digest": sha256_text(canonical(body))}, indent=1) + "\n")
-    return write_frame(root / TABLE, frame)
+    return place
 
 
 def read_audit(root: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -70,7 +101,7 @@ def read_audit(root: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     PartitionMissing
         Where none was made.
     PartitionCorrupt
-        Where one cannot be read, or is of another version.
+        Where one cannot be read, is of another version, or its table and its report are of two audits.
     """
     import polars as pl
 
@@ -78,11 +109,15 @@ def read_audit(root: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     if not (root / TABLE).is_file():
         raise PartitionMissing(f"{root / TABLE}: no audit yet; {mend}")
     try:
-        frame = enforce_contract(pl.read_parquet(root / TABLE), load_contract(CONTRACT), f"audit of {root}")
         report = json.loads((root / REPORT).read_text(encoding="utf-8"))
-        digest = report.pop("digest", None)
-        if digest is not None and digest != sha256_text(canonical(report)):
+        digest = report.pop("digest")
+        if digest != sha256_text(canonical(report)):
             raise ValueError("a report that does not match its own digest")
+        if report["table"] != sha256_file(root / TABLE):
+            raise ValueError("a table that is not the report's: writing them was stopped between the two")
+        frame = enforce_contract(pl.read_parquet(root / TABLE), load_contract(CONTRACT), f"audit of {root}")
+    except KeyError as e:
+        raise PartitionCorrupt(f"{root / TABLE}: expected an audit, found a report without {e}; {mend} anew") from e
     except (OSError, ValueError, ContractError, pl.exceptions.PolarsError) as e:
         raise PartitionCorrupt(f"{root / TABLE}: expected an audit, found {e}; {mend} anew") from e
     return frame, report | {"digest": digest, "stale": why_stale(Lake(root), report)}

@@ -18,7 +18,7 @@ from engine.retrieval.open import read_index_manifest
 from engine.retrieval.params import AuditParams, RetrievalParams
 from engine.retrieval.table import read_audit
 from engine.retrieval.walk import schedule, walk_neighbours
-from tests.support.lakes import report
+from tests.support.lakes import report, spymaster
 
 DATES = "2025-09-16:2025-10-15"  # after the roll: ESZ5 is the front month throughout
 PARAMS = AuditParams(retrieval=RetrievalParams(tune_queries=400))
@@ -54,6 +54,19 @@ def test_rebuild_audits_and_indexes_what_won(null_lake: Lake) -> None:
     assert f"audit: current; {kept['verdict']}" in again["said"]
     assert "index default: current" in again["said"]
     assert not again["made"]
+    # A look at one representation is printed, and the whole audit stays; so it does while something else writes the lake.
+    look = ("audit", "--lake", null_lake.root, "--only", "means", "--growth", 0.5, "--workers", 1)
+    found = report(*look)
+    assert found["table"] is None
+    assert found["not_kept"].startswith(
+        "printed, not kept: this audit has nothing of blocks_original, blocks, learned, lightgbm, and would"
+    )
+    with null_lake.lock():
+        busy = spymaster(*look, check=False)
+    assert busy.returncode == 1
+    assert "means" in busy.stdout
+    assert "the audit is printed, not kept: " in busy.stderr
+    assert read_audit(null_lake.root)[1]["digest"] == kept["digest"]
 
 
 @pytest.mark.slow

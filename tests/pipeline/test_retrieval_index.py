@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,14 +14,18 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.code import sources
+from engine.commands.neighbours import _print as print_neighbours
 from engine.errors import ContractError, NoData, PartitionMissing, StaleIndex
 from engine.lake.store import Lake
 from engine.retrieval.edit import edited
+from engine.retrieval.events import Events
 from engine.retrieval.forecast import forecast_frame
 from engine.retrieval.gold import VECTORS, gold_events
-from engine.retrieval.index import build_index, index_root
+from engine.retrieval.index import build_index, index_root, rebuild_command
+from engine.retrieval.index_files import CODE, NOT_CODE
 from engine.retrieval.model import fit, forecast
-from engine.retrieval.neighbours import neighbours, trigger_query
+from engine.retrieval.neighbours import Mode, neighbours, trigger_query
 from engine.retrieval.open import check_index, open_index, open_touch, read_index_manifest
 from engine.retrieval.params import RetrievalParams
 from tests.support.lakes import leftovers
@@ -148,6 +155,7 @@ REFUSALS: dict[str, tuple[Callable[[Lake], None], str]] = {
     "another session profile": (change_profile, "session profile 'rth', the lake holds 'globex_open'"),
     "other features": (edit_manifest(features={"mirrored": "0" * 64}), r"built with other features \(mirrored: 000000000000\)"),
     "another contract": (edit_manifest(contract="f" * 64), r"another contract of gold.future_mbo.mbo_trigger_vectors \(ffffffffffff\)"),
+    "other code": (edit_manifest(code="0" * 64), r"built with other code \(000000000000\) than there is now"),
     "another format": (edit_manifest(format=0), "another format"),
     "a harmed index": (harm("all/mirrored.index"), "is not the one the manifest speaks of"),
     "harmed metadata": (harm("all/mirrored.metadata.parquet"), "is not the one the manifest speaks of"),
@@ -166,10 +174,17 @@ def test_an_index_is_refused_with_the_command_that_mends_it(copied: Lake, reason
     change(copied)
     with pytest.raises(StaleIndex, match=says) as refused:
         open_index(copied)
-    assert f"`spymaster index --lake {copied.root} --name default` makes it anew" in str(refused.value)
+    # Where the manifest can be trusted, the command has its knobs.
+    assert re.search(rf"`spymaster index --lake {copied.root} --name default( --params <\(echo '.*'\))?` makes it anew", str(refused.value))
     if reason != "another session profile":
         build_index(copied, params=PARAMS)
         assert len(open_index(copied).pool) > 300
+
+
+def test_the_code_of_an_index_is_what_fits_and_writes_it_and_not_what_makes_gold_or_asks() -> None:
+    found = {m.removeprefix("engine.retrieval.") for m in sources(CODE, NOT_CODE)}
+    assert {"index", "index_files", "forecast", "model", "learned", "normalise", "reference", "tune", "search", "gold", "alike"} <= found
+    assert not found & {"audit", "walk", "kept", "table", "neighbours", "open", "engine.features.means", "engine.setups"}
 
 
 def test_other_knobs_are_refused_by_name(indexed: Lake) -> None:
@@ -182,38 +197,20 @@ def test_the_command_makes_the_index_that_was_asked_for(copied: Lake) -> None:
     params = PARAMS.model_copy(update={"kinds": ("arm", "window")})
     build_index(copied, name="mine", symbol=SYMBOL, params=params)
     change_gold(copied)
-    with pytest.raises(StaleIndex, match=f"--name mine --symbol {SYMBOL} --kinds arm,window` makes it anew"):
+    with pytest.raises(StaleIndex, match=f"--name mine --symbol {SYMBOL} --kinds arm,window --params .* makes it anew") as refused:
         open_index(copied, "mine")
-    with pytest.raises(StaleIndex, match=r"other knobs \(horizon\); `spymaster .* --kinds arm,window --horizon h2` makes it anew"):
+    with pytest.raises(
+        StaleIndex, match=r"other knobs \(horizon\); `spymaster .* --kinds arm,window --horizon h2 --params .* makes it anew"
+    ):
         open_index(copied, "mine", params=params.model_copy(update={"horizon": "h2"}))
-
-
-def test_no_index_and_no_gold_say_what_makes_them(tmp_lake: Path) -> None:
-    lake = Lake(tmp_lake)
-    with pytest.raises(PartitionMissing, match=f"`spymaster index --lake {tmp_lake} --name default` makes it"):
-        open_index(lake)
-    with pytest.raises(NoData, match=r"spymaster run --lake .* --layer gold"):
-        build_index(lake)
-
-
-def test_too_few_events_make_no_index_and_leave_nothing(tmp_lake: Path) -> None:
-    lake = write_gold(tmp_lake, gold_frame(60))
-    with pytest.raises(NoData, match=r"too few events: expected at least 150 with an outcome in 10 sessions of history, found 48 in 3"):
-        build_index(lake)
-    assert not (index_root(lake) / "default").exists()
-    assert leftovers(tmp_lake) == []
-
-
-@pytest.mark.parametrize("value", [None, 0.0])
-def test_gold_whose_vectors_point_nowhere_makes_no_index(tmp_lake: Path, value: float | None) -> None:
-    frame = gold_frame(400)
-    vector = None if value is None else [value] * int(frame["vector_dim"][0])
-    lake = write_gold(tmp_lake, frame.with_columns(pl.lit(vector, pl.List(pl.Float32)).alias("vector")))
-    with pytest.raises(NoData, match=r"too few events: expected at least 150 with an outcome in 10 sessions of history, found 0 in 0"):
-        build_index(lake)
-    with pytest.raises(NoData, match="found 0 in 0"):
-        neighbours(lake, trigger_query(lake, a_trigger(lake, 15)))
-    assert not (index_root(lake) / "default").exists()
+    # As it stands in the message, in a shell: the index has every knob that it had.
+    command = str(refused.value).split("`")[1].replace("spymaster", f"{sys.executable} -m engine.cli", 1)
+    subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+    manifest = read_index_manifest(copied, "mine")
+    check_index(copied, manifest, params)
+    assert manifest["symbol"] == SYMBOL
+    usual = rebuild_command(copied, "mine", None, RetrievalParams().model_dump(mode="json"))
+    assert usual == rebuild_command(copied, "mine") == f"spymaster index --lake {copied.root} --name mine"
 
 
 def test_a_build_that_fails_or_is_killed_leaves_the_old_index(copied: Lake) -> None:
@@ -331,6 +328,26 @@ def test_a_setup_one_makes_up(indexed: Lake) -> None:
         edited(query, {"speed": 1.0})
     with pytest.raises(ContractError, match="expected a finite number"):
         edited(query, {name: float("nan")})
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+@pytest.mark.parametrize("mode", ["walk_forward", "all"])
+def test_a_query_whose_vector_points_nowhere_has_no_neighbours_and_says_so(
+    indexed: Lake, mode: Mode, value: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = trigger_query(indexed, a_trigger(indexed, 15))
+    nowhere = Events(np.full_like(query.matrix, value), query.names, query.representation, query.frame)
+    found = neighbours(indexed, nowhere, mode=mode, params=PARAMS)
+    assert (found.found.height, found.counts) == (0, {"reject": 0, "chop": 0, "break": 0})
+    row = found.forecast.row(0, named=True)
+    assert (row["nothing_comparable"], row["reason"], row["neighbours"]) == (True, "no vector", 0)
+    assert [row[f"pi_{c}"] for c in ("reject", "chop", "break")] == [
+        neighbours(indexed, query, mode=mode, params=PARAMS).forecast[f"pi_{c}"][0] for c in ("reject", "chop", "break")
+    ]
+    print_neighbours(found, 10)
+    said = capsys.readouterr().out
+    assert said.startswith("nothing comparable: no vector")
+    assert len(said.splitlines()) == 2  # the reason and the reference: no histogram, no list
 
 
 def test_queries_on_what_is_not_there(indexed: Lake) -> None:

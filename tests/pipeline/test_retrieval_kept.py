@@ -5,25 +5,29 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from engine.commands.rebuild import _Rebuild
 from engine.commands.synthetic import synthetic_events
-from engine.errors import ContractError, SessionError
+from engine.errors import ContractError, PartitionCorrupt, SessionError
 from engine.lake.catalog import LADDER, LEVELS, TAPE, dataset
-from engine.lake.manifest import Lineage
+from engine.lake.manifest import Lineage, canonical, sha256_text
 from engine.lake.store import Lake
 from engine.retrieval.audit import AuditData, Report, audit
 from engine.retrieval.choice import audited
 from engine.retrieval.gold import VECTORS, gold_events, sessions_in
 from engine.retrieval.index import build_index
 from engine.retrieval.kept import made_of
+from engine.retrieval.mend import gold_command
 from engine.retrieval.neighbours import neighbours, trigger_query
 from engine.retrieval.open import open_index, read_index_manifest
-from engine.retrieval.params import RetrievalParams
-from engine.retrieval.table import REPORT, read_audit, write_audit
+from engine.retrieval.params import AuditParams, RetrievalParams
+from engine.retrieval.table import REPORT, TABLE, keep_audit, read_audit, write_audit
+from engine.stages.base import RunParams
 from tests.support.lakes import report as said_by
 from tests.support.retrieval import SYMBOL, gold_frame, write_gold
 
@@ -36,9 +40,13 @@ def write_silver(lake: Lake, symbol: str, date: dt.date, code: str = "a") -> Non
 
 @pytest.fixture(scope="module")
 def reports() -> dict[str, Report]:
-    """Audits of a planted signal: one in which `learned` wins, one that knows `means` alone."""
-    data = AuditData(synthetic_events(400, 2.0, 1).data.means)
-    return {name: audit(data, only=(name, "means"), touch=False) for name in ("learned", "means")}
+    """Audits in which `learned` wins (a planted signal) and `means` (nothing; a whole audit), and one that knows `means` alone."""
+    planted, nothing = (synthetic_events(400, strength, 1).data for strength in (2.0, 0.0))
+    return {
+        "learned": audit(AuditData(planted.means), only=("means", "learned"), touch=False),
+        "means": audit(nothing, touch=False),
+        "alone": audit(AuditData(planted.means), only=("means",), touch=False),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +85,7 @@ def test_the_index_is_of_what_the_audit_chose_and_says_so(lake: Lake, reports: d
         chosen = found["chosen"]
         assert (chosen["by"], chosen["audit"]) == ("audit", digest)
         assert chosen["figures"]["skill"][name] == reports[name].row(name).skill
-        assert f"{name}, chosen by the audit {digest[:12]} (skill +" in chosen["said"]
+        assert f"{name}, chosen by the audit {digest[:12]} (skill " in chosen["said"]
         model = open_index(lake)
         assert model.recipe == recipe
         assert (model.embedding is None) == (name == "means")
@@ -88,16 +96,118 @@ def test_without_an_audit_the_index_says_that_none_chose(lake: Lake, reports: di
     assert (found["chosen"]["by"], found["chosen"]["audit"]) == ("history", None)
     assert "no audit chose it: it forecasts these 320 events themselves best" in found["chosen"]["said"]
     assert f"`spymaster audit --lake {lake.root}` makes it" in found["about_the_choice"]
+    assert "for this index" not in found["about_the_choice"]
+    other = f"""; for this index `spymaster audit --lake {lake.root} --params <(echo '{{"retrieval": {{"cap": 5}}}}')` does"""
+    assert audited(lake, None, "means", RetrievalParams(cap=5))[1].endswith(other)
     keep(lake, reports["means"])
     # One of other knobs chooses nothing, nor one that is stale.
     choice, why = audited(lake, None, "means", RetrievalParams(cap=5))
     assert choice is None
     assert "with other knobs (cap)" in why
     assert "of horizon h1, not of h2" in audited(lake, None, "means", RetrievalParams(horizon="h2"))[1]
+    keep(lake, reports["learned"])
     assert "has nothing of blocks" in audited(lake, None, "blocks", RetrievalParams())[1]
     change_gold(lake)
     assert "was made anew" in said_by("index", "--lake", lake.root)["about_the_choice"]
     assert read_index_manifest(lake)["chosen"]["by"] == "history"
+
+
+def test_a_partial_audit_chooses_nothing_and_replaces_no_whole_one(lake: Lake, reports: dict[str, Report]) -> None:
+    def rebuild_says() -> str | None:
+        return _Rebuild(lake, "ES", [], False, "rth", RunParams(), 1, False, True)._current_audit(AuditParams())
+
+    whole, quick = reports["means"], replace(reports["means"], params=reports["means"].params | {"refit_growth": 0.5})
+    partial = {
+        "alone": (reports["alone"], "has nothing of learned"),
+        "quick": (quick, "refitted when history had grown by 50%, not by 15%"),
+    }
+    for report, says in partial.values():
+        # Where none is kept it is better than nothing to look at, and no more than that.
+        place, why = keep_audit(lake.root, report, made_of(lake, None))
+        assert (place, why) == (lake.root / TABLE, "")
+        choice, why = audited(lake, None, "means", RetrievalParams())
+        assert choice is None
+        assert says in why
+        assert rebuild_says() is None
+    # All that gold of means can serve: it chooses, and is not the audit that rebuild makes.
+    assert keep_audit(lake.root, reports["learned"], made_of(lake, None))[0] is not None
+    assert audited(lake, None, "means", RetrievalParams())[0] is not None
+    assert rebuild_says() is None
+    digest = keep(lake, whole)
+    assert rebuild_says() == whole.verdict
+    for report in (reports["alone"], quick, reports["learned"]):
+        place, why = keep_audit(lake.root, report, made_of(lake, None))
+        assert place is None
+        assert why.startswith("printed, not kept: this audit ")
+    assert read_audit(lake.root)[1]["digest"] == digest
+    assert keep_audit(lake.root, whole, made_of(lake, None))[0] is not None
+
+
+def test_where_a_representation_won_that_gold_does_not_hold_the_command_that_makes_it_is_named(
+    lake: Lake, reports: dict[str, Report]
+) -> None:
+    keep(lake, replace(reports["learned"], winner="blocks"))
+    choice, said = audited(lake, None, "means", RetrievalParams())
+    assert choice is not None
+    sessions = lake.partitions(VECTORS)
+    make = gold_command(lake, sessions[-1], [d for _, d in sessions], gold={"representation": "blocks"})
+    assert """<(echo '{"gold": {"representation": "blocks"}}')""" in make
+    assert said == f"{choice.said()}; of all representations blocks won, and gold holds means: `{make}` makes gold of it"
+
+
+def test_an_index_does_not_go_on_claiming_an_audit_that_is_gone(lake: Lake, reports: dict[str, Report]) -> None:
+    def stale() -> str:
+        job = _Rebuild(lake, "ES", [], False, "rth", RunParams(), 1, False, True)
+        return job._stale_index(*audited(lake, "ES", "means", RetrievalParams()))
+
+    digest = keep(lake, reports["means"])
+    choice, _ = audited(lake, "ES", "means", RetrievalParams())
+    build_index(lake, symbol="ES", choice=choice)
+    assert stale() == ""
+    another = keep(lake, replace(reports["means"], verdict="another"))
+    assert stale() == f"the audit {another[:12]} chose means"
+    older_code(lake)
+    assert f"chosen by the audit {digest[:12]}; no audit to choose by: the kept audit was made with another code" in stale()
+    shutil.rmtree(lake.root / "audit")
+    assert f"chosen by the audit {digest[:12]}; no audit to choose by: " in stale()
+    build_index(lake, symbol="ES")
+    assert stale() == ""
+    keep(lake, reports["means"])
+    assert "chose means" in stale()
+
+
+def test_a_table_and_a_report_of_two_audits_are_no_audit(lake: Lake, reports: dict[str, Report]) -> None:
+    keep(lake, reports["learned"])
+    report = (lake.root / REPORT).read_bytes()
+    keep(lake, reports["means"])
+    table = (lake.root / TABLE).read_bytes()
+    harmed = json.loads((lake.root / REPORT).read_text()) | {"winner": "blocks"}
+    without = {k: v for k, v in harmed.items() if k != "digest"}
+    for name, content, says in (
+        (REPORT, report, "a table that is not the report's"),
+        (REPORT, json.dumps(harmed).encode(), "does not match its own digest"),
+        (REPORT, json.dumps(without).encode(), "a report without 'digest'"),
+        (TABLE, table[:-1], "a table that is not the report's"),
+    ):
+        keep(lake, reports["means"])
+        (lake.root / name).write_bytes(content)
+        with pytest.raises(PartitionCorrupt, match=f"{says}.*`spymaster audit --lake {lake.root}` makes it anew"):
+            read_audit(lake.root)
+        choice, why = audited(lake, None, "means", RetrievalParams())
+        assert choice is None
+        assert says in why
+    # It is written anew by the next, also by a partial one: there is no whole one to lose.
+    (lake.root / REPORT).write_bytes(report)
+    assert keep_audit(lake.root, reports["alone"], made_of(lake, None))[0] is not None
+
+
+def test_a_killed_write_of_an_audit_leaves_nothing_after_the_next_run(lake: Lake, reports: dict[str, Report]) -> None:
+    keep(lake, reports["means"])
+    for left in (".tmp-mbo_audit.parquet-1", ".tmp-mbo_audit.json-1-dead"):
+        (lake.root / "audit" / left).write_text("half")
+    assert len(lake.clean()) == 2
+    assert sorted(p.name for p in (lake.root / "audit").iterdir()) == ["mbo_audit.json", "mbo_audit.parquet"]
+    assert read_audit(lake.root)[1]["stale"] == ""
 
 
 def gold_again(lake: Lake) -> None:
@@ -126,7 +236,7 @@ def older_code(lake: Lake) -> None:
     report = json.loads((lake.root / REPORT).read_text())
     report["made_of"]["code"] = "0" * 64
     del report["digest"]
-    (lake.root / REPORT).write_text(json.dumps(report))
+    (lake.root / REPORT).write_text(json.dumps(report | {"digest": sha256_text(canonical(report))}))
 
 
 STALE = {
@@ -156,6 +266,25 @@ def another_market(lake: Lake) -> None:
         sorted_rows = rows.sort("window_end_ts_ns", "level_id", "kind")
         lake.write(VECTORS, "CLM5", date, sorted_rows, Lineage("triggers", "p", "a", {}, "rth"))
         write_silver(lake, "CLM5", date)
+
+
+def test_an_audit_of_other_sessions_or_of_another_market_chooses_nothing(lake: Lake, reports: dict[str, Report]) -> None:
+    # Silver of a second contract alone: the audit of it is of the same root, and has seen none of the index's sessions.
+    write_silver(lake, "ESU5", dt.date(2025, 6, 2))
+    keep(lake, reports["learned"], "ESU5")
+    choice, why = audited(lake, "ES", "means", RetrievalParams())
+    assert choice is None
+    assert f"has not seen {VECTORS}/{SYMBOL}/2025-03-03 and 19 more; `spymaster audit --lake {lake.root} --symbol ES` makes it" in why
+    # Silver of another market alone: gold is of ES only, so that an index of it needs no symbol.
+    write_silver(lake, "CLM5", dt.date(2025, 6, 2))
+    keep(lake, reports["learned"], "CL")
+    choice, why = audited(lake, None, "means", RetrievalParams())
+    assert choice is None
+    assert "the kept audit is of CL, not of ES" in why
+    assert said_by("index", "--lake", lake.root)["chosen"]["by"] == "history"
+    # Of the root, it has seen the contract's sessions too.
+    keep(lake, reports["learned"], "ES")
+    assert audited(lake, None, "means", RetrievalParams())[0] == audited(lake, SYMBOL, "means", RetrievalParams())[0] is not None
 
 
 def test_markets_are_not_pooled_and_contracts_of_one_are(lake: Lake, reports: dict[str, Report]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from engine.commands.synthetic import blocks_of, synthetic_events
 from engine.errors import NoData, PartitionCorrupt, PartitionMissing
+from engine.lake.manifest import canonical, sha256_file, sha256_text
 from engine.retrieval.audit import AuditData, Report, audit
 from engine.retrieval.choice import choose
 from engine.retrieval.events import Events
@@ -29,7 +30,7 @@ from engine.retrieval.scores import (
     session_weights,
     skill,
 )
-from engine.retrieval.table import TABLE, read_audit, write_audit
+from engine.retrieval.table import REPORT, TABLE, read_audit, write_audit
 from engine.retrieval.walk import schedule, walk_neighbours, walk_reference
 from engine.runner import spawned_pool
 from tests.reference import retrieval_twin as twin
@@ -133,6 +134,28 @@ def test_a_tie_goes_to_the_simpler() -> None:
     few = np.where(np.arange(600) % 2 == 0, np.nan, losses["means"])
     assert choose(losses | {"means": few}, skills, sessions)["representation"] == "means"
     assert choose({}, skills, sessions) == {}
+
+
+def test_who_abstains_from_the_hard_events_does_not_win_for_that() -> None:
+    sessions = np.repeat(np.arange(20), 30)
+    hard = np.arange(600) % 3 == 0
+    base = np.where(hard, 2.0, 0.5) + np.random.default_rng(2).normal(0, 0.01, 600)
+    # `learned` is worse by 0.1 on every event that it answers, and answers the easy ones alone: its skill looks the best by far.
+    losses = {"means": base, "learned": np.where(hard, np.nan, base + 0.1)}
+    skills = {"means": (0.1, 0.05, 0.15), "learned": (0.4, 0.3, 0.5)}
+    found = choose(losses, skills, sessions)
+    assert (found["representation"], found["best"], found["events"]) == ("means", "means", 400)
+    assert found["behind"] == {"means": 0.0, "learned": pytest.approx(0.1)}
+    assert found["skill"] == {"means": 0.1, "learned": 0.4}
+    # The simplest of three ties with the best on the events that all three answered, whatever it did elsewhere.
+    third = {"means": base, "blocks": np.where(hard, 9.0, base - 0.2), "learned": np.where(hard, np.nan, base + 0.1)}
+    assert choose(third, skills | {"blocks": (-3, -4, -2)}, sessions)["best"] == "blocks"
+    # No event in common: nothing to compare by, and so no choice. One that never answers is no candidate.
+    apart = {"means": np.where(hard, base, np.nan), "learned": np.where(hard, np.nan, base)}
+    assert choose(apart, skills, sessions) == {}
+    silent = choose({"means": base, "learned": np.full(600, np.nan)}, skills, sessions)
+    assert (silent["representation"], list(silent["skill"])) == ("means", ["means"])
+    assert choose({"means": np.full(600, np.nan)}, skills, sessions) == {}
 
 
 def test_events_needed() -> None:
@@ -299,7 +322,11 @@ def test_table_in_the_lake(planted: Report, tmp_lake: Path) -> None:
     assert frame.filter(pl.col("representation") == "learned")["skill"][0] == planted.row("learned").skill
     assert report["diagrams"]["class/learned"][0]["events"] > 0
     assert not list(tmp_lake.rglob(".*"))
+    # One of another version: it is whole, and its columns are others.
     frame.drop("skill").write_parquet(tmp_lake / TABLE)
+    body = json.loads((tmp_lake / REPORT).read_text()) | {"table": sha256_file(tmp_lake / TABLE)}
+    del body["digest"]
+    (tmp_lake / REPORT).write_text(json.dumps(body | {"digest": sha256_text(canonical(body))}))
     with pytest.raises(PartitionCorrupt, match="missing: skill"):
         read_audit(tmp_lake)
 

@@ -41,6 +41,16 @@ def test_imports_are_followed_also_within_functions_and_packages(package: Path):
     assert list(code.sources(("engine.a",))) == ["engine.a", "engine.b", "engine.sub", "engine.sub.c", "engine.sub.d"]
 
 
+def test_what_is_left_out_is_not_followed(package: Path):
+    assert list(code.sources(("engine.a",), ("engine.sub",))) == ["engine.a", "engine.b"]
+    code._imports.cache_clear()
+    code.code_hash.cache_clear()
+    whole, less = code.code_hash(("engine.a",)), code.code_hash(("engine.a",), ("engine.sub",))
+    assert whole != less
+    code._imports.cache_clear()
+    code.code_hash.cache_clear()
+
+
 @pytest.mark.parametrize(("name", "changes"), [("a.py", True), ("sub/d.py", True), ("e.py", False), ("lake/store.py", False)])
 def test_the_hash_changes_with_what_is_depended_on(package: Path, name: str, changes: bool):
     before = hashed()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
 from engine.errors import ContractError, EngineError, PartitionCorrupt, SessionError, UnknownRoot
 from engine.ladder import NO_TICK, ROWS_DATASET, TAPE_DATASET, Ladder
-from engine.lake.manifest import Lineage, Manifest
+from engine.lake.manifest import Lineage
+from engine.lake.store import Lake
 from engine.params import ReplayParams
 from tests.support.ladders import COLUMNS, DATE, NS, START_S, SYMBOL, rows_from, tape_from
 
@@ -150,8 +153,18 @@ def test_a_session_without_rows_is_an_empty_book() -> None:
     ],
 )
 def test_frames_that_are_no_ladder_are_refused(rows: pl.DataFrame, tape: pl.DataFrame, message: str) -> None:
-    with pytest.raises(ContractError, match=message):
+    command = f"`spymaster run --layer silver --symbol {SYMBOL} --dates {DATE} --overwrite` makes it anew"
+    with pytest.raises(ContractError, match=f"({message}).*{command}"):
         ladder(rows, tape)
+
+
+def test_a_ladder_of_a_lake_names_the_command_that_makes_it_in_that_lake(tmp_lake: Path) -> None:
+    lake = Lake(tmp_lake)
+    keep(lake, ROWS, pl.concat([TAPE.head(1), TAPE.tail(2)]))
+    command = f"`{lake.mend(TAPE_DATASET, SYMBOL, DATE, overwrite=True)}` makes it anew"
+    assert f"--lake {tmp_lake} " in command
+    with pytest.raises(ContractError, match=f"gaps or disorder; {command}"):
+        Ladder.open(lake, SYMBOL, DATE)
 
 
 def test_prices_too_far_apart_for_the_index_are_refused() -> None:
@@ -164,25 +177,17 @@ def test_an_unknown_root_is_refused() -> None:
         Ladder.from_frames(ROWS, TAPE, symbol="QQH6", date=DATE)
 
 
-def test_open_reads_the_two_datasets_of_the_lake() -> None:
-    class TwoFrames:
-        root = "here"
+def keep(lake: Lake, rows: pl.DataFrame, tape: pl.DataFrame, tape_params: str = "a") -> None:
+    for key, frame, params in ((ROWS_DATASET, rows, "a"), (TAPE_DATASET, tape, tape_params)):
+        lake.write(key, SYMBOL, DATE, frame, Lineage("s", params, "c", {}, "rth"))
 
-        def __init__(self, tape_params: str) -> None:
-            self.params = {ROWS_DATASET: "a", TAPE_DATASET: tape_params}
 
-        def manifest(self, dataset: str, symbol: str, date: object) -> Manifest:
-            return Manifest(dataset, symbol, str(date), 0, (), "", Lineage("ladder", self.params[dataset], "code", {}))
-
-        def mend(self, dataset: str, symbol: str, date: object) -> str:
-            return f"spymaster run --symbol {symbol}"
-
-        def read(self, dataset: str, symbol: str, date: object) -> pl.DataFrame:
-            return {(ROWS_DATASET, SYMBOL, DATE): ROWS, (TAPE_DATASET, SYMBOL, DATE): TAPE}[dataset, symbol, date]
-
-    found = Ladder.open(TwoFrames("a"), SYMBOL, DATE)  # type: ignore[arg-type]
-    assert found.cube(T0, T0 + NS, 99, 99)["bid_depth"].item() == 10
+def test_open_reads_the_two_datasets_of_the_lake(tmp_lake: Path) -> None:
+    lake = Lake(tmp_lake)
+    keep(lake, ROWS, TAPE)
+    assert Ladder.open(lake, SYMBOL, DATE).cube(T0, T0 + NS, 99, 99)["bid_depth"].item() == 10
     assert issubclass(ContractError, EngineError)
     # A run killed between the two leaves a ladder and a tape of two replays.
-    with pytest.raises(PartitionCorrupt, match=r"of one replay.*`spymaster run --symbol"):
-        Ladder.open(TwoFrames("b"), SYMBOL, DATE)  # type: ignore[arg-type]
+    keep(lake, ROWS, TAPE, "b")
+    with pytest.raises(PartitionCorrupt, match=r"of one replay.*`spymaster run .*--symbol"):
+        Ladder.open(lake, SYMBOL, DATE)
