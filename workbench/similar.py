@@ -6,38 +6,35 @@ What is asked takes seconds the first time in a session: a page asks with `find_
 from __future__ import annotations
 
 import datetime as dt
-import os
-import signal
+import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context, parent_process
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from engine.errors import EngineError, RunFailed
+from engine.errors import EngineError, RunFailed, StaleIndex
 from engine.lake.catalog import TRIGGERS
+from engine.lake.manifest import canonical, sha256_text
+from engine.params import GoldParams
 from engine.vocab import root_of
 from workbench import data
+from workbench.aside import process_of
+from workbench.state import HORIZON_WORDS
 
 if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
-
     import polars as pl
 
+    from engine.lake.store import Lake
     from engine.retrieval.gold import TriggerKnobs
     from engine.retrieval.neighbours import Fitted, Neighbours, Scope
     from engine.retrieval.reference import Reference
 
-P = ParamSpec("P")
-T = TypeVar("T")
 Mode = Literal["walk_forward", "all"]
 Pool = Literal["all", "kind", "level"]
 
-_ONE = threading.Lock()
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Question:
     pool : str
         Setups at all levels, at levels of this one's kind, or at this level and in this direction alone.
     horizon : str
-        The outcome for which neighbours are weighed, ``h0`` to ``h6``; in mode ``all`` it is the index's.
+        The outcome for which neighbours are weighed, ``h0`` to ``h6``; an index of another one is refused.
     direction : str or None
         ``approach_up`` or ``approach_down``; the side on which price stands where None.
     """
@@ -77,14 +74,11 @@ class Similar:
     answer : Neighbours
     outcomes : DataFrame
         `engine.retrieval.horizons.COLUMNS`.
-    horizon : str
-        For which the neighbours were weighed: the index has its own.
     """
 
     question: Question
     answer: Neighbours
     outcomes: pl.DataFrame
-    horizon: str
 
     @property
     def forecast(self) -> dict[str, Any]:
@@ -103,36 +97,49 @@ def find(question: Question) -> Similar:
     Raises
     ------
     EngineError
-        Where there is no gold, no index, too little history, or no such moment; it names the command that helps.
+        Where there is no gold, no index, one of another horizon, too little history, or no such moment; it names the command that helps.
     """
     q = question
-    stamp = index_stamp(q.root) if q.mode == "all" else gold_stamp(q.root)
-    return _find(q, stamp, data.stamp(q.root, q.symbol, q.date))
+    if q.mode == "all":
+        manifest = index_manifest(q.root, root_of(q.symbol).code, q.horizon)
+        made_of, stamp = str(manifest["representation"]), sha256_text(canonical(manifest))
+    else:
+        made_of, stamp = gold_representation(q.root, q.symbol, q.date), gold_stamp(q.root)
+    return _find(q, made_of, stamp, data.stamp(q.root, q.symbol, q.date))
 
 
-def find_aside(question: Question) -> Similar:
-    """As `find`, in a process of its own that the whole server shares.
+def nothing() -> None:
+    """An answer that is wanted to the end."""
+
+
+def find_aside(question: Question, wanted: Callable[[], object] = nothing) -> Similar:
+    """As `find`, in a process that the whole server shares.
 
     A fit takes some seconds: in a thread of the server it held up the page (p95 of a level's change then: 290 to 440 ms, beside a process
     of its own 160 ms, with neither 120 ms).
 
+    Parameters
+    ----------
+    wanted
+        Raises where the answer is not wanted any more (`workbench.aside.Aside.ask`).
+
     Raises
     ------
-    RunFailed
-        Where the process was ended.
+    EngineError
+        As `find`; and where the process was ended.
     """
-    return _aside(find, question)
+    return process_of(str(question.date)).ask(wanted, find, question)
 
 
-def forecast_aside(root: str, trigger_id: str, horizon: str) -> dict[str, Any]:
-    """The forecast's row of a trigger in gold, from the sessions before it; in the process of `find_aside`.
+def forecast_aside(root: str, trigger_id: str, horizon: str, wanted: Callable[[], object] = nothing) -> dict[str, Any]:
+    """The forecast's row of a trigger in gold, from the sessions before it; in a process as `find_aside`.
 
     Raises
     ------
     EngineError
         Where there is no such trigger or too little history.
     """
-    return _aside(_forecast, root, trigger_id, horizon)
+    return process_of(trigger_id.partition("/")[0]).ask(wanted, _forecast, root, trigger_id, horizon)
 
 
 def _forecast(root: str, trigger_id: str, horizon: str) -> dict[str, Any]:
@@ -144,16 +151,6 @@ def _forecast(root: str, trigger_id: str, horizon: str) -> dict[str, Any]:
     return found.forecast.row(0, named=True)
 
 
-def _aside(work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
-    try:
-        with _ONE:
-            asked = _process().submit(work, *args, **more)
-        return asked.result()
-    except BrokenProcessPool as e:
-        _process.cache_clear()
-        raise RunFailed("the process that compares setups was ended, as a system short of memory does; change anything to ask again") from e
-
-
 AHEAD_AFTER_S = 5.0
 """A page that is opened as soon as the server answers took a second longer while the process began."""
 
@@ -162,8 +159,11 @@ def begin_aside(root: str, symbol: str, date: dt.date) -> None:
     """A moment from now, let the process fit what the first question about a session asks of."""
 
     def begin() -> None:
-        with _ONE:
-            _process().submit(_fit_ahead, root, symbol, date)
+        try:
+            process_of(str(date)).ask(nothing, _fit_ahead, root, symbol, date)
+        except RunFailed as e:
+            # Nobody asked yet: the question that comes starts another process.
+            log.warning("nothing was fitted ahead: %s", e)
 
     later = threading.Timer(AHEAD_AFTER_S, begin)
     later.daemon = True
@@ -171,49 +171,29 @@ def begin_aside(root: str, symbol: str, date: dt.date) -> None:
 
 
 def _fit_ahead(root: str, symbol: str, date: dt.date) -> None:
-    from engine.retrieval.gold import MIRROR
+    from engine.retrieval.gold import groups_of
     from engine.retrieval.neighbours import Scope
 
     # What it has to say is said when the question is asked.
     with suppress(EngineError):
-        scope = Scope("means", MIRROR, "all", "", date, root_of(symbol).code)
-        _fitted(root, scope, Question(root, symbol, date, "", 0).horizon, gold_stamp(root))
-
-
-@lru_cache(maxsize=1)
-def _process() -> ProcessPoolExecutor:
-    # One worker: two tabs that ask of the same session shall not fit it twice. Spawned, since a fork would copy locks that threads hold.
-    return ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=_begin)
-
-
-def _begin() -> None:
-    """In the new process: give way to the screen, and end with the server, however that ends."""
-    if hasattr(os, "nice"):
-        os.nice(10)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the server says good-bye, once
-    server = parent_process()
-    if server is not None:
-        threading.Thread(target=_end_with, args=(server,), daemon=True).start()
-
-
-def _end_with(server: BaseProcess) -> None:
-    server.join()
-    os._exit(0)
+        made_of, horizon, stamp = gold_representation(root, symbol, date), Question(root, symbol, date, "", 0).horizon, gold_stamp(root)
+        for group in groups_of(made_of):
+            _fitted(root, Scope(made_of, group, "all", "", date, root_of(symbol).code), horizon, stamp)
 
 
 @lru_cache(maxsize=48)
-def _find(q: Question, stamp: str, session_stamp: str) -> Similar:
+def _find(q: Question, made_of: str, stamp: str, session_stamp: str) -> Similar:
     from engine.retrieval.horizons import horizon_table
     from engine.retrieval.moment import moment_events
     from engine.retrieval.neighbours import ask, scope_of
 
     lake = data.open_lake(q.root)
     price = float(q.level_id.removeprefix("price:")) if q.level_id.startswith("price:") else None
-    query = moment_events(lake, q.symbol, q.date, q.level_id, q.end_ns, price=price, approach=q.direction)
+    query = moment_events(lake, q.symbol, q.date, q.level_id, q.end_ns, price=price, approach=q.direction, representation=made_of)
     what, references = _fitted(q.root, scope_of(query, q.pool, q.mode), q.horizon, stamp)
     found = ask(what, query)
     seconds = knobs(q.root, q.symbol, q.date).setups.horizons_s
-    return Similar(q, found, horizon_table(found, what.model, references, seconds), what.model.params.horizon)
+    return Similar(q, found, horizon_table(found, what.model, references, seconds))
 
 
 @lru_cache(maxsize=6)
@@ -223,27 +203,65 @@ def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> tuple[Fitted, 
     from engine.retrieval.params import RetrievalParams
 
     params = None if scope.mode == "all" else RetrievalParams(horizon=horizon)  # type: ignore[arg-type]
-    what = fitted(data.open_lake(root), scope, params=params)
+    lake = data.open_lake(root)
+    what = fitted(lake, scope, params=params, name=index_name(lake, scope.market))
     return what, horizon_references(what.model)
 
 
 def gold_stamp(root: str) -> str:
     """What the lake says of its trigger vectors now."""
-    from engine.lake.manifest import sha256_text
-
     lake = data.open_lake(root)
     return sha256_text("/".join(f"{s}{d}{lake.manifest(TRIGGERS, s, d).digest()}" for s, d in sorted(lake.partitions(TRIGGERS))))
 
 
-def index_stamp(root: str) -> str:
-    """Digest of the index; raises as `engine.retrieval.open.check_index` where it is missing, or not of the lake as it is now."""
-    from engine.lake.manifest import canonical, sha256_text
+def gold_representation(root: str, symbol: str, date: dt.date) -> str:
+    """Of what the vectors of the sessions before `date` are made, and so a query to them; of the first there are where none is before.
+
+    Raises
+    ------
+    NoData
+        Where the market has no gold, with the command that makes it.
+    """
+    from engine.retrieval.gold import sessions_in
+
+    lake, market = data.open_lake(root), root_of(symbol).code
+    sessions = sessions_in(lake, TRIGGERS, market)
+    newest = max((p for p in sessions if p[1] < date), key=lambda p: p[1], default=sessions[0])
+    values = lake.manifest(TRIGGERS, *newest).lineage.values.get("gold", {})
+    return str(values.get("representation", GoldParams().representation))
+
+
+def index_name(lake: Lake, market: str) -> str:
+    """The index that answers for a market: one of its name where there is one (a lake of several markets), else the default one."""
+    from engine.retrieval.index import index_folder
+
+    own = market.lower()
+    return own if index_folder(lake, own).is_dir() else "default"
+
+
+def index_manifest(root: str, market: str, horizon: str) -> dict[str, Any]:
+    """The manifest of the market's index, which shall be of the lake as it is now, and weigh its neighbours by their outcome at `horizon`.
+
+    Raises
+    ------
+    PartitionMissing, StaleIndex
+        Where it is not; with the command that makes one.
+    """
+    from engine.retrieval.index import rebuild_command
     from engine.retrieval.open import check_index, read_index_manifest
 
     lake = data.open_lake(root)
-    manifest = read_index_manifest(lake)
+    manifest = read_index_manifest(lake, index_name(lake, market))
     check_index(lake, manifest)
-    return sha256_text(canonical(manifest))
+    has = manifest["params"]["horizon"]
+    if has != horizon:
+        words = {h: w for w, h in HORIZON_WORDS.items()}
+        make = rebuild_command(lake, manifest["name"], manifest["symbol"], {**manifest["params"], "horizon": horizon})
+        raise StaleIndex(
+            f"The index weighs setups by what they did within {words[has]} of their touch, not within {words[horizon]}: "
+            f"choose {words[has]} under “Outcome within”, or `{make}` makes an index for {words[horizon]}"
+        )
+    return manifest
 
 
 def knobs(root: str, symbol: str, date: dt.date) -> TriggerKnobs:

@@ -14,7 +14,9 @@ from engine.features.events import session_events
 from engine.lake.catalog import TRIGGERS
 from engine.lake.manifest import Lineage
 from engine.lake.store import Lake
-from engine.retrieval.index import build_index
+from engine.retrieval.gold import names_of
+from engine.retrieval.index import build_index, index_folder
+from engine.retrieval.params import RetrievalParams
 from engine.vocab import NS
 from tests.support.lakes import TUESDAY
 from tests.support.similar_lake import LAST, SESSIONS, SHOWN, SYMBOL, made_up_past
@@ -45,7 +47,12 @@ def test_one_fit_serves_a_session(question: Question) -> None:
     assert similar._fitted.cache_info().misses == fits
     other = similar.find(dataclasses.replace(question, horizon="h3"))
     assert similar._fitted.cache_info().misses == fits + 1
-    assert (found.horizon, other.horizon) == ("h1", "h3")
+    weighed = [f.answer.found["outcome_class"].to_list() for f in (found, other)]
+    ends = [
+        f.answer.found[c].str.split("_").list.first().str.to_lowercase().to_list()
+        for f, c in ((found, "outcome_h1"), (other, "outcome_h3"))
+    ]
+    assert weighed == ends
 
 
 def test_neither_its_own_session_nor_the_embargoed_one(question: Question) -> None:
@@ -72,6 +79,17 @@ def test_all_sessions_come_from_the_index_and_from_a_current_one_only(question: 
     found = similar.find(everywhere)
     assert LAST in found.answer.found["session_date"].to_list()
     assert TUESDAY not in found.answer.found["session_date"].to_list()
+    with pytest.raises(StaleIndex, match=r"within 2 min of their touch, not within 6 min.* --horizon h3`"):
+        similar.find(dataclasses.replace(everywhere, horizon="h3"))
+    build_index(lake, params=RetrievalParams(horizon="h3"))
+    with pytest.raises(StaleIndex, match=r"choose 6 min .*spymaster index .*--name default`"):
+        similar.find(everywhere)
+    assert similar.find(dataclasses.replace(everywhere, horizon="h3")).answer.mode == "all"
+    # One that has the market's name goes before: a lake of several markets has an index of each.
+    build_index(lake)
+    build_index(lake, name="es", symbol="ES", params=RetrievalParams(horizon="h2"))
+    assert similar.find(dataclasses.replace(everywhere, horizon="h2")).answer.mode == "all"
+    shutil.rmtree(index_folder(lake, "es"))
     before = similar.find(question)
     frame = lake.read(TRIGGERS, SYMBOL, LAST)
     lake.write(TRIGGERS, SYMBOL, LAST, frame[:-1], dataclasses.replace(LINEAGE, code="d"))
@@ -79,6 +97,33 @@ def test_all_sessions_come_from_the_index_and_from_a_current_one_only(question: 
         similar.find(everywhere)
     # A walk-forward answer is of the lake as it was, too.
     assert similar.find(question) is not before
+
+
+def test_gold_of_blocks_is_asked_with_blocks(question: Question, tmp_path) -> None:
+    """Each direction has vectors of its own then, and history that was made as they are."""
+    root = tmp_path / "lake"
+    shutil.copytree(question.root, root)
+    lake = Lake(root)
+    shutil.rmtree(lake.root / "indexes", ignore_errors=True)
+    rng, lineage = np.random.default_rng(2), dataclasses.replace(LINEAGE, values={"gold": {"representation": "blocks"}})
+    for date in [d for _, d in lake.partitions(TRIGGERS)]:
+        frame = lake.read(TRIGGERS, SYMBOL, date)
+        sizes = [len(names_of("blocks", a)) for a in frame["approach"]]
+        vectors = [rng.normal(size=n).astype(np.float32).tolist() for n in sizes]
+        made = frame.with_columns(
+            pl.lit("blocks").alias("representation"), pl.Series("vector_dim", sizes, pl.Int32),
+            pl.Series("vector", vectors, dtype=frame.schema["vector"]),
+        )  # fmt: skip
+        lake.write(TRIGGERS, SYMBOL, date, made, lineage)
+    asked = dataclasses.replace(question, root=str(root))
+    found = similar.find(asked)
+    assert found.answer.query.representation == "blocks"
+    assert found.answer.found["approach"].unique().to_list() == [question.direction]
+    before = similar._fitted.cache_info().misses
+    similar._fit_ahead(str(root), SYMBOL, TUESDAY)
+    assert similar._fitted.cache_info().misses == before + 1  # the other direction; this one was fitted for the question
+    build_index(lake)
+    assert similar.find(dataclasses.replace(asked, mode="all")).answer.query.representation == "blocks"
 
 
 def test_too_little_history_says_how_much_is_needed(question: Question) -> None:

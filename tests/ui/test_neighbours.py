@@ -133,10 +133,34 @@ def test_wall_replays_and_opens_a_moment(browser, served) -> None:
     page.context.close()
 
 
+def test_a_link_to_the_wall_arrives_as_one_to_the_level(browser, served) -> None:
+    """Without a level of this session, without a time: what stands in their place is the same, is said, and is in the URL."""
+    server, moment = served
+    asked = {"contract": moment["contract"], "session": moment["session"], "level": "pd_close"}
+    found = []
+    for more in ({}, {"view": "neighbours"}):
+        page, watch = opened(browser, server, ".said li", **asked, **more)
+        until(page, lambda p: {"t", "level"} <= query(p).keys() and query(p)["level"] != "pd_close", True, 30_000)
+        found.append((query(page)["level"], query(page)["t"], page.locator(".said li").first.inner_text()))
+        assert watch.errors == []
+        if more:
+            # It can be closed, and the Level view is at the same moment.
+            page.get_by_role("button", name="Close this notice").locator("visible=true").click()
+            until(page, lambda p: p.locator(".said li:visible").count(), 0)
+            page.get_by_role("tab", name="Level").click()
+            page.locator(".sm-say:visible b").first.wait_for(timeout=30_000)
+            assert (query(page)["level"], query(page)["t"]) == found[0][:2]
+        page.context.close()
+    assert found[1] == found[0]
+    assert "stands in its place" in found[0][2]
+
+
 def test_wall_in_the_light_and_with_other_layers(browser, served) -> None:
     server, moment = served
     page, watch = opened(browser, server, ".card canvas", view="neighbours", k=3, theme="light", layer="net", **moment)
     until(page, lambda p: p.locator(".card").count(), 4)
+    # Rows are full: two of two.
+    assert page.locator(".cards").evaluate("(e) => getComputedStyle(e).gridTemplateColumns.split(' ').length") == 2
     until(page, lambda p: 0.4 < p.evaluate(PAINTED, "query") < 0.62, True)
     page.get_by_role("radio", name="Resting").click()
     until(page, lambda p: query(p).get("layer"), None)

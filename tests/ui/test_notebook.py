@@ -9,6 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.support.retrieval import gold_frame, write_gold
+from workbench.research.rates import hit_rates
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 LEVEL, SIMILAR = FOLDER / "01_from_file_to_level.ipynb", FOLDER / "02_do_similar_setups_resolve_alike.ipynb"
@@ -45,6 +46,9 @@ def test_runs_from_the_real_file(monkeypatch: pytest.MonkeyPatch, real_dbn: Path
 def test_setups_are_compared_and_the_page_stands_in_a_cell(monkeypatch: pytest.MonkeyPatch, made_lake: Path) -> None:
     notebook = nbformat.read(COMPARE, as_version=4)
     said = run(monkeypatch, COMPARE, keep=notebook, SPYMASTER_LAKE=str(made_lake), OMP_NUM_THREADS="1")
+    # Touches are counted as the Research view counts them, the end of the data included.
+    usual = hit_rates(str(made_lake), "h1", "ESZ5").filter(level_id="all").row(0, named=True)
+    assert any(f"{usual['touched']} of {usual['decided']} decided ({usual['armed']} armed)" in text for text in said)
     # One session is too few for a difference map, and that is said.
     assert any("too few to compare" in text for text in said)
     last = next(

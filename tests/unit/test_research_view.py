@@ -14,6 +14,7 @@ from workbench.state import SECTION_KEYS, LevelState
 from workbench.theme import DARK, LIGHT
 from workbench.views.later import Later
 from workbench.views.research import SECTIONS, ResearchView
+from workbench.views.research_features import dimension_of
 from workbench.views.save import save_control
 
 
@@ -65,7 +66,7 @@ def test_a_feature_is_chosen_in_steps_that_always_go_together(view: ResearchView
     for family in ("t", "behind", "magnitude", "ahead"):
         section.choice.family = family
         assert section.answer[1] in names
-        assert section.choice.dimension(names) == section.answer[1]
+        assert dimension_of(names, section.asking().choice) == section.answer[1]
     assert sum(len(s.data["x"]) > 0 for s in section.pictures.lines.values()) == 3
     assert "no value now" in section.say.object
     frame, state = section.exports()[0].make()

@@ -74,6 +74,7 @@ def excursion_figure(
     fig = figure(
         name="excursions", width=width, height=height, sizing_mode="stretch_both", y_range=Range1d(-0.6, 2.6), toolbar_location=None,
         tools=[], output_backend="canvas", x_axis_label="ticks from the level after the touch: back (−), on (+)",
+        title="How far price went (bars: medians)",
     )  # fmt: skip
     fig.yaxis.ticker = [0, 1, 2]
     fig.yaxis.major_label_overrides = dict(enumerate(class_words(approach).values()))
@@ -103,6 +104,7 @@ def paint_excursions(fig: figure, found: pl.DataFrame, approach: str, theme: The
 def dress_excursions(fig: figure, theme: Theme) -> None:
     """Put `theme` on the figure; the dots' colours come with their data."""
     axes.dress(fig, theme, size="12px")
+    axes.dress_title(fig, theme)
     fig.yaxis.major_label_text_font = FONT
     fig.select_one({"name": "dots"}).glyph.line_color = theme.casing
     fig.select_one({"name": "medians"}).glyph.line_color = theme.text

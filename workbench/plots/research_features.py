@@ -15,7 +15,7 @@ from workbench.theme import FONT, Theme
 
 DASHES: dict[str, list[int] | str] = {"reject": [7, 4], "chop": [2, 3], "break": "solid"}
 STROKES = {"reject": "╍╍", "chop": "┈┈", "break": "━━"}
-"""Each class's line in the title, which is the legend."""
+"""Each class's line in the legend."""
 ROW_PX = 24
 BOX = ("y", "q10", "q25", "q50", "q75", "q90", "alpha", "said")
 
@@ -88,7 +88,7 @@ def dress_features(parts: FeaturePictures, theme: Theme) -> None:
         axes.dress(fig, theme, size="12px")
         axes.dress_title(fig, theme)
     parts.levels.yaxis.major_label_text_font = FONT
-    for name, colour in (("break", theme.long), ("reject", theme.short), ("chop", theme.muted)):
+    for name, colour in _colours(theme).items():
         parts.renderers[name].glyph.line_color = colour
     parts.renderers["whisker"].glyph.line_color = theme.muted
     parts.renderers["half"].glyph.fill_color = theme.long
@@ -96,6 +96,27 @@ def dress_features(parts: FeaturePictures, theme: Theme) -> None:
     for span in parts.now:
         span.line_color = theme.level
     parts.label.text_color = theme.level
+
+
+def _colours(theme: Theme) -> dict[str, str]:
+    return {"break": theme.long, "reject": theme.short, "chop": theme.muted}
+
+
+def legend_html(counts: dict[str, np.ndarray], theme: Theme) -> str:
+    """The classes' lines with their numbers of events, in their colours.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> "break 40" in legend_html({"break": np.array([20, 20])}, DARK)
+    True
+    """
+    words = []
+    for c, colour in _colours(theme).items():
+        if c in counts:
+            n = int(counts[c].sum())
+            words.append(f"<b style='color:{colour};white-space:nowrap'>{STROKES[c]} {c} {n:,}{' (few)' if n < FEW else ''}</b>")
+    return " &ensp; ".join(words)
 
 
 def fill_features(
@@ -130,15 +151,13 @@ def fill_features(
     [0.0, 0.25, 0.25, 0.75, 0.75, 0.0]
     """
     top = 0.0
-    words = []
     for c, source in parts.lines.items():
         n = int(counts[c].sum())
         share = counts[c] / n if n else np.zeros(len(counts[c]))
         # A step for every bin, from the floor and back to it.
         source.data = {"x": np.repeat(edges, 2), "y": np.concatenate(([0.0], np.repeat(share, 2), [0.0]))}
         top = max(top, float(share.max(initial=0)))
-        words.append(f"{STROKES[c]} {c} {n:,}{' (few)' if n < FEW else ''}")
-    parts.classes.title.text = f"{title}      {'    '.join(reversed(words))}"
+    parts.classes.title.text = title
     parts.classes.y_range.update(start=0, end=top * 1.12 or 1.0)
     pad = 0.03 * float(edges[-1] - edges[0])
     parts.classes.x_range.update(start=float(edges[0]) - pad, end=float(edges[-1]) + pad)

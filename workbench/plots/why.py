@@ -58,8 +58,8 @@ def why_figure(rows: pl.DataFrame, theme: Theme, *, whose: str = "", height: int
     >>> why_figure(why_rows(near.found), DARK)  # doctest: +SKIP
     """
     fig = figure(
-        name="why", width=width, height=height, y_range=FactorRange(), x_range=Range1d(), toolbar_location=None, tools=[],
-        output_backend="canvas", sizing_mode="stretch_both", x_axis_label=" ",
+        name="why", title="What makes them alike", width=width, height=height, y_range=FactorRange(), x_range=Range1d(),
+        toolbar_location=None, tools=[], output_backend="canvas", sizing_mode="stretch_both", x_axis_label=" ",
     )  # fmt: skip
     src = ColumnDataSource(why_data(rows))
     fig.ygrid.visible = False
@@ -88,6 +88,7 @@ def paint_why(fig: figure, rows: pl.DataFrame, whose: str = "") -> None:
 def dress_why(fig: figure, theme: Theme) -> None:
     """Put `theme` on the figure."""
     axes.dress(fig, theme, size="12px")
+    axes.dress_title(fig, theme)
     fig.yaxis.major_label_text_font = FONT
     fig.select_one({"name": "bars"}).glyph.fill_color = theme.long
     fig.select_one({"name": "texts"}).glyph.text_color = theme.text

@@ -99,4 +99,5 @@ class Difference:
         self._offer(HIDE, f"{words}{left}.", shown=True)
 
     def _failed(self, error: EngineError) -> None:
+        self.map = None
         self._offer(ASK, str(error))

@@ -5,18 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import panel as pn
 
 from engine.errors import EngineError, RunFailed
+from workbench.views.turns import TURNS, Job
 
 T = TypeVar("T")
 Progress = Callable[[int, int, str], None]
+Failed = Callable[[EngineError], None]
 
 TELL_EVERY_S = 0.25
-_POOL = ThreadPoolExecutor(max_workers=2, thread_name_prefix="later")
 
 
 class GivenUp(Exception):
@@ -34,76 +34,113 @@ class Later:
 
     def __init__(self, tell: Progress) -> None:
         self.tell = tell
-        self._number = 0
-        self._stop = threading.Event()
+        self._stop: threading.Event | None = None
+        self._job: Job | None = None
+        self._page: Any = None
 
     @property
     def busy(self) -> bool:
         """Whether something is under way."""
-        return self._number % 2 == 1
+        return self._stop is not None
 
     def stop(self) -> None:
-        """Give up what is under way; its answer is not wanted any more."""
-        if self.busy:
+        """Give up what is under way, its answer is not wanted any more: not begun, or ended at its next progress."""
+        if self._stop is not None:
             self._stop.set()
-            self._number += 1
+        if self._job is not None:
+            TURNS.drop(self._job)
+        self._stop = self._job = None
 
-    def start(self, work: Callable[[Progress], T], done: Callable[[T], None], failed: Callable[[EngineError], None]) -> None:
-        """Do `work` and hand its answer to `done`, in the page's loop; what the engine has to say goes to `failed`.
+    def start(self, work: Callable[[Progress], T], done: Callable[[T], None], failed: Failed) -> None:
+        """Do `work` and hand its answer to `done`, in the page's loop; what the engine has to say goes to `failed`, and so does a defect.
 
+        The progress that `work` is given raises where it is not wanted any more; with no words and no number it tells nothing else.
         Without a page (a script, a notebook's first call) it is done at once.
         """
         self.stop()
-        self._number += 1
-        number, stop, doc = self._number, threading.Event(), pn.state.curdoc
+        stop, doc = threading.Event(), pn.state.curdoc
         self._stop = stop
-        last = 0.0
-
-        def progress(of: int, total: int, what: str) -> None:
-            nonlocal last
-            if stop.is_set():
-                raise GivenUp
-            now = time.monotonic()
-            if doc is not None and (now - last > TELL_EVERY_S or total == 0):
-                last = now
-                doc.add_next_tick_callback(lambda: self.tell(of, total, what) if number == self._number else None)
-
-        def run() -> Callable[[], None]:
-            try:
-                answer = work(progress)
-            except EngineError as e:
-                error = e
-                return lambda: failed(error)
-            return lambda: done(answer)
 
         def deliver(end: Callable[[], None]) -> None:
-            if number == self._number:
-                self._number += 1
+            if self._stop is stop:
+                self._stop = self._job = None
                 with pn.io.hold():
                     end()
 
         if doc is None:
-            deliver(run())
+            try:
+                end = _ending(work, _quiet, done, failed)
+            except BaseException:
+                self._stop = None
+                raise
+            deliver(end)
             return
+        if doc is not self._page:
+            # A closed page wants nothing any more.
+            self._page = doc
+            doc.on_session_destroyed(self._gone)
+        progress = self._progress(doc, stop)
 
         def in_thread() -> None:
-            end: Callable[[], None]
             try:
-                end = run()
+                progress(0, 0, "")
+                end = _ending(work, progress, done, failed)
             except GivenUp:
                 return
-            except Exception as e:
-                end = _defect(e, failed)
             doc.add_next_tick_callback(lambda: deliver(end))
 
-        _POOL.submit(in_thread)
+        self._job = Job(doc, in_thread)
+        TURNS.put(self._job)
+
+    def _gone(self, session_context: Any) -> None:
+        self.stop()
+
+    def _progress(self, doc: Any, stop: threading.Event) -> Progress:
+        last, said = 0.0, ""
+
+        def progress(done: int, of: int, what: str) -> None:
+            nonlocal last, said
+            if stop.is_set():
+                raise GivenUp
+            now = time.monotonic()
+            # Words without a number are told when they are new: nothing may follow them for long.
+            news = what != said if of == 0 else now - last > TELL_EVERY_S
+            if news and (of or what):
+                last, said = now, what
+                doc.add_next_tick_callback(lambda: self.tell(done, of, what) if self._stop is stop else None)
+
+        return progress
 
 
-def _defect(error: Exception, failed: Callable[[EngineError], None]) -> Callable[[], None]:
-    """Something that nobody foresaw: the trader is told, and it is raised again where the server logs it, instead of vanishing."""
+def _quiet(done: int, of: int, what: str) -> None:
+    """Progress that nobody watches."""
+
+
+def _ending(work: Callable[[Progress], T], progress: Progress, done: Callable[[T], None], failed: Failed) -> Callable[[], None]:
+    """Do `work`; what is to be done in the page's loop then."""
+    try:
+        answer = work(progress)
+    except GivenUp:
+        raise
+    except EngineError as e:
+        error = e
+        return lambda: failed(error)
+    except Exception as e:
+        defect = e
+        return lambda: _tell_defect(defect, failed)
 
     def end() -> None:
-        failed(RunFailed(f"this could not be computed ({type(error).__name__}: {error}); the server's log says where"))
-        raise error
+        try:
+            done(answer)
+        except EngineError as e:
+            failed(e)
+        except Exception as e:
+            _tell_defect(e, failed)
 
     return end
+
+
+def _tell_defect(error: Exception, failed: Failed) -> None:
+    """Something that nobody foresaw: the trader is told, and it is raised again where the server logs it, instead of vanishing."""
+    failed(RunFailed(f"this could not be computed ({type(error).__name__}: {error}); the server's log says where"))
+    raise error

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import panel as pn
 from panel.viewable import Viewer
+from param.parameterized import discard_events
 
-from engine.params import SetupParams
 from workbench import data, similar
 from workbench.clips import Stretch
 from workbench.plots import chart
 from workbench.plots.coding import LAYERS
 from workbench.plots.legend import legend_html
 from workbench.plots.outcome_table import outcome_html, outcome_notice
+from workbench.plots.tables import CSS as TABLE_CSS
 from workbench.similar import Question, Similar
 from workbench.state import ASKED, LevelState
 from workbench.theme import FONT, MONO, THEMES, Theme, css_variables
 from workbench.views import notices, view
+from workbench.views.arrival import arrive
+from workbench.views.banner import Notices
 from workbench.views.difference import Difference
 from workbench.views.form import Form, field
 from workbench.views.later import Progress
@@ -27,6 +30,7 @@ from workbench.views.look import Look, resolve
 from workbench.views.neighbours_cards import Walled, opened, wall_of, walled
 from workbench.views.neighbours_side import Side
 from workbench.views.neighbours_wall import Wall
+from workbench.views.neighbours_words import sentence_of, wait_card
 from workbench.views.outcomes import Asking, facts_of, question_fields
 from workbench.views.parts import Chips
 from workbench.views.pictures import LADDER_CSS
@@ -59,14 +63,16 @@ class NeighboursView(Viewer):
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
         super().__init__(**params)
-        self.root, self.state, self.complaints = root, state, complaints
+        self.root, self.state = root, state
         self.look: Look | None = None
         self.walled: Walled | None = None
         self.heard: list[Callable[[Similar], None]] = []
         self.active, self._missed = True, False
+        self.notices = Notices(complaints)
+        self._arrived: data.Session | None = None
         self.asking = Asking(root, self._told, work=self._work, also=self._stretch, progress=self._progress)
         self._build()
-        state.param.watch(lambda *_: self._changed(), list(SHOWS))
+        state.param.watch(lambda *events: self._changed({e.name for e in events}), list(SHOWS))
         state.param.watch(lambda *_: self._dress(), ["theme", "palette"])
         self.wall.param.watch(lambda e: self._open(str(e.new["id"])), "opened")
         self.wall.param.watch(lambda e: self._point(e.new), "pointed")
@@ -80,7 +86,9 @@ class NeighboursView(Viewer):
         fill: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
         theme = THEMES[self.state.theme]
         self.say = pn.pane.HTML("", stylesheets=[PANE_CSS], **fill)
-        self.notice = pn.pane.HTML("", visible=False, stylesheets=[PANE_CSS], **fill)
+        self.mark = pn.pane.HTML(
+            "<span class='sm-mark'>SIMULATED MARKET</span>", visible=False, margin=(0, 0, 0, 12), stylesheets=[PANE_CSS, TABLE_CSS]
+        )
         self.layer_chips = Chips(
             label="Layer of the small replays", small=True, margin=0, width=440, value=self.state.layer, colors=css_variables(theme),
             items=[{"id": la.key, "label": la.title, "title": la.meaning} for la in LAYERS.values()],
@@ -88,23 +96,23 @@ class NeighboursView(Viewer):
         self.layer_chips.param.watch(lambda e: self.state.param.update(layer=e.new), "value")
         self.legend = pn.pane.HTML("", margin=(2, 0, 0, 14))
         self.wall = Wall(ink=ink_of(theme, "depth", self.state.palette), margin=0, sizing_mode="stretch_both", min_height=320)
-        self.wait = pn.pane.HTML(
-            outcome_notice("", theme, waiting=True, head="Similar setups"), sizing_mode="stretch_width", margin=(20, 12)
-        )
+        self.wait = pn.pane.HTML(wait_card("", waiting=True), stylesheets=[PANE_CSS], **fill)
         self.side = Side()
         self.difference = Difference(self.root, self.state)
         self.heard.append(self.difference.heard)
         self.below = pn.Column(self.difference.body, margin=0, sizing_mode="stretch_width")
         self.drawing = pn.Row(
             pn.Column(
-                pn.Row(self.layer_chips, self.legend, margin=(0, 0, 4, 0), sizing_mode="stretch_width"), self.wall, self.below,
+                # Beside the open drawer the legend goes under the layers.
+                pn.Row(self.layer_chips, self.legend, margin=(0, 0, 4, 0), sizing_mode="stretch_width", styles={"flex-wrap": "wrap"}),
+                self.wall, self.below,
                 margin=0, sizing_mode="stretch_both",
             ),
             pn.Column(*self.side.panes, margin=0, styles=SIDE_CSS, sizing_mode="stretch_both"),
             margin=0, sizing_mode="stretch_both", visible=False,
         )  # fmt: skip
         self.body = pn.Column(
-            self.notice, self.say, self.wait, self.drawing, margin=0, sizing_mode="stretch_both",
+            self.notices.banner, pn.Row(self.say, self.mark, **fill), self.wait, self.drawing, margin=0, sizing_mode="stretch_both",
             styles={"padding": "6px 10px", "box-sizing": "border-box", "gap": "2px"},
         )  # fmt: skip
 
@@ -127,21 +135,29 @@ class NeighboursView(Viewer):
     def front(self, on: bool) -> None:
         """A hidden view asks nothing; it catches up when it comes back."""
         self.active = on
-        if on and self._missed:
+        if not on:
+            self._missed = self.asking.stop() or self._missed
+        elif self._missed:
             self._changed()
 
     # --- asking
 
-    def _changed(self) -> None:
+    def _changed(self, names: Set[str] = frozenset()) -> None:
         self._missed = not self.active
         if self._missed:
             return
-        self._show_notice(self.complaints)
+        if names & {"contract", "session"} and "cursor_ts_ns" not in names:
+            # A time of another session says nothing in this one.
+            with discard_events(self.state):
+                self.state.cursor_ts_ns = None
+        if names - {"level", "cursor_ts_ns"}:
+            self.notices.act()
+        self.notices.show()
         self.layer_chips.value = self.state.layer
         self.asking.soon(self.state, self._looked)
 
     def _looked(self) -> Look | None:
-        """The session and the window at the cursor.
+        """The session and the window at the cursor; the state is brought into the session as the Level view brings it.
 
         Raises
         ------
@@ -153,26 +169,39 @@ class NeighboursView(Viewer):
             self._told(notices.rich("There is no session in the lake yet; `spymaster demo` makes one."), False)
             return None
         session = data.load(self.root, st.contract, dt.date.fromisoformat(st.session))
-        self.look = resolve(session, st, None)
-        return self.look
+        level = st.level
+        if session is not self._arrived:
+            self.notices.complaints += arrive(st, session)
+            self._arrived = session
+            self.notices.show()
+        self.look = look = resolve(session, st, None)
+        # From now on level and time stay what they are, here and in the URL, and in the view that is opened next.
+        if st.cursor_ts_ns != look.now_ns:
+            st.cursor_ts_ns = look.now_ns
+        if st.level != level:
+            st.param.trigger("level")
+        return look
 
     def _stretch(self) -> tuple[Stretch, int]:
         st = self.state
-        seconds = SetupParams().horizons_s[int(st.horizon[1:])]
+        assert self.look is not None
+        session = self.look.session
+        seconds = similar.knobs(self.root, session.symbol, session.date).setups.horizons_s[int(st.horizon[1:])]
         # Resting size is that of a window's end, however short; flows of a second are noise.
         least = 1 if st.layer == "depth" else st.window_s
         return Stretch(BEFORE_S, max(seconds, BEFORE_S), REACH, st.layer, float(st.half_life_s), least), st.neighbours_k
 
     def _work(self, question: Question, also: tuple[Stretch, int], go_on: Progress) -> Walled:
-        go_on(0, 0, "")
-        return walled(similar.find_aside(question), *also, go_on)
+        return walled(similar.find_aside(question, lambda: go_on(0, 0, "")), *also, go_on)
 
     def _progress(self, done: int, of: int, what: str) -> None:
         if of:
             self._wait(f"{done} of {of} small replays read", waiting=True)
 
     def _wait(self, html: str, *, waiting: bool) -> None:
-        self.wait.object = outcome_notice(html, THEMES[self.state.theme], waiting=waiting, head="Similar setups")
+        # Above the last wall one line; in the place of a wall a card, as the other views have it.
+        line = outcome_notice(html, THEMES[self.state.theme], waiting=waiting, head="Similar setups")
+        self.wait.object = line if self.walled is not None and waiting else wait_card(html, waiting=waiting)
         self.wait.visible = True
 
     def _told(self, found: Walled | str, waiting: bool) -> None:
@@ -180,7 +209,7 @@ class NeighboursView(Viewer):
             self._wait(found, waiting=waiting)
             # The last wall stays while the next is on its way; where there is none, there is none.
             if not waiting:
-                self.walled, self.drawing.visible = None, False
+                self.walled, self.drawing.visible, self.mark.visible = None, False, False
                 self.say.object = ""
             return
         self.walled = found
@@ -196,6 +225,7 @@ class NeighboursView(Viewer):
         theme, found = THEMES[self.state.theme], self.walled.found
         with pn.io.hold():
             self.say.object = notices.sentence(sentence_of(self.walled))
+            self.mark.visible = self.walled.simulated
             self.wall.shown = wall_of(self.walled, theme)
             self.side.paint(found, theme, outcome_html(found.outcomes, facts_of(found, self.root), theme, roomy=True))
             self._colour()
@@ -219,10 +249,6 @@ class NeighboursView(Viewer):
                 found = self.walled.found
                 self.side.dress(found, theme, outcome_html(found.outcomes, facts_of(found, self.root), theme, roomy=True))
 
-    def _show_notice(self, lines: list[str]) -> None:
-        self.notice.object = notices.banner(lines) if lines else ""
-        self.notice.visible = bool(lines)
-
     # --- acting
 
     def _point(self, card: str) -> None:
@@ -240,7 +266,10 @@ class NeighboursView(Viewer):
         moment = opened(self.walled.found, int(card))
         dates = data.contracts(self.root).get(str(moment["contract"]), [])
         if moment["session"] not in dates:
-            self._show_notice([f"{moment['contract']} {moment['session']} has no ladder in this lake any more; `spymaster run` makes it"])
+            self.notices.trouble = [
+                f"{moment['contract']} {moment['session']} has no ladder in this lake any more; `spymaster run` makes it"
+            ]
+            self.notices.show()
             return
         self.state.param["session"].objects = dates
         self.state.param.update(**moment, view="level")
@@ -251,21 +280,3 @@ def ink_of(theme: Theme, layer: str, preset: str) -> dict[str, Any]:
     keys = ("page", "panel", "edge", "grid", "text", "muted", "level", "casing")
     palette = chart.palette_of(theme, LAYERS[layer], preset)
     return {**{k: getattr(theme, k) for k in keys}, "font": FONT, "mono": MONO, "palette": [c[:7] for c in palette]}
-
-
-def sentence_of(walled: Walled) -> str:
-    """The query and its neighbours in one sentence."""
-    found = walled.found
-    f, t, q = found.forecast, found.trigger, found.question
-    side = "below" if t["approach"] == "approach_up" else "above"
-    counts = ", ".join(f"{n} {c}" for c, n in reversed(found.answer.counts.items()))
-    away = abs(int(t["distance_ticks"]))
-    minutes = next(m for h, m in found.outcomes.select("horizon", "minutes").iter_rows() if h == found.horizon)
-    head = f"{data.level_title(q.level_id)} from {side}, {away} tick{'' if away == 1 else 's'} away"
-    shown = len(walled.minis)
-    if f["nothing_comparable"]:
-        return f"{head}: nothing comparable ({f['reason']}); the {shown} nearest are shown all the same."
-    return (
-        f"{head}: {f['neighbours']} similar setups on {f['distinct_days']} days, after their touch {counts} within {minutes:g} min; "
-        f"the {shown} nearest below."
-    )

@@ -91,7 +91,7 @@ def wall_of(w: Walled, theme: Theme) -> dict[str, Any]:
     return {
         "cards": cards, "before": w.stretch.before_s, "after": w.stretch.after_s, "reach": w.stretch.reach, "top": w.top, "signed": signed,
         "barrier": barriers.pop() if len(barriers) == 1 else None, "zero": "touch",
-        "words": f"SIMULATED MARKET · {AXES}" if w.simulated else AXES,
+        "words": AXES,
     }  # fmt: skip
 
 
@@ -120,11 +120,13 @@ def _card(i: int, row: dict[str, Any], m: Mini | str, w: Walled, theme: Theme, s
     end, known = ending(row, w.found.question.horizon, zero, w)
     word = class_words(approach)[end] if end in CLASS_OF.values() else end
     turned = ", turned upside down" if mirror else ""
-    when = f"{row['session_date']:%m-%d} {axes.clock(zero, seconds=False)} {symbol}"
+    # The contract where it is another one than the query's: a narrow card has no room for what all of them share.
+    when = f"{'⇅ ' if mirror else ''}{row['session_date']:%m-%d} {axes.clock(zero, seconds=False)}"
+    when += f" {symbol}" if symbol != w.found.question.symbol else ""
     like = f"{row['similarity']:.3f}"
     tip = f"{row['session_date']} {axes.clock(zero)} {symbol} {title} from {side}{turned}, similarity {like}: {word}; open in Level"
     card = {
-        "id": str(i), "query": False, "what": title, "when": when + (" ⇅" if mirror else ""), "like": like, "end": word,
+        "id": str(i), "query": False, "what": title, "when": when, "like": like, "end": word,
         "ink": class_colours(theme, approach).get(end, theme.muted),
         "known": known, "marks": [[(int(row["window_end_ts_ns"]) - zero) / NS, "like now"]], "tip": tip,
         **_price(symbol, int(row["level_tick"]), mirror=mirror),

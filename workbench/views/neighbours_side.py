@@ -18,8 +18,8 @@ class Side:
     def __init__(self) -> None:
         fill: dict[str, Any] = {"sizing_mode": "stretch_width"}
         self.outcomes = pn.pane.HTML("", margin=0, **fill)
-        self.excursions = pn.pane.Bokeh(None, margin=(10, 0, 0, 0), sizing_mode="stretch_both", min_height=200, max_height=420)
-        self.reasons = pn.pane.Bokeh(None, margin=(10, 0, 0, 0), sizing_mode="stretch_both", min_height=200, max_height=420)
+        self.excursions = pn.pane.Bokeh(None, margin=(10, 0, 0, 0), sizing_mode="stretch_both", min_height=200, max_height=520)
+        self.reasons = pn.pane.Bokeh(None, margin=(10, 0, 0, 0), sizing_mode="stretch_both", min_height=200, max_height=520)
         self.panes = [self.outcomes, self.excursions, self.reasons]
 
     def paint(self, found: Similar, theme: Theme, table: str) -> None:

@@ -24,7 +24,6 @@ WALL_CSS = """
 .read { font-size: 13px; color: var(--sm-muted); display: flex; justify-content: space-between; gap: 14px; min-height: 18px; }
 .read b { font: 600 13px var(--sm-mono); color: var(--sm-text); white-space: nowrap; }
 .cards { flex: 1 1 auto; min-height: 0; overflow-y: auto; display: grid;
-  grid-template-columns: repeat(auto-fill, minmax(clamp(272px, 13.5vw, 380px), 1fr));
   grid-auto-rows: minmax(152px, 1fr); gap: 8px; align-content: stretch; scrollbar-width: thin; }
 .card { display: flex; flex-direction: column; padding: 0; margin: 0; text-align: left; background: var(--sm-page); color: var(--sm-text);
   border: 1px solid var(--sm-edge); border-radius: 7px; overflow: hidden; cursor: pointer; min-width: 0;
@@ -164,7 +163,7 @@ class Wall(JSComponent):
         g.strokeRect(LEFT - 0.5, TOP - 0.5, w - LEFT - RIGHT + 1, h - TOP - BOTTOM + 1);
         g.fillStyle = ink.muted; g.font = `${px}px ${ink.mono}`; g.textAlign = "right"; g.textBaseline = "middle";
         const by = f.reach > 20 ? 16 : 8;
-        for (let t = -Math.floor(f.reach / by) * by; t <= f.reach; t += by) g.fillText(signed(t), LEFT - 4, y(t));
+        for (let t = -Math.floor(f.reach / by) * by; t <= f.reach; t += by) g.fillText(signed(t), LEFT - 4, Math.max(y(t), px / 2 + 1));
         g.textAlign = "center"; g.textBaseline = "alphabetic";
         const every = [60, 120, 240].find((v) => (f.before + f.after) / v <= 5) || 300;
         for (let s = -Math.floor(f.before / every) * every; s < f.after; s += every) g.fillText(signed(s) + (s ? "" : " s"), x(s), h - 4);
@@ -216,6 +215,18 @@ class Wall(JSComponent):
         const size = v === NONE ? "book not valid" : model.shown.signed ? ((v - UNIT) / UNIT).toFixed(2) : v + " contracts";
         read.textContent = `${signed(Math.round(s))} s  ${signed(t)} ticks  ${price}  ${size}`;
       };
+      // So many columns that the cards are about twice as wide as high, the last row is full, and all fit where they can.
+      const arrange = () => {
+        const n = shown.length, w = cards.offsetWidth, h = cards.clientHeight;
+        if (!n || !w) return;
+        let best = 1, least = Infinity;
+        for (let c = 1; c <= Math.min(n, Math.max(1, Math.floor((w + 8) / 280))); c++) {
+          const rows = Math.ceil(n / c), high = Math.max((h - 8 * (rows - 1)) / rows, 152), wide = (w - 8 * (c - 1)) / c;
+          const cost = Math.abs(Math.log(wide / high / 2)) + 3 * (1 - n / (c * rows)) + (rows * 160 > h + 8 ? 1 : 0);
+          if (cost < least) { least = cost; best = c; }
+        }
+        cards.style.gridTemplateColumns = `repeat(${best}, minmax(0, 1fr))`;
+      };
       const build = () => {
         setPlay(false);
         shown = (model.shown.cards || []).map((card) => {
@@ -239,6 +250,7 @@ class Wall(JSComponent):
           return part;
         });
         cards.replaceChildren(...shown.map((p) => (p.canvas.parentNode || p.end.parentNode).closest("button")));
+        arrange();
         const f = model.shown;
         if (f.after === undefined) return;
         scrub.min = -f.before; scrub.max = f.after;
@@ -246,7 +258,7 @@ class Wall(JSComponent):
         go(f.after);
       };
       const recolour = () => { for (const p of shown) if (p.made) p.made = image(p.card); soon(); };
-      const watch = new ResizeObserver(soon);
+      const watch = new ResizeObserver(() => { arrange(); soon(); });
       watch.observe(cards);
       build();
       model.on("shown", build);

@@ -79,7 +79,7 @@ def facts_of(found: Similar, root: str) -> Facts:
     if f["nothing_comparable"]:
         nothing = f"{f['reason']} (n_eff {f['n_eff']:.0f}, best similarity {f['best_similarity'] or 0.0:.3f})"
     return Facts(
-        level=data.level_title(q.level_id), approach=str(found.trigger["approach"]), horizon=found.horizon, whose=whose_words(found),
+        level=data.level_title(q.level_id), approach=str(found.trigger["approach"]), horizon=q.horizon, whose=whose_words(found),
         rule=rule_words(knobs.barrier), neighbours=int(f["neighbours"]), days=int(f["distinct_days"]), n_eff=float(f["n_eff"]),
         p_touch=f["p_touch"], pi_touch=f["pi_touch"], nothing=nothing,
     )  # fmt: skip
@@ -122,6 +122,18 @@ class Asking:
             doc.remove_timeout_callback(self._timer)
         self._timer = doc.add_timeout_callback(lambda: self._rested(state, look), REST_MS)
 
+    def stop(self) -> bool:
+        """Nobody looks any more: what is under way is given up, to be asked again; returns whether there was something."""
+        waits, doc = self._timer is not None, pn.state.curdoc
+        if waits and doc is not None:
+            doc.remove_timeout_callback(self._timer)
+        self._timer = None
+        if not self.later.busy:
+            return waits
+        self.later.stop()
+        self.asked = None
+        return True
+
     def _rested(self, state: LevelState, looked: Callable[[], Look | None]) -> None:
         self._timer = None
         try:
@@ -151,8 +163,7 @@ class Asking:
 
 def find(question: Question, also: Any, go_on: Progress) -> Similar:
     """`workbench.similar.find_aside`, not begun where it was given up while it waited."""
-    go_on(0, 0, "")
-    return similar.find_aside(question)
+    return similar.find_aside(question, lambda: go_on(0, 0, ""))
 
 
 class Outcomes:
@@ -165,9 +176,20 @@ class Outcomes:
         self.found: Similar | str = ""
         self.waiting = False
         self.look: Look | None = None
-        self.active = True
+        self._active = True
         state.param.watch(lambda *_: self.follow(self.look), list(ASKED - {"neighbours_k"}))
         state.param.watch(lambda *_: self._paint(), "theme")
+
+    @property
+    def active(self) -> bool:
+        """Whether the pane is on the screen; one that is not asks nothing."""
+        return self._active
+
+    @active.setter
+    def active(self, on: bool) -> None:
+        self._active = on
+        if not on:
+            self.asking.stop()
 
     def follow(self, look: Look | None) -> None:
         """The screen shows `look` now."""

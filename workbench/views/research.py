@@ -7,17 +7,18 @@ from typing import Any
 import panel as pn
 from panel.viewable import Viewer
 
-from workbench import research
+from workbench.research.asked import market, simulated
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import notices, view
+from workbench.views.banner import Notices
 from workbench.views.form import Form
 from workbench.views.later import Later
 from workbench.views.parts import Chips
 from workbench.views.research_audit import AuditSection, QualitySection
 from workbench.views.research_features import FeatureSection
 from workbench.views.research_outcomes import HitRates, Hypothesis
-from workbench.views.research_section import FILL, Section, html, progress_html
+from workbench.views.research_section import FILL, Asked, Section, html, progress_html
 from workbench.views.save import save_control
 from workbench.views.style import PANE_CSS
 
@@ -26,7 +27,7 @@ SECTIONS: tuple[type[Section], ...] = (Hypothesis, AuditSection, HitRates, Featu
 
 @view("research", "Research")
 class ResearchView(Viewer):
-    """Five questions about the whole lake. `state` is the tab's state, `root` the lake."""
+    """Five questions about all sessions of a market. `state` is the tab's state, `root` the lake."""
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
         super().__init__(**params)
@@ -42,12 +43,13 @@ class ResearchView(Viewer):
             colors=css_variables(THEMES[state.theme]), **FILL,
         )  # fmt: skip
         self.mark = html("<span class='sm-mark'>SIMULATED MARKET</span>", visible=False, sizing_mode=None, margin=(0, 0, 0, 12))
-        self.notice = html(notices.banner(complaints) if complaints else "", visible=bool(complaints))
+        self.notices = Notices(complaints)
+        self.notices.show()
         self.progress = pn.pane.HTML("", stylesheets=[PANE_CSS], **FILL)
         self.stop = Form(row=True, margin=(0, 0, 0, 10), fields=act_fields("Stop"))
         self.working = pn.Row(self.progress, self.stop, visible=False, **FILL)
         self.body = pn.Column(
-            self.notice, pn.Row(self.chips, self.mark, **FILL), self.working, *(s.body for s in self.sections.values()),
+            self.notices.banner, pn.Row(self.chips, self.mark, **FILL), self.working, *(s.body for s in self.sections.values()),
             margin=0, sizing_mode="stretch_both",
             styles={"padding": "8px 12px", "box-sizing": "border-box", "gap": "6px", "overflow-y": "auto"}, css_classes=["sm-research"],
         )  # fmt: skip
@@ -96,9 +98,9 @@ class ResearchView(Viewer):
         if section.asks & {e.name for e in events}:
             self._dirty.add(section.key)
             self._show()
-        elif section.answer is not None:
+        else:
             with pn.io.hold():
-                section.show(section.answer)
+                section.again()
 
     def _show(self) -> None:
         """Bring the section in front up to date."""
@@ -110,8 +112,7 @@ class ResearchView(Viewer):
             if self._dressed[s.key] != self.state.theme:
                 self._dressed[s.key] = self.state.theme
                 s.dress()
-                if s.answer is not None:
-                    s.paint(s.answer)
+                s.again()
         if s.key in self._dirty:
             self._give_up()
             self._dirty.discard(s.key)
@@ -119,9 +120,10 @@ class ResearchView(Viewer):
             if self.stop.fields != act_fields("Stop"):
                 self.stop.fields = act_fields("Stop")
                 self.progress.object = ""
+            asked = s.asking()
             self.later.start(
-                lambda progress: (s.work(progress), research.simulated(self.root)),
-                lambda found: self._done(s, *found),
+                lambda progress: (s.work(asked, progress), simulated(self.root, market(asked.contract))),
+                lambda found: self._done(s, asked, *found),
                 lambda e: self._failed(s, str(e)),
             )
         elif self._asking != s.key:
@@ -131,10 +133,10 @@ class ResearchView(Viewer):
         self.progress.object = progress_html(done, of, what)
         self.working.visible = True
 
-    def _done(self, section: Section, answer: Any, simulated: bool) -> None:
+    def _done(self, section: Section, asked: Asked, answer: Any, simulated: bool) -> None:
         self.working.visible = False
         section.simulated = self.mark.visible = simulated
-        section.show(answer)
+        section.show(answer, asked)
 
     def _failed(self, section: Section, message: str) -> None:
         self.working.visible = False

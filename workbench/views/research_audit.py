@@ -8,16 +8,18 @@ import panel as pn
 import param
 import polars as pl
 
-from workbench import research
 from workbench.plots import axes, research_audit, research_quality
 from workbench.plots import research as plots
 from workbench.plots import research_words as words
 from workbench.plots.tables import Column, table_html
-from workbench.research import Progress
+from workbench.research.asked import Progress
+from workbench.research.audited import Audit, Worth, worth
+from workbench.research.quality import Quality, quality
 from workbench.views import notices
+from workbench.views.banner import Notices
 from workbench.views.form import Form, field
-from workbench.views.research_outcomes import key_line, level_titles
-from workbench.views.research_section import FILL, Section, figure_pane, html
+from workbench.views.research_outcomes import MINUTES, key_line, level_titles
+from workbench.views.research_section import FILL, Asked, Section, figure_pane, html
 
 TARGETS = {"break, reject or chop": "class", "touch or none": "touch"}
 
@@ -39,8 +41,9 @@ class AuditSection(Section):
         """Skill, Brier skill, reliability; the table below."""
         self.choice: AuditChoice = AuditChoice()
         self.whose = Form(margin=0)
+        self.target = Form(margin=0).bind(self.choice, [field(self.choice, "target", "Forecast of", kind="group")])
         self.forms = [
-            Form(margin=0).bind(self.choice, [field(self.choice, "target", "Forecast of", kind="group")]),
+            self.target,
             self.whose.bind(self.choice, [field(self.choice, "forecast", "Reliability of")]),
         ]
         self.panels = plots.share_panels(
@@ -50,32 +53,39 @@ class AuditSection(Section):
             axis="skill, 95% interval",
         )
         self.reliability = research_audit.reliability_figure(self.theme)
-        self.stale, self.key_line, self.table = html(visible=False), html(), html()
+        self.stale = Notices([])
+        self.key_line, self.table = html(), html()
         row = [*(figure_pane(f) for f in self.panels.figures.values()), figure_pane(self.reliability.figure)]
         self.kept = pn.Column(
-            self.stale, pn.Row(*row, margin=0, sizing_mode="stretch_width"), self.key_line, self.table, styles={"gap": "14px"}, **FILL
+            self.stale.banner,
+            pn.Row(*row, margin=0, sizing_mode="stretch_width"),
+            self.key_line,
+            self.table,
+            styles={"gap": "14px"},
+            **FILL,
         )
         self.none, self.levels = html(visible=False), html()
         self.content.extend([self.none, self.kept, self.levels])
 
-    def work(self, progress: Progress) -> research.Worth:
+    def work(self, asked: Asked, progress: Progress) -> Worth:
         """The kept audit, and gold's forecasts."""
-        return research.worth(self.root, self.state.contract, progress)
+        return worth(self.root, asked.contract, progress)
 
     def dress(self) -> None:
         """Theme on the figures."""
         plots.dress_share_panels(self.panels, self.theme)
         research_audit.dress_reliability(self.reliability, self.theme)
 
-    def paint(self, answer: research.Worth) -> None:
+    def paint(self, answer: Worth, asked: Asked) -> None:
         """The audit where there is one, and the table by level."""
         self.kept.visible = answer.audit is not None
+        self.target.visible = self.whose.visible = answer.audit is not None
         self.none.visible = answer.audit is None
         if answer.audit is not None:
             self._paint_kept(answer.audit)
         else:
-            self.say.object = notices.sentence(f"{self.title}: {self.missing[0].lower()}{self.missing[1:]}")
-            self.none.object = f"<p role='alert' style='font-size:15px'>{notices.rich(answer.why)}</p>"
+            self.say.object = notices.sentence(f"{self.title}: none to go by yet; below, what gold's own forecasts were worth")
+            self.none.object = f"<p role='alert' style='font:15px var(--sm-font);margin:4px 0'>{notices.rich(answer.why)}</p>"
         rows = answer.by_level
         self.levels.visible = bool(rows.height)
         if rows.height:
@@ -83,12 +93,12 @@ class AuditSection(Section):
             order = {k: i for i, k in enumerate(titles)}
             self.levels.object = table_html(
                 words.level_score_columns(titles), sorted(rows.to_dicts(), key=lambda r: order[r["level_id"]]),
-                caption="Gold's own forecasts, made walking forward, 2 min after the touch, by level and direction. "
+                caption=f"Gold's own forecasts, made walking forward, {MINUTES[answer.horizon]} after the touch, by level and direction. "
                 f"{rows.height} rows were looked at, each interval is by itself.",
                 mark=lambda r: "strong" if r["level_id"] == "all" else "few" if r["events"] < 30 else "",
             )  # fmt: skip
 
-    def _paint_kept(self, answer: research.Audit) -> None:
+    def _paint_kept(self, answer: Audit) -> None:
         """Everything of the chosen target."""
         target, report = self.choice.target, answer.report
         diagrams = report["diagrams"]
@@ -106,8 +116,8 @@ class AuditSection(Section):
         chosen = self.choice.forecast
         research_audit.fill_reliability(self.reliability, diagrams.get(f"{target}/{chosen}", []), diagrams.get(f"{target}/pi", []), chosen)
         self.say.object = notices.sentence(words.audit_sentence(report))
-        self.stale.object = notices.banner([stale_words(self.root, report["stale"])]) if report["stale"] else ""
-        self.stale.visible = bool(report["stale"])
+        self.stale.read((stale_words(self.root, report["stale"]),) if report["stale"] else ())
+        self.stale.show()
         made = axes.clock(round(answer.made.timestamp() * 1e9), seconds=False)
         self.key_line.object = key_line(
             "● with 95% interval from whole sessions resampled; ◇ attainable, where the data's law is known; right of 0 is better than the "
@@ -144,6 +154,7 @@ class QualitySection(Section):
     """What the lake's data are worth."""
 
     key, title, missing = "quality", "Data quality", "No session in the lake yet"
+    needs = frozenset({"contract"})
 
     def build(self) -> None:
         """Coverage, sessions, what is stale."""
@@ -151,15 +162,15 @@ class QualitySection(Section):
         self.table, self.stale = html(), html()
         self.content.extend([figure_pane(self.coverage.figure), self.table, self.stale])
 
-    def work(self, progress: Progress) -> research.Quality:
-        """Quality of every session."""
-        return research.quality(self.root, progress)
+    def work(self, asked: Asked, progress: Progress) -> Quality:
+        """Quality of every session of the market."""
+        return quality(self.root, asked.contract, progress)
 
     def dress(self) -> None:
         """Theme on the map."""
         research_quality.dress_coverage(self.coverage, self.theme)
 
-    def paint(self, answer: research.Quality) -> None:
+    def paint(self, answer: Quality, asked: Asked) -> None:
         """Map and tables."""
         research_quality.fill_coverage(self.coverage, answer.sessions, answer.gaps)
         known = answer.sessions.filter(pl.col("seconds").is_not_null())
@@ -174,12 +185,18 @@ class QualitySection(Section):
         columns = words.quality_columns(words.selection_words(answer.selection), {(s, d): n for s, d, n in of})
         self.table.object = table_html(columns, answer.sessions, mark=lambda r: "bad" if r["trouble"] else "")
         self.stale.visible = bool(answer.stale.height)
+        date = pl.col("session_date")
+        alike = answer.stale.group_by("dataset", "symbol", "stale", maintain_order=True).agg(
+            date.min().alias("first"), date.max().alias("last"), pl.len().alias("n")
+        )
         self.stale.object = table_html(
             [
-                Column("stale partition", lambda r: r["dataset"], text=True), Column("contract", lambda r: r["symbol"], text=True),
-                Column("date", lambda r: str(r["session_date"]), text=True), Column("why", lambda r: r["stale"], text=True, wide=True),
+                Column("stale", lambda r: r["dataset"], text=True), Column("contract", lambda r: r["symbol"], text=True),
+                Column("partitions", lambda r: f"{r['n']:,}"),
+                Column("dates", lambda r: str(r["first"]) if r["n"] == 1 else f"{r['first']} to {r['last']}", text=True),
+                Column("why", lambda r: r["stale"], text=True, wide=True),
             ],
-            answer.stale, caption="What the next run would make anew, and why.",
+            alike, caption="What the next run would make anew, and why.",
         )  # fmt: skip
 
     def tables(self) -> dict[str, tuple[str, pl.DataFrame | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 import param
@@ -10,15 +11,17 @@ import polars as pl
 
 from engine.features.vector import family_of, feature_of
 from engine.vocab import NS
-from workbench import data, research
+from workbench import data
 from workbench.plots import axes, research_features
 from workbench.plots import research_words as words
 from workbench.plots.why import FAMILIES
-from workbench.research import Progress
+from workbench.research.asked import Progress
+from workbench.research.explorer import Feature, events
+from workbench.research.explorer import feature as feature_of_history
 from workbench.views import notices
 from workbench.views.form import Form, field
 from workbench.views.research_outcomes import MINUTES, key_line, level_titles
-from workbench.views.research_section import Section, figure_pane, html
+from workbench.views.research_section import Asked, Section, figure_pane, html
 
 WAYS = {"approach_up": "▲", "approach_down": "▼"}
 
@@ -31,14 +34,16 @@ class FeatureChoice(param.Parameterized):
     feature: Any = param.Selector(default="", objects=[""], doc="Feature")
     block: Any = param.Selector(default="", objects=[""], doc="When in the trigger's history")
 
-    def dimension(self, names: tuple[str, ...]) -> str:
-        """The dimension that was chosen; where its parts do not go together, the one of `names` that the last choice is nearest to."""
-        exact = f"{self.block}_{self.feature}" if self.block else self.feature
-        alike = [n for n in names if family_of(n) == self.family]
-        if not alike:
-            return first_of(names)
-        same = [n for n in alike if feature_of(n) == self.feature]
-        return exact if exact in same else (same or [n for n in alike if n.startswith(f"{self.block}_")] or alike)[-1 if same else 0]
+
+def dimension_of(names: tuple[str, ...], choice: Mapping[str, Any]) -> str:
+    """The dimension that was chosen; where its parts do not go together, the one of `names` that the last choice is nearest to."""
+    block, feature = choice["block"], choice["feature"]
+    exact = f"{block}_{feature}" if block else feature
+    alike = [n for n in names if family_of(n) == choice["family"]]
+    if not alike:
+        return first_of(names)
+    same = [n for n in alike if feature_of(n) == feature]
+    return exact if exact in same else (same or [n for n in alike if n.startswith(f"{block}_")] or alike)[-1 if same else 0]
 
 
 class FeatureSection(Section):
@@ -61,44 +66,39 @@ class FeatureSection(Section):
         self.key_line = html()
         self.content.extend([self.key_line, figure_pane(self.pictures.classes), figure_pane(self.pictures.levels)])
 
-    def work(self, progress: Progress) -> tuple[dict[str, tuple[str, ...]], str, research.Feature]:
+    def work(self, asked: Asked, progress: Progress) -> tuple[dict[str, tuple[str, ...]], str, Feature]:
         """Names by group, the name that is shown, and its distribution."""
         progress(0, 0, "reading the trigger vectors")
-        names = {g: e.names for g, e in research.events(self.root).items()}
-        group = self.choice.group if self.choice.group in names else next(iter(names))
-        name = self.choice.dimension(names[group])
-        return names, name, research.feature(self.root, group, name, self.state.horizon, self._moment(), progress)
-
-    def _moment(self) -> tuple[str, dt.date, str, int] | None:
-        st = self.state
-        if st.contract is None or st.session is None or st.cursor_ts_ns is None:
-            return None
-        return st.contract, dt.date.fromisoformat(st.session), st.level, st.cursor_ts_ns + st.window_s * NS
+        names = {g: e.names for g, e in events(self.root, asked.contract).items()}
+        group = asked.choice["group"] if asked.choice["group"] in names else next(iter(names))
+        name = dimension_of(names[group], asked.choice)
+        return names, name, feature_of_history(self.root, group, name, asked.horizon, moment_of(asked), asked.contract, progress)
 
     def dress(self) -> None:
         """Theme on the pictures."""
         research_features.dress_features(self.pictures, self.theme)
 
-    def paint(self, answer: tuple[dict[str, tuple[str, ...]], str, research.Feature]) -> None:
+    def paint(self, answer: tuple[dict[str, tuple[str, ...]], str, Feature], asked: Asked) -> None:
         """The choices, and the pictures of the chosen one."""
         names, name, found = answer
         self._offer(names, name)
-        d, st = found.distribution, self.state
+        d, moment = found.distribution, moment_of(asked)
         title = words.feature_words(name, feature_of(name), family_of(name))
         rows = self._by_level(d.by_level)
-        now = "" if found.now is None else f"now {found.now:.3g}"
+        value = "" if found.now is None else f"{found.now:.3g}".replace("-", "−")
+        now = f"now {value}" if value else ""
         research_features.fill_features(self.pictures, d.edges, d.counts, rows, title=title, now=found.now, now_text=now)
-        where = (
-            "" if st.cursor_ts_ns is None else f"{data.level_title(st.level)} {st.session} {axes.clock(st.cursor_ts_ns + st.window_s * NS)}"
-        )
+        where = "" if moment is None else f"{data.level_title(moment[2])} {moment[1]} {axes.clock(moment[3])}"
         if found.now is None:
             said = f"{title}: no value now ({found.why})."
         else:
-            said = f"{title}: {found.now:.3g} at {where}, above {found.below:.0%} of history."
+            said = f"{title}: {value} at {where}, above {found.below:.0%} of history."
         self.say.object = notices.sentence(said)
+        legend = research_features.legend_html(d.counts, self.theme)
         self.key_line.object = key_line(
-            "Armed approaches of all sessions, both directions in the frame of travel; what followed within "
-            f"{MINUTES[st.horizon]} of the touch. {d.left_out:,} without a vector or an outcome are left out of the classes. "
+            f"<div style='font-size:14px;padding-bottom:4px'>{legend}</div>"
+            f"Armed approaches of all sessions, both directions in the frame of travel; what followed within "
+            f"{MINUTES[asked.horizon]} of the touch. {d.left_out:,} without a vector or an outcome are left out of the classes. "
             f"Dimension <code>{name}</code> (docs/FEATURES.md). "
             "Looking through many features for one that separates finds some by chance: the audit is the test."
         )
@@ -146,16 +146,20 @@ class FeatureSection(Section):
             bins = pl.DataFrame({"low": d.edges[:-1], "high": d.edges[1:], **d.counts})
         return {"feature_bins": ("counts by class", bins), "feature_levels": ("quantiles by level", d and d.by_level)}
 
-    def facts(self) -> dict[str, Any]:
-        """Which feature, and its value at the cursor."""
-        if not self.answer:
-            return {}
-        return {
-            "feature": self.answer[1],
-            "value_at_cursor": self.answer[2].now,
-            "contract": self.state.contract,
-            "session": self.state.session,
-        }
+    def facts(self, asked: Asked) -> dict[str, Any]:
+        """Which feature, and its value at which moment."""
+        now = {"feature": self.answer[1], "value_at_cursor": self.answer[2].now}
+        moment = moment_of(asked)
+        if moment is None:
+            return now
+        return {**now, "contract": moment[0], "session": moment[1].isoformat(), "level": moment[2], "end_ts_ns": moment[3]}
+
+
+def moment_of(asked: Asked) -> tuple[str, dt.date, str, int] | None:
+    """Contract, session, level and end of the window at the cursor; None where none is chosen."""
+    if asked.contract is None or asked.session is None or asked.cursor_ts_ns is None:
+        return None
+    return asked.contract, dt.date.fromisoformat(asked.session), asked.level, asked.cursor_ts_ns + asked.window_s * NS
 
 
 LABELS = {"group": "Approach", "family": "Family", "feature": "Feature", "block": "When"}

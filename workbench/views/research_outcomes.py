@@ -9,16 +9,17 @@ import param
 import polars as pl
 
 from engine.levels import level_ids
-from workbench import data, research
+from workbench import data
 from workbench.plots import research as plots
 from workbench.plots import research_words as words
 from workbench.plots.outcomes import CLASSES
 from workbench.plots.tables import table_html
-from workbench.research import Progress
+from workbench.research import conditions, rates
+from workbench.research.asked import Progress
 from workbench.state import HORIZON_WORDS
 from workbench.views import notices
 from workbench.views.form import Form, field
-from workbench.views.research_section import Section, figure_pane, html
+from workbench.views.research_section import Asked, Section, figure_pane, html
 
 PANELS = {"break": "Break", "reject": "Reject", "chop": "Chop"}
 MINUTES = {v: k for k, v in HORIZON_WORDS.items()}
@@ -37,7 +38,7 @@ class Hypothesis(Section):
     """Outcomes by the number of conditions open."""
 
     key, title, missing = "hypothesis", "Four conditions", "No armed approaches in the lake yet"
-    needs = frozenset({"horizon"})
+    needs = frozenset({"horizon", "contract"})
 
     def build(self) -> None:
         """Three panels, a class each, and the table."""
@@ -51,20 +52,20 @@ class Hypothesis(Section):
         self.content.extend([pn.Row(*(figure_pane(f) for f in self.panels.figures.values()), margin=0, sizing_mode="stretch_width")])
         self.content.extend([self.key_line, self.table])
 
-    def work(self, progress: Progress) -> pl.DataFrame:
-        """The table of the lake."""
-        return research.hypothesis(self.root, self.state.horizon, progress)
+    def work(self, asked: Asked, progress: Progress) -> pl.DataFrame:
+        """The table of the market."""
+        return conditions.hypothesis(self.root, asked.horizon, asked.contract, progress)
 
     def dress(self) -> None:
         """Theme on the panels."""
         plots.dress_share_panels(self.panels, self.theme)
 
-    def paint(self, answer: pl.DataFrame) -> None:
+    def paint(self, answer: pl.DataFrame, asked: Asked) -> None:
         """Panels and table of the chosen stratum."""
         stratum = self.choice.stratum
         plots.fill_share_panels(self.panels, plots.hypothesis_rows(answer, stratum), self.theme)
         self.say.object = notices.sentence(words.hypothesis_sentence(answer, stratum))
-        self.key_line.object = key_line(f"{KEY}. {MINUTES[self.state.horizon]} after the touch; {RULE}.")
+        self.key_line.object = key_line(f"{KEY}. {MINUTES[asked.horizon]} after the touch; {RULE}.")
         rows = answer.filter((pl.col("stratum") == stratum) & (pl.col("events") > 0))
         looked = answer["comparisons"][0] if answer.height else 0
         caption = (
@@ -92,23 +93,23 @@ class HitRates(Section):
         self.content.extend([pn.Row(*(figure_pane(f) for f in self.panels.figures.values()), margin=0, sizing_mode="stretch_width")])
         self.content.extend([self.key_line, self.table])
 
-    def work(self, progress: Progress) -> pl.DataFrame:
-        """The table of the lake."""
-        return research.hit_rates(self.root, self.state.horizon, self.state.contract, progress)
+    def work(self, asked: Asked, progress: Progress) -> pl.DataFrame:
+        """The table of the market."""
+        return rates.hit_rates(self.root, asked.horizon, asked.contract, progress)
 
     def dress(self) -> None:
         """Theme on the panels."""
         plots.dress_share_panels(self.panels, self.theme)
 
-    def paint(self, answer: pl.DataFrame) -> None:
+    def paint(self, answer: pl.DataFrame, asked: Asked) -> None:
         """Panels and table, levels in the screen's order."""
         titles = {**level_titles(set(answer["level_id"].to_list()) - {"all"}), "all": "All levels"}
         plots.fill_share_panels(self.panels, plots.hit_rows(answer, titles), self.theme)
         both = answer.filter(pl.col("level_id") == "all")
-        parts = [f"{words.SIDE[r['approach']]} {r['touched']} of {r['decided']} armed approaches touched" for r in both.to_dicts()]
+        parts = [f"{words.SIDE[r['approach']]} {r['touched']:,} of {r['decided']:,} armed approaches touched" for r in both.to_dicts()]
         self.say.object = notices.sentence(f"{len(titles) - 1} levels: {'; '.join(parts)}.")
         usual = KEY.replace(USUAL, "◇ all levels in that direction")
-        self.key_line.object = key_line(f"{usual}. {MINUTES[self.state.horizon]} after the touch; {RULE}.")
+        self.key_line.object = key_line(f"{usual}. {MINUTES[asked.horizon]} after the touch; {RULE}.")
         order = {k: i for i, k in enumerate(titles)}
         rows = sorted(answer.to_dicts(), key=lambda r: order[r["level_id"]])
         caption = "Episodes, not windows: a run of windows that approach a level counts once. Intervals resample whole sessions."

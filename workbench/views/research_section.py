@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ import polars as pl
 from engine.errors import NoData
 from workbench.export import Table
 from workbench.plots.tables import CSS
-from workbench.research import Progress
+from workbench.research.asked import Progress, market
 from workbench.state import LevelState
 from workbench.theme import THEMES, Theme
 from workbench.views import notices
@@ -31,6 +32,19 @@ def html(text: str = "", **more: Any) -> pn.pane.HTML:
 def figure_pane(fig: Any, **more: Any) -> pn.pane.Bokeh:
     """A pane that takes the width it gets."""
     return pn.pane.Bokeh(fig, **{**FILL, **more})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was chosen when a question was asked: its answer is of that, whatever has been chosen since."""
+
+    horizon: str
+    contract: str | None
+    session: str | None
+    level: str
+    cursor_ts_ns: int | None
+    window_s: int
+    choice: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Section:
@@ -53,6 +67,8 @@ class Section:
     def __init__(self, root: str, state: LevelState) -> None:
         self.root, self.state = root, state
         self.answer: Any = None
+        self.asked: Asked | None = None
+        """What `answer` is of."""
         self.simulated = False
         self.say = html(notices.sentence(f"{self.title}: reading"))
         self.card = html(visible=False)
@@ -73,12 +89,18 @@ class Section:
         """Make `forms`, and fill `content`."""
         raise NotImplementedError
 
-    def work(self, progress: Progress) -> Any:
+    def asking(self) -> Asked:
+        """What is chosen now."""
+        st = self.state
+        choice = {n: getattr(self.choice, n) for n in sorted(self.asks)}
+        return Asked(st.horizon, st.contract, st.session, st.level, st.cursor_ts_ns, st.window_s, choice)
+
+    def work(self, asked: Asked, progress: Progress) -> Any:
         """Ask for what the section shows; runs in a thread and touches nothing of the page."""
         raise NotImplementedError
 
-    def paint(self, answer: Any) -> None:
-        """Show `answer`."""
+    def paint(self, answer: Any, asked: Asked) -> None:
+        """Show `answer`, in words that are of what was `asked`."""
         raise NotImplementedError
 
     def dress(self) -> None:
@@ -89,16 +111,21 @@ class Section:
         """What can be saved: key -> (label, frame; None before there is an answer)."""
         raise NotImplementedError
 
-    def show(self, answer: Any) -> None:
-        """Keep and paint an answer."""
-        self.answer = answer
+    def show(self, answer: Any, asked: Asked) -> None:
+        """Keep and paint the answer to what was `asked`."""
+        self.answer, self.asked = answer, asked
         self.card.visible = False
-        self.paint(answer)
+        self.paint(answer, asked)
         self.content.visible = True
+
+    def again(self) -> None:
+        """Paint the answer that is there, if one is."""
+        if self.answer is not None and self.asked is not None:
+            self.paint(self.answer, self.asked)
 
     def fail(self, message: str) -> None:
         """Say in the middle of the page what is missing, and the command that makes it."""
-        self.answer = None
+        self.answer = self.asked = None
         self.content.visible = False
         self.say.object = notices.sentence(f"{self.title}: nothing to show yet")
         self.card.object = f"<div class='sm-card' role='alert'><h2>{escape(self.missing)}</h2><p>{notices.rich(message)}</p></div>"
@@ -110,11 +137,13 @@ class Section:
 
     def _export(self, key: str) -> tuple[pl.DataFrame, Mapping[str, Any]]:
         _, frame = self.tables()[key]
-        if frame is None:
+        if frame is None or self.asked is None:
             raise NoData(f"{self.title}: nothing is shown yet; open it first")
-        return frame, {"lake": self.root, "horizon": self.state.horizon, "simulated": self.simulated, **self.facts()}
+        horizon = {"horizon": self.asked.horizon} if "horizon" in self.needs else {}
+        of = {"lake": self.root, "market": market(self.asked.contract), **horizon, "simulated": self.simulated}
+        return frame, {**of, **self.facts(self.asked)}
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, asked: Asked) -> dict[str, Any]:
         """What else a saved table is of."""
         return {}
 

@@ -64,7 +64,7 @@ def neighbour_tables(view: NeighboursView) -> list[Table]:
         q = view.found.question
         return {
             "lake": q.root, "contract": q.symbol, "session": q.date.isoformat(), "level": q.level_id, "end_ts_ns": q.end_ns, "mode": q.mode,
-            "pool": q.pool, "horizon": view.found.horizon, "direction": view.found.trigger["approach"],
+            "pool": q.pool, "horizon": q.horizon, "direction": view.found.trigger["approach"],
             "simulated": bool(view.look and view.look.session.simulated),
         }  # fmt: skip
 

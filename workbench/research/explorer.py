@@ -1,0 +1,105 @@
+"""One feature of the trigger vectors: its distribution, and where a moment stands in it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from engine.errors import EngineError, NoData
+from engine.lake.catalog import LADDER, LEVELS, TAPE, TRIGGERS
+from workbench.data import open_lake
+from workbench.research.asked import Progress, market, nothing, stamp
+
+if TYPE_CHECKING:
+    from engine.retrieval.events import Events
+    from engine.retrieval.explore import FeatureDistribution
+
+
+@dataclass(frozen=True, eq=False)
+class Feature:
+    """A feature's distribution, its value at a moment (None where it has none, with the reason), and the share of history below that."""
+
+    distribution: FeatureDistribution
+    now: float | None
+    below: float | None
+    why: str
+
+
+def events(root: str, contract: str | None = None) -> dict[str, Events]:
+    """The `arm` events of the gold of the contract's market, of the only one where None.
+
+    They stand by group: both directions are one group where their vectors are mirrored.
+
+    Raises
+    ------
+    NoData
+        Where the market has no gold, with the command that makes it.
+    """
+    return _events(root, market(contract), stamp(root, TRIGGERS))
+
+
+@lru_cache(maxsize=2)
+def _events(root: str, of: str | None, mark: str) -> dict[str, Events]:
+    from engine.retrieval.gold import gold_events
+
+    found = {k: e for k, e in gold_events(open_lake(root), of, kinds=("arm",)).items() if len(e)}
+    if not found:
+        raise NoData(
+            f"{TRIGGERS} in {root}: expected armed approaches{f' of {of}' if of else ''}, found none; "
+            f"`spymaster run --lake {root} --layer gold` over more dates"
+        )
+    return found
+
+
+def feature(
+    root: str,
+    group: str,
+    name: str,
+    horizon: str,
+    moment: tuple[str, dt.date, str, int] | None,
+    contract: str | None = None,
+    progress: Progress = nothing,
+) -> Feature:
+    """Distribution of one feature in the contract's market, and its value at a moment: contract, session, level, end of the window.
+
+    Raises
+    ------
+    EngineError
+        Where the market has no gold, or its vectors no such feature.
+    """
+    of, mark = market(contract), stamp(root, TRIGGERS)
+    distribution = _feature(root, of, group, name, horizon, mark)
+    if moment is None:
+        return Feature(distribution, None, None, "no moment is chosen")
+    progress(0, 0, "the value at the cursor")
+    query, why = _moment(root, *moment, stamp(root, LADDER, TAPE, LEVELS))
+    if query is None or name not in query.names:
+        return Feature(distribution, None, None, why or "the moment approaches from the other side")
+    from engine.retrieval.explore import feature_values, share_below
+
+    value = float(feature_values(query, name)[0])
+    if value != value:
+        return Feature(distribution, None, None, "two minutes of a valid book are needed before the moment")
+    return Feature(distribution, value, share_below(_events(root, of, mark)[group], name, value), "")
+
+
+@lru_cache(maxsize=64)
+def _feature(root: str, of: str | None, group: str, name: str, horizon: str, mark: str) -> FeatureDistribution:
+    from engine.retrieval.explore import feature_distribution
+
+    return feature_distribution(_events(root, of, mark)[group], name, horizon)
+
+
+@lru_cache(maxsize=16)
+def _moment(root: str, symbol: str, date: dt.date, level_id: str, end_ns: int, mark: str) -> tuple[Events | None, str]:
+    from engine.retrieval.gold import MIRROR
+    from engine.retrieval.moment import moment_events
+
+    price = float(level_id.removeprefix("price:")) if level_id.startswith("price:") else None
+    representation = "means" if MIRROR in events(root, symbol) else "blocks"
+    try:
+        return moment_events(open_lake(root), symbol, date, level_id, end_ns, price=price, representation=representation), ""
+    except EngineError as e:
+        return None, str(e)
