@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +20,14 @@ SHOTS = {
     "level_light_13in.png": ("theme=light&layer=add&span=60&volume=on", 1440, 900),
     "neighbours_dark_13in.png": ("view=neighbours", 1440, 900),
     "replay_dark_13in.png": ("view=replay", 1440, 900),
+    "neighbours_light_27in.png": ("view=neighbours&theme=light", 2560, 1440),
+    "compare_dark_13in.png": ("view=compare", 1440, 900),
+    "compare_light_13in.png": ("view=compare&theme=light&layer=net", 1440, 900),
     "research_hit_rates_light_13in.png": ("view=research&about=levels&theme=light", 1440, 900),
+    "research_hypothesis_dark_13in.png": ("view=research&about=hypothesis", 1440, 900),
+    "research_audit_light_13in.png": ("view=research&about=audit&theme=light", 1440, 900),
+    "research_features_dark_13in.png": ("view=research&about=features", 1440, 900),
+    "research_quality_light_13in.png": ("view=research&about=quality&theme=light", 1440, 900),
 }
 """Name -> what the URL asks for beside the moment, width and height."""
 
@@ -36,7 +44,13 @@ def main() -> None:
             lake = Path(tmp) / "lake"
             spymaster("demo", "--lake", lake, "--no-serve")
         # The moment on which the demo opens.
-        shown = urlencode(setup_worth_a_look(Lake(lake)) or {}, safe=":")
+        moment = setup_worth_a_look(Lake(lake)) or {}
+        shown = urlencode(moment, safe=":")
+        if moment:
+            # Compare has a picture of it to hold against the lake.
+            os.environ["SPYMASTER_ASSETS"] = tmp
+            of = ("--symbol", moment["contract"], "--level", moment["level"], "--ts", f"{moment['session']} {moment['t']}")
+            spymaster("snapshot", "--lake", lake, *of, "--out", Path(tmp) / "SETUP_1.png")
         server = Server(lake, log=Path(tmp) / "serve.log")
         try:
             with launched() as browser:

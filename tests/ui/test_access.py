@@ -11,7 +11,7 @@ import pytest
 
 import workbench.views
 from tests.ui.conftest import Server
-from tests.ui.pages import Watch
+from tests.ui.pages import Watch, until
 from workbench.theme import DARK, LIGHT, THEMES, contrast
 
 for _module in iter_modules(workbench.views.__path__):
@@ -151,6 +151,7 @@ def test_text_can_be_read(pages: Any, key: str, theme: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_keyboard_reaches_and_names_every_control(pages: Any, key: str) -> None:
     page, _ = pages(key, "dark")
+    page.keyboard.press("Tab")  # the tools of figures become buttons when the keyboard is first used
     page.evaluate("() => document.activeElement?.blur()")
     page.locator("body").focus()
     controls = page.evaluate(CONTROLS)
@@ -172,6 +173,21 @@ def test_keyboard_reaches_and_names_every_control(pages: Any, key: str) -> None:
     missed = [c["name"] for i, c in enumerate(controls) if i not in reached and not (c["group"] and not c["stop"])]
     assert missed == []
     assert unseen == set()
+
+
+PAN = "() => Bokeh.documents.flatMap((d) => [...d._all_models.values()]).filter((m) => m.type === 'PanTool').map((m) => m.active)"
+
+
+def test_tools_of_figures_are_buttons_of_the_keyboard(pages: Any) -> None:
+    page, _ = pages("level", "dark")
+    page.keyboard.press("Tab")
+    for name in ("Pan", "Reset", "Save", "Crosshair"):
+        page.get_by_role("button", name=name, exact=True).first.wait_for()
+    pan = page.get_by_role("button", name="Pan", exact=True).first
+    pan.focus()
+    for key, on in (("Enter", False), ("Space", True), ("Enter", False), ("Enter", True)):
+        page.keyboard.press(key)
+        until(page, lambda p: p.evaluate(PAN)[0], on)
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -92,6 +92,61 @@ def test_foreign_picture_is_typed_in_once(browser, own_server) -> None:
     page.context.close()
 
 
+def pictures(page) -> int:
+    return page.locator("figure img").evaluate_all("a => a.filter((e) => e.src && e.naturalWidth > 0).length")
+
+
+def captions(page) -> list[str]:
+    return page.locator("figcaption").all_inner_texts()
+
+
+def test_url_opens_its_moment_and_a_kept_picture_stands_beside_another(browser, own_server) -> None:
+    server, folder = own_server
+    kept = folder / "lake" / "pictures"
+    if kept.exists():
+        shutil.rmtree(kept)
+    # A picture of another moment is there: the link is not taken from its own for it.
+    other = kept / "SETUP_other.png"
+    kept.mkdir()
+    spymaster("snapshot", "--lake", folder / "lake", "--level", "pm_low", "--ts", "2025-11-04 10:20:00", "--out", other)
+    link = f"{server.url}?view=compare&session=2025-11-04&contract=ESZ5&level=vwap&t=10:05:00&window=10&theme=light"
+    page, watch = opened(browser, link)
+    until(page, pictures, 1, 40_000)
+    assert "ESZ5 2025-11-04 10:05:00, VWAP" in captions(page)[1]
+    asked = {"session": "2025-11-04", "level": "vwap", "t": "10:05:00", "window": "10"}
+    until(page, lambda p: {k: query(p).get(k) for k in asked}, asked)
+    assert "spymaster snapshot --lake" in page.locator(".guide pre").inner_text()
+    page.locator(".guide button", has_text="Keep this moment").click()
+    until(page, lambda p: pictures(p) == 2 and "the same numbers" in captions(p)[1], True, 40_000)
+    assert (kept / "SETUP_ESZ5_2025-11-04_100500_vwap.png").exists()
+    # Another moment takes the place at the right; the picture stays, and the way back to its moment is offered.
+    page.goto(f"{link.replace('10:05:00', '10:20:00').replace('vwap', 'pm_low')}&window=5")
+    until(page, lambda p: pictures(p) == 2 and "SETUP_other.png" in captions(p)[0], True, 40_000)
+    page.get_by_role("radio", name="SETUP_ESZ5_2025-11-04_100500_vwap.png").click()
+    until(page, lambda p: (query(p).get("t"), query(p).get("level")), ("10:05:00", "vwap"))
+    until(page, lambda p: "the same numbers" in captions(p)[1], True, 40_000)
+    page.get_by_role("tab", name="Level").click()
+    page.locator(".chips [data-id=pm_low]:visible").wait_for(timeout=40_000)
+    page.keyboard.press("2")
+    until(page, lambda p: query(p).get("level"), "pm_low")
+    page.get_by_role("tab", name="Compare").click()
+    until(page, lambda p: "another moment than the picture's" in captions(p)[1], True, 40_000)
+    page.get_by_role("button", name="To the picture's moment").click()
+    until(page, lambda p: "the same numbers" in captions(p)[1], True, 40_000)
+    assert query(page)["level"] == "vwap"
+    assert watch.errors == []
+    page.context.close()
+
+
+def test_link_without_a_time_opens_an_approach_from_its_side(browser, own_server) -> None:
+    server, _ = own_server
+    page, watch = opened(browser, f"{server.url}?view=compare&session=2025-11-04&contract=ESZ5&level=vwap&from=approach_up")
+    until(page, lambda p: pictures(p) >= 1 and "from below" in say(p), True, 40_000)
+    assert query(page)["from"] == "approach_up"
+    assert watch.errors == []
+    page.context.close()
+
+
 def test_harmed_picture_is_refused(browser, own_server) -> None:
     server, folder = own_server
     bad = folder / "SETUP_bad.png"
@@ -100,6 +155,9 @@ def test_harmed_picture_is_refused(browser, own_server) -> None:
     bad.write_bytes(whole.getvalue()[:900])
     page, watch = opened(browser, f"{server.url}?view=compare")
     page.locator(".drop input").set_input_files(bad)
-    page.locator(".sm-banner", has_text="SETUP_bad.png: expected a whole PNG picture").wait_for(timeout=20_000)
+    said = page.get_by_role("alert").get_by_text("SETUP_bad.png: expected a whole PNG picture")
+    said.wait_for(timeout=20_000)
+    page.get_by_role("button", name="Close this notice").click()
+    said.wait_for(state="hidden", timeout=20_000)
     assert watch.errors == []
     page.context.close()

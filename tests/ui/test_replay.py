@@ -18,6 +18,8 @@ from tests.ui.pages import Watch, query, until
 DAY = "view=replay&session=2025-11-04&contract=ESZ5"
 CUT_NS = utc_ns(DATE, 14, 52)  # 09:52:00 New York
 STEPS = 6
+PLAYED = ("09:51:40", "09:51:44")
+"""From where the replay plays to where it is paused, at half speed: a machine under load has two seconds to pause it in time."""
 
 
 def opened(browser: Any, url: str, *, width: int = 1440, height: int = 900, listen: Any = None) -> tuple[Any, Watch]:
@@ -81,6 +83,27 @@ def test_plays_steps_and_jumps(browser, made_server: Server) -> None:
     page.context.close()
 
 
+def test_keys_are_the_views_after_a_click_on_its_tab_and_the_tabs_own_after_the_tab_key(browser, made_server: Server) -> None:
+    page, watch = opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&level=vwap")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator(".drop:visible").wait_for(timeout=30_000)
+    page.get_by_role("tab", name="Replay").click()
+    page.locator("time:visible").wait_for(timeout=30_000)
+    page.keyboard.press("ArrowRight")
+    until_clock(page, "10:05:01")
+    page.keyboard.press("Space")
+    until(page, lambda p: clock(p) > "10:05:01", True, 20_000)
+    page.keyboard.press("Space")
+    until(page, lambda p: p.get_by_label("Play or pause (space)").inner_text(), "Play")
+    assert query(page)["view"] == "replay"
+    # With the focus on a tab, as the Tab key gives it, the arrows are the tabs'.
+    page.get_by_role("tab", name="Replay").focus()
+    page.keyboard.press("ArrowLeft")
+    until(page, lambda p: query(p).get("view"), None)
+    assert watch.errors == []
+    page.context.close()
+
+
 @pytest.mark.parametrize(("width", "height", "theme"), [(1440, 900, "light"), (2560, 1440, "dark")])
 def test_fits_the_screen_and_ends_at_its_time(browser, made_server: Server, width: int, height: int, theme: str) -> None:
     page, watch = opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&theme={theme}", width=width, height=height)
@@ -126,12 +149,24 @@ def plain(value: Any) -> Any:
 
 
 def received(browser: Any, lake: Path, log: Path) -> list[str]:
-    """Everything that the page was sent on the way to `CUT_NS`, in order, ids taken out."""
+    """Everything that the page was sent on the way to `CUT_NS`, played and stepped, in order, ids taken out."""
     frames: list[Any] = []
     server = Server(lake, log=log)
     try:
-        page, watch = opened(browser, f"{server.url}?{DAY}&t=09:51:54&level=vwap", listen=frames.append)
+        page, watch = opened(browser, f"{server.url}?{DAY}&t={PLAYED[0]}&level=vwap", listen=frames.append)
         page.wait_for_timeout(2000)
+        page.get_by_label("Speed").select_option("0.5x")
+        page.locator("body").click(position={"x": 700, "y": 890})
+        before = len(frames)
+        page.keyboard.press("Space")
+        until_clock(page, PLAYED[1])
+        page.keyboard.press("Space")
+        until(page, lambda p: p.get_by_label("Play or pause (space)").inner_text(), "Play")
+        assert clock(page) == PLAYED[1]
+        assert len(frames) - before >= 4  # each second came as it was played
+        page.keyboard.press("Shift+ArrowRight")
+        until_clock(page, "09:51:54")
+        page.wait_for_timeout(600)
         for i in range(1, STEPS + 1):
             page.keyboard.press("ArrowRight")
             until_clock(page, f"09:51:{54 + i}" if i < 6 else "09:52:00")

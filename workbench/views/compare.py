@@ -1,38 +1,56 @@
-"""The Compare view: a setup's picture beside, or swiped over, the same moment drawn here from the lake."""
+"""The Compare view: a setup's picture beside, or swiped over, the moment that the page stands at, drawn here from the lake."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import datetime as dt
-import hashlib
-import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import panel as pn
-import polars as pl
 from panel.viewable import Viewer
 from pydantic import ValidationError
 
 from engine.errors import BadPicture, EngineError, SessionError
-from engine.features import level_windows
-from engine.params import ApproachParams, FeatureParams
-from engine.sessions import to_ns
 from workbench import data
+from workbench.snapshot import Scene, SetupState, read_sidecar, read_state, write_sidecar
+from workbench.snapshot.sidecar import picture_bytes
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import compare_files as files
+from workbench.views import compare_moment as moments
 from workbench.views import notices, view
+from workbench.views.banner import Notices
 from workbench.views.compare_pair import MAX_UPLOAD, Pair
+from workbench.views.compare_words import KEEP, Typed, guide
 from workbench.views.controls import drawer
 from workbench.views.form import Form
+from workbench.views.later import Later
 from workbench.views.parts import Chips
 from workbench.views.style import PANE_CSS
 
-DIRECTIONS = ("approach_up", "approach_down")
-ACTS = ("Side by side", "Swipe", "Open in Level", "Open in Replay", "Save the current setup as PNG")
+LAYS = ("Side by side", "Swipe")
+BACK, SAVE = "To the picture's moment", "Save the current setup as PNG"
+OPENS = ("Open in Level", "Open in Replay")
+
+SHOWS = {
+    "contract", "session", "level", "cursor_ts_ns", "direction", "window_s", "at", "near", "mid", "far", "layer", "palette", "rows",
+    "half_life_s", "theme",
+}  # fmt: skip
+"""Parameters whose change draws the moment anew."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The picture in the first place: its bytes, what it is called, and its moment; `path` where it is kept, `own` what it carries."""
+
+    name: str
+    raw: bytes
+    path: Path | None = None
+    own: SetupState | None = None
+    moment: dict[str, Any] | None = None
 
 
 @view("compare", "Compare")
@@ -41,28 +59,34 @@ class CompareView(Viewer):
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
         super().__init__(**params)
-        self.root, self.state, self.complaints = root, state, complaints
+        self.root, self.state = root, state
+        self.notices = Notices(complaints)
         self.known: list[Path] = []
-        self.chosen: Path | None = None
+        self.shown: Shown | None = None
         self.moment: dict[str, Any] | None = None
-        self._typed: dict[str, str] = {}
+        """What is drawn, or about to be."""
+        self.active, self._missed, self._going = True, False, False
+        self._fresh = True
         self._saves = 0
-        fill: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
-        self.chips = Chips(label="Picture", small=True, **fill)
-        self.notice = pn.pane.HTML("", visible=False, stylesheets=[PANE_CSS], **fill)
-        self.say = pn.pane.HTML("", stylesheets=[PANE_CSS], **fill)
-        self.acts = Form(row=True, margin=(4, 0), fields=[{"name": "act", "kind": "group", "label": "What to do", "options": list(ACTS)}])
-        self.acts.values = {"act": 0}
-        self.typed = Form(row=True, margin=0)
-        self.asked = pn.Row(self.typed, margin=(4, 0), visible=False, sizing_mode="stretch_width")
-        self.pair = Pair(margin=0, sizing_mode="stretch_both")
+        self._later = Later(lambda done, of, what: None)
+        self._build()
         self.chips.param.watch(lambda e: self._guard(lambda: self._choose(e.new)), "value")
         self.acts.param.watch(lambda e: self._on_act(e.new), "changed")
-        self.typed.param.watch(lambda e: self._on_typed(e.new), "changed")
         self.pair.param.watch(lambda e: self._guard(lambda: self._on_drop(e.new)), "dropped")
+        self.pair.param.watch(lambda _: self._guard(self._keep_moment), "pushed")
+        state.param.watch(lambda *_: self._on_state(), list(SHOWS))
         state.param.watch(lambda e: self.chips.param.update(colors=css_variables(THEMES[e.new])), "theme")
+
+    def _build(self) -> None:
+        fill: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
+        self.chips = Chips(label="Picture", small=True, visible=False, **fill)
+        self.say = pn.pane.HTML("", stylesheets=[PANE_CSS], **fill)
+        self.acts = Form(row=True, margin=(4, 0))
+        self._offer(back=False)
+        self.typed = Typed(lambda fields: self._guard(lambda: self._keep_typed(fields)))
+        self.pair = Pair(margin=0, sizing_mode="stretch_both")
         self.body = pn.Column(
-            self.notice, self.chips, self.say, self.acts, self.asked, self.pair, margin=0, sizing_mode="stretch_both",
+            self.notices.banner, self.chips, self.say, self.acts, self.typed.row, self.pair, margin=0, sizing_mode="stretch_both",
             styles={"padding": "8px 12px", "box-sizing": "border-box", "gap": "4px"},
         )  # fmt: skip
 
@@ -74,32 +98,39 @@ class CompareView(Viewer):
         return drawer(self.state)
 
     def start(self) -> None:
-        """List the pictures, and show the newest."""
+        """Draw the moment that the page stands at; a picture of that very moment stands beside it, where there is one."""
         self._guard(self._list)
+        self._guard(self._follow)
 
-    def _list(self) -> None:
+    def front(self, on: bool) -> None:
+        """A hidden view draws nothing; it catches up when it comes back."""
+        self.active = on
+        if on and self._missed:
+            self._guard(self._follow)
+
+    def _on_state(self) -> None:
+        if self._going:
+            return
+        if self.active:
+            self._guard(self._follow)
+        else:
+            self._missed = True
+
+    def _list(self, chosen: Path | None = None) -> None:
         self.known = files.pictures(self.root)
         self.chips.param.update(
             items=[{"id": str(i), "label": p.name, "title": str(p)} for i, p in enumerate(self.known)],
-            colors=css_variables(THEMES[self.state.theme]),
-        )
-        if not self.known:
-            self._tell("No SETUP*.png in assets/ yet: drop one here, or save the current setup with the button above the pictures.")
-            self._empty("The picture that you choose or drop is shown here.", "The same moment, drawn from the lake, is shown here.")
-        elif self.chosen is None:
-            self.chips.value = "0"
-
-    def _empty(self, first: str, second: str) -> None:
-        self.pair.param.update(first={"said": first}, second={"said": second})
+            value=str(self.known.index(chosen)) if chosen in self.known else "",
+            colors=css_variables(THEMES[self.state.theme]), visible=bool(self.known),
+        )  # fmt: skip
 
     # --- pictures that come in
 
     def _choose(self, which: str) -> None:
         if which.isdigit() and int(which) < len(self.known):
-            from workbench.snapshot.sidecar import picture_bytes
-
-            self.chosen = self.known[int(which)]
-            self._open(picture_bytes(self.chosen), self.chosen.name)
+            path = self.known[int(which)]
+            if self.shown is None or self.shown.path != path:
+                self._open(picture_bytes(path), path.name, path)
 
     def _on_drop(self, dropped: dict[str, Any]) -> None:
         name = files.clean_name(str(dropped.get("name", "")))
@@ -110,92 +141,53 @@ class CompareView(Viewer):
             raw = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError) as e:
             raise BadPicture(f"{name}: did not arrive whole; drop it again") from e
-        self.chosen = None
-        self.chips.value = ""
-        self._open(raw, name)
+        self._open(raw, name, None)
 
-    def _open(self, raw: bytes, name: str) -> None:
-        """Show a picture, and the moment it is of."""
-        from workbench.snapshot import read_sidecar, read_state
-
-        state = read_state(raw, name)
-        self.moment = None
-        self.asked.visible = False
-        self.pair.first = {"src": files.data_url(raw), "title": name}
-        if state is not None:
-            self._go(files.moment_of(state))
-            self._draw(state.features, state.picture, state.drawn_sha256)
-            return
-        if self.chosen is None:
-            self.chosen = files.keep(self.root, raw)
-        typed = read_sidecar(self.chosen)
-        if typed is None:
+    def _open(self, raw: bytes, name: str, path: Path | None) -> None:
+        """Show a picture, and go to the moment that it is of."""
+        own = read_state(raw, name)
+        if own is None and path is None:
+            path = files.keep(self.root, raw)
+        typed = None if own is not None or path is None else read_sidecar(path)
+        moment = moments.moment_of(own) if own is not None else None
+        self._show(Shown(name, raw, path, own, moment))
+        self.chips.value = str(self.known.index(path)) if path in self.known else ""
+        if typed is not None:
+            moment = moments.moment_typed(self.root, self.state.contract, typed)
+            self._show(Shown(name, raw, path, own, moment))
+        if moment is None:
             self._ask()
-            return
-        self._go(self._moment_typed(typed.session_date, typed.symbol, typed.level_id, typed.direction, typed.clock))
-        self._draw(None, None, None)
+        else:
+            self._go(moment)
+
+    def _show(self, shown: Shown) -> None:
+        """Put a picture in the first place."""
+        self.shown, self._fresh = shown, False
+        self.typed.done()
+        of = "" if shown.moment is None else f" · {moments.words_of(shown.moment)}"
+        self.pair.first = {"src": files.data_url(shown.raw), "title": f"{shown.name}{of}"}
 
     def _ask(self) -> None:
         """A picture that says nothing of itself: date, level and direction are typed in once."""
-        s = self.state
-        self._typed = {"date": s.session or "", "level": s.level, "direction": "0", "clock": ""}
-        self.typed.fields = [
-            {"name": "date", "kind": "text", "label": "Session date, YYYY-MM-DD", "hint": "date"},
-            {"name": "level", "kind": "text", "label": "Level, such as pm_high or price:6800.25", "hint": "level"},
-            {"name": "direction", "kind": "select", "label": "Direction", "options": ["from below", "from above"]},
-            {"name": "clock", "kind": "text", "label": "New York time, where the picture tells it", "hint": "HH:MM:SS"},
-            {"name": "keep", "kind": "group", "label": "Keep", "options": ["Keep and draw"]},
-        ]
-        self.typed.values = {**self._typed, "direction": 0}
-        self.asked.visible = True
+        self._later.stop()
+        self.moment = None
+        self.typed.ask(self.state)
         self.pair.second = {"said": "This picture was drawn elsewhere. Type date, level and direction in once; they are kept beside it."}
         self._tell("A picture from elsewhere: what is it of?")
 
-    def _on_typed(self, change: dict[str, Any]) -> None:
-        name, value = str(change["name"]), change["value"]
-        self.typed.answered = int(change["n"])
-        if name != "keep":
-            self._typed[name] = str(value)[:64]
+    def _keep_typed(self, fields: dict[str, Any]) -> None:
+        shown = self.shown
+        if shown is None or shown.path is None:
             return
-        self._guard(self._keep)
-
-    def _keep(self) -> None:
-        from workbench.snapshot import write_sidecar
-
-        if self.chosen is None:
-            return
-        t = self._typed
-        fields: dict[str, Any] = {
-            "session_date": t["date"].strip(), "level_id": t["level"].strip(), "direction": DIRECTIONS[t["direction"] == "1"],
-            "symbol": self.state.contract, "clock": t["clock"].strip() or None,
-        }  # fmt: skip
-        kept = write_sidecar(self.chosen, **fields)
-        self.asked.visible = False
-        self._go(self._moment_typed(kept.session_date, kept.symbol, kept.level_id, kept.direction, kept.clock))
-        self._draw(None, None, None)
-
-    def _moment_typed(self, date: dt.date, symbol: str | None, level_id: str, direction: str, clock: dt.time | None) -> dict[str, Any]:
-        """The moment that was typed in; without a time the window of such an approach that came nearest to the level."""
-        symbol = symbol or self.state.contract
-        if symbol is None:
-            raise SessionError(f"{date}: the lake {self.root} holds no session; `spymaster run --lake {self.root}` makes them")
-        if clock is not None:
-            ts = to_ns(date, clock)
-        else:
-            s = data.load(self.root, symbol, date)
-            v = level_windows(s.ladder, data.level_frame(s, level_id), FeatureParams(), ApproachParams())
-            near = v.filter(pl.col("book_valid") & (pl.col("approach") == direction))
-            near = near.sort(pl.col("distance_ticks").abs(), maintain_order=True)
-            if near.height == 0:
-                way = "below" if direction == "approach_up" else "above"
-                raise SessionError(f"{date}: no approach to {level_id} from {way} in {symbol}; type the time in, or another direction")
-            ts = int(near["window_start_ts_ns"][0])
-        return {"contract": symbol, "session": date.isoformat(), "level": level_id, "cursor_ts_ns": ts}
+        moment = moments.moment_typed(self.root, self.state.contract, write_sidecar(shown.path, **fields))
+        self._show(Shown(shown.name, shown.raw, shown.path, None, moment))
+        self._go(moment)
 
     # --- the moment drawn here
 
     def _go(self, moment: dict[str, Any]) -> None:
-        """Put the tab's state at a moment, so that every view opens there."""
+        """Put the tab's state at a moment, so that every view opens there, and draw it."""
+        self.moment = None
         there = data.contracts(self.root)
         symbol, date = moment["contract"], moment["session"]
         if date not in there.get(symbol, []):
@@ -203,66 +195,133 @@ class CompareView(Viewer):
                 f"{symbol} {date}: the picture's session is not in the lake {self.root}; "
                 f"`spymaster run --lake {self.root} --layer all --symbol {symbol} --dates {date}` makes it from the raw files"
             )
+        self._going = True
+        try:
+            self.state.param["session"].objects = there[symbol]
+            self.state.param.update(**moment)
+        finally:
+            self._going = False
+        self._follow()
+
+    def _follow(self) -> None:
+        """Draw the moment that the page stands at."""
+        self._missed = False
+        if self.typed.asking:
+            return  # what is typed in goes to its own moment
+        self.moment = None
+        moment, said = moments.moment_in(self.root, self.state)
+        self.notices.complaints += said
         self.moment = moment
-        self.state.param["session"].objects = there[symbol]
-        self.state.param.update(**moment)
+        features, picture = moments.as_drawn(self.state)
+        shown, known = self.shown, self.known if self._fresh else []
+        if shown is not None and shown.own is not None and moments.same(shown.own, self.state):
+            features, picture = shown.own.features, shown.own.picture
+        self._offer(back=shown is not None and shown.moment is not None and not self._at(shown.moment))
+        self._tell(f"Drawing the moment: {moments.words_of(moment)} …")
 
-    def _draw(self, features: Any, picture: Any, digest: str | None) -> None:
-        from workbench.snapshot import PictureParams
+        def work(progress: Callable[[int, int, str], None]) -> tuple[bytes, Scene, Path | None]:
+            beside = moments.of_moment(self.root, known, moment, features.window_s)
+            progress(0, 0, "")
+            return *files.draw_moment(self.root, moment, features, picture), beside
 
-        self._tell("Drawing the moment …")
-        self.pair.second = {"said": "Drawing …"}
-        raw, scene = files.draw_moment(
-            self.root, self.moment or {}, features, picture or PictureParams(theme=self.state.theme, layer=self.state.layer)
-        )
-        same = "" if digest is None else ": the same numbers" if scene.digest() == digest else ": other numbers than the picture's"
-        self.pair.second = {"src": files.data_url(raw), "title": f"Drawn here from {Path(self.root).name}{same}"}
+        self._later.start(work, lambda made: self._drawn(moment, *made), self._failed)
+
+    def _at(self, moment: dict[str, Any]) -> bool:
+        w = self.state.window_s * 10**9
+        here = self.moment or {}
+        return all(here.get(k) == moment[k] for k in moments.WHERE[:3]) and here["cursor_ts_ns"] // w == moment["cursor_ts_ns"] // w
+
+    def _drawn(self, moment: dict[str, Any], raw: bytes, scene: Scene, beside: Path | None) -> None:
+        shown = self.shown
+        note = ""
+        if shown is not None and shown.moment is not None and not self._at(shown.moment):
+            note = ": another moment than the picture's"
+        elif shown is not None and shown.own is not None and moments.same(shown.own, self.state):
+            note = ": the same numbers" if scene.digest() == shown.own.drawn_sha256 else ": other numbers than the picture's"
+        here = f"Drawn here from {Path(self.root).name}"
+        self.pair.second = {"src": files.data_url(raw), "title": f"{here} · {moments.words_of(moment)}{note}"}
         self._tell(scene.sentence)
+        wanted = self.state.direction
+        if wanted in moments.DIRECTIONS and scene.direction in moments.DIRECTIONS and scene.direction != wanted:
+            ways = moments.WORDS[wanted], moments.WORDS[scene.direction]
+            self.notices.trouble = [f"{moments.words_of(moment)}: {ways[0]} is asked for; price comes {ways[1]} here"]
+            self.notices.show()
+        if shown is None:
+            self.pair.first = {"guide": guide(self.root, moment, bool(self.known))}
+        if self._fresh and beside is not None:
+            self._guard(lambda: self._open(picture_bytes(beside), beside.name, beside))
+
+    def _failed(self, error: EngineError) -> None:
+        self.notices.trouble = [str(error)]
+        self._nothing()
+        self.notices.show()
+
+    def _nothing(self) -> None:
+        self._later.stop()
+        self.moment = None
+        self.pair.second = {"said": "Nothing could be drawn; the reason stands above."}
 
     # --- what the trader does
 
+    def _offer(self, *, back: bool) -> None:
+        """Show the acts there are; back to the picture's moment only where the page stands at another."""
+        acts = [*([BACK] if back else []), *OPENS, KEEP, SAVE]
+        fields = [
+            {"name": "lay", "kind": "group", "label": "How the two stand", "options": list(LAYS)},
+            {"name": "act", "kind": "group", "label": "What to do", "options": acts},
+        ]
+        if self.acts.fields != fields:
+            self.acts.param.update(fields=fields, values={"lay": int(self.acts.values.get("lay", 0)), "act": -1})
+
     def _on_act(self, change: dict[str, Any]) -> None:
         self.acts.answered = int(change["n"])
-        act = ACTS[int(change["value"])]
-        if act in ACTS[:2]:
-            self.pair.swipe = act == "Swipe"
-            self.acts.values = {"act": int(self.pair.swipe)}
-        elif act.startswith("Open in"):
+        if change["name"] == "lay":
+            self.pair.swipe = bool(change["value"])
+            self.acts.values = {"lay": int(self.pair.swipe), "act": -1}
+            return
+        act = self.acts.fields[1]["options"][int(change["value"])]
+        if act == BACK:
+            self._guard(self._back)
+        elif act in OPENS:
             self.state.view = act.removeprefix("Open in ").lower()
         else:
-            self._guard(self._save)
+            self._guard(self._keep_moment if act == KEEP else self._save)
+
+    def _back(self) -> None:
+        if self.shown is not None and self.shown.moment is not None:
+            self._go(self.shown.moment)
+
+    def _picture(self) -> tuple[bytes, Scene]:
+        """The moment that the page stands at, as a picture that carries it."""
+        moment, said = moments.moment_in(self.root, self.state)
+        self.notices.complaints += said
+        return files.draw_moment(self.root, moment, *moments.as_drawn(self.state))
+
+    def _keep_moment(self) -> None:
+        """Keep the moment as a picture in the lake's folder, and put it in the first place."""
+        raw, scene = self._picture()
+        path = files.keep(self.root, raw, files.name_of(scene))
+        self._list()
+        self._open(raw, path.name, path)
 
     def _save(self) -> None:
-        from workbench.snapshot import PictureParams
-
-        st = self.state
-        if st.contract is None or st.session is None:
-            raise SessionError(f"the lake {self.root} holds no session to draw; `spymaster run --lake {self.root}` makes them")
-        ts = st.cursor_ts_ns
-        if ts is None:
-            raise SessionError("no moment is chosen yet: open the Level view, put the cursor at the setup, then save it here")
-        moment = {"contract": st.contract, "session": st.session, "level": st.level, "cursor_ts_ns": ts}
-        rows = min(max(st.rows, 8), 30)
-        picture = PictureParams(theme=st.theme, layer=st.layer, palette=st.palette, rows=rows, half_life_s=float(st.half_life_s))
-        raw, scene = files.draw_moment(self.root, moment, FeatureParams(window_s=st.window_s, zones=st.zones()), picture)
+        raw, scene = self._picture()
         self._saves += 1
-        clock = dt.datetime.fromtimestamp(scene.now_ns // 10**9, dt.UTC).strftime("%H%M%S")
-        name = f"SETUP_{scene.symbol}_{scene.date}_{clock}Z_{re.sub('[^a-z0-9.]+', '_', st.level)}.png"
-        self.pair.saved = {"name": name, "src": files.data_url(raw), "n": self._saves}
-        self._tell(f"{name} (sha256 {hashlib.sha256(raw).hexdigest()[:12]}): {scene.sentence}")
+        self.pair.saved = {"name": files.name_of(scene), "src": files.data_url(raw), "n": self._saves}
 
     def _tell(self, text: str) -> None:
         self.say.object = notices.sentence(text)
 
     def _guard(self, act: Callable[[], None]) -> None:
         """Run `act`; what is wrong with a picture is said above, and nothing of it is believed."""
-        lines = list(self.complaints)
+        self.notices.act()
         try:
-            act()
+            with pn.io.hold():
+                act()
         except ValidationError as e:
-            lines += [f"Not applied: {err['msg']}" for err in e.errors()]
+            self.notices.trouble = [f"Not applied: {err['msg']}" for err in e.errors()]
         except EngineError as e:
-            lines.append(str(e))
-            self.pair.second = {"said": "Nothing could be drawn; the reason stands above."}
-        self.notice.object = notices.banner(lines) if lines else ""
-        self.notice.visible = bool(lines)
+            self.notices.trouble = [str(e)]
+            if self.moment is None:
+                self._nothing()
+        self.notices.show()

@@ -6,13 +6,15 @@ import base64
 import datetime as dt
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from engine.errors import LakeWriteFailed
 from engine.params import FeatureParams
+from engine.sessions import NEW_YORK
 from workbench import data
-from workbench.snapshot import PictureParams, Scene, SetupState, picture
+from workbench.snapshot import PictureParams, Scene, picture
 from workbench.snapshot.lake import profile_of, scene_of
 
 PICTURES = "pictures"
@@ -33,19 +35,25 @@ def pictures(root: str) -> list[Path]:
     return sorted(found, key=lambda p: -p.stat().st_mtime_ns)[:60]
 
 
-def keep(root: str, raw: bytes) -> Path:
-    """Keep a picture that was dropped, under the hash of its bytes, so that what is typed in for it has a place beside it.
+def keep(root: str, raw: bytes, name: str | None = None) -> Path:
+    """Keep a picture in the lake's folder of them.
+
+    Parameters
+    ----------
+    name : str or None
+        As `name_of` makes it. One that was dropped has none: it is kept under the hash of its bytes, so that what is typed in for it
+        has a place beside it.
 
     Raises
     ------
     LakeWriteFailed
         Where the folder cannot be written.
     """
-    path = Path(root) / PICTURES / f"SETUP_{hashlib.sha256(raw).hexdigest()[:16]}.png"
+    path = Path(root) / PICTURES / (name or f"SETUP_{hashlib.sha256(raw).hexdigest()[:16]}.png")
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+        if name is not None or not path.exists():
             part.write_bytes(raw)
             part.replace(path)
     except OSError as e:
@@ -59,19 +67,15 @@ def clean_name(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in last)[:80] or "picture"
 
 
+def name_of(scene: Scene) -> str:
+    """File name of a moment's picture, as `spymaster snapshot` gives it."""
+    clock = dt.datetime.fromtimestamp(scene.now_ns // 10**9, NEW_YORK)
+    return f"SETUP_{scene.symbol}_{scene.date}_{clock:%H%M%S}_{re.sub('[^a-z0-9.]+', '_', scene.level_id)}.png"
+
+
 def data_url(raw: bytes) -> str:
     """The PNG as a URL that asks nobody."""
     return "data:image/png;base64," + base64.b64encode(raw).decode()
-
-
-def moment_of(state: SetupState) -> dict[str, Any]:
-    """What a picture says of its moment, as parameters of the tab's state."""
-    z, p = state.features.zones, state.picture
-    return {
-        "contract": state.symbol, "session": state.session_date.isoformat(), "level": state.level_id, "cursor_ts_ns": state.ts_ns,
-        "window_s": state.features.window_s, "at": z.at, "near": z.near, "mid": z.mid, "far": z.far, "layer": p.layer,
-        "palette": p.palette, "rows": p.rows, "half_life_s": p.half_life_s,
-    }  # fmt: skip
 
 
 def draw_moment(root: str, moment: dict[str, Any], features: FeatureParams | None, params: PictureParams) -> tuple[bytes, Scene]:

@@ -20,7 +20,8 @@ button:focus-visible { outline: 2px solid var(--sm-level); outline-offset: 2px; 
 class Connection(JSComponent):
     """A banner while the server does not answer: what is on the screen is then only a picture.
 
-    It also marks the part of the page with the class ``sm-stage`` as the document's main part.
+    It also marks the part of the page with the class ``sm-stage`` as the document's main part, and makes buttons of the tools of
+    figures: Bokeh lets the Tab key and Enter reach them, but gives them no role and no name, and Space does nothing.
     """
 
     _stylesheets: ClassVar[list[str]] = [LOST_CSS]
@@ -45,6 +46,29 @@ class Connection(JSComponent):
         if (!stages.length && left) setTimeout(() => mark(left - 1), 300);
       };
       setTimeout(() => mark(20), 100);
+      const walk = function* (node) {
+        for (const e of node.children ?? []) {
+          yield e;
+          if (e.shadowRoot) yield* walk(e.shadowRoot);
+          yield* walk(e);
+        }
+      };
+      const reachable = () => {
+        for (const e of walk(document)) {
+          if (e.classList.contains("bk-tool-overflow") && !e.getAttribute("aria-label")) e.setAttribute("aria-label", "More tools");
+          const tool = e.classList.contains("bk-tool-icon") ? e.getRootNode().host : null;
+          if (!tool || tool.getAttribute("role")) continue;
+          tool.setAttribute("role", "button");
+          tool.setAttribute("aria-label", tool.title || "Tool of the figure");
+          tool.addEventListener("keydown", (k) => {
+            if (k.key !== " ") return;
+            k.preventDefault(); k.stopPropagation();  // Space plays and pauses elsewhere
+            tool.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" }));
+          });
+        }
+      };
+      // When the Tab key is first used on what there is then: figures come with their views, and a pointer needs none of this.
+      window.addEventListener("keydown", (e) => { if (e.key === "Tab") reachable(); }, true);
       return box;
     }
     """

@@ -32,12 +32,6 @@ def when(begin: str, end: str, last: int | None, tick_size: float, theme: Theme)
     )
 
 
-def banner(lines: list[str]) -> str:
-    """What is wrong and what mends it; one line each."""
-    out = "".join(f"<li>{rich(line)}</li>" for line in dict.fromkeys(lines))
-    return f"<ul class='sm-banner' role='alert'>{out}</ul>"
-
-
 def loading(root: str) -> str:
     """Before the first picture."""
     return f"<div class='sm-card'><h2>Reading the lake</h2><p><code>{escape(root)}</code></p><div class='sm-bar'></div></div>"

@@ -122,7 +122,18 @@ class Tabs(JSComponent):
       box.className = "tabs";
       box.setAttribute("role", "tablist");
       box.setAttribute("aria-label", "View");
-      const dress = () => { document.documentElement.dataset.smTheme = model.theme; };
+      // A canvas that ends within a pixel paints that pixel in part only: of the old colours a line would stay.
+      const wipe = ({ canvas, ctx }) => {
+        const { width: w, height: h } = canvas;
+        ctx.save();
+        ctx.setTransform(1, 0, 0, 1, 0, 0);
+        for (const edge of [[0, 0, w, 1], [0, h - 1, w, 1], [0, 0, 1, h], [w - 1, 0, 1, h]]) ctx.clearRect(...edge);
+        ctx.restore();
+      };
+      const dress = () => {
+        document.documentElement.dataset.smTheme = model.theme;
+        for (const view of Bokeh.index.query((v) => v.canvas_view?.primary)) wipe(view.canvas_view.primary);
+      };
       dress();
       model.on("theme", dress);
       const open = (id) => { model.value = id; };
@@ -130,7 +141,11 @@ class Tabs(JSComponent):
         const b = document.createElement("button");
         b.type = "button"; b.dataset.id = it.id; b.textContent = it.label;
         b.setAttribute("role", "tab");
-        b.addEventListener("click", () => open(it.id));
+        b.addEventListener("click", (e) => {
+          open(it.id);
+          // After a click of the mouse the keyboard is the view's; who came by Tab keeps the tabs' own keys.
+          if (e.detail > 0) b.blur();
+        });
         return b;
       });
       box.append(...all);

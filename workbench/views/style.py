@@ -24,10 +24,6 @@ PANE_CSS = f"""
 .sm-say b {{ color: var(--sm-level); }}
 .sm-when {{ font: clamp(13px,.65vw,17px) {FONT}; white-space: nowrap; padding-top: 6px; }}
 .sm-when b {{ font: 600 1.15em {MONO}; }}
-.sm-banner {{ margin: 0 0 6px; padding: 6px 12px 6px 28px; border: 1px solid var(--sm-error); border-left-width: 5px;
-  border-radius: 4px; font: 14px {FONT};
-  background: var(--sm-panel); }}
-.sm-banner a {{ color: var(--sm-long); }}
 code, pre {{ font-family: {MONO}; background: var(--sm-panel); border: 1px solid var(--sm-edge);
   border-radius: 4px; padding: 1px 5px; user-select: all; }}
 pre {{ padding: 12px; overflow-x: auto; line-height: 1.6; font-size: 14px; }}
