@@ -53,7 +53,7 @@ class Aside:
         RunFailed
             Where the process was ended, or could not be started; the next question starts another.
         """
-        future = self._begun(wanted, work, args)
+        future, executor = self._begun(wanted, work, args)
         # Not `result(timeout)`: work that raises a TimeoutError of its own would look like an answer that is not there yet.
         while not wait([future], POLL_S).done:
             wanted()
@@ -62,12 +62,14 @@ class Aside:
         try:
             return future.result()
         except BrokenProcessPool as e:
-            self._end()
+            self._end(executor)
             raise RunFailed(
                 "the process that compares setups was ended, as a system short of memory does; change anything to ask again"
             ) from e
 
-    def _begun(self, wanted: Callable[[], object], work: Callable[..., T], args: tuple[object, ...]) -> Future[T]:
+    def _begun(
+        self, wanted: Callable[[], object], work: Callable[..., T], args: tuple[object, ...]
+    ) -> tuple[Future[T], ProcessPoolExecutor | None]:
         ticket = object()
         with self._turn:
             self._line.append(ticket)
@@ -78,7 +80,7 @@ class Aside:
                     if self._line[0] is ticket and (self._running is None or self._running.done()):
                         # No callback tells its end: it would be called with the executor's lock held, and wait for this one here.
                         self._running = made = self._submit(work, args)
-                        return made
+                        return made, self._executor
                     self._turn.wait(POLL_S)
         finally:
             with self._turn:
@@ -92,19 +94,21 @@ class Aside:
                     return self._executor.submit(work, *args)
                 except BrokenProcessPool:
                     log.warning("the process that compares setups was ended while it had nothing to do; another one is started")
-                    self._end()
+                    self._end(self._executor)
             # Spawned, since a fork would copy locks that threads hold.
             self._executor = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=_begin)
             return self._executor.submit(work, *args)
         except OSError as e:
-            self._end()
+            self._end(self._executor)
             raise RunFailed(f"a process to compare setups could not be started: {e}; change anything to ask again") from e
 
-    def _end(self) -> None:
+    def _end(self, executor: ProcessPoolExecutor | None) -> None:
+        """Be done with `executor`; where another one has taken its place already, that goes on."""
         with self._turn:
-            if self._executor is not None:
-                self._executor.shutdown(wait=False)
-            self._executor = None
+            if executor is not None:
+                executor.shutdown(wait=False)
+            if executor is self._executor:
+                self._executor = None
 
 
 def _begin() -> None:

@@ -108,3 +108,16 @@ def test_what_is_shown_is_saved_and_read_back(page) -> None:
     assert frame["window_start_ts_ns"].min() >= state["shown_start_ts_ns"]
     assert frame["tick"].n_unique() > 30
     assert watch.errors == []
+
+
+SHOWN_THOUGH_HIDDEN = (
+    """() => [...Bokeh.index.query((v) => v.model.visible === false && v.model.data && v.el.getClientRects().length > 0)].length"""
+)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_what_is_hidden_takes_no_room_and_no_key(page, section: str) -> None:
+    tab, _, _ = page
+    tab.goto(tab.url.split("?")[0] + f"?view=research&about={section}&{AT}")
+    settled(tab)
+    assert tab.evaluate(SHOWN_THOUGH_HIDDEN) == 0

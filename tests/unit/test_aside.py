@@ -22,7 +22,7 @@ from workbench.similar import nothing
 def aside() -> Iterator[Aside]:
     made = Aside()
     yield made
-    made._end()
+    made._end(made._executor)
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -10,10 +10,14 @@ from engine.ladder import NO_TICK, Ladder
 from engine.levels import LEVEL_SCHEMA
 from engine.vocab import NS
 from tests.support.ladders import DATE, make_frames
+from tests.ui.conftest import DATE as GENERATED
+from tests.ui.conftest import generated_lake
 from workbench import data
 from workbench.state import LevelState
+from workbench.theme import DARK, LIGHT
 from workbench.views.arrival import arrive
 from workbench.views.banner import Notices
+from workbench.views.level import LevelView
 from workbench.views.look import CURSOR_AT, level_items, resolve
 from workbench.views.own_price import last_price_text, own_price
 from workbench.views.slices import Slices
@@ -158,3 +162,18 @@ def test_what_is_said_and_until_when() -> None:
     said.trouble.append("again")
     said.show()
     assert said.banner.lines == ["again"]
+
+
+def test_a_theme_that_changed_with_the_session_while_it_was_hidden_is_all_there(tmp_path_factory: pytest.TempPathFactory) -> None:
+    root = str(generated_lake(tmp_path_factory.mktemp("theme"), 20_000))
+    state = LevelState()
+    state.param["contract"].objects, state.param["session"].objects = ["ESZ5"], [str(GENERATED)]
+    state.param.update(contract="ESZ5", session=str(GENERATED), theme="dark")
+    shown = LevelView(root, state, [])
+    shown.start()
+    assert shown.pictures.chart.figure.border_fill_color == DARK.page
+    shown.front(False)
+    state.theme = "light"
+    shown._missed |= {"contract", "session"}
+    shown.front(True)
+    assert [f.border_fill_color for f in shown.pictures.figures] == [LIGHT.page] * 4

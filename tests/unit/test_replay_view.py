@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,63 @@ def test_a_defect_of_the_forecast_is_told(view: ReplayView, monkeypatch: pytest.
     drill.question = book.Question("x", "ESZ5", str(DATE), "vwap", "approach_up", view.player.shown_ns or 0, "h1", "chop")
     drill.called = "chop"
     assert "ZeroDivisionError: a defect" in drill._forecast(drill.question)
+
+
+def asked(view: ReplayView, session_date: str) -> Drill:
+    """A question about VWAP a minute on, in a drill of the view."""
+    view.drill = drill = Drill(view.root, view.state, view.player.limit, lambda: None)
+    assert view.player.session is not None
+    touch = view.player.session.ladder.start_ns + 2060 * NS
+    drill.question = book.Question("x", "ESZ5", session_date, "vwap", "approach_up", touch, "h1", "chop")
+    return drill
+
+
+def test_a_question_holds_its_limit_when_its_session_is_opened_again(view: ReplayView) -> None:
+    drill = asked(view, str(DATE))
+    view._open()
+    assert drill.question is not None
+    act(view, "seek", 2400)
+    assert view.player.clock.position == 2060
+
+
+def test_another_session_ends_a_question(view: ReplayView) -> None:
+    drill = asked(view, "2025-11-03")
+    view._open()
+    assert drill.question is None
+    assert "dropped" in drill.say.object
+    drill.call("break")
+    assert drill.called == ""
+
+
+def test_a_hidden_drill_asks_nothing_until_it_is_back(view: ReplayView, monkeypatch: pytest.MonkeyPatch) -> None:
+    drill = asked(view, str(DATE))
+    drill.question = None
+    drill._later._stop = threading.Event()  # a question is being looked for
+    started: list[int] = []
+    monkeypatch.setattr(drill, "start", lambda: started.append(1))
+    view.front(False)
+    assert not drill._later.busy
+    assert started == []
+    view.front(True)
+    view.front(True)
+    assert started == [1]
+
+
+def test_names_are_placed_anew_for_another_height(view: ReplayView) -> None:
+    src = view.player.pictures.chart.sources["names"]
+    before = repr(src.data)
+    view._on_height("inner_height", 480, 200)
+    view.player.pictures.forget()
+    view.player.pictures._lines = ()
+    small = repr(src.data)
+    view.player.show(words=False)
+    assert small == repr(src.data) != before
+
+
+def test_before_the_first_window_of_a_level_the_sentence_says_so(view: ReplayView) -> None:
+    s = view.player.session
+    assert s is not None
+    begin = int(data.level_frame(s, "or_high")["start_ts_ns"][0])
+    view.state.level = "or_high"
+    act(view, "seek", (begin - s.ladder.start_ns) // NS + 1)
+    assert "no window has ended since it is known" in view.player.words.say.html

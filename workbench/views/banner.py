@@ -8,7 +8,6 @@ import param
 from panel.custom import JSComponent
 
 BANNER_CSS = """
-:host { display: block; }
 .said { display: flex; align-items: flex-start; gap: 10px; margin: 0 0 6px; padding: 5px 6px 5px 12px; border: 1px solid var(--sm-error);
   border-left-width: 5px; border-radius: 4px; font: 14px/1.5 var(--sm-font); color: var(--sm-text); background: var(--sm-panel); }
 .said[hidden] { display: none; }

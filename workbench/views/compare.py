@@ -105,6 +105,9 @@ class CompareView(Viewer):
     def front(self, on: bool) -> None:
         """A hidden view draws nothing; it catches up when it comes back."""
         self.active = on
+        if not on and self._later.busy:
+            self._later.stop()
+            self._missed = True
         if on and self._missed:
             self._guard(self._follow)
 

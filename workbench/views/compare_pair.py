@@ -13,7 +13,7 @@ MAX_UPLOAD = 12_000_000
 """Bytes of a dropped picture: what fits through the page's connection as text; pictures drawn here have a twentieth of it."""
 
 PAIR_CSS = """
-:host { display: block; width: 100%; height: 100%; }
+:host { width: 100%; height: 100%; }
 .pair { display: flex; flex-direction: column; gap: 8px; height: 100%; font: 14px var(--sm-font); color: var(--sm-text); }
 .stage { flex: 1 1 auto; min-height: 0; display: grid; grid-template-columns: 1fr 1fr; gap: 10px; }
 .stage.swipe { grid-template-columns: 1fr; }

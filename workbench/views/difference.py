@@ -44,11 +44,17 @@ class Difference:
 
     def heard(self, found: Similar) -> None:
         """Other neighbours are on the wall: a map of the ones before is not theirs."""
-        if self.found is None or found.answer is not self.found.answer:
+        if self.found is None or not same_neighbours(found, self.found):
             self.later.stop()
             self.map = None
             self.found = found
             self._offer(ASK, "Net pressure in the two minutes before the touch, of the neighbours that broke minus those that rejected.")
+
+    def give_up(self) -> None:
+        """Nobody looks any more: what is under way is stopped."""
+        if self.later.busy:
+            self.later.stop()
+            self._offer(ASK, "Stopped.")
 
     def _offer(self, act: str, words: str, *, shown: bool = False) -> None:
         with pn.io.hold():
@@ -63,8 +69,7 @@ class Difference:
         if found is None:
             return
         if self.later.busy:
-            self.later.stop()
-            self._offer(ASK, "Stopped.")
+            self.give_up()
         elif self.pane.visible:
             self._offer(ASK, "")
         elif self.map is not None:
@@ -101,3 +106,8 @@ class Difference:
     def _failed(self, error: EngineError) -> None:
         self.map = None
         self._offer(ASK, str(error))
+
+
+def same_neighbours(a: Similar, b: Similar) -> bool:
+    """Whether the same question has the same answer; each comes from another process, and is never the same object."""
+    return a.question == b.question and a.answer.found.equals(b.answer.found)

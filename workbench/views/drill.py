@@ -49,6 +49,7 @@ class Drill:
         self.called: str = ""
         self.rng = random.Random()
         self._later = Later(lambda done, of, what: None)
+        self._again = False
         self.say = pn.pane.HTML("", margin=0, stylesheets=[DRILL_CSS])
         self.form = Form(row=True, margin=(4, 14, 4, 0), fields=[])
         self.form.param.watch(lambda e: self._on_form(e.new), "changed")
@@ -63,6 +64,27 @@ class Drill:
         horizon = self.state.horizon
         # Beside the page's loop: the first time it reads every session's gold.
         self._later.start(lambda _: book.questions(self.root, horizon), self._ask, self._nothing)
+
+    def front(self, on: bool) -> None:
+        """Hidden, no question is asked: it would take the view in front to another session. Back again, it is."""
+        if not on and self.question is None and self._later.busy:
+            self._later.stop()
+            self._again = True
+        elif on and self._again:
+            self._again = False
+            self.start()
+
+    def opened(self, symbol: str, session_date: str) -> None:
+        """A session was opened, with no limit: that of the question holds in its own; another one shows, and the question is dropped."""
+        q = self.question
+        if q is None or self.called:
+            return
+        if (q.symbol, q.session_date) == (symbol, session_date):
+            self._limit(-(-q.touch_ts_ns // NS) * NS)
+            return
+        self.question = None
+        self.form.param.update(fields=NEXT, values={})
+        self._tell(f"<span>Another session was opened; the question is dropped, and not counted.</span>{self._scores()}")
 
     def _nothing(self, error: EngineError) -> None:
         self._tell(f"<span>The drill asks about touches with a known outcome, and this lake has none: {rich(str(error))}</span>")

@@ -14,7 +14,6 @@ from panel.custom import JSComponent
 from workbench.views.elements import MAKE, ONE_AT_A_TIME
 
 FORM_CSS = """
-:host { display: block; }
 .form { display: flex; flex-direction: column; gap: 10px; font: 14px var(--sm-font); color: var(--sm-text); }
 .form.row { flex-direction: row; gap: 10px; align-items: center; }
 label, .field { display: flex; flex-direction: column; gap: 4px; }

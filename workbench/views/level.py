@@ -216,7 +216,8 @@ class LevelView(LevelPage, Hands, Viewer):
             # From now on the time stays where it is while the trader goes from level to level.
             with discard_events(st):
                 st.cursor_ts_ns = look.now_ns
-        if "theme" in names:
+        # Not by name: the theme may have changed while this was hidden, together with the session.
+        if pics.theme is not THEMES[st.theme]:
             pics.dress(THEMES[st.theme], look)
         if everything:
             pics.paint_session(look)

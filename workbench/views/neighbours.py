@@ -137,6 +137,7 @@ class NeighboursView(Viewer):
         self.active = on
         if not on:
             self._missed = self.asking.stop() or self._missed
+            self.difference.give_up()
         elif self._missed:
             self._changed()
 

@@ -118,6 +118,8 @@ def _card(i: int, row: dict[str, Any], m: Mini | str, w: Walled, theme: Theme, s
     symbol, zero = symbol_of(row), zero_of(row)
     title, side = data.level_title(row["level_id"]), "below" if row["approach"] == "approach_up" else "above"
     end, known = ending(row, w.found.question.horizon, zero, w)
+    # By name, since the cards stay when the theme changes.
+    roles = {getattr(theme, k): k for k in ("long", "short", "muted")}
     word = class_words(approach)[end] if end in CLASS_OF.values() else end
     turned = ", turned upside down" if mirror else ""
     # The contract where it is another one than the query's: a narrow card has no room for what all of them share.
@@ -127,7 +129,7 @@ def _card(i: int, row: dict[str, Any], m: Mini | str, w: Walled, theme: Theme, s
     tip = f"{row['session_date']} {axes.clock(zero)} {symbol} {title} from {side}{turned}, similarity {like}: {word}; open in Level"
     card = {
         "id": str(i), "query": False, "what": title, "when": when, "like": like, "end": word,
-        "ink": class_colours(theme, approach).get(end, theme.muted),
+        "ink": roles[class_colours(theme, approach).get(end, theme.muted)],
         "known": known, "marks": [[(int(row["window_end_ts_ns"]) - zero) / NS, "like now"]], "tip": tip,
         **_price(symbol, int(row["level_tick"]), mirror=mirror),
     }  # fmt: skip

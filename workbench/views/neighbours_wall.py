@@ -10,7 +10,7 @@ from panel.custom import JSComponent
 from workbench.views.elements import MAKE
 
 WALL_CSS = """
-:host { display: block; width: 100%; height: 100%; min-height: 0; }
+:host { width: 100%; height: 100%; min-height: 0; }
 .box { display: flex; flex-direction: column; gap: 6px; height: 100%; font: 14px var(--sm-font); color: var(--sm-text); }
 .bar { display: grid; grid-template-columns: auto auto auto 1fr; gap: 12px; align-items: center; background: var(--sm-panel);
   border: 1px solid var(--sm-edge); border-radius: 8px; padding: 5px 10px; }
@@ -45,9 +45,10 @@ class Wall(JSComponent):
     """Cards and their scrubber.
 
     `shown` comes whole, so that no card is drawn on another's scale. A card has ``id``; the words of its head ``what, when, like, end``
-    with ``ink``, the colour of `end`, and ``known``, the seconds from zero from which its end is known; ``tip``; ``query``, whether it is
-    the query; ``price, size, digits, up`` (price of the level and of a tick, digits of a price, -1 where it is upside down); ``marks``,
-    pairs of seconds and a word; and the small replay as `workbench.plots.neighbours.packed` has it, or ``said`` in its place.
+    with ``ink``, which of the theme's colours `end` has, and ``known``, the seconds from zero from which its end is known; ``tip``;
+    ``query``, whether it is the query; ``price, size, digits, up`` (price of the level and of a tick, digits of a price, -1 where it is
+    upside down); ``marks``, pairs of seconds and a word; and the small replay as `workbench.plots.neighbours.packed` has it, or ``said``
+    in its place.
     """
 
     shown = param.Dict(
@@ -231,7 +232,7 @@ class Wall(JSComponent):
         setPlay(false);
         shown = (model.shown.cards || []).map((card) => {
           const end = make("span", { className: "end", textContent: card.end });
-          end.style.color = card.ink || "inherit";
+          end.style.color = card.ink ? `var(--sm-${card.ink})` : "inherit";
           const head = make("span", { className: "head" }, [
             make("span", { className: "what", textContent: card.what }), make("span", { className: "when", textContent: card.when }),
             make("span", { className: "like", textContent: card.like }), end]);

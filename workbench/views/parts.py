@@ -8,7 +8,6 @@ import param
 from panel.custom import JSComponent
 
 CHIPS_CSS = """
-:host { display: block; }
 .chips { display: flex; gap: 6px; overflow-x: auto; align-items: stretch; font-family: var(--sm-font); scrollbar-width: thin; }
 .chips button { flex: 0 0 auto; display: grid; grid-template-columns: auto auto; column-gap: 8px; align-items: baseline; text-align: left;
   background: var(--sm-panel); color: var(--sm-text); border: 1px solid var(--sm-edge); border-radius: 6px; padding: 4px 9px;
@@ -98,7 +97,6 @@ class Chips(JSComponent):
 
 
 TABS_CSS = """
-:host { display: block; }
 .tabs { display: flex; gap: 2px; font: 600 14px var(--sm-font); }
 .tabs button { background: transparent; color: var(--sm-muted); border: 0; border-bottom: 3px solid transparent; border-radius: 0;
   padding: 8px 12px 6px; min-height: 36px; cursor: pointer; font: inherit; }
@@ -132,7 +130,10 @@ class Tabs(JSComponent):
       };
       const dress = () => {
         document.documentElement.dataset.smTheme = model.theme;
-        for (const view of Bokeh.index.query((v) => v.canvas_view?.primary)) wipe(view.canvas_view.primary);
+        const all = [...Bokeh.index.query((v) => v.canvas_view?.primary)];
+        all.forEach((view) => wipe(view.canvas_view.primary));
+        // What plays may have painted once more in the old colours meanwhile.
+        setTimeout(() => all.filter((v) => !v.is_destroyed).forEach((v) => { wipe(v.canvas_view.primary); v.request_repaint(); }), 500);
       };
       dress();
       model.on("theme", dress);

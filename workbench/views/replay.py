@@ -106,6 +106,8 @@ class ReplayView(Viewer):
                 st.level = stand_in
         self.notices.read(tuple(said))
         self.player.open(s, st.cursor_ts_ns)
+        if self.drill is not None:
+            self.drill.opened(s.symbol, s.date.isoformat())
         self.player.show(words=True)
         self.empty.visible, self.drawing.visible = False, True
 
@@ -113,6 +115,7 @@ class ReplayView(Viewer):
 
     def _on_height(self, attr: str, old: int, new: int) -> None:
         self.player.pictures.ladder_height = new
+        self.player.pictures.forget_lines()
         if self.player.frame is not None and not self.player.clock.playing:
             self._guard(lambda: self.player.show(words=False))
 
@@ -133,6 +136,8 @@ class ReplayView(Viewer):
     def front(self, on: bool) -> None:
         """A hidden replay stands still; what changed meanwhile is shown when it comes back."""
         self.active = on
+        if self.drill is not None:
+            self.drill.front(on)
         if not on:
             self.player.play(False)
         elif self._missed:

@@ -13,7 +13,7 @@ from panel.custom import JSComponent
 from workbench.views.elements import MAKE, ONE_AT_A_TIME
 
 DECK_CSS = """
-:host { display: block; width: 100%; }
+:host { width: 100%; }
 .transport { display: grid; grid-template-columns: auto auto 1fr; gap: 6px 14px; align-items: center; font: 14px var(--sm-font);
   width: 100%; box-sizing: border-box; color: var(--sm-text); background: var(--sm-panel);
   border: 1px solid var(--sm-edge); border-radius: 8px; padding: 6px 10px; }

@@ -69,6 +69,10 @@ class ReplayPictures:
         self.live.look = self.tail.look(theme, self.chart)
         self._last = None
 
+    def forget_lines(self) -> None:
+        """Place lines and names anew with the next frame: names keep a distance that depends on the figure's height."""
+        self._lines = ()
+
     def forget(self) -> None:
         """Paint the next frame whole."""
         self._last = None

@@ -83,11 +83,14 @@ class ReplayWords:
         zones = look.params.zones
         valid = row is not None and bool(row["book_valid"])
         if look.known:
+            why = "nothing has traded yet" if valid else f"the book is not valid at {axes.clock(frame.now_ns)}"
+            if row is None:
+                why = f"no window has ended since it is known, by {axes.clock(frame.now_ns)}"
             text = sentence(
                 look.title, look.k_ref, rows, tick_size=s.tick_size, near=zones.near, far=zones.far,
                 approach=str(row["approach"]) if row is not None and valid else None,
                 distance=row["distance_ticks"] if row is not None and valid else None,  # type: ignore[arg-type]
-                why="nothing has traded yet" if valid else f"no window of the book has ended by {axes.clock(frame.now_ns)}",
+                why=why,
             )  # fmt: skip
         else:
             text = f"{look.title}: not known yet at {axes.clock(frame.now_ns)}."
