@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from workbench.views.turns import TURNS, Job
 T = TypeVar("T")
 Progress = Callable[[int, int, str], None]
 Failed = Callable[[EngineError], None]
+
+log = logging.getLogger(__name__)
 
 TELL_EVERY_S = 0.25
 
@@ -141,6 +144,9 @@ def _ending(work: Callable[[Progress], T], progress: Progress, done: Callable[[T
 
 
 def _tell_defect(error: Exception, failed: Failed) -> None:
-    """Something that nobody foresaw: the trader is told, and it is raised again where the server logs it, instead of vanishing."""
+    """Something that nobody foresaw: the trader is told, and the server logs it.
+
+    It is not raised again: what a callback of a document raises leaves Bokeh's stack of current documents as it is, for good.
+    """
+    log.error("a question of the page", exc_info=error)
     failed(RunFailed(f"this could not be computed ({type(error).__name__}: {error}); the server's log says where"))
-    raise error
