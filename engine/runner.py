@@ -164,6 +164,7 @@ def _run_until_broken(
     todo = deque(batch)
     under_way: dict[Future[R], _Pending[S]] = {}
     dead: list[_Pending[S]] = []
+    broke = False
     keep = _kept if make_executor is spawned_pool else None
     executor = None if keep is None else keep.get(workers)
     if executor is None:
@@ -172,13 +173,14 @@ def _run_until_broken(
         keep[workers] = executor
     try:
         while todo or under_way:
-            while todo and len(under_way) < 2 * workers and not dead:
+            while todo and len(under_way) < 2 * workers and not (dead or broke):
                 pending = todo.popleft()
                 try:
                     under_way[executor.submit(function, pending.spec)] = pending
                 except BrokenExecutor:
+                    # A process died while it had nothing to do: no task is to blame, and the next one needs new processes.
                     todo.appendleft(pending)
-                    break
+                    broke = True
             if not under_way:
                 break
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
@@ -195,7 +197,7 @@ def _run_until_broken(
             del keep[workers]
         stop(executor)
         raise
-    if dead:
+    if dead or broke:
         if keep is not None:
             del keep[workers]
         stop(executor)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, print_json
-from engine.errors import LakeBusy, SessionError
+from engine.errors import LakeBusy, RunFailed, SessionError
 
 if TYPE_CHECKING:
     from engine.retrieval.audit import AuditData, Report
@@ -132,11 +132,31 @@ def audit(
         Console().print(f"kept in {kept}" if kept else why, highlight=False, markup=False, soft_wrap=True)
 
 
-def side_by_side(workers: int) -> AbstractContextManager[Executor | None]:
-    """Processes for an audit's representations; none where there is to be but one."""
-    from engine.runner import spawned_pool
+@contextmanager
+def side_by_side(workers: int) -> Iterator[Executor | None]:
+    """Processes for an audit's representations; none where there is to be but one.
 
-    return spawned_pool(workers) if workers > 1 else nullcontext()
+    Raises
+    ------
+    RunFailed
+        Where one of them died.
+    """
+    from engine.runner import spawned_pool, stop
+
+    if workers == 1:
+        yield None
+        return
+    pool = spawned_pool(workers)
+    try:
+        yield pool
+    except BrokenExecutor as e:
+        stop(pool)
+        raise RunFailed("a process of the audit died, perhaps out of memory (`dmesg | tail`); try --workers 1") from e
+    except BaseException:
+        # What is queued would all be walked first, and nobody waits for it any more.
+        stop(pool)
+        raise
+    pool.shutdown(wait=True)
 
 
 def lake_data(lake: Path, symbol: str | None, names: Sequence[str], bars: Any) -> AuditData:

@@ -41,9 +41,10 @@ def index(
     from engine.commands.run import read_params
     from engine.lake.store import Lake
     from engine.retrieval.choice import audited
-    from engine.retrieval.gold import representation_of
+    from engine.retrieval.gold import VECTORS, representation_of, sessions_in
     from engine.retrieval.index import build_index
-    from engine.retrieval.open import check_index, read_index_manifest
+    from engine.retrieval.open import check_index, check_market, read_index_manifest
+    from engine.vocab import root_of
 
     place = Lake(lake)
     why = ""
@@ -58,6 +59,7 @@ def index(
                 raise SessionError(f"--kinds {kinds!r}: expected some of {', '.join(KINDS)}")
         knobs = read_params(params, None).retrieval.model_copy(update=asked)
         with _bars() as bars, place.lock():
+            check_market(place, name, root_of(sessions_in(place, VECTORS, symbol)[0][0]).code)
             choice, why = audited(place, symbol, representation_of(place, symbol), knobs)
             manifest = build_index(place, name=name, symbol=symbol, params=knobs, choice=choice, progress=_step(bars, "index"))
     if json:

@@ -48,6 +48,7 @@ def rebuild(
         spymaster rebuild --symbol ES --dates 2025-10-01:2026-01-08 --workers 8
     """
     from engine.lake.store import Lake
+    from engine.retrieval.open import check_market
 
     place = Lake(lake)
     wanted, must = (_all_dates(place, symbol), False) if dates is None else parse_dates(dates, None, None)
@@ -56,7 +57,7 @@ def rebuild(
     knobs = read_params(params, level_ids)
     job = _Rebuild(place, symbol, wanted, must, session, knobs, workers or os.cpu_count() or 1, overwrite, json)
     job.name, job.audit = name, audit
-    job.check_name()
+    check_market(job.lake, job.name, job.market)
     with place.lock():
         job.go("all")
 
@@ -86,22 +87,6 @@ class _Rebuild(Run):
         from engine.vocab import root_of
 
         return root_of(self.symbol).code
-
-    def check_name(self) -> None:
-        """Refuse to put one market's index in the place of another's.
-
-        Raises
-        ------
-        SessionError
-        """
-        from engine.retrieval.open import read_index_manifest
-
-        try:
-            held = read_index_manifest(self.lake, self.name)["market"]
-        except (PartitionMissing, StaleIndex):
-            return
-        if held != self.market:
-            raise SessionError(f"index {self.name}: is of {held}; `--name {self.market.lower()}` gives {self.market} one of its own")
 
     def before(self, group: str) -> None:
         """Make audit and index between the trigger vectors and the signals, unless they are current."""

@@ -30,6 +30,10 @@ CHOICES = {"any": SIMPLEST, "means": ("means", "learned"), "blocks": ("blocks",)
 """Between which an audit chooses: any, and those that gold of a representation can serve."""
 
 
+FEWEST = 30
+"""Events that all candidates answered without which none is chosen: as many as a row of counts needs not to be pale."""
+
+
 def choose(
     losses: Mapping[str, NDArray[np.float64]], skills: Mapping[str, tuple[float, float, float]], sessions: NDArray[np.generic]
 ) -> dict[str, Any]:
@@ -41,8 +45,8 @@ def choose(
     Parameters
     ----------
     losses : dict of float64 ``(n,)``
-        Log loss of each event by representation, the simplest first; NaN where it did not answer. One that answered nothing is no
-        candidate.
+        Log loss of each event by representation, the simplest first; NaN where it did not answer. One that answered fewer than
+        `FEWEST` is no candidate.
     skills
         Skill and its 95% interval by representation, to be told with the choice.
     sessions : ``(n,)``
@@ -51,12 +55,13 @@ def choose(
     -------
     dict
         ``representation``; ``best``; ``tie``; ``events``, how many all answered; and by representation ``skill``, ``low``, ``high``, and on
-        those events its ``loss``, how far that is ``behind`` the best (nats) and the ``error`` of that. Empty where they answered no
-        event in common.
+        those events its ``loss``, how far that is ``behind`` the best (nats) and the ``error`` of that. Empty where they answered
+        fewer than `FEWEST` events in common, or those of one session.
     """
-    known = [n for n in losses if np.isfinite(losses[n]).any()]
+    # One that answered next to nothing would shrink the comparison of all the others to that.
+    known = [n for n in losses if np.isfinite(losses[n]).sum() >= FEWEST]
     common = np.logical_and.reduce([np.isfinite(losses[n]) for n in known]) if known else np.zeros(0, bool)
-    if not common.any():
+    if common.sum() < FEWEST or len(np.unique(sessions[common])) < 2:
         return {}
     loss = {n: float(losses[n][common].mean()) for n in known}
     best = min(known, key=lambda n: loss[n])
@@ -150,7 +155,10 @@ def audited(lake: Lake, symbol: str | None, representation: str, params: Retriev
     found = report["choices"].get(representation)
     if not found:
         candidates = " and ".join(CHOICES[representation])
-        return None, f"no audit to choose by: in the kept one no event was answered by {candidates}; more dates make some"
+        return (
+            None,
+            f"no audit to choose by: in the kept one fewer than {FEWEST} events were answered by {candidates}; more dates help",
+        )
     choice = Choice(found["representation"], "audit", report["digest"], found)
     overall = report["winner"]
     other = ""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ def index_folder(lake: Lake, name: str) -> Path:
 def rebuild_command(lake: Lake, name: str, symbol: str | None = None, params: dict[str, Any] | None = None) -> str:
     """The command that makes an index anew, with the knobs in `params`; those that stand there not are the usual ones."""
     of = f" --symbol {symbol}" if symbol else ""
-    return f"spymaster index --lake {lake.root} --name {name}{of}{retrieval_options(params or {}, ('kinds', 'horizon'))}"
+    return f"spymaster index --lake {shlex.quote(str(lake.root))} --name {name}{of}{retrieval_options(params or {}, ('kinds', 'horizon'))}"
 
 
 def input_digests(lake: Lake, symbol: str | None) -> dict[str, str]:

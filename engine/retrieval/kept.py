@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -128,4 +129,5 @@ def why_partial(report: dict[str, Any], needed: Sequence[str] = REPRESENTATIONS)
 def audit_command(lake: Lake, symbol: str | None, params: RetrievalParams | None = None) -> str:
     """The command that makes the kept audit anew, with the knobs in `params`; an audit scores armed events whatever the kinds."""
     values = {k: v for k, v in (params or RetrievalParams()).model_dump(mode="json").items() if k != "kinds"}
-    return f"spymaster audit --lake {lake.root}{f' --symbol {symbol}' if symbol else ''}{retrieval_options(values, ('horizon',))}"
+    of = f" --symbol {symbol}" if symbol else ""
+    return f"spymaster audit --lake {shlex.quote(str(lake.root))}{of}{retrieval_options(values, ('horizon',))}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine.lake.catalog import datasets
+from engine.lake.catalog import TRIGGERS, datasets
 from engine.params import (
     ApproachParams,
     FeatureParams,
@@ -65,9 +66,12 @@ def made_with(lake: Lake, symbol: str, date: dt.date) -> dict[str, dict[str, Any
 def gold_command(lake: Lake, like: tuple[str, dt.date], dates: Sequence[dt.date], **over: Mapping[str, Any]) -> str:
     """The command that makes gold of the dates again as that of the session `like` was made, but for the knobs in `over` by group."""
     knobs = made_with(lake, *like)
+    of = {s for s, d in lake.partitions(TRIGGERS) if d in set(dates) and root_of(s) == root_of(like[0])}
+    # A root needs the selection map, which a lake of one contract has no need of.
+    symbol = of.pop() if len(of) == 1 else root_of(like[0]).code
     for group, values in over.items():
         knobs[group] = unusual(group, knobs.get(group, {}) | dict(values))
     return (
-        f"spymaster run --lake {lake.root} --layer gold --symbol {root_of(like[0]).code} --dates {min(dates)}:{max(dates)} "
+        f"spymaster run --lake {shlex.quote(str(lake.root))} --layer gold --symbol {symbol} --dates {min(dates)}:{max(dates)} "
         f"--session {lake.profile() or 'rth'}{params_option(knobs)}"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import NoData, PartitionMissing, StaleIndex
+from engine.errors import NoData, PartitionMissing, SessionError, StaleIndex
 from engine.lake.catalog import dataset
 from engine.lake.manifest import SUCCESS, canonical, sha256_file, sha256_text
 from engine.retrieval.events import Events
@@ -222,3 +222,18 @@ def _same(path: Path, facts: dict[str, Any], make: str) -> None:
         raise StaleIndex(f"index file {path}: expected it as the manifest says, found none; {make}") from None
     if not same:
         raise StaleIndex(f"index file {path}: is not the one the manifest speaks of; {make}")
+
+
+def check_market(lake: Lake, name: str, market: str) -> None:
+    """Refuse to put one market's index in the place of another's.
+
+    Raises
+    ------
+    SessionError
+    """
+    try:
+        held = read_index_manifest(lake, name)["market"]
+    except (PartitionMissing, StaleIndex):
+        return
+    if held != market:
+        raise SessionError(f"index {name}: is of {held}; `--name {market.lower()}` gives {market} one of its own")

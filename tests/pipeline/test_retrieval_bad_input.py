@@ -37,7 +37,7 @@ def test_the_command_that_makes_gold_again_has_the_knobs_that_it_was_made_with(t
     first = frame.filter(pl.col("session_date") == dates[0]).sort("window_end_ts_ns", "level_id", "kind")
     lake.write(VECTORS, SYMBOL, dates[0], first, Lineage("triggers", "p", "a", {}, "rth", values))
     made = gold_command(lake, (SYMBOL, dates[0]), dates, gold={"representation": "blocks"})
-    start = f"spymaster run --lake {lake.root} --layer gold --symbol ES --dates {dates[0]}:{dates[1]} --session rth"
+    start = f"spymaster run --lake {lake.root} --layer gold --symbol {SYMBOL} --dates {dates[0]}:{dates[1]} --session rth"
     assert made == f"""{start} --params <(echo '{{"gold": {{"representation": "blocks"}}, "setups": {{"arm_ticks": 6}}}}')"""
     assert gold_command(lake, (SYMBOL, dates[1]), dates) == start
     # Of two sessions the first stands for most.

@@ -65,6 +65,33 @@ def test_processes_are_kept_from_one_run_to_the_next_but_for_those_that_broke(tm
     assert pids(tmp_path, ["after"]).isdisjoint(first | pids(tmp_path, names[2]))
 
 
+def test_processes_that_die_while_they_have_nothing_to_do_are_replaced(tmp_path: Path):
+    with keep_workers():
+        run([Job(str(tmp_path), f"a{i}") for i in range(6)])
+        first = pids(tmp_path, [f"a{i}" for i in range(6)])
+        os.kill(min(first), signal.SIGKILL)
+        wait_until(lambda: not is_alive(min(first)))
+        time.sleep(0.5)  # until the executor has seen it
+        results, poison = run([Job(str(tmp_path), f"b{i}") for i in range(6)])
+        assert len(results) == 6
+        assert not poison
+        assert pids(tmp_path, [f"b{i}" for i in range(6)]).isdisjoint(first)
+
+
+def test_an_interrupt_ends_kept_processes_too(tmp_path: Path):
+    def interrupt(job: Job, result: str) -> None:
+        raise KeyboardInterrupt
+
+    def two_stages() -> None:
+        with keep_workers():
+            run([Job(str(tmp_path), f"a{i}") for i in range(4)])
+            run_tasks(do, [Job(str(tmp_path), "b")], workers=2, on_result=interrupt, on_poison=lambda j, n: None)
+
+    with pytest.raises(KeyboardInterrupt):
+        two_stages()
+    assert not any(is_alive(p) for p in pids(tmp_path, [*(f"a{i}" for i in range(4)), "b"]))
+
+
 def test_any_executor_will_do(tmp_path: Path):
     results, poison = run([Job(str(tmp_path), f"j{i}") for i in range(5)], make_executor=ThreadPoolExecutor)
     assert len(results) == 5
@@ -88,6 +115,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path):
     code = (
         "from tests.support.jobs import Job, do\nfrom engine.runner import keep_workers, run_tasks\n"
         "if __name__ == '__main__':\n"
+        "  with keep_workers():\n"
         f"    run_tasks(do, [Job({str(tmp_path)!r}, 'slow', 'slow')], workers=1, on_result=print, on_poison=print)\n"
     )
     script = tmp_path / "script.py"

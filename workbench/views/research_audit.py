@@ -118,10 +118,10 @@ class AuditSection(Section):
         self.say.object = notices.sentence(words.audit_sentence(report))
         self.stale.read((stale_words(self.root, report["stale"]),) if report["stale"] else ())
         self.stale.show()
-        made = axes.clock(round(answer.made.timestamp() * 1e9), seconds=False)
+        made = answer.made.astimezone(axes.NEW_YORK)
         self.key_line.object = key_line(
             "● with 95% interval from whole sessions resampled; ◇ attainable, where the data's law is known; right of 0 is better than the "
-            f"reference. Made {answer.made:%Y-%m-%d} {made} New York; {report['refits']} refits; {report['comparisons']} comparisons, "
+            f"reference. Made {made:%Y-%m-%d %H:%M} New York; {report['refits']} refits; {report['comparisons']} comparisons, "
             "each interval by itself."
         )
         known = bool(rows["attainable"].drop_nulls().len())
