@@ -113,7 +113,7 @@ def test_a_second_time_nothing_is_made_and_parameters_make_only_what_reads_them_
     receipt = make(copied_gold, "signals", params=other)
     assert (receipt.status, receipt.error) == ("failed", "ContractError")
     assert "setups.barrier = 6 in" in receipt.message or "setups.barrier = 8 in" in receipt.message
-    assert f"spymaster run --lake {copied_gold.root} --layer gold --symbol ES --dates {MONDAY}:{TUESDAY} --session rth" in receipt.message
+    assert f"spymaster run --lake {copied_gold.root} --layer gold --symbol ESZ5 --dates {MONDAY}:{TUESDAY} --session rth" in receipt.message
     assert make(copied_gold, "triggers", MONDAY, other).made == ("triggers",)
     assert make(copied_gold, "signals", params=other).made == ("signals", "stream")
     blocks = RunParams(gold=GoldParams(representation="blocks", kinds=("arm",)))

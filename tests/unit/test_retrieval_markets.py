@@ -104,5 +104,5 @@ def test_forecasts_of_two_horizons_are_no_scores_and_the_command_that_mends_it_i
         lake.write(SIGNALS, SYMBOL, date, empty, Lineage("s", "p", "c", {}, "rth", values))
     with pytest.raises(EngineError, match="expected forecasts of one horizon, found h1, h2") as refused:
         worth(str(lake.root), SYMBOL)
-    start = f"`spymaster run --lake {lake.root} --layer gold --symbol ES --dates {dates[0]}:{dates[-1]} --session rth --params "
+    start = f"`spymaster run --lake {lake.root} --layer gold --symbol {SYMBOL} --dates {dates[0]}:{dates[-1]} --session rth --params "
     assert f"""{start}<(echo '{{"retrieval": {{"horizon": "h2"}}}}')` makes them all as that of {dates[-1]} is""" in str(refused.value)
