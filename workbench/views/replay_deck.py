@@ -11,6 +11,7 @@ import param
 from panel.custom import JSComponent
 
 from workbench.views.elements import MAKE, ONE_AT_A_TIME
+from workbench.views.replay_clock import FRAME_S
 
 DECK_CSS = """
 :host { width: 100%; }
@@ -63,6 +64,9 @@ class Deck(JSComponent):
     _esm = (
         MAKE
         + ONE_AT_A_TIME
+        + f"""
+    const LEAST_MS = {FRAME_S * 1000:g}, REFRESH_MS = 1000 / 60, HOLD_MS = 1.5 * REFRESH_MS;
+    """
         + """
     export function render({ model, el }) {
       let n = 0;
@@ -117,6 +121,8 @@ class Deck(JSComponent):
         }));
       };
       const put = (e, key, value) => { if (e[key] !== value) e[key] = value; };
+      const held = [];
+      let due = false, painted_at = 0;
       const show = () => {
         const s = model.now;
         if (!s.clock) return;
@@ -128,9 +134,24 @@ class Deck(JSComponent):
         put(speed, "value", String(s.speed));
         if (s.answered >= n) tell.answered();
         // One property for all of a frame: each costs the server as much as the frame's numbers.
-        window.dispatchEvent(new CustomEvent("sm-live", { detail: s.live || "" }));
+        held.push(s.live || "");
+        if (!s.playing) paint();
+        if (!due) { due = true; const came = performance.now(); requestAnimationFrame((at) => pace(at, came)); }
+      };
+      const paint = () => { for (const live of held.splice(0)) window.dispatchEvent(new CustomEvent("sm-live", { detail: live })); };
+      // Frames come every 33 ms at 30x, give or take some ms, and a screen shows 60 a second: painted as they come, their spacing would be
+      // 17, 33 or 50 ms by chance. One that is early waits for its turn, which keeps a refresh in hand for one that is late.
+      const pace = (at, came) => {
+        const s = model.now, every = Math.max(1000 / parseFloat(model.speeds[s.speed]), LEAST_MS);
+        if (s.playing && at < painted_at + every - REFRESH_MS / 2 && at - came < HOLD_MS) {
+          requestAnimationFrame((next) => pace(next, came));
+          return;
+        }
+        due = false;
+        painted_at = at;
+        paint();
         // After the frame in which the pictures were painted.
-        requestAnimationFrame(() => setTimeout(() => { if (model.painted < s.n) model.painted = s.n; }, 0));
+        setTimeout(() => { if (model.painted < s.n) model.painted = s.n; }, 0);
       };
       drawTrack(); show();
       model.on("track", drawTrack);
