@@ -235,7 +235,7 @@ def vacuum(session: Session, level_id: str, params: FeatureParams) -> pl.DataFra
     return level_windows(session.ladder, level_frame(session, level_id), params, ApproachParams())
 
 
-@kept_with_session(10)
+@kept_with_session(12)
 def cube(session: Session, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int, half_life_s: float) -> xr.Dataset:
     """A slice of the ladder with the pressure at each price."""
     return pressure_cube(session.ladder, start_ns, end_ns, low, high, window_s=window_s, step_ticks=step, half_life_s=half_life_s)

@@ -347,3 +347,16 @@ def test_what_cannot_be_read_leaves_state_and_screen_together(made_lake: Path, t
     assert "cannot be read" in view.notices.banner.reload
     state.layer = "pull"
     assert "cannot be read" in view.notices.banner.reload
+
+
+def test_a_range_of_which_one_end_has_come_has_few_ticks(browser, made_server: Server) -> None:
+    # A million of them stopped the page for half a minute.
+    ticks = """() => {
+      const all = [...Bokeh.documents[0]._all_models.values()].filter((m) => m.type === "DatetimeAxis" || m.type === "LinearAxis");
+      const now = all.map((a) => a.ticker).filter((t) => t.type === "AdaptiveTicker");
+      return now.map((t) => t.get_ticks_no_defaults(1, 1761642225000, 0, t.desired_num_ticks).major.length);
+    }"""
+    with opened(browser, made_server.url) as (page, _):
+        found = page.evaluate(ticks)
+        assert len(found) >= 3
+        assert max(found) < 50

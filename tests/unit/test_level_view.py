@@ -20,7 +20,7 @@ from workbench.views.banner import Notices
 from workbench.views.level import LevelView
 from workbench.views.look import CURSOR_AT, level_items, resolve
 from workbench.views.own_price import last_price_text, own_price
-from workbench.views.slices import Slices
+from workbench.views.slices import Slices, other_window
 
 
 def session_of(symbol: str, *, low: int = 0) -> data.Session:
@@ -135,10 +135,22 @@ def test_the_slice_holds_what_is_shown_wherever_the_cursor_is(es: data.Session, 
         assert rows["rest"].sum() > 0
 
 
+@pytest.mark.parametrize("window_s", [4, 7])
+def test_another_window_computed_ahead_is_the_one_that_is_asked_for(es: data.Session, window_s: int) -> None:
+    state = state_of(es, level="pm_high", cursor_ts_ns=es.ladder.start_ns + 3_000 * NS, span_min=10, rows=20)
+    look = resolve(es, state, None)
+    ahead = other_window(look, window_s, 0.0)
+    state.window_s = window_s
+    then = resolve(es, state, (look.start_ns, look.end_ns), follow=False)
+    assert Slices().cube(then, 0.0) is ahead
+    assert then.vacuum is data.vacuum(es, "pm_high", then.params)
+
+
 def test_a_chip_tells_no_price_before_it_is_known(es: data.Session) -> None:
     state = state_of(es, cursor_ts_ns=es.ladder.start_ns + 300 * NS)
     chip = {i["id"]: i for i in level_items(resolve(es, state, None), None)}["or_high"]
     assert (chip["detail"], chip["mark"]) == ("", "not yet")
+    assert chip["title"] == "Not yet: known from 04:15:00"
     state.cursor_ts_ns = es.ladder.start_ns + 1_200 * NS
     chip = {i["id"]: i for i in level_items(resolve(es, state, None), None)}["or_high"]
     assert float(str(chip["detail"])) == float(es.levels.filter(pl.col("level_id") == "or_high")["price"][0])

@@ -85,6 +85,7 @@ class LevelView(LevelPage, Hands, Viewer):
 
     def controls(self) -> list[Any]:
         """The drawer's widgets."""
+        self.ahead.with_windows(lambda: float(self.state.half_life_s))
         return [*drawer(self.state, *question_fields(self.state)), save_control(lambda: level_tables(self))]
 
     def __panel__(self) -> pn.Column:

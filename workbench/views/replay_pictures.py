@@ -17,7 +17,7 @@ from workbench.views.replay_frame import Frame
 from workbench.views.replay_live import Live
 from workbench.views.replay_tail import Tail
 
-LINES_EVERY_S, LINES_EVERY_FRAMES = 1.0, 15
+LINES_EVERY_S, LINES_EVERY_FRAMES = 1.0, 30
 """While it plays, lines and names of levels follow their prices no more often: to paint the chart for each tick of each average costs
 frames."""
 
@@ -105,7 +105,7 @@ class ReplayPictures:
         self._lines_in -= 1
         px = self.ladder_height / (2 * frame.look.rows + 1) * frame.look.step
         size = f"{min(max(px * 0.86, 9.0), 15.0):.1f}px"
-        made = ladder.ladder_data(shown, self.theme, frame.look.step, self._top, text_every_row=px >= 10)
+        made = ladder.ladder_data(shown, frame.look.step, self._top, text_every_row=px >= 10)
         self._paint_ladder({k: [] for k in made} if playing else made, size)
         if self.strip.cursor.visible == playing:
             self.strip.cursor.visible = not playing
@@ -203,7 +203,7 @@ class ReplayPictures:
         s, look, src = frame.look.session, frame.look, self.chart.sources
         start = s.ladder.start_ns
         runs = past.known_runs(s, look.level_id, frame.t, start + frame.low * NS, start + frame.high * NS)
-        _put(src["levels"], levels.level_data(runs, look.level_id, s.day_ns, self.theme))
+        _put(src["levels"], levels.level_data(runs, look.level_id, s.day_ns))
         at = []
         for i in dict.fromkeys([*past.known_levels(s, frame.t), look.level_id]):
             tick = data.tick_at(data.level_frame(s, i), frame.now_ns - 1)
@@ -211,7 +211,7 @@ class ReplayPictures:
                 at.append((data.level_title(i), tick, i == look.level_id))
         shown = frame.x(frame.low), frame.x(frame.high)
         low, high = chart.price_bounds(frame.centre, look.rows, look.step)
-        _put(src["names"], levels.name_data(at, shown, (low, high), self.ladder_height, s.tick_size, self.theme))
+        _put(src["names"], levels.name_data(at, shown, (low, high), self.ladder_height, s.tick_size))
 
     def _paint_quotes(self, frame: Frame, before: int | None) -> None:
         """Best bid and ask; streamed while the picture stands still."""
@@ -261,7 +261,7 @@ class ReplayPictures:
         if rescaled:
             parts.scale.data = {"top": [self._top]}
         if made["y"] or parts.source.data["y"]:
-            ladder.patch_ladder(parts, made, self.theme)
+            ladder.patch_ladder(parts, made)
         elif rescaled:
             # The numbers at its foot are written anew only with the figure.
             parts.source.data = dict(parts.source.data)
