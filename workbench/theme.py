@@ -7,6 +7,7 @@ axis, a hollow or filled body, or a word goes with it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -54,6 +55,9 @@ LIGHT = Theme(
 )  # fmt: skip
 THEMES = {t.name: t for t in (DARK, LIGHT)}
 
+INKS = ("text", "muted", "long", "short", "level", "wall")
+"""Colours that data name instead of carrying them: a change of theme then changes a palette, and no data."""
+
 _INFERNO = ("#000004", "#160b39", "#420a68", "#6a176e", "#932667", "#bc3754", "#dd513a", "#f37819", "#fca50a", "#f6d746", "#fcffa4")
 _CIVIDIS = ("#00204c", "#00336f", "#39486b", "#575c6d", "#707173", "#8a8779", "#a69d75", "#c4b56c", "#e4cf5b", "#ffea46")
 _BOOKMAP = ("#000000", "#06184a", "#0b3fb0", "#1e7be0", "#ffe94d", "#ffb020", "#ff6a00", "#e01010")
@@ -74,6 +78,7 @@ def ramp(stops: tuple[str, ...], n: int) -> list[str]:
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in np.rint(rgb).astype(int)]
 
 
+@lru_cache(maxsize=16)
 def unsigned_palette(theme: Theme, name: str) -> tuple[str, ...]:
     """256 colours for codes of one sign: 0 is no data, 1 is zero, 255 the top of the scale."""
     if name == "bookmap":
@@ -87,6 +92,7 @@ def unsigned_palette(theme: Theme, name: str) -> tuple[str, ...]:
     return (NO_DATA, *body)
 
 
+@lru_cache(maxsize=4)
 def side_palette(theme: Theme, side: str) -> tuple[str, ...]:
     """256 colours from the map's floor to the hue of long (blue) or short (orange)."""
     if theme.name == "dark":
@@ -96,6 +102,7 @@ def side_palette(theme: Theme, side: str) -> tuple[str, ...]:
     return (NO_DATA, *ramp((theme.map_floor, *stops), 255))
 
 
+@lru_cache(maxsize=2)
 def signed_palette(theme: Theme) -> tuple[str, ...]:
     """256 colours for signed codes: 0 is no data, 1 most negative (orange), 128 neutral, 255 most positive (blue)."""
     dark = theme.name == "dark"

@@ -20,6 +20,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
 from tests.support.lakes import spymaster
+from tests.support.similar_lake import similar_lake
+from workbench.state import clock_text
 
 ROOT = Path(__file__).resolve().parents[2]
 DATE = dt.date(2025, 11, 4)
@@ -119,6 +121,20 @@ def made_server(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     """The workbench over the generated lake."""
     server = Server(made_lake, log=tmp_path_factory.mktemp("log") / "serve.log")
     yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def served(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
+    """The workbench over a lake with a past, and the moment to ask about."""
+    folder = tmp_path_factory.mktemp("similar")
+    lake, trigger = similar_lake(made_lake, folder, DATE)
+    server = Server(lake, log=folder / "serve.log")
+    moment = {
+        "contract": "ESZ5", "session": DATE.isoformat(), "level": trigger["level_id"], "t": clock_text(int(trigger["window_start_ts_ns"])),
+        "from": trigger["approach"],
+    }  # fmt: skip
+    yield server, moment
     server.stop()
 
 

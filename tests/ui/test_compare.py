@@ -39,6 +39,30 @@ def opened(browser, url: str):
     return page, watch
 
 
+def places(page) -> list[str]:
+    """Which place of each picture is enlarged."""
+    return page.locator(".detail:visible").evaluate_all("a => a.map((e) => e.style.backgroundPosition)")
+
+
+def enlarged(page) -> None:
+    """Two pictures beside each other leave no height unused: the same place of both is enlarged below, and pointer and keys move it."""
+    left = page.evaluate("() => innerHeight") - page.locator(".detail").first.bounding_box()["y"]
+    boxes = [d.bounding_box() for d in page.locator(".detail:visible").all()]
+    assert len(boxes) == 2
+    assert all(left * 0.8 < b["height"] for b in boxes)
+    at = places(page)
+    assert at[0] == at[1]
+    frames = page.locator(".frame.pic")
+    box = frames.first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.9)
+    until(page, lambda p: (places(p)[0] == places(p)[1]) and places(p) != at, True)
+    at = places(page)
+    frames.nth(1).focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    until(page, lambda p: (places(p)[0] == places(p)[1]) and places(p) != at, True)
+
+
 def test_own_picture_opens_its_moment(browser, own_server) -> None:
     server, folder = own_server
     picture = folder / "SETUP_own.png"
@@ -51,6 +75,7 @@ def test_own_picture_opens_its_moment(browser, own_server) -> None:
     first, second = page.locator("figure img").evaluate_all("a => a.map((e) => e.src)")
     pixels = [Image.open(io.BytesIO(base64.b64decode(s.split(",")[1]))).convert("RGB").tobytes() for s in (first, second)]
     assert pixels[0] == pixels[1]
+    enlarged(page)
     page.get_by_role("button", name="Swipe").click()
     page.locator(".stage.swipe").wait_for()
     with page.expect_download() as saved:

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
-
-from tests.support.similar_lake import LAST, SESSIONS, SHOWN, similar_lake
-from tests.ui.conftest import DATE, Server
+from tests.support.similar_lake import LAST, SESSIONS, SHOWN
+from tests.ui.conftest import Server
 from tests.ui.pages import Watch, query, until
-from workbench.state import clock_text
-
-
-@pytest.fixture(scope="module")
-def served(made_lake: Path, tmp_path_factory: pytest.TempPathFactory):
-    """The workbench over a lake with a past, and the moment to ask about."""
-    folder = tmp_path_factory.mktemp("similar")
-    lake, trigger = similar_lake(made_lake, folder, DATE)
-    server = Server(lake, log=folder / "serve.log")
-    moment = {
-        "contract": "ESZ5", "session": DATE.isoformat(), "level": trigger["level_id"], "t": clock_text(int(trigger["window_start_ts_ns"])),
-        "from": trigger["approach"],
-    }  # fmt: skip
-    yield server, moment
-    server.stop()
 
 
 def opened(browser: Any, server: Server, ready: str, **asked: object) -> tuple[Any, Watch]:

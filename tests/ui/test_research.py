@@ -73,6 +73,23 @@ def test_a_missing_audit_names_the_command_that_makes_it(page) -> None:
     assert watch.errors == []
 
 
+def test_features_chooses_its_moment_itself(page) -> None:
+    tab, watch, _ = page
+    tab.get_by_role("radio", name="Features").click()
+    settled(tab)
+    clock = tab.get_by_role("textbox", name="Moment, New York").locator("visible=true")
+    clock.fill("10:20:00")
+    clock.press("Enter")
+    until(tab, lambda p: query(p).get("t"), "10:20:00")
+    until(tab, lambda p: "10:20:05" in say(p) or "no value now" in say(p), True, 30_000)
+    clock.fill("half past ten")
+    clock.press("Enter")
+    tab.get_by_role("alert").get_by_text("expected New York time as HH:MM:SS").wait_for(timeout=20_000)
+    assert clock.input_value() == "10:20:00"
+    assert query(tab)["t"] == "10:20:00"
+    assert watch.errors == []
+
+
 def saved(tab: Any, kind: str, label: str) -> tuple[bytes, str]:
     """What a click on a button of the drawer hands out."""
     box = tab.get_by_label("Table to save").locator("visible=true")

@@ -3,17 +3,62 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import Browser
 
-from tests.ui.conftest import Server
-from tests.ui.pages import opened
+from tests.ui.conftest import DATE, Server
+from tests.ui.pages import Watch
 
 NEAR = 24
 """Difference of a channel that an edge's smoothing may make."""
+
+COLOURS = """(names) => {
+  const out = {};
+  for (const f of Bokeh.documents.flatMap((d) => [...d._all_models.values()]).filter((m) => names.includes(m.name))) {
+    for (const m of f.references()) for (const p of m) {
+      if (!/(color|palette)$/.test(p.attr) || p.is_unset) continue;
+      const got = p.get_value(), to = got?.value ?? got;
+      if (typeof to === "string" || Array.isArray(to)) out[`${m.type} ${m.id} ${p.attr}`] = String(to);
+    }
+  }
+  return out;
+}"""
+"""Colours of all that the figures with these names are made of."""
+
+CLICKED = f"""(names) => {{
+  const button = (root) => {{
+    for (const e of root.querySelectorAll("*")) {{
+      const found = e.ariaLabel === "Light or dark theme" ? e : e.shadowRoot && button(e.shadowRoot);
+      if (found) return found;
+    }}
+  }};
+  const colours = {COLOURS}, before = colours(names), root = document.documentElement;
+  button(document).click();
+  return [before, colours(names), root.dataset.smTheme];
+}}"""
+"""Colours before the button and right after it, before any message of the server can come, and the theme of the page."""
+
+
+@contextmanager
+def at(browser: Browser, server: Server, **asked: str) -> Iterator[tuple[Any, Watch]]:
+    """The page that `asked` stands for in the URL, once its session is drawn."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    watch = Watch(page)
+    page.goto(f"{server.url}?{urlencode(asked, safe=':')}")
+    page.get_by_text("spymaster").first.wait_for(timeout=60_000)
+    page.locator(".sm-say:visible, time:visible").first.wait_for(timeout=60_000)
+    try:
+        yield page, watch
+    finally:
+        context.close()
 
 
 def picture(page: Any) -> np.ndarray:
@@ -30,14 +75,76 @@ def picture(page: Any) -> np.ndarray:
     raise AssertionError("the page does not come to rest within 40 s")
 
 
-def test_a_changed_theme_looks_as_the_loaded_one(browser: Browser, made_server: Server) -> None:
-    shown = f"{made_server.url}?t=10:05:00&volume=on"
-    with opened(browser, f"{shown}&theme=light") as (page, _):
-        light = picture(page)
-    with opened(browser, f"{shown}&theme=dark") as (page, _):
-        assert (np.abs(light - picture(page)).max(axis=2) > NEAR).mean() > 0.2
-        page.get_by_role("button", name="Light or dark theme").click()
-        page.evaluate("() => document.activeElement?.shadowRoot?.activeElement?.blur()")
-        changed = picture(page)
-    off = np.argwhere(np.abs(light - changed).max(axis=2) > NEAR)
+def same(one: np.ndarray, other: np.ndarray) -> None:
+    """Fail where the two pictures differ by more than an edge's smoothing."""
+    off = np.argwhere(np.abs(one - other).max(axis=2) > NEAR)
     assert len(off) < 40, f"{len(off)} pixels differ, from {off.min(axis=0)} to {off.max(axis=0)}"
+
+
+def click(page: Any) -> None:
+    """Change the theme, and leave nothing focused."""
+    page.get_by_role("button", name="Light or dark theme").click()
+    page.evaluate("() => document.activeElement?.shadowRoot?.activeElement?.blur()")
+
+
+def changed_looks_as_loaded(browser: Browser, server: Server, **asked: str) -> None:
+    """Load in light, load in dark and change to light: both look the same, and unlike the dark one."""
+    with at(browser, server, **asked, theme="light") as (page, _):
+        light = picture(page)
+    with at(browser, server, **asked, theme="dark") as (page, watch):
+        assert (np.abs(light - picture(page)).max(axis=2) > NEAR).mean() > 0.2
+        click(page)
+        same(light, picture(page))
+    assert watch.errors == []
+
+
+def test_a_changed_theme_looks_as_the_loaded_one(browser: Browser, made_server: Server) -> None:
+    changed_looks_as_loaded(browser, made_server, t="10:05:00", volume="on")
+
+
+@pytest.mark.parametrize("about", ["levels", "features", "quality", "hypothesis"])
+def test_a_changed_theme_looks_as_the_loaded_one_in_research(browser: Browser, made_server: Server, about: str) -> None:
+    changed_looks_as_loaded(browser, made_server, view="research", about=about, t="10:05:00")
+
+
+def test_a_changed_theme_looks_as_the_loaded_one_in_replay(browser: Browser, made_server: Server) -> None:
+    changed_looks_as_loaded(browser, made_server, view="replay", session=DATE.isoformat(), contract="ESZ5", t="10:05:00")
+
+
+def test_a_changed_theme_looks_as_the_loaded_one_in_neighbours(browser: Browser, served: tuple[Server, dict[str, str]]) -> None:
+    server, moment = served
+    changed_looks_as_loaded(browser, server, view="neighbours", **moment)
+
+
+def test_a_theme_changed_in_another_view_is_all_there_on_the_way_back(browser: Browser, made_server: Server) -> None:
+    asked = {"session": DATE.isoformat(), "contract": "ESZ5", "t": "10:05:00"}
+    with at(browser, made_server, **asked, theme="light") as (page, _):
+        light = picture(page)
+    with at(browser, made_server, **asked, theme="dark") as (page, watch):
+        picture(page)
+        page.get_by_role("tab", name="Research").click()
+        page.get_by_role("radio", name="Hit rates").wait_for(timeout=30_000)
+        click(page)
+        page.wait_for_timeout(1_500)
+        page.get_by_role("tab", name="Level").click()
+        same(light, picture(page))
+        assert watch.errors == []
+
+
+def test_the_page_changes_a_theme_before_the_server_answers(browser: Browser, made_server: Server) -> None:
+    names = ["level_chart", "ladder", "conditions"]
+    with at(browser, made_server, t="10:05:00", volume="on") as (page, watch):
+        picture(page)
+        # With another layer the heatmap has another palette, too.
+        page.get_by_role("radio", name="Net", exact=True).click()
+        picture(page)
+        before, at_once, theme = page.evaluate(CLICKED, names)
+        assert theme == "light"
+        assert sum(before[k] != at_once[k] for k in before) > 40
+        picture(page)
+        assert page.evaluate(COLOURS, names) == at_once
+        again, _, theme = page.evaluate(CLICKED, names)
+        assert theme == "dark"
+        picture(page)
+        assert (again, page.evaluate(COLOURS, names)) == (at_once, before)
+    assert watch.errors == []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from engine.errors import NoData
@@ -18,6 +20,7 @@ from workbench.views import replay_past as past
 from workbench.views.controls import drawer, replay_drawer
 from workbench.views.drill import Drill
 from workbench.views.replay import ReplayView
+from workbench.views.replay_levels import known_items
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def test_lines_and_names_follow_the_levels(view: ReplayView) -> None:
 def test_an_absent_level_is_refused_and_the_deck_answers(view: ReplayView, monkeypatch: pytest.MonkeyPatch) -> None:
     s = view.player.session
     assert s is not None
-    gone = next((i for i in data.ordered_level_ids(s) if not past.has_level(s, i)), None)
+    gone = next((i for i in data.ordered_level_ids(s) if i not in past.known_levels(s, s.ladder.seconds)), None)
     assert gone is not None
     monkeypatch.setattr(data, "KEY_LEVELS", (gone, *data.KEY_LEVELS[1:]))
     act(view, "level", 1)
@@ -86,6 +89,20 @@ def test_an_absent_level_is_refused_and_the_deck_answers(view: ReplayView, monke
     act(view, "step", 1)
     assert view.player.clock.position == before + 1
     assert view.notices.banner.lines == []
+
+
+def test_a_level_is_not_chosen_before_its_time(view: ReplayView) -> None:
+    s = view.player.session
+    assert s is not None
+    assert "or_high" in past.known_levels(s, s.ladder.seconds)
+    before = next(t for t in range(s.ladder.seconds, 0, -1) if "or_high" not in past.known_levels(s, t))
+    act(view, "seek", before)
+    act(view, "level", 3)
+    assert view.state.level == "vwap"
+    assert view.notices.banner.lines == ["OR High: not yet, known from 09:45"]
+    act(view, "seek", before + 1)
+    act(view, "level", 3)
+    assert view.state.level == "or_high"
 
 
 def test_rows_and_buckets_change_the_picture(view: ReplayView) -> None:
@@ -113,7 +130,7 @@ def test_the_drawer_has_no_volume_and_its_own_keys(view: ReplayView) -> None:
 def test_a_note_on_a_session_goes_with_it(view: ReplayView) -> None:
     s = view.player.session
     assert s is not None
-    gone = next(i for i in data.ordered_level_ids(s) if not past.has_level(s, i))
+    gone = next(i for i in data.ordered_level_ids(s) if i not in past.known_levels(s, s.ladder.seconds))
     st = view.state
     fresh = LevelState()
     fresh.param["contract"].objects, fresh.param["session"].objects = [st.contract], [st.session]
@@ -209,3 +226,24 @@ def test_before_the_first_window_of_a_level_the_sentence_says_so(view: ReplayVie
     view.state.level = "or_high"
     act(view, "seek", (begin - s.ladder.start_ns) // NS + 1)
     assert "no window has ended since it is known" in view.player.words.say.html
+
+
+def chip(session: data.Session, level_id: str, clock_s: int) -> dict[str, object]:
+    """A level's chip so many seconds after 09:00 New York."""
+    return next(i for i in known_items(session, "price:6800", clock_s, None) if i["id"] == level_id)
+
+
+def test_a_level_whose_time_has_not_come_is_not_yet_and_one_that_the_session_lacks_is_absent(view: ReplayView) -> None:
+    s = view.player.session
+    assert s is not None
+    without = dataclasses.replace(s, levels=s.levels.filter(~pl.col("level_id").is_in(["pm_high", "or_high", "vwap"])), kept={})
+    for at, level_id, clock in ((1800, "or_high", "09:45"), (1800, "or_low", "09:45"), (1800, "vwap", "09:30"), (60, "pm_high", "09:30")):
+        found = chip(s, level_id, at)
+        assert (found["word"], str(found["absent"]).startswith(f"known from {clock}")) == ("not yet", True)
+        # Before its time nothing tells a level that will come from one that will not.
+        assert level_id == "or_low" or chip(without, level_id, at) == found
+    for level_id in ("pm_high", "or_high", "vwap"):
+        assert "detail" in chip(s, level_id, 2800)
+        lacks = chip(without, level_id, 2800)
+        assert "word" not in lacks
+        assert "known" in str(lacks["absent"])

@@ -86,6 +86,53 @@ def test_a_theme_repaints_what_is_in_front_and_the_others_when_they_come(view: R
     view.state.theme = "dark"
 
 
+def test_a_stopped_question_is_asked_again_only_where_the_trader_wants_it(view: ResearchView, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work is stopped while it is under way; theme, other sections and other views come and go."""
+    view.state.section = "levels"
+    section = view.section
+    n, asked = 0, []
+    work = type(section).work
+
+    def press() -> None:
+        nonlocal n
+        n += 1
+        view.stop.changed = {"name": "stop", "value": 0, "n": n}
+
+    def stopped_midway(self, what, progress):
+        asked.append(what.horizon)
+        if len(asked) == 1:
+            press()
+        return work(self, what, progress)
+
+    monkeypatch.setattr(type(section), "work", stopped_midway)
+    view.state.horizon = "h2"
+    assert asked == ["h2"]
+    assert view.working.visible
+    assert view.stop.fields[0]["options"] == ["Ask again"]
+    for act in (
+        lambda: setattr(view.state, "theme", "light"),
+        lambda: setattr(view.state, "section", "features"),
+        lambda: setattr(view.state, "section", "levels"),
+        lambda: (view.front(False), view.front(True)),
+        lambda: setattr(view.state, "theme", "dark"),
+    ):
+        act()
+        assert asked == ["h2"]
+    assert view.working.visible
+    assert view.stop.fields[0]["options"] == ["Ask again"]
+    press()
+    assert asked == ["h2", "h2"]
+    assert not view.working.visible
+    assert section.asked.horizon == "h2"
+    asked.clear()
+    view.state.horizon = "h3"
+    view.state.theme = "light"
+    view.state.horizon = "h4"
+    assert asked == ["h3", "h4"]
+    assert not view.working.visible
+    view.state.param.update(horizon="h1", theme="dark")
+
+
 def test_a_saved_file_leaves_the_server_once_the_browser_has_it(view: ResearchView) -> None:
     control = save_control(view.sections["levels"].exports)
     control.asked = {"which": 0, "kind": "csv", "n": 1}

@@ -8,23 +8,29 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from bokeh.core.property.descriptors import DataSpecPropertyDescriptor
 from bokeh.models import (
     AdaptiveTicker,
     Axis,
+    CategoricalColorMapper,
     ColumnDataSource,
     CustomJSTickFormatter,
     DatetimeTickFormatter,
     Glyph,
     GlyphRenderer,
     Grid,
+    Model,
     Plot,
     Range1d,
 )
 from bokeh.plotting import figure
 
-from workbench.theme import FONT, MONO, Theme
+from workbench.theme import FONT, INKS, MONO, Theme
 
 NEW_YORK = ZoneInfo("America/New_York")
+
+Dress = list[tuple[Model, dict[str, Any]]]
+"""What a theme sets, model by model: known without setting it, so that a page can have the other theme's at hand."""
 
 
 @lru_cache(maxsize=1024)
@@ -114,25 +120,57 @@ def add(fig: figure, kind: type[Glyph], source: ColumnDataSource, *, level: str 
     return fig.add_glyph(source, kind(**properties), level=level)
 
 
-def dress(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> None:
-    """Give `fig` the colours and type of `theme`; called again when the theme changes."""
-    fig.background_fill_color = theme.map_floor
-    fig.border_fill_color = theme.page
-    fig.outline_line_color = theme.edge
+def inks(theme: Theme) -> list[str]:
+    """Colours of `theme.INKS`, in their order."""
+    return [getattr(theme, name) for name in INKS]
+
+
+def ink_mapper(theme: Theme) -> CategoricalColorMapper:
+    """From the name of an ink to its colour."""
+    return CategoricalColorMapper(factors=list(INKS), palette=inks(theme), name="ink")
+
+
+def ink(mapper: CategoricalColorMapper) -> dict[str, Any]:
+    """Colour of a glyph whose data name an ink in ``colour``."""
+    return {"field": "colour", "transform": mapper}
+
+
+def dressing(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> Dress:
+    """Colours and type of `theme` on `fig` itself, its axes and grids."""
+    out: Dress = [(fig, {"background_fill_color": theme.map_floor, "border_fill_color": theme.page, "outline_line_color": theme.edge})]
     # Looked up where they are: `fig.axis` and `fig.grid` walk the whole document.
     for axis in (a for side in (fig.left, fig.right, fig.above, fig.below) for a in side if isinstance(a, Axis)):
-        axis.axis_line_color = theme.edge
-        axis.major_tick_line_color = theme.edge
-        axis.minor_tick_line_color = None
-        axis.major_label_text_color = theme.text
-        axis.major_label_text_font_size = size
-        axis.major_label_text_font = MONO
-        axis.axis_label_text_color = theme.muted
-        axis.axis_label_text_font = FONT
-        axis.axis_label_text_font_size = size
-        axis.axis_label_text_font_style = "normal"
-    for grid in (g for g in fig.center if isinstance(g, Grid)):
-        grid.grid_line_color = theme.grid
+        look = {
+            "axis_line_color": theme.edge, "major_tick_line_color": theme.edge, "minor_tick_line_color": None,
+            "major_label_text_color": theme.text, "major_label_text_font_size": size, "major_label_text_font": MONO,
+            "axis_label_text_color": theme.muted, "axis_label_text_font": FONT, "axis_label_text_font_size": size,
+            "axis_label_text_font_style": "normal",
+        }  # fmt: skip
+        out.append((axis, look))
+    out += [(g, {"grid_line_color": theme.grid}) for g in fig.center if isinstance(g, Grid)]
+    return out
+
+
+def as_sent(dress: Dress) -> dict[str, dict[str, object]]:
+    """`dress` by id of model and property, the later of two for one property, as the browser's own models take it."""
+    out: dict[str, dict[str, object]] = {}
+    for model, values in dress:
+        made = out.setdefault(model.id, {})
+        for name, to in values.items():
+            # What may be a column of the data, too, says that it is none.
+            made[name] = {"value": to} if isinstance(model.lookup(name), DataSpecPropertyDescriptor) else to
+    return out
+
+
+def put_on(dress: Dress) -> None:
+    """Set what `dress` says."""
+    for model, values in dress:
+        model.update(**values)
+
+
+def dress(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> None:
+    """Give `fig` the colours and type of `theme`; called again when the theme changes."""
+    put_on(dressing(fig, theme, size=size))
 
 
 def dress_title(fig: figure, theme: Theme, *, style: str = "bold") -> None:

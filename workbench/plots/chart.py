@@ -13,6 +13,7 @@ import polars as pl
 import xarray as xr
 from bokeh.core.properties import value
 from bokeh.models import (
+    CategoricalColorMapper,
     ColumnDataSource,
     CrosshairTool,
     CustomJS,
@@ -67,6 +68,7 @@ class ChartParts:
     cursor: Span
     cross: CrosshairTool
     distance: Range1d
+    ink: CategoricalColorMapper
     renderers: dict[str, GlyphRenderer]
 
 
@@ -119,6 +121,7 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     wick = {"x0": "x", "y0": "low", "x1": "x", "y1": "high"}
     body = {"x": "x", "width": "width", "top": "top", "bottom": "bottom"}
     line = {"x0": "x0", "y0": "y", "x1": "x1", "y1": "y"}
+    colour = axes.ink(ink := axes.ink_mapper(theme))
     # Of the two colours only the palettes change with the theme, not the data.
     lines, fills = (LinearColorMapper(palette=[theme.text] * 2, low=-0.5, high=1.5, name=f"candle_{k}") for k in ("lines", "fills"))
     line_color, fill_color = ({"field": "up", "transform": mapper} for mapper in (lines, fills))
@@ -127,11 +130,11 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     made["wick"] = axes.add(fig, Segment, src["candles"], **wick, line_width=1.8, line_color=line_color)
     made["body"] = axes.add(fig, VBar, src["candles"], **body, fill_color=fill_color, line_color=line_color, line_width=1.8, fill_alpha=0.9)
     made["levels_casing"] = axes.add(fig, Segment, src["levels"], **line, line_width=4)
-    made["levels"] = axes.add(fig, Segment, src["levels"], **line, line_width="chosen", line_color="colour", line_dash=[6, 3])
-    made["leaders"] = axes.add(fig, Segment, src["names"], x0="edge", y0="tick", x1="x", y1="y", line_width=1.5, line_color="colour")
+    made["levels"] = axes.add(fig, Segment, src["levels"], **line, line_width="chosen", line_color=colour, line_dash=[6, 3])
+    made["leaders"] = axes.add(fig, Segment, src["names"], x0="edge", y0="tick", x1="x", y1="y", line_width=1.5, line_color=colour)
     made["names"] = axes.add(
         fig, Text, src["names"], x="x", y="y", text="text", text_font=value(FONT), text_font_size="13px", text_font_style="bold",
-        text_baseline="middle", text_align="right", text_color="colour", padding=2, border_radius=3, background_fill_alpha=0.86,
+        text_baseline="middle", text_align="right", text_color=colour, padding=2, border_radius=3, background_fill_alpha=0.86,
     )  # fmt: skip
     # On the canvas itself, so that a saved picture carries it.
     mark = Label(
@@ -149,29 +152,35 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     fig.toolbar.active_scroll = wheel
     fig.toolbar.logo = None
     fig.toolbar.autohide = False
-    parts = ChartParts(fig, src, mapper, mark, cursor, cross, distance, made)
+    parts = ChartParts(fig, src, mapper, mark, cursor, cross, distance, ink, made)
     dress_chart(parts, theme)
     return parts
 
 
+def dressing(parts: ChartParts, theme: Theme) -> axes.Dress:
+    """What `theme` sets on the chart, but for the heatmap's palette."""
+    r = {name: renderer.glyph for name, renderer in parts.renderers.items()}
+    casings = ("wick_casing", "body_casing", "levels_casing", "bid_casing", "ask_casing")
+    return [
+        *axes.dressing(parts.figure, theme),
+        (r["body"].line_color["transform"], {"palette": [theme.candle_down, theme.candle_up]}),
+        (r["body"].fill_color["transform"], {"palette": [theme.candle_down + "b0", theme.casing + "30"]}),
+        (parts.ink, {"palette": axes.inks(theme)}),
+        (r["invalid"], {"fill_color": theme.invalid, "hatch_color": theme.invalid}),
+        (r["zones"], {"line_color": theme.muted}),
+        (r["bid"], {"line_color": theme.long}),
+        (r["ask"], {"line_color": theme.short}),
+        *((r[k], {"line_color": theme.casing}) for k in casings),
+        (r["names"], {"background_fill_color": theme.page}),
+        (parts.mark, {"text_color": theme.text, "background_fill_color": theme.page}),
+        (parts.cursor, {"line_color": theme.text}),
+        (parts.cross, {"line_color": theme.muted}),
+    ]
+
+
 def dress_chart(parts: ChartParts, theme: Theme) -> None:
-    """Put `theme` on the chart (levels and names carry their colours in the data: patch them too)."""
-    axes.dress(parts.figure, theme)
-    r = parts.renderers
-    body = r["body"].glyph
-    body.line_color["transform"].palette = [theme.candle_down, theme.candle_up]
-    body.fill_color["transform"].palette = [theme.candle_down + "b0", theme.casing + "30"]
-    r["invalid"].glyph.update(fill_color=theme.invalid, hatch_color=theme.invalid)
-    r["zones"].glyph.line_color = theme.muted
-    for side, colour in (("bid", theme.long), ("ask", theme.short)):
-        r[side].glyph.line_color = colour
-        r[f"{side}_casing"].glyph.line_color = theme.casing
-    for k in ("wick_casing", "body_casing", "levels_casing"):
-        r[k].glyph.line_color = theme.casing
-    r["names"].glyph.background_fill_color = theme.page
-    parts.mark.update(text_color=theme.text, background_fill_color=theme.page)
-    parts.cursor.line_color = theme.text
-    parts.cross.line_color = theme.muted
+    """Put `theme` on the chart."""
+    axes.put_on(dressing(parts, theme))
 
 
 def palette_of(theme: Theme, layer: coding.Layer, preset: str) -> list[str]:

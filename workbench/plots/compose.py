@@ -56,7 +56,7 @@ def level_picture(
     src["heat"].data = heat
     src["facts"].data = readout.facts_data(shown, tick_size=tick_size, k_ref=k, step=step, window_s=window_s, x0=float(heat["x"][0]))  # type: ignore[arg-type]
     src["candles"].data = chart.candle_data(bars, day)
-    src["levels"].data = levels_plot.level_data(levels_plot.level_runs(levels), level_id, day, theme)
+    src["levels"].data = levels_plot.level_data(levels_plot.level_runs(levels), level_id, day)
     src["quotes"].data = chart.quote_data(tape.filter(pl.col("window_start_ts_ns").is_between(begin, end)), day, window_s)
     src["zones"].data = levels_plot.zone_data(k, zones)
     src["invalid"].data = chart.invalid_data(cube)
@@ -80,7 +80,7 @@ def ladder_picture(rows: pl.DataFrame, *, level_tick: int, tick_size: float, ste
     parts = ladder.ladder_figure(theme, tick_size)
     top = ladder.flow_top(rows)
     parts.scale.data = {"top": [top]}
-    ladder.patch_ladder(parts, ladder.ladder_data(rows, theme, step, top), theme)
+    ladder.patch_ladder(parts, ladder.ladder_data(rows, step, top))
     ladder.mark_level(parts, level_tick)
     parts.figure.yaxis.visible = True
     parts.figure.y_range.update(start=int(rows["tick"].min()) - 0.5, end=int(rows["tick"].max()) + step - 0.5)  # type: ignore[arg-type]

@@ -94,15 +94,23 @@ def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 
     return parts
 
 
+def dressing(parts: StripParts, theme: Theme) -> axes.Dress:
+    """What `theme` sets on the strip."""
+    r = parts.renderers
+    return [
+        *axes.dressing(parts.figure, theme, size="11px"),
+        *((side, {"major_label_text_font": FONT}) for side in (*parts.figure.left, *parts.figure.right)),
+        (parts.mapper, {"palette": ["#00000000", theme.edge, theme.short, theme.long]}),
+        (r["down"].glyph, {"fill_color": theme.short}),
+        (r["up"].glyph, {"fill_color": theme.long}),
+        (r["invalid"].glyph, {"fill_color": theme.invalid, "hatch_color": theme.invalid}),
+        (parts.cursor, {"line_color": theme.text}),
+    ]
+
+
 def dress_strip(parts: StripParts, theme: Theme) -> None:
     """Put `theme` on the strip."""
-    axes.dress(parts.figure, theme, size="11px")
-    parts.figure.yaxis.major_label_text_font = FONT
-    parts.mapper.palette = ["#00000000", theme.edge, theme.short, theme.long]
-    parts.renderers["down"].glyph.fill_color = theme.short
-    parts.renderers["up"].glyph.fill_color = theme.long
-    parts.renderers["invalid"].glyph.update(fill_color=theme.invalid, hatch_color=theme.invalid)
-    parts.cursor.line_color = theme.text
+    axes.put_on(dressing(parts, theme))
 
 
 def floor(direction: str) -> float:

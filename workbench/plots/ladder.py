@@ -9,7 +9,18 @@ import numpy as np
 import polars as pl
 import xarray as xr
 from bokeh.core.properties import value
-from bokeh.models import BoxAnnotation, ColumnDataSource, CustomJSTickFormatter, FixedTicker, GlyphRenderer, HBar, LinearAxis, Range1d, Text
+from bokeh.models import (
+    BoxAnnotation,
+    CategoricalColorMapper,
+    ColumnDataSource,
+    CustomJSTickFormatter,
+    FixedTicker,
+    GlyphRenderer,
+    HBar,
+    LinearAxis,
+    Range1d,
+    Text,
+)
 from bokeh.plotting import figure
 
 from workbench.plots import axes, chart, coding
@@ -24,7 +35,7 @@ WALL_REACH = 20
 WALLS_A_SIDE = 3
 """At most so many rows of a side are marked: what is marked everywhere says nothing."""
 
-_BARS = ("y", "h", "short", "long", "rest", "rest_colour")
+_BARS = ("y", "h", "short", "long", "rest", "colour")
 _TEXTS = ("x", "y", "text", "align", "style", "colour")
 
 
@@ -37,6 +48,7 @@ class LadderParts:
     texts: ColumnDataSource
     level: BoxAnnotation
     scale: ColumnDataSource
+    ink: CategoricalColorMapper
     renderers: dict[str, GlyphRenderer]
 
 
@@ -139,33 +151,42 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
     )
     foot = LinearAxis(ticker=FixedTicker(ticks=[-1, 0, 1]), formatter=sizes)
     fig.add_layout(foot, "below")
+    colour = axes.ink(ink := axes.ink_mapper(theme))
     made = {
         "rest": axes.add(
-            fig, HBar, src, y="y", height="h", left=1.1, right="rest", fill_color="rest_colour", line_color=None, fill_alpha=0.45
+            fig, HBar, src, y="y", height="h", left=1.1, right="rest", fill_color=colour, line_color=None, fill_alpha=0.45
         ),
         "short": axes.add(fig, HBar, src, y="y", height="h", left="short", right=0, line_color=None),
         "long": axes.add(fig, HBar, src, y="y", height="h", left=0, right="long", line_color=None),
         "texts": axes.add(
-            fig, Text, texts, x="x", y="y", text="text", text_align="align", text_color="colour", text_font_style="style",
+            fig, Text, texts, x="x", y="y", text="text", text_align="align", text_color=colour, text_font_style="style",
             text_baseline="middle", text_font=value(MONO), text_font_size="12px",
         ),
     }  # fmt: skip
     # A band, not a line: the level's own row has numbers too.
     level = BoxAnnotation(fill_alpha=0.16, line_width=1.3, level="underlay", visible=False)
     fig.add_layout(level)
-    parts = LadderParts(fig, src, texts, level, scale, made)
+    parts = LadderParts(fig, src, texts, level, scale, ink, made)
     dress_ladder(parts, theme)
     return parts
 
 
+def dressing(parts: LadderParts, theme: Theme) -> axes.Dress:
+    """What `theme` sets on the ladder."""
+    return [
+        *axes.dressing(parts.figure, theme),
+        (parts.figure.above[0], {"major_label_text_font": FONT, "major_label_text_color": theme.muted}),
+        (parts.figure.below[0], {"major_label_text_font": FONT, "major_label_text_color": theme.muted}),
+        (parts.ink, {"palette": axes.inks(theme)}),
+        (parts.renderers["long"].glyph, {"fill_color": theme.long}),
+        (parts.renderers["short"].glyph, {"fill_color": theme.short}),
+        (parts.level, {"fill_color": theme.level, "line_color": theme.level}),
+    ]
+
+
 def dress_ladder(parts: LadderParts, theme: Theme) -> None:
-    """Put `theme` on the ladder (text colours are in the data: patch them too)."""
-    axes.dress(parts.figure, theme)
-    parts.figure.xaxis.major_label_text_font = FONT
-    parts.figure.xaxis.major_label_text_color = theme.muted
-    parts.renderers["long"].glyph.fill_color = theme.long
-    parts.renderers["short"].glyph.fill_color = theme.short
-    parts.level.update(fill_color=theme.level, line_color=theme.level)
+    """Put `theme` on the ladder."""
+    axes.put_on(dressing(parts, theme))
 
 
 def mark_level(parts: LadderParts, tick: int | None) -> None:
@@ -178,13 +199,13 @@ def mark_level(parts: LadderParts, tick: int | None) -> None:
         band.update(bottom=tick - 0.5, top=tick + 0.5, visible=True)
 
 
-def patch_ladder(parts: LadderParts, made: dict[str, list[object]], theme: Theme) -> None:
+def patch_ladder(parts: LadderParts, made: dict[str, list[object]]) -> None:
     """Show `ladder_data`. Only texts that say something are sent, in one glyph: an empty one costs the browser as much as a full one."""
-    parts.source.data = {k: made[k] for k in _BARS}
+    parts.source.data = {k: made["rest_colour" if k == "colour" else k] for k in _BARS}
     flat: dict[str, list[object]] = {k: [] for k in _TEXTS}
     for column, x, align, style, colours in (
         ("rest_text", 1.72, "right", "normal", made["fill_colour"]),
-        ("wall_text", 1.78, "left", "bold", [theme.wall] * len(made["y"])),
+        ("wall_text", 1.78, "left", "bold", ["wall"] * len(made["y"])),
         ("change_text", 2.72, "right", "normal", made["change_colour"]),
     ):
         for y, text, colour in zip(made["y"], made[column], colours):
@@ -199,8 +220,11 @@ def flow_top(rows: pl.DataFrame) -> float:
     return coding.nice_top(max(float(rows[k].to_numpy().max(initial=0.0)) for k in ("long", "short")) or 1.0)
 
 
-def ladder_data(rows: pl.DataFrame, theme: Theme, step: int, top: float, *, text_every_row: bool = True) -> dict[str, list[object]]:
-    """What the ladder shows, row by row: bars as shares of `top`, sizes in words, walls with their multiple of the median."""
+def ladder_data(rows: pl.DataFrame, step: int, top: float, *, text_every_row: bool = True) -> dict[str, list[object]]:
+    """What the ladder shows, row by row: bars as shares of `top`, sizes in words, walls with their multiple of the median.
+
+    Colours are names of `workbench.theme.INKS`.
+    """
     # Lists, not arrays: an array is two messages more on the wire, which costs more than a few dozen numbers as text.
     rest = rows["rest"].to_numpy()
     change = rows["change"].to_numpy()
@@ -217,9 +241,9 @@ def ladder_data(rows: pl.DataFrame, theme: Theme, step: int, top: float, *, text
         "long": np.minimum(rows["long"].to_numpy() / top, 1.0).tolist(),
         "rest": (1.1 + 0.6 * rest / most).tolist(),
         "rest_text": [f"{r:,.0f}" if s and r > 0 else "" for r, s in zip(rest, show)],
-        "rest_colour": [theme.long if s == "bid" else theme.short for s in side],
-        "fill_colour": [theme.text] * rows.height,
+        "rest_colour": ["long" if s == "bid" else "short" for s in side],
+        "fill_colour": ["text"] * rows.height,
         "change_text": [t if s else "" for t, s in zip(change_text, show)],
-        "change_colour": [theme.text if c > 0 else theme.muted for c in change],
+        "change_colour": ["text" if c > 0 else "muted" for c in change],
         "wall_text": [f"◆{t:.1f}×" if w else "" for t, w in zip(times, wall)],
     }

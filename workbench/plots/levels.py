@@ -5,7 +5,6 @@ from __future__ import annotations
 import polars as pl
 
 from workbench.plots import axes
-from workbench.theme import Theme
 
 NAME_PX = 21.0
 """Room of one name, px from line to line."""
@@ -29,14 +28,14 @@ def level_runs(levels: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def level_data(levels: pl.DataFrame, chosen: str, day_ts_ns: int, theme: Theme) -> dict[str, object]:
+def level_data(levels: pl.DataFrame, chosen: str, day_ts_ns: int) -> dict[str, object]:
     """Source of the level lines from the `level_runs` of the LEVELS frame; the chosen one is thicker."""
     return {
         "x0": axes.x_ms(levels["start_ts_ns"].to_numpy(), day_ts_ns).tolist(),
         "x1": axes.x_ms(levels["end_ts_ns"].to_numpy(), day_ts_ns).tolist(),
         "y": levels["level_tick"].to_list(),
         "chosen": [3.0 if i == chosen else 1.5 for i in levels["level_id"]],
-        "colour": [theme.level if i == chosen else theme.text for i in levels["level_id"]],
+        "colour": ["level" if i == chosen else "text" for i in levels["level_id"]],
     }
 
 
@@ -46,7 +45,6 @@ def name_data(
     prices: tuple[float, float],
     height_px: float,
     tick_size: float,
-    theme: Theme,
     quotes: dict[str, int] | None = None,
 ) -> dict[str, list[object]]:
     """Source of the names at the right edge of what is shown.
@@ -82,13 +80,13 @@ def name_data(
         wanted[i] = max(wanted[i], wanted[i - 1])
     places = spread(wanted, room, low + room / 2, high - room / 2)
     edge, x = shown[1], shown[1] - LEADER_SHARE * (shown[1] - shown[0])
-    ink = {"bid": theme.long, "ask": theme.short}
+    ink = {"bid": "long", "ask": "short"}
     moved = [abs(a - b) > 3 * per_px for a, b in zip(natural, places)]
     return {
         "x": [x] * len(kept),
         "y": list(places),
         "text": [f"{' · '.join(at[k])}  {axes.price_text(k[0], tick_size)}" for k in kept],
-        "colour": [ink.get(side, theme.level if tick in chosen else theme.text) for tick, side in kept],
+        "colour": [ink.get(side, "level" if tick in chosen else "text") for tick, side in kept],
         "edge": [edge] * len(kept),
         # Not a number where the name stands at its line: no line is drawn to it.
         "tick": [float(tick) if m else float("nan") for (tick, _), m in zip(kept, moved)],

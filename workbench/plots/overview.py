@@ -6,7 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from bokeh.models import ColumnDataSource, GlyphRenderer, Image, LinearColorMapper, Range1d, RangeTool, Scatter, Segment, Span
+from bokeh.models import (
+    CategoricalColorMapper,
+    ColumnDataSource,
+    GlyphRenderer,
+    Image,
+    LinearColorMapper,
+    Range1d,
+    RangeTool,
+    Scatter,
+    Segment,
+    Span,
+)
 from bokeh.plotting import figure
 
 from workbench.plots import axes, chart
@@ -31,6 +42,7 @@ class OverviewParts:
     approaches: ColumnDataSource
     tool: RangeTool
     cursor: Span
+    ink: CategoricalColorMapper
     renderers: dict[str, GlyphRenderer]
 
 
@@ -60,26 +72,28 @@ def overview_figure(theme: Theme, x_range: Range1d, tick_size: float, *, height:
     fig.yaxis.ticker.desired_num_ticks = 4
     fig.grid.visible = False
     mapper = LinearColorMapper(palette=day_palette(theme), low=-0.5, high=255.5)
+    colour = axes.ink(ink := axes.ink_mapper(theme))
     made = {
         "day": axes.add(fig, Image, day, image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper, level="underlay"),
         "levels": axes.add(
-            fig, Segment, levels, x0="x0", y0="y", x1="x1", y1="y", line_width="chosen", line_color="colour", line_dash=[4, 3]
+            fig, Segment, levels, x0="x0", y0="y", x1="x1", y1="y", line_width="chosen", line_color=colour, line_dash=[4, 3]
         ),
         "approaches": axes.add(
-            fig, Scatter, approaches, x="x", y="y", marker="marker", fill_color="colour", size=8, line_width=1, line_alpha=0.9
+            fig, Scatter, approaches, x="x", y="y", marker="marker", fill_color=colour, size=8, line_width=1, line_alpha=0.9
         ),
     }
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
     fig.add_layout(cursor)
-    parts = OverviewParts(fig, day, mapper, levels, approaches, tool, cursor, made)
+    parts = OverviewParts(fig, day, mapper, levels, approaches, tool, cursor, ink, made)
     dress_overview(parts, theme)
     return parts
 
 
 def dress_overview(parts: OverviewParts, theme: Theme) -> None:
-    """Put `theme` on the overview (the marks' colours are in the data: patch them too)."""
+    """Put `theme` on the overview."""
     axes.dress(parts.figure, theme, size="11px")
     parts.mapper.palette = day_palette(theme)
+    parts.ink.palette = axes.inks(theme)
     parts.renderers["approaches"].glyph.line_color = theme.casing
     parts.tool.overlay.update(fill_color=theme.long, fill_alpha=0.14, line_color=theme.text, line_alpha=0.9, line_width=1.5)
     parts.cursor.line_color = theme.text
@@ -97,7 +111,7 @@ def day_data(image: DayImage, start_ns: int, day_ts_ns: int) -> dict[str, list[o
     }
 
 
-def approach_data(vacuum: pl.DataFrame, day_ts_ns: int, reach: float, theme: Theme) -> dict[str, list[object]]:
+def approach_data(vacuum: pl.DataFrame, day_ts_ns: int, reach: float) -> dict[str, list[object]]:
     """Source of the marks of approaches to a level, one each, where price was nearest: a triangle pointing the way price went.
 
     Parameters
@@ -120,7 +134,7 @@ def approach_data(vacuum: pl.DataFrame, day_ts_ns: int, reach: float, theme: The
         "x": axes.x_ms(nearest["window_start_ts_ns"].to_numpy(), day_ts_ns).tolist(),
         "y": [k - reach if u else k + reach for k, u in zip(nearest["level_tick"], up)],
         "marker": ["triangle" if u else "inverted_triangle" for u in up],
-        "colour": [theme.long if u else theme.short for u in up],
+        "colour": ["long" if u else "short" for u in up],
     }
 
 

@@ -74,15 +74,21 @@ def add_volume(fig: figure, theme: Theme) -> VolumeParts:
     return parts
 
 
+def dressing(parts: VolumeParts, theme: Theme) -> axes.Dress:
+    """What `theme` sets on profile and line."""
+    r = {name: renderer.glyph for name, renderer in parts.renderers.items()}
+    return [
+        (r["bought"], {"fill_color": theme.long, "line_color": theme.casing}),
+        (r["sold"], {"fill_color": theme.short, "line_color": theme.casing}),
+        (r["casing"], {"line_color": theme.casing}),
+        (r["line"], {"line_color": theme.text}),
+        *((r[name], {"text_color": theme.text, "background_fill_color": theme.page}) for name in ("peak", "said")),
+    ]
+
+
 def dress_volume(parts: VolumeParts, theme: Theme) -> None:
     """Put `theme` on profile and line."""
-    r = parts.renderers
-    for name, colour in (("bought", theme.long), ("sold", theme.short)):
-        r[name].glyph.update(fill_color=colour, line_color=theme.casing)
-    r["casing"].glyph.line_color = theme.casing
-    r["line"].glyph.line_color = theme.text
-    for name in ("peak", "said"):
-        r[name].glyph.update(text_color=theme.text, background_fill_color=theme.page)
+    axes.put_on(dressing(parts, theme))
 
 
 def clear(parts: VolumeParts) -> None:

@@ -72,7 +72,7 @@ def feature(
     of, mark = market(contract), stamp(root, TRIGGERS)
     distribution = _feature(root, of, group, name, horizon, mark)
     if moment is None:
-        return Feature(distribution, None, None, "no moment is chosen yet: the Level view chooses one")
+        return Feature(distribution, None, None, "no moment is chosen yet: type a New York time beside the question")
     progress(0, 0, "the value at the cursor")
     query, why = _moment(root, *moment, stamp(root, LADDER, TAPE, LEVELS))
     if query is None or name not in query.names:

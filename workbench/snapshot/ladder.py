@@ -21,13 +21,13 @@ def draw_ladder(sheet: Sheet, scene: Scene, ax: Axes) -> None:
     ax.set_xlim(*X_BOUNDS)
     ax.set_ylim(k - reach, k + reach)
     top = ladder.flow_top(rows)
-    d = ladder.ladder_data(rows, theme, 1, top)
+    d = ladder.ladder_data(rows, 1, top)
     y = np.asarray(d["y"], dtype=float)
     for tick in y[::2]:
         ax.axhspan(tick - 0.5, tick + 0.5, color=theme.panel, linewidth=0, zorder=0)
     ax.axvline(0, color=theme.edge, linewidth=1, zorder=1)
     rest = np.asarray(d["rest"], dtype=float)
-    ax.barh(y, rest - 1.1, 0.8, left=1.1, color=d["rest_colour"], alpha=0.45, linewidth=0, zorder=2)  # type: ignore[arg-type]
+    ax.barh(y, rest - 1.1, 0.8, left=1.1, color=[getattr(theme, str(c)) for c in d["rest_colour"]], alpha=0.45, linewidth=0, zorder=2)
     ax.barh(y, d["short"], 0.8, color=theme.short, linewidth=0, zorder=2)  # type: ignore[arg-type]
     ax.barh(y, d["long"], 0.8, color=theme.long, linewidth=0, zorder=2)  # type: ignore[arg-type]
     px = 12.5 if scene.picture.rows <= 18 else 11
@@ -35,7 +35,7 @@ def draw_ladder(sheet: Sheet, scene: Scene, ax: Axes) -> None:
         (1.70, "rest_text", "right", "fill_colour", False), (1.76, "wall_text", "left", "", True),
         (2.72, "change_text", "right", "change_colour", False),
     ):  # fmt: skip
-        inks = d[colour] if colour else [theme.wall] * y.size
+        inks = [getattr(theme, str(c)) for c in d[colour]] if colour else [theme.wall] * y.size
         for at, text, ink in zip(y, d[key], inks):  # type: ignore[call-overload]
             if text:
                 ax.text(x, at, str(text), ha=ha, va="center_baseline", color=ink, fontproperties=font(px, mono=True, bold=bold), zorder=3)

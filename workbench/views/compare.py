@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import panel as pn
 from panel.viewable import Viewer
 from pydantic import ValidationError
 
-from engine.errors import BadPicture, EngineError, SessionError
+from engine.errors import EngineError, SessionError
 from workbench import data
 from workbench.snapshot import Scene, SetupState, read_sidecar, read_state, write_sidecar
 from workbench.snapshot.sidecar import picture_bytes
@@ -23,17 +22,13 @@ from workbench.views import compare_files as files
 from workbench.views import compare_moment as moments
 from workbench.views import notices, view
 from workbench.views.banner import Notices
+from workbench.views.compare_acts import BACK, OPENS, SAVE, Acts
 from workbench.views.compare_pair import MAX_UPLOAD, Pair
 from workbench.views.compare_words import KEEP, Typed, guide
 from workbench.views.controls import drawer
-from workbench.views.form import Form
 from workbench.views.later import Later
 from workbench.views.parts import Chips
 from workbench.views.style import PANE_CSS
-
-LAYS = ("Side by side", "Swipe")
-BACK, SAVE = "To the picture's moment", "Save the current setup as PNG"
-OPENS = ("Open in Level", "Open in Replay")
 
 SHOWS = {
     "contract", "session", "level", "cursor_ts_ns", "direction", "window_s", "at", "near", "mid", "far", "layer", "palette", "rows",
@@ -71,7 +66,6 @@ class CompareView(Viewer):
         self._later = Later(lambda done, of, what: None)
         self._build()
         self.chips.param.watch(lambda e: self._guard(lambda: self._choose(e.new)), "value")
-        self.acts.param.watch(lambda e: self._on_act(e.new), "changed")
         self.pair.param.watch(lambda e: self._guard(lambda: self._on_drop(e.new)), "dropped")
         self.pair.param.watch(lambda _: self._guard(self._keep_moment), "pushed")
         state.param.watch(lambda *_: self._on_state(), list(SHOWS))
@@ -81,12 +75,13 @@ class CompareView(Viewer):
         fill: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
         self.chips = Chips(label="Picture", small=True, visible=False, **fill)
         self.say = pn.pane.HTML("", stylesheets=[PANE_CSS], **fill)
-        self.acts = Form(row=True, margin=(4, 0))
-        self._offer(back=False)
+        opens = {act: partial(setattr, self.state, "view", act.removeprefix("Open in ").lower()) for act in OPENS}
+        own = {BACK: self._back, KEEP: self._keep_moment, SAVE: self._save}
+        self.acts = Acts(self._lay, {**opens, **{act: partial(self._guard, do) for act, do in own.items()}})
         self.typed = Typed(lambda fields: self._guard(lambda: self._keep_typed(fields)))
         self.pair = Pair(margin=0, sizing_mode="stretch_both")
         self.body = pn.Column(
-            self.notices.banner, self.chips, self.say, self.acts, self.typed.row, self.pair, margin=0, sizing_mode="stretch_both",
+            self.notices.banner, self.chips, self.say, self.acts.form, self.typed.row, self.pair, margin=0, sizing_mode="stretch_both",
             styles={"padding": "8px 12px", "box-sizing": "border-box", "gap": "4px"},
         )  # fmt: skip
 
@@ -95,7 +90,7 @@ class CompareView(Viewer):
 
     def controls(self) -> list[Any]:
         """What the drawer holds."""
-        return drawer(self.state)
+        return drawer(self.state, view="compare")
 
     def start(self) -> None:
         """Draw the moment that the page stands at; a picture of that very moment stands beside it, where there is one."""
@@ -136,14 +131,7 @@ class CompareView(Viewer):
                 self._open(picture_bytes(path), path.name, path)
 
     def _on_drop(self, dropped: dict[str, Any]) -> None:
-        name = files.clean_name(str(dropped.get("name", "")))
-        text = dropped.get("data")
-        if not isinstance(text, str) or len(text) > MAX_UPLOAD * 4 // 3 + 4:
-            raise BadPicture(f"{name}: expected a picture of at most {MAX_UPLOAD // 1_000_000} MB; save it smaller")
-        try:
-            raw = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError) as e:
-            raise BadPicture(f"{name}: did not arrive whole; drop it again") from e
+        raw, name = files.dropped_bytes(dropped, MAX_UPLOAD)
         self._open(raw, name, None)
 
     def _open(self, raw: bytes, name: str, path: Path | None) -> None:
@@ -219,7 +207,7 @@ class CompareView(Viewer):
         shown, known = self.shown, self.known if self._fresh else []
         if shown is not None and shown.own is not None and moments.same(shown.own, self.state):
             features, picture = shown.own.features, shown.own.picture
-        self._offer(back=shown is not None and shown.moment is not None and not self._at(shown.moment))
+        self.acts.offer(back=shown is not None and shown.moment is not None and not self._at(shown.moment))
         self._tell(f"Drawing the moment: {moments.words_of(moment)} …")
 
         def work(progress: Callable[[int, int, str], None]) -> tuple[bytes, Scene, Path | None]:
@@ -266,29 +254,8 @@ class CompareView(Viewer):
 
     # --- what the trader does
 
-    def _offer(self, *, back: bool) -> None:
-        """Show the acts there are; back to the picture's moment only where the page stands at another."""
-        acts = [*([BACK] if back else []), *OPENS, KEEP, SAVE]
-        fields = [
-            {"name": "lay", "kind": "group", "label": "How the two stand", "options": list(LAYS)},
-            {"name": "act", "kind": "group", "label": "What to do", "options": acts},
-        ]
-        if self.acts.fields != fields:
-            self.acts.param.update(fields=fields, values={"lay": int(self.acts.values.get("lay", 0)), "act": -1})
-
-    def _on_act(self, change: dict[str, Any]) -> None:
-        self.acts.answered = int(change["n"])
-        if change["name"] == "lay":
-            self.pair.swipe = bool(change["value"])
-            self.acts.values = {"lay": int(self.pair.swipe), "act": -1}
-            return
-        act = self.acts.fields[1]["options"][int(change["value"])]
-        if act == BACK:
-            self._guard(self._back)
-        elif act in OPENS:
-            self.state.view = act.removeprefix("Open in ").lower()
-        else:
-            self._guard(self._keep_moment if act == KEEP else self._save)
+    def _lay(self, swipe: bool) -> None:
+        self.pair.swipe = swipe
 
     def _back(self) -> None:
         if self.shown is not None and self.shown.moment is not None:

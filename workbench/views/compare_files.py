@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import datetime as dt
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.errors import LakeWriteFailed
+from engine.errors import BadPicture, LakeWriteFailed
 from engine.params import FeatureParams
 from engine.sessions import NEW_YORK
 from workbench import data
@@ -65,6 +67,31 @@ def clean_name(name: str) -> str:
     """A file's name as the browser told it, fit to be shown: its last part, printable, not long."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     return "".join(c if c.isprintable() else "?" for c in last)[:80] or "picture"
+
+
+def dropped_bytes(dropped: Mapping[str, Any], most: int) -> tuple[bytes, str]:
+    """A dropped picture's bytes and name, as the browser told them.
+
+    Parameters
+    ----------
+    dropped
+        Its ``name``, and its ``data`` as base64 text.
+    most
+        Bytes that it may have.
+
+    Raises
+    ------
+    BadPicture
+        Where it is larger, or did not arrive whole.
+    """
+    name = clean_name(str(dropped.get("name", "")))
+    text = dropped.get("data")
+    if not isinstance(text, str) or len(text) > most * 4 // 3 + 4:
+        raise BadPicture(f"{name}: expected a picture of at most {most // 1_000_000} MB; save it smaller")
+    try:
+        return base64.b64decode(text, validate=True), name
+    except (binascii.Error, ValueError) as e:
+        raise BadPicture(f"{name}: did not arrive whole; drop it again") from e
 
 
 def name_of(scene: Scene) -> str:

@@ -1,4 +1,4 @@
-"""Two pictures beside or over each other, a place to drop one, and the way out of the page for one."""
+"""Two pictures beside or over each other, the same place of both enlarged, a place to drop one, and the way out of the page for one."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ figcaption { color: var(--sm-muted); white-space: nowrap; overflow: hidden; text
 .frame img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
 .frame img { object-position: top; }
 .frame.pic { border-color: transparent; background: transparent; }
+.detail, .spot { display: none; }
+.stage.beside .frame.pic { flex: 0 1 auto; aspect-ratio: var(--ratio); cursor: crosshair; }
+.stage.beside .frame.pic:focus-visible { outline: 2px solid var(--sm-level); outline-offset: 1px; }
+.stage.beside .frame.pic ~ .detail { display: block; flex: 1 1 0; min-height: 0; position: relative; box-sizing: border-box;
+  border: 1px solid var(--sm-edge); border-radius: 6px; background: var(--sm-panel) no-repeat; overflow: hidden; }
+.stage.beside .frame.pic .spot { display: block; position: absolute; box-sizing: border-box; pointer-events: none;
+  border: 1px solid #fff; box-shadow: 0 0 0 1px #000, inset 0 0 0 1px #000; }
+.detail span { position: absolute; right: 0; bottom: 0; padding: 2px 8px; font: 12px var(--sm-font); color: var(--sm-muted);
+  background: var(--sm-panel); border-top-left-radius: 6px; }
+.stage.beside .low.detail, .stage.beside .low .spot { visibility: hidden; }
 .frame .said { color: var(--sm-muted); padding: 20px; text-align: center; max-width: 46ch; line-height: 1.5; margin: 0; }
 .frame .said:empty { display: none; }
 .guide { width: 100%; height: 100%; box-sizing: border-box; overflow-y: auto; padding: 18px 22px; line-height: 1.5; }
@@ -54,6 +64,9 @@ class Pair(JSComponent):
 
     `first` and `second` have ``src`` (a data URL) and ``title``; or ``said``; or ``guide``, what can be done in the picture's place: a
     list of ``[heading, text, command, button]``, each empty where there is none.
+
+    Two that stand beside each other are as large as the width lets them be; the height that is left has the same place of both, enlarged:
+    the one under the pointer, or where the arrow keys have moved it.
     """
 
     first = param.Dict(default={}, doc="Picture that was chosen or dropped")
@@ -70,10 +83,57 @@ class Pair(JSComponent):
         + """
     export function render({ model, el }) {
       let n = 0;
+      // The enlarged place, as shares of a picture's width and height: at first the level at the moment.
+      const at = { x: 0.62, y: 0.42 }, LOW = 90;
+      const within = (v, most) => Math.min(Math.max(v, 0), Math.max(most, 0));
       const figure = () => {
         const img = make("img"), said = make("p", { className: "said" }), guide = make("div", { className: "guide" });
-        const frame = make("div", { className: "frame" }, [said, guide, img]), cap = make("figcaption");
-        const e = make("figure", {}, [cap, frame]);
+        const spot = make("div", { className: "spot" }), hint = make("span", { textContent: "enlarged: the place under the pointer" });
+        const frame = make("div", { className: "frame" }, [said, guide, img, spot]), cap = make("figcaption");
+        const detail = make("div", { className: "detail" }, [hint]);
+        const e = make("figure", {}, [cap, frame, detail]);
+        // How large the picture is drawn in its frame, and where it begins there: as `contain` and `top` have it.
+        const drawn = () => {
+          const r = Math.min(frame.clientWidth / img.naturalWidth, frame.clientHeight / img.naturalHeight);
+          const w = img.naturalWidth * r, h = img.naturalHeight * r;
+          return { w, h, x: (frame.clientWidth - w) / 2 };
+        };
+        e.enlarge = () => {
+          if (!stage.classList.contains("beside") || !img.naturalWidth || !frame.classList.contains("pic")) return;
+          const d = drawn(), dw = detail.clientWidth, dh = detail.clientHeight;
+          // Never smaller than the picture's own pixels: its smallest words can be read.
+          const w = Math.max(img.naturalWidth, 1.6 * d.w), h = w * img.naturalHeight / img.naturalWidth;
+          const x = within(at.x * w - dw / 2, w - dw), y = within(at.y * h - dh / 2, h - dh);
+          detail.classList.toggle("low", dh < LOW); frame.classList.toggle("low", dh < LOW);
+          detail.style.backgroundSize = `${w}px ${h}px`;
+          detail.style.backgroundPosition = `${-x}px ${-y}px`;
+          const k = d.w / w;
+          Object.assign(spot.style, { left: `${d.x + x * k}px`, top: `${y * k}px`,
+            width: `${Math.min(dw, w) * k}px`, height: `${Math.min(dh, h) * k}px` });
+        };
+        frame.addEventListener("pointermove", (p) => {
+          if (!img.naturalWidth) return;
+          const box = frame.getBoundingClientRect(), d = drawn();
+          move((p.clientX - box.left - d.x) / d.w, (p.clientY - box.top) / d.h);
+        });
+        frame.addEventListener("keydown", (k) => {
+          const by = { ArrowLeft: [-0.04, 0], ArrowRight: [0.04, 0], ArrowUp: [0, -0.04], ArrowDown: [0, 0.04] }[k.key];
+          if (!by || frame.tabIndex < 0) return;
+          k.preventDefault(); k.stopPropagation();
+          move(at.x + by[0], at.y + by[1]);
+        });
+        e.reach = (on) => {
+          const here = on && frame.classList.contains("pic");
+          frame.tabIndex = here ? 0 : -1;
+          for (const [name, value] of [["role", "group"], ["aria-label", "Arrow keys move the place that is enlarged below"]]) {
+            if (here) frame.setAttribute(name, value); else frame.removeAttribute(name);
+          }
+        };
+        img.addEventListener("load", () => {
+          frame.style.setProperty("--ratio", `${img.naturalWidth} / ${img.naturalHeight}`);
+          detail.style.backgroundImage = `url("${img.src}")`;
+          e.enlarge();
+        });
         e.show = (d) => {
           cap.textContent = cap.title = d.title || "";
           said.textContent = d.said || "";
@@ -96,6 +156,7 @@ class Pair(JSComponent):
         e.clip = (share) => { frame.style.clipPath = share === null ? "" : `inset(0 0 0 ${share}%)`; };
         return e;
       };
+      const move = (x, y) => { at.x = within(x, 1); at.y = within(y, 1); a.enlarge(); b.enlarge(); };
       const a = figure(), b = figure();
       const stage = make("div", { className: "stage" }, [a, b]);
       const slider = make("input", { type: "range", min: 0, max: 100, value: 50 });
@@ -103,7 +164,8 @@ class Pair(JSComponent):
       const lay = () => {
         // With nothing to swipe over, the guide stays beside the moment.
         const guided = Boolean(model.first.guide), swipe = model.swipe && !guided;
-        stage.className = swipe ? "stage swipe" : guided ? "stage guided" : "stage";
+        stage.className = swipe ? "stage swipe" : guided ? "stage guided" : "stage beside";
+        for (const f of [a, b]) { f.reach(!swipe && !guided); f.enlarge(); }
         slider.style.display = swipe ? "" : "none";
         b.clip(swipe ? Number(slider.value) : null);
       };
@@ -130,6 +192,10 @@ class Pair(JSComponent):
       for (const kind of ["dragenter", "dragover"]) box.addEventListener(kind, (e) => { e.preventDefault(); drop.classList.add("over"); });
       for (const kind of ["dragleave", "drop"]) box.addEventListener(kind, (e) => { e.preventDefault(); drop.classList.remove("over"); });
       box.addEventListener("drop", (e) => take(e.dataTransfer.files[0]));
+      // The height that is left changes with the window, and with what is said above.
+      const size = new ResizeObserver(() => { a.enlarge(); b.enlarge(); });
+      size.observe(stage); size.observe(a.lastChild); size.observe(b.lastChild);
+      model.on("remove", () => size.disconnect());
       const show = () => { a.show(model.first); b.show(model.second); lay(); };
       show();
       model.on("first", show); model.on("second", show); model.on("swipe", lay);

@@ -4,42 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import panel as pn
 import param
 
 from workbench.state import LevelState
 from workbench.views.form import Form, field, heading
-from workbench.views.style import PANE_CSS
-
-KEYS = """<table class='sm-keys'><tr><td><kbd>1</kbd>–<kbd>5</kbd></td><td>PM High, PM Low, OR High, OR Low, VWAP</td></tr>
-<tr><td><kbd>←</kbd> <kbd>→</kbd></td><td>one window; with <kbd>Shift</kbd> twelve</td></tr>
-<tr><td><kbd>↑</kbd> <kbd>↓</kbd></td><td>layer of the heatmap</td></tr>
-<tr><td><kbd>[</kbd> <kbd>]</kbd></td><td>previous, next approach</td></tr>
-<tr><td><kbd>Home</kbd> <kbd>End</kbd></td><td>start, end of the session</td></tr></table>"""
-
-
-REPLAY_KEYS = """<table class='sm-keys'><tr><td><kbd>Space</kbd></td><td>play, pause</td></tr>
-<tr><td><kbd>1</kbd>–<kbd>5</kbd></td><td>PM High, PM Low, OR High, OR Low, VWAP</td></tr>
-<tr><td><kbd>←</kbd> <kbd>→</kbd></td><td>one second; with <kbd>Shift</kbd> ten</td></tr>
-<tr><td><kbd>[</kbd> <kbd>]</kbd></td><td>previous, next touch of the level</td></tr>
-<tr><td><kbd>Home</kbd></td><td>the open</td></tr>
-<tr><td><kbd>r</kbd> <kbd>c</kbd> <kbd>b</kbd></td><td>in the drill: reject, chop, break</td></tr></table>"""
+from workbench.views.keys_help import keys_pane
 
 STEP = "Price step of a row"
 
 
-def drawer(state: LevelState, *more: dict[str, Any]) -> list[Any]:
-    """What the drawer holds, in the order of use; `more` fields stand before the keys."""
+def drawer(state: LevelState, *more: dict[str, Any], view: str = "level") -> list[Any]:
+    """What the drawer of a view holds, in the order of use; `more` fields stand before its keys."""
     volume = field(state, "volume", "Volume profile and cumulative delta, to the cursor", kind="group")
-    return _drawer(state, [volume, *more], KEYS)
+    return _drawer(state, [volume, *more], view)
 
 
 def replay_drawer(state: LevelState) -> list[Any]:
     """What the Replay view's drawer holds: what its pictures show, and its own keys."""
-    return _drawer(state, [], REPLAY_KEYS)
+    return _drawer(state, [], "replay")
 
 
-def _drawer(state: LevelState, more: list[dict[str, Any]], table: str) -> list[Any]:
+def _drawer(state: LevelState, more: list[dict[str, Any]], view: str) -> list[Any]:
     fields = [
         heading("Window and pressure"),
         field(state, "window_s", "Window, seconds"),
@@ -57,7 +42,7 @@ def _drawer(state: LevelState, more: list[dict[str, Any]], table: str) -> list[A
         *more,
         heading("Keys"),
     ]
-    keys = pn.pane.HTML(table, margin=(4, 0), stylesheets=[PANE_CSS], sizing_mode="stretch_width")
+    keys = keys_pane(view)
     form = Form(margin=0, sizing_mode="stretch_width").bind(state, fields)
 
     def again(*_: Any) -> None:

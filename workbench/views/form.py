@@ -99,8 +99,14 @@ class Form(JSComponent):
           const b = make("button", { type: "button", className: "icon", textContent: f.icon, title: f.label });
           b.setAttribute("aria-label", f.label);
           let on = false;
-          b.addEventListener("click", () => tell(f.name, !on));
-          shown.set(f.name, (v) => { on = v; b.setAttribute("aria-pressed", String(v)); });
+          const put = (v) => { on = v; b.setAttribute("aria-pressed", String(v)); };
+          b.addEventListener("click", () => {
+            put(!on);
+            // Who can do it without the server, the theme say, does it at once.
+            b.dispatchEvent(new CustomEvent("sm-toggle", { bubbles: true, composed: true, detail: { name: f.name, on } }));
+            tell(f.name, on);
+          });
+          shown.set(f.name, put);
           return b;
         },
       };

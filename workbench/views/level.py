@@ -121,6 +121,7 @@ class LevelView(LevelPage, Hands, Viewer):
     def _paint_day(self) -> None:
         if self.look is not None:
             self._guard(lambda: self.pictures.paint_day(self.look), keep=True)  # type: ignore[arg-type]
+            self._fill_wardrobe()
 
     @property
     def header(self) -> Any:
@@ -129,7 +130,7 @@ class LevelView(LevelPage, Hands, Viewer):
 
     def front(self, on: bool) -> None:
         """A hidden view draws nothing; what changed meanwhile is drawn when it comes back."""
-        self.keys.active = self.active = self.outcomes.active = on
+        self.keys.active = self.wardrobe.active = self.active = self.outcomes.active = on
         if on and self._missed:
             names, self._missed = self._missed, set()
             self._changed(names)
@@ -219,7 +220,7 @@ class LevelView(LevelPage, Hands, Viewer):
                 st.cursor_ts_ns = look.now_ns
         # Not by name: the theme may have changed while this was hidden, together with the session.
         if pics.theme is not THEMES[st.theme]:
-            pics.dress(THEMES[st.theme], look)
+            pics.dress(THEMES[st.theme])
         if everything:
             pics.paint_session(look)
         elif "level" in names:
@@ -231,7 +232,7 @@ class LevelView(LevelPage, Hands, Viewer):
         moved = before is None or before.k_ref != look.k_ref
         if everything or moved or names & (CUBE | {"at", "near", "mid", "far"}):
             pics.paint_prices(look)
-        if panned or moved or names & {"level", "theme", "rows", "step"}:
+        if panned or moved or names & {"level", "rows", "step"}:
             pics.paint_names(look)
         had = self.slices.loaded
         self._cube(look)
@@ -240,7 +241,7 @@ class LevelView(LevelPage, Hands, Viewer):
         elif names & {"palette", "theme"}:
             pics.paint_palette(LAYERS[st.layer], st.palette)
             self._paint_legend(look)
-        if everything or names - PAINT:
+        if everything or names - PAINT - {"theme"}:
             self._paint_now(look)
         self._follow_soon(None if everything else names)
         if everything or names & {"window_s", *BUCKETS}:
@@ -294,12 +295,19 @@ class LevelView(LevelPage, Hands, Viewer):
         if names & {"level", "window_s", "at", "near", "mid", "far"}:
             self.pictures.paint_conditions(look)
         if "theme" in names:
-            self.pictures.dress_overview(look)
-        elif "level" in names:
+            self.pictures.dress_overview()
+        if "level" in names:
             self.pictures.paint_overview(look)
         if names - PAINT:
             self.words.paint(look, self._rows(look), THEMES[self.state.theme])
         self.layer_chips.param.update(value=self.state.layer, colors=css_variables(THEMES[self.state.theme]))
+        if self.wardrobe.looks and names & {"layer", "palette", "volume"}:
+            self._fill_wardrobe("volume" in names)
+
+    def _fill_wardrobe(self, figures: bool = True) -> None:
+        """Have both themes' colours in the page: those of the `figures`, and those of the heatmap's layer."""
+        palettes = self.pictures.palettes(LAYERS[self.state.layer], self.state.palette)
+        self.wardrobe.param.update(palettes=palettes, **({"looks": self.pictures.looks()} if figures else {}))
 
     def _check_stale(self) -> None:
         """Say when the lake has changed since this was drawn, or cannot be read any more."""

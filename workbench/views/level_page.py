@@ -12,7 +12,7 @@ from workbench.views import notices
 from workbench.views.banner import Notices
 from workbench.views.form import Form
 from workbench.views.outcomes import Outcomes
-from workbench.views.parts import Chips, Keys
+from workbench.views.parts import Chips, Keys, Wardrobe
 from workbench.views.pictures import LADDER_CSS, LevelPictures
 from workbench.views.style import PANE_CSS
 from workbench.views.words import Words
@@ -49,6 +49,7 @@ class LevelPage:
             row=True, margin=(0, 0, 0, 8), fields=[{"name": "price", "kind": "text", "label": "Any price", "hint": "Any price"}]
         )
         self.legend = pn.pane.HTML("", margin=(2, 0, 0, 14))
+        self.wardrobe = Wardrobe(width=0, height=0, margin=0)
         self.keys = Keys(figures=NAMES, width=0, height=0, margin=0)
         chart_fig, ladder_fig, strip_fig, overview_fig = (pn.pane.Bokeh(f, margin=0) for f in self.pictures.figures)
         for pane, mode in (
@@ -77,6 +78,7 @@ class LevelPage:
         self.empty = pn.pane.HTML(notices.loading(self.root), **styled, sizing_mode="stretch_both", margin=0)
         self.page_body = pn.Column(
             self.keys,
+            self.wardrobe,
             self.notices.banner,
             self.empty,
             self.drawing,

@@ -141,6 +141,8 @@ def level_items(look: Look, last: int | None) -> list[dict[str, object]]:
             item["mark"] = (
                 "not yet" if tick is None else "" if last is None else f"{tick - last:+d}t".replace("-", "−").replace("+0t", "0t")
             )
-            item["title"] = "ticks from the last trade to the level"
+            later = tick is None and look.now_ns < int(frame["start_ts_ns"][0])
+            clock = axes.clock(int(frame["start_ts_ns"][0]))
+            item["title"] = f"Not yet: known from {clock}" if later else "ticks from the last trade to the level"
         items.append(item)
     return items

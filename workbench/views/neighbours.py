@@ -24,7 +24,8 @@ from workbench.views import notices, view
 from workbench.views.arrival import arrive
 from workbench.views.banner import Notices
 from workbench.views.difference import Difference
-from workbench.views.form import Form, field
+from workbench.views.form import Form, field, heading
+from workbench.views.keys_help import keys_pane
 from workbench.views.later import Progress
 from workbench.views.look import Look, resolve
 from workbench.views.neighbours_cards import Walled, opened, wall_of, walled
@@ -125,8 +126,10 @@ class NeighboursView(Viewer):
             *question_fields(self.state),
             field(self.state, "neighbours_k", "Shown on the wall"),
             field(self.state, "palette", "Colours"),
+            heading("Keys"),
         ]
-        return [Form(margin=0, sizing_mode="stretch_width").bind(self.state, fields), save_control(lambda: neighbour_tables(self))]
+        form = Form(margin=0, sizing_mode="stretch_width").bind(self.state, fields)
+        return [form, keys_pane("neighbours"), save_control(lambda: neighbour_tables(self))]
 
     def start(self) -> None:
         """Read the session, and ask."""

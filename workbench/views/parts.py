@@ -27,7 +27,7 @@ class Chips(JSComponent):
     """A radio group drawn as chips.
 
     Each item: ``id, label``, and if there is something to say ``detail, mark, key`` (the keyboard's digit), ``absent``
-    (why it cannot be chosen).
+    (why it cannot be chosen) with ``word`` (what it is then; "absent" where none is given).
     """
 
     items = param.List(default=[], doc="What can be chosen")
@@ -82,8 +82,9 @@ class Chips(JSComponent):
           if (b.getAttribute("aria-checked") !== on) b.setAttribute("aria-checked", on);
           if (b.getAttribute("aria-disabled") !== String(!!it.absent)) b.setAttribute("aria-disabled", String(!!it.absent));
           put(b, "tabIndex", it.id === model.value || (i === 0 && !ids.includes(model.value)) ? 0 : -1);
-          put(b, "title", it.absent ? "Absent: " + it.absent : (it.title || ""));
-          const text = { name: it.label, key: it.key || "", detail: it.absent ? "absent" : (it.detail || ""), mark: it.mark || "" };
+          const away = it.word || "absent";
+          put(b, "title", it.absent ? `${away[0].toUpperCase()}${away.slice(1)}: ${it.absent}` : (it.title || ""));
+          const text = { name: it.label, key: it.key || "", detail: it.absent ? away : (it.detail || ""), mark: it.mark || "" };
           for (const s of b.children) put(s, "textContent", text[s.className]);
         });
       };
@@ -128,15 +129,30 @@ class Tabs(JSComponent):
         for (const edge of [[0, 0, w, 1], [0, h - 1, w, 1], [0, 0, 1, h], [w - 1, 0, 1, h]]) ctx.clearRect(...edge);
         ctx.restore();
       };
-      const dress = () => {
-        document.documentElement.dataset.smTheme = model.theme;
-        const all = [...Bokeh.index.query((v) => v.canvas_view?.primary)];
-        all.forEach((view) => wipe(view.canvas_view.primary));
-        // What plays may have painted once more in the old colours meanwhile.
-        setTimeout(() => all.filter((v) => !v.is_destroyed).forEach((v) => { wipe(v.canvas_view.primary); v.request_repaint(); }), 500);
+      let again = 0;
+      const due = new Set();
+      const there = (v) => v.el.getClientRects().length > 0;
+      const settle = () => {
+        for (const v of due) {
+          if (!v.is_destroyed && !there(v)) continue;
+          due.delete(v);
+          if (!v.is_destroyed) { wipe(v.canvas_view.primary); v.request_repaint(); }
+        }
       };
-      dress();
-      model.on("theme", dress);
+      // Once more: what plays may have painted in the old colours meanwhile, and a hidden view does when it comes back, until it is told.
+      const later = () => { clearTimeout(again); again = setTimeout(settle, 500); };
+      const dress = (theme) => {
+        if (document.documentElement.dataset.smTheme === theme) return;
+        document.documentElement.dataset.smTheme = theme;
+        for (const view of Bokeh.index.query((v) => v.canvas_view?.primary)) { wipe(view.canvas_view.primary); due.add(view); }
+        later();
+      };
+      dress(model.theme);
+      model.on("theme", () => dress(model.theme));
+      // Of a view that has dressed its figures itself, before the server has answered.
+      const early = (e) => dress(e.detail);
+      window.addEventListener("sm-dressed", early);
+      model.on("remove", () => window.removeEventListener("sm-dressed", early));
       const open = (id) => { model.value = id; };
       const all = model.items.map((it) => {
         const b = document.createElement("button");
@@ -167,8 +183,37 @@ class Tabs(JSComponent):
         }
       };
       draw();
-      model.on("value", draw);
+      model.on("value", () => { draw(); if (due.size) later(); });
       return box;
+    }
+    """
+
+
+class Wardrobe(JSComponent):
+    """Both themes of a view's figures in the page, so that the button changes them at once; the server sets the same a moment later."""
+
+    looks = param.Dict(default={}, doc="By theme: by id of the model what the theme sets")
+    palettes = param.Dict(default={}, doc="The same of what changes with the layer")
+    active = param.Boolean(default=True, doc="Whether the view is the one in front")
+    _esm = """
+    export function render({ model, el }) {
+      el.style.display = "none";
+      const change = (e) => {
+        const theme = e.detail.on ? "light" : "dark", look = model.looks[theme];
+        if (e.detail.name !== "light" || !model.active || !look) return;
+        const [first] = Object.keys(look);
+        const page = Bokeh.documents.find((d) => d.get_model_by_id(first));
+        // Not told to the server, which sets it itself: where it is set already, nothing is painted again.
+        const spec = (v) => (v?.value === undefined ? v : { value: v.value, transform: undefined, units: undefined });
+        for (const [id, values] of Object.entries({ ...look, ...model.palettes[theme] })) {
+          const said = Object.fromEntries(Object.entries(values).map(([k, v]) => [k, spec(v)]));
+          page.get_model_by_id(id)?.setv(said, { sync: false });
+        }
+        window.dispatchEvent(new CustomEvent("sm-dressed", { detail: theme }));
+      };
+      window.addEventListener("sm-toggle", change);
+      model.on("remove", () => window.removeEventListener("sm-toggle", change));
+      return document.createElement("span");
     }
     """
 

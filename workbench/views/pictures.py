@@ -10,7 +10,7 @@ import xarray as xr
 from engine.vocab import NS
 from workbench import data, past
 from workbench.plots import axes, chart, coding, conditions, ladder, levels, overview, readout, volume
-from workbench.theme import Theme
+from workbench.theme import THEMES, Theme
 from workbench.views.look import Look
 
 AROUND_MS = 5 * 60_000.0
@@ -46,20 +46,31 @@ class LevelPictures:
         """All four figures."""
         return self.chart.figure, self.ladder.figure, self.strip.figure, self.overview.figure
 
-    def dress(self, theme: Theme, look: Look) -> None:
-        """Change the theme of the figures and of what carries its colours in the data; `paint_palette` and `dress_overview` do the rest."""
+    def dress(self, theme: Theme) -> None:
+        """Change the theme of the figures; `paint_palette` and `dress_overview` do the rest."""
         self.theme = theme
-        chart.dress_chart(self.chart, theme)
-        ladder.dress_ladder(self.ladder, theme)
-        conditions.dress_strip(self.strip, theme)
-        if self.volume is not None:
-            volume.dress_volume(self.volume, theme)
-        self.paint_levels(look)
+        axes.put_on(self._dressing(theme))
 
-    def dress_overview(self, look: Look) -> None:
+    def _dressing(self, theme: Theme) -> axes.Dress:
+        more = [] if self.volume is None else volume.dressing(self.volume, theme)
+        return [*chart.dressing(self.chart, theme), *ladder.dressing(self.ladder, theme), *conditions.dressing(self.strip, theme), *more]
+
+    def looks(self) -> dict[str, dict[str, dict[str, object]]]:
+        """What each theme sets and the other does not: by theme, model and property, for the page to set it itself."""
+        dark, light = (axes.as_sent(self._dressing(THEMES[name])) for name in ("dark", "light"))
+        return {
+            name: {m: kept for m, values in mine.items() if (kept := {k: v for k, v in values.items() if other[m][k] != v})}
+            for name, mine, other in (("dark", dark, light), ("light", light, dark))
+        }
+
+    def palettes(self, layer: coding.Layer, preset: str) -> dict[str, dict[str, dict[str, object]]]:
+        """The heatmap's colours in each theme, like `looks`."""
+        mapper = self.chart.mapper.id
+        return {name: {mapper: {"palette": chart.palette_of(theme, layer, preset)}} for name, theme in THEMES.items()}
+
+    def dress_overview(self) -> None:
         """Change the overview's theme; its image of a whole day takes the browser as long as all the rest."""
         overview.dress_overview(self.overview, self.theme)
-        self.paint_overview(look)
 
     def paint_session(self, look: Look) -> None:
         """What belongs to the session: candles, quotes, levels, overview."""
@@ -79,18 +90,18 @@ class LevelPictures:
     def paint_levels(self, look: Look) -> None:
         """The level lines, the chosen one thick."""
         rows = data.runs(look.session, look.level_id)
-        self.chart.sources["levels"].data = levels.level_data(rows, look.level_id, look.session.day_ns, self.theme)
+        self.chart.sources["levels"].data = levels.level_data(rows, look.level_id, look.session.day_ns)
 
     def paint_overview(self, look: Look) -> None:
         """The level lines of the overview, and the approaches to the chosen one."""
         s = look.session
-        rows = levels.level_data(data.runs(s, look.level_id), look.level_id, s.day_ns, self.theme)
+        rows = levels.level_data(data.runs(s, look.level_id), look.level_id, s.day_ns)
         self.overview.levels.data = rows
         low, high = overview.price_bounds(*past.price_span(s), list(set(rows["y"])), look.k_ref)  # type: ignore[call-overload]
         y = self.overview.figure.y_range
         if (y.start, y.end) != (low, high):
             y.update(start=low, end=high)
-        self.overview.approaches.data = overview.approach_data(look.vacuum, s.day_ns, 0.05 * (high - low), self.theme)
+        self.overview.approaches.data = overview.approach_data(look.vacuum, s.day_ns, 0.05 * (high - low))
 
     def paint_day(self, look: Look) -> None:
         """All orders and trades of the session, in the overview; after the first picture, which does not wait for it."""
@@ -160,7 +171,7 @@ class LevelPictures:
         y = self.chart.figure.y_range
         self.chart.sources["names"].data = levels.name_data(
             at, (float(axes.x_ms(look.start_ns, s.day_ns)), float(axes.x_ms(look.end_ns, s.day_ns))), (float(y.start), float(y.end)),
-            self.ladder_height, s.tick_size, self.theme, data.best_ticks(s, end),
+            self.ladder_height, s.tick_size, data.best_ticks(s, end),
         )  # fmt: skip
 
     def paint_heat(self, look: Look, cube: xr.Dataset, layer: coding.Layer, top: float | None, preset: str, pool: int) -> None:
@@ -219,4 +230,4 @@ class LevelPictures:
         self.ladder.scale.data = {"top": [top]}
         # The size first: a glyph that changes after its data are measured is measured again.
         self.ladder.renderers["texts"].glyph.text_font_size = f"{min(max(px * 0.86, 9.0), 15.0):.1f}px"
-        ladder.patch_ladder(self.ladder, ladder.ladder_data(rows, self.theme, look.step, top, text_every_row=px >= 10), self.theme)
+        ladder.patch_ladder(self.ladder, ladder.ladder_data(rows, look.step, top, text_every_row=px >= 10))

@@ -23,6 +23,7 @@ from workbench.views.arrival import on_grid
 from workbench.views.banner import Notices
 from workbench.views.controls import replay_drawer
 from workbench.views.drill import Drill
+from workbench.views.replay_levels import unknown
 from workbench.views.replay_pictures import LADDER_CSS
 from workbench.views.replay_player import Player
 from workbench.views.style import PANE_CSS
@@ -127,11 +128,13 @@ class ReplayView(Viewer):
         session = self.player.session
         if not level_id or level_id == self.state.level or session is None:
             return
-        if past.has_level(session, level_id):
+        t = self.player.clock.position
+        if level_id.startswith("price:") or level_id in past.known_levels(session, t):
             self.state.level = level_id
         else:
-            # The same words as before its time: why it is absent is known only at the session's end.
-            self.notices.trouble = [f"{data.level_title(level_id)}: not known at the replay's time"]
+            # The same words for one that will be and one that never is: which of them it is nobody knows yet.
+            lacks = unknown(session, level_id, t)
+            self.notices.trouble = [f"{data.level_title(level_id)}: {'not yet, ' if lacks.yet else ''}{lacks.why}"]
 
     def front(self, on: bool) -> None:
         """A hidden replay stands still; what changed meanwhile is shown when it comes back."""

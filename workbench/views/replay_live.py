@@ -188,7 +188,7 @@ class Live(JSComponent):
           const y = sy.compute(col("y")[i]);
           if (y < bbox.top - 5 || y > bbox.bottom + 5) continue;
           ctx.beginPath(); ctx.moveTo(sx.compute(col("x0")[i]), y); ctx.lineTo(sx.compute(col("x1")[i]), y);
-          if (casing) stroke(ctx, look.casing, look.line); else stroke(ctx, col("colour")[i], col("chosen")[i], 1, [6, 3]);
+          if (casing) stroke(ctx, look.casing, look.line); else stroke(ctx, look[col("colour")[i]], col("chosen")[i], 1, [6, 3]);
         }
         ctx.restore();
         present(ctx, right, bbox, look);
@@ -216,7 +216,7 @@ class Live(JSComponent):
         d.y.forEach((y, i) => {
           const top = sy.compute(y + d.h[i] / 2), high = sy.compute(y - d.h[i] / 2) - top, middle = top + high / 2;
           const bar = (from, to, colour) => { ctx.fillStyle = colour; ctx.fillRect(from, top, to - from, high); };
-          ctx.globalAlpha = 0.45; bar(foot, x(d.rest[i]), d.rest_colour[i]); ctx.globalAlpha = 1;
+          ctx.globalAlpha = 0.45; bar(foot, x(d.rest[i]), look[d.rest_colour[i]]); ctx.globalAlpha = 1;
           bar(x(d.short[i]), zero, look.short); bar(zero, x(d.long[i]), look.long);
           const say = (text, at, align, colour, bold) => {
             if (!text) return;
@@ -224,9 +224,9 @@ class Live(JSComponent):
             ctx.textAlign = align; ctx.fillStyle = colour; ctx.fillText(text, x(at), middle);
             if (bold) ctx.font = `${d.size} ${look.mono}`;
           };
-          say(d.rest_text[i], 1.72, "right", d.fill_colour[i]);
+          say(d.rest_text[i], 1.72, "right", look[d.fill_colour[i]]);
           say(d.wall_text[i], 1.78, "left", look.wall, true);
-          say(d.change_text[i], 2.72, "right", d.change_colour[i]);
+          say(d.change_text[i], 2.72, "right", look[d.change_colour[i]]);
         });
         ctx.restore();
       };

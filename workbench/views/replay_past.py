@@ -234,11 +234,6 @@ def tick_now(session: data.Session, level_id: str, t: int) -> int | None:
     return ticks[i] if i >= 0 and now < ends[i] else None
 
 
-def has_level(session: data.Session, level_id: str) -> bool:
-    """Whether the session can show the level: any price, or one that has a value at some time of it."""
-    return level_id.startswith("price:") or level_id in _steps(session)
-
-
 def known_runs(session: data.Session, level_id: str, t: int, since_ns: int, until_ns: int) -> pl.DataFrame:
     """Level lines that had begun; those that still stand at `t` are drawn on to `until_ns`, whatever becomes of them."""
     now = session.ladder.start_ns + t * NS

@@ -24,6 +24,7 @@ from workbench.views import replay_past as past
 from workbench.views.parts import Chips
 from workbench.views.replay_deck import Deck
 from workbench.views.replay_frame import Frame
+from workbench.views.replay_levels import known_items
 from workbench.views.replay_pictures import LADDER_CSS
 from workbench.views.style import PANE_CSS
 
@@ -130,27 +131,3 @@ class ReplayWords:
         self.deck.track = {
             "seconds": s.ladder.seconds, "x": points, "y": [int(s.ladder.last_tick[i]) for i in points], "touches": passed, "hours": hours,
         }  # fmt: skip
-
-
-def known_items(session: data.Session, chosen: str, t: int, last: int | None) -> list[dict[str, object]]:
-    """Chips of the levels that are known; the key levels that are not are there without a price, whatever becomes of them."""
-    now = session.ladder.start_ns + t * NS
-    known = past.known_levels(session, t)
-    keys = list(data.KEY_LEVELS)
-    ids = dict.fromkeys([*keys, *known, chosen])
-    items: list[dict[str, object]] = []
-    for i in ids:
-        item: dict[str, object] = {"id": i, "label": data.level_title(i)}
-        if i in keys:
-            item["key"] = str(keys.index(i) + 1)
-        tick = data.tick_at(data.level_frame(session, i), now - 1) if i in known or i == chosen else None
-        if tick is not None:
-            item["detail"] = axes.price_text(tick, session.tick_size)
-            item["mark"] = "" if last is None else f"{tick - last:+d}t".replace("-", "−").replace("+0t", "0t")
-            item["title"] = "ticks from the last trade to the level"
-        elif i == chosen:
-            item["mark"] = "not yet"
-        else:
-            item["absent"] = "not known at the replay's time"
-        items.append(item)
-    return items

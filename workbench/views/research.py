@@ -12,7 +12,8 @@ from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import notices, view
 from workbench.views.banner import Notices
-from workbench.views.form import Form
+from workbench.views.form import Form, heading
+from workbench.views.keys_help import keys_pane
 from workbench.views.later import Later
 from workbench.views.parts import Chips
 from workbench.views.research_audit import AuditSection, QualitySection
@@ -32,10 +33,13 @@ class ResearchView(Viewer):
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
         super().__init__(**params)
         self.root, self.state, self.complaints = root, state, complaints
-        self.sections = {s.key: s(root, state) for s in SECTIONS}
+        self.notices = Notices(complaints)
+        self.sections = {s.key: s(root, state, self._refuse) for s in SECTIONS}
         self.active = True
         self._dressed = dict.fromkeys(self.sections, state.theme)
         self._dirty = set(self.sections)
+        self._stopped: set[str] = set()
+        """Sections whose question was stopped: not asked again before the trader wants it, or asks something else."""
         self._asking = ""
         self.later = Later(self._tell)
         self.chips = Chips(
@@ -43,7 +47,6 @@ class ResearchView(Viewer):
             colors=css_variables(THEMES[state.theme]), **FILL,
         )  # fmt: skip
         self.mark = html("<span class='sm-mark'>SIMULATED MARKET</span>", visible=False, sizing_mode=None, margin=(0, 0, 0, 12))
-        self.notices = Notices(complaints)
         self.notices.show()
         self.progress = pn.pane.HTML("", stylesheets=[PANE_CSS], **FILL)
         self.stop = Form(row=True, margin=(0, 0, 0, 10), fields=act_fields("Stop"))
@@ -70,7 +73,8 @@ class ResearchView(Viewer):
 
     def controls(self) -> list[Any]:
         """What the drawer holds."""
-        return [save_control(lambda: [t for s in self.sections.values() for t in s.exports()])]
+        save = save_control(lambda: [t for s in self.sections.values() for t in s.exports()])
+        return [save, Form(margin=0, sizing_mode="stretch_width", fields=[heading("Keys")]), keys_pane("research")]
 
     def start(self) -> None:
         """Ask for the section in front."""
@@ -88,7 +92,9 @@ class ResearchView(Viewer):
 
     def _on_state(self, *events: Any) -> None:
         names = {e.name for e in events}
-        self._dirty |= {s.key for s in self.sections.values() if s.needs & names}
+        other = {s.key for s in self.sections.values() if s.needs & names}
+        self._dirty |= other
+        self._stopped -= other
         if "theme" in names:
             self.chips.colors = css_variables(THEMES[self.state.theme])
         if self.active:
@@ -97,6 +103,7 @@ class ResearchView(Viewer):
     def _on_choice(self, section: Section, events: Any) -> None:
         if section.asks & {e.name for e in events}:
             self._dirty.add(section.key)
+            self._stopped.discard(section.key)
             self._show()
         else:
             with pn.io.hold():
@@ -113,7 +120,10 @@ class ResearchView(Viewer):
                 self._dressed[s.key] = self.state.theme
                 s.dress()
                 s.again()
-        if s.key in self._dirty:
+        if s.key in self._stopped:
+            self._give_up()
+            self._tell_stopped(s)
+        elif s.key in self._dirty:
             self._give_up()
             self._dirty.discard(s.key)
             self._asking = s.key
@@ -128,6 +138,11 @@ class ResearchView(Viewer):
             )
         elif self._asking != s.key:
             self._give_up()
+
+    def _refuse(self, why: str) -> None:
+        self.notices.act()
+        self.notices.trouble += [why] if why else []
+        self.notices.show()
 
     def _tell(self, done: int, of: int, what: str) -> None:
         self.progress.object = progress_html(done, of, what)
@@ -156,12 +171,19 @@ class ResearchView(Viewer):
         self._dirty.add(s.key)
         if self.later.busy:
             self.later.stop()
-            self.stop.fields = act_fields("Ask again")
-            self.progress.object = stopped_html(s.answer is not None)
-            if s.answer is None:
-                s.say.object = notices.sentence(f"{s.title}: stopped")
+            self._stopped.add(s.key)
+            self._tell_stopped(s)
         else:
+            self._stopped.discard(s.key)
             self._show()
+
+    def _tell_stopped(self, section: Section) -> None:
+        """Say that nothing is under way, and offer to ask again."""
+        self.stop.fields = act_fields("Ask again")
+        self.progress.object = stopped_html(section.answer is not None)
+        if section.answer is None:
+            section.say.object = notices.sentence(f"{section.title}: stopped")
+        self.working.visible = True
 
 
 def act_fields(word: str) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from workbench.research.explorer import Feature, events
 from workbench.research.explorer import feature as feature_of_history
 from workbench.views import notices
 from workbench.views.form import Form, field
+from workbench.views.research_moment import MomentChoice
 from workbench.views.research_outcomes import MINUTES, key_line, level_titles
 from workbench.views.research_section import Asked, Section, figure_pane, html
 
@@ -61,7 +62,8 @@ class FeatureSection(Section):
             form.bind(self.choice, [field(self.choice, n, LABELS[n])])
         self.where["group"].visible = False
         horizon = Form(margin=0).bind(self.state, [field(self.state, "horizon", "Time after the touch")])
-        self.forms = [*self.where.values(), horizon]
+        self.moment = MomentChoice(self.root, self.state, self.refuse)
+        self.forms = [*self.where.values(), horizon, self.moment.level, self.moment.time]
         self.pictures = research_features.feature_pictures(self.theme)
         self.key_line = html()
         self.content.extend([self.key_line, figure_pane(self.pictures.classes), figure_pane(self.pictures.levels)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, ClassVar
@@ -51,7 +51,8 @@ class Section:
     """One section: `work` asks (in a thread), `paint` shows the answer.
 
     Subclasses set `key`, `title`, `needs` (parameters of the tab's state that another answer depends on), build `content`, and
-    keep what they choose among in `choice`.
+    keep what they choose among in `choice`. `refuse` says above the page why something typed in was not taken, and takes that back
+    where it is called with nothing.
     """
 
     key: ClassVar[str]
@@ -64,8 +65,8 @@ class Section:
 
     choice: param.Parameterized | None = None
 
-    def __init__(self, root: str, state: LevelState) -> None:
-        self.root, self.state = root, state
+    def __init__(self, root: str, state: LevelState, refuse: Callable[[str], None]) -> None:
+        self.root, self.state, self.refuse = root, state, refuse
         self.answer: Any = None
         self.asked: Asked | None = None
         """What `answer` is of."""
