@@ -16,6 +16,9 @@ from workbench.theme import FONT, Theme
 DASHES: dict[str, list[int] | str] = {"reject": [7, 4], "chop": [2, 3], "break": "solid"}
 STROKES = {"reject": "╍╍", "chop": "┈┈", "break": "━━"}
 """Each class's line in the legend."""
+HEADROOM = 1.2
+"""Room above the highest class, where the value at the cursor is written."""
+
 ROW_PX = 24
 BOX = ("y", "q10", "q25", "q50", "q75", "q90", "alpha", "said")
 
@@ -69,7 +72,10 @@ def feature_pictures(theme: Theme, *, width: int = 760) -> FeaturePictures:
     now = [Span(dimension="height", line_width=2, visible=False) for _ in range(2)]
     classes.add_layout(now[0])
     levels.add_layout(now[1])
-    label = Label(x=0, y=172, y_units="screen", text="", text_font=FONT, text_font_size="12px", x_offset=5, visible=False)
+    label = Label(
+        x=0, y=183, y_units="screen", text="", text_font=FONT, text_font_size="13px", text_font_style="bold", x_offset=5, visible=False,
+        background_fill_alpha=0.86, padding=2, border_radius=3,
+    )  # fmt: skip
     classes.add_layout(label)
     parts = FeaturePictures(classes, levels, lines, boxes, now, label, made)
     dress_features(parts, theme)
@@ -95,7 +101,7 @@ def dress_features(parts: FeaturePictures, theme: Theme) -> None:
     parts.renderers["median"].glyph.update(fill_color=theme.text, line_color=theme.casing)
     for span in parts.now:
         span.line_color = theme.level
-    parts.label.text_color = theme.level
+    parts.label.update(text_color=theme.level, background_fill_color=theme.page)
 
 
 def _colours(theme: Theme) -> dict[str, str]:
@@ -158,7 +164,7 @@ def fill_features(
         source.data = {"x": np.repeat(edges, 2), "y": np.concatenate(([0.0], np.repeat(share, 2), [0.0]))}
         top = max(top, float(share.max(initial=0)))
     parts.classes.title.text = title
-    parts.classes.y_range.update(start=0, end=top * 1.12 or 1.0)
+    parts.classes.y_range.update(start=0, end=top * HEADROOM or 1.0)
     pad = 0.03 * float(edges[-1] - edges[0])
     parts.classes.x_range.update(start=float(edges[0]) - pad, end=float(edges[-1]) + pad)
     m = by_level.height
