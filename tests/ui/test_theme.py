@@ -148,3 +148,22 @@ def test_the_page_changes_a_theme_before_the_server_answers(browser: Browser, ma
         picture(page)
         assert (again, page.evaluate(COLOURS, names)) == (at_once, before)
     assert watch.errors == []
+
+
+def test_changes_quicker_than_the_server_end_where_they_should(browser: Browser, made_server: Server) -> None:
+    names = ["level_chart", "ladder", "conditions"]
+    with at(browser, made_server, t="10:05:00") as (page, _):
+        picture(page)
+        dark = page.evaluate(COLOURS, names)
+        light = None
+        for presses in (3, 2, 4):
+            for _ in range(presses):
+                click(page)
+            picture(page)
+            seen = page.evaluate(COLOURS, names)
+            assert seen != dark
+            assert light in (None, seen)
+            light = seen
+        click(page)
+        picture(page)
+        assert page.evaluate(COLOURS, names) == dark
