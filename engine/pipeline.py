@@ -177,7 +177,8 @@ def bronze_dates(lake: Lake, symbol: str, dates: list[dt.date], profile: str, pa
     wanted: set[dt.date] = set()
     levels = next(s for s in STAGES if s.name == "levels")
     key = levels.io.outputs[0]
-    same = (params_hash(levels.values(params)), levels.code_version(), profile)
+    values = levels.values(params)
+    same = (params_hash(values), profile)
     symbols = [s for s, _ in lake.tables(key)] if is_root(symbol) else [symbol]
     for date in dates:
         windows = session_windows(date, profile)
@@ -189,8 +190,9 @@ def bronze_dates(lake: Lake, symbol: str, dates: list[dt.date], profile: str, pa
                 manifest = lake.find_manifest(key, s, date)
             except PartitionCorrupt:
                 continue
-            if manifest is not None and (manifest.lineage.params, manifest.lineage.code, manifest.lineage.profile) == same:
-                recorded |= {dt.date.fromisoformat(k.rsplit("/", 1)[1]) for k in manifest.lineage.inputs if k.startswith(BRONZE_MBO)}
+            line = manifest.lineage if manifest is not None else None
+            if line is not None and (line.params, line.profile) == same and line.code in levels.code_versions(s, profile, values):
+                recorded |= {dt.date.fromisoformat(k.rsplit("/", 1)[1]) for k in line.inputs if k.startswith(BRONZE_MBO)}
         wanted |= recorded or {r.date for stage in STAGES for r in stage.refs(windows, params) if r.key == BRONZE_MBO}
     return sorted(wanted & have)
 

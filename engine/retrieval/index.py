@@ -24,7 +24,7 @@ from engine.lake.writer import TMP_PREFIX, fsync_path, recover, swap_in
 from engine.retrieval.alike import one_market
 from engine.retrieval.choice import Choice
 from engine.retrieval.gold import VECTORS, gold_events, sessions_in
-from engine.retrieval.index_files import ALL, Progress, fill, index_code, write_json
+from engine.retrieval.index_files import ALL, Progress, fill, index_codes, write_json
 from engine.retrieval.mend import retrieval_options
 from engine.retrieval.params import RetrievalParams
 from engine.vocab import root_of
@@ -124,7 +124,7 @@ def build_index(
         tmp.mkdir(parents=True)
         manifest = fill(tmp, events, p, choice, progress)
         manifest |= {"name": name, "symbol": symbol, "market": market, "profile": lake.profile(), "inputs": inputs, "format": FORMAT}
-        manifest |= {"contract": dataset(VECTORS).contract().fingerprint(), "code": index_code(), "params": p.model_dump(mode="json")}
+        manifest |= {"contract": dataset(VECTORS).contract().fingerprint(), "code": index_codes()[0], "params": p.model_dump(mode="json")}
         manifest["digest"] = sha256_text(canonical(manifest))
         write_json(tmp / MANIFEST, manifest)
         (tmp / SUCCESS).write_text(manifest["digest"] + "\n", encoding="utf-8")

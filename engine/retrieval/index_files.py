@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.code import code_hash
 from engine.errors import NoData
 from engine.lake.manifest import canonical, sha256_file, sha256_text
+from engine.provenance import accepted, code_of
 from engine.retrieval.choice import NAMES, Choice
 from engine.retrieval.events import Events
 from engine.retrieval.forecast import default_recipe
-from engine.retrieval.gold import APPROACHES, MIRROR, groups_of
+from engine.retrieval.gold import APPROACHES, MIRROR, gold_events, groups_of
 from engine.retrieval.model import Model, fit, retune
 from engine.retrieval.normalise import fit_normaliser
 from engine.retrieval.params import RetrievalParams
@@ -37,14 +37,6 @@ INDEX, OUTLINE, METADATA, POOL = ".index", ".outline.index", ".metadata.parquet"
 TOUCH = ".touch"
 """End of the stem of a pool for the probability of a touch, whose events are also those that never touched."""
 
-CODE = ("engine.retrieval.index",)
-NOT_CODE = (
-    "engine.features", "engine.setups", "engine.ladder", "engine.levels", "engine.bars", "engine.retrieval.audit", "engine.retrieval.kept",
-    "engine.retrieval.table", "engine.retrieval.walk", "engine.retrieval.hypothesis", "engine.retrieval.mend",
-)  # fmt: skip
-"""Modules that an index is made with, and those of their imports that it is not: gold, whose digests stand in the manifest, is made with
-them, or the audit is, whose digest stands there, too."""
-
 Progress = Callable[[int, int, str], None]
 
 
@@ -53,9 +45,9 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def index_code() -> str:
-    """Hash of the code that indexes are made with now."""
-    return code_hash(CODE, NOT_CODE)
+def index_codes() -> tuple[str, ...]:
+    """Hashes of code that makes the same indexes of the same gold, today's first; features are checked by their own list."""
+    return accepted(code_of(gold_events, fill), {"_FEATURES.family": (), "ROOTS.code": (), "PROFILES.name": ()})
 
 
 def feature_lists(representation: str) -> dict[str, Any]:

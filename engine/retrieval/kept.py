@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine.code import code_hash
 from engine.lake.catalog import LADDER, LEVELS, TAPE, TRIGGERS
+from engine.provenance import accepted, code_of
+from engine.retrieval.audit import audit
 from engine.retrieval.choice import CHOICES
-from engine.retrieval.gold import VECTORS, sessions_in
+from engine.retrieval.gold import VECTORS, audit_events, sessions_in
 from engine.retrieval.mend import retrieval_options
 from engine.retrieval.params import AuditParams, RetrievalParams
 from engine.retrieval.walk_all import REPRESENTATIONS
@@ -18,21 +19,24 @@ from engine.vocab import root_of
 if TYPE_CHECKING:
     from engine.lake.store import Lake
 
-CODE = (
-    "engine.retrieval.audit", "engine.retrieval.gold", "engine.features.events", "engine.features.vector", "engine.features.vacuum",
-    "engine.features.tape", "engine.features.conditions",
-)  # fmt: skip
-"""Modules that decide an audit's figures; the features are imported by name, which no reading of imports finds."""
-
-NOT_CODE = ("engine.retrieval.kept", "engine.retrieval.table", "engine.retrieval.mend")
-"""Of their imports those that only keep an audit and talk of it."""
-
 READ = (LADDER, TAPE, LEVELS, TRIGGERS)
 """What an audit reads of a session: silver, and gold for its knobs. A bronze day is told by the digest of the ladder made of it."""
 
 NOT_COMPARED = ("kinds", "horizon")
 """Knobs of retrieval in which an index may differ from its audit: armed events are scored whatever can be a neighbour; the horizon is
 compared by itself."""
+
+
+def audit_codes(market: str, profile: str | None) -> tuple[str, ...]:
+    """Hashes of code that gives the same audit of the same lake of one market and session profile, today's first."""
+    selection = {
+        "ROOTS.code": {market},
+        "PROFILES.name": {str(profile)},
+        "_FEATURES.name": None,
+        "_FEATURES.family": ("vacuum_down", "vacuum_up", "tape"),
+        "LEVELS.level_id": (),
+    }
+    return accepted(code_of(audit_events, audit), selection)
 
 
 def made_of(lake: Lake, symbol: str | None) -> dict[str, Any]:
@@ -47,11 +51,12 @@ def made_of(lake: Lake, symbol: str | None) -> dict[str, Any]:
 
     sessions = sessions_in(lake, LADDER, symbol)
     found = {input_key(key, s, d): lake.find_manifest(key, s, d) for s, d in sessions for key in READ}
+    market, profile = root_of(sessions[0][0]).code, lake.profile()
     return {
         "symbol": symbol,
-        "market": root_of(sessions[0][0]).code,
-        "profile": lake.profile(),
-        "code": code_hash(CODE, NOT_CODE),
+        "market": market,
+        "profile": profile,
+        "code": audit_codes(market, profile)[0],
         "inputs": {k: m.digest() for k, m in found.items() if m is not None},
     }
 
@@ -68,7 +73,7 @@ def why_stale(lake: Lake, report: dict[str, Any]) -> str:
     except NoData as e:
         return f"the kept audit was made of sessions that are gone: {e}"
     for what in ("market", "profile", "code"):
-        if was[what] != now[what]:
+        if was[what] != now[what] and not (what == "code" and was[what] in audit_codes(now["market"], now["profile"])):
             return f"the kept audit was made with another {what} ({str(was[what])[:12]}) than there is now ({str(now[what])[:12]})"
     old, new = was["inputs"], now["inputs"]
     changed = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))

@@ -15,7 +15,7 @@ from engine.lake.manifest import SUCCESS, canonical, sha256_file, sha256_text
 from engine.retrieval.events import Events
 from engine.retrieval.gold import VECTORS
 from engine.retrieval.index import FORMAT, MANIFEST, index_folder, input_digests, rebuild_command
-from engine.retrieval.index_files import INDEX, METADATA, MODELS, OUTLINE, POOL, STATS, TOUCH, feature_lists, index_code, schema_hash
+from engine.retrieval.index_files import INDEX, METADATA, MODELS, OUTLINE, POOL, STATS, TOUCH, feature_lists, index_codes, schema_hash
 from engine.retrieval.learned import embedding_from_json
 from engine.retrieval.model import Model
 from engine.retrieval.normalise import Normaliser, normaliser_from_json
@@ -72,9 +72,9 @@ def check_index(lake: Lake, manifest: dict[str, Any], params: RetrievalParams | 
     if manifest["contract"] != contract:
         was = manifest["contract"][:12]
         raise StaleIndex(f"{where}: built under another contract of {VECTORS} ({was}) than now ({contract[:12]}); {make}")
-    code = index_code()
-    if manifest["code"] != code:
-        raise StaleIndex(f"{where}: built with other code ({manifest['code'][:12]}) than there is now ({code[:12]}); {make}")
+    codes = index_codes()
+    if manifest["code"] not in codes:
+        raise StaleIndex(f"{where}: built with other code ({manifest['code'][:12]}) than there is now ({codes[0][:12]}); {make}")
     profile = lake.profile()
     if manifest["profile"] != profile:
         raise StaleIndex(f"{where}: built from the session profile {manifest['profile']!r}, the lake holds {profile!r}; {make}")

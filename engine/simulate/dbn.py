@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.code import code_hash
 from engine.errors import DuplicateRaw, EngineError
+from engine.provenance import accepted, code_of
 from engine.simulate.knobs import SimParams
 
 DATASET = "GLBX.MDP3.SIM"
@@ -135,8 +135,8 @@ def is_done(task: DayTask) -> bool:
     if not receipt.exists():
         return False  # a run was killed between the file and its receipt; the name says that the file is ours to write
     made = json.loads(receipt.read_text())  # whole, or not there: `run_day` puts it in place in one act
-    want = {"params": task.params.digest(), "code": simulator_code(), "bytes": path.stat().st_size}
-    other = [k for k, v in want.items() if made.get(k) != v]
+    want = {"params": (task.params.digest(),), "code": simulator_codes(task.params.root), "bytes": (path.stat().st_size,)}
+    other = [k for k, values in want.items() if made.get(k) not in values]
     if not other:
         return truth_path(task).exists()  # the file is the same to the byte when it is made again for its truth
     raise DuplicateRaw(
@@ -145,9 +145,9 @@ def is_done(task: DayTask) -> bool:
     )
 
 
-def simulator_code() -> str:
-    """Hash of the simulator's sources: a month is not to be made half by one simulator and half by another."""
-    return code_hash(("engine.simulate.dbn",))
+def simulator_codes(root: str) -> tuple[str, ...]:
+    """Hashes of simulators that make the same files, today's first: a month is not to be made half by one and half by another."""
+    return accepted(code_of(write_day), {"ROOTS.code": {root}})
 
 
 def truth_path(task: DayTask) -> Path:
@@ -168,7 +168,7 @@ def run_day(task: DayTask) -> DayReceipt:
         n = write_day(task.out, task.truth, task.date, task.params)
         size = (task.out / task.name).stat().st_size
         # Written last: a file without it, from a run that was killed here, is simulated again.
-        receipt = {"params": task.params.digest(), "code": simulator_code(), "bytes": size, "records": n}
+        receipt = {"params": task.params.digest(), "code": simulator_codes(task.params.root)[0], "bytes": size, "records": n}
         path = _receipt_path(task)
         part = path.with_name(f".{path.name}.part")
         part.write_text(json.dumps(receipt) + "\n")

@@ -9,12 +9,12 @@ from functools import lru_cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from engine.code import code_hash
 from engine.errors import PartitionCorrupt, PartitionMissing, SessionError
 from engine.lake.catalog import dataset
 from engine.lake.manifest import Lineage, Manifest, canonical, sha256_text
 from engine.lake.store import Lake, input_key
 from engine.params import ApproachParams, FeatureParams, GoldParams, Knobs, LevelParams, ReplayParams, SetupParams, StreamParams
+from engine.provenance import Selection, accepted, code_of
 from engine.retrieval.params import FireParams, RetrievalParams
 from engine.sessions import SessionWindows, session_windows
 from engine.vocab import root_of
@@ -107,14 +107,14 @@ class Stage:
         Its name in manifests.
     io : StageIO
         Datasets in and out.
-    code : tuple of str
-        Modules whose source, and all they import of the engine, is the stage's code version.
     knobs : tuple of str
         Fields of `RunParams` it reads.
     refs : callable
         Session windows and parameters to the input partitions.
     run : callable
-        The transform: inputs to one `Output` per dataset.
+        The transform: inputs to one `Output` per dataset. What it reaches of the engine is the stage's code (`engine.provenance`).
+    entries : callable
+        From the parameters it reads, the entries of registries that count; all where it names none.
     packages : tuple of str
         Distributions whose version decides about the rows, as the exchange's calendar does; part of the code version.
     history : str
@@ -123,10 +123,10 @@ class Stage:
 
     name: str
     io: StageIO
-    code: tuple[str, ...]
     knobs: tuple[str, ...]
     refs: Callable[[SessionWindows, RunParams], tuple[Ref, ...]]
     run: Callable[[StageInputs], dict[str, Output]]
+    entries: Callable[[dict[str, Any]], Selection] = lambda values: {}
     packages: tuple[str, ...] = ()
     history: str = ""
 
@@ -137,10 +137,11 @@ class Stage:
         root = root_of(symbol)
         return sorted(((s, d) for s, d in lake.partitions(self.history) if d < date and root_of(s) == root), key=lambda p: (p[1], p[0]))
 
-    def code_version(self) -> str:
-        """Hash of its sources and of the versions of its packages."""
-        code = code_hash(self.code)
-        return sha256_text(canonical([code, {p: version(p) for p in self.packages}])) if self.packages else code
+    def code_versions(self, symbol: str, profile: str, values: dict[str, Any]) -> tuple[str, ...]:
+        """Hashes of code that makes the rows of such a session, today's code first."""
+        # The windows and the tick size decide about every stage's rows, also where only the plumbing reads them.
+        selection = {"ROOTS.code": {root_of(symbol).code}, "PROFILES.name": {profile}, **self.entries(values)}
+        return accepted(code_of(self.run, session_windows, root_of), selection, {p: version(p) for p in self.packages})
 
     @property
     def layer(self) -> str:
@@ -183,9 +184,10 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
         line = manifest.lineage
         if manifest.contract != dataset(key).contract().fingerprint():
             return "the contract changed"
-        if line.code != stage.code_version():
+        values = line.values if params is None else stage.values(params)
+        if line.code not in stage.code_versions(symbol, profile, values):
             return "the code changed"
-        if params is not None and line.params != params_hash(stage.values(params)):
+        if params is not None and line.params != params_hash(values):
             return "other parameters"
         if line.profile != profile:
             return f"session profile {line.profile!r}"
@@ -236,7 +238,7 @@ def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, pa
     earlier = stage.earlier(lake, symbol, date)
     inputs |= {input_key(stage.history, s, d): lake.manifest(stage.history, s, d).digest() for s, d in earlier}
     values = stage.values(params)
-    lineage = Lineage(stage.name, params_hash(values), stage.code_version(), inputs, profile, values)
+    lineage = Lineage(stage.name, params_hash(values), stage.code_versions(symbol, profile, values)[0], inputs, profile, values)
     made = stage.run(StageInputs(lake, symbol, windows, params, manifests, tuple(earlier)))
     if set(made) != set(stage.io.outputs):
         raise SessionError(f"stage {stage.name}: declared {', '.join(stage.io.outputs)}, made {', '.join(made)}")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.code import code_hash
 from engine.errors import PartitionCorrupt
 from engine.lake.catalog import BRONZE_MBO, dataset
 from engine.lake.manifest import Lineage, sha256_file
 from engine.lake.store import Lake
+from engine.provenance import accepted, code_of
 from engine.stages.base import params_hash
 from engine.stages.raw import RawFile, raw_sha256
 from engine.vocab import ACTION_CODES, NS, root_of
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from engine.mbo.dbn import DbnHeader, MboColumns
 
 STAGE = "bronze"
-CODE = ("engine.stages.bronze", "engine.mbo.dbn")
 
 PART_ROWS = 1_000_000
 """Rows of a part: 54 MB in memory, so that a day of any size is written and read in little."""
@@ -40,6 +39,11 @@ def _raw_key(lake: Lake, path: Path) -> str:
     return str(path.relative_to(lake.root))
 
 
+def code_versions(symbol: str) -> tuple[str, ...]:
+    """Hashes of code that makes the bronze rows of a contract, today's code first."""
+    return accepted(code_of(convert), {"ROOTS.code": {root_of(symbol).code}})
+
+
 def why_stale_bronze(lake: Lake, symbol: str, raw: RawFile, *, keep: bool = True) -> str | None:
     """Why the bronze partition of `symbol` in `raw` must be made (again), None where it is current; without `keep` nothing is written."""
     try:
@@ -50,7 +54,7 @@ def why_stale_bronze(lake: Lake, symbol: str, raw: RawFile, *, keep: bool = True
         return "not there"
     if manifest.contract != dataset(BRONZE_MBO).contract().fingerprint():
         return "the contract changed"
-    if manifest.lineage.code != code_hash(CODE):
+    if manifest.lineage.code not in code_versions(symbol):
         return "the code changed"
     name = _raw_key(lake, raw.path)
     if list(manifest.lineage.inputs) != [name]:
@@ -149,24 +153,32 @@ def build_bronze(lake: Lake, raw: RawFile, symbols: tuple[str, ...], *, overwrit
     todo = tuple(s for s in symbols if overwrite or why_stale_bronze(lake, s, raw) is not None)
     if not todo:
         return None
+    lineage = Lineage(STAGE, params_hash({}), code_versions(todo[0])[0], {_raw_key(lake, raw.path): sha256_file(raw.path)})
+    with ExitStack() as stack:
+        made = convert(raw, todo, lambda symbol: stack.enter_context(lake.writer(BRONZE_MBO, symbol, raw.date, lineage)))
+    return sum(writer.manifest.rows for writer in made if writer.manifest is not None)
+
+
+def convert(raw: RawFile, symbols: tuple[str, ...], writer_of: Callable[[str], PartitionWriter]) -> list[PartitionWriter]:
+    """Write the records of the contracts `symbols` of a raw file, each to the writer that `writer_of` opens for it; the writers.
+
+    Raises
+    ------
+    BadDbn, UnmappedInstrument, LakeWriteFailed
+    """
     from engine.mbo.dbn import read_header, stream_columns
 
     header = read_header(raw.path)
-    lineage = Lineage(STAGE, params_hash({}), code_hash(CODE), {_raw_key(lake, raw.path): sha256_file(raw.path)})
     trade = ACTION_CODES["T"]
-    with ExitStack() as stack:
-        made: dict[str, _Contract] = {}
-        for symbol in todo:
-            writer = stack.enter_context(lake.writer(BRONZE_MBO, symbol, raw.date, lineage))
-            made[symbol] = _Contract(writer, [i for i, s in header.symbols.items() if s == symbol])
-        for columns in stream_columns(raw.path, root=root_of(todo[0]).code):
-            for contract in made.values():
-                for frame in _by_instrument(columns, contract.ids, len(made) == 1):
-                    here = (columns.action == trade) & _member(columns.instrument_id, contract.ids)
-                    contract.add(frame, columns.ts_event[here])
-        for contract in made.values():
-            contract.finish(header, raw)
-    return sum(c.writer.manifest.rows for c in made.values() if c.writer.manifest is not None)
+    made = [_Contract(writer_of(symbol), [i for i, s in header.symbols.items() if s == symbol]) for symbol in symbols]
+    for columns in stream_columns(raw.path, root=root_of(symbols[0]).code):
+        for contract in made:
+            for frame in _by_instrument(columns, contract.ids, len(made) == 1):
+                here = (columns.action == trade) & _member(columns.instrument_id, contract.ids)
+                contract.add(frame, columns.ts_event[here])
+    for contract in made:
+        contract.finish(header, raw)
+    return [contract.writer for contract in made]
 
 
 def _member(values: np.ndarray, ids: list[int]) -> np.ndarray:

@@ -7,11 +7,8 @@ from engine.sessions import SessionWindows, utc_dates
 from engine.stages.base import Output, Ref, RunParams, Stage, StageInputs, StageIO
 from engine.vocab import root_of
 
-GOLD_CODE = ("engine.stages.gold", "engine.sessions", "engine.vocab")
-# Named one by one: the register imports the features by name, which no reading of imports finds.
-VECTOR_CODE = (
-    "engine.features.events", "engine.features.vector", "engine.features.vacuum", "engine.features.tape", "engine.features.conditions",
-)  # fmt: skip
+VECTOR_FAMILIES = ("vacuum_down", "vacuum_up", "tape")
+"""Families of features that a vector can be made of."""
 
 
 def _trigger_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
@@ -92,10 +89,10 @@ TRIGGER_STAGES = (
     Stage(
         "triggers",
         StageIO((BRONZE_MBO, LADDER, TAPE, LEVELS), (TRIGGERS,)),
-        (*GOLD_CODE, *VECTOR_CODE),
         ("features", "approach", "setups", "gold"),
         _trigger_refs,
         make_triggers,
+        entries=lambda values: {"_FEATURES.name": None, "_FEATURES.family": VECTOR_FAMILIES},
     ),
 )
 
@@ -103,7 +100,6 @@ SIGNAL_STAGES = (
     Stage(
         "signals",
         StageIO((TRIGGERS,), (SIGNALS,)),
-        (*GOLD_CODE, "engine.stages.signals", "engine.retrieval.gold", "engine.retrieval.forecast", "engine.retrieval.fire"),
         ("features", "gold", "retrieval", "fire"),
         lambda w, params: (Ref(TRIGGERS, w.date),),
         make_signals,
@@ -113,7 +109,6 @@ SIGNAL_STAGES = (
     Stage(
         "stream",
         StageIO((VACUUM, SIGNALS), (STREAM,)),
-        (*GOLD_CODE, "engine.stages.signals", "engine.features.stream"),
         ("stream",),
         lambda w, params: (Ref(VACUUM, w.date), Ref(SIGNALS, w.date)),
         make_stream,

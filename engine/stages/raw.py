@@ -5,17 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from engine.code import code_hash
 from engine.errors import BadDbn, DuplicateRaw, RawMissing
 from engine.lake.manifest import sha256_file
 from engine.lake.store import Lake
+from engine.provenance import accepted, code_of
 from engine.vocab import split_contract
 
 CACHE = "raw_index.json"
 HASHES = "raw_sha256.json"
-# What a header says depends on these: after a change there, it is read again.
-CODE = ("engine.mbo.dbn", "engine.vocab")
 SUFFIXES = (".dbn", ".dbn.zst")
 
 
@@ -92,6 +91,19 @@ def outrights(symbols: set[str] | list[str], root: str) -> tuple[str, ...]:
     return tuple(sorted(s for s, parts in split if parts is not None and parts[0].code == root))
 
 
+def header_facts(path: Path, root: str) -> dict[str, Any]:
+    """Date (ISO) and outright contracts of `root` that a file's header names; after a change here, headers are read again.
+
+    Raises
+    ------
+    BadDbn
+    """
+    from engine.mbo.dbn import read_header  # the DBN reader is slow to import, and mostly not needed
+
+    header = read_header(path)
+    return {"date": header.date.isoformat(), "symbols": outrights(set(header.symbols.values()), root)}
+
+
 def raw_paths(folder: Path) -> list[Path]:
     """DBN files in a folder, sorted."""
     return sorted(p for p in folder.iterdir() if p.name.endswith(SUFFIXES) and not p.name.startswith(".")) if folder.is_dir() else []
@@ -111,22 +123,18 @@ def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
     index = RawIndex(root, folder)
     known = lake.cached(CACHE)
     fresh = dict(known)
-    code = code_hash(CODE)
+    code, *_ = accepted(code_of(header_facts), {"ROOTS.code": {root}})
     for path in raw_paths(folder):
         stat = path.stat()
         name = str(path.relative_to(lake.root))
         entry = known.get(name)
         if entry is None or (entry["size"], entry["mtime_ns"]) != (stat.st_size, stat.st_mtime_ns) or entry.get("code") != code:
-            from engine.mbo.dbn import read_header  # the DBN reader is slow to import, and mostly not needed
-
             try:
-                header = read_header(path)
+                facts = header_facts(path, root)
             except BadDbn as e:
                 index.bad[path] = e
                 continue
-            symbols = outrights(set(header.symbols.values()), root)
-            entry = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "date": header.date.isoformat(), "symbols": symbols}
-            entry["code"] = code
+            entry = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "code": code, **facts}
             fresh[name] = entry
         index.files.append(RawFile(path, dt.date.fromisoformat(entry["date"]), tuple(entry["symbols"]), entry["size"], entry["mtime_ns"]))
     if keep and fresh != known:

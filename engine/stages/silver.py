@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # What the replay looks at; the other columns of a record are not read back.
 REPLAY_COLUMNS = ("ts_event", "ts_recv", "order_id", "price", "size", "flags", "action", "side")
 THE_CONTRACT = 1
-# The windows and the tick sizes decide about every stage's rows, also where only this module reads them.
-SILVER_CODE = ("engine.stages.silver", "engine.sessions", "engine.vocab")
+TABLE_FAMILIES = ("vacuum_down", "vacuum_up", "tape", "condition")
+"""Families of features that stand in the table of windows (`engine.features.registry.table_features`)."""
 
 
 def _ladder_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
@@ -169,25 +169,24 @@ def make_vacuum(inputs: StageInputs) -> dict[str, Output]:
 
 
 STAGES = (
-    Stage("ladder", StageIO((BRONZE_MBO,), (LADDER, TAPE)), (*SILVER_CODE, "engine.mbo.replay"), ("replay",), _ladder_refs, make_ladder),
-    Stage("bars", StageIO((BRONZE_MBO,), (BARS,)), (*SILVER_CODE, "engine.bars"), (), _globex_refs, make_bars),
+    Stage("ladder", StageIO((BRONZE_MBO,), (LADDER, TAPE)), ("replay",), _ladder_refs, make_ladder),
+    Stage("bars", StageIO((BRONZE_MBO,), (BARS,)), (), _globex_refs, make_bars),
     Stage(
         "levels",
         StageIO((BRONZE_MBO, BARS), (LEVELS,)),
-        (*SILVER_CODE, "engine.levels"),
         ("levels",),
         _level_refs,
         make_levels,
+        entries=lambda values: {"LEVELS.level_id": values["levels"]["level_ids"]},
         # Its calendar says which RTH session was the previous one, and when it closed.
         packages=("exchange-calendars",),
     ),
-    # The feature modules are named one by one: the register imports them by name, which no reading of imports finds.
     Stage(
         "vacuum",
         StageIO((LADDER, TAPE, LEVELS), (VACUUM,)),
-        (*SILVER_CODE, "engine.features.windows", "engine.features.vacuum", "engine.features.tape", "engine.features.conditions"),
         ("features", "approach"),
         lambda w, params: (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date)),
         make_vacuum,
+        entries=lambda values: {"_FEATURES.family": TABLE_FAMILIES},
     ),
 )

@@ -14,16 +14,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.code import sources
 from engine.commands.neighbours import _print as print_neighbours
 from engine.errors import ContractError, NoData, PartitionMissing, StaleIndex
 from engine.lake.store import Lake
+from engine.provenance import code_of
 from engine.retrieval.edit import edited
 from engine.retrieval.events import Events
 from engine.retrieval.forecast import forecast_frame
 from engine.retrieval.gold import VECTORS, gold_events
 from engine.retrieval.index import build_index, index_root, rebuild_command
-from engine.retrieval.index_files import CODE, NOT_CODE
+from engine.retrieval.index_files import fill
 from engine.retrieval.model import fit, forecast
 from engine.retrieval.neighbours import Mode, neighbours, trigger_query
 from engine.retrieval.open import check_index, open_index, open_touch, read_index_manifest
@@ -182,9 +182,12 @@ def test_an_index_is_refused_with_the_command_that_mends_it(copied: Lake, reason
 
 
 def test_the_code_of_an_index_is_what_fits_and_writes_it_and_not_what_makes_gold_or_asks() -> None:
-    found = {m.removeprefix("engine.retrieval.") for m in sources(CODE, NOT_CODE)}
-    assert {"index", "index_files", "forecast", "model", "learned", "normalise", "reference", "tune", "search", "gold", "alike"} <= found
-    assert not found & {"audit", "walk", "kept", "table", "neighbours", "open", "engine.features.means", "engine.setups"}
+    found = {m.rpartition(":")[2] for m in code_of(gold_events, fill).reached}
+    writes = {"fill", "_write_pool", "gold_events", "read_triggers", "until_decided"}
+    fits = {"default_recipe", "fit", "retune", "fit_embedding", "fit_normaliser", "fit_reference", "make_pool", "Events"}
+    assert writes | fits <= found
+    makes_gold_or_asks = {"audit", "walk_neighbours", "audit_codes", "read_audit", "neighbours", "open_index", "means", "session_triggers"}
+    assert not found & makes_gold_or_asks
 
 
 def test_other_knobs_are_refused_by_name(indexed: Lake) -> None:
