@@ -165,6 +165,6 @@ def test_globex_open_reads_the_day_after_too(raw_days: dict[dt.date, Path], lake
 
 
 def test_a_stage_that_makes_other_than_it_declared_is_refused(copied_lake: Lake):
-    wrong = dataclasses.replace(stage("bars"), run=lambda inputs: {}, knobs=("replay",))
+    wrong = dataclasses.replace(stage("bars"), run=stage("ladder").run, knobs=("replay",))
     with pytest.raises(SessionError, match=r"declared silver\.future_mbo\.bars_2m"):
         base.build(copied_lake, wrong, "ESZ5", TUESDAY, "rth", RunParams())
