@@ -97,9 +97,9 @@ class StageInputs:
         return self.lake.read(key, self.symbol, self.windows.date, columns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A declared transform.
+    """A declared transform, written with keywords: ``Stage(name="bars", io=StageIO(...), ...)``.
 
     Attributes
     ----------
@@ -107,14 +107,14 @@ class Stage:
         Its name in manifests.
     io : StageIO
         Datasets in and out.
-    code : tuple of str
-        Modules whose source, and all they import of the engine, is the stage's code version.
-    knobs : tuple of str
-        Fields of `RunParams` it reads.
     refs : callable
         Session windows and parameters to the input partitions.
     run : callable
         The transform: inputs to one `Output` per dataset.
+    knobs : tuple of str
+        Fields of `RunParams` it reads.
+    code : tuple of str
+        Modules whose source, and all they import of the engine, is the stage's code version; empty: the module of `run`.
     packages : tuple of str
         Distributions whose version decides about the rows, as the exchange's calendar does; part of the code version.
     history : str
@@ -123,10 +123,10 @@ class Stage:
 
     name: str
     io: StageIO
-    code: tuple[str, ...]
-    knobs: tuple[str, ...]
     refs: Callable[[SessionWindows, RunParams], tuple[Ref, ...]]
     run: Callable[[StageInputs], dict[str, Output]]
+    knobs: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     history: str = ""
 
@@ -139,7 +139,7 @@ class Stage:
 
     def code_version(self) -> str:
         """Hash of its sources and of the versions of its packages."""
-        code = code_hash(self.code)
+        code = code_hash(self.code or (self.run.__module__,))
         return sha256_text(canonical([code, {p: version(p) for p in self.packages}])) if self.packages else code
 
     @property

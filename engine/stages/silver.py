@@ -168,26 +168,39 @@ def make_vacuum(inputs: StageInputs) -> dict[str, Output]:
     return {VACUUM: Output(level_windows(ladder, inputs.frame(LEVELS), inputs.params.features, inputs.params.approach))}
 
 
-STAGES = (
-    Stage("ladder", StageIO((BRONZE_MBO,), (LADDER, TAPE)), (*SILVER_CODE, "engine.mbo.replay"), ("replay",), _ladder_refs, make_ladder),
-    Stage("bars", StageIO((BRONZE_MBO,), (BARS,)), (*SILVER_CODE, "engine.bars"), (), _globex_refs, make_bars),
+STAGES: tuple[Stage, ...] = (
     Stage(
-        "levels",
-        StageIO((BRONZE_MBO, BARS), (LEVELS,)),
-        (*SILVER_CODE, "engine.levels"),
-        ("levels",),
-        _level_refs,
-        make_levels,
+        name="ladder",
+        io=StageIO((BRONZE_MBO,), (LADDER, TAPE)),
+        code=(*SILVER_CODE, "engine.mbo.replay"),
+        knobs=("replay",),
+        refs=_ladder_refs,
+        run=make_ladder,
+    ),
+    Stage(
+        name="bars",
+        io=StageIO((BRONZE_MBO,), (BARS,)),
+        code=(*SILVER_CODE, "engine.bars"),
+        refs=_globex_refs,
+        run=make_bars,
+    ),
+    Stage(
+        name="levels",
+        io=StageIO((BRONZE_MBO, BARS), (LEVELS,)),
+        code=(*SILVER_CODE, "engine.levels"),
+        knobs=("levels",),
+        refs=_level_refs,
+        run=make_levels,
         # Its calendar says which RTH session was the previous one, and when it closed.
         packages=("exchange-calendars",),
     ),
     # The feature modules are named one by one: the register imports them by name, which no reading of imports finds.
     Stage(
-        "vacuum",
-        StageIO((LADDER, TAPE, LEVELS), (VACUUM,)),
-        (*SILVER_CODE, "engine.features.windows", "engine.features.vacuum", "engine.features.tape", "engine.features.conditions"),
-        ("features", "approach"),
-        lambda w, params: (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date)),
-        make_vacuum,
+        name="vacuum",
+        io=StageIO((LADDER, TAPE, LEVELS), (VACUUM,)),
+        code=(*SILVER_CODE, "engine.features.windows", "engine.features.vacuum", "engine.features.tape", "engine.features.conditions"),
+        knobs=("features", "approach"),
+        refs=lambda w, params: (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date)),
+        run=make_vacuum,
     ),
 )
