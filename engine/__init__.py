@@ -1,12 +1,125 @@
-"""The physics and the lake: market-by-order replay, the price ladder, levels, features. Knows no screen."""
+"""The physics and the lake: market-by-order replay, the price ladder, levels, features. Knows no screen.
+
+`__all__` is the interface for notebooks and scripts. A name is imported when it is first used, so that ``import engine`` alone
+loads neither polars nor numba.
+
+Examples
+--------
+>>> import engine as spy
+>>> spy.NS, spy.root_of("ESZ5").tick_size
+(1000000000, 0.25)
+>>> lake = spy.Lake("lake")
+>>> symbol, date = lake.partitions(spy.LADDER)[-1]  # doctest: +SKIP
+>>> ladder = spy.Ladder.open(lake, symbol, date)  # doctest: +SKIP
+>>> windows = spy.level_windows(ladder, lake.read(spy.LEVELS, symbol, date))  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.errors import EngineError
+    from engine.features.pressure import pressure
+    from engine.features.windows import level_windows
+    from engine.ladder import Ladder
+    from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, SIGNALS, STREAM, TAPE, TRIGGERS, VACUUM
+    from engine.lake.store import Lake
+    from engine.levels import build_levels, level_ids, price_level
+    from engine.params import FeatureParams, LevelParams, PressureParams, SetupParams
+    from engine.retrieval.audit import AuditData, audit
+    from engine.retrieval.difference import DifferenceParams, difference_map, neighbour_pressure
+    from engine.retrieval.edit import edited
+    from engine.retrieval.gold import condition_events, gold_events
+    from engine.retrieval.hypothesis import condition_table
+    from engine.retrieval.moment import moment_events
+    from engine.retrieval.neighbours import neighbours, trigger_query
+    from engine.sessions import NEW_YORK, session_windows, to_ns
+    from engine.vocab import NS, root_of
 
 __version__ = "0.1.0"
+
+_FROM: dict[str, tuple[str, ...]] = {
+    "engine.errors": ("EngineError",),
+    "engine.features.pressure": ("pressure",),
+    "engine.features.windows": ("level_windows",),
+    "engine.ladder": ("Ladder",),
+    "engine.lake.catalog": ("BARS", "BRONZE_MBO", "LADDER", "LEVELS", "SIGNALS", "STREAM", "TAPE", "TRIGGERS", "VACUUM"),
+    "engine.lake.store": ("Lake",),
+    "engine.levels": ("build_levels", "level_ids", "price_level"),
+    "engine.params": ("FeatureParams", "LevelParams", "PressureParams", "SetupParams"),
+    "engine.retrieval.audit": ("AuditData", "audit"),
+    "engine.retrieval.difference": ("DifferenceParams", "difference_map", "neighbour_pressure"),
+    "engine.retrieval.edit": ("edited",),
+    "engine.retrieval.gold": ("condition_events", "gold_events"),
+    "engine.retrieval.hypothesis": ("condition_table",),
+    "engine.retrieval.moment": ("moment_events",),
+    "engine.retrieval.neighbours": ("neighbours", "trigger_query"),
+    "engine.sessions": ("NEW_YORK", "session_windows", "to_ns"),
+    "engine.vocab": ("NS", "root_of"),
+}
+"""Module -> the names of the interface that it has."""
+
+_MODULE_OF = {name: module for module, names in _FROM.items() for name in names}
+
+__all__ = [
+    "BARS",
+    "BRONZE_MBO",
+    "LADDER",
+    "LEVELS",
+    "NEW_YORK",
+    "NS",
+    "SIGNALS",
+    "STREAM",
+    "TAPE",
+    "TRIGGERS",
+    "VACUUM",
+    "AuditData",
+    "DifferenceParams",
+    "EngineError",
+    "FeatureParams",
+    "Ladder",
+    "Lake",
+    "LevelParams",
+    "PressureParams",
+    "SetupParams",
+    "audit",
+    "build_levels",
+    "condition_events",
+    "condition_table",
+    "difference_map",
+    "edited",
+    "gold_events",
+    "level_ids",
+    "level_windows",
+    "moment_events",
+    "neighbour_pressure",
+    "neighbours",
+    "pressure",
+    "price_level",
+    "root_of",
+    "session_windows",
+    "to_ns",
+    "trigger_query",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The interface's `name`, imported now (PEP 562)."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: expected one of {', '.join(__all__)}")
+    found = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 KERNEL_SOURCES = (
     "mbo/*.py",

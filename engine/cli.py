@@ -1,4 +1,4 @@
-"""The command line: ``spymaster run|lake|contracts|add|select|demo|serve``."""
+"""The command line ``spymaster``: `app` names every command, the module that has it, and what ``spymaster --help`` says of it."""
 
 from __future__ import annotations
 

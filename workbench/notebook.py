@@ -1,4 +1,10 @@
-"""The dashboard's own components in a notebook's cell: the same views, with the page's colours around them."""
+"""The dashboard in a notebook: its views in a cell with the page's colours around them, and what its Research view counts.
+
+Examples
+--------
+>>> state = state_of("lake", "ESZ5", date, level="pm_high")  # doctest: +SKIP
+>>> component(LevelView("lake", state, []))  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
@@ -9,8 +15,12 @@ import panel as pn
 
 from engine.errors import SessionError
 from workbench import data
+from workbench.research.rates import hit_rates
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
+from workbench.views.level import LevelView
+
+__all__ = ["LevelView", "component", "hit_rates", "state_of"]
 
 
 def state_of(root: str, symbol: str, date: dt.date, **values: Any) -> LevelState:
@@ -43,7 +53,7 @@ def component(view: Any, *, height: int = 860) -> pn.Column:
     Parameters
     ----------
     view : Viewer
-        Such as ``workbench.views.level.LevelView(root, state, [])``; more of it can be changed through its ``state``.
+        Such as ``LevelView(root, state, [])``; more of it can be changed through its ``state``.
     height : int
         Pixels: a cell, unlike a page, has no height of its own.
     """

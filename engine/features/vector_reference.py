@@ -45,8 +45,9 @@ def vector_reference() -> list[str]:
         f"### `blocks`: {down} dimensions from above, {up} from below",
         "",
         "`{block}_{derivative_}{feature}`: block outermost, then feature, then the value itself, `d1_`, `d2_`, `d3_` (first to third",
-        "difference over consecutive windows; 0 where it reaches before the session's first window). Features: the vacuum family of",
-        f"the approach, then the tape family ({len(base_names(DOWN))} from above, {len(base_names(UP))} from below).",
+        "difference over consecutive windows; 0 where it reaches before the session's first window). Features: the vacuum features of",
+        "the approach, then those of the tape, as `engine/features/blocks.py` names them "
+        f"({len(base_names(DOWN))} from above, {len(base_names(UP))} from below).",
         "",
         "| block | of the feature or its difference `x` |",
         "|---|---|",

@@ -97,9 +97,9 @@ class StageInputs:
         return self.lake.read(key, self.symbol, self.windows.date, columns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A declared transform.
+    """A declared transform, written with keywords: ``Stage(name="bars", io=StageIO(...), ...)``.
 
     Attributes
     ----------
@@ -107,12 +107,12 @@ class Stage:
         Its name in manifests.
     io : StageIO
         Datasets in and out.
-    knobs : tuple of str
-        Fields of `RunParams` it reads.
     refs : callable
         Session windows and parameters to the input partitions.
     run : callable
         The transform: inputs to one `Output` per dataset. What it reaches of the engine is the stage's code (`engine.provenance`).
+    knobs : tuple of str
+        Fields of `RunParams` it reads.
     entries : callable
         From the parameters it reads, the entries of registries that count; all where it names none.
     packages : tuple of str
@@ -123,9 +123,9 @@ class Stage:
 
     name: str
     io: StageIO
-    knobs: tuple[str, ...]
     refs: Callable[[SessionWindows, RunParams], tuple[Ref, ...]]
     run: Callable[[StageInputs], dict[str, Output]]
+    knobs: tuple[str, ...] = ()
     entries: Callable[[dict[str, Any]], Selection] = lambda values: {}
     packages: tuple[str, ...] = ()
     history: str = ""

@@ -85,32 +85,32 @@ def make_stream(inputs: StageInputs) -> dict[str, Output]:
     return {STREAM: Output(pressure_stream(windows, window_signals(inputs.frame(SIGNALS)), inputs.params.stream))}
 
 
-TRIGGER_STAGES = (
+TRIGGER_STAGES: tuple[Stage, ...] = (
     Stage(
-        "triggers",
-        StageIO((BRONZE_MBO, LADDER, TAPE, LEVELS), (TRIGGERS,)),
-        ("features", "approach", "setups", "gold"),
-        _trigger_refs,
-        make_triggers,
+        name="triggers",
+        io=StageIO((BRONZE_MBO, LADDER, TAPE, LEVELS), (TRIGGERS,)),
+        knobs=("features", "approach", "setups", "gold"),
+        refs=_trigger_refs,
+        run=make_triggers,
         entries=lambda values: {"_FEATURES.name": None, "_FEATURES.family": VECTOR_FAMILIES},
     ),
 )
 
-SIGNAL_STAGES = (
+SIGNAL_STAGES: tuple[Stage, ...] = (
     Stage(
-        "signals",
-        StageIO((TRIGGERS,), (SIGNALS,)),
-        ("features", "gold", "retrieval", "fire"),
-        lambda w, params: (Ref(TRIGGERS, w.date),),
-        make_signals,
+        name="signals",
+        io=StageIO((TRIGGERS,), (SIGNALS,)),
+        knobs=("features", "gold", "retrieval", "fire"),
+        refs=lambda w, params: (Ref(TRIGGERS, w.date),),
+        run=make_signals,
         packages=("scikit-learn", "faiss-cpu"),
         history=TRIGGERS,
     ),
     Stage(
-        "stream",
-        StageIO((VACUUM, SIGNALS), (STREAM,)),
-        ("stream",),
-        lambda w, params: (Ref(VACUUM, w.date), Ref(SIGNALS, w.date)),
-        make_stream,
+        name="stream",
+        io=StageIO((VACUUM, SIGNALS), (STREAM,)),
+        knobs=("stream",),
+        refs=lambda w, params: (Ref(VACUUM, w.date), Ref(SIGNALS, w.date)),
+        run=make_stream,
     ),
 )

@@ -168,25 +168,36 @@ def make_vacuum(inputs: StageInputs) -> dict[str, Output]:
     return {VACUUM: Output(level_windows(ladder, inputs.frame(LEVELS), inputs.params.features, inputs.params.approach))}
 
 
-STAGES = (
-    Stage("ladder", StageIO((BRONZE_MBO,), (LADDER, TAPE)), ("replay",), _ladder_refs, make_ladder),
-    Stage("bars", StageIO((BRONZE_MBO,), (BARS,)), (), _globex_refs, make_bars),
+STAGES: tuple[Stage, ...] = (
     Stage(
-        "levels",
-        StageIO((BRONZE_MBO, BARS), (LEVELS,)),
-        ("levels",),
-        _level_refs,
-        make_levels,
+        name="ladder",
+        io=StageIO((BRONZE_MBO,), (LADDER, TAPE)),
+        knobs=("replay",),
+        refs=_ladder_refs,
+        run=make_ladder,
+    ),
+    Stage(
+        name="bars",
+        io=StageIO((BRONZE_MBO,), (BARS,)),
+        refs=_globex_refs,
+        run=make_bars,
+    ),
+    Stage(
+        name="levels",
+        io=StageIO((BRONZE_MBO, BARS), (LEVELS,)),
+        knobs=("levels",),
+        refs=_level_refs,
+        run=make_levels,
         entries=lambda values: {"LEVELS.level_id": values["levels"]["level_ids"]},
         # Its calendar says which RTH session was the previous one, and when it closed.
         packages=("exchange-calendars",),
     ),
     Stage(
-        "vacuum",
-        StageIO((LADDER, TAPE, LEVELS), (VACUUM,)),
-        ("features", "approach"),
-        lambda w, params: (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date)),
-        make_vacuum,
+        name="vacuum",
+        io=StageIO((LADDER, TAPE, LEVELS), (VACUUM,)),
+        knobs=("features", "approach"),
+        refs=lambda w, params: (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date)),
+        run=make_vacuum,
         entries=lambda values: {"_FEATURES.family": TABLE_FAMILIES},
     ),
 )

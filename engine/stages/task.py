@@ -17,7 +17,11 @@ from engine.stages.raw import RawFile
 Status = Literal["made", "current", "empty", "failed"]
 Group = Literal["silver", "triggers", "signals"]
 
-GROUPS: dict[Group, tuple[Stage, ...]] = {"silver": silver.STAGES, "triggers": gold.TRIGGER_STAGES, "signals": gold.SIGNAL_STAGES}
+GROUPS: dict[Group, tuple[Stage, ...]] = {
+    "silver": silver.STAGES,
+    "triggers": gold.TRIGGER_STAGES,
+    "signals": gold.SIGNAL_STAGES,
+}
 """Stages that one task runs, one after the other; a group waits until the one before it is made of all sessions."""
 
 STAGES = tuple(stage for stages in GROUPS.values() for stage in stages)

@@ -49,9 +49,9 @@ def generated_lake(folder: Path, messages: int, seed: int = 3) -> Path:
 
 
 class Server:
-    """`panel serve workbench/app.py` in a process of its own; `code` is Python to run in the place of ``-m panel``."""
+    """`panel serve workbench/app.py` in a process of its own; `code` is Python to run in the place of ``-m panel``, `root` the sources."""
 
-    def __init__(self, lake: Path, *, log: Path, warm: bool = True, code: str | None = None) -> None:
+    def __init__(self, lake: Path, *, log: Path, warm: bool = True, code: str | None = None, root: Path = ROOT) -> None:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
@@ -60,9 +60,9 @@ class Server:
         command = [sys.executable, *panel, "serve", "workbench/app.py", "--address", "127.0.0.1", "--port", str(self.port)]
         self.log = log
         # Sets are sent in the order of their hashes: two servers shall send the same of the same.
-        env = {**os.environ, "SPYMASTER_LAKE": str(lake), "PYTHONHASHSEED": "0"}
+        env = {**os.environ, "SPYMASTER_LAKE": str(lake), "PYTHONHASHSEED": "0", "PYTHONPATH": str(root)}
         with log.open("w") as out:
-            self.process = subprocess.Popen(command + ["--warm"] * warm, cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(command + ["--warm"] * warm, cwd=root, env=env, stdout=out, stderr=subprocess.STDOUT)
         self._wait()
 
     def _wait(self) -> None:

@@ -1,1 +1,78 @@
-"""Pictures as functions: a frame or a cube in, data or a figure out. No Panel, no files; notebooks call them as they are."""
+"""Pictures as functions: a frame or a cube in, data or a figure out. No Panel, no files; notebooks call them as they are.
+
+`__all__` is the interface for notebooks; a name is imported when it is first used.
+
+Examples
+--------
+>>> from workbench import plots
+>>> plots.difference_figure(plots.DARK).figure.name
+'difference'
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench.plots.compose import conditions_picture, ladder_picture, level_picture
+    from workbench.plots.difference import difference_figure, difference_words, fill_difference
+    from workbench.plots.excursions import excursion_figure
+    from workbench.plots.ladder import rows_at
+    from workbench.plots.outcomes import outcome_counts, outcome_figure
+    from workbench.plots.research import fill_share_panels, hit_rows, share_panels
+    from workbench.plots.sentence import sentence as level_sentence
+    from workbench.plots.why import why_figure, why_rows
+    from workbench.theme import DARK, LIGHT, Theme
+
+_FROM: dict[str, tuple[str, ...]] = {
+    "workbench.plots.compose": ("conditions_picture", "ladder_picture", "level_picture"),
+    "workbench.plots.difference": ("difference_figure", "difference_words", "fill_difference"),
+    "workbench.plots.excursions": ("excursion_figure",),
+    "workbench.plots.ladder": ("rows_at",),
+    "workbench.plots.outcomes": ("outcome_counts", "outcome_figure"),
+    "workbench.plots.research": ("fill_share_panels", "hit_rows", "share_panels"),
+    "workbench.plots.why": ("why_figure", "why_rows"),
+    "workbench.theme": ("DARK", "LIGHT", "Theme"),
+}
+"""Module -> the names of the interface that it has."""
+
+_MODULE_OF = {name: (module, name) for module, names in _FROM.items() for name in names}
+# A module of this package is called `sentence`: its function needs another name beside it.
+_MODULE_OF["level_sentence"] = ("workbench.plots.sentence", "sentence")
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "Theme",
+    "conditions_picture",
+    "difference_figure",
+    "difference_words",
+    "excursion_figure",
+    "fill_difference",
+    "fill_share_panels",
+    "hit_rows",
+    "ladder_picture",
+    "level_picture",
+    "level_sentence",
+    "outcome_counts",
+    "outcome_figure",
+    "rows_at",
+    "share_panels",
+    "why_figure",
+    "why_rows",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The interface's `name`, imported now (PEP 562)."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: expected one of {', '.join(__all__)}")
+    module, attribute = _MODULE_OF[name]
+    found = getattr(importlib.import_module(module), attribute)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

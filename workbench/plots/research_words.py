@@ -228,13 +228,13 @@ def block_words(block: str) -> str:
 
     Examples
     --------
-    >>> block_words("b0"), block_words("last_d1"), block_words("")
-    ('eighth 1 of 8 (oldest)', 'last d1', '')
+    >>> block_words("b0"), block_words("w0"), block_words("last_d1"), block_words("")
+    ('eighth 1 of 8 (oldest)', 'own window', 'last d1', '')
     """
     if block[:1] == "b" and block[1:].isdigit():
         place = {"0": " (oldest)", "7": " (newest)"}.get(block[1:], "")
         return f"eighth {int(block[1:]) + 1} of 8{place}"
-    return block.replace("_", " ")
+    return "own window" if block == "w0" else block.replace("_", " ")
 
 
 def audit_sentence(report: dict[str, Any]) -> str:

@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from engine.errors import EngineError, NoData
-from engine.lake.catalog import LADDER, LEVELS, TAPE, TRIGGERS
+from engine.lake.catalog import LADDER, LEVELS, TAPE, TRIGGERS, VACUUM
+from engine.vocab import Approach
 from workbench.data import open_lake
 from workbench.research.asked import Progress, market, nothing, stamp
 
@@ -53,6 +54,33 @@ def _events(root: str, of: str | None, mark: str) -> dict[str, Events]:
     return found
 
 
+WINDOW = "w0_"
+"""Beginning of a dimension's name that is a feature of the trigger's own window, as in `blocks` vectors."""
+
+
+def dimensions(root: str, contract: str | None = None) -> dict[str, tuple[str, ...]]:
+    """By group, what can be looked at: features of the trigger's own window that no dimension of its vector is made of, and the vector's.
+
+    Of mirrored vectors those are the tape's: features of the vacuum are not in the frame of travel.
+
+    Raises
+    ------
+    NoData
+        As `events`.
+    """
+    from engine.features.registry import features
+    from engine.features.vector import feature_of
+    from engine.retrieval.gold import MIRROR
+
+    found = {}
+    for group, e in events(root, contract).items():
+        in_vector = {feature_of(n) for n in e.names}
+        families = ("tape",) if group == MIRROR else ("vacuum_up" if group == Approach.UP else "vacuum_down", "tape")
+        others = [f.name for family in families for f in features(family) if f.dtype == "float64" and f.name not in in_vector]
+        found[group] = (*(WINDOW + n for n in others), *e.names)
+    return found
+
+
 def feature(
     root: str,
     group: str,
@@ -70,11 +98,14 @@ def feature(
         Where the market has no gold, or its vectors no such feature.
     """
     of, mark = market(contract), stamp(root, TRIGGERS)
-    distribution = _feature(root, of, group, name, horizon, mark)
+    distribution = _feature(root, of, group, name, horizon, mark, stamp(root, VACUUM))
     if moment is None:
         return Feature(distribution, None, None, "no moment is chosen yet: type a New York time beside the question")
     progress(0, 0, "the value at the cursor")
     query, why = _moment(root, *moment, stamp(root, LADDER, TAPE, LEVELS))
+    past = _events(root, of, mark)[group]
+    if query is not None and name not in past.names:
+        query, past = _with_windows(root, query, name), _with_windows(root, past, name)
     if query is None or name not in query.names:
         return Feature(distribution, None, None, why or "the moment approaches from the other side")
     from engine.retrieval.explore import feature_values, share_below
@@ -82,14 +113,36 @@ def feature(
     value = float(feature_values(query, name)[0])
     if value != value:
         return Feature(distribution, None, None, "two minutes of a valid book are needed before the moment")
-    return Feature(distribution, value, share_below(_events(root, of, mark)[group], name, value), "")
+    return Feature(distribution, value, share_below(past, name, value), "")
 
 
 @lru_cache(maxsize=64)
-def _feature(root: str, of: str | None, group: str, name: str, horizon: str, mark: str) -> FeatureDistribution:
+def _feature(root: str, of: str | None, group: str, name: str, horizon: str, mark: str, windows: str) -> FeatureDistribution:
     from engine.retrieval.explore import feature_distribution
 
-    return feature_distribution(_events(root, of, mark)[group], name, horizon)
+    found = _events(root, of, mark)[group]
+    return feature_distribution(found if name in found.names else _with_windows(root, found, name), name, horizon)
+
+
+def _with_windows(root: str, found: Events, name: str) -> Events:
+    """`found` with the one dimension `name`, read from the table of the levels' windows; NaN where that has no such window."""
+    import numpy as np
+    import polars as pl
+
+    from engine.retrieval.events import Events
+
+    lake, column = open_lake(root), name.removeprefix(WINDOW)
+    keys = ("level_id", "window_end_ts_ns")
+    frame = found.frame.select("trigger_id", "session_date", *keys)
+    frame = frame.with_columns(pl.col("trigger_id").str.split("/").list.get(1).alias("symbol"), pl.lit(None, pl.Float64).alias("value"))
+    parts = []
+    for (symbol, date), mine in frame.with_row_index("row").group_by("symbol", "session_date"):
+        if lake.has(VACUUM, symbol, date):
+            windows = lake.read(VACUUM, symbol, date, (*keys, column)).rename({column: "read"})
+            mine = mine.join(windows, on=keys, how="left").with_columns(pl.col("read").alias("value")).drop("read")
+        parts.append(mine.select("row", "value"))
+    value = pl.concat(parts).sort("row")["value"].to_numpy() if parts else np.empty(0)
+    return Events(value.astype(np.float32)[:, None], (name,), found.representation, found.frame)
 
 
 @lru_cache(maxsize=16)

@@ -22,20 +22,24 @@ The URL follows every change of `state` by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 V = TypeVar("V", bound=type)
 
+KeyRow = tuple[Sequence[str], str]
+"""Keys, and what they do, a row of the drawer's table; ``–`` between two of them: from one to the other."""
+
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """A registered view: its key in the URL, its title, and its class."""
+    """A registered view: its key in the URL, its title, its class, and the keyboard's keys that it listens to."""
 
     key: str
     title: str
     cls: type
+    keys: tuple[KeyRow, ...] = ()
 
 
 VIEWS: dict[str, ViewSpec] = {}
@@ -49,11 +53,11 @@ def in_order() -> list[ViewSpec]:
     return sorted(VIEWS.values(), key=lambda v: (ORDER.index(v.key) if v.key in ORDER else len(ORDER), v.key))
 
 
-def view(key: str, title: str) -> Callable[[V], V]:
-    """Register a view class under `key`."""
+def view(key: str, title: str, *, keys: Sequence[KeyRow] = ()) -> Callable[[V], V]:
+    """Register a view class under `key`; the drawer's table of keys shows `keys`."""
 
     def register(cls: V) -> V:
-        VIEWS[key] = ViewSpec(key, title, cls)
+        VIEWS[key] = ViewSpec(key, title, cls, tuple(keys))
         return cls
 
     return register

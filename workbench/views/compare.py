@@ -26,6 +26,7 @@ from workbench.views.compare_acts import BACK, OPENS, SAVE, Acts
 from workbench.views.compare_pair import MAX_UPLOAD, Pair
 from workbench.views.compare_words import KEEP, Typed, guide
 from workbench.views.controls import drawer
+from workbench.views.keys_help import COMPARE_KEYS
 from workbench.views.later import Later
 from workbench.views.parts import Chips
 from workbench.views.style import PANE_CSS
@@ -48,7 +49,7 @@ class Shown:
     moment: dict[str, Any] | None = None
 
 
-@view("compare", "Compare")
+@view("compare", "Compare", keys=COMPARE_KEYS)
 class CompareView(Viewer):
     """Pictures of setups against the lake. `state` is the tab's state, `root` the lake."""
 

@@ -2,56 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import panel as pn
 
+from workbench.views import VIEWS, KeyRow
 from workbench.views.style import PANE_CSS
 
-Row = tuple[Sequence[str], str]
-"""Keys, and what they do; ``–`` between two of them: from one to the other."""
+LEVELS: KeyRow = (("1", "–", "5"), "PM High, PM Low, OR High, OR Low, VWAP")
 
-LEVELS: Row = (("1", "–", "5"), "PM High, PM Low, OR High, OR Low, VWAP")
+LEVEL_KEYS: tuple[KeyRow, ...] = (
+    LEVELS,
+    (("←", "→"), "one window; with <kbd>Shift</kbd> twelve"),
+    (("↑", "↓"), "layer of the heatmap"),
+    (("[", "]"), "previous, next approach"),
+    (("Home", "End"), "start, end of the session"),
+)
+REPLAY_KEYS: tuple[KeyRow, ...] = (
+    (("Space",), "play, pause"),
+    LEVELS,
+    (("←", "→"), "one second; with <kbd>Shift</kbd> ten"),
+    (("[", "]"), "a minute ahead of the previous, next touch of the level"),
+    (("Home",), "the open"),
+    (("b", "r", "c"), "in the drill: break, reject, chop"),
+)
+NEIGHBOURS_KEYS: tuple[KeyRow, ...] = (
+    (("Space",), "play, pause all setups at once"),
+    (("←", "→"), "one second; with <kbd>Shift</kbd> ten"),
+    (("Tab",), "to a setup: <kbd>Enter</kbd> opens it in the Level view"),
+)
+COMPARE_KEYS: tuple[KeyRow, ...] = (
+    (("Tab",), "to a picture: <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move the place that is enlarged"),
+    (("Tab",), "to the slider of Swipe: <kbd>←</kbd> <kbd>→</kbd> move the edge between the two"),
+)
 
-OF_VIEW: dict[str, list[Row]] = {
-    "level": [
-        LEVELS,
-        (("←", "→"), "one window; with <kbd>Shift</kbd> twelve"),
-        (("↑", "↓"), "layer of the heatmap"),
-        (("[", "]"), "previous, next approach"),
-        (("Home", "End"), "start, end of the session"),
-    ],
-    "replay": [
-        (("Space",), "play, pause"),
-        LEVELS,
-        (("←", "→"), "one second; with <kbd>Shift</kbd> ten"),
-        (("[", "]"), "a minute ahead of the previous, next touch of the level"),
-        (("Home",), "the open"),
-        (("b", "r", "c"), "in the drill: break, reject, chop"),
-    ],
-    "neighbours": [
-        (("Space",), "play, pause all setups at once"),
-        (("←", "→"), "one second; with <kbd>Shift</kbd> ten"),
-        (("Tab",), "to a setup: <kbd>Enter</kbd> opens it in the Level view"),
-    ],
-    "compare": [
-        (("Tab",), "to a picture: <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move the place that is enlarged"),
-        (("Tab",), "to the slider of Swipe: <kbd>←</kbd> <kbd>→</kbd> move the edge between the two"),
-    ],
-    "research": [],
-}
-"""View -> the keys that are its own."""
-
-TOOLS: Row = (("Tab",), "to a tool of a figure (pan, zoom, reset, save): <kbd>Enter</kbd> or <kbd>Space</kbd>")
-PAGE: list[Row] = [
+TOOLS: KeyRow = (("Tab",), "to a tool of a figure (pan, zoom, reset, save): <kbd>Enter</kbd> or <kbd>Space</kbd>")
+PAGE: list[KeyRow] = [
     (("Tab",), "to views, levels and other choices in a row: <kbd>←</kbd> <kbd>→</kbd> <kbd>Home</kbd> <kbd>End</kbd>"),
 ]
 """What holds in every view."""
 
 
 def keys_html(view: str) -> str:
-    """The table of a view."""
-    rows = [*OF_VIEW[view], *([] if view == "compare" else [TOOLS]), *PAGE]
+    """HTML table of the keys of the view `view`: those it declares in ``@view(..., keys=...)``, then those of the whole page."""
+    rows = [*VIEWS[view].keys, *([] if view == "compare" else [TOOLS]), *PAGE]
     body = "".join(f"<tr><td>{' '.join(_cap(k) for k in keys)}</td><td>{words}</td></tr>" for keys, words in rows)
     return f"<table class='sm-keys'>{body}</table>"
 

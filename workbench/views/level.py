@@ -23,6 +23,7 @@ from workbench.views.arrival import arrive, on_grid
 from workbench.views.banner import Notices
 from workbench.views.controls import drawer
 from workbench.views.hands import Hands
+from workbench.views.keys_help import LEVEL_KEYS
 from workbench.views.level_page import LevelPage
 from workbench.views.look import Look, resolve
 from workbench.views.outcomes import Outcomes, question_fields
@@ -45,7 +46,7 @@ FOLLOW_AFTER_MS = 30
 DAY_AFTER_MS = 400  # the day overview's orders and trades follow the first picture so much later
 
 
-@view("level", "Level")
+@view("level", "Level", keys=LEVEL_KEYS)
 class LevelView(LevelPage, Hands, Viewer):
     """The first screen. `state` is the tab's state, `root` the lake."""
 

@@ -25,7 +25,7 @@ from workbench.views.arrival import arrive
 from workbench.views.banner import Notices
 from workbench.views.difference import Difference
 from workbench.views.form import Form, field, heading
-from workbench.views.keys_help import keys_pane
+from workbench.views.keys_help import NEIGHBOURS_KEYS, keys_pane
 from workbench.views.later import Progress
 from workbench.views.look import Look, resolve
 from workbench.views.neighbours_cards import Walled, opened, wall_of, walled
@@ -48,7 +48,7 @@ SHOWS = {"contract", "session", "level", "cursor_ts_ns", "window_s", "layer", "h
 """Parameters whose change asks anew."""
 
 
-@view("neighbours", "Neighbours")
+@view("neighbours", "Neighbours", keys=NEIGHBOURS_KEYS)
 class NeighboursView(Viewer):
     """Setups like the one at the cursor. `state` is the tab's state, `root` the lake.
 

@@ -23,6 +23,7 @@ from workbench.views.arrival import on_grid
 from workbench.views.banner import Notices
 from workbench.views.controls import replay_drawer
 from workbench.views.drill import Drill
+from workbench.views.keys_help import REPLAY_KEYS
 from workbench.views.replay_levels import unknown
 from workbench.views.replay_pictures import LADDER_CSS
 from workbench.views.replay_player import Player
@@ -34,7 +35,7 @@ NOT_SHOWN = {"name", "view", "section", *ASKED}
 """Parameters that no picture of the replay depends on."""
 
 
-@view("replay", "Replay")
+@view("replay", "Replay", keys=REPLAY_KEYS)
 class ReplayView(Viewer):
     """Replay of a session around a level. `state` is the tab's state, `root` the lake."""
 

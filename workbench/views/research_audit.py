@@ -157,10 +157,10 @@ class QualitySection(Section):
     needs = frozenset({"contract"})
 
     def build(self) -> None:
-        """Coverage, sessions, what is stale."""
+        """Coverage, sessions, what is stale, and the datasets."""
         self.coverage = research_quality.coverage_figure(self.theme)
-        self.table, self.stale = html(), html()
-        self.content.extend([figure_pane(self.coverage.figure), self.table, self.stale])
+        self.table, self.stale, self.datasets = html(), html(), html()
+        self.content.extend([figure_pane(self.coverage.figure), self.table, self.stale, self.datasets])
 
     def work(self, asked: Asked, progress: Progress) -> Quality:
         """Quality of every session of the market."""
@@ -198,13 +198,22 @@ class QualitySection(Section):
             ],
             alike, caption="What the next run would make anew, and why.",
         )  # fmt: skip
+        self.datasets.object = table_html(
+            [
+                Column("dataset", lambda r: r["dataset"], text=True), Column("partitions", lambda r: f"{r['partitions']:,}"),
+                Column("rows", lambda r: f"{r['rows']:,}"), Column("columns", lambda r: f"{r['columns']:,}"),
+                Column("holds", lambda r: r["holds"], text=True, wide=True),
+            ],
+            answer.datasets, caption="Datasets of the lake that have data of this market.",
+        )  # fmt: skip
 
     def tables(self) -> dict[str, tuple[str, pl.DataFrame | None]]:
-        """Sessions, gaps, the selection map, what is stale."""
+        """Sessions, gaps, the selection map, what is stale, the datasets."""
         a = self.answer
         return {
             "sessions": ("sessions", a and a.sessions),
             "gaps": ("seconds without a valid book", a and a.gaps),
             "selection": ("selection map", a and a.selection),
             "stale": ("stale partitions", a and a.stale),
+            "datasets": ("datasets", a and a.datasets),
         }

@@ -16,7 +16,7 @@ from workbench.plots import axes, research_features
 from workbench.plots import research_words as words
 from workbench.plots.why import FAMILIES
 from workbench.research.asked import Progress
-from workbench.research.explorer import Feature, events
+from workbench.research.explorer import Feature, dimensions
 from workbench.research.explorer import feature as feature_of_history
 from workbench.views import notices
 from workbench.views.form import Form, field
@@ -71,7 +71,7 @@ class FeatureSection(Section):
     def work(self, asked: Asked, progress: Progress) -> tuple[dict[str, tuple[str, ...]], str, Feature]:
         """Names by group, the name that is shown, and its distribution."""
         progress(0, 0, "reading the trigger vectors")
-        names = {g: e.names for g, e in events(self.root, asked.contract).items()}
+        names = dimensions(self.root, asked.contract)
         group = asked.choice["group"] if asked.choice["group"] in names else next(iter(names))
         name = dimension_of(names[group], asked.choice)
         return names, name, feature_of_history(self.root, group, name, asked.horizon, moment_of(asked), asked.contract, progress)
