@@ -117,6 +117,8 @@ GAP = """    gap = inputs.gap_in(start_ns, end_ns)
 """
 PULLS = "return np.log((s.rest.sum(axis=1) + 1) / (s.add.sum(axis=1) + 1))"
 DOWN_3 = '("down_3", "f3_bid_com_disp_log", 1, '
+NAMED_WITH = {"signals", "index"}
+"""They read the names of a vector's dimensions, which stand beside the formulas of `means`; and are remade with the vectors anyway."""
 EVERYTHING = {"bronze", *SESSIONS, "audit", "simulator"}
 
 NOTHING: set[str] = set()
@@ -144,7 +146,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "a new feature": (append("def t5_ofi(", FEATURE), {"vacuum"}),
     "a level's formula": (replace("ticks.max() if high else ticks.min()", "ticks.min() if high else ticks.max()"), {"levels"}),
     "a moving average's length": (replace("for _n in (200, 400):", "for _n in (100, 400):"), {"levels"}),
-    "a vacuum feature's formula": (replace(PULLS, PULLS.replace("1)", "2)")), {"vacuum", "triggers", "audit"}),
+    "a vacuum feature's formula": (replace(PULLS, PULLS.replace("1)", "2)")), {"vacuum", "triggers", "audit", *NAMED_WITH}),
     "a feature that vectors are made of by name": (
         replace("sums.travel * sums.ofi / size", "sums.ofi / size"),
         {"vacuum", "triggers", "audit"},

@@ -1,0 +1,104 @@
+"""Record that the code as it is makes the same rows as an earlier version did, so that lakes made by that one stay current.
+
+``python -m tests.support.same_rows OLD NEW [--write]``: OLD is a lake made by the earlier version, NEW one made by this version from the
+same raw files (``spymaster rebuild``). Every partition, the audit, the index and the simulated files are compared; only where all are
+equal is ``engine/earlier_code.json`` written, which maps each code hash in OLD to what `engine.provenance` says of the code now.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engine import provenance
+from engine.lake.catalog import BRONZE_MBO, datasets
+from engine.lake.store import Lake
+from engine.provenance import CodeVersion, code_of
+from engine.retrieval.audit import audit
+from engine.retrieval.gold import audit_events, gold_events
+from engine.retrieval.index_files import fill
+from engine.sessions import session_windows
+from engine.simulate.dbn import write_day
+from engine.stages import bronze
+from engine.stages.base import version
+from engine.stages.task import STAGES
+from engine.vocab import root_of
+
+CHANGES_WITH_CODE = ("code", "inputs", "made_of", "digest", "audit", "said", "mtime", "sha256", "size", "manifest")
+"""Keys of a report or an index's manifest that tell of the code or of hashes of what tells of it."""
+
+
+def plain(value: Any) -> Any:
+    """A JSON value without what changes with the code."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items() if k not in CHANGES_WITH_CODE}
+    return [plain(v) for v in value] if isinstance(value, list) else value
+
+
+def differences(old: Lake, new: Lake) -> Iterator[str]:
+    """What is not the same in two lakes, a line each."""
+    for key in datasets():
+        mine, theirs = set(new.partitions(key)), set(old.partitions(key))
+        for symbol, date in sorted(mine ^ theirs):
+            yield f"{key} {symbol} {date}: in one of the lakes only"
+        for symbol, date in sorted(mine & theirs):
+            a, b = old.manifest(key, symbol, date), new.manifest(key, symbol, date)
+            if [f.sha256 for f in a.files] != [f.sha256 for f in b.files] and not old.read(key, symbol, date).equals(
+                new.read(key, symbol, date)
+            ):
+                yield f"{key} {symbol} {date}: other rows"
+            if (a.notes, a.contract, a.lineage.params) != (b.notes, b.contract, b.lineage.params):
+                yield f"{key} {symbol} {date}: other notes, contract or parameters"
+    for name in ("audit/mbo_audit.json", "indexes/default/manifest.json", "indexes/default/models.json", "indexes/default/norm_stats.json"):
+        a, b = (plain(json.loads((lake.root / name).read_text())) for lake in (old, new))
+        if a != b:
+            yield f"{name}: other content"
+    for path in sorted((old.root / "indexes").rglob("*.index")) + sorted((old.root / "raw").rglob("*.dbn.zst")):
+        twin = new.root / path.relative_to(old.root)
+        if not twin.is_file() or twin.read_bytes() != path.read_bytes():
+            yield f"{path.relative_to(old.root)}: other bytes"
+
+
+def codes(lake: Lake) -> Iterator[tuple[str, CodeVersion, dict[str, str]]]:
+    """Code hashes that a lake holds, the code that makes the same now, and the versions of packages that count."""
+    for symbol, date in lake.partitions(BRONZE_MBO):
+        yield lake.manifest(BRONZE_MBO, symbol, date).lineage.code, code_of(bronze.convert), {}
+    for stage in STAGES:
+        now = code_of(stage.run, session_windows, root_of)
+        for key in stage.io.outputs:
+            for symbol, date in lake.partitions(key):
+                yield lake.manifest(key, symbol, date).lineage.code, now, {p: version(p) for p in stage.packages}
+    yield json.loads((lake.root / "audit/mbo_audit.json").read_text())["made_of"]["code"], code_of(audit_events, audit), {}
+    yield json.loads((lake.root / "indexes/default/manifest.json").read_text())["code"], code_of(gold_events, fill), {}
+    for receipt in sorted((lake.root / "truth").rglob("*.json")):
+        yield json.loads(receipt.read_text())["code"], code_of(write_day), {}
+
+
+def main() -> int:
+    """Compare two lakes, and record the hashes of the first where they are the same."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    parser.add_argument("--write", action="store_true", help="write engine/earlier_code.json")
+    given = parser.parse_args()
+    old, new = Lake(given.old), Lake(given.new)
+    found = list(differences(old, new))
+    print("\n".join(found) or "every partition, the audit, the index and the raw files are the same")
+    if found:
+        return 1
+    table: dict[str, Any] = {}
+    for digest, now, packages in codes(old):
+        entries = {k: h for k, (_, h, _) in sorted(now.entries.items())}
+        table[digest] = {"epoch": provenance.EPOCH, "core": now.core, "packages": packages, "entries": entries}
+    if given.write:
+        provenance.EARLIER.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
+    print(f"{len(table)} hashes of earlier code{' written to ' + provenance.EARLIER.name if given.write else ''}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
