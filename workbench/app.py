@@ -1,4 +1,8 @@
-"""The page: ``panel serve workbench/app.py`` (or ``spymaster serve``). The lake is ``SPYMASTER_LAKE``, else ``lake``."""
+"""The page, as `spymaster serve` serves it (``python -m workbench serve workbench/app.py``). The lake is ``SPYMASTER_LAKE``, else ``lake``.
+
+``panel serve workbench/app.py --warm`` is guarded by `workbench.access`, too. Without ``--warm`` this file is first run by a visitor, and
+until then nothing guards the server: such a server shows no page.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import panel as pn
 from panel.reactive import Syncable
 
 from engine.errors import EngineError
-from workbench import data, views, warm, wire
+from workbench import access, data, views, warm, wire
 from workbench.shell import Shell
 from workbench.state import LevelState
 from workbench.views.style import page_css
@@ -52,12 +56,18 @@ def query_of_request() -> dict[str, str]:
     return {k: v[-1].decode() for k, v in (pn.state.session_args or {}).items()} if pn.state.curdoc else {}
 
 
+UNGUARDED = "This server was started without a guard against other pages in your browser: stop it, and start it by `spymaster serve`."
+
 if pn.state.served or __name__.startswith("bokeh_app"):
     pn.extension(raw_css=[page_css()])
     context = pn.state.curdoc.session_context if pn.state.curdoc is not None else None
     if context is not None and context.server_context is None:
         # `--warm` runs the page once without a visitor, before the server answers.
+        access.install_from_environment()
         warm.up(os.environ.get("SPYMASTER_LAKE", "lake"))
     else:
         pn.state.onload(warm.settle)
-    build(query_of_request()).servable(title="spymaster")
+    if context is None or context.server_context is None or access.installed():
+        build(query_of_request()).servable(title="spymaster")
+    else:
+        pn.pane.Alert(UNGUARDED, alert_type="danger").servable(title="spymaster")

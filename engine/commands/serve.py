@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +17,30 @@ from engine.errors import EngineError
 APP = Path(__file__).resolve().parents[2] / "workbench" / "app.py"
 
 
+def open_when_served(url: str, address: str, port: int) -> None:
+    """Open `url` in a browser as soon as the server answers; a process of its own waits for that, a minute at most."""
+    waits = (
+        "import socket, sys, time, webbrowser\n"
+        "for _ in range(240):\n"
+        "    try:\n"
+        "        socket.create_connection((sys.argv[2], int(sys.argv[3])), 1).close()\n"
+        "    except OSError:\n"
+        "        time.sleep(0.25)\n"
+        "    else:\n"
+        "        webbrowser.open(sys.argv[1])\n"
+        "        break\n"
+    )
+    subprocess.Popen([sys.executable, "-c", waits, url, address, str(port)])
+
+
 def serve(
     *,
     lake: LakeDir = Path("lake"),
     port: Annotated[int, Parameter(help="Port on this machine.")] = 5006,
     address: Annotated[str, Parameter(help="Address to bind to; anything but loopback shows the screen to others.")] = "127.0.0.1",
     show: Annotated[bool, Parameter(negative=(), help="Open a browser.")] = False,
+    host: Annotated[list[str] | None, Parameter(negative=(), help="A name by which the page may be reached, too; repeatable.")] = None,
+    token: Annotated[bool, Parameter(help="Ask each browser once for the secret that the printed address carries.")] = True,
     query: Annotated[str, Parameter(help="What the printed address opens on, such as level=or_high&t=10:31:05.")] = "",
 ) -> None:
     """Serve the screen, bound to loopback unless told otherwise; Ctrl-C ends it.
@@ -31,14 +51,18 @@ def serve(
 
         spymaster serve
         spymaster serve --lake /data/lake --port 5007 --show
+        spymaster serve --host desk.example --no-token
     """
     if not lake.is_dir():
         raise EngineError(f"lake {lake}: expected a folder, found none; `spymaster add FILE --lake {lake}` starts one")
-    command = [sys.executable, "-m", "panel", "serve", str(APP), "--address", address, "--port", str(port), "--warm"]
-    # Bokeh refuses a websocket from a host it was not told of.
-    command += ["--allow-websocket-origin", f"{address}:{port}", "--allow-websocket-origin", f"localhost:{port}"]
+    command = [sys.executable, "-m", "workbench", "serve", str(APP), "--address", address, "--port", str(port), "--warm"]
+    # `workbench.access` decides which hosts may ask; what passes it, Bokeh need not refuse.
+    command += ["--allow-websocket-origin", "*"]
+    secret = secrets.token_urlsafe(24) if token else ""
+    environment = {**os.environ, "SPYMASTER_LAKE": str(lake.resolve()), "SPYMASTER_TOKEN": secret, "SPYMASTER_HOSTS": ",".join(host or ())}
+    asked = "&".join(filter(None, (f"token={secret}" if token else "", query)))
+    url = f"http://{address}:{port}/app{'?' if asked else ''}{asked}"
+    print(url, file=sys.stderr, flush=True)
     if show:
-        command.append("--show")
-    environment = {**os.environ, "SPYMASTER_LAKE": str(lake.resolve())}
-    print(f"http://{address}:{port}/app{'?' if query else ''}{query}", file=sys.stderr, flush=True)
+        open_when_served(url, address, port)
     os.execve(sys.executable, command, environment)

@@ -26,6 +26,8 @@ COLLECTING = (
     "import gc, signal, sys\n"
     "signal.signal(signal.SIGUSR1, lambda *_: (gc.collect(), gc.collect()))\n"
     "from panel.command import main\n"
+    "from workbench import access\n"
+    "access.install_from_environment()\n"
     "main(['panel', *sys.argv[1:]])\n"
 )
 """The server's command line, with a signal that asks for a garbage collection."""

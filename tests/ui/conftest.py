@@ -49,18 +49,25 @@ def generated_lake(folder: Path, messages: int, seed: int = 3) -> Path:
 
 
 class Server:
-    """`panel serve workbench/app.py` in a process of its own; `code` is Python to run in the place of ``-m panel``, `root` the sources."""
+    """The server of `spymaster serve` in a process of its own, without a secret where `token` is empty.
 
-    def __init__(self, lake: Path, *, log: Path, warm: bool = True, code: str | None = None, root: Path = ROOT) -> None:
+    `code` is Python to run in the place of ``-m workbench``, `root` the sources.
+    """
+
+    def __init__(
+        self, lake: Path, *, log: Path, warm: bool = True, code: str | None = None, root: Path = ROOT, token: str = "", hosts: str = ""
+    ) -> None:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/app"
-        panel = ["-m", "panel"] if code is None else ["-c", code]
+        panel = ["-m", "workbench"] if code is None else ["-c", code]
         command = [sys.executable, *panel, "serve", "workbench/app.py", "--address", "127.0.0.1", "--port", str(self.port)]
+        command += ["--allow-websocket-origin", "*"]
         self.log = log
         # Sets are sent in the order of their hashes: two servers shall send the same of the same.
         env = {**os.environ, "SPYMASTER_LAKE": str(lake), "PYTHONHASHSEED": "0", "PYTHONPATH": str(root)}
+        env |= {"SPYMASTER_TOKEN": token, "SPYMASTER_HOSTS": hosts}
         with log.open("w") as out:
             self.process = subprocess.Popen(command + ["--warm"] * warm, cwd=root, env=env, stdout=out, stderr=subprocess.STDOUT)
         self._wait()

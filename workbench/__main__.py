@@ -1,0 +1,13 @@
+"""``python -m workbench serve FILE ...``: Panel's own command line, behind the guard of `workbench.access` from the first request on."""
+
+from __future__ import annotations
+
+import sys
+
+from panel.command import main
+
+from workbench import access
+
+if __name__ == "__main__":
+    access.install_from_environment()
+    main(["panel", *sys.argv[1:]])
