@@ -65,7 +65,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for date in (FIRST + dt.timedelta(days=i) for i in range((LAST - FIRST).days + 1)):
         if date.weekday() < 5:
             spans = {"start_ns": utc_ns(date, 8), "end_ns": utc_ns(date, 17, 35)}
-            records = busy_day(120_000, date.toordinal(), date=date, snapshot_orders=200, **spans)
+            records = busy_day(180_000, date.toordinal(), date=date, snapshot_orders=200, **spans)
             path = folder / "files" / f"glbx-mdp3-{date:%Y%m%d}.mbo.dbn.zst"
             write_dbn(path, records, symbols={17077: "ESZ5"}, start=utc_ns(date), end=utc_ns(date) + DAY_NS)
     for command in ("add files --lake lake", "rebuild --lake lake"):
