@@ -44,7 +44,7 @@ INSTEAD: dict[str, dict[str, str]] = {
     },
     "docs/RETRIEVAL.md": {
         "2025-11-04/ESZ5/pm_high/approach_up/arm/1762268405000000000": "TRIGGER",
-        "--synthetic 2000": "--synthetic 400",
+        "--synthetic 2000": "--synthetic 260",
     },
     "docs/SIMULATOR.md": {
         # One thin day instead of two months.

@@ -112,7 +112,9 @@ def feature(
 
     value = float(feature_values(query, name)[0])
     if value != value:
-        return Feature(distribution, None, None, "two minutes of a valid book are needed before the moment")
+        of_window = name not in _events(root, of, mark)[group].names
+        lacks = "the lake's table of windows has no such window of the level"
+        return Feature(distribution, None, None, lacks if of_window else "two minutes of a valid book are needed before the moment")
     return Feature(distribution, value, share_below(past, name, value), "")
 
 
