@@ -31,13 +31,12 @@ if TYPE_CHECKING:
     from engine.lake.store import Lake
     from engine.levels import build_levels, level_ids, price_level
     from engine.params import FeatureParams, LevelParams, PressureParams, SetupParams
-    from engine.retrieval.audit import AuditData, audit
+    from engine.retrieval.audit import audit
+    from engine.retrieval.dataset import gold_events
     from engine.retrieval.difference import DifferenceParams, difference_map, neighbour_pressure
-    from engine.retrieval.edit import edited
-    from engine.retrieval.gold import condition_events, gold_events
-    from engine.retrieval.hypothesis import condition_table
-    from engine.retrieval.moment import moment_events
-    from engine.retrieval.neighbours import neighbours, trigger_query
+    from engine.retrieval.neighbours import edited, moment_events, neighbours, trigger_query
+    from engine.retrieval.statistics import condition_events, condition_table
+    from engine.retrieval.walk_forward import AuditData
     from engine.sessions import NEW_YORK, session_windows, to_ns
     from engine.vocab import NS, root_of
 
@@ -52,13 +51,12 @@ _FROM: dict[str, tuple[str, ...]] = {
     "engine.lake.store": ("Lake",),
     "engine.levels": ("build_levels", "level_ids", "price_level"),
     "engine.params": ("FeatureParams", "LevelParams", "PressureParams", "SetupParams"),
-    "engine.retrieval.audit": ("AuditData", "audit"),
+    "engine.retrieval.audit": ("audit",),
+    "engine.retrieval.dataset": ("gold_events",),
     "engine.retrieval.difference": ("DifferenceParams", "difference_map", "neighbour_pressure"),
-    "engine.retrieval.edit": ("edited",),
-    "engine.retrieval.gold": ("condition_events", "gold_events"),
-    "engine.retrieval.hypothesis": ("condition_table",),
-    "engine.retrieval.moment": ("moment_events",),
-    "engine.retrieval.neighbours": ("neighbours", "trigger_query"),
+    "engine.retrieval.neighbours": ("edited", "moment_events", "neighbours", "trigger_query"),
+    "engine.retrieval.statistics": ("condition_events", "condition_table"),
+    "engine.retrieval.walk_forward": ("AuditData",),
     "engine.sessions": ("NEW_YORK", "session_windows", "to_ns"),
     "engine.vocab": ("NS", "root_of"),
 }
@@ -123,17 +121,15 @@ def __dir__() -> list[str]:
 
 KERNEL_SOURCES = (
     "mbo/*.py",
-    "ladder_kernels.py",
+    "ladder.py",
     "setups/*.py",
-    "features/kernels.py",
     "features/sums.py",
-    "retrieval/kernels.py",
+    "retrieval/search.py",
     "simulate/actions.py",
-    "simulate/counting.py",
+    "simulate/day.py",
+    "simulate/fidelity.py",
     "simulate/market.py",
-    "simulate/merging.py",
     "simulate/model.py",
-    "simulate/opening.py",
     "simulate/orders.py",
     "simulate/regimes.py",
     "simulate/rng.py",

@@ -10,7 +10,9 @@ from engine.errors import ContractError
 from engine.vocab import NS, SIDE_CODES, UNDEF_PRICE, Action, Root
 
 BAR_NS = 120 * NS
+
 TRADE_COLUMNS = ("ts_event", "tick", "size", "side")
+
 BRONZE_TRADE_COLUMNS = ("ts_event", "price", "size", "side")
 """What is read of a bronze record to make a trade's row."""
 
@@ -23,7 +25,7 @@ def is_trade() -> pl.Expr:
 
 
 def nearest_tick(price: pl.Expr, tick_fixed: int) -> pl.Expr:
-    """Nearest tick of a fixed-point price, ties up, int64: as `engine.mbo.events.tick_at`."""
+    """Nearest tick of a fixed-point price, ties up, int64: as `engine.mbo.book.tick_at`."""
     # Not (2 * price + tick) // (2 * tick): twice the price may leave int64.
     floor = price // tick_fixed
     return floor + (2 * (price - floor * tick_fixed) >= tick_fixed)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numba import njit
 
 from engine.errors import ContractError, PartitionCorrupt, SessionError
 from engine.params import ReplayParams
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from engine.lake.store import Lake
 
 ROWS_DATASET = "silver.future_mbo.mbo_price_ladder_1s"
+
 TAPE_DATASET = "silver.future_mbo.mbo_tape_1s"
 
 CHANNELS = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
@@ -120,7 +122,6 @@ class Ladder:
         self.best_ask_tick = _ticks(tape["best_ask_tick"])
 
     def _take_rows(self, rows: pl.DataFrame) -> None:
-        from engine import ladder_kernels
 
         starts = rows["window_start_ts_ns"].to_numpy()
         self.second = ((starts - self.start_ns) // NS).astype(np.int32)
@@ -146,7 +147,7 @@ class Ladder:
             raise ContractError(
                 f"{self.where}: expected prices within {MAX_TICK_RANGE} ticks of each other, found {self.n_slots}; {self._mend}"
             )
-        self._slot_offset, self._slot_rows = ladder_kernels.index_by_tick(self.tick, self.tick_low, self.n_slots)
+        self._slot_offset, self._slot_rows = index_by_tick(self.tick, self.tick_low, self.n_slots)
 
     @property
     def seconds(self) -> int:
@@ -181,10 +182,9 @@ class Ladder:
         Before the first second the conservation law gives the depths (orders are 0: they have no such law). A tick
         beyond the keyframes' span counts as 0 until its first row.
         """
-        from engine import ladder_kernels
 
         state = np.zeros((n_ticks, 4), np.int64)
-        ladder_kernels.state_before(
+        state_before(
             self._slot_offset, self._slot_rows, self.second, self.values, self.tick_low, second, tick_low, bool(self.valid[0]), state
         )
         return state
@@ -218,8 +218,6 @@ class Ladder:
         """
         import xarray as xr
 
-        from engine import ladder_kernels
-
         if window_s < 1 or step_ticks < 1 or tick_high < tick_low:
             raise SessionError(
                 f"{self.where}: expected window_s >= 1, step_ticks >= 1 and tick_low <= tick_high, "
@@ -231,7 +229,7 @@ class Ladder:
         low = row_low * step_ticks
         state = self.state_before(first, low, n_rows * step_ticks)
         out = np.zeros((18, n_windows, n_rows), np.int64)
-        ladder_kernels.fill_cube(self.offset, self.tick, self.values, state, first, window_s, low, step_ticks, out)
+        fill_cube(self.offset, self.tick, self.values, state, first, window_s, low, step_ticks, out)
         begin = self.start_ns + (first + window_s * np.arange(n_windows, dtype=np.int64)) * NS
         ticks = low + step_ticks * np.arange(n_rows, dtype=np.int64)
         names = (*COLUMNS, "bid_depth_start", "ask_depth_start")
@@ -259,7 +257,6 @@ class Ladder:
         pl.DataFrame
             ``window_start_ts_ns, tick, side, depth_start, add, pull, fill, depth_end``.
         """
-        from engine.ladder_law import broken_rows
 
         return broken_rows(self, self._slot_offset, self._slot_rows, (params or ReplayParams()).span_ticks)
 
@@ -272,3 +269,198 @@ def _require(frame: pl.DataFrame, columns: tuple[str, ...], where: str, mend: st
 
 def _ticks(column: pl.Series) -> np.ndarray:
     return np.array(column.cast(pl.Int32).fill_null(NO_TICK).to_numpy())
+
+
+# ----------------------------------------------------------------------------
+# The ladder's law of conservation, checked on its rows: what rested, plus what came, less what left, is what rests
+
+
+def broken_rows(ladder: Ladder, slot_offset: np.ndarray, slot_rows: np.ndarray, span_ticks: int) -> pl.DataFrame:
+    """Rows of valid seconds that break the law; `engine.ladder.Ladder.conserve` says which are looked at.
+
+    Parameters
+    ----------
+    ladder : Ladder
+    slot_offset, slot_rows : ndarray of int64
+        The ladder's rows by tick (`engine.ladder.index_by_tick`).
+    span_ticks : int
+        Ticks on either side of the mid that a keyframe covers.
+
+    Returns
+    -------
+    pl.DataFrame
+        ``window_start_ts_ns, tick, side, depth_start, add, pull, fill, depth_end``.
+    """
+    start = np.zeros_like(ladder.depth)
+    known = np.zeros(ladder.tick.size, np.bool_)
+    depth_before_rows(slot_offset, slot_rows, ladder.second, ladder.depth, start, known)
+    low, high = _keyframe_cover(ladder, span_ticks)
+    at = ladder.second
+    known |= (at > 0) & (ladder.tick >= low[at]) & (ladder.tick <= high[at])
+    frames = []
+    for side, name in enumerate(("bid", "ask")):
+        add, pull, fill = (ladder.values[:, 2 * c + side] for c in (2, 3, 4))
+        bad = known & ladder.valid[at] & (ladder.depth[:, side].astype(np.int64) != start[:, side].astype(np.int64) + add - pull - fill)
+        frames.append(
+            pl.DataFrame(
+                {
+                    "window_start_ts_ns": ladder.start_ns + at[bad].astype(np.int64) * NS,
+                    "tick": ladder.tick[bad],
+                    "side": np.full(int(bad.sum()), name),
+                    "depth_start": start[bad, side],
+                    "add": add[bad],
+                    "pull": pull[bad],
+                    "fill": fill[bad],
+                    "depth_end": ladder.depth[bad, side],
+                },
+                schema_overrides={"side": pl.String},
+            )
+        )
+    return pl.concat(frames).sort("window_start_ts_ns", "tick", "side")
+
+
+def _keyframe_cover(ladder: Ladder, span: int) -> tuple[np.ndarray, np.ndarray]:
+    """Per second, lowest and highest tick that the last keyframe before it covered (low > high where none did)."""
+
+    low = np.full(ladder.seconds, 1, np.int64)
+    high = np.full(ladder.seconds, 0, np.int64)
+    frames = np.unique(ladder.second[ladder.keyframe])
+    bid, ask = ladder.best_bid_tick[frames].astype(np.int64), ladder.best_ask_tick[frames].astype(np.int64)
+    two = (bid != NO_TICK) & (ask != NO_TICK)
+    frames, bid, ask = frames[two], bid[two], ask[two]
+    if frames.size:
+        before = np.searchsorted(frames, np.arange(ladder.seconds), side="left") - 1
+        there = before >= 0
+        # A tick less on both sides: whether a half-tick mid rounds up or down is the replay's affair.
+        low[there] = ((bid + ask) // 2 - span + 1)[before[there]]
+        high[there] = ((bid + ask) // 2 + span - 1)[before[there]]
+    return low, high
+
+
+# ----------------------------------------------------------------------------
+# Numba kernels over the sparse ladder: plain arrays in, plain arrays out; `engine.ladder` validates before them
+
+FIRST_FLOW = 4
+"""Columns before this one are states at a window's end (depth, orders); from it on they are flows of the window."""
+
+
+@njit(cache=True)
+def index_by_tick(tick: np.ndarray, low: int, n_slots: int) -> tuple[np.ndarray, np.ndarray]:
+    """Counting sort of the rows by tick, keeping time order: (offsets by slot ``tick - low``, row numbers)."""
+    offset = np.zeros(n_slots + 1, np.int64)
+    for i in range(tick.size):
+        offset[tick[i] - low + 1] += 1
+    for j in range(n_slots):
+        offset[j + 1] += offset[j]
+    place = offset[:-1].copy()
+    rows = np.empty(tick.size, np.int32)
+    for i in range(tick.size):
+        j = tick[i] - low
+        rows[place[j]] = i
+        place[j] += 1
+    return offset, rows
+
+
+@njit(cache=True)
+def state_before(
+    slot_offset: np.ndarray,
+    slot_rows: np.ndarray,
+    second: np.ndarray,
+    values: np.ndarray,
+    low: int,
+    at: int,
+    tick_low: int,
+    first_known: bool,
+    state: np.ndarray,
+) -> None:
+    """Fill ``state[i] = (bid depth, ask depth, bid orders, ask orders)`` of tick ``tick_low + i`` before second `at`.
+
+    Every change of depth has a row, so the last row of a tick before `at` holds its state. Before the session's
+    first second there is no row; there the conservation law gives the depth (if `first_known`), and orders stay 0.
+    """
+    n_slots = slot_offset.size - 1
+    for i in range(state.shape[0]):
+        state[i, :] = 0
+        j = tick_low + i - low
+        if j < 0 or j >= n_slots:
+            continue
+        a = slot_offset[j]
+        b = slot_offset[j + 1]
+        if at == 0:
+            if first_known and a < b and second[slot_rows[a]] == 0:
+                v = values[slot_rows[a]]
+                state[i, 0] = v[0] - v[4] + v[6] + v[8]
+                state[i, 1] = v[1] - v[5] + v[7] + v[9]
+            continue
+        first = a
+        while a < b:
+            m = (a + b) // 2
+            if second[slot_rows[m]] < at:
+                a = m + 1
+            else:
+                b = m
+        if a > first:
+            v = values[slot_rows[a - 1]]
+            for c in range(4):
+                state[i, c] = v[c]
+
+
+@njit(cache=True)
+def fill_cube(
+    offset: np.ndarray,
+    tick: np.ndarray,
+    values: np.ndarray,
+    state: np.ndarray,
+    first_second: int,
+    window_s: int,
+    tick_low: int,
+    step: int,
+    out: np.ndarray,
+) -> None:
+    """Fill ``out[channel, window, price row]`` (int64): 16 channels, then bid and ask depth at the window's start.
+
+    `state` is the state of the ``rows * step`` ticks before `first_second`, and is advanced in place.
+    """
+    n_windows = out.shape[1]
+    tick_end = tick_low + state.shape[0]
+    for w in range(n_windows):
+        for i in range(state.shape[0]):
+            out[16, w, i // step] += state[i, 0]
+            out[17, w, i // step] += state[i, 1]
+        for s in range(first_second + w * window_s, first_second + (w + 1) * window_s):
+            a = offset[s]
+            b = offset[s + 1]
+            while a < b:
+                m = (a + b) // 2
+                if tick[m] < tick_low:
+                    a = m + 1
+                else:
+                    b = m
+            for r in range(a, offset[s + 1]):
+                if tick[r] >= tick_end:
+                    break
+                i = tick[r] - tick_low
+                for c in range(FIRST_FLOW):
+                    state[i, c] = values[r, c]
+                for c in range(FIRST_FLOW, 16):
+                    out[c, w, i // step] += values[r, c]
+        for i in range(state.shape[0]):
+            for c in range(FIRST_FLOW):
+                out[c, w, i // step] += state[i, c]
+
+
+@njit(cache=True)
+def depth_before_rows(
+    slot_offset: np.ndarray, slot_rows: np.ndarray, second: np.ndarray, depth: np.ndarray, start: np.ndarray, known: np.ndarray
+) -> None:
+    """Fill ``start[row] = (bid, ask)`` depth before each row's window; ``known[row]`` is False for a tick's first row."""
+    for j in range(slot_offset.size - 1):
+        for p in range(slot_offset[j], slot_offset[j + 1]):
+            r = slot_rows[p]
+            if p > slot_offset[j]:
+                q = slot_rows[p - 1]
+                start[r, 0] = depth[q, 0]
+                start[r, 1] = depth[q, 1]
+                known[r] = True
+            else:
+                known[r] = False

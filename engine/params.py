@@ -1,15 +1,16 @@
-"""Every knob once: frozen models with bounds, unit and doc, from which CLI flags, widgets and manifest hashes come."""
+"""Every parameter once: frozen models with bounds, unit and doc, from which CLI flags, widgets and manifest hashes come."""
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-class Knobs(BaseModel):
+class Params(BaseModel):
     """A frozen group of parameters with a stable hash."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -20,7 +21,7 @@ class Knobs(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class ReplayParams(Knobs):
+class ReplayParams(Params):
     """How the order stream becomes the ladder (features.md section 1)."""
 
     rest_ns: int = Field(500_000_000, ge=0, le=60_000_000_000, description="An order has rested after this long at its price, ns")
@@ -28,7 +29,7 @@ class ReplayParams(Knobs):
     keyframe_s: int = Field(60, ge=1, le=3600, description="Seconds between keyframes")
 
 
-class ZoneParams(Knobs):
+class ZoneParams(Params):
     """Outer bounds of the zones around a level, in ticks from it (features.md section 2)."""
 
     at: int = Field(2, ge=0, le=50, description="Outer bound of the zone at the level, ticks")
@@ -43,7 +44,7 @@ class ZoneParams(Knobs):
         return self
 
 
-class FeatureParams(Knobs):
+class FeatureParams(Params):
     """How windows of the ladder become features (features.md sections 2-4, 6)."""
 
     window_s: int = Field(5, ge=1, le=30, description="Length of a feature window, seconds")
@@ -51,14 +52,14 @@ class FeatureParams(Knobs):
     touch_ticks: int = Field(20, ge=1, le=200, description="Ticks from a side's own best price in the book-framed centre of mass")
 
 
-class ApproachParams(Knobs):
+class ApproachParams(Params):
     """When price approaches a level (features.md section 8)."""
 
     max_distance_ticks: int = Field(20, ge=1, le=400, description="An approach starts no further from the level than this, ticks")
     lookback_windows: int = Field(3, ge=1, le=60, description="The last trade moved toward the level over this many windows")
 
 
-class SetupParams(Knobs):
+class SetupParams(Params):
     """Episodes, triggers, touches and outcomes (features.md section 8)."""
 
     arm_ticks: int = Field(4, ge=1, le=100, description="An episode arms this near the level; a touched level re-arms beyond, ticks")
@@ -83,7 +84,7 @@ class SetupParams(Knobs):
         return self
 
 
-class GoldParams(Knobs):
+class GoldParams(Params):
     """What the table of trigger vectors holds (features.md section 5)."""
 
     representation: Literal["means", "blocks"] = Field("means", description="Representation of the vectors; learned is fitted on means")
@@ -92,7 +93,7 @@ class GoldParams(Knobs):
     )
 
 
-class StreamParams(Knobs):
+class StreamParams(Params):
     """States of the pressure stream (features.md section 9)."""
 
     armed_score: float = Field(0.70, ge=0, le=1, description="ARMED from this vacuum score on, with the margin")
@@ -100,14 +101,14 @@ class StreamParams(Knobs):
     watch_score: float = Field(0.60, ge=0, le=1, description="WATCH from this vacuum score on")
 
 
-class PressureParams(Knobs):
+class PressureParams(Params):
     """Pressure at a price (features.md section 7)."""
 
     half_life_s: float = Field(0.0, ge=0, le=600, description="Half-life of past flow, seconds; 0 shows each window alone")
     step_ticks: int = Field(1, ge=1, le=40, description="Ticks summed into one price row (4 ticks are $1 of ES)")
 
 
-class LevelParams(Knobs):
+class LevelParams(Params):
     """Which levels are made, and how (lake.md, Levels)."""
 
     level_ids: tuple[str, ...] = Field(
@@ -130,10 +131,103 @@ class LevelParams(Knobs):
     sessions_back: int = Field(1, ge=1, le=10, description="Which previous RTH session pd_* looks at")
 
 
-class SelectionParams(Knobs):
+class SelectionParams(Params):
     """Which contract-days are used (lake.md, Contract-day selection)."""
 
     dominance: float = Field(0.80, ge=0, le=1, description="Least share of all trades the chosen contract must have")
     trim_days: int = Field(2, ge=0, le=10, description="Days dropped at both ends of a contract's run")
     trim_longer_than: int = Field(4, ge=0, le=60, description="Only runs longer than this are trimmed, days")
     liquidity_floor: float = Field(0.50, ge=0, le=1, description="Least share of the run's median trade count")
+
+
+# ----------------------------------------------------------------------------
+# Knobs of retrieval and of its audit (retrieval.md)
+
+HORIZONS = ("h0", "h1", "h2", "h3", "h4", "h5", "h6")
+"""Outcome horizons: 1, 2, 4, 6, 8, 10, 12 minutes after the touch (features.md section 8)."""
+
+Target = Literal["class", "touch"]
+
+PoolName = Literal["all", "kind", "level"]
+
+KindName = Literal["window", "arm", "touch", "candle"]
+
+Size = Annotated[int, Field(ge=1, le=100_000)]
+
+Weight = Annotated[float, Field(gt=0, le=1e6)]
+
+
+class SignalRuleParams(Params):
+    """When a signal fires (retrieval.md, Neighbours and their outcomes)."""
+
+    min_probability: float = Field(0.70, ge=0, le=1, description="Least probability of the top class")
+    min_margin: float = Field(0.20, ge=0, le=1, description="Least margin of the top class over the second")
+    max_chop: float = Field(0.35, ge=0, le=1, description="Largest probability of chop")
+    max_risk_ticks: float = Field(6.0, ge=0, le=200, description="Largest 80% quantile of the adverse excursion, ticks")
+    min_resolve: float = Field(0.60, ge=0, le=1, description="Least share of neighbours resolved by h1")
+    max_whipsaw: float = Field(0.25, ge=0, le=1, description="Largest share of neighbours that whipsawed")
+    cool_down_windows: int = Field(6, ge=0, le=1000, description="No fire at a level for this many windows after one")
+    gap_windows: int = Field(3, ge=0, le=1000, description="A run of ready windows that was held back ends after this many without one")
+
+
+class RetrievalParams(Params):
+    """How neighbours are chosen and made into a forecast."""
+
+    horizon: Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"] = Field("h1", description="Outcome horizon")
+    kinds: tuple[KindName, ...] = Field(
+        ("arm",), min_length=1, description="Trigger kinds that are candidates; arm is the one that is audited"
+    )
+    pool: PoolName = Field("all", description="Candidates: all levels, those of the level's kind, or the level and direction alone")
+    cap: int = Field(3, ge=1, le=100, description="Most neighbours of one session")
+    embargo_sessions: int = Field(1, ge=0, le=20, description="Sessions left out before the query's own")
+    clip: float = Field(8.0, gt=0, le=100, description="Normalised dimensions are clipped to this many robust deviations")
+    dims: int = Field(8, ge=4, le=64, description="Dimensions of the learned embedding")
+    folds: int = Field(5, ge=2, le=20, description="Groups of sessions over which the embedding of history is cross-fitted")
+    min_n_eff: float = Field(20.0, ge=1, le=1000, description="Effective neighbours below which nothing is comparable")
+    abstain_quantile: float = Field(0.01, ge=0, le=0.5, description="Nothing is comparable below this quantile of history's best likeness")
+    interval: float = Field(0.80, gt=0, lt=1, description="Mass of the posterior's interval")
+    k_grid: tuple[Size, ...] = Field((50, 100, 200, 400), min_length=1, description="Numbers of neighbours tried, up to a third of history")
+    power_grid: tuple[Weight, ...] = Field((1.0, 8.0, 32.0, 128.0), min_length=1, description="Powers of the similarity tried in the fold")
+    alpha_grid: tuple[Weight, ...] = Field(
+        (2.0, 8.0, 32.0, 128.0, 1024.0), min_length=1, description="Weights of the reference tried inside the fold"
+    )
+    residual_grid: tuple[Weight, ...] = Field(
+        (0.1, 0.3), min_length=1, description="Weights of what the classes do not explain, tried inside the fold"
+    )
+    tune_queries: int = Field(1000, ge=50, le=100_000, description="Most events of history on which the grid is tried")
+    min_sessions: int = Field(10, ge=3, le=1000, description="Sessions of history without which no forecast is made")
+    min_events: int = Field(150, ge=30, le=100_000, description="Labelled events of history without which no forecast is made")
+
+
+class AuditParams(Params):
+    """How the audit walks forward."""
+
+    retrieval: RetrievalParams = RetrievalParams()
+    refit_growth: float = Field(
+        0.15, ge=0, le=2, description="Everything is refitted when the history of sessions has grown by this share; 0 refits every session"
+    )
+    draws: int = Field(2000, ge=2000, le=100_000, description="Session-block bootstrap draws")
+    bins: int = Field(10, ge=2, le=100, description="Equal-count bins of ECE and of the reliability diagram")
+    seed: int = Field(0, ge=0, description="Seed of the bootstrap and of the comparison's trees")
+
+
+# ----------------------------------------------------------------------------
+# The simulator's knobs
+
+
+class SimParams(Params):
+    """What a simulated market is made from; files are the same to the byte for the same values."""
+
+    root: str = Field("ES", description="Root of the contracts")
+    seed: int = Field(7, ge=0, lt=2**63, description="Seed of everything random")
+    rate: float = Field(0.10, ge=0.02, le=2.0, description="Message rate; 1 is a busy day of several million messages in three hours")
+    kappa: float = Field(1.0, ge=0, le=10, description="Strength of the regimes at levels; 0 is a market without levels")
+    gamma: float = Field(
+        0.5, ge=0, le=5, description="How far a regime moves price after the touch; 0 leaves footprints without consequence"
+    )
+    round_ticks: int = Field(
+        0, ge=0, le=4000, description="Every so many ticks a round price is a level too (ES: 100 is 25 points); 0 for none"
+    )
+    thin_after: dt.time | None = Field(
+        None, description="New York time from which, and until 04:00, the day goes on thinly, to keep a demo small"
+    )

@@ -28,20 +28,24 @@ from typing import Any
 from engine.errors import UnknownDataset
 
 ROOT = "engine"
+
 PACKAGE = Path(__file__).resolve().parent
+
 EARLIER = PACKAGE / "earlier_code.json"
 
 EPOCH = 1
 """Raised by hand when a new version of numba, numpy or polars makes other rows from the same code: then everything is made again."""
 
-PLUMBING = ("engine.errors", "engine.lake", "engine.stages.base", "engine.stages.raw", "engine.provenance")
+PLUMBING = ("engine.errors", "engine.lake", "engine.stages.base", "engine.stages.bronze", "engine.provenance")
 """Modules that move rows and do not make them, and what they raise."""
 
 WORDS = frozenset(("title", "meaning", "formula", "unit", "range", "description"))
 """Arguments of a registration that describe the entry; where a contract has them, its fingerprint counts."""
 
 _FILL = frozenset(("append", "add", "update", "setdefault", "insert", "extend"))
+
 _MODELS = ("pydantic.BaseModel",)
+
 _MARK = re.compile("\0([0-9]+)\0")
 
 Selection = Mapping[str, Collection[str] | None]
@@ -616,6 +620,7 @@ class _Encoder:
 
 
 _SCOPES = (ast.FunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.ClassDef)
+
 _UNREAD = frozenset(("ctx", "type_comment", "annotation", "returns", "kind", "type_params"))
 
 

@@ -32,6 +32,7 @@ class Named(Protocol):
 
 
 S = TypeVar("S", bound=Named)
+
 R = TypeVar("R")
 
 
@@ -66,11 +67,11 @@ def spawned_pool(workers: int) -> ProcessPoolExecutor:
 
 
 _kept: dict[int, Executor] | None = None
-"""Executors by their number of workers, within `keep_workers`."""
+"""Executors by their number of workers, within `reuse_workers`."""
 
 
 @contextmanager
-def keep_workers() -> Iterator[None]:
+def reuse_workers() -> Iterator[None]:
     """Within it every `run_tasks` goes on with the processes of the one before: new ones load libraries and kernels anew, for seconds.
 
     One within another changes nothing. Only `spawned_pool` is kept, and never one that broke.

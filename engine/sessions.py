@@ -11,7 +11,9 @@ from engine.errors import SessionError, UnknownProfile
 from engine.vocab import NS
 
 NEW_YORK = ZoneInfo("America/New_York")
+
 GLOBEX_OPEN = dt.time(18, 0)
+
 RTH_OPEN = dt.time(9, 30)
 
 

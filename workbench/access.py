@@ -188,6 +188,7 @@ class Headers(OutputTransform):
 
 
 _answer = BokehTornado.find_handler
+
 _access: list[Access] = []
 
 

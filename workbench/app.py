@@ -14,15 +14,16 @@ import panel as pn
 from panel.reactive import Syncable
 
 from engine.errors import EngineError
-from workbench import access, data, views, warm, wire
-from workbench.shell import Shell
+from workbench import access, prefetch, session_cache, tcp_nodelay, views
+from workbench.page import Shell
 from workbench.state import LevelState
-from workbench.views.style import page_css
+from workbench.views.components import page_css
 
 # Panel waits 50 ms before it hands a change on, a third of the time in which the picture shall have followed. 2 ms still
 # gather the changes of one act, and those that queue up behind a repaint.
 Syncable._debounce = 2
-wire.hasten()
+
+tcp_nodelay.disable_nagle()
 
 for _module in iter_modules(views.__path__):
     import_module(f"workbench.views.{_module.name}")
@@ -35,7 +36,7 @@ def build(query: dict[str, str]) -> pn.Column:
     state.param["view"].objects = [v.key for v in views.in_order()]
     complaints: list[str] = []
     try:
-        there = data.contracts(root)
+        there = session_cache.contracts(root)
     except EngineError as e:
         there = {}
         complaints.append(str(e))
@@ -64,9 +65,9 @@ if pn.state.served or __name__.startswith("bokeh_app"):
     if context is not None and context.server_context is None:
         # `--warm` runs the page once without a visitor, before the server answers.
         access.install_from_environment()
-        warm.up(os.environ.get("SPYMASTER_LAKE", "lake"))
+        prefetch.prefetch_newest_session(os.environ.get("SPYMASTER_LAKE", "lake"))
     else:
-        pn.state.onload(warm.settle)
+        pn.state.onload(prefetch.freeze_garbage_collector)
     if context is None or context.server_context is None or access.installed():
         build(query_of_request()).servable(title="spymaster")
     else:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Kind = Literal["csv", "parquet"]
+
 KEY = "spymaster:state"
 """Name of the state in parquet's metadata, and mark of a CSV's first line."""
 
 MIME = {"csv": "text/csv;charset=utf-8", "parquet": "application/vnd.apache.parquet"}
+
 MAX_CELLS = 40_000_000
 """Numbers in one file: what a browser still takes in one piece."""
 

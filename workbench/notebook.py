@@ -14,8 +14,8 @@ from typing import Any
 import panel as pn
 
 from engine.errors import SessionError
-from workbench import data
-from workbench.research.rates import hit_rates
+from workbench import session_cache
+from workbench.research.queries import hit_rates
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views.level import LevelView
@@ -36,7 +36,7 @@ def state_of(root: str, symbol: str, date: dt.date, **values: Any) -> LevelState
     SessionError
         Where the lake has no such session, with the command that makes it.
     """
-    there = data.contracts(root)
+    there = session_cache.contracts(root)
     if date.isoformat() not in there.get(symbol, []):
         command = f"spymaster run --lake {root} --layer all --symbol {symbol} --dates {date}"
         raise SessionError(f"{symbol} {date}: expected a session of the lake {root}, found none; `{command}` makes it")

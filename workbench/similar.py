@@ -1,6 +1,6 @@
 """Similar setups of the moment on the screen, asked of the engine and kept for all tabs; computes nothing of its own.
 
-What is asked takes seconds the first time in a session: a page asks with `find_aside` in a thread (`workbench.views.later`), and goes on.
+The first question of a session takes seconds: a page asks with `find_in_worker` in a thread (`workbench.views.background`).
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from engine.lake.catalog import TRIGGERS
 from engine.lake.manifest import canonical, sha256_text
 from engine.params import GoldParams
 from engine.vocab import root_of
-from workbench import data
-from workbench.aside import process_of
+from workbench import session_cache
 from workbench.state import HORIZON_WORDS
+from workbench.workers import process_of
 
 if TYPE_CHECKING:
     import polars as pl
 
     from engine.lake.store import Lake
-    from engine.retrieval.gold import TriggerKnobs
+    from engine.retrieval.dataset import TriggerParams
     from engine.retrieval.neighbours import Fitted, Neighbours, Scope
     from engine.retrieval.reference import Reference
 
 Mode = Literal["walk_forward", "all"]
+
 Pool = Literal["all", "kind", "level"]
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class Similar:
     question : Question
     answer : Neighbours
     outcomes : DataFrame
-        `engine.retrieval.horizons.COLUMNS`.
+        `engine.retrieval.neighbours.COLUMNS`.
     """
 
     question: Question
@@ -105,14 +106,14 @@ def find(question: Question) -> Similar:
         made_of, stamp = str(manifest["representation"]), sha256_text(canonical(manifest))
     else:
         made_of, stamp = gold_representation(q.root, q.symbol, q.date), gold_stamp(q.root)
-    return _find(q, made_of, stamp, data.stamp(q.root, q.symbol, q.date))
+    return _find(q, made_of, stamp, session_cache.stamp(q.root, q.symbol, q.date))
 
 
 def nothing() -> None:
     """An answer that is wanted to the end."""
 
 
-def find_aside(question: Question, wanted: Callable[[], object] = nothing) -> Similar:
+def find_in_worker(question: Question, wanted: Callable[[], object] = nothing) -> Similar:
     """As `find`, in a process that the whole server shares.
 
     A fit takes some seconds: in a thread of the server it held up the page (p95 of a level's change then: 290 to 440 ms, beside a process
@@ -121,7 +122,7 @@ def find_aside(question: Question, wanted: Callable[[], object] = nothing) -> Si
     Parameters
     ----------
     wanted
-        Raises where the answer is not wanted any more (`workbench.aside.Aside.ask`).
+        Raises where the answer is not wanted any more (`workbench.workers.WorkerTask.ask`).
 
     Raises
     ------
@@ -131,8 +132,8 @@ def find_aside(question: Question, wanted: Callable[[], object] = nothing) -> Si
     return process_of(str(question.date)).ask(wanted, find, question)
 
 
-def forecast_aside(root: str, trigger_id: str, horizon: str, wanted: Callable[[], object] = nothing) -> dict[str, Any]:
-    """The forecast's row of a trigger in gold, from the sessions before it; in a process as `find_aside`.
+def forecast_in_worker(root: str, trigger_id: str, horizon: str, wanted: Callable[[], object] = nothing) -> dict[str, Any]:
+    """The forecast's row of a trigger in gold, from the sessions before it; in a process as `find_in_worker`.
 
     Raises
     ------
@@ -143,10 +144,10 @@ def forecast_aside(root: str, trigger_id: str, horizon: str, wanted: Callable[[]
 
 
 def _forecast(root: str, trigger_id: str, horizon: str) -> dict[str, Any]:
+    from engine.params import RetrievalParams
     from engine.retrieval.neighbours import neighbours, trigger_query
-    from engine.retrieval.params import RetrievalParams
 
-    lake = data.open_lake(root)
+    lake = session_cache.open_lake(root)
     found = neighbours(lake, trigger_query(lake, trigger_id), params=RetrievalParams(horizon=horizon))  # type: ignore[arg-type]
     return found.forecast.row(0, named=True)
 
@@ -155,7 +156,7 @@ AHEAD_AFTER_S = 5.0
 """A page that is opened as soon as the server answers took a second longer while the process began."""
 
 
-def begin_aside(root: str, symbol: str, date: dt.date) -> None:
+def start_in_worker(root: str, symbol: str, date: dt.date) -> None:
     """A moment from now, let the process fit what the first question about a session asks of."""
 
     def begin() -> None:
@@ -171,7 +172,7 @@ def begin_aside(root: str, symbol: str, date: dt.date) -> None:
 
 
 def _fit_ahead(root: str, symbol: str, date: dt.date) -> None:
-    from engine.retrieval.gold import groups_of
+    from engine.retrieval.dataset import groups_of
     from engine.retrieval.neighbours import Scope
 
     # What it has to say is said when the question is asked.
@@ -183,34 +184,31 @@ def _fit_ahead(root: str, symbol: str, date: dt.date) -> None:
 
 @lru_cache(maxsize=48)
 def _find(q: Question, made_of: str, stamp: str, session_stamp: str) -> Similar:
-    from engine.retrieval.horizons import horizon_table
-    from engine.retrieval.moment import moment_events
-    from engine.retrieval.neighbours import ask, scope_of
+    from engine.retrieval.neighbours import ask, horizon_table, moment_events, scope_of
 
-    lake = data.open_lake(q.root)
+    lake = session_cache.open_lake(q.root)
     price = float(q.level_id.removeprefix("price:")) if q.level_id.startswith("price:") else None
     query = moment_events(lake, q.symbol, q.date, q.level_id, q.end_ns, price=price, approach=q.direction, representation=made_of)
     what, references = _fitted(q.root, scope_of(query, q.pool, q.mode), q.horizon, stamp)
     found = ask(what, query)
-    seconds = knobs(q.root, q.symbol, q.date).setups.horizons_s
+    seconds = retrieval_params(q.root, q.symbol, q.date).setups.horizons_s
     return Similar(q, found, horizon_table(found, what.model, references, seconds))
 
 
 @lru_cache(maxsize=6)
 def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> tuple[Fitted, dict[str, Reference]]:
-    from engine.retrieval.horizons import horizon_references
-    from engine.retrieval.neighbours import fitted
-    from engine.retrieval.params import RetrievalParams
+    from engine.params import RetrievalParams
+    from engine.retrieval.neighbours import fitted, horizon_references
 
     params = None if scope.mode == "all" else RetrievalParams(horizon=horizon)  # type: ignore[arg-type]
-    lake = data.open_lake(root)
+    lake = session_cache.open_lake(root)
     what = fitted(lake, scope, params=params, name=index_name(lake, scope.market))
     return what, horizon_references(what.model)
 
 
 def gold_stamp(root: str) -> str:
     """What the lake says of its trigger vectors now."""
-    lake = data.open_lake(root)
+    lake = session_cache.open_lake(root)
     return sha256_text("/".join(f"{s}{d}{lake.manifest(TRIGGERS, s, d).digest()}" for s, d in sorted(lake.partitions(TRIGGERS))))
 
 
@@ -222,9 +220,9 @@ def gold_representation(root: str, symbol: str, date: dt.date) -> str:
     NoData
         Where the market has no gold, with the command that makes it.
     """
-    from engine.retrieval.gold import sessions_in
+    from engine.retrieval.dataset import sessions_in
 
-    lake, market = data.open_lake(root), root_of(symbol).code
+    lake, market = session_cache.open_lake(root), root_of(symbol).code
     sessions = sessions_in(lake, TRIGGERS, market)
     newest = max((p for p in sessions if p[1] < date), key=lambda p: p[1], default=sessions[0])
     values = lake.manifest(TRIGGERS, *newest).lineage.values.get("gold", {})
@@ -247,10 +245,9 @@ def index_manifest(root: str, market: str, horizon: str) -> dict[str, Any]:
     PartitionMissing, StaleIndex
         Where it is not; with the command that makes one.
     """
-    from engine.retrieval.index import rebuild_command
-    from engine.retrieval.open import check_index, read_index_manifest
+    from engine.retrieval.index import check_index, read_index_manifest, rebuild_command
 
-    lake = data.open_lake(root)
+    lake = session_cache.open_lake(root)
     manifest = read_index_manifest(lake, index_name(lake, market))
     check_index(lake, manifest)
     has = manifest["params"]["horizon"]
@@ -264,8 +261,8 @@ def index_manifest(root: str, market: str, horizon: str) -> dict[str, Any]:
     return manifest
 
 
-def knobs(root: str, symbol: str, date: dt.date) -> TriggerKnobs:
+def retrieval_params(root: str, symbol: str, date: dt.date) -> TriggerParams:
     """What the session's triggers are made with: reach of an approach, barrier, horizons."""
-    from engine.retrieval.gold import knobs_of
+    from engine.retrieval.dataset import trigger_params_of
 
-    return knobs_of(data.open_lake(root), symbol, date)
+    return trigger_params_of(session_cache.open_lake(root), symbol, date)

@@ -16,8 +16,11 @@ from engine.vocab import Root, root_of
 from workbench.theme import PALETTES, THEMES
 
 LAYER_KEYS = ("depth", "add", "pull", "fill", "long", "short", "net")
+
 STEPS = {"1 tick": "tick", "$1": "dollar"}
+
 VOLUME = {"Off": "off", "On": "on"}
+
 SPANS = {"10 min": 10, "20 min": 20, "30 min": 30, "1 hour": 60, "2 hours": 120, "Session": 0}
 """Minutes shown by the chart; 0 is the whole session."""
 
@@ -25,7 +28,9 @@ HORIZON_WORDS = {f"{m} min": f"h{i}" for i, m in enumerate((1, 2, 4, 6, 8, 10, 1
 """Time after the touch in which an outcome counts, in words -> its key in gold."""
 
 MODES = {"Sessions before (walk-forward)": "walk_forward", "All other sessions (index)": "all"}
+
 POOLS = {"All levels": "all", "Levels of this kind": "kind", "This level and direction": "level"}
+
 DIRECTIONS = {"As price stands": "price", "From below": "approach_up", "From above": "approach_down"}
 
 SECTION_KEYS = ("hypothesis", "audit", "levels", "features", "quality")
@@ -48,11 +53,11 @@ QUERY = {
 def dollar_ticks(root: Root) -> int | None:
     """Ticks of a row of one dollar; None where that is a single tick, no whole number, or more than a row may hold."""
     ticks = round(1 / root.tick_size)
-    most = knob(PressureParams, "step_ticks")["bounds"][1]
+    most = param_from_field(PressureParams, "step_ticks")["bounds"][1]
     return ticks if 2 <= ticks <= most and abs(ticks * root.tick_size - 1) < 1e-9 else None
 
 
-def knob(model: type[BaseModel], name: str) -> dict[str, Any]:
+def param_from_field(model: type[BaseModel], name: str) -> dict[str, Any]:
     """Default, bounds and doc of a field of an engine model, as keyword arguments of a numeric `param`."""
     field = model.model_fields[name]
     low = next((m.ge for m in field.metadata if hasattr(m, "ge")), None)
@@ -70,14 +75,14 @@ class LevelState(param.Parameterized):
     cursor_ts_ns = param.Integer(
         default=None, allow_None=True, doc="Start of the window at the cursor, ns since the epoch; None is the last one"
     )
-    window_s = param.Integer(**knob(FeatureParams, "window_s"))
-    at = param.Integer(**knob(ZoneParams, "at"))
-    near = param.Integer(**knob(ZoneParams, "near"))
-    mid = param.Integer(**knob(ZoneParams, "mid"))
-    far = param.Integer(**knob(ZoneParams, "far"))
+    window_s = param.Integer(**param_from_field(FeatureParams, "window_s"))
+    at = param.Integer(**param_from_field(ZoneParams, "at"))
+    near = param.Integer(**param_from_field(ZoneParams, "near"))
+    mid = param.Integer(**param_from_field(ZoneParams, "mid"))
+    far = param.Integer(**param_from_field(ZoneParams, "far"))
     layer: Any = param.Selector(default="depth", objects=list(LAYER_KEYS), doc="What the heatmap shows")
     step: Any = param.Selector(default="tick", objects=STEPS, doc="Price step of a row: one tick, or one dollar")
-    half_life_s = param.Number(**knob(PressureParams, "half_life_s"))
+    half_life_s = param.Number(**param_from_field(PressureParams, "half_life_s"))
     rows = param.Integer(default=16, bounds=(8, 120), doc="Ticks shown above and below the level")
     span_min: Any = param.Selector(default=30, objects=SPANS, doc="How much time the chart shows")
     volume: Any = param.Selector(default="off", objects=VOLUME, doc="Volume profile and cumulative delta, up to the cursor")

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 FONT = "system-ui, 'Segoe UI', 'Helvetica Neue', 'Liberation Sans', 'DejaVu Sans', Arial, sans-serif"
+
 MONO = "ui-monospace, 'DejaVu Sans Mono', 'Liberation Mono', Menlo, Consolas, monospace"
 
 NO_DATA = "#00000000"
@@ -47,19 +48,23 @@ DARK = Theme(
     wall="#ffe45c", error="#ff8c8c",
     map_floor="#0a0e13",
 )  # fmt: skip
+
 LIGHT = Theme(
     name="light", page="#ffffff", panel="#f3f6f9", edge="#c3ced9", text="#0d141b", muted="#455463", grid="#e3e9ef", long="#0a5fb4",
     short="#b04a00", level="#7a2ea0", casing="#ffffff", candle_up="#00755c", candle_down="#c0172c", invalid="#82909e",
     wall="#7a2ea0", error="#b00020",
     map_floor="#ffffff",
 )  # fmt: skip
+
 THEMES = {t.name: t for t in (DARK, LIGHT)}
 
 INKS = ("text", "muted", "long", "short", "level", "wall")
 """Colours that data name instead of carrying them: a change of theme then changes a palette, and no data."""
 
 _INFERNO = ("#000004", "#160b39", "#420a68", "#6a176e", "#932667", "#bc3754", "#dd513a", "#f37819", "#fca50a", "#f6d746", "#fcffa4")
+
 _CIVIDIS = ("#00204c", "#00336f", "#39486b", "#575c6d", "#707173", "#8a8779", "#a69d75", "#c4b56c", "#e4cf5b", "#ffea46")
+
 _BOOKMAP = ("#000000", "#06184a", "#0b3fb0", "#1e7be0", "#ffe94d", "#ffb020", "#ff6a00", "#e01010")
 
 PALETTES = ("perceptual", "cividis", "bookmap")

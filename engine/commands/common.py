@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engine.stages.task import Receipt
 
 LakeDir = Annotated[Path, Parameter(name="--lake", env_var="SPYMASTER_LAKE", help="The lake's folder.")]
+
 JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), help="Print a JSON report on standard output instead of tables.")]
 
 

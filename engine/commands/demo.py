@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlencode
@@ -12,12 +14,19 @@ from cyclopts import Parameter
 
 from engine.commands.common import LakeDir
 from engine.errors import SessionError
+from engine.sessions import NEW_YORK
+from engine.vocab import NS
 
 if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
     from engine.lake.store import Lake
 
 SIMULATED = "2025-10-01:2025-10-28"
 """UTC dates of the simulated market that stands in where there are no files: twenty sessions."""
+
 RATE, THIN_AFTER = 0.10, "12:35"
 
 
@@ -41,14 +50,13 @@ def demo(
         spymaster demo --lake /data/lake --no-serve
     """
     from engine.commands.serve import serve as serve_screen
-    from engine.commands.setup_shown import setup_worth_a_look
     from engine.lake.store import Lake
-    from engine.runner import keep_workers
+    from engine.runner import reuse_workers
 
     place = Lake(lake)
-    with keep_workers():
+    with reuse_workers():
         _fill(place, dbn, session)
-    query = setup_worth_a_look(place) or {}
+    query = demo_moment(place) or {}
     if query:
         sys.stderr.write(f"opens on {' '.join(query.values())} New York\n")
     if serve:
@@ -57,9 +65,8 @@ def demo(
 
 def _fill(place: Lake, dbn: Path | None, session: str) -> None:
     """Raw files, given or simulated where the lake has none, through the whole pipeline."""
-    from engine.commands.add import add
-    from engine.commands.run import run
-    from engine.stages.raw import raw_index
+    from engine.commands.run import add, run
+    from engine.stages.bronze import raw_index
 
     lake = place.root
     made_up = False
@@ -85,7 +92,6 @@ def _fill(place: Lake, dbn: Path | None, session: str) -> None:
 def _simulate(lake: Path) -> None:
     """Twenty sessions of a simulated market, after the kernels of a fresh clone are compiled, two sets at once."""
     from engine.commands.simulate import simulate
-    from engine.commands.warm import Kernels, compile_kernels
     from engine.runner import run_tasks
 
     sys.stderr.write(f"no raw files in {lake}: simulating {SIMULATED}; `--dbn FOLDER` takes your own files\n")
@@ -123,4 +129,147 @@ def _busiest_profile(lake: Lake, roots: list[str]) -> str:
         raise SessionError(f"lake {lake.root}: expected trades in a session ({', '.join(trades)}), found none in its bronze")
     counts = ", ".join(f"{p} {n:,}" for p, n in trades.items())
     sys.stderr.write(f"session profile {best} (trades: {counts})\n")
+    return best
+
+
+# ----------------------------------------------------------------------------
+# Compile the kernels of a fresh clone before many processes need them: each would compile its own, and wait for it
+
+DATE = dt.date(2025, 10, 7)
+
+SUNDAY = dt.date(2025, 10, 5)
+
+SYMBOL, NUMBER, MID, DEPTH = "ESZ5", 1, 27_000, 30
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Which kernels to compile; picklable."""
+
+    name: Literal["simulator", "pipeline"]
+
+
+def compile_kernels(which: Kernels) -> str:
+    """Run the smallest thing that calls all of them; returns what could not be run, empty where all was."""
+    from engine.params import SimParams
+    from engine.simulate.day import Day
+
+    if which.name == "simulator":
+        for _ in Day(SUNDAY, SimParams(rate=0.02)).chunks():
+            pass
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        return _smallest_run(Path(folder))
+
+
+def _smallest_run(folder: Path) -> str:
+    """The whole pipeline on one contract and one morning of `small_day`."""
+    from engine.lake.store import Lake
+    from engine.simulate.dbn import file_name, metadata_bytes, write_file
+    from engine.stages.bronze import raw_index
+    from engine.stages.task import GROUPS, TaskSpec, run_partition
+    from engine.vocab import NS
+
+    lake = Lake(folder)
+    rows = small_day()
+    metadata = metadata_bytes(DATE, "ES", {NUMBER: SYMBOL}, int(rows[0, 5]), int(rows[0, 5]) + 86_400 * NS)
+    write_file(lake.raw_folder("ES") / file_name("ES", DATE), metadata, [rows])
+    ((raw, symbols),) = raw_index(lake, "ES").of(SYMBOL, DATE)
+    receipts = [run_partition(TaskSpec(str(lake.root), DATE, symbols, raw=raw))]
+    groups = (group for group in GROUPS if group != "signals")  # those need an index
+    receipts += [run_partition(TaskSpec(str(lake.root), DATE, (SYMBOL,), profile="rth", group=group)) for group in groups]
+    return "; ".join(f"{r.name}: {r.error}: {r.message}" for r in receipts if r.status != "made")
+
+
+def small_day() -> NDArray[np.int64]:
+    """Records of a UTC day, 56 bytes as seven int64: a book of one-lot orders whose price goes up and down, a trade each few seconds."""
+    import numpy as np
+
+    from engine.sessions import to_ns
+    from engine.simulate import orders as o
+    from engine.simulate.calendar import utc_midnight
+    from engine.vocab import NS, UNDEF_PRICE, root_of
+
+    start, first, last = utc_midnight(DATE), to_ns(DATE, dt.time(9)), to_ns(DATE, dt.time(12, 30))
+    tick = root_of(SYMBOL).tick_fixed
+    rows: list[tuple[int, ...]] = []
+    ids: dict[int, int] = {}  # resting order by tick: bids at and below `mid`, asks above
+
+    def put(ts: int, action: int, side: int, price: int, qty: int, order: int, flags: int) -> None:
+        word = qty | flags << 32 | action << 48 | side << 56
+        rows.append((14 | 160 << 8 | 1 << 16 | NUMBER << 32, ts, order, price, word, max(ts, start), len(rows) + 1 << 32))
+
+    def add(ts: int, k: int, mid: int, flags: int) -> None:
+        ids[k] = len(rows) + 1
+        put(ts, o.A_, o.B_CHAR if k <= mid else o.A_CHAR, k * tick, 5, ids[k], flags)
+
+    put(start - NS, o.R_, o.N_CHAR, UNDEF_PRICE, 0, 0, 40)
+    for k in range(MID - DEPTH, MID + DEPTH):
+        add(start - NS, k, MID - 1, 168 if k == MID + DEPTH - 1 else 40)
+    mid = MID - 1  # the best bid; the best ask is one tick above
+    for n, ts in enumerate(range(first - 5 * 3600 * NS, last, 5 * NS)):
+        up = (n // 20) % 2 == 0
+        k = mid + 1 if up else mid
+        aggressor, rests = (o.B_CHAR, o.A_CHAR) if up else (o.A_CHAR, o.B_CHAR)
+        put(ts, o.T_, aggressor, k * tick, 5, 10_000_000 + n, 0)
+        put(ts, o.F_, rests, k * tick, 5, ids[k], 0)
+        put(ts, o.C_, rests, k * tick, 5, ids.pop(k), o.LAST_FLAGS)
+        mid = mid + 1 if up else mid - 1
+        add(ts + NS, k, mid, o.LAST_FLAGS)
+    return np.array(rows, np.int64)
+
+
+# ----------------------------------------------------------------------------
+# Which setup the demo opens on: a touch of a key level, from well away, that price answered
+
+LEVELS_SHOWN = ("pm_high", "pm_low", "or_high", "or_low")
+
+SESSIONS_LOOKED_AT = 5
+
+AWAY_TICKS, BEFORE_S, AFTER_S, HISTORY_S = 8, 90, 180, 1800
+"""A setup comes from this far, in this time; price then has this long to answer, and the chart this much to show."""
+
+WINDOW_NS = 5 * NS
+
+
+def demo_moment(lake: Lake) -> dict[str, str] | None:
+    """Contract, session, level and clock time (as the page's URL has them) of the newest sessions' clearest answer; None without one."""
+    from engine.lake.catalog import LEVELS, TAPE
+
+    found: list[tuple[float, dict[str, str]]] = []
+    sessions = sorted(lake.partitions(TAPE), key=lambda p: p[1])[-SESSIONS_LOOKED_AT:]
+    for symbol, date in sessions:
+        if not (lake.has(TAPE, symbol, date) and lake.has(LEVELS, symbol, date)):
+            continue
+        tape = lake.read(TAPE, symbol, date, ("window_start_ts_ns", "last_tick"))
+        levels = lake.read(LEVELS, symbol, date)
+        for level_id in LEVELS_SHOWN:
+            for row in levels.filter(levels["level_id"] == level_id).iter_rows(named=True):
+                answer, at = clearest_answer(tape, row["level_tick"], row["start_ts_ns"])
+                if at is not None:
+                    clock = dt.datetime.fromtimestamp(at // NS, NEW_YORK).strftime("%H:%M:%S")
+                    found.append((answer, {"contract": symbol, "session": date.isoformat(), "level": level_id, "t": clock}))
+    return max(found, key=lambda f: f[0])[1] if found else None
+
+
+def clearest_answer(tape: pl.DataFrame, level_tick: int, known_ts_ns: int) -> tuple[float, int | None]:
+    """How far price went from a level within `AFTER_S` of touching it, in ticks, and the start of the touch's window.
+
+    Of all touches that came from `AWAY_TICKS` or more away within `BEFORE_S`, with `HISTORY_S` of tape before them, the one
+    with the longest way; ``(0, None)`` where there is none.
+    """
+    import numpy as np
+
+    seconds = tape["window_start_ts_ns"].to_numpy()
+    distance = tape["last_tick"].fill_null(strategy="forward").fill_null(level_tick).to_numpy() - level_tick
+    best: tuple[float, int | None] = (0.0, None)
+    touching = np.flatnonzero((distance == 0) & (seconds >= known_ts_ns))
+    for i in touching.tolist():
+        if i < HISTORY_S or i + AFTER_S >= len(distance):
+            continue
+        before = distance[i - BEFORE_S : i]
+        came = np.abs(before).max() >= AWAY_TICKS and not (before[-20:] == 0).any() and ((before > 0).all() or (before < 0).all())
+        way = float(np.abs(distance[i : i + AFTER_S]).max())
+        if came and way > best[0]:
+            best = (way, int(seconds[i] // WINDOW_NS * WINDOW_NS))
     return best

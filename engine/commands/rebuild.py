@@ -15,8 +15,8 @@ from engine.errors import NoData, PartitionCorrupt, PartitionMissing, RawMissing
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
-    from engine.retrieval.choice import Choice
-    from engine.retrieval.params import AuditParams
+    from engine.params import AuditParams
+    from engine.retrieval.audit_store import Choice
 
 
 def rebuild(
@@ -48,7 +48,7 @@ def rebuild(
         spymaster rebuild --symbol ES --dates 2025-10-01:2026-01-08 --workers 8
     """
     from engine.lake.store import Lake
-    from engine.retrieval.open import check_market
+    from engine.retrieval.index import check_market
 
     place = Lake(lake)
     wanted, must = (_all_dates(place, symbol), False) if dates is None else parse_dates(dates, None, None)
@@ -64,7 +64,7 @@ def rebuild(
 
 def _all_dates(lake: Lake, symbol: str) -> list[dt.date]:
     """Every date from the first raw file's to the last's; those without data are left out later."""
-    from engine.stages.raw import raw_index
+    from engine.stages.bronze import raw_index
     from engine.vocab import root_of
 
     found = raw_index(lake, root_of(symbol).code).dates(symbol)
@@ -97,12 +97,11 @@ class _Rebuild(Run):
         self._index()
 
     def _audit(self) -> None:
-        from engine.commands.audit import _bars, _step, lake_data, side_by_side
-        from engine.retrieval.audit import REPRESENTATIONS
+        from engine.commands.retrieval import _bars, _step, lake_data, side_by_side
+        from engine.params import AuditParams
         from engine.retrieval.audit import audit as run_audit
-        from engine.retrieval.kept import made_of
-        from engine.retrieval.params import AuditParams
-        from engine.retrieval.table import write_audit
+        from engine.retrieval.audit_store import audit_inputs, write_audit
+        from engine.retrieval.walk_forward import REPRESENTATIONS
 
         params = AuditParams(retrieval=self.params.retrieval.model_copy(update={"kinds": ("arm",)}))
         try:
@@ -110,7 +109,7 @@ class _Rebuild(Run):
             if verdict is not None:
                 self.say(f"audit: current; {verdict}")
                 return
-            made = made_of(self.lake, self.market)
+            made = audit_inputs(self.lake, self.market)
             with _bars() as bars, side_by_side(self.workers) as executor:
                 data = lake_data(self.lake.root, self.market, REPRESENTATIONS, bars)
                 found = run_audit(data, params, progress=_step(bars, "audit"), executor=executor)
@@ -122,23 +121,22 @@ class _Rebuild(Run):
 
     def _current_audit(self, params: AuditParams) -> str | None:
         """Verdict of the kept audit; None where there is none, or it is not of all that would be audited now."""
-        from engine.retrieval.gold import representation_of
-        from engine.retrieval.kept import why_not_of, why_partial
-        from engine.retrieval.table import read_audit
+        from engine.retrieval.audit_store import read_audit, why_audit_partial, why_audit_unusable
+        from engine.retrieval.dataset import representation_of
 
         try:
             report = read_audit(self.lake.root)[1]
         except (PartitionMissing, PartitionCorrupt):
             return None
         made = representation_of(self.lake, self.market)
-        if report["stale"] or why_partial(report) or why_not_of(report, self.lake, self.market, made, params.retrieval):
+        if report["stale"] or why_audit_partial(report) or why_audit_unusable(report, self.lake, self.market, made, params.retrieval):
             return None
         return str(report["verdict"])
 
     def _index(self) -> None:
-        from engine.commands.audit import _bars, _step
-        from engine.retrieval.choice import audited
-        from engine.retrieval.gold import representation_of
+        from engine.commands.retrieval import _bars, _step
+        from engine.retrieval.audit_store import audited
+        from engine.retrieval.dataset import representation_of
         from engine.retrieval.index import build_index
 
         try:
@@ -162,7 +160,7 @@ class _Rebuild(Run):
 
     def _stale_index(self, choice: Choice | None, said: str) -> str:
         """Why the index is to be made anew, empty where it is not; `said` is what `audited` says of the choice."""
-        from engine.retrieval.open import check_index, read_index_manifest
+        from engine.retrieval.index import check_index, read_index_manifest
 
         try:
             manifest = read_index_manifest(self.lake, self.name)

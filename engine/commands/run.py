@@ -1,4 +1,4 @@
-"""``spymaster run``: raw files to bronze, silver and gold."""
+"""``spymaster add``, ``select`` and ``run``: raw files into the lake, and from there to bronze, silver and gold."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, receipt_json
-from engine.errors import RawMissing, RunFailed, SessionError
+from engine.errors import BadDbn, EngineError, RawMissing, RunFailed, SessionError
+from engine.vocab import split_contract
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from engine.lake.store import Lake
     from engine.pipeline import Plan
     from engine.stages.base import RunParams
-    from engine.stages.raw import RawIndex
+    from engine.stages.bronze import RawIndex
     from engine.stages.task import Receipt, TaskSpec
 
 
@@ -123,13 +122,13 @@ class Run:
 
     def go(self, layer: str) -> None:
         """Work, report, and raise RunFailed where something failed."""
-        from engine.runner import keep_workers
+        from engine.runner import reuse_workers
 
         started = time.perf_counter()
         for line in self.lake.clean():
             self.say(f"mended after a killed run: {line}")
         try:
-            with _Terminable(), keep_workers():
+            with _Terminable(), reuse_workers():
                 if layer in ("bronze", "all"):
                     self._bronze(layer)
                 if layer != "bronze":
@@ -142,7 +141,7 @@ class Run:
 
     def _bronze(self, layer: str) -> None:
         from engine.pipeline import bronze_dates, plan_bronze
-        from engine.stages.raw import raw_index
+        from engine.stages.bronze import raw_index
         from engine.vocab import root_of
 
         index = raw_index(self.lake, root_of(self.symbol).code)
@@ -282,3 +281,141 @@ class _Terminable:
 
     def __exit__(self, *exc: object) -> None:
         signal.signal(signal.SIGTERM, self._before)
+
+
+# ----------------------------------------------------------------------------
+# ``spymaster add``: raw files into the lake
+
+
+def add(
+    sources: Annotated[list[Path], Parameter(help="DBN files (.dbn, .dbn.zst), or folders of them.")],
+    /,
+    *,
+    lake: LakeDir = Path("lake"),
+    json: JsonFlag = False,
+) -> None:
+    """Check Databento market-by-order files and put them into the lake's raw folder; a file that is there is never overwritten.
+
+    A file goes under the root of the outright contracts its metadata map, as a hard link where the disk allows, else as a copy.
+
+    Examples
+    --------
+    ::
+
+        spymaster add ~/databento/GLBX-20231225/
+        spymaster add esh4-glbx-mdp3-20231225.mbo.dbn.zst --lake /data/lake
+    """
+    from engine.lake.store import Lake
+    from engine.stages.bronze import raw_paths
+
+    place = Lake(lake)
+    files: list[Path] = []
+    for source in sources:
+        if not source.exists():
+            raise RawMissing(f"{source}: expected a DBN file or a folder of them, found nothing there")
+        files += raw_paths(source) if source.is_dir() else [source]
+    if not files:
+        raise RawMissing(f"{', '.join(map(str, sources))}: expected files that end in .dbn or .dbn.zst, found none")
+    report: list[dict[str, str]] = []
+    faults: list[str] = []
+    for path in files:
+        try:
+            report += _add_one(place, path)
+        except EngineError as e:
+            faults.append(f"{type(e).__name__}: {e}")
+    if json:
+        print_json({"lake": str(lake), "added": report, "failed": faults})
+    else:
+        from rich.console import Console
+
+        for line in report:
+            Console().print(
+                f"{line['what']} {line['place']}: {line['date']} {line['contracts']}", highlight=False, markup=False, soft_wrap=True
+            )
+    if faults:
+        raise RunFailed(f"{len(faults)} of {len(files)} files were not added:\n" + "\n".join(faults))
+
+
+def _add_one(place: object, path: Path) -> list[dict[str, str]]:
+    from engine.lake.store import Lake
+    from engine.mbo.dbn import read_header
+    from engine.stages.bronze import outrights
+
+    assert isinstance(place, Lake)
+    header = read_header(path)
+    symbols = set(header.symbols.values())
+    roots = sorted({parts[0].code for s in symbols if (parts := split_contract(s)) is not None})
+    if not roots:
+        found = ", ".join(sorted(symbols)[:5]) or "none"
+        raise BadDbn(f"{path}: expected an outright contract of a known root among its symbols, found {found}")
+    out = []
+    for root in roots:
+        added = place.add_raw(path, root)
+        where = added or place.raw_folder(root) / path.name
+        contracts = ", ".join(outrights(symbols, root))
+        out.append({"what": "added" if added else "there already", "place": str(where), "date": str(header.date), "contracts": contracts})
+    return out
+
+
+# ----------------------------------------------------------------------------
+# ``spymaster select``: the map from a root and a date to a contract
+
+
+def select(
+    *,
+    symbol: Annotated[str, Parameter(help="A root, such as ES.")],
+    lake: LakeDir = Path("lake"),
+    session: Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile whose trades are counted.")] = "rth",
+    dominance: Annotated[float, Parameter(help="Least share of all trades the chosen contract must have.")] = 0.80,
+    trim_days: Annotated[int, Parameter(help="Days dropped at both ends of a contract's run.")] = 2,
+    trim_longer_than: Annotated[int, Parameter(help="Only runs longer than this are trimmed, days.")] = 4,
+    liquidity_floor: Annotated[float, Parameter(help="Least share of the run's median trade count.")] = 0.50,
+    json: JsonFlag = False,
+) -> None:
+    """Make the selection map from bronze: per session date the contract with most trades, and whether the date is used.
+
+    Examples
+    --------
+    ::
+
+        spymaster run --layer bronze --symbol ES --dates 2025-10-01:2026-01-08
+        spymaster select --symbol ES
+    """
+    from engine.errors import SessionError
+    from engine.lake.store import Lake
+    from engine.params import SelectionParams
+    from engine.pipeline import is_root
+    from engine.selection import make_selection
+
+    if not is_root(symbol):
+        raise SessionError(f"--symbol {symbol}: expected a root such as ES; a contract needs no selection map")
+    try:
+        params = SelectionParams(
+            dominance=dominance, trim_days=trim_days, trim_longer_than=trim_longer_than, liquidity_floor=liquidity_floor
+        )
+    except ValueError as e:
+        raise SessionError(f"selection thresholds: {e}") from e
+    place = Lake(lake)
+    with place.lock():
+        frame = make_selection(place, symbol, session, params)
+    rows = list(frame.iter_rows(named=True))
+    if json:
+        print_json({"path": str(place.selection_path()), "rows": rows})
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None)
+    for name in ("date", "contract", "share", "trades", "day of run", "of median", "used"):
+        table.add_column(name, justify="left" if name in ("date", "contract", "used") else "right")
+    for r in rows:
+        table.add_row(
+            str(r["session_date"]), r["dominant_symbol"], f"{r['dominance_ratio']:.1%}", f"{r['trade_count_dominant']:,}",
+            f"{r['run_pos'] + 1}/{r['run_len']}", f"{r['trade_count_ratio']:.0%}", "yes" if r["include_flag"] else "no",
+        )  # fmt: skip
+    Console().print(table)
+    Console().print(
+        f"{sum(r['include_flag'] for r in rows)} of {len(rows)} session dates are used: {place.selection_path()}",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -118,31 +118,3 @@ def feature_names(family: str | None = None) -> tuple[str, ...]:
 def table_features() -> tuple[Feature, ...]:
     """The features of the table ``mbo_level_vacuum_5s``, in its column order (after `KEYS`)."""
     return tuple(f for f in features() if f.family != "pressure")
-
-
-def feature_reference() -> str:
-    """The text of ``docs/FEATURES.md``, made from the register (``spymaster contracts --write`` writes it)."""
-    lines = [
-        "# Features",
-        "",
-        "Made from the register (`engine/features/registry.py`); a test fails when this file is not current.",
-        "Symbols are those of the specification: `D` depth in the four zones around the level, `com` its centre of mass in",
-        "ticks from the level, `A` adds, `P` rested pulls, `R` rested reprices, `start` and `end` of the window.",
-        "Features are null where the book was not valid in every second of the window. What vectors are made of them stands at the end.",
-        "",
-        "## Columns that say what a row is about",
-        "",
-        "| name | type | unit | meaning |",
-        "|---|---|---|---|",
-        *(f"| `{k.name}` | {k.dtype}{', nullable' if k.nullable else ''} | {k.unit or '-'} | {k.meaning} |" for k in KEYS),
-    ]
-    for family, what in FAMILIES.items():
-        lines += ["", f"## {what}", "", "| name | formula | unit | range | meaning |", "|---|---|---|---|---|"]
-        lines += [f"| `{f.name}` | {_cell(f.formula)} | {f.unit or '-'} | {f.range} | {_cell(f.meaning)} |" for f in features(family)]
-    # By name, for what makes vectors is made of this register.
-    lines += importlib.import_module("engine.features.vector_reference").vector_reference()
-    return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

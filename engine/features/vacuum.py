@@ -10,6 +10,7 @@ from engine.features.registry import feature
 from engine.features.sums import AT, FAR, NEAR, SideSums, WindowSums
 
 SideFunction = Callable[[SideSums], np.ndarray]
+
 LOG, SHARE, DELTA = ("log ratio", "(-inf, inf)"), ("share", "[0, 1)"), ("share", "(-1, 1)")
 
 
@@ -33,6 +34,7 @@ def both_sides(
 _PENDING: list[tuple] = []
 
 SHAPE = ("f1", "f3")
+
 FLOW = ("f2", "f4")
 
 
@@ -137,15 +139,18 @@ def combined(
 
 
 combined("f5_vacuum_expansion_log", "vacuum_down", ("f1_ask_com_disp_log", "f3_bid_com_disp_log"), "Both sides move away from the level")
+
 combined(
     "f6_vacuum_decay_log",
     "vacuum_down",
     ("f2_ask_pull_add_log_rest", "f4_bid_pull_add_log_rest"),
     "Both sides are pulled faster than added",
 )
+
 combined("f7_vacuum_total_log", "vacuum_down", ("f5_vacuum_expansion_log", "f6_vacuum_decay_log"), "Expansion and decay together")
 
 _AWAY = ("share", "(0, 1)")
+
 for _name, _part, _sign, _plus, _scale, _meaning in (
     ("u1_ask_com_disp_log", "f1_ask_com_disp_log", 1, 0.0, LOG, "The asks' centre of mass moves up, away from the level"),
     ("u2_ask_slope_convex_log", "f1_ask_slope_convex_log", 1, 0.0, LOG, "More ask depth far above the level than near it"),
@@ -202,5 +207,7 @@ def u14_bid_far_pull_share_rest(sums: WindowSums) -> np.ndarray:
 
 
 combined("u15_up_expansion_log", "vacuum_up", ("u1_ask_com_disp_log", "u8_bid_com_approach_log"), "Asks move up and bids follow")
+
 combined("u16_up_flow_log", "vacuum_up", ("u5_ask_pull_add_log_rest", "u12_bid_add_pull_log_rest"), "Asks are pulled and bids added")
+
 combined("u17_up_total_log", "vacuum_up", ("u15_up_expansion_log", "u16_up_flow_log"), "Expansion and flow together")

@@ -3,21 +3,145 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from engine.errors import ContractError
-from engine.features.blocks import BLOCKS, REACH, base_names, blocks, blocks_names
-from engine.features.means import means, means_names, primitives
-from engine.features.sums import WindowSums
+from engine.features import vacuum
+from engine.features.sums import FAR, SideSums, WindowSums
 from engine.ladder import NO_TICK, Ladder
 from engine.lake.manifest import canonical, sha256_text
 from engine.params import FeatureParams
 from engine.setups.timeline import HISTORY
 from engine.vocab import NS, Approach
+
+# ----------------------------------------------------------------------------
+# The `blocks` representation: the original schema of windows, means, deltas and differences (features.md section 5)
+
+DERIVATIVES = ("", "d1_", "d2_", "d3_")
+
+MEANS = (3, 9, 24)
+
+BLOCKS = ("w0", *(f"w{n}_mean" for n in MEANS), *(f"w{n}_delta" for n in MEANS))
+
+REACH = len(DERIVATIVES) - 1
+"""Windows before the history that the differences of its first window touch."""
+
+FROM_ABOVE = (
+    "f1_ask_com_disp_log",
+    "f1_ask_slope_convex_log",
+    "f1_ask_slope_inner_log",
+    "f1_ask_at_share_delta",
+    "f1_ask_near_share_delta",
+    "f1_ask_reprice_away_share_rest",
+    "f2_ask_pull_add_log_rest",
+    "f2_ask_pull_intensity_log_rest",
+    "f2_ask_at_pull_share_rest",
+    "f2_ask_near_pull_share_rest",
+    "f3_bid_com_disp_log",
+    "f3_bid_slope_convex_log",
+    "f3_bid_slope_inner_log",
+    "f3_bid_at_share_delta",
+    "f3_bid_near_share_delta",
+    "f3_bid_reprice_away_share_rest",
+    "f4_bid_pull_add_log_rest",
+    "f4_bid_pull_intensity_log_rest",
+    "f4_bid_at_pull_share_rest",
+    "f4_bid_near_pull_share_rest",
+    "f5_vacuum_expansion_log",
+    "f6_vacuum_decay_log",
+    "f7_vacuum_total_log",
+)
+"""Vacuum features of a vector from above. Named one by one: a feature that is registered later changes no vector of a lake."""
+
+FROM_BELOW = (
+    "u1_ask_com_disp_log",
+    "u2_ask_slope_convex_log",
+    "u2_ask_slope_inner_log",
+    "u3_ask_at_share_decay",
+    "u3_ask_near_share_decay",
+    "u4_ask_reprice_away_share_rest",
+    "u5_ask_pull_add_log_rest",
+    "u6_ask_pull_intensity_log_rest",
+    "u7_ask_at_pull_share_rest",
+    "u7_ask_near_pull_share_rest",
+    "u8_bid_com_approach_log",
+    "u9_bid_slope_support_log",
+    "u9_bid_slope_inner_log",
+    "u10_bid_at_share_rise",
+    "u10_bid_near_share_rise",
+    "u11_bid_reprice_toward_share_rest",
+    "u12_bid_add_pull_log_rest",
+    "u13_bid_add_intensity_log",
+    "u14_bid_far_pull_share_rest",
+    "u15_up_expansion_log",
+    "u16_up_flow_log",
+    "u17_up_total_log",
+)
+"""Vacuum features of a vector from below."""
+
+TAPE = (
+    "t1_aggressor_imbalance",
+    "t2_absorption_at_log",
+    "t3_replenish_at_log",
+    "t4_fill_intensity_log",
+    "t5_ofi",
+    "t6_path_depth_log",
+    "t7_path_pull_add_log",
+    "t8_speed",
+    "t9_distance",
+    "t10_ask_com_touch_log",
+    "t11_bid_com_touch_log",
+)
+"""Tape features of both."""
+
+
+def base_names(approach: str) -> tuple[str, ...]:
+    """Features of a vector of `approach`: those from above or from below, and the tape."""
+    return (*(FROM_BELOW if approach == Approach.UP else FROM_ABOVE), *TAPE)
+
+
+def blocks_names(approach: str) -> tuple[str, ...]:
+    """Names of all dimensions ``{block}_{derivative_}{feature}``: block outermost, then feature, then base, d1, d2, d3."""
+    return tuple(f"{block}_{d}{name}" for block in BLOCKS for name in base_names(approach) for d in DERIVATIVES)
+
+
+def blocks(history: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Vectors from windows.
+
+    Parameters
+    ----------
+    history : ndarray of float64, shape (n, HISTORY + REACH, features)
+        Oldest window first; NaN in an invalid window, and anything in one before the session's first.
+    before : ndarray of int64, shape (n,)
+        How many of those windows lie before the session's first.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, dimensions)
+        NaN where a difference touches an invalid window; a difference that reaches before the session's first window is 0.
+    """
+    n, _, n_features = history.shape
+    x = np.empty((n, HISTORY, n_features, len(DERIVATIVES)))
+    level = history
+    for k in range(len(DERIVATIVES)):
+        # `level` has lost k windows at its start: its window j is the history's j + k.
+        x[..., k] = level[:, REACH - k :]
+        if k:
+            first = np.arange(HISTORY) + REACH - before[:, None]  # position in the session
+            x[first < k, :, k] = 0.0
+        level = np.diff(level, axis=1)
+    out = np.empty((n, len(BLOCKS), n_features, len(DERIVATIVES)))
+    out[:, 0] = x[:, -1]
+    for i, m in enumerate(MEANS):
+        out[:, 1 + i] = x[:, -m:].mean(axis=1)
+        out[:, 1 + len(MEANS) + i] = (x[:, -1] - x[:, -m]) / (m - 1)
+    return out.reshape(n, -1)
+
 
 REPRESENTATIONS = ("means", "blocks")
 """Those made of windows alone; `learned` is fitted on `means` where vectors are compared."""
@@ -195,3 +319,178 @@ def _magnitudes(triggers: pl.DataFrame, params: FeatureParams) -> np.ndarray:
     distance = np.abs(triggers["distance_ticks"].cast(pl.Float64).to_numpy()) / params.zones.far
     logs = [np.log1p(triggers[c].cast(pl.Float64).fill_null(np.nan).to_numpy()) for c in ("sigma", "message_rate", "trade_rate")]
     return np.stack([distance, *logs], axis=1)
+
+
+# ----------------------------------------------------------------------------
+# The `means` representation: independent primitives in the frame of travel, averaged over bins (features.md section 5)
+
+BINS = 8
+"""Bins of `HISTORY` / `BINS` windows each (15 s of 5 s windows); bin 0 is the oldest."""
+
+
+@dataclass(frozen=True)
+class SidePrimitive:
+    """A function of one side's sums; it stands in the vector twice, ``ahead_{name}`` and ``behind_{name}``.
+
+    A mean over windows has the unit and the range of what it is the mean of.
+    """
+
+    name: str
+    formula: str
+    unit: str
+    range: str
+    meaning: str
+    function: Callable[[SideSums], np.ndarray]
+
+
+def pull_add_log(s: SideSums) -> np.ndarray:
+    """All pulls against all adds."""
+    return np.log((s.pull.sum(axis=1) + 1) / (s.add.sum(axis=1) + 1))
+
+
+def add_intensity_log(s: SideSums) -> np.ndarray:
+    """Adds against the depth at the start."""
+    return np.log(1 + s.add.sum(axis=1) / (s.start.sum(axis=1) + 1))
+
+
+def far_pull_share_rest(s: SideSums) -> np.ndarray:
+    """Share of rested pulls in the far zone."""
+    return s.rest[:, FAR] / (s.rest.sum(axis=1) + 1)
+
+
+def com_touch_log(s: SideSums) -> np.ndarray:
+    """Log displacement of the centre of mass in the book's own frame."""
+    return np.log((s.touch_end + 1) / (s.touch_start + 1))
+
+
+SIDE_PRIMITIVES = (
+    SidePrimitive(
+        "com_disp_log",
+        "ln((com_end + 1) / (com_start + 1))",
+        "log ratio",
+        "[-ln(far + 2), ln(far + 2)]",
+        "moves away from the level",
+        vacuum.com_disp_log,
+    ),
+    SidePrimitive(
+        "slope_convex_log",
+        "ln((D_far + 1) / (D_near + 1)) at the end",
+        "log ratio",
+        "(-inf, inf)",
+        "stands far rather than near",
+        vacuum.slope_convex_log,
+    ),
+    SidePrimitive(
+        "slope_inner_log",
+        "ln((D_near + 1) / (D_at + 1)) at the end",
+        "log ratio",
+        "(-inf, inf)",
+        "stands near rather than at it",
+        vacuum.slope_inner_log,
+    ),
+    SidePrimitive("at_share_delta", "D_at / (D + 1), end minus start", "share", "(-1, 1)", "gathers at the level", vacuum.at_share_delta),
+    SidePrimitive(
+        "near_share_delta", "D_near / (D + 1), end minus start", "share", "(-1, 1)", "gathers near the level", vacuum.near_share_delta
+    ),
+    SidePrimitive(
+        "reprice_away_share_rest",
+        "(R_away + 0.5) / (R_away + R_toward + 1)",
+        "share",
+        "(0, 1)",
+        "is repriced away",
+        vacuum.reprice_away_share_rest,
+    ),
+    SidePrimitive(
+        "pull_add_log_rest",
+        "ln((P + 1) / (A + 1))",
+        "log ratio",
+        "(-inf, inf)",
+        "is pulled (rested) more than added",
+        vacuum.pull_add_log_rest,
+    ),
+    SidePrimitive(
+        "pull_intensity_log_rest",
+        "ln(1 + P / (D_start + 1))",
+        "log ratio",
+        "[0, inf)",
+        "is pulled, for its size",
+        vacuum.pull_intensity_log_rest,
+    ),
+    SidePrimitive("at_pull_share_rest", "P_at / (P + 1)", "share", "[0, 1)", "is pulled at the level", vacuum.at_pull_share_rest),
+    SidePrimitive("near_pull_share_rest", "P_near / (P + 1)", "share", "[0, 1)", "is pulled near the level", vacuum.near_pull_share_rest),
+    SidePrimitive("far_pull_share_rest", "P_far / (P + 1)", "share", "[0, 1)", "is pulled far from the level", far_pull_share_rest),
+    SidePrimitive(
+        "pull_add_log", "ln((pull + 1) / (add + 1)), all pulls", "log ratio", "(-inf, inf)", "is pulled more than added", pull_add_log
+    ),
+    SidePrimitive(
+        "add_intensity_log", "ln(1 + A / (D_start + 1))", "log ratio", "[0, inf)", "is added to, for its size", add_intensity_log
+    ),
+    SidePrimitive(
+        "com_touch_log",
+        "ln((com' end + 1) / (com' start + 1))",
+        "log ratio",
+        "[-ln(touch + 1), ln(touch + 1)]",
+        "retreats from its own best price",
+        com_touch_log,
+    ),
+)
+
+TAPE_PRIMITIVES = (
+    "t1_aggressor_imbalance", "t2_absorption_at_log", "t3_replenish_at_log", "t4_fill_intensity_log", "t5_ofi",
+    "t6_path_depth_log", "t7_path_pull_add_log", "t8_speed", "t9_distance",
+)  # fmt: skip
+"""Tape features, all in the trigger's direction of travel."""
+
+MAGNITUDES: dict[str, tuple[str, str, str]] = {
+    "distance": ("abs(d) / far bound at the trigger", "far bounds", "[0, inf)"),
+    "volatility_log": ("ln(1 + sigma)", "log of ticks per sqrt(second)", "[0, inf)"),
+    "message_rate_log": ("ln(1 + messages per second over the history)", "log of messages per second", "[0, inf)"),
+    "trade_rate_log": ("ln(1 + trades per second over the history)", "log of trades per second", "[0, inf)"),
+}
+"""Formula, unit and range of the last dimensions."""
+
+
+def primitive_names() -> tuple[str, ...]:
+    """Names of the primitives of one bin, in order: ahead, behind, tape."""
+    return (*(f"{way}_{p.name}" for way in ("ahead", "behind") for p in SIDE_PRIMITIVES), *TAPE_PRIMITIVES)
+
+
+def means_names() -> tuple[str, ...]:
+    """Names of all dimensions: bin outermost, then primitive; then the magnitudes."""
+    return (*(f"b{b}_{name}" for b in range(BINS) for name in primitive_names()), *MAGNITUDES)
+
+
+def primitives(sums: WindowSums) -> np.ndarray:
+    """Values of all primitives of all rows.
+
+    Parameters
+    ----------
+    sums : WindowSums
+        With the trigger's travel, +1 or -1 in every row.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows, primitives)
+    """
+    both = [(p.function(sums.ask), p.function(sums.bid)) for p in SIDE_PRIMITIVES]
+    ahead = [np.where(sums.up, ask, bid) for ask, bid in both]
+    behind = [np.where(sums.up, bid, ask) for ask, bid in both]
+    return np.stack([*ahead, *behind, *(sums[t] for t in TAPE_PRIMITIVES)], axis=1)
+
+
+def means(history: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
+    """Vectors from windows.
+
+    Parameters
+    ----------
+    history : ndarray, shape (n, HISTORY, primitives)
+        Oldest window first.
+    magnitudes : ndarray, shape (n, 4)
+
+    Returns
+    -------
+    ndarray, shape (n, dimensions)
+    """
+    n, _, p = history.shape
+    binned = history.reshape(n, BINS, HISTORY // BINS, p).mean(axis=2)
+    return np.concatenate([binned.reshape(n, BINS * p), magnitudes], axis=1)

@@ -11,7 +11,7 @@ from engine.ladder import NO_TICK, Ladder
 from engine.levels import price_level
 from engine.params import ApproachParams, FeatureParams
 from engine.setups.approach import APPROACHES, approaches
-from engine.setups.steps import ticks_at
+from engine.setups.timeline import ticks_at
 from engine.vocab import NS
 
 DTYPES: dict[str, pl.DataType] = {

@@ -18,7 +18,9 @@ CONTRACTS_DIR = Path(__file__).parent / "contracts"
 
 # Avro has no unsigned and no short integers: a logical type carries them, and fastavro leaves those it does not know alone.
 _PLAIN = {"long": "Int64", "int": "Int32", "double": "Float64", "string": "String", "boolean": "Boolean"}
+
 _LOGICAL = {"uint64": "UInt64", "uint32": "UInt32", "uint16": "UInt16", "uint8": "UInt8", "int16": "Int16", "int8": "Int8", "date": "Date"}
+
 LIST = "ListFloat32"
 """A list of float32, without nulls in it."""
 

@@ -14,7 +14,9 @@ from typing import Any
 from engine.errors import PartitionCorrupt
 
 MANIFEST = "_MANIFEST.json"
+
 SUCCESS = "_SUCCESS"
+
 FORMAT = 1
 
 

@@ -3,22 +3,149 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
+import json
+import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ContractError, LakeWriteFailed, PartitionChanged, PartitionCorrupt, PartitionMissing
-from engine.lake.catalog import SELECTION_PATH, Dataset, dataset, datasets
-from engine.lake.folder import AUDIT_DIR, CACHE_DIR, PROFILE_FILE, LakeFolder
+from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionChanged, PartitionCorrupt, PartitionMissing, UnknownProfile
+from engine.lake.catalog import RAW_MBO_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets
+from engine.lake.contract import Contract, enforce_contract
 from engine.lake.manifest import Lineage, Manifest, read_manifest, sha256_file
-from engine.lake.reader import read_part
-from engine.lake.writer import PartitionWriter, recover
+from engine.lake.writer import PartitionWriter, link_or_copy, recover, write_frame, write_whole
 
 if TYPE_CHECKING:
     import polars as pl
 
+
+# ----------------------------------------------------------------------------
+# What a lake holds beside its partitions: the session profile, raw files, the selection map, small caches, the lock
+
+PROFILE_FILE = "silver/_PROFILE.json"
+
+LOCK_FILE = ".lock"
+
+CACHE_DIR = ".cache"
+
+AUDIT_DIR = "audit"
+
+
+class LakeFolder:
+    """A lake's folder; `engine.lake.store.Lake` adds the partitions.
+
+    Parameters
+    ----------
+    root
+        The lake's folder; it need not exist yet.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def profile(self) -> str | None:
+        """The one session profile of this lake's silver and gold; None before the first silver partition."""
+        path = self.root / PROFILE_FILE
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["profile"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as e:
+            raise PartitionCorrupt(
+                f'{path}: expected {{"profile": name}}, found {e!r}; write the session profile that this lake\'s silver holds there again, '
+                f'for silver of the cash session with `echo \'{{"profile": "rth"}}\' > {path}`'
+            ) from e
+
+    def claim_profile(self, profile: str) -> None:
+        """Record `profile` as the lake's, or refuse another one.
+
+        Raises
+        ------
+        UnknownProfile
+            Where the lake's silver holds another profile.
+        """
+        held = self.profile()
+        if held is None:
+            write_whole(self.root / PROFILE_FILE, json.dumps({"profile": profile}) + "\n")
+        elif held != profile:
+            raise UnknownProfile(
+                f"lake {self.root} holds the session profile {held!r} in silver, and a lake holds one: dates and windows of {profile!r} "
+                f"would stand beside it as if they were the same; use `--session {held}` or another `--lake`"
+            )
+
+    def raw_folder(self, root_symbol: str) -> Path:
+        """Where the market-by-order files of a root lie."""
+        return self.root / RAW_MBO_TEMPLATE.format(root=root_symbol)
+
+    def raw_roots(self) -> list[str]:
+        """Roots that have a raw folder."""
+        before = RAW_MBO_TEMPLATE.partition("symbol={root}")[0]
+        base = self.root / before
+        return sorted(e.name.removeprefix("symbol=") for e in base.iterdir() if e.name.startswith("symbol=")) if base.is_dir() else []
+
+    def add_raw(self, source: Path, root_symbol: str) -> Path | None:
+        """Put a file into the root's raw folder, as a hard link where it can be one; None where it is there already.
+
+        Raises
+        ------
+        LakeWriteFailed
+            Where another file of the same name is there (raw is never overwritten), or the folder cannot be written.
+        """
+        place = self.raw_folder(root_symbol) / source.name
+        return place if link_or_copy(source, place) else None
+
+    def cached(self, name: str) -> dict[str, Any]:
+        """A small JSON cache; empty where there is none. Nothing depends on it but speed."""
+        try:
+            value = json.loads((self.root / CACHE_DIR / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def cache(self, name: str, value: dict[str, Any]) -> None:
+        """Keep a small JSON cache."""
+        write_whole(self.root / CACHE_DIR / name, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+    def selection_path(self) -> Path:
+        """Where the selection map lies; ``MBO_SELECTION_PATH`` overrides it."""
+        return Path(os.environ.get("MBO_SELECTION_PATH") or self.root / SELECTION_PATH)
+
+    def write_selection(self, frame: pl.DataFrame) -> Path:
+        """Write the selection map, in one step."""
+        return write_frame(self.selection_path(), frame)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the lake against other runs; the system drops the lock with the process, however that ends.
+
+        Raises
+        ------
+        LakeBusy
+            Naming the process that holds it.
+        """
+        path = self.root / LOCK_FILE
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = path.open("a+", encoding="utf-8")
+        except OSError as e:
+            raise LakeWriteFailed(f"lake {self.root}: cannot be written: {e}; give a writable folder with --lake") from e
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as e:
+                handle.seek(0)
+                raise LakeBusy(f"lake {self.root}: process {handle.read() or '?'} is writing it; wait for it, or stop it") from e
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            yield
+
+
 _INPUT = re.compile(r"^([^/]+)/([^/]+)/(\d{4}-\d{2}-\d{2})$")
+
 _PARTITION = re.compile(r"^dt=(\d{4}-\d{2}-\d{2})$")
 
 
@@ -236,3 +363,52 @@ class Lake(LakeFolder):
             raise LakeWriteFailed(
                 f"lake {self.root}: cannot remove what a killed run left: {e}; mend the folder's rights, run again"
             ) from e
+
+
+# ----------------------------------------------------------------------------
+# How one part file of a partition is read and checked. Used by ``store.py`` only
+
+
+def read_part(
+    path: Path, rows: int, contract: Contract, where_from: str, columns: tuple[str, ...] | None = None, where: pl.Expr | None = None
+) -> pl.DataFrame:
+    """The rows of a part file, under its contract.
+
+    Parameters
+    ----------
+    path
+        The parquet file.
+    rows
+        Rows it has by its manifest; looked at where all rows are read.
+    contract
+        What it must satisfy.
+    where_from
+        Dataset and partition, for errors.
+    columns
+        Only these, in this order; all where None.
+    where
+        Rows to keep.
+
+    Raises
+    ------
+    PartitionCorrupt
+        Where it cannot be read, or has another number of rows.
+    ContractError
+        Where its columns are not the contract's.
+    """
+    import polars as pl
+
+    try:
+        lazy = pl.scan_parquet(path)
+        found = lazy.collect_schema()
+        if columns is not None:
+            # A projected read looks at the whole schema too: a column that is not the contract's is refused by name.
+            enforce_contract(pl.DataFrame(schema=found), contract, where_from)
+        if where is not None:
+            lazy = lazy.filter(where)
+        frame = (lazy.select(columns) if columns is not None else lazy).collect()
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as e:
+        raise PartitionCorrupt(f"{where_from}: {path.name} cannot be read: {e}") from e
+    if where is None and frame.height != rows:
+        raise PartitionCorrupt(f"{where_from}: {path.name}: expected {rows} rows as its manifest says, found {frame.height}")
+    return enforce_contract(frame, contract, where_from, columns)

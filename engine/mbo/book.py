@@ -8,53 +8,103 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from engine.mbo.events import clear_book, executed_of, is_taker, placeable, snapshot_order, tick_at, trade
-from engine.mbo.grid import ADD, AWAY_REST, DEPTH, FILL, PULL, PULL_REST, TOWARD_REST, arrive, leave, slot_make
-from engine.mbo.pointer import pointer
-from engine.mbo.state import (
+from engine.mbo.tables import (
+    ADD,
     ASK,
+    AWAY_REST,
     BAD,
     BAD_BOOK,
+    BEST,
+    BID,
+    BUY,
+    CHANNELS,
     CLEARS,
     COUNT,
+    COVER_END,
     CROSSED,
+    DEPTH,
+    DEPTH0,
+    DIRTY,
     EVENT,
     FAR_N,
     FAR_SLOTS,
+    FIELDS,
+    FILL,
+    FLAG,
+    HIGH,
     IN_SNAPSHOT,
+    KEYFRAME_S,
     KNOWN,
+    LAST,
     LIVE,
+    LOW,
+    MAX_SIZE,
     MESSAGES,
     MOVED,
     NEW_FILE,
+    NO_ASK,
+    NO_BID,
     NO_TICK,
+    OFF_TICK,
+    OFI,
     OPEN_NS,
+    ORDERS,
+    ORDERS0,
+    PULL,
+    PULL_REST,
     RECORDS,
     REST_NS,
+    RESTED,
+    ROW_SLOTS,
+    ROWS,
     S_ASK,
     S_ASK_SIZE,
     S_BID,
     S_BID_SIZE,
+    SELL,
     SNAPSHOT,
+    SPAN,
     START_S,
     STATES,
+    TAKER_SLOTS,
     TAKERS,
+    TAKERS_LOST,
     TICK_FIXED,
+    TOUCHED,
+    TOWARD_REST,
+    TRADES,
     UNKNOWN_CANCELS,
     UNKNOWN_MODIFIES,
     UNPLACED,
     WARM,
     WINDOW,
     WINDOW_DIRTY,
+    WINDOWS,
+    WORDS,
+    arrive,
+    clear,
+    delete,
+    find,
+    leave,
+    pack,
+    pointer,
+    settle,
+    side_of,
+    size_of,
+    slot_find,
+    slot_make,
+    tick_of,
 )
-from engine.mbo.table import MAX_SIZE, WORDS, delete, find, pack, side_of, size_of, tick_of
-from engine.mbo.windows import NS, advance, end_snapshot, look
-from engine.vocab import F_LAST, F_MAYBE_BAD_BOOK, F_SNAPSHOT
+from engine.vocab import F_LAST, F_MAYBE_BAD_BOOK, F_SNAPSHOT, UNDEF_PRICE
 
 DONE, GROW, DRAIN = 0, 1, 2
+
 _A, _C, _M, _R, _T, _F = 0, 1, 2, 3, 4, 5
+
 _GOLDEN = np.uint64(11400714819323198485)
+
 _LOW32 = np.uint64(0xFFFFFFFF)
+
 _U32 = np.uint64(32)
 
 
@@ -72,7 +122,7 @@ def replay(
     event_times, ..., instrument_ids
         Columns of `engine.mbo.dbn.MboColumns`.
     state, table, lines, marks, far, changed, takers, taker_events
-        The contract's state (`engine.mbo.state`, `table`, `grid`); changed in place.
+        The contract's state (`engine.mbo.tables`, `table`, `grid`); changed in place.
     ladder
         int32 (n, `ROW_FIELDS`): ladder rows, filled from ``state[ROWS]`` on.
     seconds
@@ -253,3 +303,286 @@ def end_run(state, lines, marks, far):
 def close_until(target, state, lines, far, changed, ladder, seconds):
     """`advance` for arrays."""
     return advance(target, pointer(state), pointer(lines), pointer(far), pointer(changed), pointer(ladder), pointer(seconds))
+
+
+# ----------------------------------------------------------------------------
+# The parts of the replay that stand apart from the moving of orders: ticks, executions, trades, snapshots, clears (numba)
+
+_TICK_LIMIT = 2**31 - 1
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def tick_at(price, ticks_per_unit, st):
+    """Nearest tick of a fixed-point price, ties up; `NO_TICK` for an undefined price or one that no int32 tick can hold."""
+    if price == UNDEF_PRICE:
+        return np.int64(NO_TICK)
+    size = st[TICK_FIXED]
+    # A multiplication instead of a 64-bit division, which costs as much as the rest of an add; wrong guesses fall through.
+    t = np.int64(np.float64(price) * ticks_per_unit + 0.5)
+    if t * size != price:
+        t = price // size
+        if 2 * (price - t * size) >= size:
+            t += 1
+        if t * size != price:
+            st[OFF_TICK] += 1
+    if t > _TICK_LIMIT or t < -_TICK_LIMIT:
+        return np.int64(NO_TICK)
+    return t
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def executed_of(tab, e, event):
+    """Executed size of this event that no C or M has carried out yet (rule 9)."""
+    w = tab[e + 3]
+    return np.int64(w >> _U32) if (w & _LOW32) == event else np.int64(0)
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def is_taker(oid, st, taker_id, taker_event):
+    """Whether an order was the aggressor in this event (rule 8)."""
+    p = np.int64((oid * _GOLDEN) >> np.uint64(54))
+    while taker_event[p] == st[EVENT]:
+        if taker_id[p] == oid:
+            return True
+        p = (p + 1) & (TAKER_SLOTS - 1)
+    return False
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _add_taker(oid, st, taker_id, taker_event):
+    """Remember who was the aggressor in this event (rule 8)."""
+    if st[TAKERS] >= TAKER_SLOTS // 2:
+        st[TAKERS_LOST] += 1
+        return
+    p = np.int64((oid * _GOLDEN) >> np.uint64(54))
+    while taker_event[p] == st[EVENT]:
+        if taker_id[p] == oid:
+            return
+        p = (p + 1) & (TAKER_SLOTS - 1)
+    taker_event[p] = st[EVENT]
+    taker_id[p] = oid
+    st[TAKERS] += 1
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def trade(oid, price, size, side, ticks_per_unit, st, tab, mask, shift, taker_id, taker_event):
+    """A trade: volume by aggressor, last, high and low, whatever its side (rule 7)."""
+    st[TRADES] += 1
+    if side == BID:
+        st[BUY] += size
+    elif side == ASK:
+        st[SELL] += size
+    tick = tick_at(price, ticks_per_unit, st)
+    if tick != NO_TICK:
+        st[LAST] = tick
+        if st[HIGH] == NO_TICK or tick > st[HIGH]:
+            st[HIGH] = tick
+        if st[LOW] == NO_TICK or tick < st[LOW]:
+            st[LOW] = tick
+    _add_taker(oid, st, taker_id, taker_event)
+    e = find(tab, mask, shift, oid)
+    if size_of(tab[e + 1]) > 0:
+        tab[e + 3] = np.uint64(0)
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def clear_book(mask, st, tab, acc, bits, keys, touched):
+    """Forget every order, with no flow; the empty book is the new base of the order-flow imbalance."""
+    if st[COUNT] > 0:
+        for p in range(mask + 1):
+            tab[p * WORDS + 1] = np.uint64(0)
+        st[COUNT] = 0
+    clear(st, acc, bits, keys, touched)
+    look(st, acc, bits, keys, False)
+    st[WINDOW_DIRTY] = 1
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def placeable(tick, side, size):
+    """Whether an order can rest: a tick, a side, and a size that an int32 channel can hold."""
+    return tick != NO_TICK and side < 2 and 0 < size <= MAX_SIZE
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def snapshot_order(oid, price, side, size, ticks_per_unit, st, tab, mask, shift, acc, bits, keys, touched):
+    """An order of a snapshot builds the book and is no flow (rule 11)."""
+    tick = tick_at(price, ticks_per_unit, st)
+    e = find(tab, mask, shift, oid)
+    if size_of(tab[e + 1]) > 0:
+        word = tab[e + 1]
+        leave(slot_make(tick_of(word), st, keys), tick_of(word), side_of(word), size_of(word), True, st, acc, bits, touched)
+        delete(tab, mask, shift, e)
+        st[COUNT] -= 1
+        e = find(tab, mask, shift, oid)
+    if not placeable(tick, side, size):
+        st[UNPLACED] += 1
+        return
+    arrive(slot_make(tick, st, keys), tick, side, size, st, acc, bits, touched)
+    tab[e] = oid
+    tab[e + 1] = pack(tick, side, size)
+    tab[e + 2] = np.uint64(RESTED)
+    tab[e + 3] = np.uint64(0)
+    st[COUNT] += 1
+
+
+# ----------------------------------------------------------------------------
+# What happens between records: a state of the book becomes complete, a window closes into ladder rows and a tape row (numba)
+
+NS = 1_000_000_000
+
+ROW_FIELDS = 3 + 2 * CHANNELS
+"""Fields of a ladder row: window (from the ladder's start), tick, keyframe, and each channel for bid and ask."""
+
+TAPE_FIELDS = 13
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def look(st, acc, bits, keys, flow):
+    """Take the book as it stands as the last complete state, adding its order-flow imbalance against the one before when `flow`.
+
+    Order-flow imbalance is e_n of Cont, Kukanov, Stoikov (2014), "The price impact of order book events", eq. 3;
+    an empty side is a price at minus (bid) or plus (ask) infinity with size 0.
+    """
+    st[MOVED] = 0
+    if st[DIRTY + BID] != 0:
+        settle(BID, st, acc, bits, keys)
+    if st[DIRTY + ASK] != 0:
+        settle(ASK, st, acc, bits, keys)
+    bid, ask = st[BEST + BID], st[BEST + ASK]
+    bid_size, ask_size = np.int64(0), np.int64(0)
+    if bid != NO_BID:
+        bid_size = np.int64(acc[2 * slot_find(bid, st, keys) * FIELDS + DEPTH])
+    if ask != NO_ASK:
+        ask_size = np.int64(acc[(2 * slot_find(ask, st, keys) + 1) * FIELDS + DEPTH])
+    if flow:
+        e = np.int64(0)
+        if bid >= st[S_BID]:
+            e += bid_size
+        if bid <= st[S_BID]:
+            e -= st[S_BID_SIZE]
+        if ask <= st[S_ASK]:
+            e -= ask_size
+        if ask >= st[S_ASK]:
+            e += st[S_ASK_SIZE]
+        st[OFI] += e
+    st[S_BID], st[S_ASK], st[S_BID_SIZE], st[S_ASK_SIZE] = bid, ask, bid_size, ask_size
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def end_snapshot(st, acc, bits, keys):
+    """A snapshot is over where its flag drops: its book is the base of what follows, not a flow."""
+    if st[IN_SNAPSHOT] != 0:
+        st[IN_SNAPSHOT] = 0
+        look(st, acc, bits, keys, False)
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _centre2(st):
+    """Twice the mid in ticks: of the best prices, else the one there is, else the last trade, else nothing."""
+    bid, ask = st[S_BID], st[S_ASK]
+    if bid != NO_BID and ask != NO_ASK:
+        return bid + ask
+    if bid != NO_BID:
+        return 2 * bid
+    if ask != NO_ASK:
+        return 2 * ask
+    return 2 * st[LAST] if st[LAST] != NO_TICK else np.int64(NO_TICK)
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _emit(st, acc, keys, touched, rows, keyframe):
+    """Write the open window's ladder rows, by rising tick."""
+    low, high = np.int64(NO_TICK), np.int64(NO_TICK)
+    centre2 = _centre2(st)
+    if keyframe and centre2 != NO_TICK:
+        low, high = -((2 * st[SPAN] - centre2) // 2), (centre2 + 2 * st[SPAN]) // 2
+        for tick in range(low, high + 1):
+            slot = slot_find(tick, st, keys)
+            if slot >= 0:
+                b = 2 * slot * FIELDS
+                if acc[b + FLAG] == 0 and acc[b + FIELDS + FLAG] == 0 and (acc[b + DEPTH] != 0 or acc[b + FIELDS + DEPTH] != 0):
+                    for line in range(b, b + 2 * FIELDS, FIELDS):
+                        acc[line + FLAG] = 1
+                        acc[line + DEPTH0] = acc[line + DEPTH]
+                        acc[line + ORDERS0] = acc[line + ORDERS]
+                    touched[st[TOUCHED]] = tick
+                    st[TOUCHED] += 1
+    n = st[TOUCHED]
+    ticks = nb.carray(touched, n)
+    ticks.sort()
+    k = st[ROWS]
+    r = k * ROW_FIELDS
+    for i in range(n):
+        tick = ticks[i]
+        b = 2 * slot_find(tick, st, keys) * FIELDS
+        changed = 0
+        for line in range(b, b + 2 * FIELDS, FIELDS):
+            if acc[line + FLAG] != 0:
+                changed |= (acc[line + DEPTH] ^ acc[line + DEPTH0]) | (acc[line + ORDERS] ^ acc[line + ORDERS0])
+                for c in range(2, CHANNELS):
+                    changed |= acc[line + c]
+        if changed != 0 or (keyframe and low <= tick <= high and (acc[b + DEPTH] != 0 or acc[b + FIELDS + DEPTH] != 0)):
+            rows[r] = st[WINDOW]
+            rows[r + 1] = tick
+            rows[r + 2] = 1 if keyframe else 0
+            for c in range(CHANNELS):
+                rows[r + 3 + 2 * c] = acc[b + c]
+                rows[r + 4 + 2 * c] = acc[b + FIELDS + c]
+            k += 1
+            r += ROW_FIELDS
+    st[ROWS] = k
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _reset(st, acc, keys, touched):
+    """Start a window: only the lines that were touched need it."""
+    for i in range(st[TOUCHED]):
+        b = 2 * slot_find(touched[i], st, keys) * FIELDS
+        for line in range(b, b + 2 * FIELDS, FIELDS):
+            acc[line + FLAG] = 0
+            for c in range(2, CHANNELS):
+                acc[line + c] = 0
+    st[TOUCHED] = 0
+    st[TRADES] = st[BUY] = st[SELL] = st[OFI] = st[MESSAGES] = st[WINDOW_DIRTY] = 0
+    st[HIGH] = st[LOW] = NO_TICK
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _write_tape(st, tape):
+    end_ns = (st[START_S] + st[WINDOW] + 1) * NS
+    valid = st[KNOWN] != 0 and st[BAD] == 0 and st[WINDOW_DIRTY] == 0 and st[IN_SNAPSHOT] == 0 and end_ns <= st[COVER_END]
+    w = st[WINDOW] * TAPE_FIELDS
+    tape[w] = st[S_BID] if st[S_BID] != NO_BID else NO_TICK
+    tape[w + 1] = st[S_ASK] if st[S_ASK] != NO_ASK else NO_TICK
+    tape[w + 2] = st[LAST]
+    tape[w + 3] = st[HIGH]
+    tape[w + 4] = st[LOW]
+    tape[w + 5] = st[TRADES]
+    tape[w + 6] = st[BUY]
+    tape[w + 7] = st[SELL]
+    tape[w + 8] = st[S_BID_SIZE]
+    tape[w + 9] = st[S_ASK_SIZE]
+    tape[w + 10] = st[OFI]
+    tape[w + 11] = st[MESSAGES]
+    tape[w + 12] = 1 if valid else 0
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def advance(target, st, acc, keys, touched, rows, tape):
+    """Close windows until `target` is open; False where the row buffer must be drained first (then call again).
+
+    Window -1 is all the time before the ladder, and the window after the last is all the time behind it.
+    """
+    target = min(target, st[WINDOWS])
+    while st[WINDOW] < target:
+        if st[WINDOW] >= 0:
+            keyframe = st[WINDOW] == 0 or (st[START_S] + st[WINDOW]) % st[KEYFRAME_S] == 0
+            need = st[TOUCHED] + (2 * st[SPAN] + 2 if keyframe else 0)
+            if st[ROWS] + need > st[ROW_SLOTS]:
+                return False
+            if need > 0:
+                _emit(st, acc, keys, touched, rows, keyframe)
+            _write_tape(st, tape)
+        _reset(st, acc, keys, touched)
+        st[WINDOW] += 1
+    return True

@@ -8,21 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import numba as nb
 import numpy as np
+import zstandard
 from numpy.typing import NDArray
 
 from engine.errors import BadDbn, RawMissing, UnmappedInstrument
-from engine.mbo.source import ByteSource
 from engine.vocab import NS, split_contract
 
 if TYPE_CHECKING:
     from databento_dbn import Metadata
 
 RECORD_BYTES = 56
+
 CHUNK_RECORDS = 1 << 17
 """Records decoded at a time: 7 MB of them, small enough to stay near the cache, large enough to hide the calls."""
 
 _DAY_NS = 86_400 * NS
+
 _AGAIN = "fetch the file again (databento: batch download, or timeseries.get_range to a file)"
 
 
@@ -136,7 +139,6 @@ def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root
     UnmappedInstrument
         Where a record's instrument id has no symbol on the file's date.
     """
-    from engine.mbo import split  # numba starts here, so that a caller who only looks at headers need not wait
 
     path = Path(path)
     with _open(path) as raw:
@@ -153,7 +155,7 @@ def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root
             if n:
                 words = buffer[: n * record_bytes].view(np.uint64).reshape(n, record_bytes // 8)
                 out = MboColumns.empty(n)
-                kept, bad = split.split(words, known, keep, *(getattr(out, name) for name in COLUMN_TYPES))
+                kept, bad = split(words, known, keep, *(getattr(out, name) for name in COLUMN_TYPES))
                 if bad >= 0:
                     raise _bad_record(path, words[bad], done + bad, record_bytes, known)
                 if kept:
@@ -246,3 +248,157 @@ def _bad_record(path: Path, words: NDArray[np.uint64], record: int, record_bytes
             f"download it with stype_in='parent' or 'raw_symbol', which brings the mappings"
         )
     return BadDbn(f"{at}: unknown action {raw[38:39]!r} or side {raw[39:40]!r}; the file is damaged, {_AGAIN}")
+
+
+# ----------------------------------------------------------------------------
+# Bytes of a file, decompressed on the way where they are zstd; a frame that ends early is an error, never a short read
+
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
+
+_READ_BYTES = 1 << 18
+
+_FETCH_AGAIN = "fetch the file again"
+
+
+class ByteSource:
+    """Read a raw or zstd file front to back; several zstd frames in a row read as one."""
+
+    def __init__(self, raw: BinaryIO, path: Path) -> None:
+        self._raw = raw
+        self._path = path
+        magic = raw.read(4)
+        raw.seek(0)
+        self._zstd = magic == ZSTD_MAGIC or int.from_bytes(magic, "little") in _SKIPPABLE
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._compressed = b""
+        self._ready = memoryview(b"")
+        self._taken = 0
+
+    def read(self, n: int) -> bytes:
+        """Up to `n` bytes; fewer at the file's end."""
+        buffer = bytearray(n)
+        filled = self.read_into(memoryview(buffer))
+        return bytes(buffer[:filled])
+
+    def read_into(self, target: memoryview) -> int:
+        """Fill `target` and return the number of bytes written; fewer than its length only at the file's end.
+
+        Raises
+        ------
+        BadDbn
+            Where a zstd frame is corrupt or ends before its last block, naming the compressed byte reached.
+        """
+        filled = 0
+        while filled < len(target):
+            if not self._ready:
+                self._ready = memoryview(self._more())
+                if not self._ready:
+                    break
+            n = min(len(target) - filled, len(self._ready))
+            target[filled : filled + n] = self._ready[:n]
+            self._ready = self._ready[n:]
+            filled += n
+        return filled
+
+    def _more(self) -> bytes:
+        """The next decompressed bytes; empty at the end."""
+        if not self._zstd:
+            return self._raw.read(_READ_BYTES)
+        while True:
+            if not self._compressed:
+                self._compressed = self._raw.read(_READ_BYTES)
+                self._taken += len(self._compressed)
+                if not self._compressed:
+                    if self._frame is not None:
+                        raise BadDbn(f"{self._path}: truncated: the file ends at byte {self._taken:,} inside a zstd frame; {_FETCH_AGAIN}")
+                    return b""
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            try:
+                out = self._frame.decompress(self._compressed)
+            except zstandard.ZstdError as error:
+                raise BadDbn(f"{self._path}: corrupt zstd data before byte {self._taken:,} ({error}); {_FETCH_AGAIN}") from error
+            if self._frame.eof:
+                self._compressed = self._frame.unused_data
+                self._frame = None
+            else:
+                self._compressed = b""
+            if out:
+                return out
+
+
+# ----------------------------------------------------------------------------
+# One pass over raw records into columns (numba)
+
+_ACTIONS = np.full(256, 255, np.uint8)
+
+_ACTIONS[list(b"ACMRTFN")] = range(7)
+
+_SIDES = np.full(256, 255, np.uint8)
+
+_SIDES[list(b"BAN")] = range(3)
+
+
+@nb.njit(cache=True, nogil=True, boundscheck=False)
+def split(
+    words, known, keep,
+    ts_event, ts_recv, order_id, price, size, flags, action, side, instrument_id, publisher_id, channel_id, ts_in_delta, sequence,
+):  # fmt: skip
+    """Split records into columns, keeping those of wanted instruments.
+
+    Parameters
+    ----------
+    words
+        uint64 (records, words per record): MBO records as they stand in the file, little-endian.
+    known, keep
+        Sorted instrument ids of the metadata (uint32), and whether each is wanted.
+    ts_event, ...
+        Outputs, at least as long as `words`.
+
+    Returns
+    -------
+    tuple
+        Number of records kept, and the index of the first record that is not a good MBO record of a known instrument (-1: none).
+    """
+    head = np.uint64(0xA000) | np.uint64(words.shape[1] * 2)  # record type 0xa0; length counts words of four bytes
+    kept = 0
+    last_id = np.uint64(0)
+    last_keep = False
+    have = False
+    for i in range(words.shape[0]):
+        w0 = words[i, 0]
+        if (w0 & np.uint64(0xFFFF)) != head:
+            return kept, i
+        iid = w0 >> np.uint64(32)
+        if not have or iid != last_id:
+            j = np.searchsorted(known, np.uint32(iid))
+            if j >= known.shape[0] or np.uint64(known[j]) != iid:
+                return kept, i
+            last_id = iid
+            last_keep = keep[j]
+            have = True
+        w4 = words[i, 4]
+        a = _ACTIONS[(w4 >> np.uint64(48)) & np.uint64(0xFF)]
+        s = _SIDES[w4 >> np.uint64(56)]
+        if a == 255 or s == 255:
+            return kept, i
+        if not last_keep:
+            continue
+        w6 = words[i, 6]
+        ts_event[kept] = np.int64(words[i, 1])
+        ts_recv[kept] = np.int64(words[i, 5])
+        order_id[kept] = words[i, 2]
+        price[kept] = np.int64(words[i, 3])
+        size[kept] = np.uint32(w4 & np.uint64(0xFFFFFFFF))
+        flags[kept] = np.uint8((w4 >> np.uint64(32)) & np.uint64(0xFF))
+        channel_id[kept] = np.uint8((w4 >> np.uint64(40)) & np.uint64(0xFF))
+        action[kept] = a
+        side[kept] = s
+        instrument_id[kept] = np.uint32(iid)
+        publisher_id[kept] = np.uint16((w0 >> np.uint64(16)) & np.uint64(0xFFFF))
+        ts_in_delta[kept] = np.int32(np.uint32(w6 & np.uint64(0xFFFFFFFF)))
+        sequence[kept] = np.uint32(w6 >> np.uint64(32))
+        kept += 1
+    return kept, -1

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from engine.errors import SessionError
-from engine.mbo import state
+from engine.mbo import tables
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns
+from engine.mbo.tables import DEPTH, FIELDS, FLAG, ORDERS, rehash, slot_in
 from engine.params import ReplayParams
 from engine.vocab import NS, root_of
 
-if TYPE_CHECKING:
-    from engine.mbo.growth import ContractState
-
 CHANNEL_NAMES = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
+
 SIDED_CHANNELS = tuple(f"{side}_{channel}" for channel in CHANNEL_NAMES for side in ("bid", "ask"))
 
 LADDER_SCHEMA: dict[str, Any] = {
@@ -50,8 +50,11 @@ TAPE_SCHEMA: dict[str, Any] = {
 """Columns of the tape: one row per second of the ladder's span, without gaps."""
 
 _NULLABLE = ("best_bid_tick", "best_ask_tick", "last_tick", "high_tick", "low_tick")
+
 _TABLE_START = 1 << 15
+
 _ROWS_START = 1 << 15
+
 _FOREVER = 2**63 - 1
 
 
@@ -119,15 +122,14 @@ class LadderReplay:
             if header_start_ns is not None:
                 self._advance(c, header_start_ns // NS - self._start_ns // NS)
                 if self._begun and header_start_ns > self._cover_end:
-                    c.st[state.KNOWN] = 0
-            c.st[state.COVER_END] = header_end_ns
-            c.st[state.NEW_FILE] = 1
+                    c.st[tables.KNOWN] = 0
+            c.st[tables.COVER_END] = header_end_ns
+            c.st[tables.NEW_FILE] = 1
         self._cover_end = header_end_ns
         self._begun = True
 
     def feed(self, columns: MboColumns) -> None:
         """Replay the next records; a stream may be cut into chunks anywhere."""
-        from engine.mbo import growth
 
         book = self._book
         columns = _read_only(columns)
@@ -141,8 +143,8 @@ class LadderReplay:
                     c.st, c.tab, c.acc, c.bits, c.keys, c.touched, c.taker_id, c.taker_event, c.rows, c.tape,
                 )  # fmt: skip
                 if why == book.GROW:
-                    growth.grow_table(c)
-                    growth.grow_grid(c)
+                    grow_table(c)
+                    grow_grid(c)
                 elif why == book.DRAIN:
                     c.drain()
 
@@ -151,9 +153,9 @@ class LadderReplay:
         out = {}
         for c in self._contracts:
             self._end_snapshot(c)
-            self._advance(c, int(c.st[state.WINDOWS]))
+            self._advance(c, int(c.st[tables.WINDOWS]))
             c.drain()
-            stats = {name: int(c.st[at]) for name, at in state.STATISTICS.items()}
+            stats = {name: int(c.st[at]) for name, at in tables.STATISTICS.items()}
             rows = _ladder_frame(c, self._start_ns)
             stats["ladder_rows"] = rows.height
             out[c.symbol] = ReplayedContract(c.symbol, rows, _tape_frame(c, self._start_ns), stats)
@@ -165,22 +167,21 @@ class LadderReplay:
         return sum(a.nbytes for c in self._contracts for a in (c.acc, c.bits, c.keys, c.touched, c.tab, c.rows))
 
     def _contract(self, instrument: int, symbol: str, warm: bool, open_ns: int) -> ContractState:
-        from engine.mbo.grid import FIELDS
-        from engine.mbo.growth import FAR_START, ContractState
-        from engine.mbo.windows import ROW_FIELDS, TAPE_FIELDS
+        from engine.mbo.book import ROW_FIELDS, TAPE_FIELDS
+        from engine.mbo.tables import FIELDS
 
-        st = np.zeros(state.STATE_SIZE, np.int64)
+        st = np.zeros(tables.STATE_SIZE, np.int64)
         windows = (self._end_ns - self._start_ns) // NS
-        st[[state.BEST, state.S_BID]] = state.NO_BID
-        st[[state.BEST + 1, state.S_ASK]] = state.NO_ASK
-        st[[state.LAST, state.HIGH, state.LOW]] = state.NO_TICK
-        st[[state.KNOWN, state.WARM]] = int(warm)
-        st[state.EVENT] = st[state.NEW_FILE] = 1
-        st[state.COVER_END] = _FOREVER
-        st[state.WINDOW], st[state.WINDOWS], st[state.START_S] = -1, windows, self._start_ns // NS
-        st[state.REST_NS], st[state.SPAN], st[state.KEYFRAME_S] = self._params.rest_ns, self._params.span_ticks, self._params.keyframe_s
-        st[state.FAR_SLOTS], st[state.ROW_SLOTS] = FAR_START, _ROWS_START
-        st[state.TICK_FIXED], st[state.OPEN_NS] = root_of(symbol).tick_fixed, open_ns
+        st[[tables.BEST, tables.S_BID]] = tables.NO_BID
+        st[[tables.BEST + 1, tables.S_ASK]] = tables.NO_ASK
+        st[[tables.LAST, tables.HIGH, tables.LOW]] = tables.NO_TICK
+        st[[tables.KNOWN, tables.WARM]] = int(warm)
+        st[tables.EVENT] = st[tables.NEW_FILE] = 1
+        st[tables.COVER_END] = _FOREVER
+        st[tables.WINDOW], st[tables.WINDOWS], st[tables.START_S] = -1, windows, self._start_ns // NS
+        st[tables.REST_NS], st[tables.SPAN], st[tables.KEYFRAME_S] = self._params.rest_ns, self._params.span_ticks, self._params.keyframe_s
+        st[tables.FAR_SLOTS], st[tables.ROW_SLOTS] = FAR_START, _ROWS_START
+        st[tables.TICK_FIXED], st[tables.OPEN_NS] = root_of(symbol).tick_fixed, open_ns
         return ContractState(
             instrument,
             symbol,
@@ -188,10 +189,10 @@ class LadderReplay:
             tab=np.zeros(_TABLE_START * 4, np.uint64),
             acc=np.zeros((2 * FAR_START, FIELDS), np.int32),
             bits=np.zeros((2, 0), np.uint64),
-            keys=np.full(FAR_START, state.NO_KEY, np.int64),
+            keys=np.full(FAR_START, tables.NO_KEY, np.int64),
             touched=np.empty(FAR_START, np.int64),
-            taker_id=np.zeros(state.TAKER_SLOTS, np.uint64),
-            taker_event=np.zeros(state.TAKER_SLOTS, np.int64),
+            taker_id=np.zeros(tables.TAKER_SLOTS, np.uint64),
+            taker_event=np.zeros(tables.TAKER_SLOTS, np.int64),
             rows=np.empty((_ROWS_START, ROW_FIELDS), np.int32),
             tape=np.zeros((windows, TAPE_FIELDS), np.int64),
         )
@@ -239,5 +240,104 @@ def _tape_frame(c: ContractState, start_ns: int) -> pl.DataFrame:
     data.update({name: np.ascontiguousarray(c.tape[:, i]) for i, name in enumerate(names)})
     ofi = names.index("ofi")
     data["ofi"] = np.clip(c.tape[:, ofi], -(2**31), 2**31 - 1)
-    nulls = [pl.when(pl.col(name) != state.NO_TICK).then(pl.col(name)).alias(name) for name in _NULLABLE]
+    nulls = [pl.when(pl.col(name) != tables.NO_TICK).then(pl.col(name)).alias(name) for name in _NULLABLE]
     return pl.DataFrame(data).with_columns(nulls).cast(TAPE_SCHEMA)  # type: ignore[arg-type]
+
+
+# ----------------------------------------------------------------------------
+# Arrays of one contract's replay, and how they grow: the order table by doubling, the price grid by covering what is in use
+
+FAR_START = 256
+
+_MAX_DENSE = 1 << 17
+"""Most ticks of a dense grid, 16 MB of them: enough for every price an ES order may have, from 0 to 32,768 points."""
+
+
+@dataclass
+class ContractState:
+    """State of one contract's replay; arrays that the kernel changes in place."""
+
+    instrument: int
+    symbol: str
+    st: NDArray[np.int64]
+    tab: NDArray[np.uint64]
+    acc: NDArray[np.int32]
+    bits: NDArray[np.uint64]
+    keys: NDArray[np.int64]
+    touched: NDArray[np.int64]
+    taker_id: NDArray[np.uint64]
+    taker_event: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    tape: NDArray[np.int64]
+    parts: list[NDArray[np.int32]] = field(default_factory=list)
+
+    def drain(self) -> None:
+        """Take the finished rows out of the kernel's buffer."""
+        n = int(self.st[tables.ROWS])
+        if n:
+            self.parts.append(np.ascontiguousarray(self.rows[:n].T))
+            self.st[tables.ROWS] = 0
+
+
+def grow_table(c: ContractState) -> None:
+    """Double the order table once it is a quarter full."""
+    if c.st[tables.COUNT] * 16 >= len(c.tab):
+        bigger = np.zeros(2 * len(c.tab), np.uint64)
+        rehash(c.tab, bigger)
+        c.tab = bigger
+
+
+def grow_grid(c: ContractState) -> None:
+    """Once the far table is half full: lay the dense grid over all prices in use, or, where they lie too far apart, around their median."""
+    if c.st[tables.FAR_N] < len(c.keys) // 2 - 2:
+        return
+    lo, dense = int(c.st[tables.LO]), int(c.st[tables.DENSE])
+    ticks = np.concatenate([np.arange(lo, lo + dense, dtype=np.int64), c.keys])
+    lines = c.acc.reshape(len(ticks), 2, -1)
+    used = (ticks != tables.NO_KEY) & ((lines[:, :, ORDERS] != 0) | (lines[:, :, FLAG] != 0) | (lines[:, :, DEPTH] != 0)).any(axis=1)
+    ticks, lines = ticks[used], lines[used]
+
+    margin = 1024
+    low, high = (int(ticks.min()) - margin, int(ticks.max()) + margin) if len(ticks) else (0, 0)
+    if high - low >= _MAX_DENSE:
+        middle = int(np.median(ticks))
+        low, high = middle - _MAX_DENSE // 2, middle + _MAX_DENSE // 2 - 1
+    words = (high - low) // 64 + 1
+    n = words * 64
+    inside = (ticks >= low) & (ticks < low + n)
+    far = int((~inside).sum())
+    capacity = FAR_START
+    while capacity < 8 * far:
+        capacity *= 2
+
+    _lay_grid(c, low, words, capacity)
+    slots = np.where(inside, ticks - low, -1)
+    for i in np.flatnonzero(~inside):
+        slots[i] = _far_slot(c, int(ticks[i]))
+    c.acc.reshape(n + capacity, 2, -1)[slots] = lines
+    for side in range(2):
+        taken = slots[inside & (lines[:, side, ORDERS] > 0)]
+        np.bitwise_or.at(c.bits[side], taken >> 6, np.uint64(1) << (taken & 63).astype(np.uint64))
+        c.st[tables.FAR_REST + side] = int((~inside & (lines[:, side, ORDERS] > 0)).sum())
+
+
+def _lay_grid(c: ContractState, low: int, words: int, capacity: int) -> None:
+    """Allocate an empty grid; rows in the buffer stay, and a window with every slot touched still fits the buffer."""
+    slots = words * 64 + capacity
+    c.st[tables.LO], c.st[tables.DENSE], c.st[tables.BITS], c.st[tables.FAR_N] = low, words * 64, words, 0
+    c.acc = np.zeros((2 * slots, FIELDS), np.int32)
+    c.bits = np.zeros((2, words), np.uint64)
+    c.keys = np.full(capacity, tables.NO_KEY, np.int64)
+    c.st[tables.FAR_SLOTS] = capacity
+    touched = np.empty(slots, np.int64)
+    touched[: c.st[tables.TOUCHED]] = c.touched[: c.st[tables.TOUCHED]]
+    c.touched = touched
+    c.drain()
+    need = slots + 2 * int(c.st[tables.SPAN]) + 2
+    if len(c.rows) < need:
+        c.rows = np.empty((need, c.rows.shape[1]), np.int32)
+        c.st[tables.ROW_SLOTS] = need
+
+
+def _far_slot(c: ContractState, tick: int) -> int:
+    return int(slot_in(tick, c.st, c.keys))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import NoData
-from engine.retrieval.choice import CHOICES, SIMPLEST, choose
+from engine.params import AuditParams, Target
 from engine.retrieval.events import Events
 from engine.retrieval.model import target_labels
-from engine.retrieval.params import AuditParams, Target
-from engine.retrieval.scores import EACH, SCORES, ece, events_needed, perfect_ece, reliability, session_weights, skill
-from engine.retrieval.walk import Walked, schedule, scored_rows
-from engine.retrieval.walk_all import REPRESENTATIONS, AuditData, walk_all
+from engine.retrieval.scores import EACH, SCORES, ece, events_needed, paired_error, perfect_ece, reliability, session_weights, skill
+from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData, WalkForwardResult, schedule, scored_rows, walk_all
 
 BASELINES = ("pi", "lightgbm")
 """They always answer."""
@@ -76,7 +74,7 @@ class Report:
     winner : str
         Neighbours that should serve by default on these data: `choices` of any; empty where none that can was audited.
     choices : dict
-        By `engine.retrieval.choice.CHOICES`, as `choose` has them.
+        By `engine.retrieval.audit.CHOICES`, as `choose` has them.
     """
 
     rows: list[Row]
@@ -195,7 +193,7 @@ def _dated(events: Events, target: Target, p: AuditParams) -> tuple[NDArray[np.d
 
 
 def _score(
-    data: AuditData, walked: dict[str, Walked], p: AuditParams, target: Target, diagrams: dict[str, list[dict[str, float]]]
+    data: AuditData, walked: dict[str, WalkForwardResult], p: AuditParams, target: Target, diagrams: dict[str, list[dict[str, float]]]
 ) -> list[Row]:
     labels = target_labels(data.means, target, p.retrieval.horizon)
     reference = walked["pi"].probability
@@ -246,7 +244,7 @@ def _score(
     return rows
 
 
-def _choices(events: Events, walked: dict[str, Walked], rows: Sequence[Row], p: AuditParams) -> dict[str, dict[str, Any]]:
+def _choices(events: Events, walked: dict[str, WalkForwardResult], rows: Sequence[Row], p: AuditParams) -> dict[str, dict[str, Any]]:
     labels = target_labels(events, "class", p.retrieval.horizon)
     losses = {}
     for name in (n for n in walked if n in SIMPLEST):
@@ -279,3 +277,62 @@ def _verdict(knn: Sequence[Row], comparisons: int) -> str:
     else:
         need = f"to see an edge of the size found ({best.skill:.1%}, {best.representation}) takes about {best.events_needed:,} episodes"
     return f"no edge found in {best.events} episodes; {need}"
+
+
+# ----------------------------------------------------------------------------
+# Which representation serves: the one that an audit of the lake chose, or, said as such, none did
+
+
+SIMPLEST = ("means", "blocks", "learned")
+"""Neighbours that can serve by default, the simplest first: as they are, in a third of the dimensions; as they are; embedded by outcome.
+The original recipe cannot: a share of nothing among 20 neighbours is no probability."""
+
+CHOICES = {"any": SIMPLEST, "means": ("means", "learned"), "blocks": ("blocks",)}
+"""Between which an audit chooses: any, and those that gold of a representation can serve."""
+
+
+FEWEST = 30
+"""Events that all candidates answered without which none is chosen: as many as a row of counts needs not to be pale."""
+
+
+def choose(
+    losses: Mapping[str, NDArray[np.float64]], skills: Mapping[str, tuple[float, float, float]], sessions: NDArray[np.generic]
+) -> dict[str, Any]:
+    """The representation with the least mean loss on the events that all answered, or a simpler one that ties with it.
+
+    A tie is a difference within its standard error, whole sessions taken together (the one-standard-error rule, Breiman et al. 1984).
+    Skills, each on the events that one answered itself, cannot be ranked: who abstains from the hard events would win.
+
+    Parameters
+    ----------
+    losses : dict of float64 ``(n,)``
+        Log loss of each event by representation, the simplest first; NaN where it did not answer. One that answered fewer than
+        `FEWEST` is no candidate.
+    skills
+        Skill and its 95% interval by representation, to be told with the choice.
+    sessions : ``(n,)``
+
+    Returns
+    -------
+    dict
+        ``representation``; ``best``; ``tie``; ``events``, how many all answered; and by representation ``skill``, ``low``, ``high``, and on
+        those events its ``loss``, how far that is ``behind`` the best (nats) and the ``error`` of that. Empty where they answered
+        fewer than `FEWEST` events in common, or those of one session.
+    """
+    # One that answered next to nothing would shrink the comparison of all the others to that.
+    known = [n for n in losses if np.isfinite(losses[n]).sum() >= FEWEST]
+    common = np.logical_and.reduce([np.isfinite(losses[n]) for n in known]) if known else np.zeros(0, bool)
+    if common.sum() < FEWEST or len(np.unique(sessions[common])) < 2:
+        return {}
+    loss = {n: float(losses[n][common].mean()) for n in known}
+    best = min(known, key=lambda n: loss[n])
+    behind = {n: loss[n] - loss[best] for n in known}
+    error = {n: paired_error((losses[n] - losses[best])[common], sessions[common]) for n in known}
+    chosen = next(n for n in known if n == best or behind[n] <= error[n])
+    figures = {k: {n: _number(skills[n][i]) for n in known} for i, k in enumerate(("skill", "low", "high"))}
+    figures |= {k: {n: _number(v[n]) for n in known} for k, v in (("loss", loss), ("behind", behind), ("error", error))}
+    return {"representation": chosen, "best": best, "tie": chosen != best, "events": int(common.sum()), **figures}
+
+
+def _number(x: float) -> float | None:
+    return float(x) if np.isfinite(x) else None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.errors import ContractError
-from engine.params import Knobs
+from engine.params import Params
 from engine.retrieval.scores import few_sessions
 from engine.vocab import NS, Approach
 
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from engine.lake.store import Lake
 
 LONG = ("bid_add", "ask_pull", "ask_fill")
+
 SHORT = ("ask_add", "bid_pull", "bid_fill")
+
 NEEDED = ("trigger_id", "session_date", "approach", "level_tick", "touch_ts_ns", "outcome_class")
 """Columns of the neighbours that are read."""
 
 Progress = Callable[[int, int, str], None]
 
 
-class DifferenceParams(Knobs):
+class DifferenceParams(Params):
     """What is compared, and how sure a cell must be to be shown."""
 
     before_s: int = Field(120, ge=10, le=600, description="Seconds before the touch")

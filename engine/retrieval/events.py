@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ContractError, NoData
-from engine.retrieval.params import HORIZONS, PoolName
+from engine.params import HORIZONS, PoolName
 from engine.vocab import Outcome
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ OUTCOME_CLASS: dict[str, int] = {
 """Class of an outcome; NO_TOUCH and a horizon past the data have none (-1)."""
 
 NONE = -1
+
 NO_TOUCH = Outcome.NO_TOUCH.value
+
 COVARIATES = ("abs_distance_ticks", "sigma", "hours_into_session", "touch_number", "confluent_levels", "message_rate", "trade_rate")
 """Numeric covariates of the reference forecast; the level's kind is the eighth.
 
@@ -60,6 +62,7 @@ REQUIRED = (
     "message_rate",
     "trade_rate",
 )
+
 OUTCOMES = (
     "touched",
     *(f"outcome_{h}" for h in HORIZONS),
@@ -260,3 +263,27 @@ def concat_events(parts: Sequence[Events]) -> Events:
         raise ContractError("events: the parts differ in their dimensions or representation; rebuild gold with one representation")
     frame = pl.concat([p.frame for p in parts])
     return Events(np.concatenate([p.matrix for p in parts]), first.names, first.representation, frame)
+
+
+# ----------------------------------------------------------------------------
+# Day-permuted outcomes: a null in which paths and outcomes keep all they share within a day, and share nothing else
+
+
+def permute_days(parts: Sequence[Events], seed: int) -> list[Events]:
+    """Give each trigger the outcome columns of a trigger of another day.
+
+    Days are put in a random order and their triggers' outcomes dealt out in that order, so that what the outcomes of one
+    day share stays together; triggers keep vectors, covariates and days. The first part decides, the others follow by
+    ``trigger_id``.
+    """
+    first = parts[0]
+    codes = first.session_codes
+    order = np.random.default_rng([seed, 7]).permutation(int(codes.max()) + 1 if len(codes) else 0)
+    rows = np.concatenate([np.flatnonzero(codes == c) for c in order]) if len(order) else np.zeros(0, np.int64)
+    moved = [c for c in OUTCOMES if c in first.frame.columns]
+    dealt = first.frame.select(moved)[rows].with_columns(first.frame["trigger_id"])
+    out = []
+    for part in parts:
+        frame = part.frame.drop(moved).join(dealt, on="trigger_id", how="left", maintain_order="left")
+        out.append(Events(part.matrix, part.names, part.representation, frame.select(part.frame.columns)))
+    return out

@@ -9,30 +9,44 @@ for the probability of a touch.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import LakeWriteFailed, NoData, SessionError
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import LakeWriteFailed, NoData, PartitionMissing, SessionError, StaleIndex
 from engine.lake.catalog import dataset
-from engine.lake.manifest import SUCCESS, canonical, sha256_text
+from engine.lake.manifest import SUCCESS, canonical, sha256_file, sha256_text
 from engine.lake.writer import TMP_PREFIX, fsync_path, recover, swap_in
-from engine.retrieval.alike import one_market
-from engine.retrieval.choice import Choice
-from engine.retrieval.gold import VECTORS, gold_events, sessions_in
-from engine.retrieval.index_files import ALL, Progress, fill, index_codes, write_json
-from engine.retrieval.mend import retrieval_options
-from engine.retrieval.params import RetrievalParams
+from engine.params import RetrievalParams, Target
+from engine.provenance import accepted, code_of
+from engine.retrieval.audit_store import NAMES, Choice
+from engine.retrieval.dataset import APPROACHES, MIRROR, VECTORS, gold_events, groups_of, require_one_market, sessions_in
+from engine.retrieval.embedding import Normaliser, embedding_from_json, fit_normaliser, normaliser_from_json
+from engine.retrieval.events import Events
+from engine.retrieval.forecast import default_recipe
+from engine.retrieval.hints import retrieval_options
+from engine.retrieval.model import Model, fit, retune
+from engine.retrieval.reference import reference_from_json
+from engine.retrieval.search import Pool, make_pool
+from engine.retrieval.tune import tuned_from_json
 from engine.vocab import root_of
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from engine.lake.store import Lake
 
 FORMAT = 4
+
 MANIFEST = "manifest.json"
 
 
@@ -65,7 +79,7 @@ def input_digests(lake: Lake, symbol: str | None) -> dict[str, str]:
     from engine.lake.store import input_key
 
     sessions = sessions_in(lake, VECTORS, symbol)
-    one_market(lake, sessions, symbol)
+    require_one_market(lake, sessions, symbol)
     return {input_key(VECTORS, s, d): lake.manifest(VECTORS, s, d).digest() for s, d in sessions}
 
 
@@ -96,7 +110,7 @@ def build_index(
     params
         Knobs; ``kinds`` decides which triggers can be neighbours.
     choice
-        The representation that an audit chose (`engine.retrieval.choice.audited`). Where None history itself decides, and the manifest
+        The representation that an audit chose (`engine.retrieval.audit_store.audited`). Where None history itself decides, and the manifest
         says that no audit did.
 
     Raises
@@ -122,7 +136,7 @@ def build_index(
     try:
         recover(root)
         tmp.mkdir(parents=True)
-        manifest = fill(tmp, events, p, choice, progress)
+        manifest = write_index_files(tmp, events, p, choice, progress)
         manifest |= {"name": name, "symbol": symbol, "market": market, "profile": lake.profile(), "inputs": inputs, "format": FORMAT}
         manifest |= {"contract": dataset(VECTORS).contract().fingerprint(), "code": index_codes()[0], "params": p.model_dump(mode="json")}
         manifest["digest"] = sha256_text(canonical(manifest))
@@ -138,3 +152,393 @@ def build_index(
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     return manifest
+
+
+# ----------------------------------------------------------------------------
+# The files of an index: statistics, models, and per pool the vectors with their metadata and manifest (`engine.retrieval.index`)
+
+FEATURES = "feature_list.json"
+
+SEED_STATS = "norm_stats_seed.json"
+
+STATS = "norm_stats.json"
+
+MODELS = "models.json"
+
+ALL = "all"
+
+FLAT = {"type": "IndexFlatIP", "metric": "inner_product", "exact": True}
+
+INDEX, OUTLINE, METADATA, POOL = ".index", ".outline.index", ".metadata.parquet", ".manifest.json"
+"""Ends of a pool's files: FAISS vectors, outlines of an embedding, who they are, and what is said of all that."""
+
+TOUCH = ".touch"
+"""End of the stem of a pool for the probability of a touch, whose events are also those that never touched."""
+
+Progress = Callable[[int, int, str], None]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file with sorted keys."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def index_codes() -> tuple[str, ...]:
+    """Hashes of code that makes the same indexes of the same gold, today's first; features are checked by their own list."""
+    return accepted(code_of(gold_events, write_index_files), {"_FEATURES.family": (), "ROOTS.code": (), "PROFILES.name": ()})
+
+
+def feature_lists(representation: str) -> dict[str, Any]:
+    """``feature_list.json``: per group every dimension by name, in order."""
+    from engine.features.vector import feature_list
+
+    return {g: feature_list(representation, APPROACHES[0] if g == MIRROR else g) for g in groups_of(representation)}
+
+
+def write_index_files(
+    folder: Path, events: dict[str, Events], params: RetrievalParams, choice: Choice | None, progress: Progress | None
+) -> dict[str, Any]:
+    """Write every file but the manifest; returns what it says of them.
+
+    Raises
+    ------
+    NoData
+        Where no group has events enough.
+    """
+    representation = next(iter(events.values())).representation
+    recipe = default_recipe(representation) if choice is None else choice.recipe
+    models: dict[str, Model] = {}
+    touch: dict[str, Model] = {}
+    left_out: dict[str, str] = {}
+    for g, e in events.items():
+        try:
+            models[g] = fit(e, params, recipe=recipe)
+            touch[g] = fit(e, params, recipe=models[g].recipe, target="touch")
+        except NoData as error:
+            left_out[g if g not in models else f"{g}{TOUCH}"] = str(error)
+    if not models:
+        raise NoData(next(iter(left_out.values())))
+    seed = {g: fit_normaliser(_first_sessions(m.history, params.min_sessions).matrix, params.clip) for g, m in models.items()}
+    write_json(folder / FEATURES, feature_lists(representation))
+    write_json(folder / SEED_STATS, {g: n.to_json(models[g].history.names) for g, n in seed.items()})
+    write_json(folder / STATS, {g: m.normaliser.to_json(m.history.names) for g, m in models.items()})
+    write_json(folder / MODELS, {g: _model_json(m) | {"touch": _touch_json(touch.get(g))} for g, m in models.items()})
+    parts = [(g, m, f, rows) for g, m in models.items() for f, rows in _pools(m)]
+    parts += [(f"{g}{TOUCH}", m, f, rows) for g, m in touch.items() for f, rows in _pools(m)]
+    pools: dict[str, Any] = {}
+    touch_pools: dict[str, Any] = {}
+    for i, (key, model, name, rows) in enumerate(parts):
+        g = key.removesuffix(TOUCH)
+        stem = g if g != MIRROR or name == ALL or name.startswith("kind=") else str(model.history.frame["approach"][int(rows[0])])
+        made = touch_pools if key.endswith(TOUCH) else pools
+        made[f"{name}/{stem}"] = _write_pool(folder / name, stem + key.removeprefix(g), g, model, rows)
+        if progress is not None:
+            progress(i + 1, len(parts), name)
+    for g, m in models.items():
+        np.save(folder / f"{g}.vectors.npy", m.history.matrix)
+    tops = [FEATURES, SEED_STATS, STATS, MODELS, *(f"{g}.vectors.npy" for g in models)]
+    chosen = choice or _by_history(models, representation)
+    return {
+        "representation": representation,
+        "recipe": {g: m.recipe for g, m in models.items()},
+        "default_representation": chosen.representation,
+        "chosen": chosen.to_json(),
+        "features": {g: v["hash"] for g, v in feature_lists(representation).items()},
+        "groups": {g: {"events": len(m.history), "sessions": len(np.unique(m.history.sessions))} for g, m in models.items()},
+        "left_out": left_out,
+        "pools": pools,
+        "touch_pools": touch_pools,
+        "files": {f: file_facts(folder / f) for f in tops},
+    }
+
+
+def _by_history(models: dict[str, Model], representation: str) -> Choice:
+    model = next(iter(models.values()))
+    name = NAMES[representation, model.recipe]
+    return Choice(name, "history", None, {"log_loss_of_history": model.tuned.loss, "events": len(model.history)})
+
+
+def _first_sessions(events: Events, sessions: int) -> Events:
+    """Rows of the first sessions: the seed's statistics are known before anything else is, and never change."""
+    days = np.unique(events.sessions)[:sessions]
+    return events.take(events.sessions <= days[-1])
+
+
+def _pools(model: Model) -> list[tuple[str, NDArray[np.int64]]]:
+    """(folder, rows of the group's history) of every pool."""
+    h = model.history
+    levels, approaches = h.frame["level_id"].to_numpy().astype(object), h.frame["approach"].to_numpy().astype(object)
+    out = [(ALL, np.arange(len(h)))]
+    out += [(f"kind={k}", np.flatnonzero(h.level_kinds == k)) for k in sorted(set(h.level_kinds.tolist()))]
+    for level in sorted(set(levels.tolist())):
+        for approach in APPROACHES:
+            rows = np.flatnonzero((levels == level) & (approaches == approach))
+            if len(rows):
+                out.append((level, rows))
+    return out
+
+
+def _model_json(model: Model) -> dict[str, Any]:
+    e = model.embedding
+    return {"recipe": model.recipe, "reference": model.reference.to_json(), "embedding": None if e is None else e.to_json()}
+
+
+def _touch_json(model: Model | None) -> dict[str, Any] | None:
+    return None if model is None else _model_json(model) | {"norm": model.normaliser.to_json(model.history.names)}
+
+
+def file_facts(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file."""
+    return {"size": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def schema_hash(frame: pl.DataFrame) -> str:
+    """Hash of a metadata table's columns and types."""
+    return sha256_text(canonical([[n, str(t)] for n, t in frame.schema.items()]))
+
+
+def _write_pool(folder: Path, stem: str, group: str, model: Model, rows: NDArray[np.int64]) -> dict[str, Any]:
+    import faiss
+    import polars as pl
+
+    def part(of: Pool) -> Pool:
+        vectors = of.index.reconstruct_n(0, len(of))[rows]
+        return make_pool(vectors, of.sessions[rows], of.episodes[rows])
+
+    folder.mkdir(exist_ok=True)
+    pool, outline = part(model.pool), None if model.outline is None else part(model.outline)
+    tuned = model.tuned if len(rows) == len(model.pool) else retune(model, pool, rows, outline)
+    faiss.write_index(pool.index, str(folder / f"{stem}{INDEX}"))
+    if outline is not None:
+        faiss.write_index(outline.index, str(folder / f"{stem}{OUTLINE}"))
+    codes = {"row": rows, "session_code": pool.sessions, "episode_code": pool.episodes, "label": model.labels[rows]}
+    meta = model.history.frame[rows].with_columns(pl.Series(k, v) for k, v in codes.items())
+    meta.write_parquet(folder / f"{stem}{METADATA}", compression="zstd", compression_level=1, statistics=False)
+    ends = (INDEX, METADATA) if outline is None else (INDEX, OUTLINE, METADATA)
+    body = {
+        "group": group,
+        "faiss": FLAT,
+        "count": len(rows),
+        "dims": int(pool.index.d),
+        "sessions": len(np.unique(pool.sessions)),
+        "tuned": tuned.to_json(),
+        "metadata_schema": schema_hash(meta),
+        "files": {f"{stem}{end}": file_facts(folder / f"{stem}{end}") for end in ends},
+    }
+    write_json(folder / f"{stem}{POOL}", body)
+    return {**body, "manifest": file_facts(folder / f"{stem}{POOL}")}
+
+
+# ----------------------------------------------------------------------------
+# Opening an index: it is refused, with the command that mends it, unless it is exactly what was asked for
+
+
+def read_index_manifest(lake: Lake, name: str = "default") -> dict[str, Any]:
+    """The manifest of an index, trusted only with its ``_SUCCESS`` and its own digest.
+
+    Raises
+    ------
+    PartitionMissing
+        Where there is no such index, with the command that makes it.
+    StaleIndex
+        Where it was changed after it was written.
+    """
+    folder = index_folder(lake, name)
+    make = rebuild_command(lake, name)
+    if not folder.is_dir():
+        raise PartitionMissing(f"index {folder}: no such index; `{make}` makes it")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        claimed, success = manifest.pop("digest"), (folder / SUCCESS).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError, KeyError, AttributeError) as e:
+        raise StaleIndex(f"index {folder}: expected {MANIFEST} and {SUCCESS}, found {e!r}; `{make}` makes it anew") from e
+    if manifest.get("format") != FORMAT or claimed != success or sha256_text(canonical(manifest)) != claimed:
+        raise StaleIndex(f"index {folder}: {MANIFEST} does not match its own digest, or is of another format; `{make}` makes it anew")
+    return dict(manifest)
+
+
+def check_index(lake: Lake, manifest: dict[str, Any], params: RetrievalParams | None = None) -> None:
+    """Refuse an index that is not of this lake as it is now, of these features, of this code, or of these knobs.
+
+    Raises
+    ------
+    StaleIndex
+        Naming what was expected, what was found, and the command that makes the index anew.
+    """
+    wanted = manifest["params"] if params is None else params.model_dump(mode="json")
+    make = f"`{rebuild_command(lake, manifest['name'], manifest['symbol'], wanted)}` makes it anew"
+    where = f"index {index_folder(lake, manifest['name'])}"
+    now = {g: v["hash"] for g, v in feature_lists(manifest["representation"]).items()}
+    for group, found in manifest["features"].items():
+        if now.get(group) != found:
+            have = str(now.get(group))[:12]
+            raise StaleIndex(f"{where}: built with other features ({group}: {found[:12]}) than there are now ({have}); {make}")
+    contract = dataset(VECTORS).contract().fingerprint()
+    if manifest["contract"] != contract:
+        was = manifest["contract"][:12]
+        raise StaleIndex(f"{where}: built under another contract of {VECTORS} ({was}) than now ({contract[:12]}); {make}")
+    codes = index_codes()
+    if manifest["code"] not in codes:
+        raise StaleIndex(f"{where}: built with other code ({manifest['code'][:12]}) than there is now ({codes[0][:12]}); {make}")
+    profile = lake.profile()
+    if manifest["profile"] != profile:
+        raise StaleIndex(f"{where}: built from the session profile {manifest['profile']!r}, the lake holds {profile!r}; {make}")
+    if params is not None and params.model_dump(mode="json") != manifest["params"]:
+        other = [k for k, v in params.model_dump(mode="json").items() if v != manifest["params"].get(k)]
+        raise StaleIndex(f"{where}: built with other knobs ({', '.join(other)}); {make}")
+    inputs = input_digests(lake, manifest["symbol"])
+    changed = sorted(k for k in inputs.keys() | manifest["inputs"].keys() if inputs.get(k) != manifest["inputs"].get(k))
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        state = "older than" if changed[0] in inputs else "not in"
+        raise StaleIndex(f"{where}: built from inputs that are {state} the lake's: {changed[0]}{more}; {make}")
+
+
+def open_index(
+    lake: Lake,
+    name: str = "default",
+    *,
+    folder: str = "all",
+    stem: str = "mirrored",
+    params: RetrievalParams | None = None,
+    check: bool = True,
+) -> Model:
+    """A pool of an index, ready to be asked.
+
+    Parameters
+    ----------
+    name
+        The index.
+    folder, stem
+        The pool: ``all`` or ``kind={kind}`` with a group, or a level's id with an approach.
+    params
+        Refuse an index of other knobs; those it was made with where None.
+    check
+        Compare with the lake as it is now; files are compared with the manifest either way.
+
+    Raises
+    ------
+    StaleIndex, PartitionMissing
+        As `check_index` and `read_index_manifest`; and where a file is not the one that was written.
+    NoData
+        Where the index has no such pool; it names those it has.
+    """
+    manifest = read_index_manifest(lake, name)
+    if check:
+        check_index(lake, manifest, params)
+    base, make = index_folder(lake, name), _make(lake, manifest)
+    found = manifest["pools"].get(f"{folder}/{stem}")
+    if found is None:
+        have = ", ".join(sorted(manifest["pools"]))
+        raise NoData(f"index {base}: too few events: expected a pool {folder}/{stem}, found {have}; use another, or more dates and {make}")
+    group = found["group"]
+    raw = base / f"{group}.vectors.npy"
+    # Its size alone: hashing what is only mapped, and read for a handful of neighbours, would cost more than all the rest.
+    _same(raw, {**manifest["files"][raw.name], "sha256": None}, make)
+    _same(base / STATS, manifest["files"][STATS], make)
+    names = tuple(d["name"] for d in feature_lists(manifest["representation"])[group]["dimensions"])
+    stats = json.loads((base / STATS).read_text(encoding="utf-8"))[group]
+    models = _models(base, manifest, make)[group]
+    return _model(
+        "class", manifest, found, base / folder, stem, models, normaliser_from_json(stats, names), names, np.load(raw, mmap_mode="r"), make
+    )
+
+
+def open_touch(lake: Lake, name: str = "default", *, folder: str = "all", stem: str = "mirrored") -> Model | None:
+    """The pool of an index that answers for the probability of a touch; None where the index has too few events for one.
+
+    The index is not compared with the lake: `open_index` is what is asked first. Its history has no raw vectors.
+
+    Raises
+    ------
+    StaleIndex, PartitionMissing
+        As `read_index_manifest`, and where a file is not the one that was written.
+    """
+    manifest = read_index_manifest(lake, name)
+    base, make = index_folder(lake, name), _make(lake, manifest)
+    found = manifest["touch_pools"].get(f"{folder}/{stem}")
+    if found is None:
+        return None
+    group = found["group"]
+    names = tuple(d["name"] for d in feature_lists(manifest["representation"])[group]["dimensions"])
+    models = _models(base, manifest, make)[group]["touch"]
+    return _model(
+        "touch", manifest, found, base / folder, f"{stem}{TOUCH}", models, normaliser_from_json(models["norm"], names), (), None, make
+    )
+
+
+def _make(lake: Lake, manifest: dict[str, Any]) -> str:
+    return f"`{rebuild_command(lake, manifest['name'], manifest['symbol'], manifest['params'])}` makes it anew"
+
+
+def _models(base: Path, manifest: dict[str, Any], make: str) -> dict[str, Any]:
+    _same(base / MODELS, manifest["files"][MODELS], make)
+    return dict(json.loads((base / MODELS).read_text(encoding="utf-8")))
+
+
+def _model(
+    target: Target,
+    manifest: dict[str, Any],
+    found: dict[str, Any],
+    folder: Path,
+    stem: str,
+    models: dict[str, Any],
+    normaliser: Normaliser,
+    names: tuple[str, ...],
+    matrix: NDArray[np.float32] | None,
+    make: str,
+) -> Model:
+    """A pool's model; every file of it is compared with the manifest first."""
+    import faiss
+    import polars as pl
+
+    _same(folder / f"{stem}{POOL}", found["manifest"], make)
+    for f, facts in found["files"].items():
+        _same(folder / f, facts, make)
+    meta = pl.read_parquet(folder / f"{stem}{METADATA}")
+    if schema_hash(meta) != found["metadata_schema"]:
+        raise StaleIndex(f"index {folder}: {stem}: the metadata have another schema than the manifest says; {make}")
+    codes = {c: meta[c].to_numpy() for c in ("row", "session_code", "episode_code", "label")}
+    if matrix is None:
+        matrix = np.zeros((len(meta), 0), np.float32)
+    rows = matrix if len(matrix) == len(meta) else matrix[codes["row"]]
+    sessions, episodes = codes["session_code"].astype(np.int64), codes["episode_code"].astype(np.int64)
+    outline = f"{stem}{OUTLINE}"
+    return Model(
+        target=target,
+        recipe=models["recipe"],
+        params=RetrievalParams.model_validate(manifest["params"]),
+        normaliser=normaliser,
+        embedding=None if models["embedding"] is None else embedding_from_json(models["embedding"]),
+        reference=reference_from_json(models["reference"]),
+        tuned=tuned_from_json(found["tuned"]),
+        history=Events(rows, names, manifest["representation"], meta.drop(list(codes))),
+        labels=codes["label"].astype(np.int64),
+        pool=Pool(faiss.read_index(str(folder / f"{stem}{INDEX}")), sessions, episodes),
+        outline=Pool(faiss.read_index(str(folder / outline)), sessions, episodes) if outline in found["files"] else None,
+    )
+
+
+def _same(path: Path, facts: dict[str, Any], make: str) -> None:
+    try:
+        size = path.stat().st_size
+        same = size == facts["size"] and (facts["sha256"] is None or sha256_file(path) == facts["sha256"])
+    except FileNotFoundError:
+        raise StaleIndex(f"index file {path}: expected it as the manifest says, found none; {make}") from None
+    if not same:
+        raise StaleIndex(f"index file {path}: is not the one the manifest speaks of; {make}")
+
+
+def check_market(lake: Lake, name: str, market: str) -> None:
+    """Refuse to put one market's index in the place of another's.
+
+    Raises
+    ------
+    SessionError
+    """
+    try:
+        held = read_index_manifest(lake, name)["market"]
+    except (PartitionMissing, StaleIndex):
+        return
+    if held != market:
+        raise SessionError(f"index {name}: is of {held}; `--name {market.lower()}` gives {market} one of its own")

@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import NoData
+from engine.params import RetrievalParams, Target
+from engine.retrieval.embedding import Embedding, Normaliser, fit_embedding, fit_normaliser, groups_of, unit
 from engine.retrieval.events import CLASSES, Events
-from engine.retrieval.learned import Embedding, fit_embedding, groups_of
-from engine.retrieval.normalise import Normaliser, fit_normaliser, unit
-from engine.retrieval.params import RetrievalParams, Target
-from engine.retrieval.posterior import effective_number, posterior, shares, weights_of
 from engine.retrieval.reference import Reference, fit_reference
 from engine.retrieval.scores import paired_error
 from engine.retrieval.search import Pool, make_pool, search
-from engine.retrieval.tune import Tuned, least_likeness, original_tuning, tune
+from engine.retrieval.tune import Tuned, effective_number, least_likeness, original_tuning, posterior, shares, tune, weights_of
 
 Recipe = Literal["learned", "plain", "original", "best"]
 """`learned` embeds; `plain` compares normalised vectors; `original` does too, with 20 neighbours and no smoothing; `best` is `learned`

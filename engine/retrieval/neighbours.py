@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import ContractError, NoData
-from engine.retrieval.events import CLASSES, Events
+from engine.errors import ContractError, NoData, SessionError
+from engine.params import HORIZONS, FeatureParams, PoolName, RetrievalParams
+from engine.retrieval.dataset import (
+    MIRROR,
+    VECTORS,
+    TriggerParams,
+    gold_events,
+    grouped,
+    groups_of,
+    names_of,
+    sessions_in,
+    trigger_params_of,
+)
+from engine.retrieval.events import CLASSES, OUTCOME_CLASS, Events
 from engine.retrieval.forecast import before_embargo, candidates, default_recipe, table
-from engine.retrieval.gold import MIRROR, VECTORS, gold_events, grouped, groups_of, names_of, sessions_in
-from engine.retrieval.index import pool_folder, rebuild_command
-from engine.retrieval.mend import gold_command
+from engine.retrieval.hints import gold_command
+from engine.retrieval.index import open_index, open_touch, pool_folder, read_index_manifest, rebuild_command
 from engine.retrieval.model import Answer, Model, fit, forecast
-from engine.retrieval.open import open_index, open_touch, read_index_manifest
-from engine.retrieval.params import PoolName, RetrievalParams
-from engine.vocab import root_of
+from engine.retrieval.reference import fit_reference
+from engine.retrieval.tune import effective_number, interval, posterior, shares
+from engine.vocab import NS, Approach, root_of
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from engine.ladder import Ladder
     from engine.lake.store import Lake
+    from engine.retrieval.reference import Reference
 
 Mode = Literal["walk_forward", "all"]
 
@@ -160,7 +174,7 @@ def neighbours(
     lake
         Its gold is what is searched.
     query
-        One row: from `trigger_query`, `engine.retrieval.moment.moment_events`, or `edited`.
+        One row: from `trigger_query`, `engine.retrieval.neighbours.moment_events`, or `edited`.
     mode
         ``walk_forward``: only sessions before the query's, less the embargo, on which everything is fitted anew: what could have been known
         then. ``all``: the index `name`, every session but the query's own.
@@ -290,3 +304,266 @@ def why_similar(model: Model, query: Events, rows: NDArray[np.int64]) -> dict[st
     length = np.linalg.norm(q) * np.linalg.norm(h, axis=1)
     scale = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
     return {f: (h[:, families == f] @ q[families == f]) * scale for f in sorted(set(families.tolist()))}
+
+
+# ----------------------------------------------------------------------------
+# One set of neighbours at every horizon: counts, posterior with its interval, and the reference beside it
+
+COLUMNS = ("horizon", "minutes", "outcome", "count", "of", "p", "low", "high", "reference", "n_eff")
+
+
+def horizon_references(model: Model) -> dict[str, Reference]:
+    """The reference forecast of every horizon, fitted on the model's history as its own was; the model's own for its own horizon."""
+    out: dict[str, Reference] = {}
+    for h in HORIZONS:
+        if h == model.params.horizon:
+            out[h] = model.reference
+        else:
+            out[h] = fit_reference(model.history, model.history.labels(h), len(CLASSES), strength=model.reference.strength or None)
+    return out
+
+
+def horizon_table(found: Neighbours, model: Model, references: dict[str, Reference], seconds: Sequence[int]) -> pl.DataFrame:
+    """Outcomes of the neighbours at every horizon.
+
+    The neighbours, their weights and the weight of the reference are those of the model's horizon: one wall of setups is read at seven
+    times. Neighbours whose horizon reached past their session's data do not count there.
+
+    Parameters
+    ----------
+    found
+        What `engine.retrieval.neighbours.ask` found with `model`.
+    references
+        `horizon_references` of `model`.
+    seconds
+        Length of each horizon.
+
+    Returns
+    -------
+    DataFrame
+        `COLUMNS`, one row per horizon and class in the order of `CLASSES`: ``count`` of ``of`` neighbours, posterior ``p`` with its
+        interval (mass ``model.params.interval``), the reference's probability, and the effective number.
+    """
+    import polars as pl
+
+    rows: list[tuple[object, ...]] = []
+    weight = found.found["weight"].to_numpy()
+    for h, s in zip(HORIZONS, seconds):
+        label = np.array([OUTCOME_CLASS.get(x, -1) for x in found.found[f"outcome_{h}"].to_list()], np.int64)
+        w, y = weight[label >= 0][None], label[label >= 0][None]
+        n_eff = effective_number(w)
+        pi = references[h].predict(found.query)
+        p = posterior(shares(w, y, len(CLASSES)), n_eff, pi, model.tuned.alpha)
+        low, high = interval(p, n_eff, model.tuned.alpha, model.params.interval)
+        for i, c in enumerate(CLASSES):
+            figures = (float(v[0, i]) for v in (p, low, high, pi))
+            rows.append((h, s / 60, c, int((y == i).sum()), y.size, *figures, float(n_eff[0])))
+    kinds = (pl.String, pl.Float64, pl.String, pl.Int64, pl.Int64, *[pl.Float64] * 5)
+    return pl.DataFrame(rows, schema=dict(zip(COLUMNS, kinds)), orient="row")
+
+
+# ----------------------------------------------------------------------------
+# A query at any moment and price: the columns and the vector of a trigger that no table holds
+
+
+def moment_events(
+    lake: Lake,
+    symbol: str,
+    date: dt.date,
+    level_id: str,
+    time_ns: int,
+    *,
+    price: float | None = None,
+    approach: str | None = None,
+    representation: str = "means",
+) -> Events:
+    """One query: the last whole window that ended by `time_ns`, at a level of the lake or at a price of the user's own.
+
+    Parameters
+    ----------
+    level_id
+        A level of the session; with `price` a name for the user's own, such as ``price:6800.25``.
+    time_ns
+        The moment, ns since the epoch; nothing after the window's end is looked at.
+    price
+        The user's own level.
+    approach
+        ``approach_up`` or ``approach_down``; by default the side on which the last trade stands, or came from.
+    representation
+        ``means`` or ``blocks``.
+
+    Raises
+    ------
+    PartitionMissing
+        Where the session is not in the lake, with the command that makes it.
+    SessionError
+        Where the moment is outside the session, or the level has no value then.
+    NoData
+        Where no trade tells the side.
+    """
+    import polars as pl
+
+    from engine.features.vector import trigger_vectors, vector_names
+    from engine.ladder import NO_TICK, Ladder
+    from engine.lake.catalog import LEVELS
+    from engine.setups.timeline import Timeline, ticks_at
+
+    ladder = Ladder.open(lake, symbol, date)
+    levels = lake.read(LEVELS, symbol, date)
+    if price is not None:
+        from engine.features.windows import level_steps
+
+        levels = pl.concat([levels.filter(pl.col("level_id") != level_id), level_steps(level_id, price, ladder)])
+    have = levels["level_id"].unique(maintain_order=True).to_list()
+    if level_id not in have:
+        raise SessionError(f"{symbol} {date}: expected a level of {', '.join(have)}, found {level_id!r}; --price makes one of your own")
+    knobs = trigger_params_of(lake, symbol, date)
+    features, setups = knobs.features, knobs.setups
+    trades = _trades(lake, symbol, date, ladder.start_ns, time_ns)
+    line = Timeline(ladder, trades, features.window_s)
+    w = int(np.searchsorted(line.ends, time_ns, side="right")) - 1
+    if w < 0 or time_ns > ladder.end_ns + features.window_s * NS:
+        raise SessionError(f"{symbol} {date}: expected a moment in ({ladder.start_ns}, {ladder.end_ns}] ns, found {time_ns}")
+    ticks = {v: int(ticks_at(levels, v, line.starts[w : w + 1], ladder)[0]) for v in have}
+    tick, last = ticks[level_id], int(line.last[w])
+    if tick == NO_TICK or last == NO_TICK:
+        raise SessionError(f"{symbol} {date}: {level_id} has no value, or there is no trade yet, at {time_ns}; a later moment has")
+    side = approach or _side(ladder.last_tick[: int(line.end_second[w]) + 1], tick, f"{symbol} {date} {level_id}")
+    end = int(line.ends[w])
+    frame = pl.DataFrame(
+        {
+            "trigger_id": [f"{date}/{symbol}/{level_id}/{side}/moment/{end}"],
+            "episode_id": [f"{date}/{symbol}/{level_id}/{side}/moment"],
+            "session_date": [date],
+            "level_id": [level_id],
+            "approach": [side],
+            "kind": ["moment"],
+            "window_start_ts_ns": [int(line.starts[w])],
+            "window_end_ts_ns": [end],
+            "level_tick": pl.Series([tick], dtype=pl.Int32),
+            "distance_ticks": pl.Series([last - tick], dtype=pl.Int32),
+            "sigma": line.sigma(setups)[w : w + 1],
+            "message_rate": line.rate("messages")[w : w + 1],
+            "trade_rate": line.rate("trades")[w : w + 1],
+            "seconds_into_session": pl.Series([(end - _trading_start(lake, symbol, date)) // NS], dtype=pl.Int32),
+            "touch_number": pl.Series([1 + touches_before(ladder, levels, level_id, trades, end, knobs)], dtype=pl.Int16),
+            "confluent_levels": pl.Series(
+                [sum(v != level_id and t != NO_TICK and abs(t - tick) <= setups.confluence_ticks for v, t in ticks.items())], dtype=pl.Int16
+            ),
+        }
+    ).with_columns(pl.col("sigma").fill_nan(None))
+    vector = trigger_vectors(ladder, frame, representation, features)
+    dims = len(vector_names(representation, side))
+    whole = frame.with_columns(
+        pl.lit(representation).alias("representation"), pl.lit(dims, pl.Int32).alias("vector_dim"), vector.alias("vector")
+    )
+    groups = grouped(whole)
+    return groups[MIRROR] if MIRROR in groups else groups[side]
+
+
+def _trading_start(lake: Lake, symbol: str, date: dt.date) -> int:
+    from engine.lake.catalog import TAPE
+    from engine.sessions import session_windows
+
+    return session_windows(date, lake.manifest(TAPE, symbol, date).lineage.profile or "rth").trading_start_ns
+
+
+def _side(last: np.ndarray, tick: int, where: str) -> str:
+    """The side of the level on which price stands; exactly at it, the one it came from."""
+    from engine.ladder import NO_TICK
+
+    away = np.flatnonzero((last != NO_TICK) & (last != tick))
+    if not len(away):
+        raise NoData(f"{where}: no trade away from the level tells from which side price comes; give --approach")
+    return Approach.UP.value if last[away[-1]] < tick else Approach.DOWN.value
+
+
+def _trades(lake: Lake, symbol: str, date: dt.date, start_ns: int, end_ns: int) -> pl.DataFrame:
+    """Trades of the session up to the moment."""
+    import polars as pl
+
+    from engine.bars import BRONZE_TRADE_COLUMNS, is_trade, trade_rows
+    from engine.lake.catalog import BRONZE_MBO
+    from engine.sessions import utc_dates
+    from engine.vocab import root_of
+
+    held = [d for d in utc_dates(start_ns, max(end_ns, start_ns + 1)) if lake.find_manifest(BRONZE_MBO, symbol, d) is not None]
+    parts = (p for d in held for p in lake.read_parts(BRONZE_MBO, symbol, d, BRONZE_TRADE_COLUMNS, is_trade()))
+    return trade_rows(parts, root_of(symbol)).filter(pl.col("ts_event") < end_ns)
+
+
+def touches_before(
+    ladder: Ladder, levels: pl.DataFrame, level_id: str, trades: pl.DataFrame, end_ns: int, knobs: TriggerParams | None = None
+) -> int:
+    """Touches of the level in the session by `end_ns`, as episodes count them."""
+    import polars as pl
+
+    from engine.params import ApproachParams, FeatureParams, SetupParams
+    from engine.setups.triggers import session_triggers
+
+    mine = levels.filter(pl.col("level_id") == level_id)
+    k = knobs or TriggerParams(SetupParams(), ApproachParams(), FeatureParams())
+    found = session_triggers(ladder, mine, trades, k.setups, kinds=("touch",), approach=k.approach, window_s=k.features.window_s)
+    return int((found["touch_ts_ns"] < end_ns).sum())
+
+
+# ----------------------------------------------------------------------------
+# A setup one makes up: some dimensions of a query's vector set by hand, and with them what the reference forecast is given
+
+MAGNITUDES = {"volatility_log": "sigma", "message_rate_log": "message_rate", "trade_rate_log": "trade_rate"}
+"""Dimensions that are ``ln(1 + x)`` of a covariate of the reference forecast, and that covariate."""
+
+DISTANCES = ("distance", "w0_t9_distance")
+"""Dimensions (of `means`, of `blocks`) that are the distance at the query's moment over the far bound."""
+
+KEPT = ("level_id", "approach", "seconds_into_session", "touch_number", "confluent_levels")
+"""What the reference forecast is given beside those: no dimension says it, so it stays as it was."""
+
+
+def edited(query: Events, values: Mapping[str, float], features: FeatureParams | None = None) -> Events:
+    """The query with some of its vector's dimensions set to raw values, by name.
+
+    A dimension that is a covariate of the reference forecast (distance, volatility, message and trade rate) changes that as well, so that
+    neighbours and reference speak of the same setup. `KEPT` stays as it was; so does every dimension that is not named.
+
+    Parameters
+    ----------
+    values
+        By dimension of `query.names`; a distance in far bounds, as in the vector.
+    features
+        Knobs that the query was made with, for the far bound; the defaults where None.
+
+    Raises
+    ------
+    ContractError
+        Naming a dimension that is none, or a value that is not finite or cannot be.
+    """
+    import polars as pl
+
+    at = {n: i for i, n in enumerate(query.names)}
+    far = (features or FeatureParams()).zones.far
+    matrix = query.matrix.copy()
+    columns: list[pl.Expr] = []
+    for name, value in values.items():
+        if name not in at:
+            near = [n for n in query.names if name.rpartition("_")[2] in n][:5]
+            such = ", ".join(near or query.names[:5])
+            raise ContractError(f"dimension {name!r}: expected one of the {len(at)} of docs/FEATURES.md, such as {such}")
+        if not np.isfinite(value):
+            raise ContractError(f"dimension {name!r}: expected a finite number, found {value}")
+        if value < 0 and (name in MAGNITUDES or name in DISTANCES):
+            raise ContractError(f"dimension {name!r}: expected 0 or more, found {value}")
+        matrix[:, at[name]] = value
+        if name in MAGNITUDES:
+            columns.append(pl.lit(float(np.expm1(value))).alias(MAGNITUDES[name]))
+        if name in DISTANCES:
+            ticks = round(value * far)
+            if abs(ticks - value * far) > 1e-6:
+                low = int(value * far)
+                raise ContractError(
+                    f"dimension {name!r}: expected whole ticks over the far bound of {far}, such as {low / far:g} or {(low + 1) / far:g}, "
+                    f"found {value}"
+                )
+            side = pl.when(pl.col("approach") == "approach_up").then(-ticks).otherwise(ticks)
+            columns.append(side.cast(query.frame.schema["distance_ticks"]).alias("distance_ticks"))
+    return Events(matrix, query.names, query.representation, query.frame.with_columns(columns))

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
 Labels = NDArray[np.int64]
 
 SCORES = ("log_loss", "brier", "rps")
+
 POWER_Z = 1.959964 + 0.841621
 """Standard errors between 0 and an edge that a two-sided 5% test sees four times in five."""
 

@@ -14,13 +14,21 @@ from engine.simulate.rng import hash_words
 from engine.vocab import NS, Root
 
 DAY_NS = 86_400 * NS
+
 MINUTE_NS = 60 * NS
+
 CLOSE = dt.time(17)
+
 OPEN = dt.time(18)
+
 HOLIDAY_CLOSE = dt.time(13)
+
 HALF_DAY_CLOSE = dt.time(13, 15)
+
 HOLIDAY_ACTIVITY = 0.25
+
 PREMARKET = dt.time(4)
+
 THIN_ACTIVITY = 0.012
 """Activity at most, outside the hours that a demo is about: a market that just goes on."""
 
@@ -32,8 +40,11 @@ _SHAPE = (
 )  # fmt: skip
 
 BASE_TICKS = {"ES": 27_200, "MES": 27_200, "NQ": 99_000, "MNQ": 99_000, "RTY": 24_000, "YM": 47_000, "CL": 6_200, "GC": 40_000}
+
 CARRY_PER_YEAR = 0.04
+
 WALK_MEMORY_DAYS = 40.0
+
 WALK_DAYS = 400
 
 

@@ -8,29 +8,101 @@ from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
+from numba import njit
 from numpy.typing import NDArray
 
 from engine.errors import SessionError
+from engine.params import SimParams
 from engine.sessions import to_ns
 from engine.simulate import calendar as cal
 from engine.simulate import model as m
 from engine.simulate import orders as o
-from engine.simulate.knobs import SimParams
+from engine.simulate.actions import lots
 from engine.simulate.market import MARGIN, run
-from engine.simulate.merging import merge
-from engine.simulate.opening import WIDTH, Book
 from engine.simulate.regimes import N_LOG, OUTCOMES, REGIMES, finish_day, make_levels
-from engine.simulate.rng import hash_words
+from engine.simulate.rng import MAIN, exponential, hash_words, kernel
 from engine.vocab import NS, UNDEF_PRICE, root_of
 
+# ----------------------------------------------------------------------------
+# A book to start from: orders drawn near the stationary state, then a stretch of market that nobody records
+
+WIDTH = 8192
+"""Ticks of the price window, centred on the file's opening price."""
+
+
+@kernel
+def _fill_book(order, levels, classes, st, par, rng, birth, weight, activity, centre):
+    st[o.BEST_BID] = 0
+    st[o.BEST_ASK] = levels.shape[1] - 1
+    for side in range(2):
+        for i in range(m.REACH):
+            near = 0.3 if i < 4 else 1.0  # the touch is eaten into: fewer stand there than births and lives alone would say
+            for cls in range(o.CLASSES):
+                share = birth[i, cls] - (birth[i, cls - 1] if cls > 0 else 0.0)
+                rate = m.CLASS_RATE[cls] * activity ** (m.CANCEL_POWER - 1.0)
+                mean = near * 0.5 * m.ADD_RATE * par[m.RHO] * weight[i] * share / rate
+                total = exponential(rng, MAIN)
+                while total < mean or (i < 3 and cls == 3 and levels[side, centre - i if side == o.BID else centre + 1 + i, o.COUNT] < 2):
+                    tick = centre - i if side == o.BID else centre + 1 + i
+                    o.insert(order, levels, classes, st, side, tick, lots(rng, par[m.SZMUL]), 0, cls)
+                    total += exponential(rng, MAIN)
+
+
+class Book:
+    """All state of one instrument's market: what the kernel advances."""
+
+    def __init__(self, seed: int, *, par: np.ndarray, tick0: int, tick_fixed: int, instrument_id: int, id_base: int) -> None:
+        slots = 1 << 17
+        self.order = np.zeros((slots, o.ORDER_WORDS), np.int32)
+        self.levels = np.full((2, WIDTH, 4), 0, np.int32)
+        self.levels[:, :, o.HEAD : o.TAIL + 1] = -1
+        self.classes = np.zeros((o.CLASSES + 1, slots), np.int32)
+        self.classes[o.FREE] = np.arange(slots - 1, -1, -1)
+        self.touched = np.zeros((4096, 4), np.int32)
+        self.par = par
+        self.st = np.zeros(o.STATE_WORDS, np.int64)
+        self.st[o.N_FREE] = slots
+        self.st[o.NEXT_ID] = 1
+        self.st[o.WORD0] = 14 | (160 << 8) | (1 << 16) | (instrument_id << 32)
+        self.st[o.ID_BASE] = id_base
+        self.st[o.TICK0] = tick0
+        self.st[o.TICK_FIXED] = tick_fixed
+        self.fs = np.zeros(m.FLOAT_WORDS)
+        self.rng = np.array([hash_words(seed, instrument_id, k) for k in range(3)], np.uint64)
+        self.tables = (m.distance_table(), m.birth_table())
+
+    def open_at(self, price: float, activity: float, now_ns: int) -> None:
+        """Fill the book around `price` (a tick index) as it would stand at an activity, at `now_ns`."""
+        weight = np.bincount(self.tables[0], minlength=m.REACH) / m.QUANTILES
+        self.st[o.NOW_NS] = self.st[o.GRID_NS] = now_ns
+        self.fs[m.P_] = price
+        for k in range(3):  # the start of the volatility's own stationary law
+            u, v = (hash_words(int(self.rng[0]), 7, k, j) / 2.0**64 for j in (0, 1))
+            self.fs[m.Y0 + k] = m.Y_SD[k] * math.sqrt(-2 * math.log(1 - u)) * math.cos(2 * math.pi * v)
+        centre = math.floor(price)
+        _fill_book(self.order, self.levels, self.classes, self.st, self.par, self.rng, self.tables[1], weight, activity, centre)
+
+    @property
+    def index_mid(self) -> float:
+        """Mid price as a tick index."""
+        return 0.5 * float(self.st[o.BEST_BID] + self.st[o.BEST_ASK])
+
+
 SLICE_NS = 300 * NS
+
 WARM_S = 120
+
 CENTRE = WIDTH // 2
+
 FOLLOW_RATE = 1.0
+
 LEAST_RATE = 0.03
 """A thin contract keeps a book of this rate and only acts more slowly: thinner books would be empty ones."""
+
 SPREAD_TICK_FIXED = 50_000_000
+
 SNAPSHOT_FLAGS = 40
+
 LEVEL_IDS = ("pm_high", "pm_low", "or_high", "or_low")
 
 TRUTH_SCHEMA = {
@@ -277,3 +349,34 @@ class Day:
             },
             schema=TRUTH_SCHEMA,
         )
+
+
+# ----------------------------------------------------------------------------
+# The instruments' streams of a slice of a day, made into one
+
+
+@njit(cache=True, error_model="numpy")
+def merge(streams, out, state):
+    """Merge streams by `ts_event`, events whole; sequence numbers and receive times rise through the file."""
+    k = len(streams)
+    at = np.zeros(k, np.int64)
+    own = np.full(k, -1, np.int64)
+    n = 0
+    while True:
+        best = -1
+        for j in range(k):
+            if at[j] < streams[j].shape[0] and (best < 0 or streams[j][at[j], 1] < streams[best][at[best], 1]):
+                best = j
+        if best < 0:
+            return n
+        row = streams[best][at[best]]
+        at[best] += 1
+        out[n] = row
+        packet = row[6] >> 32
+        if packet != own[best]:
+            own[best] = packet
+            state[0] += 1
+        state[1] = max(state[1], row[5])
+        out[n, 5] = state[1]
+        out[n, 6] = (row[6] & 0xFFFFFFFF) | (state[0] << 32)
+        n += 1

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DuplicateRaw, EngineError
+from engine.params import SimParams
 from engine.provenance import accepted, code_of
-from engine.simulate.knobs import SimParams
 
 DATASET = "GLBX.MDP3.SIM"
 """What the metadata of a simulated file says where a real one says GLBX.MDP3."""
+
 DBN_VERSION = 3
 
 

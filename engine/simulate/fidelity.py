@@ -11,20 +11,25 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numba import njit
 from numpy.typing import NDArray
 
 from engine.errors import SessionError
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns, read_header, stream_columns
-from engine.mbo.replay import LadderReplay
-from engine.vocab import NS
+from engine.mbo.replay import LadderReplay, ReplayedContract
+from engine.vocab import NS, root_of
 
 _BINS = np.ceil(np.geomspace(10, 1001, 13)).astype(np.int64)
+
 LAGS = np.array([np.exp(np.log(np.arange(a, b)).mean()) for a, b in itertools.pairwise(_BINS)])
 """Lags, in trades, at which the autocorrelation of trade signs is fitted: geometric means of twelve bins of equal width in the log.
 It is averaged over each bin (and over sessions) before logarithms are taken: at single far lags it is smaller than its own error."""
+
 SIZE_BINS = (0.0, 0.5, 0.8, 0.95, 1.0)
 """Quantiles of trade size between which price responses are compared."""
+
 RESPONSE_S = 10
+
 THIN_RATE = 71.0
 """Messages per second of a 10% rate; below it the OFI regression's lower bound is 0.3."""
 
@@ -108,10 +113,9 @@ def facts_of(columns: Iterable[MboColumns], instrument_id: int, symbol: str, sta
     Signs are not centred before their autocorrelation: their mean is zero by symmetry, and the sample mean of a
     long-memory series takes so much of it away that the fitted exponent would be half as large again.
     """
-    from engine.simulate import counting as c
 
     replay = LadderReplay({instrument_id: symbol}, start_ns, end_ns)
-    counts = np.zeros(c.COUNT_WORDS, np.int64)
+    counts = np.zeros(COUNT_WORDS, np.int64)
     ids = np.zeros(4096, np.uint64)
     trades: list[NDArray[np.int64]] = []
     for chunk in columns:
@@ -121,7 +125,7 @@ def facts_of(columns: Iterable[MboColumns], instrument_id: int, symbol: str, sta
             continue
         picked = [getattr(chunk, n)[mine] for n in ("ts_event", "order_id", "size", "flags", "action", "side")]
         scratch = [np.zeros(len(picked[0]), np.int64) for _ in range(3)]
-        n = c.count(*picked, start_ns, end_ns, counts, ids, *scratch)  # type: ignore[call-arg]
+        n = count(*picked, start_ns, end_ns, counts, ids, *scratch)  # type: ignore[call-arg]
         trades.append(np.stack([s[:n] for s in scratch]))
     done = replay.finish()[symbol]
     listed = np.concatenate(trades, axis=1) if trades else np.zeros((3, 0), np.int64)
@@ -131,7 +135,6 @@ def facts_of(columns: Iterable[MboColumns], instrument_id: int, symbol: str, sta
 def _measure(
     symbol: str, start_ns: int, end_ns: int, tape: pl.DataFrame, trades: NDArray[np.int64], counts: NDArray[np.int64], crossed: float
 ) -> Facts:
-    from engine.simulate import counting as c
 
     quoted = tape.with_columns(pl.col("best_bid_tick", "best_ask_tick").forward_fill()).drop_nulls(["best_bid_tick", "best_ask_tick"])
     if quoted.height < 600:
@@ -162,12 +165,12 @@ def _measure(
     full_day = seconds >= 6.4 * 3600 and len(half) >= 13
     acf = sign_acf(sign)
     values = {
-        "messages_per_s": float(counts[c.MESSAGES]) / seconds,
+        "messages_per_s": float(counts[MESSAGES]) / seconds,
         "trades_per_s": len(sign) / seconds,
         "spread_share": float((ask - bid == 1).mean()),
-        "cancels_per_add": float(counts[c.CANCELS]) / max(1, int(counts[c.ADDS])),
-        "fill_share": float(counts[c.FILLS]) / max(1, int(counts[c.MESSAGES])),
-        "modify_share": float(counts[c.MODIFIES]) / max(1, int(counts[c.MESSAGES])),
+        "cancels_per_add": float(counts[CANCELS]) / max(1, int(counts[ADDS])),
+        "fill_share": float(counts[FILLS]) / max(1, int(counts[MESSAGES])),
+        "modify_share": float(counts[MODIFIES]) / max(1, int(counts[MESSAGES])),
         "sigma_60s": float(r60.std()) / math.sqrt(60.0),
         "kurtosis_10s": float(((r10 - r10.mean()) ** 4).mean() / max(r10.var(), 1e-12) ** 2),
         "abs_acf_10s": _acf(np.abs(r10), 1),
@@ -254,11 +257,11 @@ def file_facts(path: Path, *, start_ns: int | None = None, end_ns: int | None = 
 
 def columns_of(words: NDArray[np.int64], instrument_id: int) -> MboColumns:
     """Columns of one instrument from records as `engine.simulate.day.Day.chunks` yields them."""
-    from engine.mbo import split
+    from engine.mbo import dbn
 
     out = MboColumns.empty(len(words))
     known = np.unique((words[:, 0] >> 32).astype(np.uint32))
-    kept, _bad = split.split(words.view(np.uint64), known, known == instrument_id, *(getattr(out, name) for name in COLUMN_TYPES))
+    kept, _bad = dbn.split(words.view(np.uint64), known, known == instrument_id, *(getattr(out, name) for name in COLUMN_TYPES))
     return out.rows(0, kept)
 
 
@@ -270,9 +273,9 @@ def fresh_sessions(seeds: int, first_seed: int) -> tuple[list[dt.date], list[int
 
 def simulated_facts(date: dt.date, seed: int, rate: float, kappa: float = 0.0) -> Facts:
     """Facts of a simulated day's cash session, without a file between; the rest of the day is thin, or left out."""
+    from engine.params import SimParams
     from engine.sessions import rth_span
     from engine.simulate.day import Day
-    from engine.simulate.knobs import SimParams
 
     span = rth_span(date)
     if span is None:
@@ -286,3 +289,249 @@ def simulated_facts(date: dt.date, seed: int, rate: float, kappa: float = 0.0) -
                 return
 
     return facts_of(stream(), day.main_id, day.main_symbol, *span)
+
+
+# ----------------------------------------------------------------------------
+# What a fidelity report draws, as plain frames
+
+
+def curves(facts: list[Facts], pooled: dict[str, float]) -> dict[str, pl.DataFrame]:
+    """What a report draws.
+
+    Returns
+    -------
+    dict of str to pl.DataFrame
+        ``sign_acf`` (lag, measured, fitted), ``returns`` (sd, density, normal: 10 s returns in their session's own standard
+        deviations), ``intraday`` (half_hour, messages_per_s), ``response`` (size, ticks), and ``sessions`` (fact, title, session,
+        value, pooled, low, high): every fact of every session beside its gate.
+    """
+    acf = np.mean([f.sign_acf for f in facts], axis=0)
+    good = acf > 0
+    centre = np.log(acf[good]).mean() + pooled["sign_exponent"] * np.log(LAGS[good]).mean() if good.any() else math.nan
+    edges = np.linspace(-8, 8, 65)
+    returns = np.concatenate([f.returns_10s / max(f.returns_10s.std(), 1e-12) for f in facts])
+    density, _ = np.histogram(returns, edges, density=True)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    width = min(len(f.half_hours) for f in facts)
+    half = np.mean([f.half_hours[:width] for f in facts], axis=0)
+    sizes = ["smallest half", "to 80%", "to 95%", "largest 5%"]
+    gates = gate_table(pooled).rename({"value": "pooled"}).drop("holds")
+    values = [{"fact": g.fact, "session": k + 1, "value": float(f.values[g.fact])} for g in GATES for k, f in enumerate(facts)]
+    return {
+        "sign_acf": pl.DataFrame({"lag": LAGS, "measured": acf, "fitted": np.exp(centre - pooled["sign_exponent"] * np.log(LAGS))}),
+        "returns": pl.DataFrame({"sd": middle, "density": density, "normal": np.exp(-(middle**2) / 2) / math.sqrt(2 * math.pi)}),
+        "intraday": pl.DataFrame({"half_hour": np.arange(1, width + 1), "messages_per_s": half}),
+        "response": pl.DataFrame({"size": sizes, "ticks": [pooled[f"response_{k}"] for k in range(1, 5)]}),
+        "sessions": pl.DataFrame(values).join(gates, on="fact", how="left", maintain_order="left"),
+    }
+
+
+# ----------------------------------------------------------------------------
+# What regimes leave in the ladder: a few plain numbers per approach, and whether they tell regimes apart
+
+MARKS = ("wall_add", "wall_pull", "wall_depth", "replenish", "opposite_pull")
+"""Log ratios: adds at the wall to adds within ten ticks beyond it; size pulled from the wall to its depth; the wall's depth to that
+beyond it; size that icebergs showed again at the wall to what traded there; pulls within two ticks of the other side's touch to its
+depth."""
+
+
+WALL_TICKS, BEYOND_TICKS, BEFORE_S, AFTER_S = 3, 13, 60, 60
+
+
+def refreshes(columns: list[MboColumns], tick_fixed: int) -> pl.DataFrame:
+    """Sizes that icebergs showed again: second, tick and size of each modify above what the fills of its event left (mbo.md, 10)."""
+    frame = pl.DataFrame({n: np.concatenate([getattr(c, n) for c in columns]) for n in ("ts_event", "order_id", "price", "size", "action")})
+    filled = pl.when(pl.col("action") == _FILL).then(pl.col("size")).otherwise(0).sum().over("order_id", "ts_event")
+    book = frame.with_columns(filled=filled.cast(pl.Int64), size=pl.col("size").cast(pl.Int64)).filter(
+        pl.col("action").is_in([_ADD, _MODIFY])
+    )
+    left = pl.col("size").shift(1).over("order_id") - pl.col("filled")
+    found = book.with_columns(left=left).filter((pl.col("action") == _MODIFY) & (pl.col("filled") > 0) & (pl.col("size") > pl.col("left")))
+    return found.select(
+        second=pl.col("ts_event") // NS, tick=pl.col("price") // tick_fixed, size=pl.col("size") - pl.max_horizontal("left", 0)
+    )
+
+
+def approach_marks(contract: ReplayedContract, truth: pl.DataFrame, shown_again: pl.DataFrame) -> pl.DataFrame:
+    """`MARKS` of each touched approach inside the ladder, with its regime and outcome.
+
+    The first three and the last are read in the minute before the touch, `replenish` in the minute after it, when
+    there is aggression to absorb.
+    """
+    rows, tape = contract.rows, contract.tape
+    second = rows["window_start_ts_ns"].to_numpy() // NS
+    tick = rows["tick"].to_numpy()
+    shown_second, shown_tick, shown_size = (shown_again[n].to_numpy() for n in ("second", "tick", "size"))
+    column = {n: rows[n].to_numpy() for n in rows.columns[4:]}
+    first = int(tape["window_start_ts_ns"][0]) // NS
+    best = {side: tape[f"best_{side}_tick"].fill_null(strategy="forward").to_numpy() for side in ("bid", "ask")}
+    out = []
+    for a in truth.drop_nulls("touch_ts_ns").iter_rows(named=True):
+        touch, level, up = a["touch_ts_ns"] // NS, a["level_tick"], a["approach"] == "approach_up"
+        begin = max(first, touch - BEFORE_S, a["start_ts_ns"] // NS)
+        if begin < first or touch <= first or touch + AFTER_S >= first + tape.height or touch - begin < 2:
+            continue
+        side, other, sign = ("ask", "bid", 1) if up else ("bid", "ask", -1)
+        lo, hi = np.searchsorted(second, [begin, touch])
+        beyond = sign * (tick[lo:hi] - level)
+        wall, deep = (beyond >= 0) & (beyond < WALL_TICKS), (beyond >= WALL_TICKS) & (beyond < BEYOND_TICKS)
+
+        def total(name: str, mask: NDArray[np.bool_], lo: int = lo, hi: int = hi) -> float:
+            return float(column[name][lo:hi][mask].sum())
+
+        touch_of = best[other][second[lo:hi] - first]
+        near = np.abs(tick[lo:hi] - touch_of) <= 2
+        later = slice(*np.searchsorted(second, [touch, touch + AFTER_S]))
+        at_wall = (sign * (tick[later] - level) >= 0) & (sign * (tick[later] - level) < WALL_TICKS)
+        fill = float(column[f"{side}_fill"][later][at_wall].sum())
+        at = (shown_second >= touch) & (shown_second < touch + AFTER_S)
+        shown = float(shown_size[at & (sign * (shown_tick - level) >= 0) & (sign * (shown_tick - level) < WALL_TICKS)].sum())
+        ratios = (
+            (total(f"{side}_add", wall), total(f"{side}_add", deep)),
+            (total(f"{side}_pull", wall), total(f"{side}_depth", wall)),
+            (total(f"{side}_depth", wall), total(f"{side}_depth", deep)),
+            (shown, fill),
+            (total(f"{other}_pull", near), total(f"{other}_depth", near)),
+        )
+        marks = {name: math.log((1 + x) / (1 + y)) for name, (x, y) in zip(MARKS, ratios)}
+        out.append({"regime": a["regime"], "outcome": a["outcome"], **marks})
+    return pl.DataFrame(out, schema={"regime": pl.String, "outcome": pl.String, **dict.fromkeys(MARKS, pl.Float64)})
+
+
+def auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[float, float]:
+    """Area under the ROC curve and its standard error (Hanley and McNeil 1982); NaN where a class is empty."""
+    n, k = int(positive.sum()), int((~positive).sum())
+    if n == 0 or k == 0:
+        return math.nan, math.nan
+    a = score[positive][:, None]
+    b = score[~positive][None, :]
+    area = float((a > b).mean() + 0.5 * (a == b).mean())
+    q1, q2 = area / (2 - area), 2 * area * area / (1 + area)
+    variance = (area * (1 - area) + (n - 1) * (q1 - area * area) + (k - 1) * (q2 - area * area)) / (n * k)
+    return area, math.sqrt(max(variance, 0.0))
+
+
+def auc_interval(area: float, error: float) -> tuple[float, float]:
+    """95% interval of an AUC, made on the logit scale (Pepe 2003, section 5.2).
+
+    With seven approaches against eleven the plain ``area +- 1.96 error`` leaves 0.5 out too often: the error shrinks as the area
+    leaves 0.5.
+    """
+    if not 0.0 < area < 1.0:
+        return (math.nan, math.nan) if math.isnan(area) else (area, area)
+    centre, half = math.log(area / (1 - area)), 1.96 * error / (area * (1 - area))
+    low, high = (1 / (1 + math.exp(-z)) for z in (centre - half, centre + half))
+    return low, high
+
+
+def distinguishable(
+    marks: pl.DataFrame, fit: pl.DataFrame, first: tuple[str, ...] = ("hold", "absorb"), second: tuple[str, ...] = ("pull", "spoof")
+) -> tuple[float, float]:
+    """AUC and its standard error on `marks` of a linear discriminant between two groups of regimes, fitted to `fit`.
+
+    The fit must come from other sessions: neighbouring approaches of one session are alike, so that halves of a session
+    agree by chance, and a null would come out above 0.5.
+    """
+
+    def split(frame: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        chosen = frame.filter(pl.col("regime").is_in(first + second))
+        return chosen.select(MARKS).to_numpy(), chosen["regime"].is_in(first).to_numpy()
+
+    (x, y), (u, v) = split(marks), split(fit)
+    if min(y.sum(), (~y).sum()) < 3 or min(v.sum(), (~v).sum()) < 6:
+        return math.nan, math.nan
+    scale = np.maximum(u.std(axis=0), 1e-9)
+    u, x = u / scale, x / scale
+    w = np.linalg.solve(np.cov(u.T) + 0.1 * np.eye(u.shape[1]), u[v].mean(axis=0) - u[~v].mean(axis=0))
+    return auc(x @ w, y)
+
+
+def simulated_marks(date: dt.date, seed: int, rate: float, kappa: float, gamma: float = 0.5, *, round_ticks: int = 30) -> pl.DataFrame:
+    """Marks of a simulated morning (09:30-12:30 New York) with a level at every `round_ticks` ticks."""
+    from engine.params import SimParams
+    from engine.sessions import to_ns
+    from engine.simulate.day import Day
+
+    end = dt.time(12, 30)
+    day = Day(date, SimParams(seed=seed, rate=rate, kappa=kappa, gamma=gamma, round_ticks=round_ticks, thin_after=end))
+    number = next(iter(day.symbols))
+    span = to_ns(date, dt.time(9, 30)), to_ns(date, end)
+
+    def stream() -> Iterator[MboColumns]:
+        for words in day.chunks():
+            yield columns_of(words, number)
+            if words[-1, 1] > span[1]:
+                return
+
+    replay = LadderReplay({number: day.main_symbol}, *span)
+    kept = []
+    for chunk in stream():
+        replay.feed(chunk)
+        kept.append(chunk)
+    shown_again = refreshes(kept, root_of(day.main_symbol).tick_fixed)
+    return approach_marks(replay.finish()[day.main_symbol], day.truth(), shown_again)
+
+
+# ----------------------------------------------------------------------------
+# One pass over an order stream for what the ladder does not keep: orders by kind, and trades one by one
+
+ADDS, CANCELS, CARRIED, FILLS, MODIFIES, MESSAGES, N_TRADES, N_IDS, IN_TRADE = range(9)
+
+COUNT_WORDS = 12
+
+_ADD, _CANCEL, _MODIFY, _TRADE, _FILL = 0, 1, 2, 4, 5
+
+_LAST, _SNAPSHOT = 0x80, 0x20
+
+
+@njit(cache=True, nogil=True)
+def count(ts_event, order_id, size, flags, action, side, start_ns, end_ns, counts, ids, trade_ns, trade_sign, trade_size):
+    """Count one instrument's records in ``[start_ns, end_ns)``, and list its aggressive orders.
+
+    The prices that one aggressor takes are one trade (same event, same order id). A cancel carries out an execution where its
+    order was filled in the same event (mbo.md, rules 6-9). `counts` and `ids` carry an event over to the next chunk.
+
+    Returns
+    -------
+    int
+        Number of trades listed; the caller makes the three arrays as long as the chunk.
+    """
+    n = 0
+    last_order = np.uint64(0)
+    for k in range(ts_event.shape[0]):
+        if flags[k] & _SNAPSHOT or ts_event[k] < start_ns or ts_event[k] >= end_ns:
+            continue
+        counts[MESSAGES] += 1
+        act = action[k]
+        if act == _ADD:
+            counts[ADDS] += 1
+        elif act == _CANCEL:
+            carried = False
+            for j in range(counts[N_IDS]):
+                if ids[j] == order_id[k]:
+                    carried = True
+                    break
+            counts[CARRIED if carried else CANCELS] += 1
+        elif act == _MODIFY:
+            counts[MODIFIES] += 1
+        elif act == _FILL:
+            counts[FILLS] += 1
+            if counts[N_IDS] < ids.shape[0]:
+                ids[counts[N_IDS]] = order_id[k]
+                counts[N_IDS] += 1
+        elif act == _TRADE:
+            counts[N_TRADES] += 1
+            if side[k] < 2:
+                if n > 0 and counts[IN_TRADE] == 1 and last_order == order_id[k] and trade_ns[n - 1] == ts_event[k]:
+                    trade_size[n - 1] += size[k]
+                else:
+                    trade_ns[n] = ts_event[k]
+                    trade_sign[n] = 1 if side[k] == 0 else -1
+                    trade_size[n] = size[k]
+                    n += 1
+                last_order = order_id[k]
+                counts[IN_TRADE] = 1
+        if flags[k] & _LAST:
+            counts[N_IDS] = 0
+            counts[IN_TRADE] = 0
+    return n

@@ -12,40 +12,39 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.simulate import model as m
-from engine.simulate.orders import (
-    ASK,
-    BEST_ASK,
-    BEST_BID,
-    BID,
-    CLS,
-    COUNT,
-    N_CLASS,
-    NOW_NS,
-    SIDE,
-    TAIL,
-    TICK,
-)
+from engine.simulate.orders import ASK, BEST_ASK, BEST_BID, BID, CLS, COUNT, N_CLASS, NOW_NS, SIDE, TAIL, TICK
 from engine.simulate.rng import REGIME, kernel, mix, uniform
 
 REGIMES = ("hold", "absorb", "pull", "spoof", "chop")
+
 HOLD, ABSORB, PULL, SPOOF, CHOP = range(5)
+
 PRIORS = (0.18, 0.12, 0.22, 0.16, 0.32)
+
 DRIFT = (1.0, 1.0, -1.0, -0.5, 0.0)
 """xi: which way price drifts after the touch, away from the level (+) or through it (-)."""
+
 OUTCOMES = ("untouched", "break", "reject", "chop", "open")
+
 UNTOUCHED, BREAK, REJECT, UNDECIDED, OPEN = range(5)
 
 ARM_TICKS, START_TICKS, GIVE_UP_TICKS = 14, 10, 20
+
 DECIDE_TICKS, DECIDE_S = 8, 180
+
 DRIFT_TICKS = 4.0
+
 DRIFT_GAIN = 1.32
 """What price does is decided against its realised variance, which impact and informed flow make larger than sigma_t squared; chosen so
 that the regime, when known, names the outcome as often as simulator.md's table has it (docs/SIMULATOR.md)."""
+
 NEAR_TICKS = 2
+
 WALL_TICKS = 3
 
 # Words of the approach in progress.
 LEVEL, SIGN, STATE, PHASE, START_NS, TOUCH_NS, N_LOG, DAY_SEED = range(8)
+
 LOG_WORDS, LOG_ROWS = 8, 1024
 """A day's finished approaches; `Day.truth` refuses more."""
 

@@ -10,9 +10,10 @@ from numba import njit
 from numba.core.options import DefaultOptions
 
 _UNCOUNTED: dict[str, Any] = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
+
 kernel: Any = njit(cache=True, error_model="numpy", **_UNCOUNTED)
 """How the market's functions are compiled: without counting references to the arrays they hand on, which in a kernel of small
-functions per event took three fifths of its time (bare pointers, as in `engine.mbo.pointer`, serve flat arrays only). The caller
+functions per event took three fifths of its time (bare pointers, as in `engine.mbo.tables`, serve flat arrays only). The caller
 holds every array, and none is made inside (numba refuses to compile one that would be); a division by zero gives what it gives in
 C, and costs no branch. The option is numba's own: a version without it counts, writes the same, and is slower."""
 
@@ -20,9 +21,13 @@ MAIN, REGIME, JITTER = 0, 1, 2
 """Streams: the market's own, the one footprints of regimes draw from, and the one of receive times."""
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
+
 _M1 = np.uint64(0xBF58476D1CE4E5B9)
+
 _M2 = np.uint64(0x94D049BB133111EB)
+
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
+
 _SCALE = 1.0 / 9007199254740992.0
 
 

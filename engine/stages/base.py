@@ -13,9 +13,19 @@ from engine.errors import PartitionCorrupt, PartitionMissing, SessionError
 from engine.lake.catalog import dataset
 from engine.lake.manifest import Lineage, Manifest, canonical, sha256_text
 from engine.lake.store import Lake, input_key
-from engine.params import ApproachParams, FeatureParams, GoldParams, Knobs, LevelParams, ReplayParams, SetupParams, StreamParams
+from engine.params import (
+    ApproachParams,
+    FeatureParams,
+    GoldParams,
+    LevelParams,
+    Params,
+    ReplayParams,
+    RetrievalParams,
+    SetupParams,
+    SignalRuleParams,
+    StreamParams,
+)
 from engine.provenance import Selection, accepted, code_of
-from engine.retrieval.params import FireParams, RetrievalParams
 from engine.sessions import SessionWindows, session_windows
 from engine.vocab import root_of
 
@@ -29,7 +39,7 @@ def version(package: str) -> str:
     return metadata.version(package)
 
 
-class RunParams(Knobs):
+class RunParams(Params):
     """All knobs that silver and gold depend on; each stage's lineage has only those it reads."""
 
     replay: ReplayParams = ReplayParams()
@@ -39,7 +49,7 @@ class RunParams(Knobs):
     setups: SetupParams = SetupParams()
     gold: GoldParams = GoldParams()
     retrieval: RetrievalParams = RetrievalParams()
-    fire: FireParams = FireParams()
+    fire: SignalRuleParams = SignalRuleParams()
     stream: StreamParams = StreamParams()
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 # What the replay looks at; the other columns of a record are not read back.
 REPLAY_COLUMNS = ("ts_event", "ts_recv", "order_id", "price", "size", "flags", "action", "side")
+
 THE_CONTRACT = 1
+
 TABLE_FAMILIES = ("vacuum_down", "vacuum_up", "tape", "condition")
 """Families of features that stand in the table of windows (`engine.features.registry.table_features`)."""
 
@@ -104,7 +106,7 @@ def days_in(inputs: StageInputs, start_ns: int, end_ns: int) -> list[dt.date]:
 
 def gaps_in(inputs: StageInputs, start_ns: int, end_ns: int) -> tuple[Gap, ...]:
     """Spans of ``[start_ns, end_ns)`` without data: UTC files that are missing, and what lies beyond a file's end."""
-    from engine.level_registry import Gap
+    from engine.levels import Gap
 
     gaps = []
     for day in utc_dates(start_ns, end_ns):
@@ -136,8 +138,7 @@ def make_bars(inputs: StageInputs) -> dict[str, Output]:
 def make_levels(inputs: StageInputs) -> dict[str, Output]:
     """Levels as step functions; what cannot be known is absent, with the reason in the notes."""
     from engine.bars import trades_between
-    from engine.level_registry import LevelInputs
-    from engine.levels import build_levels
+    from engine.levels import LevelInputs, build_levels
 
     w = inputs.windows
     trades = trades_of(inputs, days_in(inputs, w.globex_start_ns, w.ladder_end_ns))

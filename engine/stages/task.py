@@ -11,10 +11,10 @@ from engine.errors import NoData
 from engine.lake.store import Lake
 from engine.stages import gold, silver
 from engine.stages.base import RunParams, Stage, build, why_stale
-from engine.stages.bronze import build_bronze, why_stale_bronze
-from engine.stages.raw import RawFile
+from engine.stages.bronze import RawFile, build_bronze, why_stale_bronze
 
 Status = Literal["made", "current", "empty", "failed"]
+
 Group = Literal["silver", "triggers", "signals"]
 
 GROUPS: dict[Group, tuple[Stage, ...]] = {
@@ -26,6 +26,7 @@ GROUPS: dict[Group, tuple[Stage, ...]] = {
 
 STAGES = tuple(stage for stages in GROUPS.values() for stage in stages)
 """All stages after bronze."""
+
 MESSAGE_BYTES = 600
 
 

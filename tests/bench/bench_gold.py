@@ -12,12 +12,11 @@ from engine.features.vector import trigger_vectors
 from engine.ladder import Ladder
 from engine.lake.catalog import TRIGGERS
 from engine.lake.store import Lake
-from engine.params import LevelParams
+from engine.params import LevelParams, SimParams
 from engine.simulate.dbn import DayTask, run_day
-from engine.simulate.knobs import SimParams
 from engine.stages.base import RunParams, build
+from engine.stages.bronze import raw_index
 from engine.stages.gold import TRIGGER_STAGES
-from engine.stages.raw import raw_index
 from engine.stages.silver import STAGES
 from engine.stages.task import TaskSpec, run_partition
 from tests.bench.harness import Measure, bench, median_seconds

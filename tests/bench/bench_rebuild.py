@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 from engine.lake.store import Lake
+from engine.params import SimParams
 from engine.simulate.calendar import open_spans
 from engine.simulate.dbn import DayTask, run_day
-from engine.simulate.knobs import SimParams
 from tests.bench.harness import Measure, bench
 from tests.support.lakes import spymaster
 

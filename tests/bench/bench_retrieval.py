@@ -14,13 +14,12 @@ import numpy as np
 import polars as pl
 
 from engine.lake.store import Lake
+from engine.params import RetrievalParams
+from engine.retrieval.dataset import grouped
+from engine.retrieval.embedding import unit
 from engine.retrieval.events import Events
-from engine.retrieval.gold import grouped
-from engine.retrieval.index import build_index, index_root
+from engine.retrieval.index import build_index, index_root, open_index, read_index_manifest
 from engine.retrieval.model import fit, forecast
-from engine.retrieval.normalise import unit
-from engine.retrieval.open import open_index, read_index_manifest
-from engine.retrieval.params import RetrievalParams
 from engine.retrieval.search import Pool, make_pool, raw_search, search
 from tests.bench.harness import Measure, bench, median_seconds
 from tests.support.retrieval import gold_frame, write_gold
@@ -81,8 +80,8 @@ def wide_index() -> Lake:
     import faiss
 
     from engine.lake.manifest import canonical, sha256_text
-    from engine.retrieval.index_files import OUTLINE, file_facts, schema_hash, write_json
-    from engine.retrieval.learned import OUTLINE as DIRECTIONS
+    from engine.retrieval.embedding import OUTLINE as DIRECTIONS
+    from engine.retrieval.index import OUTLINE, file_facts, schema_hash, write_json
 
     root = Path(tempfile.mkdtemp(prefix="spymaster-bench-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)

@@ -18,8 +18,8 @@ DEMO_THIN = dt.time(12, 35)
 
 @bench("simulate: order stream", bar=">= 1M messages per core-second, without encoding")
 def order_stream() -> Measure:
+    from engine.params import SimParams
     from engine.simulate.day import Day
-    from engine.simulate.knobs import SimParams
 
     params = SimParams(rate=0.25)
     counts = []
@@ -35,8 +35,8 @@ def order_stream() -> Measure:
 
 @bench("simulate: file", bar=">= 0.6M messages per core-second, with encoding and compression")
 def whole_file() -> Measure:
+    from engine.params import SimParams
     from engine.simulate.dbn import write_day
-    from engine.simulate.knobs import SimParams
 
     counts = []
     with tempfile.TemporaryDirectory() as folder:
@@ -50,8 +50,8 @@ def whole_file() -> Measure:
 
 @bench("simulate: demo session", bar="<= 3 s for about 1.5M messages")
 def demo_session() -> Measure:
+    from engine.params import SimParams
     from engine.simulate.dbn import write_day
-    from engine.simulate.knobs import SimParams
 
     counts = []
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +86,7 @@ def _outcomes(kappa: float, gamma: float, sessions: int = 30) -> Measure:
     import polars as pl
 
     from engine.simulate.fidelity import fresh_sessions
-    from engine.simulate.outcomes import expected_shares, same_shares, shares, touches
+    from engine.simulate.oracle import expected_shares, same_shares, shares, touches
     from tests.support.specified import SHARES, largest_sample
 
     frame = pl.concat([touches(date, seed, 0.15, kappa, gamma) for date, seed in zip(*fresh_sessions(sessions, 2000))])
@@ -132,9 +132,9 @@ def outcomes_footprints() -> Measure:
 def oracle() -> Measure:
     import polars as pl
 
+    from engine.params import SimParams
     from engine.sessions import to_ns
     from engine.simulate.day import Day
-    from engine.simulate.knobs import SimParams
     from engine.simulate.oracle import continuations
 
     params = SimParams(seed=2001, rate=DEMO_RATE, round_ticks=40, thin_after=DEMO_THIN)
@@ -154,10 +154,10 @@ def oracle() -> Measure:
 def null() -> Measure:
     import polars as pl
 
-    from engine.simulate.marks import auc_interval, simulated_marks, told_apart
+    from engine.simulate.fidelity import auc_interval, distinguishable, simulated_marks
 
     marks = [simulated_marks(DATE, 200 + k, 0.12, 0.0) for k in range(20)]
-    found = [told_apart(m, pl.concat(marks[:k] + marks[k + 1 :])) for k, m in enumerate(marks)]
+    found = [distinguishable(m, pl.concat(marks[:k] + marks[k + 1 :])) for k, m in enumerate(marks)]
     measured = [(a, se) for a, se in found if np.isfinite(a)]
     out = sum(not low <= 0.5 <= high for low, high in (auc_interval(a, se) for a, se in measured))
     return Measure(float(out), "seeds", len(measured), f"mean AUC {np.mean([a for a, _ in measured]):.2f}")
@@ -167,9 +167,9 @@ def null() -> Measure:
 def regimes() -> Measure:
     import polars as pl
 
-    from engine.simulate.marks import simulated_marks, told_apart
+    from engine.simulate.fidelity import distinguishable, simulated_marks
 
     start = time.process_time()
     marks = [simulated_marks(DATE, 300 + k, 0.12, 1.0) for k in range(8)]
-    area, error = told_apart(pl.concat(marks[:4]), pl.concat(marks[4:]))
+    area, error = distinguishable(pl.concat(marks[:4]), pl.concat(marks[4:]))
     return Measure(area, "AUC", 8, f"standard error {error:.2f}, {time.process_time() - start:.0f} s")

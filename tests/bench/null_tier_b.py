@@ -12,9 +12,10 @@ from pathlib import Path
 from engine.commands.run import run
 from engine.commands.simulate import simulate
 from engine.lake.store import Lake
-from engine.retrieval.audit import AuditData, Row, audit
-from engine.retrieval.gold import audit_events
-from engine.retrieval.params import AuditParams
+from engine.params import AuditParams
+from engine.retrieval.audit import Row, audit
+from engine.retrieval.dataset import audit_events
+from engine.retrieval.walk_forward import AuditData
 
 DATES = "2025-09-16:2025-10-15"
 RATE = 0.02

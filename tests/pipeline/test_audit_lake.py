@@ -10,14 +10,14 @@ import pytest
 from engine.commands.run import run
 from engine.commands.simulate import simulate
 from engine.lake.store import Lake
-from engine.retrieval.audit import AuditData, audit
+from engine.params import AuditParams, RetrievalParams
+from engine.retrieval.audit import audit
+from engine.retrieval.audit_store import read_audit
+from engine.retrieval.dataset import audit_events
 from engine.retrieval.events import Events
-from engine.retrieval.gold import audit_events
+from engine.retrieval.index import read_index_manifest
 from engine.retrieval.model import fit, forecast
-from engine.retrieval.open import read_index_manifest
-from engine.retrieval.params import AuditParams, RetrievalParams
-from engine.retrieval.table import read_audit
-from engine.retrieval.walk import schedule, walk_neighbours
+from engine.retrieval.walk_forward import AuditData, schedule, walk_neighbours
 from tests.support.lakes import report, spymaster
 
 DATES = "2025-09-16:2025-10-15"  # after the roll: ESZ5 is the front month throughout

@@ -3,8 +3,7 @@
 import numpy as np
 import polars as pl
 
-from engine.commands.setup_shown import AFTER_S, HISTORY_S, clearest_answer, setup_worth_a_look
-from engine.commands.warm import Kernels, compile_kernels, small_day
+from engine.commands.demo import AFTER_S, HISTORY_S, Kernels, clearest_answer, compile_kernels, demo_moment, small_day
 from engine.lake.store import Lake
 from engine.vocab import NS
 from tests.reference.venue_twin import Venue
@@ -41,4 +40,4 @@ def test_the_clearest_answer_is_the_touch_from_afar_that_price_left_most():
 
 
 def test_a_lake_without_silver_has_no_setup(tmp_lake):
-    assert setup_worth_a_look(Lake(tmp_lake)) is None
+    assert demo_moment(Lake(tmp_lake)) is None

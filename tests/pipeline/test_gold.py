@@ -17,8 +17,9 @@ from engine.lake.contract import enforce_contract
 from engine.lake.store import Lake
 from engine.params import GoldParams, SetupParams
 from engine.pipeline import lake_state, plan_sessions
+from engine.retrieval.dataset import audit_events, gold_events
 from engine.retrieval.events import Events
-from engine.retrieval.gold import audit_events, condition_events, gold_events
+from engine.retrieval.statistics import condition_events
 from engine.sessions import session_windows
 from engine.setups import trigger_schema
 from engine.stages.base import RunParams, why_stale

@@ -10,14 +10,12 @@ import pytest
 from engine.errors import ContractError, NoData, PartitionMissing
 from engine.lake.manifest import Lineage
 from engine.lake.store import Lake
-from engine.params import GoldParams, SetupParams
-from engine.retrieval.gold import VECTORS, gold_events
-from engine.retrieval.index import build_index, index_root
-from engine.retrieval.kept import audit_command
-from engine.retrieval.mend import gold_command
+from engine.params import GoldParams, RetrievalParams, SetupParams
+from engine.retrieval.audit_store import audit_command
+from engine.retrieval.dataset import VECTORS, gold_events
+from engine.retrieval.hints import gold_command
+from engine.retrieval.index import build_index, index_root, open_index
 from engine.retrieval.neighbours import neighbours, trigger_query
-from engine.retrieval.open import open_index
-from engine.retrieval.params import RetrievalParams
 from tests.support.lakes import leftovers
 from tests.support.retrieval import SYMBOL, gold_frame, write_gold
 

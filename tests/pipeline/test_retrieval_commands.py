@@ -10,9 +10,8 @@ import pytest
 from engine.cli import main
 from engine.errors import SessionError
 from engine.lake.store import Lake
-from engine.retrieval.gold import VECTORS
-from engine.retrieval.index import build_index
-from engine.retrieval.open import open_index
+from engine.retrieval.dataset import VECTORS
+from engine.retrieval.index import build_index, open_index
 from tests.support.lakes import report
 from tests.support.retrieval import SYMBOL, gold_frame, write_gold
 

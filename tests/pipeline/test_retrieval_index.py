@@ -14,20 +14,26 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.commands.neighbours import _print as print_neighbours
+from engine.commands.retrieval import _print_neighbours as print_neighbours
 from engine.errors import ContractError, NoData, PartitionMissing, StaleIndex
 from engine.lake.store import Lake
+from engine.params import RetrievalParams
 from engine.provenance import code_of
-from engine.retrieval.edit import edited
+from engine.retrieval.dataset import VECTORS, gold_events
 from engine.retrieval.events import Events
 from engine.retrieval.forecast import forecast_frame
-from engine.retrieval.gold import VECTORS, gold_events
-from engine.retrieval.index import build_index, index_root, rebuild_command
-from engine.retrieval.index_files import fill
+from engine.retrieval.index import (
+    build_index,
+    check_index,
+    index_root,
+    open_index,
+    open_touch,
+    read_index_manifest,
+    rebuild_command,
+    write_index_files,
+)
 from engine.retrieval.model import fit, forecast
-from engine.retrieval.neighbours import Mode, neighbours, trigger_query
-from engine.retrieval.open import check_index, open_index, open_touch, read_index_manifest
-from engine.retrieval.params import RetrievalParams
+from engine.retrieval.neighbours import Mode, edited, neighbours, trigger_query
 from tests.support.lakes import leftovers
 from tests.support.retrieval import SYMBOL, gold_frame, write_gold
 
@@ -182,7 +188,7 @@ def test_an_index_is_refused_with_the_command_that_mends_it(copied: Lake, reason
 
 
 def test_the_code_of_an_index_is_what_fits_and_writes_it_and_not_what_makes_gold_or_asks() -> None:
-    found = {m.rpartition(":")[2] for m in code_of(gold_events, fill).reached}
+    found = {m.rpartition(":")[2] for m in code_of(gold_events, write_index_files).reached}
     writes = {"fill", "_write_pool", "gold_events", "read_triggers", "until_decided"}
     fits = {"default_recipe", "fit", "retune", "fit_embedding", "fit_normaliser", "fit_reference", "make_pool", "Events"}
     assert writes | fits <= found

@@ -12,21 +12,19 @@ import polars as pl
 import pytest
 
 from engine.commands.rebuild import _Rebuild
-from engine.commands.synthetic import synthetic_events
+from engine.commands.retrieval import synthetic_events
 from engine.errors import ContractError, PartitionCorrupt, SessionError
 from engine.lake.catalog import LADDER, LEVELS, TAPE, dataset
 from engine.lake.manifest import Lineage, canonical, sha256_text
 from engine.lake.store import Lake
-from engine.retrieval.audit import AuditData, Report, audit
-from engine.retrieval.choice import audited
-from engine.retrieval.gold import VECTORS, gold_events, sessions_in
-from engine.retrieval.index import build_index
-from engine.retrieval.kept import made_of
-from engine.retrieval.mend import gold_command
+from engine.params import AuditParams, RetrievalParams
+from engine.retrieval.audit import Report, audit
+from engine.retrieval.audit_store import REPORT, TABLE, audit_inputs, audited, read_audit, store_audit, write_audit
+from engine.retrieval.dataset import VECTORS, gold_events, sessions_in
+from engine.retrieval.hints import gold_command
+from engine.retrieval.index import build_index, open_index, read_index_manifest
 from engine.retrieval.neighbours import neighbours, trigger_query
-from engine.retrieval.open import open_index, read_index_manifest
-from engine.retrieval.params import AuditParams, RetrievalParams
-from engine.retrieval.table import REPORT, TABLE, keep_audit, read_audit, write_audit
+from engine.retrieval.walk_forward import AuditData
 from engine.stages.base import RunParams
 from tests.support.lakes import report as said_by
 from tests.support.retrieval import SYMBOL, gold_frame, write_gold
@@ -66,7 +64,7 @@ def lake(made: Lake, tmp_path: Path) -> Lake:
 
 def keep(lake: Lake, report: Report, symbol: str | None = None) -> str:
     """Keep a report as the lake's audit; its digest."""
-    write_audit(lake.root, report, made_of(lake, symbol))
+    write_audit(lake.root, report, audit_inputs(lake, symbol))
     found = read_audit(lake.root)[1]
     assert found["stale"] == ""
     return str(found["digest"])
@@ -123,24 +121,24 @@ def test_a_partial_audit_chooses_nothing_and_replaces_no_whole_one(lake: Lake, r
     }
     for report, says in partial.values():
         # Where none is kept it is better than nothing to look at, and no more than that.
-        place, why = keep_audit(lake.root, report, made_of(lake, None))
+        place, why = store_audit(lake.root, report, audit_inputs(lake, None))
         assert (place, why) == (lake.root / TABLE, "")
         choice, why = audited(lake, None, "means", RetrievalParams())
         assert choice is None
         assert says in why
         assert rebuild_says() is None
     # All that gold of means can serve: it chooses, and is not the audit that rebuild makes.
-    assert keep_audit(lake.root, reports["learned"], made_of(lake, None))[0] is not None
+    assert store_audit(lake.root, reports["learned"], audit_inputs(lake, None))[0] is not None
     assert audited(lake, None, "means", RetrievalParams())[0] is not None
     assert rebuild_says() is None
     digest = keep(lake, whole)
     assert rebuild_says() == whole.verdict
     for report in (reports["alone"], quick, reports["learned"]):
-        place, why = keep_audit(lake.root, report, made_of(lake, None))
+        place, why = store_audit(lake.root, report, audit_inputs(lake, None))
         assert place is None
         assert why.startswith("printed, not kept: this audit ")
     assert read_audit(lake.root)[1]["digest"] == digest
-    assert keep_audit(lake.root, whole, made_of(lake, None))[0] is not None
+    assert store_audit(lake.root, whole, audit_inputs(lake, None))[0] is not None
 
 
 def test_where_a_representation_won_that_gold_does_not_hold_the_command_that_makes_it_is_named(
@@ -198,7 +196,7 @@ def test_a_table_and_a_report_of_two_audits_are_no_audit(lake: Lake, reports: di
         assert says in why
     # It is written anew by the next, also by a partial one: there is no whole one to lose.
     (lake.root / REPORT).write_bytes(report)
-    assert keep_audit(lake.root, reports["alone"], made_of(lake, None))[0] is not None
+    assert store_audit(lake.root, reports["alone"], audit_inputs(lake, None))[0] is not None
 
 
 def test_a_killed_write_of_an_audit_leaves_nothing_after_the_next_run(lake: Lake, reports: dict[str, Report]) -> None:

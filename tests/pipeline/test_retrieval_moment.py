@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.commands.neighbours import new_york_ns
+from engine.commands.retrieval import new_york_ns
 from engine.errors import PartitionMissing, SessionError
 from engine.features.events import session_events
 from engine.lake.catalog import LEVELS
 from engine.lake.store import Lake
-from engine.retrieval.moment import moment_events, touches_before
+from engine.retrieval.neighbours import moment_events, touches_before
 from engine.vocab import NS
 from tests.support.lakes import TUESDAY
 from tests.support.setups import ladder_of, levels_of, ns, trades_frame

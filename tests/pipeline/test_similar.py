@@ -14,14 +14,14 @@ from engine.features.events import session_events
 from engine.lake.catalog import TRIGGERS
 from engine.lake.manifest import Lineage
 from engine.lake.store import Lake
-from engine.retrieval.gold import names_of
+from engine.params import RetrievalParams
+from engine.retrieval.dataset import names_of
 from engine.retrieval.index import build_index, index_folder
-from engine.retrieval.params import RetrievalParams
 from engine.vocab import NS
 from tests.support.lakes import TUESDAY
 from tests.support.similar_lake import LAST, SESSIONS, SHOWN, SYMBOL, made_up_past
-from workbench import clips, similar
-from workbench.clips import Stretch
+from workbench import session_cache, similar
+from workbench.session_cache import Stretch
 from workbench.similar import Question
 
 LINEAGE = Lineage("triggers", "p", "c", {}, "rth")
@@ -134,14 +134,14 @@ def test_too_little_history_says_how_much_is_needed(question: Question) -> None:
 def test_a_clip_is_the_ladder_around_the_instant(question: Question) -> None:
     stretch = Stretch(60, 30, 8, "depth", 0.0)
     zero, days = question.end_ns, (TUESDAY - SHOWN).days
-    a = clips.clip(question.root, SYMBOL, TUESDAY, 27_200, zero, stretch)
+    a = session_cache.clip(question.root, SYMBOL, TUESDAY, 27_200, zero, stretch)
     # The earlier session is a copy of this one.
-    b = clips.clip(question.root, SYMBOL, SHOWN, 27_200, zero - days * 86_400 * NS, stretch)
+    b = session_cache.clip(question.root, SYMBOL, SHOWN, 27_200, zero - days * 86_400 * NS, stretch)
     np.testing.assert_array_equal(a.values, b.values)
     np.testing.assert_array_equal(a.last, b.last)
     assert a.values.shape == (90, 17)
     assert (a.ends_s[0], a.ends_s[-1]) == (-59.0, 30.0)
-    wide = clips.clip(question.root, SYMBOL, TUESDAY, 27_200, zero, dataclasses.replace(stretch, before_s=120, after_s=600))
+    wide = session_cache.clip(question.root, SYMBOL, TUESDAY, 27_200, zero, dataclasses.replace(stretch, before_s=120, after_s=600))
     assert wide.window_s == 3.0
     with pytest.raises(PartitionMissing, match=r"spymaster run .*2025-10-30"):
-        clips.clip(question.root, SYMBOL, SHOWN.replace(day=30), 27_200, zero, stretch)
+        session_cache.clip(question.root, SYMBOL, SHOWN.replace(day=30), 27_200, zero, stretch)

@@ -7,8 +7,16 @@ import polars as pl
 import pytest
 
 from engine.runner import spawned_pool
-from engine.simulate.fidelity import GATES, fresh_sessions, gate_table, pool, simulated_facts
-from engine.simulate.marks import auc_interval, simulated_marks, told_apart
+from engine.simulate.fidelity import (
+    GATES,
+    auc_interval,
+    distinguishable,
+    fresh_sessions,
+    gate_table,
+    pool,
+    simulated_facts,
+    simulated_marks,
+)
 
 FIRST_SEED = 7001
 
@@ -43,7 +51,7 @@ def marks_of(kappa: float, seeds: int) -> list[pl.DataFrame]:
 @pytest.mark.slow
 def test_at_kappa_zero_no_channel_tells_the_regimes_apart():
     marks = marks_of(0.0, 20)
-    found = [told_apart(m, pl.concat(marks[:k] + marks[k + 1 :])) for k, m in enumerate(marks)]
+    found = [distinguishable(m, pl.concat(marks[:k] + marks[k + 1 :])) for k, m in enumerate(marks)]
     measured = [auc_interval(area, error) for area, error in found if math.isfinite(area)]
     assert len(measured) >= 15
     assert sum(not low <= 0.5 <= high for low, high in measured) <= 2
@@ -52,7 +60,7 @@ def test_at_kappa_zero_no_channel_tells_the_regimes_apart():
 @pytest.mark.slow
 def test_at_kappa_one_each_regime_has_its_mark():
     marks = marks_of(1.0, 12)
-    area, error = told_apart(pl.concat(marks[:6]), pl.concat(marks[6:]))
+    area, error = distinguishable(pl.concat(marks[:6]), pl.concat(marks[6:]))
     assert area - 3 * error > 0.6
     mean = {r[0]: r for r in pl.concat(marks).group_by("regime").agg(pl.col("wall_add", "wall_pull", "replenish").mean()).iter_rows()}
     adds, pulls, shown = ({regime: row[k] for regime, row in mean.items()} for k in (1, 2, 3))

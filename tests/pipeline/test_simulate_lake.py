@@ -10,9 +10,8 @@ import polars as pl
 import pytest
 
 import engine
-from engine.commands.fidelity import fidelity
 from engine.commands.run import run
-from engine.commands.simulate import simulate
+from engine.commands.simulate import fidelity, simulate
 from engine.errors import RunFailed, SessionError
 from engine.lake.catalog import datasets
 from engine.lake.store import Lake

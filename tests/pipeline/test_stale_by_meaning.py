@@ -15,7 +15,7 @@ import pytest
 from engine import provenance
 from engine.lake.catalog import BARS, VACUUM
 from engine.lake.store import Lake
-from engine.retrieval import index_files, kept
+from engine.retrieval import audit_store, index
 from engine.simulate import dbn
 from engine.stages import bronze
 from engine.stages.base import RunParams
@@ -51,7 +51,7 @@ def codes() -> dict[str, str]:
     provenance.forget_sources()
     p = RunParams()
     made = {s.name: s.code_versions("ESZ5", "rth", s.values(p))[0] for s in STAGES}
-    others = {"bronze": bronze.code_versions("ESZ5"), "index": index_files.index_codes(), "audit": kept.audit_codes("ES", "rth")}
+    others = {"bronze": bronze.code_versions("ESZ5"), "index": index.index_codes(), "audit": audit_store.audit_codes("ES", "rth")}
     return made | {k: v[0] for k, v in others.items()} | {"simulator": dbn.simulator_codes("ES")[0]}
 
 

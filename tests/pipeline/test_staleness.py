@@ -13,14 +13,13 @@ import pytest
 
 from engine.bars import nearest_tick
 from engine.lake.catalog import BARS, BRONZE_MBO, LEVELS, dataset
-from engine.lake.folder import CACHE_DIR
 from engine.lake.manifest import Lineage
-from engine.lake.store import Lake
+from engine.lake.store import CACHE_DIR, Lake
 from engine.pipeline import lake_state
 from engine.sessions import session_windows, to_ns
 from engine.stages import base
 from engine.stages.base import RunParams
-from engine.stages.raw import CACHE, raw_index
+from engine.stages.bronze import CACHE, raw_index
 from engine.stages.silver import STAGES
 from engine.vocab import NS, ROOTS
 from tests.support.lakes import MONDAY, RAW, TUESDAY, make_bronze

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from engine.params import SimParams
 from engine.simulate.day import Day
-from engine.simulate.knobs import SimParams
 from tests.reference.venue_twin import Venue
 
 DATES = [dt.date(2025, 9, 3), dt.date(2025, 9, 15), dt.date(2025, 9, 7), dt.date(2025, 11, 28)]

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from engine.commands.synthetic import synthetic_events
+from engine.commands.retrieval import synthetic_events
 from engine.lake.manifest import Lineage
 from engine.lake.store import Lake
+from engine.retrieval.dataset import VECTORS
 from engine.retrieval.events import Events
-from engine.retrieval.gold import VECTORS
 from engine.setups import trigger_schema
-from engine.simulate.tier_a import Sample
+from engine.simulate.oracle import Sample
 
 FIRST = dt.date(2025, 3, 3)
 SYMBOL = "ESM5"

@@ -19,8 +19,8 @@ from engine.lake.catalog import BRONZE_MBO, datasets
 from engine.lake.store import Lake
 from engine.provenance import CodeVersion, code_of
 from engine.retrieval.audit import audit
-from engine.retrieval.gold import audit_events, gold_events
-from engine.retrieval.index_files import fill
+from engine.retrieval.dataset import audit_events, gold_events
+from engine.retrieval.index import write_index_files
 from engine.sessions import session_windows
 from engine.simulate.dbn import write_day
 from engine.stages import bronze
@@ -73,7 +73,7 @@ def codes(lake: Lake) -> Iterator[tuple[str, CodeVersion, dict[str, str]]]:
             for symbol, date in lake.partitions(key):
                 yield lake.manifest(key, symbol, date).lineage.code, now, {p: version(p) for p in stage.packages}
     yield json.loads((lake.root / "audit/mbo_audit.json").read_text())["made_of"]["code"], code_of(audit_events, audit), {}
-    yield json.loads((lake.root / "indexes/default/manifest.json").read_text())["code"], code_of(gold_events, fill), {}
+    yield json.loads((lake.root / "indexes/default/manifest.json").read_text())["code"], code_of(gold_events, write_index_files), {}
     for receipt in sorted((lake.root / "truth").rglob("*.json")):
         yield json.loads(receipt.read_text())["code"], code_of(write_day), {}
 

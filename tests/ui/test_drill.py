@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.similar_lake import similar_lake
 from tests.ui.conftest import DATE, Server
 from tests.ui.pages import Watch, until
-from workbench.views.drill_book import CLASSES
+from workbench.views.drill import CLASSES
 
 
 def test_a_call_is_scored_beside_the_neighbours_and_what_is_usual(browser: Any, made_lake: Path, tmp_path: Path) -> None:

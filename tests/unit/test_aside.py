@@ -14,13 +14,13 @@ import pytest
 from engine.errors import RunFailed
 from tests.support import jobs
 from workbench import similar
-from workbench.aside import Aside
 from workbench.similar import nothing
+from workbench.workers import WorkerTask
 
 
 @pytest.fixture(scope="module")
-def aside() -> Iterator[Aside]:
-    made = Aside()
+def aside() -> Iterator[WorkerTask]:
+    made = WorkerTask()
     yield made
     made._end(made._executor)
 
@@ -32,7 +32,7 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_an_ended_process_is_told_and_another_one_answers(aside: Aside) -> None:
+def test_an_ended_process_is_told_and_another_one_answers(aside: WorkerTask) -> None:
     first = aside.ask(nothing, os.getpid)
     assert first != os.getpid()
     assert aside.ask(nothing, os.getpid) == first
@@ -47,7 +47,7 @@ def test_an_ended_process_is_told_and_another_one_answers(aside: Aside) -> None:
     assert aside.ask(nothing, os.getpid) != second
 
 
-def test_an_error_of_the_work_is_its_own(aside: Aside) -> None:
+def test_an_error_of_the_work_is_its_own(aside: WorkerTask) -> None:
     with pytest.raises(TimeoutError, match="of its own"):
         aside.ask(nothing, jobs.impatient)
 
@@ -56,7 +56,7 @@ class Unwanted(Exception):
     pass
 
 
-def test_what_nobody_wants_any_more_is_not_begun(aside: Aside, tmp_path: Path) -> None:
+def test_what_nobody_wants_any_more_is_not_begun(aside: WorkerTask, tmp_path: Path) -> None:
     go = tmp_path / "go"
     os.mkfifo(go)
     got: list[bytes] = []
@@ -84,7 +84,7 @@ def test_what_nobody_wants_any_more_is_not_begun(aside: Aside, tmp_path: Path) -
     assert not (tmp_path / "begun").exists()
 
 
-def test_one_who_waits_for_what_runs_may_leave(aside: Aside, tmp_path: Path) -> None:
+def test_one_who_waits_for_what_runs_may_leave(aside: WorkerTask, tmp_path: Path) -> None:
     go = tmp_path / "go"
     os.mkfifo(go)
 
@@ -99,13 +99,13 @@ def test_one_who_waits_for_what_runs_may_leave(aside: Aside, tmp_path: Path) -> 
 
 
 def test_a_process_that_ends_while_it_fits_ahead_is_told(
-    aside: Aside, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    aside: WorkerTask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import datetime as dt
 
     monkeypatch.setattr(similar, "AHEAD_AFTER_S", 0.0)
     monkeypatch.setattr(similar, "process_of", lambda key: aside)
     monkeypatch.setattr(similar, "_fit_ahead", jobs.ended)
-    similar.begin_aside("lake", "ESZ5", dt.date(2025, 10, 28))
+    similar.start_in_worker("lake", "ESZ5", dt.date(2025, 10, 28))
     until(lambda: "nothing was fitted ahead: the process that compares setups was ended" in caplog.text)
     assert aside.ask(nothing, bytes) == b""

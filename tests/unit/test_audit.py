@@ -9,14 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.commands.synthetic import blocks_of, synthetic_events
+from engine.commands.retrieval import blocks_of, synthetic_events
 from engine.errors import NoData, PartitionCorrupt, PartitionMissing
 from engine.lake.manifest import canonical, sha256_file, sha256_text
-from engine.retrieval.audit import AuditData, Report, audit
-from engine.retrieval.choice import choose
-from engine.retrieval.events import Events
-from engine.retrieval.params import AuditParams, RetrievalParams
-from engine.retrieval.permute import permute_days
+from engine.params import AuditParams, RetrievalParams
+from engine.retrieval.audit import Report, audit, choose
+from engine.retrieval.audit_store import REPORT, TABLE, read_audit, write_audit
+from engine.retrieval.events import Events, permute_days
 from engine.retrieval.scores import (
     Skill,
     brier_each,
@@ -30,8 +29,7 @@ from engine.retrieval.scores import (
     session_weights,
     skill,
 )
-from engine.retrieval.table import REPORT, TABLE, read_audit, write_audit
-from engine.retrieval.walk import schedule, walk_neighbours, walk_reference
+from engine.retrieval.walk_forward import AuditData, schedule, walk_neighbours, walk_reference
 from engine.runner import spawned_pool
 from tests.reference import retrieval_twin as twin
 from tests.support.retrieval import tier_a, with_columns

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine.commands.contracts import generated
+from engine.commands.lake import generated
 from engine.errors import ContractError, UnknownDataset
 from engine.lake.catalog import BARS, BRONZE_MBO, LEVELS, VACUUM, dataset, datasets
 from engine.lake.contract import enforce_contract, parse_contract

@@ -11,8 +11,8 @@ import pytest
 
 from engine.errors import ContractError
 from engine.features import feature, feature_names, feature_reference, features, level_steps, level_windows, table_features, window_schema
-from engine.features.means import SIDE_PRIMITIVES, TAPE_PRIMITIVES, primitive_names, primitives
 from engine.features.sums import WindowSums
+from engine.features.vector import SIDE_PRIMITIVES, TAPE_PRIMITIVES, primitive_names, primitives
 from engine.ladder import Ladder
 from engine.levels import LEVEL_SCHEMA
 from engine.params import FeatureParams, ZoneParams

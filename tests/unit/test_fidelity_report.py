@@ -8,10 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.simulate.curves import curves
-from engine.simulate.fidelity import GATES, LAGS, Facts, gate_table, pool
-from workbench.plots.fidelity import fact, fidelity_layout, sign_acf
-from workbench.reports.fidelity import write_report
+from engine.simulate.fidelity import GATES, LAGS, Facts, curves, gate_table, pool
+from workbench.reports.fidelity import fact, fidelity_layout, sign_acf, write_report
 
 
 def session(shift: float) -> Facts:

@@ -5,7 +5,7 @@ import weakref
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from workbench.kept import kept_with_session
+from workbench.session_cache import cached_with_session
 
 
 @dataclass(eq=False)
@@ -17,7 +17,7 @@ class Small:
 calls: list[tuple[str, int]] = []
 
 
-@kept_with_session(2)
+@cached_with_session(2)
 def square(session: Small, x: int) -> int:
     calls.append((session.name, x))
     return x * x

@@ -10,14 +10,14 @@ import pytest
 from workbench.state import LevelState
 from workbench.views import in_order
 from workbench.views.compare import CompareView
-from workbench.views.keys_help import keys_html
+from workbench.views.components import Keys
+from workbench.views.controls import keys_html
 from workbench.views.level import LevelView
 from workbench.views.neighbours import NeighboursView
-from workbench.views.neighbours_wall import Wall
-from workbench.views.parts import Keys
 from workbench.views.replay import ReplayView
-from workbench.views.replay_deck import Deck
 from workbench.views.research import ResearchView
+from workbench.views.transport import Deck
+from workbench.views.wall import Wall
 
 NAMES = {" ": "Space", "ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓"}
 KEY = r'"( |Arrow\w+|Home|End|\[|\]|[a-z])"'

@@ -13,9 +13,8 @@ from bokeh.io import curdoc
 from panel.io.state import set_curdoc
 
 from engine.errors import EngineError, NoData, RunFailed
-from workbench.views import later as module
-from workbench.views.later import Later
-from workbench.views.turns import OF_A_PAGE, Job, Turns
+from workbench.views import background as module
+from workbench.views.background import OF_A_PAGE, BackgroundTask, FairQueue, Job
 
 WAIT_S = 20
 
@@ -33,7 +32,7 @@ class Page:
     def __init__(self) -> None:
         self.doc = Document()
         self.told: list[Any] = []
-        self.later = Later(lambda *a: self.told.append(a))
+        self.later = BackgroundTask(lambda *a: self.told.append(a))
 
     def start(self, work: Callable[..., Any], done: Callable[[Any], None], failed: Callable[[EngineError], None]) -> None:
         with set_curdoc(self.doc):
@@ -55,8 +54,8 @@ class Page:
 
 
 @pytest.fixture
-def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
-    made = Turns(1)
+def turns(monkeypatch: pytest.MonkeyPatch) -> FairQueue:
+    made = FairQueue(1)
     monkeypatch.setattr(module, "TURNS", made)
     return made
 
@@ -101,7 +100,7 @@ def test_a_defect_in_a_thread_is_told_and_logged(caplog: pytest.LogCaptureFixtur
 
 def test_a_defect_without_a_page_is_told_and_leaves_nothing_busy(caplog: pytest.LogCaptureFixture) -> None:
     said: list[Any] = []
-    later = Later(lambda *a: None)
+    later = BackgroundTask(lambda *a: None)
     for work, done in ((lambda go_on: 1 / 0, said.append), (lambda go_on: 1, broken)):
         later.start(work, done, said.append)
         assert logged(caplog).pop() is ZeroDivisionError
@@ -116,7 +115,7 @@ def test_a_defect_without_a_page_is_told_and_leaves_nothing_busy(caplog: pytest.
     assert (later.busy, said) == (False, [])
 
 
-def test_what_is_superseded_before_its_turn_is_never_begun(turns: Turns) -> None:
+def test_what_is_superseded_before_its_turn_is_never_begun(turns: FairQueue) -> None:
     gate, begun, got = threading.Event(), [], []
     other, page = Page(), Page()
     other.start(lambda go_on: gate.wait(WAIT_S), got.append, got.append)
@@ -138,7 +137,7 @@ def test_what_is_superseded_before_its_turn_is_never_begun(turns: Turns) -> None
     assert (begun, page.later.busy) == ([4], False)
 
 
-def test_what_runs_ends_at_its_next_progress_when_it_is_superseded(turns: Turns) -> None:
+def test_what_runs_ends_at_its_next_progress_when_it_is_superseded(turns: FairQueue) -> None:
     page, got, steps = Page(), [], []
     go = threading.Event()
 
@@ -175,7 +174,7 @@ def test_progress_without_a_number_is_told_when_its_words_are_new() -> None:
 
 
 def test_a_page_that_asks_much_leaves_the_others_their_turn() -> None:
-    turns, gate = Turns(OF_A_PAGE + 1), threading.Event()
+    turns, gate = FairQueue(OF_A_PAGE + 1), threading.Event()
     begun: list[str] = []
     greedy, modest = object(), object()
 

@@ -15,12 +15,12 @@ from engine.ladder import Ladder
 from engine.lake.catalog import LADDER
 from engine.vocab import ROOTS
 from tests.support.ladders import DATE, NS, SYMBOL, make_frames
-from workbench import data, past
-from workbench.plots import chart, coding, ladder, levels, overview, volume
-from workbench.plots.day import ORDERS, day_image, day_palette
-from workbench.plots.legend import legend_html
-from workbench.plots.sentence import sentence
-from workbench.plots.sentence import tests_text as which_test
+from workbench import session_cache
+from workbench.plots import heatmap, ladder, levels, overview, volume
+from workbench.plots.heatmap import legend_html
+from workbench.plots.overview import ORDERS, day_image, day_palette
+from workbench.plots.words import sentence
+from workbench.plots.words import tests_text as which_test
 from workbench.state import LevelState, dollar_ticks
 from workbench.theme import DARK, LIGHT
 
@@ -30,19 +30,19 @@ def book() -> Ladder:
     return Ladder.from_frames(*make_frames(600, 7, invalid_share=0.02), symbol=SYMBOL, date=DATE)
 
 
-def session_of(book: Ladder, steps: pl.DataFrame | None = None, touches: pl.DataFrame | None = None) -> data.Session:
+def session_of(book: Ladder, steps: pl.DataFrame | None = None, touches: pl.DataFrame | None = None) -> session_cache.Session:
     none = pl.DataFrame()
-    return data.Session(SYMBOL, DATE, book, none, none if steps is None else steps, {}, (), "", False, touches)
+    return session_cache.Session(SYMBOL, DATE, book, none, none if steps is None else steps, {}, (), "", False, touches)
 
 
 @pytest.mark.parametrize("window_s", [1, 5, 30])
 def test_best_prices_of_a_window_are_those_of_the_book_that_its_column_shows(book: Ladder, window_s: int) -> None:
     cube = book.cube(book.start_ns, book.end_ns, 19_940, 20_060, window_s=window_s)
-    made = chart.quote_data(book.tape, book.start_ns, window_s)
+    made = heatmap.quote_data(book.tape, book.start_ns, window_s)
     x = np.asarray(made["x"])
     assert x.size == cube.sizes["window"] + 1
     assert np.diff(x).tolist() == [window_s * 1000.0] * cube.sizes["window"]
-    heat = chart.heat_data(cube, coding.LAYERS["depth"], 100.0)
+    heat = heatmap.heat_data(cube, heatmap.LAYERS["depth"], 100.0)
     assert (x[0], x[-1]) == (heat["x"][0], heat["x"][0] + heat["dw"][0])
     valid, tick = cube["book_valid"].to_numpy(), cube["tick"].to_numpy()
     for side, best in (("bid", np.max), ("ask", np.min)):
@@ -82,8 +82,8 @@ def test_of_equal_walls_the_one_nearer_to_the_level_counts() -> None:
 
 
 def test_whole_rows_at_both_edges() -> None:
-    assert chart.price_bounds(100, 16, 1) == (83.5, 116.5)
-    low, high = chart.price_bounds(101, 16, 4)
+    assert heatmap.price_bounds(100, 16, 1) == (83.5, 116.5)
+    low, high = heatmap.price_bounds(101, 16, 4)
     assert (low, high) == (83.5, 119.5)
     assert (low + 0.5) % 4 == (high + 0.5) % 4 == 0
 
@@ -124,11 +124,11 @@ def test_the_ladder_marks_the_level_only_where_it_is_known() -> None:
 
 def test_the_legend_says_half_life_and_pooled_windows() -> None:
     palette = ["#000000"] * 256
-    said = legend_html(coding.LAYERS["long"], 100.0, palette, DARK, 5, 20.0, 3)
+    said = legend_html(heatmap.LAYERS["long"], 100.0, palette, DARK, 5, 20.0, 3)
     assert "half-life 20 s" in said
     assert "most of 3 windows of 5 s" in said
-    assert "half-life" not in legend_html(coding.LAYERS["add"], 100.0, palette, DARK, 5, 20.0)
-    assert "per 15 s column" in legend_html(coding.LAYERS["net"], 1.0, palette, DARK, 5, 0.0, 3)
+    assert "half-life" not in legend_html(heatmap.LAYERS["add"], 100.0, palette, DARK, 5, 20.0)
+    assert "per 15 s column" in legend_html(heatmap.LAYERS["net"], 1.0, palette, DARK, 5, 0.0, 3)
 
 
 def test_a_dollar_is_a_dollar_or_is_not_offered() -> None:
@@ -162,8 +162,8 @@ def test_contracts_stand_by_their_newest_session_then_by_activity(monkeypatch: p
         def find_manifest(self, key: str, symbol: str, date: dt.date) -> SimpleNamespace:
             return SimpleNamespace(rows=held[symbol, date.day])
 
-    monkeypatch.setattr(data, "open_lake", lambda root: Lake())
-    assert data.contracts("") == {
+    monkeypatch.setattr(session_cache, "open_lake", lambda root: Lake())
+    assert session_cache.contracts("") == {
         "ESZ5": ["2025-12-03", "2025-12-02"], "ESH6": ["2025-12-03", "2025-12-01"], "ESU5": ["2025-12-01"],
     }  # fmt: skip
 
@@ -223,14 +223,14 @@ def test_far_levels_do_not_squeeze_the_day() -> None:
 def test_volume_and_delta_end_at_the_cursor(book: Ladder) -> None:
     session = session_of(book)
     end = book.start_ns + 300 * NS
-    made = past.volume_at_price(session, end)
+    made = session_cache.volume_at_price(session, end)
     fills = {k: book.cube(book.start_ns, end, 19_900, 20_100)[f"{k}_fill"].sum("window").to_numpy() for k in ("bid", "ask")}
     full = dict(zip(range(19_900, 20_101), zip(fills["ask"].tolist(), fills["bid"].tolist())))
     assert {t: (b, s) for t, b, s in made.iter_rows()} == {t: v for t, v in full.items() if sum(v)}
-    later = past.volume_at_price(session, book.end_ns)
+    later = session_cache.volume_at_price(session, book.end_ns)
     assert later["bought"].sum() > made["bought"].sum() > 0
-    assert past.volume_at_price(session, book.start_ns).height == 0
-    line, (low, high) = volume.delta_data(past.delta_tape(session, end), book.start_ns, book.start_ns, 5)
+    assert session_cache.volume_at_price(session, book.start_ns).height == 0
+    line, (low, high) = volume.delta_data(session_cache.delta_tape(session, end), book.start_ns, book.start_ns, 5)
     tape = book.tape.head(300)
     assert line["y"][-1] == tape["buy_volume"].cast(pl.Int64).sum() - tape["sell_volume"].cast(pl.Int64).sum()
     assert len(line["x"]) == 60
@@ -263,10 +263,10 @@ def test_tests_and_confluent_levels_are_those_known_at_the_cursor(book: Ladder) 
     )
     touches = pl.DataFrame({"level_id": ["pm_high", "pm_high", "vwap"], "touch_ts_ns": [10, 60, 5]})
     session = session_of(book, steps, touches)
-    before = [past.tests_before(session, "pm_high", t) for t in (10, 11, 61)]
+    before = [session_cache.tests_before(session, "pm_high", t) for t in (10, 11, 61)]
     assert before == [0, 1, 2]
-    assert past.tests_before(session, "price:25", 100) is None
-    found = [past.confluent(session, "pm_high", t) for t in (10, 60, 90)]
+    assert session_cache.tests_before(session, "price:25", 100) is None
+    found = [session_cache.confluent(session, "pm_high", t) for t in (10, 60, 90)]
     assert found == [["VWAP"], [], ["OR High"]]
 
 

@@ -12,18 +12,16 @@ from engine.vocab import NS
 from tests.support.ladders import DATE, make_frames
 from tests.ui.conftest import DATE as GENERATED
 from tests.ui.conftest import generated_lake
-from workbench import data
+from workbench import session_cache
 from workbench.state import LevelState
 from workbench.theme import DARK, LIGHT
-from workbench.views.arrival import arrive
-from workbench.views.banner import Notices
+from workbench.views.components import Notices
 from workbench.views.level import LevelView
-from workbench.views.look import CURSOR_AT, level_items, resolve
-from workbench.views.own_price import last_price_text, own_price
-from workbench.views.slices import Slices, other_window
+from workbench.views.level_figures import Slices, other_window
+from workbench.views.viewport import CURSOR_AT, clamp_to_session, last_price_text, level_items, own_price, resolve
 
 
-def session_of(symbol: str, *, low: int = 0) -> data.Session:
+def session_of(symbol: str, *, low: int = 0) -> session_cache.Session:
     """A made-up hour; `low` ticks are added to its prices."""
     rows, tape = make_frames(3_600, 11, span=40)
     if low:
@@ -38,34 +36,34 @@ def session_of(symbol: str, *, low: int = 0) -> data.Session:
         ("price:5000", ladder.start_ns, ladder.end_ns, 5000.0, 20_000),
     ]
     levels = pl.DataFrame(steps, schema=LEVEL_SCHEMA, orient="row")
-    return data.Session(symbol, DATE, ladder, rows, levels, {"pd_low": "no session before"}, (), "stamp", False)
+    return session_cache.Session(symbol, DATE, ladder, rows, levels, {"pd_low": "no session before"}, (), "stamp", False)
 
 
 @pytest.fixture(scope="module")
-def es() -> data.Session:
+def es() -> session_cache.Session:
     return session_of("ESH6")
 
 
 @pytest.fixture(scope="module")
-def nq() -> data.Session:
+def nq() -> session_cache.Session:
     return session_of("NQH6", low=27_200 * 4 - 20_000)
 
 
-def state_of(session: data.Session, **values: object) -> LevelState:
+def state_of(session: session_cache.Session, **values: object) -> LevelState:
     state = LevelState()
     state.param["contract"].objects, state.param["session"].objects = [session.symbol], [DATE.isoformat()]
     state.param.update(contract=session.symbol, session=DATE.isoformat(), **values)
     return state
 
 
-def test_a_price_above_ten_thousand_keeps_its_digits(nq: data.Session) -> None:
+def test_a_price_above_ten_thousand_keeps_its_digits(nq: session_cache.Session) -> None:
     assert own_price("27200.25", nq) == ("price:27200.25", "")
     assert own_price("27,200.25", nq) == ("price:27200.25", "")
     assert own_price("price:27200.25", nq) == ("price:27200.25", "")
-    assert int(data.level_frame(nq, "price:27200.25")["level_tick"][0]) == 108_801
+    assert int(session_cache.level_frame(nq, "price:27200.25")["level_tick"][0]) == 108_801
 
 
-def test_a_price_between_ticks_is_moved_and_that_is_said(nq: data.Session) -> None:
+def test_a_price_between_ticks_is_moved_and_that_is_said(nq: session_cache.Session) -> None:
     level, said = own_price("27200.3", nq)
     assert level == "price:27200.25"
     assert "27200.3 " in said
@@ -75,40 +73,40 @@ def test_a_price_between_ticks_is_moved_and_that_is_said(nq: data.Session) -> No
 @pytest.mark.parametrize(
     "text", ["nan", "inf", "1e9", "0", "-27200", "27200,25", "2720.25", "272002.5", "99999999999999999999", "", "abc", "price:x"]
 )
-def test_what_cannot_be_meant_is_refused_with_a_price_that_can(nq: data.Session, text: str) -> None:
+def test_what_cannot_be_meant_is_refused_with_a_price_that_can(nq: session_cache.Session, text: str) -> None:
     with pytest.raises(UnknownLevel, match=last_price_text(nq)):
         own_price(text, nq)
 
 
-def test_the_lakes_own_level_at_a_price_is_taken(es: data.Session) -> None:
+def test_the_lakes_own_level_at_a_price_is_taken(es: session_cache.Session) -> None:
     assert own_price("5000", es) == ("price:5000", "")
     assert own_price("5000.25", es) == ("price:5000.25", "")
 
 
-def test_a_link_is_treated_as_what_is_typed(nq: data.Session) -> None:
+def test_a_link_is_treated_as_what_is_typed(nq: session_cache.Session) -> None:
     snapped = state_of(nq, level="price:27200.30")
-    (said,) = arrive(snapped, nq)
+    (said,) = clamp_to_session(snapped, nq)
     assert snapped.level == "price:27200.25"
     assert "27200.30" in said
     absurd = state_of(nq, level="price:5")
-    (said,) = arrive(absurd, nq)
+    (said,) = clamp_to_session(absurd, nq)
     assert absurd.level == "pm_high"
     assert "within 20%" in said
     assert "PM High stands in its place" in said
 
 
-def test_a_time_outside_of_the_session_is_said_and_one_of_another_day_forgotten(es: data.Session) -> None:
+def test_a_time_outside_of_the_session_is_said_and_one_of_another_day_forgotten(es: session_cache.Session) -> None:
     seen: list[object] = []
     for away, kept in ((3_600, True), (24 * 3_600, False)):
         state = state_of(es, level="pm_high", cursor_ts_ns=es.ladder.end_ns + away * NS)
         state.param.watch(seen.append, "cursor_ts_ns")
-        said = arrive(state, es)
+        said = clamp_to_session(state, es)
         assert (state.cursor_ts_ns is not None, len(said)) == (kept, int(kept))
         assert not said or "lies outside the session" in said[0]
     assert seen == []
 
 
-def test_what_is_shown_stays_where_it_was_put_unless_the_cursor_moves(es: data.Session) -> None:
+def test_what_is_shown_stays_where_it_was_put_unless_the_cursor_moves(es: session_cache.Session) -> None:
     lad = es.ladder
     state = state_of(es, level="pm_high", cursor_ts_ns=lad.start_ns + 3_000 * NS, span_min=10)
     put = (lad.start_ns + 100 * NS, lad.start_ns + 700 * NS)
@@ -121,7 +119,7 @@ def test_what_is_shown_stays_where_it_was_put_unless_the_cursor_moves(es: data.S
 
 
 @pytest.mark.parametrize("window_s", [1, 30])
-def test_the_slice_holds_what_is_shown_wherever_the_cursor_is(es: data.Session, window_s: int) -> None:
+def test_the_slice_holds_what_is_shown_wherever_the_cursor_is(es: session_cache.Session, window_s: int) -> None:
     lad, slices = es.ladder, Slices()
     state = state_of(es, level="pm_high", cursor_ts_ns=lad.start_ns + 3_000 * NS, window_s=window_s, rows=40)
     for begin, end in ((0, 600), (2_900, 3_600), (-600, 300), (1_000, 1_060), (3_590, 4_000)):
@@ -131,22 +129,22 @@ def test_the_slice_holds_what_is_shown_wherever_the_cursor_is(es: data.Session, 
         # All of what is shown that lies in the session's whole windows.
         assert first <= max(look.start_ns, lad.start_ns + look.window_ns)
         assert last >= min(look.end_ns, lad.end_ns - look.window_ns)
-        rows = data.rows_at(es, look.now_ns, look.k_ref, 20, window_s, 1, 0.0)
+        rows = session_cache.rows_at(es, look.now_ns, look.k_ref, 20, window_s, 1, 0.0)
         assert rows["rest"].sum() > 0
 
 
 @pytest.mark.parametrize("window_s", [4, 7])
-def test_another_window_computed_ahead_is_the_one_that_is_asked_for(es: data.Session, window_s: int) -> None:
+def test_another_window_computed_ahead_is_the_one_that_is_asked_for(es: session_cache.Session, window_s: int) -> None:
     state = state_of(es, level="pm_high", cursor_ts_ns=es.ladder.start_ns + 3_000 * NS, span_min=10, rows=20)
     look = resolve(es, state, None)
     ahead = other_window(look, window_s, 0.0)
     state.window_s = window_s
     then = resolve(es, state, (look.start_ns, look.end_ns), follow=False)
     assert Slices().cube(then, 0.0) is ahead
-    assert then.vacuum is data.vacuum(es, "pm_high", then.params)
+    assert then.vacuum is session_cache.vacuum(es, "pm_high", then.params)
 
 
-def test_a_chip_tells_no_price_before_it_is_known(es: data.Session) -> None:
+def test_a_chip_tells_no_price_before_it_is_known(es: session_cache.Session) -> None:
     state = state_of(es, cursor_ts_ns=es.ladder.start_ns + 300 * NS)
     chip = {i["id"]: i for i in level_items(resolve(es, state, None), None)}["or_high"]
     assert (chip["detail"], chip["mark"]) == ("", "not yet")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from workbench.clips import Stretch
-from workbench.plots.coding import LAYERS
-from workbench.views.neighbours_cards import turned
+from workbench.plots.heatmap import LAYERS
+from workbench.session_cache import Stretch
+from workbench.views.neighbours import turned
 
 
 @pytest.mark.parametrize("layer", list(LAYERS))

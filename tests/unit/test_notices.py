@@ -10,7 +10,7 @@ import pytest
 
 import workbench.views
 from workbench.state import LevelState
-from workbench.views.banner import Notices
+from workbench.views.components import Notices
 
 for _module in iter_modules(workbench.views.__path__):
     import_module(f"workbench.views.{_module.name}")

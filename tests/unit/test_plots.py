@@ -11,8 +11,8 @@ import pytest
 from engine.features import pressure
 from engine.ladder import Ladder
 from tests.support.ladders import DATE, NS, SYMBOL, make_frames
-from workbench.plots import axes, chart, coding, conditions, ladder
-from workbench.plots.sentence import sentence
+from workbench.plots import axes, conditions, heatmap, ladder
+from workbench.plots.words import sentence
 from workbench.theme import DARK, LIGHT, THEMES, contrast, signed_palette, unsigned_palette
 
 
@@ -26,10 +26,10 @@ def cube(book: Ladder):
     return pressure(book.cube(book.start_ns, book.end_ns, 19_960, 20_040, window_s=5))
 
 
-@pytest.mark.parametrize("layer", coding.LAYERS.values(), ids=coding.LAYERS.keys())
-def test_codes_say_no_data_only_where_the_book_is_not_valid(cube, layer: coding.Layer) -> None:
-    shown = coding.values(cube, layer)
-    code = coding.codes(shown, layer, coding.scale_top(shown, layer))
+@pytest.mark.parametrize("layer", heatmap.LAYERS.values(), ids=heatmap.LAYERS.keys())
+def test_codes_say_no_data_only_where_the_book_is_not_valid(cube, layer: heatmap.Layer) -> None:
+    shown = heatmap.values(cube, layer)
+    code = heatmap.codes(shown, layer, heatmap.scale_top(shown, layer))
     valid = cube["book_valid"].to_numpy()
     assert not valid.all()
     assert (code[~valid] == 0).all()
@@ -37,15 +37,15 @@ def test_codes_say_no_data_only_where_the_book_is_not_valid(cube, layer: coding.
 
 
 def test_codes_rise_with_the_value_and_hold_their_ends() -> None:
-    depth, net = coding.LAYERS["depth"], coding.LAYERS["net"]
+    depth, net = heatmap.LAYERS["depth"], heatmap.LAYERS["net"]
     values = np.array([0, 1, 50, 100, 400, 9_999], np.float32)
-    assert coding.codes(values, depth, 400.0).tolist() == [1, 14, 91, 128, 255, 255]
-    assert coding.codes(np.array([-1, -0.5, 0, 0.5, 1], np.float32), net, 1.0).tolist() == [1, 65, 128, 192, 255]
+    assert heatmap.codes(values, depth, 400.0).tolist() == [1, 14, 91, 128, 255, 255]
+    assert heatmap.codes(np.array([-1, -0.5, 0, 0.5, 1], np.float32), net, 1.0).tolist() == [1, 65, 128, 192, 255]
 
 
 def test_heat_keeps_exact_values_and_places_rows_on_their_ticks(cube) -> None:
-    layer = coding.LAYERS["add"]
-    heat = chart.heat_data(cube, layer, 100.0)
+    layer = heatmap.LAYERS["add"]
+    heat = heatmap.heat_data(cube, layer, 100.0)
     at = np.flatnonzero(cube["book_valid"].to_numpy())[3]
     expected = (cube["bid_add"] + cube["ask_add"]).to_numpy()[at]
     np.testing.assert_array_equal(heat["value"][0][:, at], expected)
@@ -155,15 +155,15 @@ def test_palettes_have_256_colours() -> None:
 def test_a_pooled_column_shows_of_each_price_the_window_with_the_most() -> None:
     nan = np.nan
     shown = np.array([[1.0, -5.0, nan], [3.0, 2.0, nan], [0.0, nan, 4.0]])
-    np.testing.assert_array_equal(coding.pool_windows(shown, 2), [[3.0, -5.0, nan], [0.0, nan, 4.0]])
-    np.testing.assert_array_equal(coding.pool_windows(shown, 1), shown)
+    np.testing.assert_array_equal(heatmap.pool_windows(shown, 2), [[3.0, -5.0, nan], [0.0, nan, 4.0]])
+    np.testing.assert_array_equal(heatmap.pool_windows(shown, 1), shown)
 
 
 def test_a_pooled_column_of_net_is_the_balance_of_all_its_windows() -> None:
     nan = np.nan
     long = np.array([[10.0, 0.0, nan], [0.0, 3.0, nan], [5.0, nan, 1.0]])
     short = np.array([[0.0, 4.0, nan], [30.0, 0.0, nan], [0.0, nan, 0.0]])
-    made = coding.pool_net(long, short, 2)
+    made = heatmap.pool_net(long, short, 2)
     np.testing.assert_allclose(made, [[-20 / 41, -1 / 8, nan], [5 / 6, nan, 1 / 2]], rtol=1e-6)
 
 
@@ -171,5 +171,5 @@ def test_pooled_net_equals_that_of_longer_windows(book: Ladder) -> None:
     short, long = (pressure(book.cube(book.start_ns, book.end_ns, 19_960, 20_040, window_s=w)) for w in (5, 20))
     whole = long["book_valid"].to_numpy()
     assert whole.any()
-    made = coding.pooled(short, coding.LAYERS["net"], 4)
+    made = heatmap.pooled(short, heatmap.LAYERS["net"], 4)
     np.testing.assert_allclose(made[whole], long["net"].to_numpy()[whole], rtol=1e-5, atol=1e-6)

@@ -13,7 +13,7 @@ from bokeh.models import Label, Title
 from engine.features import pressure
 from engine.ladder import NO_TICK, Ladder
 from tests.support.ladders import DATE, NS, SYMBOL, make_frames
-from workbench.plots import coding, excursions, neighbours, outcome_table, outcomes, why
+from workbench.plots import heatmap, outcomes, replay_wall
 from workbench.theme import DARK, LIGHT, THEMES, contrast
 
 ZERO_S, LEVEL = 150, 20_003
@@ -30,9 +30,9 @@ def replay(book: Ladder):
     return cube, book.last_tick[4::5]
 
 
-def mini(book: Ladder, replay, layer: str = "depth") -> neighbours.Mini:
+def mini(book: Ladder, replay, layer: str = "depth") -> replay_wall.Mini:
     cube, last = replay
-    return neighbours.mini(cube, last, level_tick=LEVEL, zero_ns=book.start_ns + ZERO_S * NS, layer=coding.LAYERS[layer])
+    return replay_wall.mini(cube, last, level_tick=LEVEL, zero_ns=book.start_ns + ZERO_S * NS, layer=heatmap.LAYERS[layer])
 
 
 def test_a_small_replay_counts_from_its_touch_and_its_level(book: Ladder, replay) -> None:
@@ -61,16 +61,16 @@ def test_a_replay_cut_at_a_time_holds_nothing_later(book: Ladder, replay) -> Non
     np.testing.assert_array_equal(part.values, whole.values[:19])
     np.testing.assert_array_equal(part.last, whole.last[:19])
     empty = whole.until(-149.0)
-    assert neighbours.packed(empty, signed=False)["n"] == 0
+    assert replay_wall.packed(empty, signed=False)["n"] == 0
 
 
 def test_one_scale_serves_a_query_and_its_neighbours(book: Ladder, replay) -> None:
     cube, last = replay
     heavy = mini(book, (cube.assign(ask_depth=cube["ask_depth"] * 50), last))
-    layer = coding.LAYERS["depth"]
-    alone, both = neighbours.shared_top([mini(book, replay)], layer), neighbours.shared_top([mini(book, replay), heavy], layer)
+    layer = heatmap.LAYERS["depth"]
+    alone, both = replay_wall.shared_top([mini(book, replay)], layer), replay_wall.shared_top([mini(book, replay), heavy], layer)
     assert both > alone
-    assert neighbours.shared_top([], layer) == coding.nice_top(0)
+    assert replay_wall.shared_top([], layer) == heatmap.nice_top(0)
 
 
 def unpacked(card: dict[str, object], key: str, kind: str) -> np.ndarray:
@@ -80,23 +80,23 @@ def unpacked(card: dict[str, object], key: str, kind: str) -> np.ndarray:
 def test_the_page_gets_exact_sizes_and_prices(book: Ladder, replay) -> None:
     m = mini(book, replay)
     m.values[3] = np.nan
-    card = neighbours.packed(m, signed=False)
+    card = replay_wall.packed(m, signed=False)
     sizes = unpacked(card, "sizes", "<u2").reshape(card["rows"], card["n"])
-    assert (sizes[:, 3] == neighbours.NO_SIZE).all()
+    assert (sizes[:, 3] == replay_wall.NO_SIZE).all()
     keep = np.arange(60) != 3
     np.testing.assert_array_equal(sizes[:, keep], m.values[keep].T)
     path = unpacked(card, "path", "<i2")
-    np.testing.assert_array_equal(path == neighbours.NO_PRICE, np.isnan(m.last))
+    np.testing.assert_array_equal(path == replay_wall.NO_PRICE, np.isnan(m.last))
     np.testing.assert_array_equal(path[~np.isnan(m.last)], m.last[~np.isnan(m.last)])
     assert (card["low"], card["start"], card["step"]) == (-16, -150.0, 5.0)
 
 
 def test_shares_travel_as_thousandths(book: Ladder, replay) -> None:
     net = mini(book, replay, "net")
-    got = unpacked(neighbours.packed(net, signed=True), "sizes", "<u2").reshape(33, 60).T
+    got = unpacked(replay_wall.packed(net, signed=True), "sizes", "<u2").reshape(33, 60).T
     there = np.isfinite(net.values)
-    np.testing.assert_allclose((got[there].astype(float) - neighbours.SHARE_UNIT) / neighbours.SHARE_UNIT, net.values[there], atol=6e-4)
-    assert (got[~there] == neighbours.NO_SIZE).all()
+    np.testing.assert_allclose((got[there].astype(float) - replay_wall.SHARE_UNIT) / replay_wall.SHARE_UNIT, net.values[there], atol=6e-4)
+    assert (got[~there] == replay_wall.NO_SIZE).all()
 
 
 # --- outcomes
@@ -186,7 +186,7 @@ FOUND = pl.DataFrame(
 
 
 def test_excursions_are_in_the_frame_of_travel() -> None:
-    data = excursions.excursion_data(FOUND, "approach_up", DARK)
+    data = outcomes.excursion_data(FOUND, "approach_up", DARK)
     dots = dict(zip(("reject", "break"), ([], [])))
     for x, y in zip(data["dots"]["x"], data["dots"]["y"]):
         dots["reject" if y < 0.5 else "break"].append(x)
@@ -198,39 +198,39 @@ def test_excursions_are_in_the_frame_of_travel() -> None:
 
 def test_equal_excursions_stand_side_by_side_in_their_row() -> None:
     many = pl.concat([FOUND[:1]] * 30)
-    data = excursions.excursion_data(many, "approach_up", DARK)["dots"]
+    data = outcomes.excursion_data(many, "approach_up", DARK)["dots"]
     ahead = [y for x, y in zip(data["x"], data["y"]) if x == 9.0]
     assert len(set(ahead)) == 30
     assert max(abs(y - 2) for y in ahead) <= 0.31
-    assert excursions.excursion_data(FOUND.clear(), "approach_up", DARK)["dots"]["x"] == []
+    assert outcomes.excursion_data(FOUND.clear(), "approach_up", DARK)["dots"]["x"] == []
 
 
 def test_why_similar_is_the_mean_or_one_neighbours() -> None:
-    mean = why.why_rows(FOUND)
+    mean = outcomes.why_rows(FOUND)
     assert mean["family"].to_list() == ["ahead", "t", "magnitude"]
     assert mean["share"].to_list() == pytest.approx([0.4, 0.25, -0.05])
-    assert why.why_rows(FOUND, 1)["family"].to_list() == ["t", "ahead", "magnitude"]
-    fig = why.why_figure(mean, DARK)
+    assert outcomes.why_rows(FOUND, 1)["family"].to_list() == ["t", "ahead", "magnitude"]
+    fig = outcomes.why_figure(mean, DARK)
     assert fig.xaxis.axis_label == "part of the cosine, 0.60 in all"
     assert fig.y_range.factors == ["magnitude", "tape", "book ahead"]
     assert fig.x_range.start < -0.05
     assert fig.x_range.end > 0.4
-    assert why.why_rows(FOUND.select("approach")).height == 0
+    assert outcomes.why_rows(FOUND.select("approach")).height == 0
 
 
 def test_figures_beside_the_wall_are_patched_not_made_anew() -> None:
-    fig = excursions.excursion_figure(FOUND, "approach_up", DARK, barrier=8)
+    fig = outcomes.excursion_figure(FOUND, "approach_up", DARK, barrier=8)
     models = set(fig.references())
-    excursions.paint_excursions(fig, FOUND[:1], "approach_down", LIGHT, barrier=None)
-    excursions.dress_excursions(fig, LIGHT)
+    outcomes.paint_excursions(fig, FOUND[:1], "approach_down", LIGHT, barrier=None)
+    outcomes.theme_excursions(fig, LIGHT)
     assert set(fig.references()) == models
     assert fig.select_one({"name": "dots"}).data_source.data["x"] == [-2.0, 9.0]
     assert not any(s.visible for s in fig.select({"name": "barrier"}))
     assert fig.yaxis[0].major_label_overrides[2] == "break ▼"
-    reasons = why.why_figure(why.why_rows(FOUND), DARK)
+    reasons = outcomes.why_figure(outcomes.why_rows(FOUND), DARK)
     models = set(reasons.references())
-    why.paint_why(reasons, why.why_rows(FOUND, 1), "one of them")
-    why.dress_why(reasons, LIGHT)
+    outcomes.paint_why(reasons, outcomes.why_rows(FOUND, 1), "one of them")
+    outcomes.theme_why(reasons, LIGHT)
     assert set(reasons.references()) == models
     assert reasons.xaxis.axis_label == "part of the cosine, 0.90 in all (one of them)"
     assert reasons.y_range.factors == ["magnitude", "book ahead", "tape"]
@@ -239,12 +239,12 @@ def test_figures_beside_the_wall_are_patched_not_made_anew() -> None:
 # --- the table
 
 
-def facts(**more: object) -> outcome_table.Facts:
+def facts(**more: object) -> outcomes.Facts:
     given = {
         "level": "PM <High>", "approach": "approach_up", "horizon": "h1", "whose": "walk-forward, 18 sessions before",
-        "rule": outcome_table.rule_words(8), "neighbours": 40, "days": 18, "n_eff": 36.0, "p_touch": 0.62, "pi_touch": 0.58,
+        "rule": outcomes.rule_words(8), "neighbours": 40, "days": 18, "n_eff": 36.0, "p_touch": 0.62, "pi_touch": 0.58,
     }  # fmt: skip
-    return outcome_table.Facts(**{**given, **more})
+    return outcomes.Facts(**{**given, **more})
 
 
 def rows_of(**more: object) -> pl.DataFrame:
@@ -257,7 +257,7 @@ def text(html: str) -> str:
 
 
 def test_the_table_says_counts_first_then_the_posterior_beside_what_is_usual() -> None:
-    said = text(outcome_table.outcome_html(rows_of(), facts(), DARK))
+    said = text(outcomes.outcome_html(rows_of(), facts(), DARK))
     assert "After a touch of PM &lt;High&gt; from below" in said
     assert "touch 62% , usually 58%" in said
     assert re.search(r"break ▲ 14 of 40 30% \[20–40\] usual 35%", said)
@@ -266,21 +266,21 @@ def test_the_table_says_counts_first_then_the_posterior_beside_what_is_usual() -
     assert "a trade 8 ticks beyond is a break, 8 ticks back a reject, neither chop" in said
     assert "grey" not in said
     # Every horizon has its bar for each class, with its counts for the pointer.
-    html = outcome_table.outcome_html(rows_of(), facts(), DARK)
+    html = outcomes.outcome_html(rows_of(), facts(), DARK)
     assert len(re.findall("class='bar'", html)) == 9
     assert "break ▲ 5 of 40 within 1 min, usually 35%, expected 30% [20%–40%]" in html
-    down = text(outcome_table.outcome_html(rows_of(), facts(approach="approach_down"), DARK))
+    down = text(outcomes.outcome_html(rows_of(), facts(approach="approach_down"), DARK))
     assert down.index("reject ▲") < down.index("break ▼")
 
 
 def test_few_neighbours_are_grey_in_the_table() -> None:
-    html = outcome_table.outcome_html(rows_of(n_eff=12.0), facts(n_eff=12.0), LIGHT)
+    html = outcomes.outcome_html(rows_of(n_eff=12.0), facts(n_eff=12.0), LIGHT)
     assert len(re.findall("class='bar dim'", html)) == 9
     assert "fewer than 30: grey" in text(html)
 
 
 def test_nothing_comparable_takes_the_tables_place() -> None:
-    html = outcome_table.outcome_html(rows_of(), facts(nothing="too few neighbours (n_eff 8, best similarity 0.310)"), DARK)
+    html = outcomes.outcome_html(rows_of(), facts(nothing="too few neighbours (n_eff 8, best similarity 0.310)"), DARK)
     said = text(html)
     assert "Nothing comparable: too few neighbours (n_eff 8, best similarity 0.310)" in said
     assert "Usual at this distance and hour, within 2 min:" in said
@@ -288,4 +288,4 @@ def test_nothing_comparable_takes_the_tables_place() -> None:
 
 
 def test_rule_of_a_barrier_that_volatility_sets() -> None:
-    assert "as many ticks as volatility sets" in outcome_table.rule_words("auto")
+    assert "as many ticks as volatility sets" in outcomes.rule_words("auto")

@@ -10,9 +10,9 @@ import pytest
 
 from engine import provenance
 from engine.errors import UnknownDataset
+from engine.params import RetrievalParams
 from engine.provenance import Program, code_of, trace
 from engine.retrieval.index import build_index
-from engine.retrieval.params import RetrievalParams
 from engine.simulate.dbn import write_day
 from engine.stages import bronze
 from engine.stages.base import RunParams

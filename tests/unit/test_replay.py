@@ -8,10 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from workbench.views import drill_book as book
-from workbench.views.replay_clock import FRAME_S, IN_FLIGHT, ReplayClock
-from workbench.views.replay_frame import middle, stretch
-from workbench.views.replay_past import scale_time
+from workbench.views import drill as book
+from workbench.views.replay_data import FRAME_S, IN_FLIGHT, ReplayClock, middle, scale_time, stretch
 
 
 def test_frames_that_fall_due_are_dropped_while_the_browser_paints() -> None:
@@ -107,8 +105,8 @@ def test_no_question_twice() -> None:
 
 def test_candles_as_they_stood(made_session) -> None:
     from engine.vocab import NS
-    from workbench.snapshot.bars import bars_until
-    from workbench.views import replay_prices as prices
+    from workbench.snapshot.scene import bars_until
+    from workbench.views import replay_data as prices
 
     s = made_session
     for t in (1, 59, 120, 121, 1000, 1801):
@@ -122,15 +120,15 @@ def test_candles_as_they_stood(made_session) -> None:
 def made_session(tmp_path_factory: pytest.TempPathFactory):
     """A small generated session."""
     from tests.ui.conftest import DATE, generated_lake
-    from workbench import data
+    from workbench import session_cache
 
     lake = generated_lake(tmp_path_factory.mktemp("replay"), 20_000)
-    return data.load(str(lake), "ESZ5", DATE)
+    return session_cache.load(str(lake), "ESZ5", DATE)
 
 
 def test_image_at_an_instant_holds_nothing_later(made_session) -> None:
-    from workbench.plots.coding import LAYERS
-    from workbench.views import replay_past as past
+    from workbench.plots.heatmap import LAYERS
+    from workbench.views import replay_data as past
 
     s = made_session
     mid = int(s.ladder.last_tick[1500])

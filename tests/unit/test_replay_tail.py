@@ -10,32 +10,32 @@ import pytest
 
 from engine.params import FeatureParams
 from engine.vocab import NS
-from workbench import data
-from workbench.plots.coding import LAYERS
-from workbench.views import replay_past as past
-from workbench.views import replay_prices as prices
-from workbench.views.look import Look
-from workbench.views.replay_frame import Frame
-from workbench.views.replay_tail import WHOLE_EVERY_FRAMES, WHOLE_EVERY_S, Tail
+from workbench import session_cache
+from workbench.plots.heatmap import LAYERS
+from workbench.views import replay_data as past
+from workbench.views import replay_data as prices
+from workbench.views.replay_data import Frame
+from workbench.views.replay_figures import WHOLE_EVERY_FRAMES, WHOLE_EVERY_S, Tail
+from workbench.views.viewport import Viewport
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> data.Session:
+def session(tmp_path_factory: pytest.TempPathFactory) -> session_cache.Session:
     """A small generated session."""
     from tests.ui.conftest import DATE, generated_lake
 
-    return data.load(str(generated_lake(tmp_path_factory.mktemp("tail"), 20_000)), "ESZ5", DATE)
+    return session_cache.load(str(generated_lake(tmp_path_factory.mktemp("tail"), 20_000)), "ESZ5", DATE)
 
 
-def frames(s: data.Session, seconds: list[int]) -> list[Frame]:
+def frames(s: session_cache.Session, seconds: list[int]) -> list[Frame]:
     """Frames of one slab at VWAP."""
     params, mid = FeatureParams(), int(s.ladder.last_tick[seconds[0]])
     slab = past.slab(s, 1800, 4500, mid - 20, mid + 20, 1, LAYERS["depth"], 50.0, 0.0)
-    level = data.level_frame(s, "vwap")
+    level = session_cache.level_frame(s, "vwap")
     out = []
     for t in seconds:
-        look = Look(
-            s, "vwap", "VWAP", level, data.vacuum(s, "vwap", params), params, s.ladder.start_ns + t * NS, mid, True, 1, 16, 0, 0
+        look = Viewport(
+            s, "vwap", "VWAP", level, session_cache.vacuum(s, "vwap", params), params, s.ladder.start_ns + t * NS, mid, True, 1, 16, 0, 0
         )  # fmt: skip
         out.append(Frame(look, t, 2000, 3800, mid, slab))
     return out
@@ -45,7 +45,7 @@ def told(tail: Tail, frame: Frame) -> dict[str, Any]:
     return json.loads(tail.frame(frame, {}))
 
 
-def test_additions_make_the_whole(session: data.Session) -> None:
+def test_additions_make_the_whole(session: session_cache.Session) -> None:
     shown = frames(session, [3001, 3002, 3005, 3006, 3021, 3077])
     tail, first = Tail(), shown[0]
     tail.painted(first, 0.0, goes_on=False)
@@ -74,7 +74,7 @@ def test_additions_make_the_whole(session: data.Session) -> None:
     assert [w[2] for w in windows] == [list(pair) for pair in zip(*end, strict=True)]
 
 
-def test_figures_are_painted_now_and_then_and_when_time_goes_back(session: data.Session) -> None:
+def test_figures_are_painted_now_and_then_and_when_time_goes_back(session: session_cache.Session) -> None:
     early, late = frames(session, [3001, 3050])
     tail = Tail()
     assert not tail.goes_on(late, 0.0)

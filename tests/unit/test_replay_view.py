@@ -13,14 +13,14 @@ import pytest
 from engine.errors import NoData
 from engine.vocab import NS
 from tests.ui.conftest import DATE, generated_lake
-from workbench import data
+from workbench import session_cache
 from workbench.state import LevelState
-from workbench.views import drill_book as book
-from workbench.views import replay_past as past
+from workbench.views import drill as book
+from workbench.views import replay_data as past
 from workbench.views.controls import drawer, replay_drawer
 from workbench.views.drill import Drill
 from workbench.views.replay import ReplayView
-from workbench.views.replay_levels import known_items
+from workbench.views.replay_data import known_items
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
 def view(lake: str) -> ReplayView:
     """A replay at VWAP, standing in the morning."""
     st = LevelState()
-    there = data.contracts(lake)
+    there = session_cache.contracts(lake)
     st.param["contract"].objects, st.param["session"].objects = list(there), there["ESZ5"]
-    s = data.load(lake, "ESZ5", DATE)
+    s = session_cache.load(lake, "ESZ5", DATE)
     st.param.update(contract="ESZ5", session=str(DATE), level="vwap", cursor_ts_ns=s.ladder.start_ns + 2000 * NS)
     made = ReplayView(lake, st, [])
     made.start()
@@ -58,7 +58,7 @@ def test_lines_and_names_follow_the_levels(view: ReplayView) -> None:
     was, moved = None, 0
     for t in range(2000, 2400):
         now = [(i, past.tick_now(s, i, t)) for i in past.known_levels(s, t)]
-        assert now == [(i, data.tick_at(data.level_frame(s, i), s.ladder.start_ns + t * NS - 1)) for i, _ in now]
+        assert now == [(i, session_cache.tick_at(session_cache.level_frame(s, i), s.ladder.start_ns + t * NS - 1)) for i, _ in now]
         if was is not None and now != was:
             moved += 1
             act(view, "seek", t)
@@ -74,12 +74,12 @@ def test_lines_and_names_follow_the_levels(view: ReplayView) -> None:
 def test_an_absent_level_is_refused_and_the_deck_answers(view: ReplayView, monkeypatch: pytest.MonkeyPatch) -> None:
     s = view.player.session
     assert s is not None
-    gone = next((i for i in data.ordered_level_ids(s) if i not in past.known_levels(s, s.ladder.seconds)), None)
+    gone = next((i for i in session_cache.ordered_level_ids(s) if i not in past.known_levels(s, s.ladder.seconds)), None)
     assert gone is not None
-    monkeypatch.setattr(data, "KEY_LEVELS", (gone, *data.KEY_LEVELS[1:]))
+    monkeypatch.setattr(session_cache, "KEY_LEVELS", (gone, *session_cache.KEY_LEVELS[1:]))
     act(view, "level", 1)
     assert view.state.level == "vwap"
-    title = data.level_title(gone)
+    title = session_cache.level_title(gone)
     assert view.notices.banner.lines == [f"{title}: not known at the replay's time"]
     # As a link or the drawer would set it: the same words, and never the reason.
     view.state.level = gone
@@ -130,7 +130,7 @@ def test_the_drawer_has_no_volume_and_its_own_keys(view: ReplayView) -> None:
 def test_a_note_on_a_session_goes_with_it(view: ReplayView) -> None:
     s = view.player.session
     assert s is not None
-    gone = next(i for i in data.ordered_level_ids(s) if i not in past.known_levels(s, s.ladder.seconds))
+    gone = next(i for i in session_cache.ordered_level_ids(s) if i not in past.known_levels(s, s.ladder.seconds))
     st = view.state
     fresh = LevelState()
     fresh.param["contract"].objects, fresh.param["session"].objects = [st.contract], [st.session]
@@ -222,13 +222,13 @@ def test_names_are_placed_anew_for_another_height(view: ReplayView) -> None:
 def test_before_the_first_window_of_a_level_the_sentence_says_so(view: ReplayView) -> None:
     s = view.player.session
     assert s is not None
-    begin = int(data.level_frame(s, "or_high")["start_ts_ns"][0])
+    begin = int(session_cache.level_frame(s, "or_high")["start_ts_ns"][0])
     view.state.level = "or_high"
     act(view, "seek", (begin - s.ladder.start_ns) // NS + 1)
     assert "no window has ended since it is known" in view.player.words.say.html
 
 
-def chip(session: data.Session, level_id: str, clock_s: int) -> dict[str, object]:
+def chip(session: session_cache.Session, level_id: str, clock_s: int) -> dict[str, object]:
     """A level's chip so many seconds after 09:00 New York."""
     return next(i for i in known_items(session, "price:6800", clock_s, None) if i["id"] == level_id)
 

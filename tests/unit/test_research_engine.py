@@ -13,11 +13,9 @@ from engine.lake.catalog import LADDER, TAPE
 from engine.lake.manifest import SUCCESS, Lineage
 from engine.lake.quality import COLUMNS, invalid_spans, quality_table
 from engine.lake.store import Lake
-from engine.retrieval.by_level import scores_by_level
+from engine.retrieval.dataset import grouped
 from engine.retrieval.events import DECIDED_UNTIL
-from engine.retrieval.explore import feature_distribution, feature_values, share_below
-from engine.retrieval.gold import grouped
-from engine.retrieval.hit_rates import hit_rates
+from engine.retrieval.statistics import feature_distribution, feature_values, hit_rates, scores_by_level, share_below
 from tests.support.ladders import DATE, NS, SYMBOL, make_frames
 from tests.support.retrieval import gold_frame
 

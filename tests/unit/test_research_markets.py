@@ -12,20 +12,19 @@ from engine.errors import NoData
 from engine.lake.catalog import LADDER, TAPE, TRIGGERS, VACUUM, dataset
 from engine.lake.manifest import Lineage
 from engine.lake.store import Lake
-from engine.retrieval.audit import AuditData, audit
-from engine.retrieval.gold import gold_events
-from engine.retrieval.kept import made_of
-from engine.retrieval.params import AuditParams
-from engine.retrieval.table import write_audit
+from engine.params import AuditParams
+from engine.retrieval.audit import audit
+from engine.retrieval.audit_store import audit_inputs, write_audit
+from engine.retrieval.dataset import gold_events
+from engine.retrieval.walk_forward import AuditData
 from engine.selection import COLUMNS, selection_frame
 from tests.support.ladders import DATE, make_frames
 from tests.support.retrieval import gold_frame
-from workbench.research import audited
-from workbench.research.asked import Progress, simulated
+from workbench.research import queries
+from workbench.research.queries import Progress, simulated
 from workbench.state import LevelState
 from workbench.views.research import ResearchView
-from workbench.views.research_features import FeatureSection
-from workbench.views.research_section import Asked
+from workbench.views.research_sections import FeatureSection, SectionQuery
 
 ES, NQ = "ESM5", "NQM5"
 N = {ES: 400, NQ: 300}
@@ -105,10 +104,10 @@ def test_a_market_is_simulated_where_its_sessions_are(lake: Lake) -> None:
 
 def test_an_audit_of_another_market_is_none(lake: Lake) -> None:
     data = AuditData(gold_events(lake, "ES", kinds=("arm",))["mirrored"])
-    write_audit(lake.root, audit(data, AuditParams(refit_growth=2), only=("pi", "means")), made_of(lake, "ES"))
-    assert audited.audit(str(lake.root), "ES").report["made_of"]["market"] == "ES"
+    write_audit(lake.root, audit(data, AuditParams(refit_growth=2), only=("pi", "means")), audit_inputs(lake, "ES"))
+    assert queries.audit(str(lake.root), "ES").report["made_of"]["market"] == "ES"
     with pytest.raises(NoData, match=r"of ES, not of NQ; `spymaster audit --lake .* --symbol NQ`"):
-        audited.audit(str(lake.root), "NQ")
+        queries.audit(str(lake.root), "NQ")
 
 
 def test_what_is_saved_tells_what_was_asked_for_it(lake: Lake) -> None:
@@ -157,4 +156,4 @@ def test_a_feature_is_looked_up_as_it_was_asked(lake: Lake) -> None:
     _, name, found = section.work(asked, progress)
     assert name == "b7_ahead_pull_add_log"
     assert np.sum([c.sum() for c in found.distribution.counts.values()]) + found.distribution.left_out == N[ES]
-    assert asked == Asked("h1", ES, None, view.state.level, None, 5, asked.choice)
+    assert asked == SectionQuery("h1", ES, None, view.state.level, None, 5, asked.choice)

@@ -12,9 +12,9 @@ from workbench.plots import difference, research
 from workbench.plots.outcomes import CLASSES
 from workbench.state import SECTION_KEYS, LevelState
 from workbench.theme import DARK, LIGHT
-from workbench.views.later import Later
+from workbench.views.background import BackgroundTask
 from workbench.views.research import SECTIONS, ResearchView
-from workbench.views.research_features import dimension_of
+from workbench.views.research_sections import dimension_of
 from workbench.views.save import save_control
 
 
@@ -146,7 +146,7 @@ def test_a_saved_file_leaves_the_server_once_the_browser_has_it(view: ResearchVi
 
 def test_later_hands_over_an_answer_or_what_the_engine_says() -> None:
     got: list[object] = []
-    later = Later(lambda *a: None)
+    later = BackgroundTask(lambda *a: None)
     later.start(lambda progress: progress(1, 2, "x") or 7, got.append, got.append)
     assert (got, later.busy) == ([7], False)
 

@@ -10,11 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from engine.errors import ContractError, NoData
+from engine.params import RetrievalParams, SignalRuleParams
 from engine.retrieval.events import CLASSES, Events, concat_events, events_from_frame, level_kind
-from engine.retrieval.fire import fire_flags
-from engine.retrieval.forecast import before_embargo, candidates, forecast_frame, table, travel_excursions
+from engine.retrieval.forecast import apply_signal_rule, before_embargo, candidates, forecast_frame, table, travel_excursions
 from engine.retrieval.model import fit, forecast
-from engine.retrieval.params import FireParams, RetrievalParams
 from engine.retrieval.reference import fit_reference, reference_from_json
 from tests.reference import retrieval_twin as twin
 from tests.support.retrieval import gold_frame, tier_a, with_columns
@@ -281,12 +280,12 @@ def test_fires_once_an_episode_and_pauses() -> None:
         signal(14, "d"),
     ]
     frame = pl.DataFrame(rows, schema_overrides={"risk_q80_ticks": pl.Float64})
-    flags = fire_flags(frame)
+    flags = apply_signal_rule(frame)
     assert flags.name == "fire_flag"
     assert [i for i, f in enumerate(flags) if f] == [0, 4, 5, 15]
     shuffled = frame.with_row_index().sample(fraction=1.0, shuffle=True, seed=3)
-    assert fire_flags(shuffled).to_list() == [flags[i] for i in shuffled["index"]]
-    loose = fire_flags(frame, FireParams(min_probability=0.6, cool_down_windows=0, gap_windows=0))
+    assert apply_signal_rule(shuffled).to_list() == [flags[i] for i in shuffled["index"]]
+    loose = apply_signal_rule(frame, SignalRuleParams(min_probability=0.6, cool_down_windows=0, gap_windows=0))
     assert [i for i, f in enumerate(loose) if f] == [0, 2, 5, 6]
 
 

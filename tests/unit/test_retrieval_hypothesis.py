@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from engine.errors import ContractError
-from engine.retrieval.hypothesis import condition_table, conditions_of
-from engine.retrieval.params import AuditParams, RetrievalParams
+from engine.params import AuditParams, RetrievalParams
+from engine.retrieval.statistics import condition_table, conditions_of
 from tests.support.retrieval import tier_a, with_columns
 
 PARAMS = AuditParams(retrieval=RetrievalParams(min_events=100, min_sessions=6))

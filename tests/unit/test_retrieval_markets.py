@@ -14,16 +14,13 @@ from engine.errors import ContractError, EngineError, SessionError
 from engine.lake.catalog import SIGNALS, TRIGGERS, dataset
 from engine.lake.manifest import Lineage
 from engine.lake.store import Lake
-from engine.retrieval.by_level import scores_by_level
+from engine.params import RetrievalParams
+from engine.retrieval.dataset import gold_events, names_of, representation_of
 from engine.retrieval.events import Events, concat_events, events_from_frame
-from engine.retrieval.explore import feature_distribution, share_below
-from engine.retrieval.gold import condition_events, gold_events, names_of, representation_of
-from engine.retrieval.hit_rates import hit_rates
-from engine.retrieval.hypothesis import condition_table
 from engine.retrieval.index import input_digests
-from engine.retrieval.params import RetrievalParams
+from engine.retrieval.statistics import condition_events, condition_table, feature_distribution, hit_rates, scores_by_level, share_below
 from tests.support.retrieval import SYMBOL, gold_frame
-from workbench.research.audited import worth
+from workbench.research.queries import worth
 
 OTHER = "CLM5"
 FRAMES = {SYMBOL: gold_frame(60, 1), OTHER: gold_frame(40, 7).with_columns(pl.col("trigger_id", "episode_id").str.replace(SYMBOL, OTHER))}

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import NoData
-from engine.retrieval.normalise import fit_normaliser, normaliser_from_json, unit
-from engine.retrieval.posterior import effective_number, interval, posterior, shares, weighted_mean, weighted_quantile, weights_of
+from engine.retrieval.embedding import fit_normaliser, normaliser_from_json, unit
 from engine.retrieval.search import make_pool, search
+from engine.retrieval.tune import effective_number, interval, posterior, shares, weighted_mean, weighted_quantile, weights_of
 from tests.reference import retrieval_twin as twin
 from tests.support.retrieval import tier_a, with_columns
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.runner import keep_workers, run_tasks
+from engine.runner import reuse_workers, run_tasks
 from engine.stages.task import Receipt, failed
 from tests.support.jobs import Job, do
 
@@ -49,9 +49,9 @@ def pids(folder: Path, names: list[str]) -> set[int]:
 
 def test_processes_are_kept_from_one_run_to_the_next_but_for_those_that_broke(tmp_path: Path):
     names = [[f"{k}{i}" for i in range(8)] for k in "abc"]
-    with keep_workers():
+    with reuse_workers():
         run([Job(str(tmp_path), n) for n in names[0]])
-        with keep_workers():  # one within another ends nothing
+        with reuse_workers():  # one within another ends nothing
             run([Job(str(tmp_path), n) for n in names[1]])
         first, second = pids(tmp_path, names[0]), pids(tmp_path, names[1])
         assert len(first | second) <= 2
@@ -66,7 +66,7 @@ def test_processes_are_kept_from_one_run_to_the_next_but_for_those_that_broke(tm
 
 
 def test_processes_that_die_while_they_have_nothing_to_do_are_replaced(tmp_path: Path):
-    with keep_workers():
+    with reuse_workers():
         run([Job(str(tmp_path), f"a{i}") for i in range(6)])
         first = pids(tmp_path, [f"a{i}" for i in range(6)])
         os.kill(min(first), signal.SIGKILL)
@@ -83,7 +83,7 @@ def test_an_interrupt_ends_kept_processes_too(tmp_path: Path):
         raise KeyboardInterrupt
 
     def two_stages() -> None:
-        with keep_workers():
+        with reuse_workers():
             run([Job(str(tmp_path), f"a{i}") for i in range(4)])
             run_tasks(do, [Job(str(tmp_path), "b")], workers=2, on_result=interrupt, on_poison=lambda j, n: None)
 

@@ -15,11 +15,11 @@ from engine.errors import DuplicateRaw, SessionError
 from engine.ladder import Ladder
 from engine.mbo.dbn import read_header, stream_columns
 from engine.mbo.replay import LadderReplay
+from engine.params import SimParams
 from engine.sessions import to_ns
 from engine.simulate.calendar import utc_midnight
 from engine.simulate.day import Day
 from engine.simulate.dbn import DATASET, DayTask, file_name, run_day, truth_path, write_day
-from engine.simulate.knobs import SimParams
 from engine.simulate.regimes import LOG_ROWS, N_LOG
 from engine.simulate.rng import kernel
 from engine.vocab import NS

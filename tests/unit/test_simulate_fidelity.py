@@ -6,9 +6,24 @@ import pytest
 
 from engine.errors import SessionError
 from engine.mbo.dbn import MboColumns, read_header, stream_columns
-from engine.simulate import counting as c
-from engine.simulate.fidelity import GATES, LAGS, Facts, Gate, exponent, facts_of, file_facts, gate_table, pool, sign_acf, simulated_facts
-from engine.simulate.marks import MARKS, auc, auc_interval, told_apart
+from engine.simulate import fidelity as c
+from engine.simulate.fidelity import (
+    GATES,
+    LAGS,
+    MARKS,
+    Facts,
+    Gate,
+    auc,
+    auc_interval,
+    distinguishable,
+    exponent,
+    facts_of,
+    file_facts,
+    gate_table,
+    pool,
+    sign_acf,
+    simulated_facts,
+)
 from engine.vocab import ACTION_CODES, SIDE_CODES
 
 
@@ -151,5 +166,5 @@ def test_regimes_are_told_apart_where_their_marks_differ(shift, low, high):
         marks = {name: rng.normal(size=120) + (shift * (np.array(regime) == "hold") if name == "wall_add" else 0) for name in MARKS}
         return pl.DataFrame({"regime": regime, "outcome": ["chop"] * 120, **marks})
 
-    area, _ = told_apart(frame(), frame())
+    area, _ = distinguishable(frame(), frame())
     assert low <= area <= high

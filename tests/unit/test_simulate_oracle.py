@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from engine.errors import SessionError
+from engine.params import SimParams
 from engine.sessions import to_ns
 from engine.simulate.day import Day
-from engine.simulate.knobs import SimParams
 from engine.simulate.oracle import BREAK, CHOP, OUTCOMES, REJECT, UNTOUCHED, Continuations, continuations, outcome_of, trades_of
 from engine.vocab import NS
 

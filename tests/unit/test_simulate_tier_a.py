@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from engine.simulate.tier_a import Law, draw, population_log_loss, posterior, weights
+from engine.simulate.oracle import Law, draw, population_log_loss, posterior, weights
 
 
 def test_paths_have_the_law_they_say():

@@ -21,11 +21,11 @@ from engine.errors import SessionError, UnknownLevel
 from engine.ladder import Ladder
 from tests.support.ladders import DATE, NS, SYMBOL
 from tests.support.scenes import LEVEL_TICK, NOW_NS, START_NS, bars_of, frames, level_steps, levels, picture_hash, scene
-from workbench.plots.coding import LAYERS
+from workbench.plots.heatmap import LAYERS
 from workbench.plots.levels import spread
 from workbench.snapshot import PictureParams, draw, draw_scene, make_scene, picture, read_state, setup_bars
-from workbench.snapshot.bars import BAR_NS, bars_until
-from workbench.snapshot.style import pixels, settings
+from workbench.snapshot.panels import pixels, settings
+from workbench.snapshot.scene import BAR_NS, bars_until
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,10 +16,8 @@ import pytest
 from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionChanged, PartitionCorrupt, PartitionMissing, UnknownProfile
 from engine.lake import writer
 from engine.lake.catalog import BARS, BRONZE_MBO, LEVELS, dataset
-from engine.lake.folder import PROFILE_FILE
 from engine.lake.manifest import MANIFEST, SUCCESS, Lineage
-from engine.lake.reader import read_part
-from engine.lake.store import Lake
+from engine.lake.store import PROFILE_FILE, Lake, read_part
 from engine.lake.writer import recover
 
 DATE = dt.date(2024, 1, 2)

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from engine.features import level_windows
-from engine.features.stream import KEYS, pressure_stream, stream_features
+from engine.features.pressure import KEYS, pressure_stream, stream_features
 from engine.ladder import Ladder
-from engine.stages.signals import NOT_IN_STREAM, session_signals, window_signals
+from engine.stages.gold import NOT_IN_STREAM, session_signals, window_signals
 from engine.vocab import NS
 from tests.property.test_feature_properties import steps
 from tests.reference.stream_twin import row as twin_row

@@ -13,9 +13,17 @@ from hypothesis import strategies as st
 
 from engine.errors import ContractError
 from engine.features import feature_names, level_steps, level_windows
-from engine.features.blocks import base_names
-from engine.features.means import primitive_names
-from engine.features.vector import as_lists, family_of, feature_list, feature_of, trigger_vectors, vector_matrix, vector_names
+from engine.features.vector import (
+    as_lists,
+    base_names,
+    family_of,
+    feature_list,
+    feature_of,
+    primitive_names,
+    trigger_vectors,
+    vector_matrix,
+    vector_names,
+)
 from engine.ladder import Ladder
 from engine.params import FeatureParams
 from tests.property.test_feature_properties import mirror

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.features import feature, feature_names, registry
-from engine.features.blocks import base_names
-from engine.features.vector import feature_list, vector_names
+from engine.features.vector import base_names, feature_list, vector_names
 
 TAPE = (
     "t1_aggressor_imbalance", "t2_absorption_at_log", "t3_replenish_at_log", "t4_fill_intensity_log", "t5_ofi", "t6_path_depth_log",

@@ -17,29 +17,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from workbench.plots.compose import conditions_picture, ladder_picture, level_picture
     from workbench.plots.difference import difference_figure, difference_words, fill_difference
-    from workbench.plots.excursions import excursion_figure
     from workbench.plots.ladder import rows_at
-    from workbench.plots.outcomes import outcome_counts, outcome_figure
+    from workbench.plots.outcomes import excursion_figure, outcome_counts, outcome_figure, why_figure, why_rows
     from workbench.plots.research import fill_share_panels, hit_rows, share_panels
-    from workbench.plots.sentence import sentence as level_sentence
-    from workbench.plots.why import why_figure, why_rows
+    from workbench.plots.words import sentence as level_sentence
     from workbench.theme import DARK, LIGHT, Theme
 
 _FROM: dict[str, tuple[str, ...]] = {
     "workbench.plots.compose": ("conditions_picture", "ladder_picture", "level_picture"),
     "workbench.plots.difference": ("difference_figure", "difference_words", "fill_difference"),
-    "workbench.plots.excursions": ("excursion_figure",),
     "workbench.plots.ladder": ("rows_at",),
-    "workbench.plots.outcomes": ("outcome_counts", "outcome_figure"),
+    "workbench.plots.outcomes": ("excursion_figure", "outcome_counts", "outcome_figure", "why_figure", "why_rows"),
     "workbench.plots.research": ("fill_share_panels", "hit_rows", "share_panels"),
-    "workbench.plots.why": ("why_figure", "why_rows"),
     "workbench.theme": ("DARK", "LIGHT", "Theme"),
 }
 """Module -> the names of the interface that it has."""
 
 _MODULE_OF = {name: (module, name) for module, names in _FROM.items() for name in names}
 # A module of this package is called `sentence`: its function needs another name beside it.
-_MODULE_OF["level_sentence"] = ("workbench.plots.sentence", "sentence")
+_MODULE_OF["level_sentence"] = ("workbench.plots.words", "sentence")
 
 __all__ = [
     "DARK",

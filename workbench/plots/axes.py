@@ -29,7 +29,7 @@ from workbench.theme import FONT, INKS, MONO, Theme
 
 NEW_YORK = ZoneInfo("America/New_York")
 
-Dress = list[tuple[Model, dict[str, Any]]]
+ThemeValues = list[tuple[Model, dict[str, Any]]]
 """What a theme sets, model by model: known without setting it, so that a page can have the other theme's at hand."""
 
 
@@ -135,9 +135,11 @@ def ink(mapper: CategoricalColorMapper) -> dict[str, Any]:
     return {"field": "colour", "transform": mapper}
 
 
-def dressing(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> Dress:
+def theme_values(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> ThemeValues:
     """Colours and type of `theme` on `fig` itself, its axes and grids."""
-    out: Dress = [(fig, {"background_fill_color": theme.map_floor, "border_fill_color": theme.page, "outline_line_color": theme.edge})]
+    out: ThemeValues = [
+        (fig, {"background_fill_color": theme.map_floor, "border_fill_color": theme.page, "outline_line_color": theme.edge})
+    ]
     # Looked up where they are: `fig.axis` and `fig.grid` walk the whole document.
     for axis in (a for side in (fig.left, fig.right, fig.above, fig.below) for a in side if isinstance(a, Axis)):
         look = {
@@ -151,7 +153,7 @@ def dressing(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> Dress:
     return out
 
 
-def as_sent(dress: Dress) -> dict[str, dict[str, object]]:
+def as_sent(dress: ThemeValues) -> dict[str, dict[str, object]]:
     """`dress` by id of model and property, the later of two for one property, as the browser's own models take it."""
     out: dict[str, dict[str, object]] = {}
     for model, values in dress:
@@ -162,17 +164,17 @@ def as_sent(dress: Dress) -> dict[str, dict[str, object]]:
     return out
 
 
-def put_on(dress: Dress) -> None:
+def put_on(dress: ThemeValues) -> None:
     """Set what `dress` says."""
     for model, values in dress:
         model.update(**values)
 
 
-def dress(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> None:
+def apply_theme(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> None:
     """Give `fig` the colours and type of `theme`; called again when the theme changes."""
-    put_on(dressing(fig, theme, size=size))
+    put_on(theme_values(fig, theme, size=size))
 
 
-def dress_title(fig: figure, theme: Theme, *, style: str = "bold") -> None:
+def theme_title(fig: figure, theme: Theme, *, style: str = "bold") -> None:
     """Give the title of `fig` the colour and type of `theme`."""
     fig.title.update(text_color=theme.text, text_font=FONT, text_font_size="13px", text_font_style=style)

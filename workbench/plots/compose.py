@@ -6,7 +6,7 @@ import polars as pl
 import xarray as xr
 from bokeh.plotting import figure
 
-from workbench.plots import axes, chart, coding, conditions, ladder, readout
+from workbench.plots import axes, conditions, heatmap, ladder
 from workbench.plots import levels as levels_plot
 from workbench.theme import DARK, Theme
 
@@ -43,23 +43,23 @@ def level_picture(
     >>> level_picture(cube, bars, levels, tape, level_id="pm_high", tick_size=0.25).name
     'level_chart'
     """
-    parts = chart.level_chart(theme, tick_size)
-    shown = coding.LAYERS[layer]
+    parts = heatmap.level_chart(theme, tick_size)
+    shown = heatmap.LAYERS[layer]
     day = int(cube["window_start_ts_ns"][0])
     begin, end = day, int(cube["window_end_ts_ns"][-1])
     k = int(levels.filter(pl.col("level_id") == level_id)["level_tick"][-1])
     step, window_s = int(cube.attrs["step_ticks"]), int(cube.attrs["window_s"])
     parts.mark.visible = simulated
-    parts.mapper.palette = chart.palette_of(theme, shown, palette)
-    heat = chart.heat_data(cube, shown, coding.scale_top(coding.values(cube, shown), shown))
+    parts.mapper.palette = heatmap.palette_of(theme, shown, palette)
+    heat = heatmap.heat_data(cube, shown, heatmap.scale_top(heatmap.values(cube, shown), shown))
     src = parts.sources
     src["heat"].data = heat
-    src["facts"].data = readout.facts_data(shown, tick_size=tick_size, k_ref=k, step=step, window_s=window_s, x0=float(heat["x"][0]))  # type: ignore[arg-type]
-    src["candles"].data = chart.candle_data(bars, day)
+    src["facts"].data = heatmap.facts_data(shown, tick_size=tick_size, k_ref=k, step=step, window_s=window_s, x0=float(heat["x"][0]))  # type: ignore[arg-type]
+    src["candles"].data = heatmap.candle_data(bars, day)
     src["levels"].data = levels_plot.level_data(levels_plot.level_runs(levels), level_id, day)
-    src["quotes"].data = chart.quote_data(tape.filter(pl.col("window_start_ts_ns").is_between(begin, end)), day, window_s)
+    src["quotes"].data = heatmap.quote_data(tape.filter(pl.col("window_start_ts_ns").is_between(begin, end)), day, window_s)
     src["zones"].data = levels_plot.zone_data(k, zones)
-    src["invalid"].data = chart.invalid_data(cube)
+    src["invalid"].data = heatmap.invalid_data(cube)
     low, high = float(cube["tick"][0]), float(cube["tick"][-1]) + step - 1
     parts.figure.y_range.update(start=low - 0.5, end=high + 0.5)
     parts.distance.update(start=low - 0.5 - k, end=high + 0.5 - k)

@@ -10,7 +10,7 @@ from bokeh.core.properties import value
 from bokeh.models import ColumnDataSource, FixedTicker, GlyphRenderer, Image, LinearColorMapper, Quad, Range1d, Span, VAreaStep
 from bokeh.plotting import figure
 
-from workbench.plots import axes, chart
+from workbench.plots import axes, heatmap
 from workbench.plots.ladder import WALL_REACH
 from workbench.theme import FONT, MONO, Theme
 
@@ -34,6 +34,7 @@ BASE = {"up": 0.0, "down": 7.6}
 """Bottom of each direction's block on the strip's own axis; four rows, then a band of height 2.6 for the count."""
 
 ROWS, BAND = 4.0, 2.6
+
 TOP_Y = BASE["down"] + ROWS + BAND + 0.5
 
 NO_COUNTS: dict[str, object] = {k: [float("nan")] * 2 for k in ("x", *BASE)}
@@ -64,7 +65,7 @@ def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 
     """
     fig = figure(
         name="conditions", height=height, sizing_mode="stretch_width", x_range=x_range or Range1d(0, 1), y_range=Range1d(-0.2, TOP_Y),
-        toolbar_location=None, tools=[], output_backend="canvas", min_border_left=chart.LEFT, min_border_right=chart.RIGHT,
+        toolbar_location=None, tools=[], output_backend="canvas", min_border_left=heatmap.LEFT, min_border_right=heatmap.RIGHT,
         min_border_top=4, min_border_bottom=4,
     )  # fmt: skip
     fig.xaxis.visible = False
@@ -90,15 +91,15 @@ def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
     fig.add_layout(cursor)
     parts = StripParts(fig, cells, counts, invalid, mapper, cursor, made)
-    dress_strip(parts, theme)
+    theme_strip(parts, theme)
     return parts
 
 
-def dressing(parts: StripParts, theme: Theme) -> axes.Dress:
+def strip_theme_values(parts: StripParts, theme: Theme) -> axes.ThemeValues:
     """What `theme` sets on the strip."""
     r = parts.renderers
     return [
-        *axes.dressing(parts.figure, theme, size="11px"),
+        *axes.theme_values(parts.figure, theme, size="11px"),
         *((side, {"major_label_text_font": FONT}) for side in (*parts.figure.left, *parts.figure.right)),
         (parts.mapper, {"palette": ["#00000000", theme.edge, theme.short, theme.long]}),
         (r["down"].glyph, {"fill_color": theme.short}),
@@ -108,9 +109,9 @@ def dressing(parts: StripParts, theme: Theme) -> axes.Dress:
     ]
 
 
-def dress_strip(parts: StripParts, theme: Theme) -> None:
+def theme_strip(parts: StripParts, theme: Theme) -> None:
     """Put `theme` on the strip."""
-    axes.put_on(dressing(parts, theme))
+    axes.put_on(strip_theme_values(parts, theme))
 
 
 def floor(direction: str) -> float:

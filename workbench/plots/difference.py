@@ -76,11 +76,11 @@ def difference_figure(theme: Theme, *, height: int = 300, width: int = 760) -> D
     said = [("break − reject", "@image{+0.00} [@low{+0.00} to @high{+0.00}]"), ("at", "$x{0} s, $y{+0} ticks")]
     fig.add_tools(HoverTool(renderers=[made["cells"]], tooltips=said))
     parts = DifferenceParts(fig, cells, signs, mapper, bar, level, touch, made)
-    dress_difference(parts, theme)
+    theme_difference(parts, theme)
     return parts
 
 
-def dress_difference(parts: DifferenceParts, theme: Theme) -> None:
+def theme_difference(parts: DifferenceParts, theme: Theme) -> None:
     """Put `theme` on the map.
 
     Examples
@@ -88,8 +88,8 @@ def dress_difference(parts: DifferenceParts, theme: Theme) -> None:
     >>> from workbench.theme import DARK, LIGHT
     >>> dress_difference(difference_figure(DARK), LIGHT)
     """
-    axes.dress(parts.figure, theme, size="12px")
-    axes.dress_title(parts.figure, theme, style="normal")
+    axes.apply_theme(parts.figure, theme, size="12px")
+    axes.theme_title(parts.figure, theme, style="normal")
     parts.mapper.palette = list(signed_palette(theme)[1:])
     parts.renderers["signs"].glyph.text_color = theme.text
     parts.level.line_color = parts.touch.line_color = theme.level

@@ -23,7 +23,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from workbench.plots import axes, chart, coding
+from workbench.plots import axes, heatmap
 from workbench.theme import FONT, MONO, Theme
 
 WALL_TIMES = 3.0
@@ -36,6 +36,7 @@ WALLS_A_SIDE = 3
 """At most so many rows of a side are marked: what is marked everywhere says nothing."""
 
 _BARS = ("y", "h", "short", "long", "rest", "colour")
+
 _TEXTS = ("x", "y", "text", "align", "style", "colour")
 
 
@@ -134,8 +135,8 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
     fig = figure(
         name="ladder", width=width, height=height, sizing_mode="stretch_both", x_range=Range1d(-1.03, 2.75),
         y_range=y_range or Range1d(0, 1), toolbar_location=None, tools=[], output_backend="canvas", min_border_left=4,
-        min_border_right=4, min_border_top=chart.TOP,
-        min_border_bottom=chart.BOTTOM, x_axis_location="above",
+        min_border_right=4, min_border_top=heatmap.TOP,
+        min_border_bottom=heatmap.BOTTOM, x_axis_location="above",
     )  # fmt: skip
     fig.yaxis.visible = False
     fig.yaxis.formatter = axes.price_formatter(tick_size)
@@ -167,14 +168,14 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
     level = BoxAnnotation(fill_alpha=0.16, line_width=1.3, level="underlay", visible=False)
     fig.add_layout(level)
     parts = LadderParts(fig, src, texts, level, scale, ink, made)
-    dress_ladder(parts, theme)
+    theme_ladder(parts, theme)
     return parts
 
 
-def dressing(parts: LadderParts, theme: Theme) -> axes.Dress:
+def ladder_theme_values(parts: LadderParts, theme: Theme) -> axes.ThemeValues:
     """What `theme` sets on the ladder."""
     return [
-        *axes.dressing(parts.figure, theme),
+        *axes.theme_values(parts.figure, theme),
         (parts.figure.above[0], {"major_label_text_font": FONT, "major_label_text_color": theme.muted}),
         (parts.figure.below[0], {"major_label_text_font": FONT, "major_label_text_color": theme.muted}),
         (parts.ink, {"palette": axes.inks(theme)}),
@@ -184,9 +185,9 @@ def dressing(parts: LadderParts, theme: Theme) -> axes.Dress:
     ]
 
 
-def dress_ladder(parts: LadderParts, theme: Theme) -> None:
+def theme_ladder(parts: LadderParts, theme: Theme) -> None:
     """Put `theme` on the ladder."""
-    axes.put_on(dressing(parts, theme))
+    axes.put_on(ladder_theme_values(parts, theme))
 
 
 def mark_level(parts: LadderParts, tick: int | None) -> None:
@@ -217,7 +218,7 @@ def patch_ladder(parts: LadderParts, made: dict[str, list[object]]) -> None:
 
 def flow_top(rows: pl.DataFrame) -> float:
     """A round number that the largest bar of `rows` fits in."""
-    return coding.nice_top(max(float(rows[k].to_numpy().max(initial=0.0)) for k in ("long", "short")) or 1.0)
+    return heatmap.nice_top(max(float(rows[k].to_numpy().max(initial=0.0)) for k in ("long", "short")) or 1.0)
 
 
 def ladder_data(rows: pl.DataFrame, step: int, top: float, *, text_every_row: bool = True) -> dict[str, list[object]]:

@@ -1,19 +1,20 @@
-"""Shares with their intervals beside the reference: one panel a quantity, one row a group, both directions in each row.
-
-The hypothesis test, the levels' hit rates and the audit's skills are all drawn with these panels.
-"""
+"""Research figures: shares with intervals, reliability of forecasts, distributions of features, coverage of the lake."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 from bokeh.core.properties import value
 from bokeh.models import (
     ColumnDataSource,
     FixedTicker,
     GlyphRenderer,
+    HBar,
     HoverTool,
+    Label,
+    Line,
     NumeralTickFormatter,
     Range1d,
     Scatter,
@@ -35,11 +36,17 @@ SCHEMA = {
     **dict.fromkeys(("n", "count"), pl.Int64),
     **dict.fromkeys(("share", "low", "high", "reference"), pl.Float64),
 }
+
 WAYS = {"up": "▲", "down": "▼", "both": "●", "": "●"}
+
 POINTS = ("x", "y", "low", "high", "fill", "line", "alpha", "marker", "said")
+
 ROW_PX = 46
+
 HEAD_PX, FOOT_PX = 30, 46
+
 LABEL_PX = 148
+
 SIGNED_PX = 380
 """Least height of skills: that of the reliability diagram beside them."""
 
@@ -112,11 +119,11 @@ def share_panels(theme: Theme, panels: dict[str, str], *, signed: bool = False, 
         made.usual.append(usual)
         fig.add_tools(HoverTool(renderers=[dots], tooltips="@said"))
         made.figures[key], made.points[key], made.references[key], made.counts[key], made.zeros[key] = fig, points, references, counts, zero
-    dress_share_panels(made, theme)
+    theme_share_panels(made, theme)
     return made
 
 
-def dress_share_panels(parts: SharePanels, theme: Theme) -> None:
+def theme_share_panels(parts: SharePanels, theme: Theme) -> None:
     """Put `theme` on the panels; the points' colours are in their data, so fill them again.
 
     Examples
@@ -125,10 +132,10 @@ def dress_share_panels(parts: SharePanels, theme: Theme) -> None:
     >>> dress_share_panels(share_panels(DARK, {"break": "break"}), LIGHT)
     """
     for key, fig in parts.figures.items():
-        axes.dress(fig, theme, size="12px")
+        axes.apply_theme(fig, theme, size="12px")
         fig.yaxis.major_label_text_font = FONT
         fig.yaxis.major_label_text_font_size = "13px"
-        axes.dress_title(fig, theme)
+        axes.theme_title(fig, theme)
         parts.zeros[key].line_color = theme.muted
     for r in parts.usual:
         r.glyph.line_color = theme.level
@@ -203,7 +210,7 @@ def _bounds(rows: pl.DataFrame, signed: bool) -> tuple[float, float]:
 
 
 def hypothesis_rows(table: pl.DataFrame, stratum: str = "all") -> pl.DataFrame:
-    """`COLUMNS` of `engine.retrieval.hypothesis.condition_table`: a group per number of open conditions, a panel per class.
+    """`COLUMNS` of `engine.retrieval.statistics.condition_table`: a group per number of open conditions, a panel per class.
 
     Examples
     --------
@@ -222,7 +229,7 @@ def hypothesis_rows(table: pl.DataFrame, stratum: str = "all") -> pl.DataFrame:
 
 
 def hit_rows(table: pl.DataFrame, titles: dict[str, str]) -> pl.DataFrame:
-    """`COLUMNS` of `engine.retrieval.hit_rates.hit_rates`: a group per level of `titles`, in their order.
+    """`COLUMNS` of `engine.retrieval.statistics.hit_rates`: a group per level of `titles`, in their order.
 
     Panels are ``touched`` and the classes. What is usual is the share over all levels in the same direction.
 
@@ -260,3 +267,422 @@ def skill_rows(frame: pl.DataFrame, target: str = "class") -> pl.DataFrame:
             reference = r["attainable"] if panel == "skill" else None
             out.append((r["representation"], panel, "", r["events"], None, r[panel], r[f"{panel}_low"], r[f"{panel}_high"], reference))
     return pl.DataFrame(out, schema=SCHEMA, orient="row")
+
+
+# ----------------------------------------------------------------------------
+# The audit's reliability diagram: how sure the forecast was, and how often it was right
+
+Z95 = 1.959964
+
+
+@dataclass
+class Reliability:
+    """The figure and what is patched in it."""
+
+    figure: figure
+    bins: ColumnDataSource
+    reference: ColumnDataSource
+    renderers: dict[str, GlyphRenderer]
+
+
+def reliability_figure(theme: Theme, *, height: int = 380, width: int = 420) -> Reliability:
+    """An empty diagram: bins as dots with their interval, the reference's bins as hollow squares, the diagonal of a perfect forecaster.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> reliability_figure(DARK).figure.name
+    'reliability'
+    """
+    fig = figure(
+        name="reliability", title="Reliability", width=width, height=height, sizing_mode="stretch_width", x_range=Range1d(0, 1),
+        y_range=Range1d(0, 1), toolbar_location=None, tools=[], output_backend="canvas",
+        x_axis_label="how sure: probability of the likeliest", y_axis_label="how often right", min_border_top=30,
+    )  # fmt: skip
+    fig.xaxis.formatter = fig.yaxis.formatter = NumeralTickFormatter(format="0%")
+    bins = ColumnDataSource({k: [] for k in ("x", "y", "low", "high", "size", "said")}, name="reliability")
+    reference = ColumnDataSource({k: [] for k in ("x", "y")})
+    diagonal = ColumnDataSource({"x": [0.0, 1.0], "y": [0.0, 1.0]})
+    made = {
+        "diagonal": axes.add(fig, Line, diagonal, x="x", y="y", line_width=1.5, line_dash=[5, 4]),
+        "reference": axes.add(fig, Scatter, reference, x="x", y="y", marker="square", size=8, fill_color=None, line_width=1.5),
+        "interval": axes.add(fig, Segment, bins, x0="x", y0="low", x1="x", y1="high", line_width=2),
+        "bins": axes.add(fig, Scatter, bins, x="x", y="y", size="size", fill_alpha=0.9),
+    }
+    fig.add_tools(HoverTool(renderers=[made["bins"]], tooltips="@said"))
+    parts = Reliability(fig, bins, reference, made)
+    theme_reliability(parts, theme)
+    return parts
+
+
+def theme_reliability(parts: Reliability, theme: Theme) -> None:
+    """Put `theme` on the diagram.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK, LIGHT
+    >>> dress_reliability(reliability_figure(DARK), LIGHT)
+    """
+    axes.apply_theme(parts.figure, theme, size="12px")
+    axes.theme_title(parts.figure, theme)
+    parts.renderers["diagonal"].glyph.line_color = theme.muted
+    parts.renderers["reference"].glyph.line_color = theme.muted
+    parts.renderers["interval"].glyph.line_color = theme.long
+    parts.renderers["bins"].glyph.update(fill_color=theme.long, line_color=theme.casing)
+
+
+def fill_reliability(parts: Reliability, bins: list[dict[str, float]], reference: list[dict[str, float]], name: str) -> None:
+    """Patch the diagram with the bins of one forecast, and of the reference beside it.
+
+    The interval of a bin is Wilson's (1927), at 95%: it takes the events of a bin for independent, which several of one morning are not.
+
+    Parameters
+    ----------
+    bins, reference : list of dict
+        ``events, forecast, observed``, as `engine.retrieval.scores.reliability` has them.
+    name : str
+        Whose they are, for the title.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> parts = reliability_figure(DARK)
+    >>> fill_reliability(parts, [{"events": 60, "forecast": 0.5, "observed": 0.45}], [], "learned")
+    >>> parts.bins.data["said"]
+    ['60 events: 50% sure, 45% right [33%–58%]']
+    """
+    data: dict[str, list[object]] = {k: [] for k in ("x", "y", "low", "high", "size", "said")}
+    for b in bins:
+        n, p = b["events"], b["observed"]
+        low, high = wilson(p, n)
+        said = f"{n:.0f} events: {b['forecast']:.0%} sure, {p:.0%} right [{low:.0%}–{high:.0%}]"
+        for k, v in zip(data, (b["forecast"], p, low, high, 10.0, said)):
+            data[k].append(v)
+    parts.bins.data = data
+    parts.reference.data = {"x": [b["forecast"] for b in reference], "y": [b["observed"] for b in reference]}
+    parts.figure.title.text = f"Reliability: {name} ●, reference □"
+    spans = [wilson(b["observed"], b["events"]) for b in bins]
+    shown = [v for b in (*bins, *reference) for v in (b["forecast"], b["observed"])] + [v for span in spans for v in span]
+    low, high = (max(min(shown) - 0.05, 0.0), min(max(shown) + 0.05, 1.0)) if shown else (0.0, 1.0)
+    for r in (parts.figure.x_range, parts.figure.y_range):
+        r.update(start=low, end=high)
+
+
+def wilson(p: float, n: float) -> tuple[float, float]:
+    """95% interval of a share `p` of `n` independent events (Wilson 1927).
+
+    Examples
+    --------
+    >>> [round(v, 2) for v in wilson(0.45, 60)]
+    [0.33, 0.58]
+    """
+    centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 * (p * (1 - p) / n + Z95**2 / (4 * n * n)) ** 0.5 / (1 + Z95**2 / n)
+    return centre - half, centre + half
+
+
+# ----------------------------------------------------------------------------
+# Coverage of the lake: a band a session, hatched where the book is not valid
+
+QUALITY_ROW_PX = 22
+
+MAP_PX = 1100
+"""Beyond so many pixels the rows of the map get thinner, and not every one has its name."""
+
+
+@dataclass
+class Coverage:
+    """The figure and what is patched in it."""
+
+    figure: figure
+    sessions: ColumnDataSource
+    gaps: ColumnDataSource
+    renderers: dict[str, GlyphRenderer]
+
+
+def coverage_figure(theme: Theme, *, width: int = 760) -> Coverage:
+    """An empty map: New York time to the right, the newest session on top.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> coverage_figure(DARK).figure.name
+    'coverage'
+    """
+    fig = figure(
+        name="coverage", title="Seconds with a valid book (▨ not valid)", width=width, height=200, sizing_mode="stretch_width",
+        x_range=Range1d(0, 1), y_range=Range1d(-0.5, 0.5), toolbar_location=None, tools=[], output_backend="canvas",
+        x_axis_label="New York time", min_border_left=190, min_border_right=20,
+    )  # fmt: skip
+    fig.xaxis.ticker = fig.xgrid.ticker = axes.time_ticker()
+    fig.xaxis.formatter = axes.time_formatter()
+    fig.yaxis.ticker = FixedTicker(ticks=[])
+    fig.ygrid.visible = False
+    sessions = ColumnDataSource({k: [] for k in ("y", "left", "right", "said")}, name="coverage")
+    gaps = ColumnDataSource({k: [] for k in ("y", "left", "right", "said")}, name="gaps")
+    made = {
+        "sessions": axes.add(fig, HBar, sessions, y="y", left="left", right="right", height=0.6, fill_alpha=0.45, line_color=None),
+        # Of one second, a gap is less than a pixel: its outline keeps it in sight.
+        "gaps": axes.add(
+            fig, HBar, gaps, y="y", left="left", right="right", height=0.6, hatch_pattern="/", hatch_scale=7, line_width=1.5
+        ),
+    }  # fmt: skip
+    fig.add_tools(HoverTool(renderers=[made["gaps"], made["sessions"]], tooltips="@said"))
+    parts = Coverage(fig, sessions, gaps, made)
+    theme_coverage(parts, theme)
+    return parts
+
+
+def theme_coverage(parts: Coverage, theme: Theme) -> None:
+    """Put `theme` on the map.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK, LIGHT
+    >>> dress_coverage(coverage_figure(DARK), LIGHT)
+    """
+    axes.apply_theme(parts.figure, theme, size="12px")
+    parts.figure.yaxis.major_label_text_font = FONT
+    axes.theme_title(parts.figure, theme)
+    parts.renderers["sessions"].glyph.fill_color = theme.long
+    parts.renderers["gaps"].glyph.update(fill_color=theme.map_floor, line_color=theme.short, hatch_color=theme.short)
+
+
+def fill_coverage(parts: Coverage, sessions: pl.DataFrame, gaps: pl.DataFrame) -> None:
+    """Patch the map with `engine.lake.quality.quality_table`.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> parts = coverage_figure(DARK)
+    >>> nothing = pl.DataFrame(schema={k: pl.Int64 for k in ("symbol", "session_date", "start_ts_ns", "end_ts_ns", "valid_share")})
+    >>> fill_coverage(parts, nothing, nothing)
+    >>> parts.sessions.data["y"]
+    []
+    """
+    known = sessions.filter(pl.col("start_ts_ns").is_not_null())
+    at = {(r["symbol"], r["session_date"]): known.height - 1 - i for i, r in enumerate(known.iter_rows(named=True))}
+    band: dict[str, list[object]] = {k: [] for k in ("y", "left", "right", "said")}
+    gap: dict[str, list[object]] = {k: [] for k in ("y", "left", "right", "said")}
+    names = {}
+    for r in known.iter_rows(named=True):
+        y = at[r["symbol"], r["session_date"]]
+        names[y] = f"{r['symbol']}  {r['session_date']}  {percent(r['valid_share'])}"
+        said = f"{r['symbol']} {r['session_date']}: book valid in {percent(r['valid_share'])} of {r['seconds']:,} seconds"
+        for k, v in zip(band, (float(y), _of_day(r["start_ts_ns"]), _of_day(r["end_ts_ns"]), said)):
+            band[k].append(v)
+    for r in gaps.iter_rows(named=True):
+        begin, end = r["start_ts_ns"], r["end_ts_ns"]
+        said = f"{r['symbol']} {r['session_date']}: not valid {axes.clock(begin)}–{axes.clock(end)}, {(end - begin) / 1e9:,.0f} s"
+        for k, v in zip(gap, (float(at[r["symbol"], r["session_date"]]), _of_day(begin), _of_day(end), said)):
+            gap[k].append(v)
+    parts.sessions.data, parts.gaps.data = band, gap
+    if band["left"]:
+        # From midnight of its own day, sessions of different days lie under each other.
+        parts.figure.x_range.update(start=min(band["left"]), end=max(band["right"]))  # type: ignore[type-var]
+    row = min(max(MAP_PX / max(known.height, 1), 4.0), float(QUALITY_ROW_PX))
+    parts.figure.yaxis.ticker.ticks = sorted(names, reverse=True)[:: max(round(16 / row), 1)]
+    parts.figure.yaxis.major_label_overrides = names
+    parts.figure.y_range.update(start=-0.6, end=max(known.height, 1) - 0.4)
+    parts.figure.height = 84 + round(row * max(known.height, 1))
+
+
+def _of_day(ts_ns: int) -> float:
+    """Ms of New York's clock since its midnight."""
+    return float((ts_ns // 1_000_000 + axes.offset_ms(ts_ns)) % 86_400_000)
+
+
+def percent(share: float) -> str:
+    """A share that is not quite whole never reads as 100%.
+
+    Examples
+    --------
+    >>> percent(1.0), percent(0.99999)
+    ('100%', '99.99%')
+    """
+    return "100%" if share == 1 else f"{min(share, 0.9999):.2%}"
+
+
+# ----------------------------------------------------------------------------
+# The feature explorer: a feature's distribution by what followed, by level, and where the moment on the screen stands
+
+DASHES: dict[str, list[int] | str] = {"reject": [7, 4], "chop": [2, 3], "break": "solid"}
+
+STROKES = {"reject": "╍╍", "chop": "┈┈", "break": "━━"}
+"""Each class's line in the legend."""
+
+HEADROOM = 1.2
+"""Room above the highest class, where the value at the cursor is written."""
+
+FEATURE_ROW_PX = 24
+
+BOX = ("y", "q10", "q25", "q50", "q75", "q90", "alpha", "said")
+
+
+@dataclass
+class FeaturePictures:
+    """Two figures on one horizontal axis and what is patched in them."""
+
+    classes: figure
+    levels: figure
+    lines: dict[str, ColumnDataSource]
+    boxes: ColumnDataSource
+    now: list[Span]
+    label: Label
+    renderers: dict[str, GlyphRenderer]
+
+
+def feature_pictures(theme: Theme, *, width: int = 760) -> FeaturePictures:
+    """Empty figures: share of each class per bin above, quantiles per level and direction below.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> sorted(feature_pictures(DARK).lines)
+    ['break', 'chop', 'reject']
+    """
+    common = {
+        "width": width, "sizing_mode": "stretch_width", "toolbar_location": None, "tools": [], "output_backend": "canvas",
+        "min_border_left": 160, "min_border_right": 16, "min_border_top": 30,
+    }  # fmt: skip
+    x = Range1d(0, 1)
+    classes = figure(
+        name="feature_classes", title="", height=260, x_range=x, y_range=Range1d(0, 1), y_axis_label="share of class", **common
+    )
+    levels = figure(
+        name="feature_levels", title="By level: median, half (bar), four fifths (line) of the events", height=300, x_range=x,
+        y_range=Range1d(-0.5, 0.5), x_axis_label="value", **common,
+    )  # fmt: skip
+    levels.yaxis.ticker = FixedTicker(ticks=[])
+    classes.yaxis.formatter.update(use_scientific=False)
+    made: dict[str, GlyphRenderer] = {}
+    lines = {c: ColumnDataSource({"x": [], "y": []}, name=f"feature_{c}") for c in CLASSES}
+    for c in CLASSES:
+        made[c] = axes.add(classes, Line, lines[c], x="x", y="y", line_width=2.5, line_dash=DASHES[c])
+    boxes = ColumnDataSource({k: [] for k in BOX}, name="feature_levels")
+    made["whisker"] = axes.add(levels, Segment, boxes, x0="q10", y0="y", x1="q90", y1="y", line_width=1.5, line_alpha="alpha")
+    made["half"] = axes.add(levels, HBar, boxes, y="y", left="q25", right="q75", height=0.55, fill_alpha="alpha", line_color=None)
+    made["median"] = axes.add(levels, Scatter, boxes, x="q50", y="y", size=7)
+    levels.add_tools(HoverTool(renderers=[made["half"]], tooltips="@said"))
+    levels.ygrid.visible = False
+    now = [Span(dimension="height", line_width=2, visible=False) for _ in range(2)]
+    classes.add_layout(now[0])
+    levels.add_layout(now[1])
+    label = Label(
+        x=0, y=183, y_units="screen", text="", text_font=FONT, text_font_size="13px", text_font_style="bold", x_offset=5, visible=False,
+        background_fill_alpha=0.86, padding=2, border_radius=3,
+    )  # fmt: skip
+    classes.add_layout(label)
+    parts = FeaturePictures(classes, levels, lines, boxes, now, label, made)
+    theme_features(parts, theme)
+    return parts
+
+
+def theme_features(parts: FeaturePictures, theme: Theme) -> None:
+    """Put `theme` on both figures.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK, LIGHT
+    >>> dress_features(feature_pictures(DARK), LIGHT)
+    """
+    for fig in (parts.classes, parts.levels):
+        axes.apply_theme(fig, theme, size="12px")
+        axes.theme_title(fig, theme)
+    parts.levels.yaxis.major_label_text_font = FONT
+    for name, colour in _colours(theme).items():
+        parts.renderers[name].glyph.line_color = colour
+    parts.renderers["whisker"].glyph.line_color = theme.muted
+    parts.renderers["half"].glyph.fill_color = theme.long
+    parts.renderers["median"].glyph.update(fill_color=theme.text, line_color=theme.casing)
+    for span in parts.now:
+        span.line_color = theme.level
+    parts.label.update(text_color=theme.level, background_fill_color=theme.page)
+
+
+def _colours(theme: Theme) -> dict[str, str]:
+    return {"break": theme.long, "reject": theme.short, "chop": theme.muted}
+
+
+def legend_html(counts: dict[str, np.ndarray], theme: Theme) -> str:
+    """The classes' lines with their numbers of events, in their colours.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> "break 40" in legend_html({"break": np.array([20, 20])}, DARK)
+    True
+    """
+    words = []
+    for c, colour in _colours(theme).items():
+        if c in counts:
+            n = int(counts[c].sum())
+            words.append(f"<b style='color:{colour};white-space:nowrap'>{STROKES[c]} {c} {n:,}{' (few)' if n < FEW else ''}</b>")
+    return " &ensp; ".join(words)
+
+
+def fill_features(
+    parts: FeaturePictures,
+    edges: np.ndarray,
+    counts: dict[str, np.ndarray],
+    by_level: pl.DataFrame,
+    *,
+    title: str,
+    now: float | None = None,
+    now_text: str = "",
+) -> None:
+    """Patch both figures.
+
+    Parameters
+    ----------
+    edges, counts, by_level
+        Of `engine.retrieval.statistics.FeatureDistribution`; the groups of `by_level` in words, from top to bottom.
+    title : str
+        The feature in words.
+    now : float or None
+        Value at the moment on the screen; a line stands there, at the edge where it lies outside.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> parts = feature_pictures(DARK)
+    >>> row = {"group": "PM High ▲", "n": 40, "mean": 0.1, "q10": -1.0, "q25": -0.5, "q50": 0.1, "q75": 0.6, "q90": 1.1}
+    >>> counts = {"reject": np.array([1, 3]), "chop": np.array([0, 0]), "break": np.array([2, 2])}
+    >>> fill_features(parts, np.array([-1.0, 0.0, 1.0]), counts, pl.DataFrame([row]), title="speed", now=0.4, now_text="now 0.4")
+    >>> parts.lines["reject"].data["y"].tolist()
+    [0.0, 0.25, 0.25, 0.75, 0.75, 0.0]
+    """
+    top = 0.0
+    for c, source in parts.lines.items():
+        n = int(counts[c].sum())
+        share = counts[c] / n if n else np.zeros(len(counts[c]))
+        # A step for every bin, from the floor and back to it.
+        source.data = {"x": np.repeat(edges, 2), "y": np.concatenate(([0.0], np.repeat(share, 2), [0.0]))}
+        top = max(top, float(share.max(initial=0)))
+    parts.classes.title.text = title
+    parts.classes.y_range.update(start=0, end=top * HEADROOM or 1.0)
+    pad = 0.03 * float(edges[-1] - edges[0])
+    parts.classes.x_range.update(start=float(edges[0]) - pad, end=float(edges[-1]) + pad)
+    m = by_level.height
+    names = {m - 1 - i: f"{r['group']}   {r['n']:,}" for i, r in enumerate(by_level.iter_rows(named=True))}
+    quantiles = ("q10", "q25", "q50", "q75", "q90")
+    said = [
+        f"{r['group']}: {r['n']:,} events, median {r['q50']:.3g}, half within {r['q25']:.3g} to {r['q75']:.3g}"
+        for r in by_level.iter_rows(named=True)
+    ]
+    parts.boxes.data = {
+        "y": [float(m - 1 - i) for i in range(m)],
+        **{q: by_level[q].to_list() for q in quantiles},
+        "alpha": [0.75 if n >= FEW else 0.3 for n in by_level["n"].to_list()],
+        "said": said,
+    }
+    parts.levels.yaxis.ticker.ticks = sorted(names)
+    parts.levels.yaxis.major_label_overrides = names
+    parts.levels.y_range.update(start=-0.6, end=max(m, 1) - 0.4)
+    parts.levels.height = 80 + FEATURE_ROW_PX * max(m, 1)
+    there = now is not None and bool(np.isfinite(now))
+    at = min(max(float(now), float(edges[0]) - pad), float(edges[-1]) + pad) if there else 0.0  # type: ignore[arg-type]
+    left = at > (edges[0] + edges[-1]) / 2
+    for span in parts.now:
+        span.update(location=at, visible=there)
+    parts.label.update(x=at, text=now_text, visible=there, text_align="right" if left else "left", x_offset=-6 if left else 6)

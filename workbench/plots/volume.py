@@ -38,7 +38,7 @@ def add_volume(fig: figure, theme: Theme) -> VolumeParts:
     Examples
     --------
     >>> from workbench.theme import DARK
-    >>> from workbench.plots.chart import level_chart
+    >>> from workbench.plots.heatmap import level_chart
     >>> type(add_volume(level_chart(DARK, 0.25).figure, DARK)).__name__
     'VolumeParts'
     """
@@ -70,11 +70,11 @@ def add_volume(fig: figure, theme: Theme) -> VolumeParts:
     # All at once: each change of the list would have the server walk the whole document.
     fig.renderers = [*fig.renderers, *made.values()]
     parts = VolumeParts(bars, peak, line, said, scale, made)
-    dress_volume(parts, theme)
+    theme_volume(parts, theme)
     return parts
 
 
-def dressing(parts: VolumeParts, theme: Theme) -> axes.Dress:
+def volume_theme_values(parts: VolumeParts, theme: Theme) -> axes.ThemeValues:
     """What `theme` sets on profile and line."""
     r = {name: renderer.glyph for name, renderer in parts.renderers.items()}
     return [
@@ -86,9 +86,9 @@ def dressing(parts: VolumeParts, theme: Theme) -> axes.Dress:
     ]
 
 
-def dress_volume(parts: VolumeParts, theme: Theme) -> None:
+def theme_volume(parts: VolumeParts, theme: Theme) -> None:
     """Put `theme` on profile and line."""
-    axes.put_on(dressing(parts, theme))
+    axes.put_on(volume_theme_values(parts, theme))
 
 
 def clear(parts: VolumeParts) -> None:

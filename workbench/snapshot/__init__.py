@@ -6,11 +6,9 @@
 
 from workbench.snapshot.compare import Comparison, compare
 from workbench.snapshot.draw import draw, draw_scene
-from workbench.snapshot.params import PictureParams
-from workbench.snapshot.png import picture, read_state
+from workbench.snapshot.png import picture, read_sidecar, read_state, sidecar_path, write_sidecar
 from workbench.snapshot.scene import Scene, SetupBars, make_scene, setup_bars
-from workbench.snapshot.sidecar import read_sidecar, sidecar_path, write_sidecar
-from workbench.snapshot.state import ForeignState, SetupState
+from workbench.snapshot.state import ForeignState, PictureParams, SetupState
 
 __all__ = [
     "Comparison",

@@ -8,14 +8,23 @@ from matplotlib.figure import Figure
 
 from engine.ladder import Ladder
 from engine.params import FeatureParams
-from workbench.plots import axes, chart, coding
-from workbench.snapshot.candles import draw_candles, draw_level_names
-from workbench.snapshot.heat import draw_conditions, draw_heat, paint
-from workbench.snapshot.ladder import HEADS, X_BOUNDS, draw_ladder, draw_words
-from workbench.snapshot.marks import mark_setup
-from workbench.snapshot.params import PictureParams
+from workbench.plots import axes, heatmap
+from workbench.snapshot.panels import (
+    HEADS,
+    X_BOUNDS,
+    Sheet,
+    draw_candles,
+    draw_conditions,
+    draw_heat,
+    draw_ladder,
+    draw_level_names,
+    draw_words,
+    mark_setup,
+    paint,
+    settings,
+)
 from workbench.snapshot.scene import Scene, make_scene
-from workbench.snapshot.style import Sheet, settings
+from workbench.snapshot.state import PictureParams
 from workbench.theme import THEMES
 
 EDGE, TICKS_WIDTH, LEGEND_WIDTH = 20, 58, 190
@@ -123,7 +132,7 @@ def _wrap(sheet: Sheet, text: str, px: float) -> list[str]:
 def _titles(sheet: Sheet, scene: Scene, top: float, lefts: tuple[float, float, float, float], strip: tuple[float, float]) -> None:
     theme = sheet.theme
     candles, heat, heat_right, ladder_left = lefts
-    layer = coding.LAYERS[scene.picture.layer]
+    layer = heatmap.LAYERS[scene.picture.layer]
     sheet.text(candles, top - 14, "2-minute candles", px=13, colour=theme.muted)
     sheet.text(candles + 8, strip[0] + 13, "volume: bought up, sold down, contracts", px=11.5, colour=theme.muted)
     per = "" if layer.key == "depth" else f", per {scene.features.window_s} s"
@@ -142,14 +151,14 @@ def _titles(sheet: Sheet, scene: Scene, top: float, lefts: tuple[float, float, f
     sheet.text(ladder_left, top - 38, f"ladder, {span}, contracts", px=13, colour=theme.muted)
 
 
-def _legend(sheet: Sheet, scene: Scene, layer: coding.Layer, right: float, y: float) -> None:
+def _legend(sheet: Sheet, scene: Scene, layer: heatmap.Layer, right: float, y: float) -> None:
     """The colour bar with its marks, ending at `right`."""
     theme, width = sheet.theme, LEGEND_WIDTH
     ax = sheet.axes(right - width, y - 9, right, y - 1)
-    image = paint(np.arange(1, 256, dtype=np.uint8)[None, :], chart.palette_of(theme, layer, scene.picture.palette))
+    image = paint(np.arange(1, 256, dtype=np.uint8)[None, :], heatmap.palette_of(theme, layer, scene.picture.palette))
     ax.imshow(image, aspect="auto", extent=(0, 1, 0, 1), interpolation="nearest")
     free = right + 1.0  # from the top down, a mark without room is left out
-    for place, text in reversed(coding.legend_marks(layer, scene.top)):
+    for place, text in reversed(heatmap.legend_marks(layer, scene.top)):
         wide = sheet.text_width(text, 11, mono=True)
         left = right - width + place * (width - wide)
         if left + wide <= free:

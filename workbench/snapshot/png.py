@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import ValidationError
 
 from engine.errors import BadPicture
-from workbench.snapshot.state import SetupState
+from engine.lake.writer import write_whole
+from workbench.snapshot.state import ForeignState, SetupState
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,9 +23,13 @@ if TYPE_CHECKING:
     from workbench.snapshot.scene import Scene
 
 KEY = "spymaster:setup"
+
 MAX_BYTES = 20_000_000
+
 MAX_PIXELS = 24_000_000
+
 MAX_SIDE = 8_000
+
 MAX_STATE = 8_192
 """Bytes of a picture, its pixels, its longer side, characters of its state: above any that this project draws."""
 
@@ -39,7 +46,7 @@ def encode(figure: Figure, state: SetupState | None = None) -> bytes:
     """
     from PIL import Image, PngImagePlugin
 
-    from workbench.snapshot.style import pixels
+    from workbench.snapshot.panels import pixels
 
     image = Image.fromarray(np.ascontiguousarray(pixels(figure)[..., :3]))
     info = PngImagePlugin.PngInfo()
@@ -139,3 +146,82 @@ def _printable(text: str) -> str:
 
 def _short(error: BaseException) -> str:
     return _printable(str(error)) or type(error).__name__
+
+
+# ----------------------------------------------------------------------------
+# What a trader types in once for a picture from elsewhere, kept beside it in ``NAME.png.json``
+
+
+def sidecar_path(picture: Path) -> Path:
+    """Path of the file that belongs to `picture`."""
+    return picture.with_name(picture.name + ".json")
+
+
+def picture_bytes(path: Path) -> bytes:
+    """Content of the picture's file, no more of it than a picture may have.
+
+    Raises
+    ------
+    BadPicture
+        Where it is not there, or larger than `MAX_BYTES`.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as e:
+        raise BadPicture(f"{path}: expected a picture, it cannot be read: {e.strerror or e}") from e
+    if len(data) > MAX_BYTES:
+        raise BadPicture(f"{path}: expected a picture of at most {MAX_BYTES:,} bytes; save it smaller")
+    return data
+
+
+def write_sidecar(picture: Path, **fields: object) -> ForeignState:
+    """Keep what was typed in for `picture`, in one step; what stood there before is replaced.
+
+    Parameters
+    ----------
+    fields
+        Those of `ForeignState` but `picture_sha256`, which is made here.
+
+    Raises
+    ------
+    BadPicture
+        Where the picture cannot be read or a field is out of its bounds.
+    LakeWriteFailed
+        Where the folder cannot be written.
+    """
+    data = picture_bytes(picture)
+    decode(data, picture.name)
+    try:
+        state = ForeignState.model_validate({**fields, "picture_sha256": hashlib.sha256(data).hexdigest()})
+    except ValidationError as e:
+        raise BadPicture(f"{picture.name}: what was typed in cannot be kept: {faults(e)}") from e
+    write_whole(sidecar_path(picture), state.model_dump_json(indent=1) + "\n")
+    return state
+
+
+def read_sidecar(picture: Path) -> ForeignState | None:
+    """What was typed in for `picture`; None where nothing was.
+
+    Raises
+    ------
+    BadPicture
+        Where the file beside it is not one that `write_sidecar` writes, or was written for another picture of this name.
+    """
+    path = sidecar_path(picture)
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_STATE + 1)
+    except OSError as e:
+        raise BadPicture(f"{path}: expected what was typed in for {picture.name}, it cannot be read: {e.strerror or e}") from e
+    if len(raw) > MAX_STATE:
+        raise BadPicture(f"{path}: expected at most {MAX_STATE} bytes; delete the file and type date, level and direction in again")
+    try:
+        state = ForeignState.model_validate_json(raw)
+    except ValidationError as e:
+        raise BadPicture(f"{path}: {faults(e)}; delete the file and type date, level and direction in again") from e
+    if state.picture_sha256 != hashlib.sha256(picture_bytes(picture)).hexdigest():
+        raise BadPicture(f"{path}: was written for another picture of this name; delete it and type date, level and direction in again")
+    return state

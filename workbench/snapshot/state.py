@@ -8,10 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from engine.errors import EngineError
-from engine.params import FeatureParams
+from engine.params import FeatureParams, Params
 from engine.sessions import profile_named, session_windows
 from engine.vocab import root_of
-from workbench.snapshot.params import PictureParams
 
 Direction = Literal["approach_up", "approach_down", "approach_none"]
 
@@ -39,9 +38,13 @@ def _plausible(date: dt.date) -> dt.date:
 
 
 Contract = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,8}$"), AfterValidator(_known_symbol)]
+
 Profile = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$"), AfterValidator(_known_profile)]
+
 LevelId = Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9_]{0,31}|price:-?[0-9]{1,7}(\.[0-9]{1,9})?)$")]
+
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
 Day = Annotated[dt.date, AfterValidator(_plausible)]
 
 
@@ -93,3 +96,26 @@ class ForeignState(BaseModel):
     direction: Direction
     symbol: Contract | None = None
     clock: dt.time | None = Field(None, description="New York time of the moment, where the picture tells it")
+
+
+# ----------------------------------------------------------------------------
+# How a setup's picture is drawn: size, theme, layer, and how much time and price around the moment
+
+LayerKey = Literal["depth", "add", "pull", "fill", "long", "short", "net"]
+
+
+class PictureParams(Params):
+    """What of the moment is drawn, and in which size and colours."""
+
+    width_px: int = Field(1920, ge=1440, le=3840, description="Width of the picture, px")
+    height_px: int = Field(1080, ge=860, le=2400, description="Height of the picture, px")
+    theme: Literal["dark", "light"] = Field("dark", description="Dark or light")
+    layer: LayerKey = Field("depth", description="What the heatmap shows")
+    palette: Literal["perceptual", "cividis", "bookmap"] = Field("perceptual", description="Colours of resting size and one-signed flows")
+    rows: int = Field(16, ge=8, le=30, description="Ticks shown above and below the level")
+    before_min: int = Field(12, ge=2, le=60, description="Time that the heatmap shows before the moment, minutes")
+    after_min: int = Field(8, ge=0, le=30, description="Time that the heatmap shows after the moment, minutes")
+    bars_before: int = Field(22, ge=8, le=60, description="2-minute candles before the moment's own")
+    bars_after: int = Field(11, ge=0, le=30, description="2-minute candles after the moment's own")
+    half_life_s: float = Field(0.0, ge=0, le=600, description="Half-life of past flow, seconds; 0 shows each window alone")
+    hindsight: bool = Field(True, description="Draw what came after the moment, veiled; else nothing of it is in the picture")

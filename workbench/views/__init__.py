@@ -14,7 +14,7 @@ A view is a class with
     a pane for the right of the header.
 ``front(on)`` (may be missing)
     called when the view is shown again (True) and when another takes its place (False): a hidden view draws nothing, listens to no key
-    (`workbench.views.parts.Keys.active`), and catches up when it comes back. `start` is not followed by ``front(True)``.
+    (`workbench.views.components.Keys.active`), and catches up when it comes back. `start` is not followed by ``front(True)``.
 
 To open another view, set ``state.view``; to take a moment there, set level, session and cursor in the same ``state.param.update``.
 The URL follows every change of `state` by itself.

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import binascii
+import datetime as dt
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import panel as pn
+import polars as pl
 from panel.viewable import Viewer
+from param.parameterized import discard_events
 from pydantic import ValidationError
 
-from engine.errors import EngineError, SessionError
-from workbench import data
-from workbench.snapshot import Scene, SetupState, read_sidecar, read_state, write_sidecar
-from workbench.snapshot.sidecar import picture_bytes
+from engine.errors import BadPicture, EngineError, LakeWriteFailed, SessionError
+from engine.features import level_windows
+from engine.params import ApproachParams, FeatureParams
+from engine.sessions import NEW_YORK, to_ns
+from engine.vocab import NS
+from workbench import session_cache
+from workbench.plots import axes
+from workbench.snapshot import ForeignState, PictureParams, Scene, SetupState, picture, read_sidecar, read_state, write_sidecar
+from workbench.snapshot.png import picture_bytes
+from workbench.snapshot.scene import profile_of, scene_of
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
-from workbench.views import compare_files as files
-from workbench.views import compare_moment as moments
-from workbench.views import notices, view
-from workbench.views.banner import Notices
-from workbench.views.compare_acts import BACK, OPENS, SAVE, Acts
-from workbench.views.compare_pair import MAX_UPLOAD, Pair
-from workbench.views.compare_words import KEEP, Typed, guide
-from workbench.views.controls import drawer
-from workbench.views.keys_help import COMPARE_KEYS
-from workbench.views.later import Later
-from workbench.views.parts import Chips
-from workbench.views.style import PANE_CSS
+from workbench.views import components, view
+from workbench.views.background import BackgroundTask
+from workbench.views.components import PANE_CSS, Chips, Form, Notices
+from workbench.views.controls import COMPARE_KEYS, drawer
+from workbench.views.image_pair import MAX_UPLOAD, Pair
+from workbench.views.viewport import clamp_to_session, resolve
 
 SHOWS = {
     "contract", "session", "level", "cursor_ts_ns", "direction", "window_s", "at", "near", "mid", "far", "layer", "palette", "rows",
@@ -64,7 +72,7 @@ class CompareView(Viewer):
         self.active, self._missed, self._going = True, False, False
         self._fresh = True
         self._saves = 0
-        self._later = Later(lambda done, of, what: None)
+        self._later = BackgroundTask(lambda done, of, what: None)
         self._build()
         self.chips.param.watch(lambda e: self._guard(lambda: self._choose(e.new)), "value")
         self.pair.param.watch(lambda e: self._guard(lambda: self._on_drop(e.new)), "dropped")
@@ -78,7 +86,7 @@ class CompareView(Viewer):
         self.say = pn.pane.HTML("", stylesheets=[PANE_CSS], **fill)
         opens = {act: partial(setattr, self.state, "view", act.removeprefix("Open in ").lower()) for act in OPENS}
         own = {BACK: self._back, KEEP: self._keep_moment, SAVE: self._save}
-        self.acts = Acts(self._lay, {**opens, **{act: partial(self._guard, do) for act, do in own.items()}})
+        self.acts = CompareActions(self._lay, {**opens, **{act: partial(self._guard, do) for act, do in own.items()}})
         self.typed = Typed(lambda fields: self._guard(lambda: self._keep_typed(fields)))
         self.pair = Pair(margin=0, sizing_mode="stretch_both")
         self.body = pn.Column(
@@ -116,7 +124,7 @@ class CompareView(Viewer):
             self._missed = True
 
     def _list(self, chosen: Path | None = None) -> None:
-        self.known = files.pictures(self.root)
+        self.known = pictures(self.root)
         self.chips.param.update(
             items=[{"id": str(i), "label": p.name, "title": str(p)} for i, p in enumerate(self.known)],
             value=str(self.known.index(chosen)) if chosen in self.known else "",
@@ -132,20 +140,20 @@ class CompareView(Viewer):
                 self._open(picture_bytes(path), path.name, path)
 
     def _on_drop(self, dropped: dict[str, Any]) -> None:
-        raw, name = files.dropped_bytes(dropped, MAX_UPLOAD)
+        raw, name = dropped_bytes(dropped, MAX_UPLOAD)
         self._open(raw, name, None)
 
     def _open(self, raw: bytes, name: str, path: Path | None) -> None:
         """Show a picture, and go to the moment that it is of."""
         own = read_state(raw, name)
         if own is None and path is None:
-            path = files.keep(self.root, raw)
+            path = keep(self.root, raw)
         typed = None if own is not None or path is None else read_sidecar(path)
-        moment = moments.moment_of(own) if own is not None else None
+        moment = moment_of(own) if own is not None else None
         self._show(Shown(name, raw, path, own, moment))
         self.chips.value = str(self.known.index(path)) if path in self.known else ""
         if typed is not None:
-            moment = moments.moment_typed(self.root, self.state.contract, typed)
+            moment = moment_typed(self.root, self.state.contract, typed)
             self._show(Shown(name, raw, path, own, moment))
         if moment is None:
             self._ask()
@@ -156,8 +164,8 @@ class CompareView(Viewer):
         """Put a picture in the first place."""
         self.shown, self._fresh = shown, False
         self.typed.done()
-        of = "" if shown.moment is None else f" · {moments.words_of(shown.moment)}"
-        self.pair.first = {"src": files.data_url(shown.raw), "title": f"{shown.name}{of}"}
+        of = "" if shown.moment is None else f" · {words_of(shown.moment)}"
+        self.pair.first = {"src": data_url(shown.raw), "title": f"{shown.name}{of}"}
 
     def _ask(self) -> None:
         """A picture that says nothing of itself: date, level and direction are typed in once."""
@@ -171,7 +179,7 @@ class CompareView(Viewer):
         shown = self.shown
         if shown is None or shown.path is None:
             return
-        moment = moments.moment_typed(self.root, self.state.contract, write_sidecar(shown.path, **fields))
+        moment = moment_typed(self.root, self.state.contract, write_sidecar(shown.path, **fields))
         self._show(Shown(shown.name, shown.raw, shown.path, None, moment))
         self._go(moment)
 
@@ -180,7 +188,7 @@ class CompareView(Viewer):
     def _go(self, moment: dict[str, Any]) -> None:
         """Put the tab's state at a moment, so that every view opens there, and draw it."""
         self.moment = None
-        there = data.contracts(self.root)
+        there = session_cache.contracts(self.root)
         symbol, date = moment["contract"], moment["session"]
         if date not in there.get(symbol, []):
             raise SessionError(
@@ -201,42 +209,42 @@ class CompareView(Viewer):
         if self.typed.asking:
             return  # what is typed in goes to its own moment
         self.moment = None
-        moment, said = moments.moment_in(self.root, self.state)
+        moment, said = moment_in(self.root, self.state)
         self.notices.complaints += said
         self.moment = moment
-        features, picture = moments.as_drawn(self.state)
+        features, picture = as_drawn(self.state)
         shown, known = self.shown, self.known if self._fresh else []
-        if shown is not None and shown.own is not None and moments.same(shown.own, self.state):
+        if shown is not None and shown.own is not None and same(shown.own, self.state):
             features, picture = shown.own.features, shown.own.picture
         self.acts.offer(back=shown is not None and shown.moment is not None and not self._at(shown.moment))
-        self._tell(f"Drawing the moment: {moments.words_of(moment)} …")
+        self._tell(f"Drawing the moment: {words_of(moment)} …")
 
         def work(progress: Callable[[int, int, str], None]) -> tuple[bytes, Scene, Path | None]:
-            beside = moments.of_moment(self.root, known, moment, features.window_s)
+            beside = of_moment(self.root, known, moment, features.window_s)
             progress(0, 0, "")
-            return *files.draw_moment(self.root, moment, features, picture), beside
+            return *draw_moment(self.root, moment, features, picture), beside
 
         self._later.start(work, lambda made: self._drawn(moment, *made), self._failed)
 
     def _at(self, moment: dict[str, Any]) -> bool:
         w = self.state.window_s * 10**9
         here = self.moment or {}
-        return all(here.get(k) == moment[k] for k in moments.WHERE[:3]) and here["cursor_ts_ns"] // w == moment["cursor_ts_ns"] // w
+        return all(here.get(k) == moment[k] for k in WHERE[:3]) and here["cursor_ts_ns"] // w == moment["cursor_ts_ns"] // w
 
     def _drawn(self, moment: dict[str, Any], raw: bytes, scene: Scene, beside: Path | None) -> None:
         shown = self.shown
         note = ""
         if shown is not None and shown.moment is not None and not self._at(shown.moment):
             note = ": another moment than the picture's"
-        elif shown is not None and shown.own is not None and moments.same(shown.own, self.state):
+        elif shown is not None and shown.own is not None and same(shown.own, self.state):
             note = ": the same numbers" if scene.digest() == shown.own.drawn_sha256 else ": other numbers than the picture's"
         here = f"Drawn here from {Path(self.root).name}"
-        self.pair.second = {"src": files.data_url(raw), "title": f"{here} · {moments.words_of(moment)}{note}"}
+        self.pair.second = {"src": data_url(raw), "title": f"{here} · {words_of(moment)}{note}"}
         self._tell(scene.sentence)
         wanted = self.state.direction
-        if wanted in moments.DIRECTIONS and scene.direction in moments.DIRECTIONS and scene.direction != wanted:
-            ways = moments.WORDS[wanted], moments.WORDS[scene.direction]
-            self.notices.trouble = [f"{moments.words_of(moment)}: {ways[0]} is asked for; price comes {ways[1]} here"]
+        if wanted in DIRECTIONS and scene.direction in DIRECTIONS and scene.direction != wanted:
+            ways = WORDS[wanted], WORDS[scene.direction]
+            self.notices.trouble = [f"{words_of(moment)}: {ways[0]} is asked for; price comes {ways[1]} here"]
             self.notices.show()
         if shown is None:
             self.pair.first = {"guide": guide(self.root, moment, bool(self.known))}
@@ -264,24 +272,24 @@ class CompareView(Viewer):
 
     def _picture(self) -> tuple[bytes, Scene]:
         """The moment that the page stands at, as a picture that carries it."""
-        moment, said = moments.moment_in(self.root, self.state)
+        moment, said = moment_in(self.root, self.state)
         self.notices.complaints += said
-        return files.draw_moment(self.root, moment, *moments.as_drawn(self.state))
+        return draw_moment(self.root, moment, *as_drawn(self.state))
 
     def _keep_moment(self) -> None:
         """Keep the moment as a picture in the lake's folder, and put it in the first place."""
         raw, scene = self._picture()
-        path = files.keep(self.root, raw, files.name_of(scene))
+        path = keep(self.root, raw, name_of(scene))
         self._list()
         self._open(raw, path.name, path)
 
     def _save(self) -> None:
         raw, scene = self._picture()
         self._saves += 1
-        self.pair.saved = {"name": files.name_of(scene), "src": files.data_url(raw), "n": self._saves}
+        self.pair.saved = {"name": name_of(scene), "src": data_url(raw), "n": self._saves}
 
     def _tell(self, text: str) -> None:
-        self.say.object = notices.sentence(text)
+        self.say.object = components.sentence(text)
 
     def _guard(self, act: Callable[[], None]) -> None:
         """Run `act`; what is wrong with a picture is said above, and nothing of it is believed."""
@@ -296,3 +304,362 @@ class CompareView(Viewer):
             if self.moment is None:
                 self._nothing()
         self.notices.show()
+
+
+# ----------------------------------------------------------------------------
+# The buttons of Compare: how the two pictures stand, and what can be done with them
+
+LAYS = ("Side by side", "Swipe")
+
+BACK, SAVE = "To the picture's moment", "Save the current setup as PNG"
+
+OPENS = ("Open in Level", "Open in Replay")
+
+
+class CompareActions:
+    """One row of buttons.
+
+    Parameters
+    ----------
+    lay
+        Called with whether the two stand over each other.
+    do
+        What is called for each act: `BACK`, those of `OPENS`, `KEEP`, `SAVE`.
+    """
+
+    def __init__(self, lay: Callable[[bool], None], do: Mapping[str, Callable[[], None]]) -> None:
+        self._lay, self._do = lay, do
+        self.form = Form(row=True, margin=(4, 0))
+        self.offer(back=False)
+        self.form.param.watch(lambda e: self._on_change(e.new), "changed")
+
+    def offer(self, *, back: bool) -> None:
+        """Show the acts there are; back to the picture's moment only where the page stands at another."""
+        acts = [*([BACK] if back else []), *OPENS, KEEP, SAVE]
+        fields = [
+            {"name": "lay", "kind": "group", "label": "How the two stand", "options": list(LAYS)},
+            {"name": "act", "kind": "group", "label": "What to do", "options": acts},
+        ]
+        if self.form.fields != fields:
+            self.form.param.update(fields=fields, values={"lay": int(self.form.values.get("lay", 0)), "act": -1})
+
+    def _on_change(self, change: dict[str, Any]) -> None:
+        self.form.answered = int(change["n"])
+        if change["name"] == "lay":
+            swipe = bool(change["value"])
+            self._lay(swipe)
+            self.form.values = {"lay": int(swipe), "act": -1}
+        else:
+            self._do[self.form.fields[1]["options"][int(change["value"])]]()
+
+
+# ----------------------------------------------------------------------------
+# Pictures of setups on disk and on their way to the browser: what is listed, what is kept, how a moment is drawn
+
+PICTURES = "pictures"
+"""Folder of the lake that keeps what was dropped and carries no state of its own."""
+
+
+def folders(root: str) -> list[Path]:
+    """Where pictures are looked for: ``SPYMASTER_ASSETS`` (else ``assets``), and the lake's own folder."""
+    return [Path(os.environ.get("SPYMASTER_ASSETS", "assets")), Path(root) / PICTURES]
+
+
+def pictures(root: str) -> list[Path]:
+    """``SETUP*.png`` of both folders, newest first; what points out of its folder is left out."""
+    found = []
+    for folder in folders(root):
+        if folder.is_dir():
+            found += [p for p in sorted(folder.glob("SETUP*.png")) if p.is_file() and not p.is_symlink()]
+    return sorted(found, key=lambda p: -p.stat().st_mtime_ns)[:60]
+
+
+def keep(root: str, raw: bytes, name: str | None = None) -> Path:
+    """Keep a picture in the lake's folder of them.
+
+    Parameters
+    ----------
+    name : str or None
+        As `name_of` makes it. One that was dropped has none: it is kept under the hash of its bytes, so that what is typed in for it
+        has a place beside it.
+
+    Raises
+    ------
+    LakeWriteFailed
+        Where the folder cannot be written.
+    """
+    path = Path(root) / PICTURES / (name or f"SETUP_{hashlib.sha256(raw).hexdigest()[:16]}.png")
+    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name is not None or not path.exists():
+            part.write_bytes(raw)
+            part.replace(path)
+    except OSError as e:
+        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or mend the folder's rights, then drop it again") from e
+    return path
+
+
+def clean_name(name: str) -> str:
+    """A file's name as the browser told it, fit to be shown: its last part, printable, not long."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(c if c.isprintable() else "?" for c in last)[:80] or "picture"
+
+
+def dropped_bytes(dropped: Mapping[str, Any], most: int) -> tuple[bytes, str]:
+    """A dropped picture's bytes and name, as the browser told them.
+
+    Parameters
+    ----------
+    dropped
+        Its ``name``, and its ``data`` as base64 text.
+    most
+        Bytes that it may have.
+
+    Raises
+    ------
+    BadPicture
+        Where it is larger, or did not arrive whole.
+    """
+    name = clean_name(str(dropped.get("name", "")))
+    text = dropped.get("data")
+    if not isinstance(text, str) or len(text) > most * 4 // 3 + 4:
+        raise BadPicture(f"{name}: expected a picture of at most {most // 1_000_000} MB; save it smaller")
+    try:
+        return base64.b64decode(text, validate=True), name
+    except (binascii.Error, ValueError) as e:
+        raise BadPicture(f"{name}: did not arrive whole; drop it again") from e
+
+
+def name_of(scene: Scene) -> str:
+    """File name of a moment's picture, as `spymaster snapshot` gives it."""
+    clock = dt.datetime.fromtimestamp(scene.now_ns // 10**9, NEW_YORK)
+    return f"SETUP_{scene.symbol}_{scene.date}_{clock:%H%M%S}_{re.sub('[^a-z0-9.]+', '_', scene.level_id)}.png"
+
+
+def data_url(raw: bytes) -> str:
+    """The PNG as a URL that asks nobody."""
+    return "data:image/png;base64," + base64.b64encode(raw).decode()
+
+
+def draw_moment(root: str, moment: dict[str, Any], features: FeatureParams | None, params: PictureParams) -> tuple[bytes, Scene]:
+    """The moment's picture as PNG that carries its state, and what it was drawn from."""
+    lake = session_cache.open_lake(root)
+    scene = scene_of(
+        lake, moment["contract"], dt.date.fromisoformat(moment["session"]), level_id=moment["level"], ts_ns=moment["cursor_ts_ns"],
+        features=features, picture=params,
+    )  # fmt: skip
+    return picture(scene, profile_of(lake)), scene
+
+
+# ----------------------------------------------------------------------------
+# The moment of a comparison: what the tab's state says of it, what a picture says of it, and which pictures are of the same
+
+DIRECTIONS = ("approach_up", "approach_down")
+
+WORDS = {"approach_up": "from below", "approach_down": "from above"}
+
+WHERE = ("contract", "session", "level", "cursor_ts_ns")
+"""Parameters of the tab's state that are the moment; the others say how it is drawn."""
+
+MOST_ROWS = 30
+"""Ticks above and below the level that a picture has room for."""
+
+
+def moment_of(state: SetupState) -> dict[str, Any]:
+    """What a picture says of its moment, as parameters of the tab's state."""
+    z, p = state.features.zones, state.picture
+    return {
+        "contract": state.symbol, "session": state.session_date.isoformat(), "level": state.level_id, "cursor_ts_ns": state.ts_ns,
+        "window_s": state.features.window_s, "at": z.at, "near": z.near, "mid": z.mid, "far": z.far, "layer": p.layer,
+        "palette": p.palette, "rows": p.rows, "half_life_s": p.half_life_s,
+    }  # fmt: skip
+
+
+def moment_in(root: str, state: LevelState) -> tuple[dict[str, Any], list[str]]:
+    """The moment that `state` names, brought into its session as the Level view does it, and what the trader has to be told.
+
+    Where it names no time, the window nearest to the level, of an approach from the side that it names, if it names one.
+
+    Raises
+    ------
+    SessionError
+        Where the lake holds no session, or the level no approach from that side.
+    PartitionMissing
+        Where the session's files are not there.
+    """
+    if state.contract is None or state.session is None:
+        raise SessionError(f"the lake {root} holds no session to draw; `spymaster run --lake {root}` makes them")
+    date = dt.date.fromisoformat(state.session)
+    session = session_cache.load(root, state.contract, date)
+    said = clamp_to_session(state, session)
+    with discard_events(state):
+        if state.cursor_ts_ns is None and state.direction in DIRECTIONS:
+            state.cursor_ts_ns = nearest(root, state.contract, date, state.level, state.direction)
+        state.cursor_ts_ns = resolve(session, state, None).now_ns
+    return {k: getattr(state, k) for k in WHERE}, said
+
+
+def moment_typed(root: str, contract: str | None, typed: ForeignState) -> dict[str, Any]:
+    """The moment that was typed in; without a time the window of such an approach that came nearest to the level.
+
+    Parameters
+    ----------
+    contract : str or None
+        Stands in where none was typed in.
+    """
+    symbol, date = typed.symbol or contract, typed.session_date
+    if symbol is None:
+        raise SessionError(f"{date}: the lake {root} holds no session; `spymaster run --lake {root}` makes them")
+    if typed.clock is not None:
+        ts = to_ns(date, typed.clock)
+    else:
+        ts = nearest(root, symbol, date, typed.level_id, typed.direction)
+    return {"contract": symbol, "session": date.isoformat(), "level": typed.level_id, "cursor_ts_ns": ts}
+
+
+def nearest(root: str, symbol: str, date: dt.date, level_id: str, direction: str) -> int:
+    """Start of the window that came nearest to the level in an approach from that side, the first of them.
+
+    Raises
+    ------
+    SessionError
+        Where there was no such approach.
+    """
+    s = session_cache.load(root, symbol, date)
+    v = level_windows(s.ladder, session_cache.level_frame(s, level_id), FeatureParams(), ApproachParams())
+    near = v.filter(pl.col("book_valid") & (pl.col("approach") == direction)).sort(pl.col("distance_ticks").abs(), maintain_order=True)
+    if near.height == 0:
+        way = WORDS.get(direction, direction)
+        raise SessionError(
+            f"{date}: no approach to {session_cache.level_title(level_id)} {way} in {symbol}; choose a time, or another direction"
+        )
+    return int(near["window_start_ts_ns"][0])
+
+
+def as_drawn(state: LevelState) -> tuple[FeatureParams, PictureParams]:
+    """How the tab's state has the moment drawn."""
+    rows = min(max(state.rows, 8), MOST_ROWS)
+    picture = PictureParams(theme=state.theme, layer=state.layer, palette=state.palette, rows=rows, half_life_s=float(state.half_life_s))
+    return FeatureParams(window_s=state.window_s, zones=state.zones()), picture
+
+
+def same(own: SetupState, state: LevelState) -> bool:
+    """Whether the tab stands at the picture's moment and draws it with the picture's own parameters."""
+    return all(getattr(state, k) == v for k, v in moment_of(own).items() if k != "rows") and min(state.rows, MOST_ROWS) == own.picture.rows
+
+
+def of_moment(root: str, known: list[Path], moment: dict[str, Any], window_s: int) -> Path | None:
+    """The newest of the pictures `known` that is of this moment; None where none is."""
+    for path in known:
+        try:
+            theirs = _theirs(root, path, moment)
+        except (BadPicture, SessionError):
+            continue  # what is wrong with it is told when it is chosen
+        if theirs is None:
+            continue
+        w = window_s * NS
+        if all(theirs[k] == moment[k] for k in WHERE[:3]) and theirs["cursor_ts_ns"] // w == moment["cursor_ts_ns"] // w:
+            return path
+    return None
+
+
+def _theirs(root: str, path: Path, moment: dict[str, Any]) -> dict[str, Any] | None:
+    own = read_state(picture_bytes(path), path.name)
+    if own is not None:
+        return moment_of(own)
+    typed = read_sidecar(path)
+    if typed is None or (typed.session_date.isoformat(), typed.level_id) != (moment["session"], moment["level"]):
+        return None  # of another session: it need not be read
+    return moment_typed(root, moment["contract"], typed)
+
+
+def words_of(moment: dict[str, Any]) -> str:
+    """The moment in words, such as ``ESZ5 2025-10-24 09:53:30, OR High``."""
+    level = (
+        moment["level"].replace("price:", "Price ") if moment["level"].startswith("price:") else session_cache.level_title(moment["level"])
+    )
+    return f"{moment['contract']} {moment['session']} {axes.clock(moment['cursor_ts_ns'])}, {level}"
+
+
+# ----------------------------------------------------------------------------
+# What Compare says where a picture is missing, and what it asks where a picture says nothing of itself
+
+KEEP = "Keep this moment as a picture"
+
+
+def guide(root: str, moment: dict[str, Any], pictures: bool) -> list[list[str]]:
+    """What can be done where no picture is chosen: heading, text, command and button of each way."""
+    when = words_of(moment).split(",")[0].split(" ", 1)[1]
+    of = f"--symbol {moment['contract']} --level {moment['level']}"
+    command = f'spymaster snapshot --lake {root} {of} --ts "{when}" --out assets/SETUP_1.png'
+    what = (
+        "Compare holds a setup's picture against the same moment drawn from the lake: beside it, or swiped over it. "
+        "A picture that was saved here opens its own moment; one from elsewhere is asked once for date, level and direction."
+    )
+    have = f"{'Choose one of the pictures above, or drop' if pictures else 'Drop'} a PNG anywhere on this page, or use “Choose a picture”."
+    keep = "Keeps it as a picture in the lake, to hold other moments against: go on in Level or Replay, and come back."
+    return [
+        ["Put a picture beside this moment", what, "", ""],
+        ["A picture that you have", have, "", ""],
+        ["This moment", keep, "", KEEP],
+        ["Without a browser", "Makes the same picture, the same bytes every time; pictures in assets/ are listed here.", command, ""],
+    ]
+
+
+class Typed:
+    """Date, level, direction and time of a picture from elsewhere, typed in once.
+
+    Parameters
+    ----------
+    keep
+        Called with the fields of `engine`'s foreign state when the trader wants them kept.
+    """
+
+    def __init__(self, keep: Callable[[dict[str, Any]], None]) -> None:
+        self._keep = keep
+        self._values: dict[str, str] = {}
+        self._contract: str | None = None
+        self.form = Form(row=True, margin=0)
+        self.form.param.watch(lambda e: self._on_change(e.new), "changed")
+        self.row = pn.Row(self.form, margin=(4, 0), visible=False, sizing_mode="stretch_width")
+
+    @property
+    def asking(self) -> bool:
+        """Whether the trader is asked."""
+        return bool(self.row.visible)
+
+    def ask(self, state: LevelState) -> None:
+        """Ask, beginning with what the page stands at."""
+        self._contract = state.contract
+        self._values = {"date": state.session or "", "level": state.level, "direction": "0", "clock": ""}
+        self.form.fields = [
+            {"name": "date", "kind": "text", "label": "Session date, YYYY-MM-DD", "hint": "date"},
+            {"name": "level", "kind": "text", "label": "Level, such as pm_high or price:6800.25", "hint": "level"},
+            {"name": "direction", "kind": "select", "label": "Direction", "options": ["from below", "from above"]},
+            {"name": "clock", "kind": "text", "label": "New York time, where the picture tells it", "hint": "HH:MM:SS"},
+            {"name": "keep", "kind": "group", "label": "Keep", "options": ["Keep and draw"]},
+        ]
+        self.form.values = {**self._values, "direction": 0}
+        self.row.visible = True
+
+    def done(self) -> None:
+        """Nothing is asked any more."""
+        self.row.visible = False
+
+    def _on_change(self, change: dict[str, Any]) -> None:
+        name, value = str(change["name"]), change["value"]
+        self.form.answered = int(change["n"])
+        if name != "keep":
+            self._values[name] = str(value)[:64]
+            return
+        t = self._values
+        self._keep(
+            {
+                "session_date": t["date"].strip(),
+                "level_id": t["level"].strip(),
+                "direction": DIRECTIONS[t["direction"] == "1"],
+                "symbol": self._contract,
+                "clock": t["clock"].strip() or None,
+            }
+        )

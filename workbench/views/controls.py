@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import panel as pn
 import param
 
 from workbench.state import LevelState
-from workbench.views.form import Form, field, heading
-from workbench.views.keys_help import keys_pane
+from workbench.views import VIEWS, KeyRow
+from workbench.views.components import PANE_CSS, Form, heading, input_for
 
 STEP = "Price step of a row"
 
 
 def drawer(state: LevelState, *more: dict[str, Any], view: str = "level") -> list[Any]:
     """What the drawer of a view holds, in the order of use; `more` fields stand before its keys."""
-    volume = field(state, "volume", "Volume profile and cumulative delta, to the cursor", kind="group")
+    volume = input_for(state, "volume", "Volume profile and cumulative delta, to the cursor", kind="group")
     return _drawer(state, [volume, *more], view)
 
 
@@ -27,18 +28,18 @@ def replay_drawer(state: LevelState) -> list[Any]:
 def _drawer(state: LevelState, more: list[dict[str, Any]], view: str) -> list[Any]:
     fields = [
         heading("Window and pressure"),
-        field(state, "window_s", "Window, seconds"),
-        field(state, "half_life_s", "Half-life of flow, seconds (0: each window alone)", max=120),
-        field(state, "step", STEP, kind="group"),
+        input_for(state, "window_s", "Window, seconds"),
+        input_for(state, "half_life_s", "Half-life of flow, seconds (0: each window alone)", max=120),
+        input_for(state, "step", STEP, kind="group"),
         heading("Buckets: outer bounds, ticks from the level"),
-        field(state, "at", "At"),
-        field(state, "near", "Near", max=60),
-        field(state, "mid", "Middle", max=100),
-        field(state, "far", "Far", max=120),
+        input_for(state, "at", "At"),
+        input_for(state, "near", "Near", max=60),
+        input_for(state, "mid", "Middle", max=100),
+        input_for(state, "far", "Far", max=120),
         heading("What is shown"),
-        field(state, "span_min", "Time span"),
-        field(state, "rows", "Ticks above and below the level"),
-        field(state, "palette", "Colours"),
+        input_for(state, "span_min", "Time span"),
+        input_for(state, "rows", "Ticks above and below the level"),
+        input_for(state, "palette", "Colours"),
         *more,
         heading("Keys"),
     ]
@@ -46,7 +47,7 @@ def _drawer(state: LevelState, more: list[dict[str, Any]], view: str) -> list[An
     form = Form(margin=0, sizing_mode="stretch_width").bind(state, fields)
 
     def again(*_: Any) -> None:
-        form.fields = [field(state, "step", STEP, kind="group") if f["name"] == "step" else f for f in fields]
+        form.fields = [input_for(state, "step", STEP, kind="group") if f["name"] == "step" else f for f in fields]
 
     state.param.watch(again, "step", what="objects")
     return [form, keys]
@@ -64,7 +65,7 @@ def session_pickers(state: LevelState) -> Form:
     form = Form(row=True, margin=0)
 
     def fields() -> list[dict[str, Any]]:
-        return [field(state, "contract", "Contract"), field(state, "session", "Session (New York)")]
+        return [input_for(state, "contract", "Contract"), input_for(state, "session", "Session (New York)")]
 
     def again(*_: Any) -> None:
         form.fields = fields()
@@ -72,3 +73,60 @@ def session_pickers(state: LevelState) -> Form:
     form.bind(state, fields())
     state.param.watch(again, ["contract", "session"], what="objects")
     return form
+
+
+# ----------------------------------------------------------------------------
+# The drawer's table of keys: what each view listens to, and what holds on the whole page (docs/SCREEN.md, Keys)
+
+LEVELS: KeyRow = (("1", "–", "5"), "PM High, PM Low, OR High, OR Low, VWAP")
+
+LEVEL_KEYS: tuple[KeyRow, ...] = (
+    LEVELS,
+    (("←", "→"), "one window; with <kbd>Shift</kbd> twelve"),
+    (("↑", "↓"), "layer of the heatmap"),
+    (("[", "]"), "previous, next approach"),
+    (("Home", "End"), "start, end of the session"),
+)
+
+REPLAY_KEYS: tuple[KeyRow, ...] = (
+    (("Space",), "play, pause"),
+    LEVELS,
+    (("←", "→"), "one second; with <kbd>Shift</kbd> ten"),
+    (("[", "]"), "a minute ahead of the previous, next touch of the level"),
+    (("Home",), "the open"),
+    (("b", "r", "c"), "in the drill: break, reject, chop"),
+)
+
+NEIGHBOURS_KEYS: tuple[KeyRow, ...] = (
+    (("Space",), "play, pause all setups at once"),
+    (("←", "→"), "one second; with <kbd>Shift</kbd> ten"),
+    (("Tab",), "to a setup: <kbd>Enter</kbd> opens it in the Level view"),
+)
+
+COMPARE_KEYS: tuple[KeyRow, ...] = (
+    (("Tab",), "to a picture: <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move the place that is enlarged"),
+    (("Tab",), "to the slider of Swipe: <kbd>←</kbd> <kbd>→</kbd> move the edge between the two"),
+)
+
+TOOLS: KeyRow = (("Tab",), "to a tool of a figure (pan, zoom, reset, save): <kbd>Enter</kbd> or <kbd>Space</kbd>")
+
+PAGE: list[KeyRow] = [
+    (("Tab",), "to views, levels and other choices in a row: <kbd>←</kbd> <kbd>→</kbd> <kbd>Home</kbd> <kbd>End</kbd>"),
+]
+"""What holds in every view."""
+
+
+def keys_html(view: str) -> str:
+    """HTML table of the keys of the view `view`: those it declares in ``@view(..., keys=...)``, then those of the whole page."""
+    rows = [*VIEWS[view].keys, *([] if view == "compare" else [TOOLS]), *PAGE]
+    body = "".join(f"<tr><td>{' '.join(_cap(k) for k in keys)}</td><td>{words}</td></tr>" for keys, words in rows)
+    return f"<table class='sm-keys'>{body}</table>"
+
+
+def keys_pane(view: str) -> pn.pane.HTML:
+    """The table of a view as what stands in the drawer."""
+    return pn.pane.HTML(keys_html(view), margin=(4, 0), stylesheets=[PANE_CSS], sizing_mode="stretch_width")
+
+
+def _cap(key: str) -> str:
+    return key if key == "–" else f"<kbd>{key}</kbd>"

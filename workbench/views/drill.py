@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import panel as pn
+import polars as pl
 
-from engine.errors import EngineError
+from engine.errors import EngineError, LakeWriteFailed
 from engine.vocab import NS
-from workbench import data, similar
+from workbench import session_cache, similar
 from workbench.plots import axes
 from workbench.state import HORIZON_WORDS, LevelState
-from workbench.views import drill_book as book
-from workbench.views.form import Form
-from workbench.views.later import Later
-from workbench.views.notices import rich
-from workbench.views.style import PANE_CSS
+from workbench.views.background import BackgroundTask
+from workbench.views.components import PANE_CSS, Form, rich
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ DRILL_CSS = (
 )
 
 ASK = [{"name": "call", "kind": "group", "label": "Your call", "options": ["Reject (r)", "Chop (c)", "Break (b)"]}]
+
 NEXT = [{"name": "next", "kind": "group", "label": "Drill", "options": ["Next touch", "Close the drill"]}]
 
 
@@ -45,10 +48,10 @@ class Drill:
 
     def __init__(self, root: str, state: LevelState, limit: Callable[[int | None], None], close: Callable[[], None]) -> None:
         self.root, self.state, self._limit, self._close = root, state, limit, close
-        self.question: book.Question | None = None
+        self.question: Question | None = None
         self.called: str = ""
         self.rng = random.Random()
-        self._later = Later(lambda done, of, what: None)
+        self._later = BackgroundTask(lambda done, of, what: None)
         self._again = False
         self.say = pn.pane.HTML("", margin=0, stylesheets=[DRILL_CSS])
         self.form = Form(row=True, margin=(4, 14, 4, 0), fields=[])
@@ -63,7 +66,7 @@ class Drill:
         self._tell("<span class='muted'>looking for touches …</span>")
         horizon = self.state.horizon
         # Beside the page's loop: the first time it reads every session's gold.
-        self._later.start(lambda _: book.questions(self.root, horizon), self._ask, self._nothing)
+        self._later.start(lambda _: questions(self.root, horizon), self._ask, self._nothing)
 
     def front(self, on: bool) -> None:
         """Hidden, no question is asked: it would take the view in front to another session. Back again, it is."""
@@ -89,10 +92,10 @@ class Drill:
     def _nothing(self, error: EngineError) -> None:
         self._tell(f"<span>The drill asks about touches with a known outcome, and this lake has none: {rich(str(error))}</span>")
 
-    def _ask(self, found: list[book.Question]) -> None:
-        done = {r["trigger_id"] for r in book.read(Path(self.root)) if r.get("kind") == "call"}
-        there = data.contracts(self.root)
-        q = book.choose([q for q in found if q.session_date in there.get(q.symbol, ())], done, self.rng)
+    def _ask(self, found: list[Question]) -> None:
+        done = {r["trigger_id"] for r in read(Path(self.root)) if r.get("kind") == "call"}
+        there = session_cache.contracts(self.root)
+        q = choose([q for q in found if q.session_date in there.get(q.symbol, ())], done, self.rng)
         if q is None:
             self._tell(f"<span>All {len(found)} touches of this lake are called.</span>" + self._scores())
             return
@@ -105,20 +108,21 @@ class Drill:
         self.form.param.update(fields=ASK, values={})
         way = "below" if q.approach == "approach_up" else "above"
         self._tell(
-            f"<span><b>{escape(data.level_title(q.level_id))}</b>, touched from {way} in {LEAD_S} s. Play up to the touch, then call what "
-            f"follows within {self._minutes(q)} min of it: through it, back from it, or neither.</span>" + self._scores()
+            f"<span><b>{escape(session_cache.level_title(q.level_id))}</b>, touched from {way} in {LEAD_S} s. "
+            f"Play up to the touch, then call what follows within {self._minutes(q)} min of it: through it, back from it, or neither.</span>"
+            + self._scores()
         )
 
-    def _minutes(self, q: book.Question) -> str:
+    def _minutes(self, q: Question) -> str:
         words = next((w for w, k in HORIZON_WORDS.items() if k == q.horizon), q.horizon)
         return words.removesuffix(" min")
 
     def call(self, what: str) -> None:
         """Take the trader's call, keep it, and reveal."""
         q = self.question
-        if q is None or self.called or what not in book.CLASSES:
+        if q is None or self.called or what not in CLASSES:
             return
-        book.append(
+        append(
             Path(self.root), "call",
             {"trigger_id": q.trigger_id, "horizon": q.horizon, "call": what, "outcome": q.outcome, "called_ts_ns": time.time_ns()},
         )  # fmt: skip
@@ -130,27 +134,27 @@ class Drill:
             lambda _: self._forecast(q), self._reveal, lambda e: self._reveal(f"<span class='muted'>No forecast: {rich(str(e))}</span>")
         )
 
-    def _forecast(self, q: book.Question) -> str:
+    def _forecast(self, q: Question) -> str:
         """What similar setups of earlier sessions said, kept in the book; in a process of its own, since it fits a model."""
         try:
-            row = similar.forecast_aside(self.root, q.trigger_id, q.horizon)
+            row = similar.forecast_in_worker(self.root, q.trigger_id, q.horizon)
         except EngineError:
             raise
         except Exception as e:
             # A defect: said here, and logged by the server, instead of a question that is never answered.
             log.exception("drill: forecast of %s", q.trigger_id)
             return f"<span class='muted'>No forecast: {escape(type(e).__name__)}: {escape(str(e))}; the server's log says where</span>"
-        shares = {f"{p}_{c}": row.get(f"{p}_{c}") for p in ("p", "pi") for c in book.CLASSES}
+        shares = {f"{p}_{c}": row.get(f"{p}_{c}") for p in ("p", "pi") for c in CLASSES}
         record = {k: float(v) for k, v in shares.items() if v is not None and v == v}
-        book.append(Path(self.root), "forecast", {"trigger_id": q.trigger_id, "horizon": q.horizon, **record})
+        append(Path(self.root), "forecast", {"trigger_id": q.trigger_id, "horizon": q.horizon, **record})
         return self._said(record, str(row.get("reason") or "") if row.get("nothing_comparable") else "")
 
     def _said(self, record: dict[str, float], nothing: str) -> str:
         parts = []
         for title, prefix in (("neighbours", "p"), ("usual here", "pi")):
-            shares = [record.get(f"{prefix}_{c}") for c in book.CLASSES]
+            shares = [record.get(f"{prefix}_{c}") for c in CLASSES]
             if all(v is not None for v in shares):
-                text = ", ".join(f"{c} {100 * v:.0f}%" for c, v in zip(book.CLASSES, shares) if v is not None)
+                text = ", ".join(f"{c} {100 * v:.0f}%" for c, v in zip(CLASSES, shares) if v is not None)
                 parts.append(f"<span>{title}: <span class='n'>{text}</span></span>")
         if nothing:
             parts.append(f"<span class='muted'>nothing comparable: {escape(nothing)}</span>")
@@ -166,7 +170,7 @@ class Drill:
         )
 
     def _scores(self) -> str:
-        out = [f"{s.who} {s.right} of {s.n}, score {s.score:.2f}" for s in book.scores(book.read(Path(self.root))) if s.n]
+        out = [f"{s.who} {s.right} of {s.n}, score {s.score:.2f}" for s in scores(read(Path(self.root))) if s.n]
         text = " · ".join(out) + " (0 is perfect)" if out else "no call yet"
         return f"<span class='muted n'>{text}</span>"
 
@@ -176,7 +180,7 @@ class Drill:
     def _on_form(self, change: dict[str, Any]) -> None:
         self.form.answered = int(change["n"])
         if change["name"] == "call":
-            self.call(book.CLASSES[int(change["value"])])
+            self.call(CLASSES[int(change["value"])])
         elif int(change["value"]) == 0:
             self.start()
         else:
@@ -184,3 +188,141 @@ class Drill:
             self.question = None
             self._limit(None)
             self._close()
+
+
+# ----------------------------------------------------------------------------
+# The blind drill's questions and its book: touches of gold, calls kept in the lake under ``drills/``, and the scores of both
+
+CLASSES = ("reject", "chop", "break")
+"""Order of the classes, by how far price goes on: the ranked probability score needs it."""
+
+CLASS_OF = {"BREAK_UP": "break", "BREAK_DOWN": "break", "REJECT_UP": "reject", "REJECT_DOWN": "reject", "CHOP": "chop"}
+
+BOOK = "calls.jsonl"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A touch whose outcome is asked for; `outcome` is one of `CLASSES` and stays on the server until it is called."""
+
+    trigger_id: str
+    symbol: str
+    session_date: str
+    level_id: str
+    approach: str
+    touch_ts_ns: int
+    horizon: str
+    outcome: str
+
+
+def questions(root: str, horizon: str) -> list[Question]:
+    """Touches in the lake's gold whose outcome at `horizon` is known; from memory while the gold is unchanged.
+
+    Raises
+    ------
+    NoData
+        Where there is no gold, with the command that makes it.
+    """
+    return list(_questions(root, horizon, similar.gold_stamp(root)))
+
+
+@lru_cache(maxsize=4)
+def _questions(root: str, horizon: str, stamp: str) -> tuple[Question, ...]:
+    from engine.retrieval.dataset import VECTORS, sessions_in
+
+    lake, outcome = session_cache.open_lake(root), f"outcome_{horizon}"
+    columns = ["trigger_id", "level_id", "approach", "touch_ts_ns", outcome]
+    where = (pl.col("kind") == "touch") & pl.col(outcome).is_in(list(CLASS_OF)) & pl.col("touch_ts_ns").is_not_null()
+    out: list[Question] = []
+    for symbol, date in sessions_in(lake, VECTORS, None):
+        rows = lake.read(VECTORS, symbol, date, columns, where).select(columns).iter_rows()
+        out += [Question(t, symbol, date.isoformat(), i, a, ns, horizon, CLASS_OF[o]) for t, i, a, ns, o in rows]
+    return tuple(out)
+
+
+def choose(found: list[Question], called: set[str], rng: random.Random) -> Question | None:
+    """A question that was not called before; None where all were."""
+    left = [q for q in found if q.trigger_id not in called]
+    return rng.choice(left) if left else None
+
+
+def append(root: Path, kind: Literal["call", "forecast"], record: dict[str, Any]) -> Path:
+    """Add a line to the book, whole or not at all.
+
+    Raises
+    ------
+    LakeWriteFailed
+        Where the folder cannot be written.
+    """
+    path = root / "drills" / BOOK
+    line = (json.dumps({"kind": kind, **record}, sort_keys=True, allow_nan=False) + "\n").encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # One write at the file's end: two tabs that call at once write two lines, never a mixture.
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            # A writer that was stopped may have left half a line: it must not swallow this one.
+            if os.fstat(fd).st_size and not path.read_bytes().endswith(b"\n"):
+                line = b"\n" + line
+            os.write(fd, line)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as e:
+        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or mend the folder's rights, then call again") from e
+    return path
+
+
+def read(root: Path) -> list[dict[str, Any]]:
+    """The book's lines in their order; a line that a stopped writer left half is passed over."""
+    path = root / "drills" / BOOK
+    out = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and isinstance(record.get("trigger_id"), str):
+            out.append(record)
+    return out
+
+
+def ranked_score(shares: tuple[float, ...], outcome: str) -> float:
+    """Ranked probability score of `shares` over `CLASSES` (Epstein 1969, divided by classes - 1): 0 is perfect, 1 the worst."""
+    at, total, under = CLASSES.index(outcome), 0.0, 0.0
+    for i in range(len(CLASSES) - 1):
+        under += shares[i]
+        total += (under - (1.0 if i >= at else 0.0)) ** 2
+    return total / (len(CLASSES) - 1)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one of the three did: `right` of `n`, and the mean ranked probability score (lower is better)."""
+
+    who: str
+    n: int
+    right: int
+    score: float | None
+
+
+def scores(book: list[dict[str, Any]]) -> list[Score]:
+    """Trader, neighbours, and what usually happens, on the touches that the trader called; one call per touch, the first."""
+    calls: dict[str, dict[str, Any]] = {}
+    forecasts: dict[str, dict[str, Any]] = {}
+    for r in book:
+        (calls if r.get("kind") == "call" else forecasts).setdefault(r["trigger_id"], r)
+    good = {k: r for k, r in calls.items() if r.get("call") in CLASSES and r.get("outcome") in CLASSES}
+    made: dict[str, list[tuple[tuple[float, ...], str]]] = {"you": [], "neighbours": [], "usual": []}
+    for k, r in good.items():
+        made["you"].append((tuple(float(c == r["call"]) for c in CLASSES), r["outcome"]))
+        for who, prefix in (("neighbours", "p_"), ("usual", "pi_")):
+            shares = tuple(forecasts.get(k, {}).get(prefix + c) for c in CLASSES)
+            if all(isinstance(v, float) for v in shares):
+                made[who].append((shares, r["outcome"]))  # type: ignore[arg-type]
+    out = []
+    for who, pairs in made.items():
+        right = sum(CLASSES[s.index(max(s))] == o for s, o in pairs)
+        mean = sum(ranked_score(s, o) for s, o in pairs) / len(pairs) if pairs else None
+        out.append(Score(who, len(pairs), right, mean))
+    return out

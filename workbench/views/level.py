@@ -12,25 +12,204 @@ from bokeh.events import RangesUpdate, Tap
 from panel.viewable import Viewer
 from param.parameterized import discard_events
 
-from engine.errors import EngineError, UnknownLevel
-from workbench import data, scales
-from workbench.plots.coding import LAYERS
-from workbench.plots.legend import legend_html
+from engine.errors import EngineError, NoData, UnknownLevel
+from engine.vocab import NS
+from workbench import session_cache
+from workbench.export import Table, cube_frame
+from workbench.plots import axes, conditions
+from workbench.plots.heatmap import LAYERS, legend_html
+from workbench.plots.words import sentence
 from workbench.state import ASKED, BUCKETS, LevelState
-from workbench.theme import THEMES, css_variables
-from workbench.views import notices, view
-from workbench.views.arrival import arrive, on_grid
-from workbench.views.banner import Notices
-from workbench.views.controls import drawer
-from workbench.views.hands import Hands
-from workbench.views.keys_help import LEVEL_KEYS
-from workbench.views.level_page import LevelPage
-from workbench.views.look import Look, resolve
+from workbench.theme import THEMES, Theme, css_variables
+from workbench.views import components, view
+from workbench.views.components import PANE_CSS, Chips, Form, Keys, Notices, ThemeSwitcher
+from workbench.views.controls import LEVEL_KEYS, drawer
+from workbench.views.level_figures import LADDER_CSS, LevelPictures, SlicePrefetcher, Slices
 from workbench.views.outcomes import Outcomes, question_fields
-from workbench.views.pictures import LevelPictures
 from workbench.views.save import save_control
-from workbench.views.save_tables import level_tables
-from workbench.views.slices import Ahead, Slices
+from workbench.views.viewport import Viewport, clamp_to_session, level_items, on_grid, own_price, resolve
+
+# ----------------------------------------------------------------------------
+# What the Level view's page is made of, and how it is laid out
+
+LOWER_CSS = {"height": "clamp(296px, 27vh, 400px)", "flex": "0 0 auto"}
+"""What is below chart and ladder: as high as conditions and outcomes need, and more of it on a larger screen."""
+
+NAMES = {
+    "level_chart": "Heatmap of the chosen layer, time by price around the level, with candles, best prices and levels",
+    "ladder": "Pressure ladder at the cursor: at each price long against short, resting size and its change",
+    "conditions": "The four conditions over time, downward and upward, with how many of them hold",
+    "overview": "The whole session: price, levels, and approaches to the level chosen",
+}
+"""What each figure shows, for who does not see it."""
+
+
+class LevelPage:
+    """A part of the Level view: its panes, made once."""
+
+    root: str
+    state: LevelState
+    pictures: LevelPictures
+    outcomes: Outcomes
+    notices: Notices
+
+    def _build(self) -> None:
+        styled: dict[str, Any] = {"stylesheets": [PANE_CSS]}
+        self.words = Words()
+        self.layer_chips = Chips(
+            label="Heatmap layer", small=True, margin=0, width=440, value=self.state.layer,
+            items=[{"id": la.key, "label": la.title, "title": la.meaning} for la in LAYERS.values()],
+        )  # fmt: skip
+        self.any_price = Form(
+            row=True, margin=(0, 0, 0, 8), fields=[{"name": "price", "kind": "text", "label": "Any price", "hint": "Any price"}]
+        )
+        self.legend = pn.pane.HTML("", margin=(2, 0, 0, 14))
+        self.wardrobe = ThemeSwitcher(width=0, height=0, margin=0)
+        self.keys = Keys(figures=NAMES, width=0, height=0, margin=0)
+        chart_fig, ladder_fig, strip_fig, overview_fig = (pn.pane.Bokeh(f, margin=0) for f in self.pictures.figures)
+        for pane, mode in (
+            (chart_fig, "stretch_both"),
+            (strip_fig, "stretch_width"),
+            (overview_fig, "stretch_both"),
+            (ladder_fig, "stretch_both"),
+        ):
+            pane.sizing_mode = mode  # type: ignore[assignment]
+        ladder_fig.styles = LADDER_CSS
+        self.drawing = pn.Column(
+            pn.Row(self.words.levels, self.any_price, margin=(0, 0, 4, 0), sizing_mode="stretch_width"),
+            self.words.sentence,
+            pn.Row(
+                self.layer_chips, self.legend, pn.Spacer(sizing_mode="stretch_width"), self.words.key,
+                margin=(2, 0, 2, 0), sizing_mode="stretch_width",
+            ),
+            pn.Row(chart_fig, ladder_fig, margin=0, sizing_mode="stretch_both", min_height=300),
+            pn.Row(
+                pn.Column(strip_fig, overview_fig, margin=0, sizing_mode="stretch_both"),
+                pn.Column(self.words.conditions, self.outcomes.pane, margin=0, styles=LADDER_CSS),
+                margin=0, sizing_mode="stretch_width", height=296, styles=LOWER_CSS,
+            ),
+            sizing_mode="stretch_both", margin=0, visible=False,
+        )  # fmt: skip
+        self.empty = pn.pane.HTML(components.loading_html(self.root), **styled, sizing_mode="stretch_both", margin=0)
+        self.page_body = pn.Column(
+            self.keys,
+            self.wardrobe,
+            self.notices.banner,
+            self.empty,
+            self.drawing,
+            sizing_mode="stretch_both",
+            margin=0,
+            css_classes=["sm-body"],
+            styles={"padding": "6px 8px 2px", "box-sizing": "border-box"},
+        )
+
+
+# ----------------------------------------------------------------------------
+# What the trader does with mouse and keyboard, turned into the state; a part of the Level view
+
+
+class LevelInteractions:
+    """Handlers of the Level view; the view itself has what they are about."""
+
+    state: LevelState
+    session: session_cache.Session | None
+    look: Viewport | None
+    shown: tuple[int, int] | None
+    slices: Slices
+    notices: Notices
+    pictures: LevelPictures
+    any_price: Form
+
+    _guard: Callable[..., None]
+    _paint_heat: Callable[[Viewport], None]
+    _cube: Callable[[Viewport], Any]
+    _rows: Callable[[Viewport], pl.DataFrame]
+
+    def _on_height(self, attr: str, old: int, new: int) -> None:
+        """The ladder's rows became higher or lower: its figures follow."""
+        self.pictures.ladder_height = new
+        if self.look is not None:
+            self._guard(self._resized, keep=True)
+
+    def _resized(self) -> None:
+        assert self.look is not None
+        self.pictures.paint_cursor(self.look, self._rows(self.look))
+        self.pictures.paint_names(self.look)
+
+    def _on_price(self, text: str, n: int) -> None:
+        self.any_price.answered = n
+        if not text or self.session is None:
+            return
+        session = self.session
+
+        def take() -> None:
+            self.state.level, said = own_price(text, session)
+            self.notices.trouble += [said] if said else []
+
+        self._guard(take)
+
+    def _on_tap(self, event: Any) -> None:
+        if self.look is not None and event.x is not None:
+            self.state.cursor_ts_ns = self._inside(axes.ns_of_x(event.x, self.look.session.day_ns))
+
+    def _inside(self, ts_ns: int) -> int:
+        assert self.look is not None
+        w, lad = self.look.window_ns, self.look.session.ladder
+        return min(max(ts_ns // w * w, -(-lad.start_ns // w) * w), lad.end_ns // w * w - w)
+
+    def _on_ranges(self, event: Any) -> None:
+        """The trader panned or zoomed: remember it, and read more of the ladder where it is not loaded."""
+        if self.look is not None:
+            self._guard(lambda: self._pan(event), keep=True)
+
+    def _pan(self, event: Any) -> None:
+        assert self.look is not None
+        day = self.look.session.day_ns
+        start, end = (axes.ns_of_x(x, day) for x in (event.x0, event.x1))
+        if end - start < 10 * NS:
+            return
+        if (start, end) == self.shown:
+            self.pictures.paint_names(self.look)  # the price axis may have moved
+            return
+        self.shown = (start, end)
+        look = resolve(self.look.session, self.state, self.shown, follow=False)
+        self.look = look
+        self.pictures.paint_names(look)
+        had = self.slices.loaded
+        self._cube(look)
+        if had != self.slices.loaded:
+            self._paint_heat(look)
+
+    def _on_key(self, pressed: dict[str, Any]) -> None:
+        if self.look is None:
+            return
+        key = pressed["key"]
+        if key.isdigit():
+            i = int(key) - 1
+            if i < len(session_cache.KEY_LEVELS):
+                self.state.level = session_cache.KEY_LEVELS[i]
+        elif key in ("ArrowUp", "ArrowDown"):
+            keys = list(LAYERS)
+            at = keys.index(self.state.layer) + (1 if key == "ArrowDown" else -1)
+            self.state.layer = keys[at % len(keys)]
+        elif key in ("[", "]"):
+            self._jump(1 if key == "]" else -1)
+        else:
+            self._step({"ArrowLeft": -1, "ArrowRight": 1, "Home": -(10**6), "End": 10**6}[key] * (12 if pressed["shift"] else 1))
+
+    def _step(self, windows: int) -> None:
+        assert self.look is not None
+        self.state.cursor_ts_ns = self._inside(self.look.now_ns + windows * self.look.window_ns)
+
+    def _jump(self, way: int) -> None:
+        """To the first window of the next (or previous) approach to the level."""
+        assert self.look is not None
+        v = self.look.vacuum.with_columns((pl.col("approach") != "approach_none").alias("on"))
+        first = v.filter(pl.col("on") & ~pl.col("on").shift(1, fill_value=False))["window_start_ts_ns"]
+        after = first.filter(first > self.look.now_ns) if way > 0 else first.filter(first < self.look.now_ns)
+        if after.len():
+            self.state.cursor_ts_ns = int(after[0] if way > 0 else after[-1])
+
 
 CUBE = {"window_s", "step", "half_life_s", "rows", "level"}
 """Parameters whose change asks the ladder for another slice."""
@@ -41,24 +220,26 @@ PAINT = {"layer", "palette"}
 """Parameters that only choose what the heatmap shows of the slice, and in which colours."""
 
 STALE_EVERY_MS = 15_000
+
 FOLLOW_AFTER_MS = 30
 """The words follow the picture so much later: in one message with it they would hold it up."""
+
 DAY_AFTER_MS = 400  # the day overview's orders and trades follow the first picture so much later
 
 
 @view("level", "Level", keys=LEVEL_KEYS)
-class LevelView(LevelPage, Hands, Viewer):
+class LevelView(LevelPage, LevelInteractions, Viewer):
     """The first screen. `state` is the tab's state, `root` the lake."""
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
         super().__init__(**params)
         self.root, self.state = root, state
-        self.session: data.Session | None = None
-        self.look: Look | None = None
+        self.session: session_cache.Session | None = None
+        self.look: Viewport | None = None
         self.shown: tuple[int, int] | None = None
         self.notices = Notices(complaints)
         self.slices = Slices()
-        self.ahead = Ahead(lambda: self.look, self._cube, lambda act: self._guard(act, keep=True))
+        self.ahead = SlicePrefetcher(lambda: self.look, self._cube, lambda act: self._guard(act, keep=True))
         self._putting_back = False
         self._due: set[str] = set()
         self._following = False
@@ -68,7 +249,7 @@ class LevelView(LevelPage, Hands, Viewer):
         self.outcomes = Outcomes(root, state)
         self._build()
         self._wire()
-        if state.contract and state.session and data.in_memory(root, state.contract, dt.date.fromisoformat(state.session)):
+        if state.contract and state.session and session_cache.in_memory(root, state.contract, dt.date.fromisoformat(state.session)):
             self._guard(self._open)  # the first message holds the whole picture: no second layout in the browser
 
     def _wire(self) -> None:
@@ -102,12 +283,12 @@ class LevelView(LevelPage, Hands, Viewer):
     def _open(self) -> None:
         st = self.state
         if st.contract is None or st.session is None:
-            self.empty.object = notices.nothing(self.root)
+            self.empty.object = components.empty_lake_html(self.root)
             return
         before = self.session, self.look, self.shown
-        self.session = session = data.load(self.root, st.contract, dt.date.fromisoformat(st.session))
+        self.session = session = session_cache.load(self.root, st.contract, dt.date.fromisoformat(st.session))
         self.shown = None
-        self.notices.complaints += arrive(st, session)
+        self.notices.complaints += clamp_to_session(st, session)
         try:
             self._draw(None)
         except EngineError:
@@ -177,17 +358,17 @@ class LevelView(LevelPage, Hands, Viewer):
                 act()
         except EngineError as e:
             if self.look is None:
-                self.empty.object = notices.failed(self.root, str(e))  # said once, in the middle of the page
+                self.empty.object = components.failed(self.root, str(e))  # said once, in the middle of the page
             else:
                 self.notices.trouble.append(str(e))
                 self._settle(self.look, unknown=isinstance(e, UnknownLevel))
         self.notices.show()
 
-    def _settle(self, look: Look, *, unknown: bool) -> None:
+    def _settle(self, look: Viewport, *, unknown: bool) -> None:
         """What was asked for cannot be shown: contract, session, level and time go back to what is."""
         st, s = self.state, look.session
         if (st.contract, st.session) != (s.symbol, s.date.isoformat()):
-            dates = data.contracts(self.root).get(s.symbol, [])
+            dates = session_cache.contracts(self.root).get(s.symbol, [])
             # The session that is drawn stands in the picker, though its files may be gone by now.
             st.param["session"].objects = list(dict.fromkeys([*dates, s.date.isoformat()]))
             self._put_back({"contract": s.symbol, "session": s.date.isoformat(), "cursor_ts_ns": look.now_ns, "level": look.level_id})
@@ -249,26 +430,26 @@ class LevelView(LevelPage, Hands, Viewer):
             self.ahead.again()
         self.outcomes.follow(look)
 
-    def _cube(self, look: Look) -> Any:
+    def _cube(self, look: Viewport) -> Any:
         return self.slices.cube(look, float(self.state.half_life_s))
 
-    def _paint_heat(self, look: Look) -> None:
+    def _paint_heat(self, look: Viewport) -> None:
         st, layer, w, half = self.state, LAYERS[self.state.layer], look.params.window_s, float(self.state.half_life_s)
         cube = self._cube(look)
-        top = scales.scale_top(look.session, layer, w, look.step, half)
+        top = session_cache.scale_top(look.session, layer, w, look.step, half)
         self.pictures.paint_heat(look, cube, layer, top, st.palette, self.slices.pool)
         self._paint_legend(look)
 
-    def _paint_legend(self, look: Look) -> None:
+    def _paint_legend(self, look: Viewport) -> None:
         st, pics, half = self.state, self.pictures, float(self.state.half_life_s)
         self.legend.object = legend_html(
             LAYERS[st.layer], pics.top, pics.palette, THEMES[st.theme], look.params.window_s, half, self.slices.pool
         )
 
-    def _rows(self, look: Look) -> pl.DataFrame:
+    def _rows(self, look: Viewport) -> pl.DataFrame:
         return self.slices.rows(look, float(self.state.half_life_s))
 
-    def _paint_now(self, look: Look) -> None:
+    def _paint_now(self, look: Viewport) -> None:
         """Cursor and ladder: what changes as time moves."""
         self.pictures.paint_cursor(look, self._rows(look))
         self.pictures.paint_volume(look, self.state.volume == "on")
@@ -316,8 +497,92 @@ class LevelView(LevelPage, Hands, Viewer):
         if s is None:
             return
         try:
-            changed = data.stamp(self.root, s.symbol, s.date) != s.stamp
+            changed = session_cache.stamp(self.root, s.symbol, s.date) != s.stamp
             self.notices.stale = "The lake has changed since this was drawn." if changed else ""
         except (EngineError, OSError) as e:
             self.notices.stale = f"The lake has changed since this was drawn, and cannot be read any more: {e}"
         self.notices.show()
+
+
+# ----------------------------------------------------------------------------
+# The Level view's words: the sentence, the conditions at the cursor, the time, and the levels with their distances
+
+
+class Words:
+    """Panes of text around the pictures."""
+
+    def __init__(self) -> None:
+        styled: dict[str, Any] = {"stylesheets": [PANE_CSS]}
+        self.levels = Chips(label="Level", margin=0, sizing_mode="stretch_width")
+        self.sentence = pn.pane.HTML("", margin=0, sizing_mode="stretch_width", **styled)
+        self.when = pn.pane.HTML("", margin=(0, 4, 0, 12), **styled)
+        self.conditions = pn.pane.HTML("", margin=0, sizing_mode="stretch_width")
+        self.key = pn.pane.HTML("", styles=LADDER_CSS, margin=0)
+
+    def paint(self, look: Viewport, rows: pl.DataFrame, theme: Theme) -> None:
+        """Say what `look` and the ladder's `rows` at the cursor show."""
+        s, row, zones = look.session, look.row(), look.params.zones
+        valid = row is not None and bool(row["book_valid"])
+        text = sentence(
+            look.title, look.k_ref, rows, tick_size=s.tick_size, near=zones.near, far=zones.far,
+            approach=str(row["approach"]) if row is not None and valid else None,
+            distance=row["distance_ticks"] if row is not None and valid else None,  # type: ignore[arg-type]
+            why="nothing has traded yet" if valid else f"the book is not valid at {axes.clock(look.now_ns)}",
+            tests=session_cache.tests_before(s, look.level_id, look.now_ns + look.window_ns),
+            confluent=session_cache.confluent(s, look.level_id, look.now_ns),
+        )  # fmt: skip
+        if not look.known:
+            begin = axes.clock(int(look.frame["start_ts_ns"][0]))
+            text = f"{look.title}: not known yet at {axes.clock(look.now_ns)}; it stands from {begin} on."
+        self.sentence.object = components.sentence(text)
+        key = conditions.key_html(theme)
+        self.conditions.object = conditions.words_html(row, theme, key=False)
+        if key != self.key.object:
+            self.key.object = key
+        last = session_cache.last_tick(s, look.now_ns + look.window_ns)
+        self.when.object = components.when(axes.clock(look.now_ns), axes.clock(look.now_ns + look.window_ns), last, s.tick_size, theme)
+        self.levels.param.update(items=level_items(look, last), value=look.level_id, colors=css_variables(theme))
+
+
+# ----------------------------------------------------------------------------
+# What the Level and the Neighbours views offer to save: the tables behind what they show, with the state that makes them
+
+
+def look_facts(root: str, look: Viewport) -> dict[str, Any]:
+    """Which moment of which level, and how it was computed."""
+    s, p = look.session, look.params
+    return {
+        "lake": root, "contract": s.symbol, "session": s.date.isoformat(), "level": look.level_id, "level_tick": look.k_ref,
+        "tick_size": s.tick_size, "cursor_ts_ns": look.now_ns, "window_s": p.window_s, "zones": p.zones.model_dump(),
+        "shown_start_ts_ns": look.start_ns, "shown_end_ts_ns": look.end_ns, "step_ticks": look.step, "simulated": s.simulated,
+    }  # fmt: skip
+
+
+def level_tables(view: LevelView) -> list[Table]:
+    """The level's windows, the ladder at the cursor, and the cube of what is shown."""
+
+    def look() -> Viewport:
+        if view.look is None:
+            raise NoData("nothing is shown yet that could be saved; open a session first")
+        return view.look
+
+    def windows() -> tuple[pl.DataFrame, dict[str, Any]]:
+        at = look()
+        return at.vacuum, look_facts(view.root, at)
+
+    def ladder() -> tuple[pl.DataFrame, dict[str, Any]]:
+        at = look()
+        return view._rows(at), look_facts(view.root, at)
+
+    def cube() -> tuple[pl.DataFrame, dict[str, Any]]:
+        at = look()
+        shown = view._cube(at)
+        start = shown["window_start_ts_ns"].to_numpy()
+        inside = (start >= at.start_ns) & (start < at.end_ns)
+        return cube_frame(shown.isel(window=inside)), {**look_facts(view.root, at), "half_life_s": float(view.state.half_life_s)}
+
+    return [
+        Table("windows", "Windows of the level: features and conditions", windows),
+        Table("ladder", "Ladder at the cursor", ladder),
+        Table("cube", "Time x price, as shown", cube),
+    ]

@@ -4,40 +4,51 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 import panel as pn
+import polars as pl
 from panel.viewable import Viewer
 from param.parameterized import discard_events
 
-from workbench import data, similar
-from workbench.clips import Stretch
-from workbench.plots import chart
-from workbench.plots.coding import LAYERS
-from workbench.plots.legend import legend_html
-from workbench.plots.outcome_table import outcome_html, outcome_notice
+from engine.errors import EngineError, NoData
+from engine.lake.catalog import LADDER
+from engine.retrieval.difference import DifferenceMap, DifferenceParams, difference_map, neighbour_pressure
+from engine.vocab import NS, root_of
+from workbench import session_cache, similar
+from workbench.export import Table
+from workbench.plots import axes, heatmap
+from workbench.plots import difference as plots
+from workbench.plots.heatmap import LAYERS, legend_html
+from workbench.plots.outcomes import (
+    class_colours,
+    class_words,
+    excursion_figure,
+    outcome_html,
+    outcome_notice,
+    paint_excursions,
+    paint_why,
+    theme_excursions,
+    theme_why,
+    why_figure,
+    why_rows,
+)
+from workbench.plots.replay_wall import Mini, packed, shared_top
 from workbench.plots.tables import CSS as TABLE_CSS
+from workbench.session_cache import Stretch
 from workbench.similar import Question, Similar
 from workbench.state import ASKED, LevelState
 from workbench.theme import FONT, MONO, THEMES, Theme, css_variables
-from workbench.views import notices, view
-from workbench.views.arrival import arrive
-from workbench.views.banner import Notices
-from workbench.views.difference import Difference
-from workbench.views.form import Form, field, heading
-from workbench.views.keys_help import NEIGHBOURS_KEYS, keys_pane
-from workbench.views.later import Progress
-from workbench.views.look import Look, resolve
-from workbench.views.neighbours_cards import Walled, opened, wall_of, walled
-from workbench.views.neighbours_side import Side
-from workbench.views.neighbours_wall import Wall
-from workbench.views.neighbours_words import sentence_of, wait_card
-from workbench.views.outcomes import Asking, facts_of, question_fields
-from workbench.views.parts import Chips
-from workbench.views.pictures import LADDER_CSS
+from workbench.views import components, view
+from workbench.views.background import BackgroundTask, Progress
+from workbench.views.components import PANE_CSS, Chips, Form, Notices, heading, input_for
+from workbench.views.controls import NEIGHBOURS_KEYS, keys_pane
+from workbench.views.level_figures import LADDER_CSS
+from workbench.views.outcomes import DebouncedQuery, facts_of, question_fields
 from workbench.views.save import save_control
-from workbench.views.save_tables import neighbour_tables
-from workbench.views.style import PANE_CSS
+from workbench.views.viewport import Viewport, clamp_to_session, resolve
+from workbench.views.wall import Wall
 
 BEFORE_S, REACH = 120, 16
 """Seconds before the touch, and ticks on both sides of the level, that a card shows."""
@@ -65,13 +76,13 @@ class NeighboursView(Viewer):
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
         super().__init__(**params)
         self.root, self.state = root, state
-        self.look: Look | None = None
+        self.look: Viewport | None = None
         self.walled: Walled | None = None
         self.heard: list[Callable[[Similar], None]] = []
         self.active, self._missed = True, False
         self.notices = Notices(complaints)
-        self._arrived: data.Session | None = None
-        self.asking = Asking(root, self._told, work=self._work, also=self._stretch, progress=self._progress)
+        self._arrived: session_cache.Session | None = None
+        self.asking = DebouncedQuery(root, self._told, work=self._work, also=self._stretch, progress=self._progress)
         self._build()
         state.param.watch(lambda *events: self._changed({e.name for e in events}), list(SHOWS))
         state.param.watch(lambda *_: self._dress(), ["theme", "palette"])
@@ -124,8 +135,8 @@ class NeighboursView(Viewer):
         """What the drawer holds."""
         fields = [
             *question_fields(self.state),
-            field(self.state, "neighbours_k", "Shown on the wall"),
-            field(self.state, "palette", "Colours"),
+            input_for(self.state, "neighbours_k", "Shown on the wall"),
+            input_for(self.state, "palette", "Colours"),
             heading("Keys"),
         ]
         form = Form(margin=0, sizing_mode="stretch_width").bind(self.state, fields)
@@ -160,7 +171,7 @@ class NeighboursView(Viewer):
         self.layer_chips.value = self.state.layer
         self.asking.soon(self.state, self._looked)
 
-    def _looked(self) -> Look | None:
+    def _looked(self) -> Viewport | None:
         """The session and the window at the cursor; the state is brought into the session as the Level view brings it.
 
         Raises
@@ -170,12 +181,12 @@ class NeighboursView(Viewer):
         """
         st = self.state
         if st.contract is None or st.session is None:
-            self._told(notices.rich("There is no session in the lake yet; `spymaster demo` makes one."), False)
+            self._told(components.rich("There is no session in the lake yet; `spymaster demo` makes one."), False)
             return None
-        session = data.load(self.root, st.contract, dt.date.fromisoformat(st.session))
+        session = session_cache.load(self.root, st.contract, dt.date.fromisoformat(st.session))
         level = st.level
         if session is not self._arrived:
-            self.notices.complaints += arrive(st, session)
+            self.notices.complaints += clamp_to_session(st, session)
             self._arrived = session
             self.notices.show()
         self.look = look = resolve(session, st, None)
@@ -190,13 +201,13 @@ class NeighboursView(Viewer):
         st = self.state
         assert self.look is not None
         session = self.look.session
-        seconds = similar.knobs(self.root, session.symbol, session.date).setups.horizons_s[int(st.horizon[1:])]
+        seconds = similar.retrieval_params(self.root, session.symbol, session.date).setups.horizons_s[int(st.horizon[1:])]
         # Resting size is that of a window's end, however short; flows of a second are noise.
         least = 1 if st.layer == "depth" else st.window_s
         return Stretch(BEFORE_S, max(seconds, BEFORE_S), REACH, st.layer, float(st.half_life_s), least), st.neighbours_k
 
     def _work(self, question: Question, also: tuple[Stretch, int], go_on: Progress) -> Walled:
-        return walled(similar.find_aside(question, lambda: go_on(0, 0, "")), *also, go_on)
+        return walled(similar.find_in_worker(question, lambda: go_on(0, 0, "")), *also, go_on)
 
     def _progress(self, done: int, of: int, what: str) -> None:
         if of:
@@ -228,7 +239,7 @@ class NeighboursView(Viewer):
             return
         theme, found = THEMES[self.state.theme], self.walled.found
         with pn.io.hold():
-            self.say.object = notices.sentence(sentence_of(self.walled))
+            self.say.object = components.sentence(sentence_of(self.walled))
             self.mark.visible = self.walled.simulated
             self.wall.shown = wall_of(self.walled, theme)
             self.side.paint(found, theme, outcome_html(found.outcomes, facts_of(found, self.root), theme, roomy=True))
@@ -268,7 +279,7 @@ class NeighboursView(Viewer):
             self.state.view = "level"
             return
         moment = opened(self.walled.found, int(card))
-        dates = data.contracts(self.root).get(str(moment["contract"]), [])
+        dates = session_cache.contracts(self.root).get(str(moment["contract"]), [])
         if moment["session"] not in dates:
             self.notices.trouble = [
                 f"{moment['contract']} {moment['session']} has no ladder in this lake any more; `spymaster run` makes it"
@@ -282,5 +293,357 @@ class NeighboursView(Viewer):
 def ink_of(theme: Theme, layer: str, preset: str) -> dict[str, Any]:
     """What the wall is painted with."""
     keys = ("page", "panel", "edge", "grid", "text", "muted", "level", "casing")
-    palette = chart.palette_of(theme, LAYERS[layer], preset)
+    palette = heatmap.palette_of(theme, LAYERS[layer], preset)
     return {**{k: getattr(theme, k) for k in keys}, "font": FONT, "mono": MONO, "palette": [c[:7] for c in palette]}
+
+
+# ----------------------------------------------------------------------------
+# What stands on the cards of the wall: the query, its neighbours, and the stretch of the lake behind each
+
+CLASS_OF = {"BREAK_UP": "break", "BREAK_DOWN": "break", "REJECT_UP": "reject", "REJECT_DOWN": "reject", "CHOP": "chop"}
+
+AXES = "up: ticks from the level · right: seconds from the touch (of the query: from the cursor) · line: last trade"
+
+
+@dataclass(frozen=True, eq=False)
+class Walled:
+    """An answer with the small replays of its query and of its nearest setups; a sentence stands for one that cannot be read."""
+
+    found: Similar
+    stretch: Stretch
+    query: Mini | str
+    minis: list[Mini | str]
+    top: float
+    simulated: bool
+
+
+def walled(found: Similar, stretch: Stretch, k: int, go_on: Progress) -> Walled:
+    """Read the small replays, session by session; `go_on` is told how many, and may end it."""
+    q, rows = found.question, found.answer.found.head(k).to_dicts()
+    tick = int(found.trigger["level_tick"])
+    query: Mini | str
+    try:
+        query = session_cache.clip(q.root, q.symbol, q.date, tick, q.end_ns, stretch).until(0.0)
+    except EngineError as e:
+        query = str(e)
+    minis: dict[int, Mini | str] = {}
+    for done, i in enumerate(sorted(range(len(rows)), key=lambda i: (rows[i]["session_date"], i))):
+        go_on(done, len(rows), "")
+        minis[i] = _read(q.root, rows[i], stretch, mirror=rows[i]["approach"] != found.trigger["approach"])
+    ordered = [minis[i] for i in range(len(rows))]
+    top = shared_top([m for m in (query, *ordered) if isinstance(m, Mini)], LAYERS[stretch.layer])
+    lake = session_cache.open_lake(q.root)
+    shown = {(q.symbol, q.date), *((symbol_of(r), r["session_date"]) for r in rows)}
+    simulated = any(lake.has(LADDER, *s) and lake.is_simulated(LADDER, *s) for s in shown)
+    return Walled(found, stretch, query, ordered, top, simulated)
+
+
+def zero_of(row: dict[str, Any]) -> int:
+    """The instant that cards are aligned at: the touch, or the trigger's end where there was none."""
+    return int(row["touch_ts_ns"] if row["touch_ts_ns"] is not None else row["window_end_ts_ns"])
+
+
+def symbol_of(row: dict[str, Any]) -> str:
+    """Contract of a trigger."""
+    return str(row["trigger_id"]).split("/")[1]
+
+
+def turned(stretch: Stretch) -> Stretch:
+    """The stretch of a setup that is shown upside down: flow that would lift price presses it there."""
+    return replace(stretch, layer={"long": "short", "short": "long"}.get(stretch.layer, stretch.layer))
+
+
+def _read(root: str, row: dict[str, Any], stretch: Stretch, *, mirror: bool) -> Mini | str:
+    read = turned(stretch) if mirror else stretch
+    try:
+        made = session_cache.clip(root, symbol_of(row), row["session_date"], int(row["level_tick"]), zero_of(row), read)
+    except EngineError as e:
+        return str(e)
+    return made.mirrored(signed=LAYERS[stretch.layer].kind == "signed") if mirror else made
+
+
+def wall_of(w: Walled, theme: Theme) -> dict[str, Any]:
+    """The wall as the page takes it (`workbench.views.wall.Wall`)."""
+    found, layer = w.found, LAYERS[w.stretch.layer]
+    signed = layer.kind == "signed"
+    rows = found.answer.found.head(len(w.minis)).to_dicts()
+    cards = [_query_card(w, signed), *(_card(i, r, m, w, theme, signed) for i, (r, m) in enumerate(zip(rows, w.minis)))]
+    barriers = {r["barrier_ticks"] for r in rows}
+    return {
+        "cards": cards, "before": w.stretch.before_s, "after": w.stretch.after_s, "reach": w.stretch.reach, "top": w.top, "signed": signed,
+        "barrier": barriers.pop() if len(barriers) == 1 else None, "zero": "touch",
+        "words": AXES,
+    }  # fmt: skip
+
+
+def _price(symbol: str, tick: int, *, mirror: bool = False) -> dict[str, Any]:
+    size = root_of(symbol).tick_size
+    return {"price": tick * size, "size": size, "digits": axes.decimals(size), "up": -1 if mirror else 1}
+
+
+def _query_card(w: Walled, signed: bool) -> dict[str, Any]:
+    q, t = w.found.question, w.found.trigger
+    what = session_cache.level_title(q.level_id)
+    when = f"{q.date:%m-%d} {axes.clock(q.end_ns)}"
+    card = {
+        "id": "query", "query": True, "what": f"{what}, now", "when": when, "like": "", "end": "", "known": 0.0, "marks": [],
+        "tip": f"The setup at the cursor: {q.symbol} {q.date} {axes.clock(q.end_ns)} {what}, up to the cursor; open in Level",
+        **_price(q.symbol, int(t["level_tick"])),
+    }  # fmt: skip
+    return {**card, "said": w.query} if isinstance(w.query, str) else {**card, **packed(w.query, signed=signed)}
+
+
+def _card(i: int, row: dict[str, Any], m: Mini | str, w: Walled, theme: Theme, signed: bool) -> dict[str, Any]:
+    approach = str(w.found.trigger["approach"])
+    mirror = row["approach"] != approach
+    symbol, zero = symbol_of(row), zero_of(row)
+    title, side = session_cache.level_title(row["level_id"]), "below" if row["approach"] == "approach_up" else "above"
+    end, known = ending(row, w.found.question.horizon, zero, w)
+    # By name, since the cards stay when the theme changes.
+    roles = {getattr(theme, k): k for k in ("long", "short", "muted")}
+    word = class_words(approach)[end] if end in CLASS_OF.values() else end
+    turned = ", turned upside down" if mirror else ""
+    # The contract where it is another one than the query's: a narrow card has no room for what all of them share.
+    when = f"{'⇅ ' if mirror else ''}{row['session_date']:%m-%d} {axes.clock(zero, seconds=False)}"
+    when += f" {symbol}" if symbol != w.found.question.symbol else ""
+    like = f"{row['similarity']:.3f}"
+    tip = f"{row['session_date']} {axes.clock(zero)} {symbol} {title} from {side}{turned}, similarity {like}: {word}; open in Level"
+    card = {
+        "id": str(i), "query": False, "what": title, "when": when, "like": like, "end": word,
+        "ink": roles[class_colours(theme, approach).get(end, theme.muted)],
+        "known": known, "marks": [[(int(row["window_end_ts_ns"]) - zero) / NS, "like now"]], "tip": tip,
+        **_price(symbol, int(row["level_tick"]), mirror=mirror),
+    }  # fmt: skip
+    return {**card, "said": m} if isinstance(m, str) else {**card, **packed(m, signed=signed)}
+
+
+def ending(row: dict[str, Any], horizon: str, zero: int, w: Walled) -> tuple[str, float]:
+    """How a setup ended at `horizon`, and the seconds from zero from which that is known."""
+    if row["touch_ts_ns"] is None:
+        return "no touch", float(w.stretch.after_s)
+    end = CLASS_OF.get(row[f"outcome_{horizon}"])
+    if end is None:
+        return "data ended", float(w.stretch.after_s)
+    hit = row["first_hit_ts_ns"]
+    late = float(w.stretch.after_s)
+    return end, min((int(hit) - zero) / NS, late) if end != "chop" and hit is not None else late
+
+
+def opened(found: Similar, i: int) -> dict[str, Any]:
+    """The state that shows a neighbour's trigger."""
+    row = found.answer.found.row(i, named=True)
+    date: dt.date = row["session_date"]
+    return {
+        "contract": symbol_of(row),
+        "session": date.isoformat(),
+        "level": row["level_id"],
+        "cursor_ts_ns": int(row["window_start_ts_ns"]),
+    }
+
+
+# ----------------------------------------------------------------------------
+# Beside the wall: outcomes per horizon, how far price went, and which families of features make the setups alike
+
+
+class Side:
+    """Three panes; their figures are made with the first answer and patched from then on."""
+
+    def __init__(self) -> None:
+        fill: dict[str, Any] = {"sizing_mode": "stretch_width"}
+        self.outcomes = pn.pane.HTML("", margin=0, **fill)
+        self.excursions = pn.pane.Bokeh(None, margin=(10, 0, 0, 0), sizing_mode="stretch_both", min_height=200, max_height=520)
+        self.reasons = pn.pane.Bokeh(None, margin=(10, 0, 0, 0), sizing_mode="stretch_both", min_height=200, max_height=520)
+        self.panes = [self.outcomes, self.excursions, self.reasons]
+
+    def paint(self, found: Similar, theme: Theme, table: str) -> None:
+        """Show an answer; `table` is its outcomes as HTML."""
+        approach, rows = str(found.trigger["approach"]), found.answer.found
+        barriers = rows["barrier_ticks"].unique().to_list()
+        barrier = barriers[0] if len(barriers) == 1 else None
+        self.outcomes.object = table
+        if self.excursions.object is None:
+            self.excursions.object = excursion_figure(rows, approach, theme, barrier=barrier, height=240)
+            self.reasons.object = why_figure(why_rows(rows), theme, whose="all setups", height=210)
+        else:
+            paint_excursions(self.excursions.object, rows, approach, theme, barrier=barrier)
+            self.why(found, None)
+
+    def why(self, found: Similar, which: int | None) -> None:
+        """Why all of them, or one of them, are similar."""
+        paint_why(self.reasons.object, why_rows(found.answer.found, which), "all setups" if which is None else "the setup pointed at")
+
+    def dress(self, found: Similar, theme: Theme, table: str) -> None:
+        """Change the theme."""
+        self.paint(found, theme, table)
+        theme_excursions(self.excursions.object, theme)
+        theme_why(self.reasons.object, theme)
+
+
+# ----------------------------------------------------------------------------
+# What the Neighbours view says in words: the sentence above the wall, and what stands where there is no wall
+
+
+def wait_card(html: str, *, waiting: bool) -> str:
+    """What stands where no wall does: what is being done, or why there is none and where another one is asked for."""
+    said = f"<p style='line-height:1.7'>{html}</p>"
+    if waiting:
+        return f"<div class='sm-card' role='status'><h2>Looking for similar setups</h2>{said}<div class='sm-bar'></div></div>"
+    more = "<p>Outcome, sessions, levels and side are chosen in the drawer (☰).</p>"
+    return f"<div class='sm-card' role='status'><h2>No similar setups to show</h2>{said}{more}</div>"
+
+
+def sentence_of(walled: Walled) -> str:
+    """The query and its neighbours in one sentence."""
+    found = walled.found
+    f, t, q = found.forecast, found.trigger, found.question
+    side = "below" if t["approach"] == "approach_up" else "above"
+    counts = ", ".join(f"{n} {c}" for c, n in reversed(found.answer.counts.items()))
+    away = abs(int(t["distance_ticks"]))
+    minutes = next(m for h, m in found.outcomes.select("horizon", "minutes").iter_rows() if h == q.horizon)
+    head = f"{session_cache.level_title(q.level_id)} from {side}, {away} tick{'' if away == 1 else 's'} away"
+    shown = len(walled.minis)
+    if f["nothing_comparable"]:
+        return f"{head}: nothing comparable ({f['reason']}); the {shown} nearest are shown all the same."
+    return (
+        f"{head}: {f['neighbours']} similar setups on {f['distinct_days']} days, after their touch {counts} within {minutes:g} min; "
+        f"the {shown} nearest below."
+    )
+
+
+# ----------------------------------------------------------------------------
+# Under the wall of neighbours: where pressure before the touch set those that broke apart from those that rejected, on demand
+
+ASK, STOP, HIDE = "Compare break with reject", "Stop", "Hide"
+
+PARAMS = DifferenceParams(step_ticks=2)
+"""Two ticks a row: of some dozen neighbours a cell of one tick holds too little flow to tell."""
+
+
+class Difference:
+    """A button, and the map that it asks for; `body` is what is shown."""
+
+    def __init__(self, root: str, state: LevelState) -> None:
+        self.root, self.state = root, state
+        self.found: Similar | None = None
+        self.map: DifferenceMap | None = None
+        self.later = BackgroundTask(self._tell)
+        self.parts = plots.difference_figure(THEMES[state.theme], height=250)
+        self.parts.figure.visible = False
+        self.acts = Form(row=True, margin=0, fields=[{"name": "act", "kind": "group", "label": "Difference map", "options": [ASK]}])
+        self.say = pn.pane.HTML("", margin=(7, 0, 0, 12), stylesheets=[PANE_CSS], sizing_mode="stretch_width")
+        self.pane = pn.pane.Bokeh(self.parts.figure, visible=False, margin=0, sizing_mode="stretch_width")
+        self.body = pn.Column(
+            pn.Row(self.acts, self.say, margin=(4, 0), sizing_mode="stretch_width"), self.pane, margin=0, sizing_mode="stretch_width"
+        )
+        self.acts.param.watch(lambda e: self._on_act(e.new), "changed")
+        state.param.watch(lambda e: plots.theme_difference(self.parts, THEMES[e.new]), "theme")
+
+    def heard(self, found: Similar) -> None:
+        """Other neighbours are on the wall: a map of the ones before is not theirs."""
+        if self.found is None or not same_neighbours(found, self.found):
+            self.later.stop()
+            self.map = None
+            self.found = found
+            self._offer(ASK, "Net pressure in the two minutes before the touch, of the neighbours that broke minus those that rejected.")
+
+    def give_up(self) -> None:
+        """Nobody looks any more: what is under way is stopped."""
+        if self.later.busy:
+            self.later.stop()
+            self._offer(ASK, "Stopped.")
+
+    def _offer(self, act: str, words: str, *, shown: bool = False) -> None:
+        with pn.io.hold():
+            self.acts.fields = [{"name": "act", "kind": "group", "label": "Difference map", "options": [act]}]
+            self.say.object = f"<div role='status' style='font:13px var(--sm-font);color:var(--sm-muted)'>{components.rich(words)}</div>"
+            # The figure's own, too: a Bokeh pane that is made hidden takes the figure's word for it.
+            self.pane.visible = self.parts.figure.visible = shown
+
+    def _on_act(self, change: dict[str, Any]) -> None:
+        self.acts.answered = int(change["n"])
+        found = self.found
+        if found is None:
+            return
+        if self.later.busy:
+            self.give_up()
+        elif self.pane.visible:
+            self._offer(ASK, "")
+        elif self.map is not None:
+            self._done(self.map)
+        else:
+            self._offer(STOP, "Reading the neighbours' ladders …")
+            self.later.start(lambda progress: self._work(found, progress), self._done, self._failed)
+
+    def _work(self, found: Similar, progress: Progress) -> DifferenceMap:
+        near = found.answer.found
+        pressure = neighbour_pressure(session_cache.open_lake(self.root), near, PARAMS, progress)
+        return difference_map(pressure, near["outcome_class"].to_list(), near["session_date"].to_numpy(), PARAMS)
+
+    def _tell(self, done: int, of: int, what: str) -> None:
+        self._offer(STOP, f"Reading the neighbours' ladders: {done} of {of} sessions")
+
+    def _done(self, answer: DifferenceMap) -> None:
+        self.map = answer
+        if answer.reason:
+            self._offer(ASK, f"{answer.reason[0].upper()}{answer.reason[1:]}.")
+            return
+        up = self.found is None or self.found.trigger["approach"] == "approach_up"
+        p = answer.params
+        words = plots.difference_words(
+            answer.breaks, answer.break_sessions, answer.rejects, answer.reject_sessions, answer.compared, int(answer.shown.sum()), p.mass
+        )
+        plots.fill_difference(
+            self.parts, answer.difference, answer.low, answer.high, answer.shown, window_s=p.window_s, step_ticks=p.step_ticks, up=up,
+            title=f"Net pressure, break − reject: blue more long, orange more short; cells whose {p.mass:.0%} interval covers 0 are empty",
+        )  # fmt: skip
+        left = f"; {answer.left_out} without a ladder left out" if answer.left_out else ""
+        self._offer(HIDE, f"{words}{left}.", shown=True)
+
+    def _failed(self, error: EngineError) -> None:
+        self.map = None
+        self._offer(ASK, str(error))
+
+
+def same_neighbours(a: Similar, b: Similar) -> bool:
+    """Whether the same question has the same answer; each comes from another process, and is never the same object."""
+    return a.question == b.question and a.answer.found.equals(b.answer.found)
+
+
+# ----------------------------------------------------------------------------
+# What the Level and the Neighbours views offer to save: the tables behind what they show, with the state that makes them
+
+
+def neighbour_tables(view: NeighboursView) -> list[Table]:
+    """The neighbours, their outcomes at every horizon, and the difference map."""
+
+    def facts() -> dict[str, Any]:
+        if view.found is None:
+            raise NoData("there are no neighbours on the screen yet that could be saved")
+        q = view.found.question
+        return {
+            "lake": q.root, "contract": q.symbol, "session": q.date.isoformat(), "level": q.level_id, "end_ts_ns": q.end_ns, "mode": q.mode,
+            "pool": q.pool, "horizon": q.horizon, "direction": view.found.trigger["approach"],
+            "simulated": bool(view.look and view.look.session.simulated),
+        }  # fmt: skip
+
+    def near() -> tuple[pl.DataFrame, dict[str, Any]]:
+        said = facts()
+        assert view.found is not None
+        return view.found.answer.found, said
+
+    def outcomes() -> tuple[pl.DataFrame, dict[str, Any]]:
+        said = facts()
+        assert view.found is not None
+        return view.found.outcomes, said
+
+    def difference() -> tuple[pl.DataFrame, dict[str, Any]]:
+        said, made = facts(), view.difference.map
+        if made is None:
+            raise NoData("the difference map is not made yet: its button is under the wall of neighbours")
+        return made.to_frame(), {**said, "breaks": made.breaks, "rejects": made.rejects, **made.params.model_dump()}
+
+    return [
+        Table("neighbours", "Neighbours, the most similar first", near),
+        Table("outcomes", "Outcomes at every horizon", outcomes),
+        Table("difference", "Difference map", difference),
+    ]

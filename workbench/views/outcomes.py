@@ -8,15 +8,15 @@ from typing import Any
 import panel as pn
 
 from engine.errors import EngineError
-from workbench import data, similar
-from workbench.plots.outcome_table import Facts, outcome_html, outcome_notice, rule_words
+from workbench import session_cache, similar
+from workbench.plots.outcomes import Facts, outcome_html, outcome_notice, rule_words
 from workbench.similar import Question, Similar
 from workbench.state import ASKED, LevelState
 from workbench.theme import THEMES
-from workbench.views import notices
-from workbench.views.form import field, heading
-from workbench.views.later import Later, Progress
-from workbench.views.look import Look
+from workbench.views import components
+from workbench.views.background import BackgroundTask, Progress
+from workbench.views.components import heading, input_for
+from workbench.views.viewport import Viewport
 
 REST_MS = 250
 """The question is asked when nothing has changed for so long."""
@@ -28,14 +28,14 @@ def question_fields(state: LevelState) -> list[dict[str, Any]]:
     """The drawer's fields of the question."""
     return [
         heading("Similar setups"),
-        field(state, "horizon", "Outcome within"),
-        field(state, "mode", "Compared with"),
-        field(state, "pool", "Setups at"),
-        field(state, "direction", "Approach"),
+        input_for(state, "horizon", "Outcome within"),
+        input_for(state, "mode", "Compared with"),
+        input_for(state, "pool", "Setups at"),
+        input_for(state, "direction", "Approach"),
     ]
 
 
-def question_of(root: str, state: LevelState, look: Look) -> Question:
+def question_of(root: str, state: LevelState, look: Viewport) -> Question:
     """What is asked of the window at the cursor."""
     direction = None if state.direction == "price" else state.direction
     s = look.session
@@ -43,12 +43,12 @@ def question_of(root: str, state: LevelState, look: Look) -> Question:
     return Question(root, s.symbol, s.date, look.level_id, end, state.mode, state.pool, state.horizon, direction)
 
 
-def out_of_reach(root: str, look: Look) -> str:
+def out_of_reach(root: str, look: Viewport) -> str:
     """Why nothing is asked: there is no level or no trade yet, or price is beyond an approach's reach; empty where it is not."""
-    last = data.last_tick(look.session, look.now_ns + look.window_ns)
+    last = session_cache.last_tick(look.session, look.now_ns + look.window_ns)
     if not look.known or last is None:
         return f"{look.title} is not known yet." if not look.known else "Nothing has traded yet."
-    reach = similar.knobs(root, look.session.symbol, look.session.date).approach.max_distance_ticks
+    reach = similar.retrieval_params(root, look.session.symbol, look.session.date).approach.max_distance_ticks
     away = abs(last - look.k_ref)
     if away <= reach:
         return ""
@@ -74,18 +74,18 @@ def whose_words(found: Similar) -> str:
 def facts_of(found: Similar, root: str) -> Facts:
     """What stands around the table of outcomes."""
     f, q = found.forecast, found.question
-    knobs = similar.knobs(root, q.symbol, q.date).setups
+    knobs = similar.retrieval_params(root, q.symbol, q.date).setups
     nothing = ""
     if f["nothing_comparable"]:
         nothing = f"{f['reason']} (n_eff {f['n_eff']:.0f}, best similarity {f['best_similarity'] or 0.0:.3f})"
     return Facts(
-        level=data.level_title(q.level_id), approach=str(found.trigger["approach"]), horizon=q.horizon, whose=whose_words(found),
+        level=session_cache.level_title(q.level_id), approach=str(found.trigger["approach"]), horizon=q.horizon, whose=whose_words(found),
         rule=rule_words(knobs.barrier), neighbours=int(f["neighbours"]), days=int(f["distinct_days"]), n_eff=float(f["n_eff"]),
         p_touch=f["p_touch"], pi_touch=f["pi_touch"], nothing=nothing,
     )  # fmt: skip
 
 
-class Asking:
+class DebouncedQuery:
     """A question that follows the trader's hands: `told` gets the answer to the last one, or why there is none.
 
     Parameters
@@ -109,11 +109,11 @@ class Asking:
         progress: Progress = lambda *_: None,
     ) -> None:
         self.root, self.told, self.work, self.also = root, told, work, also
-        self.later = Later(progress)
+        self.later = BackgroundTask(progress)
         self.asked: tuple[Question, Hashable] | None = None
         self._timer: Any = None
 
-    def soon(self, state: LevelState, look: Callable[[], Look | None]) -> None:
+    def soon(self, state: LevelState, look: Callable[[], Viewport | None]) -> None:
         """Ask when nothing has changed for `REST_MS`."""
         doc = pn.state.curdoc
         if doc is None:
@@ -134,7 +134,7 @@ class Asking:
         self.asked = None
         return True
 
-    def _rested(self, state: LevelState, looked: Callable[[], Look | None]) -> None:
+    def _rested(self, state: LevelState, looked: Callable[[], Viewport | None]) -> None:
         self._timer = None
         try:
             look = looked()
@@ -143,17 +143,17 @@ class Asking:
             far = out_of_reach(self.root, look)
             asked = question_of(self.root, state, look), self.also()
         except EngineError as e:
-            self._nothing(notices.rich(str(e)))
+            self._nothing(components.rich(str(e)))
             return
         if far:
-            self._nothing(notices.rich(far))
+            self._nothing(components.rich(far))
         elif asked != self.asked:
             self.asked = asked
-            self.told(notices.rich(waiting_words(asked[0])), True)
+            self.told(components.rich(waiting_words(asked[0])), True)
             self.later.start(lambda go_on: self.work(*asked, go_on), lambda found: self.told(found, False), self._failed)
 
     def _failed(self, error: EngineError) -> None:
-        self._nothing(notices.rich(str(error)))
+        self._nothing(components.rich(str(error)))
 
     def _nothing(self, why: str) -> None:
         self.asked = None
@@ -162,8 +162,8 @@ class Asking:
 
 
 def find(question: Question, also: Any, go_on: Progress) -> Similar:
-    """`workbench.similar.find_aside`, not begun where it was given up while it waited."""
-    return similar.find_aside(question, lambda: go_on(0, 0, ""))
+    """`workbench.similar.find_in_worker`, not begun where it was given up while it waited."""
+    return similar.find_in_worker(question, lambda: go_on(0, 0, ""))
 
 
 class Outcomes:
@@ -172,10 +172,10 @@ class Outcomes:
     def __init__(self, root: str, state: LevelState) -> None:
         self.root, self.state = root, state
         self.pane = pn.pane.HTML("", margin=0, styles=PANE_CSS, sizing_mode="stretch_width")
-        self.asking = Asking(root, self._told, work=find)
+        self.asking = DebouncedQuery(root, self._told, work=find)
         self.found: Similar | str = ""
         self.waiting = False
-        self.look: Look | None = None
+        self.look: Viewport | None = None
         self._active = True
         state.param.watch(lambda *_: self.follow(self.look), list(ASKED - {"neighbours_k"}))
         state.param.watch(lambda *_: self._paint(), "theme")
@@ -191,7 +191,7 @@ class Outcomes:
         if not on:
             self.asking.stop()
 
-    def follow(self, look: Look | None) -> None:
+    def follow(self, look: Viewport | None) -> None:
         """The screen shows `look` now."""
         self.look = look
         if look is not None and self.active:

@@ -13,21 +13,19 @@ from pydantic import ValidationError
 
 from engine.errors import EngineError, UnknownLevel
 from engine.ladder import NO_TICK
-from workbench import data
+from workbench import session_cache
 from workbench.plots import axes
 from workbench.state import ASKED, LevelState
 from workbench.theme import THEMES
-from workbench.views import notices, view
-from workbench.views import replay_past as past
-from workbench.views.arrival import on_grid
-from workbench.views.banner import Notices
-from workbench.views.controls import replay_drawer
+from workbench.views import components, view
+from workbench.views import replay_data as past
+from workbench.views.components import PANE_CSS, Notices
+from workbench.views.controls import REPLAY_KEYS, replay_drawer
 from workbench.views.drill import Drill
-from workbench.views.keys_help import REPLAY_KEYS
-from workbench.views.replay_levels import unknown
-from workbench.views.replay_pictures import LADDER_CSS
+from workbench.views.replay_data import unknown
+from workbench.views.replay_figures import LADDER_CSS
 from workbench.views.replay_player import Player
-from workbench.views.style import PANE_CSS
+from workbench.views.viewport import on_grid
 
 BODY = {"padding": "6px 10px", "box-sizing": "border-box", "gap": "0"}
 
@@ -76,7 +74,7 @@ class ReplayView(Viewer):
             pictures.live,
             sizing_mode="stretch_both", margin=0, visible=False,
         )  # fmt: skip
-        self.empty = pn.pane.HTML(notices.loading(self.root), stylesheets=[PANE_CSS], sizing_mode="stretch_both", margin=0)
+        self.empty = pn.pane.HTML(components.loading_html(self.root), stylesheets=[PANE_CSS], sizing_mode="stretch_both", margin=0)
         self.body = pn.Column(self.notices.banner, self.empty, self.drawing, margin=0, sizing_mode="stretch_both", styles=BODY)
 
     def __panel__(self) -> Any:
@@ -90,18 +88,21 @@ class ReplayView(Viewer):
     def _open(self) -> None:
         st = self.state
         if st.contract is None or st.session is None:
-            self.empty.object = notices.nothing(self.root)
+            self.empty.object = components.empty_lake_html(self.root)
             return
-        s = data.load(self.root, st.contract, dt.date.fromisoformat(st.session))
+        s = session_cache.load(self.root, st.contract, dt.date.fromisoformat(st.session))
         said: list[str] = []
         try:
             said += on_grid(st, s)
-            data.level_frame(s, st.level)
+            session_cache.level_frame(s, st.level)
         except EngineError as e:
             known = set(s.levels["level_id"].to_list())
-            stand_in = next((i for i in data.ordered_level_ids(s) if i in known), f"price:{first_price(s)}")
+            stand_in = next((i for i in session_cache.ordered_level_ids(s) if i in known), f"price:{first_price(s)}")
             # Why it is absent is known only at the session's end: it is not said here.
-            said.append(f"{data.level_title(st.level)} is not in the session of {s.date}; {data.level_title(stand_in)} stands in its place")
+            said.append(
+                f"{session_cache.level_title(st.level)} is not in the session of {s.date}; "
+                f"{session_cache.level_title(stand_in)} stands in its place"
+            )
             if not isinstance(e, UnknownLevel):
                 raise
             with discard_events(st):
@@ -135,7 +136,7 @@ class ReplayView(Viewer):
         else:
             # The same words for one that will be and one that never is: which of them it is nobody knows yet.
             lacks = unknown(session, level_id, t)
-            self.notices.trouble = [f"{data.level_title(level_id)}: {'not yet, ' if lacks.yet else ''}{lacks.why}"]
+            self.notices.trouble = [f"{session_cache.level_title(level_id)}: {'not yet, ' if lacks.yet else ''}{lacks.why}"]
 
     def front(self, on: bool) -> None:
         """A hidden replay stands still; what changed meanwhile is shown when it comes back."""
@@ -196,7 +197,7 @@ class ReplayView(Viewer):
             "speed": lambda: player.set_speed(int(value)),
             "touch": lambda: self._to_touch(int(value)),
             "open": lambda: player.seek(player.open_second()),
-            "level": lambda: self._choose_level(data.KEY_LEVELS[int(value) - 1]),
+            "level": lambda: self._choose_level(session_cache.KEY_LEVELS[int(value) - 1]),
         }
 
         def act_and_show() -> None:
@@ -213,7 +214,9 @@ class ReplayView(Viewer):
 
     def _to_touch(self, way: int) -> None:
         if not self.player.to_touch(way):
-            self.notices.trouble = [f"No {'later' if way > 0 else 'earlier'} touch of {data.level_title(self.state.level)} in this session"]
+            self.notices.trouble = [
+                f"No {'later' if way > 0 else 'earlier'} touch of {session_cache.level_title(self.state.level)} in this session"
+            ]
 
     def _on_drill(self, name: str, value: Any) -> None:
         if name == "drill":
@@ -248,7 +251,7 @@ class ReplayView(Viewer):
         except (EngineError, ValueError) as e:
             said.trouble = [self._level_back() or str(e)]
             if self.player.session is None:
-                self.empty.object = notices.failed(self.root, str(e))
+                self.empty.object = components.failed(self.root, str(e))
                 said.trouble = []
         finally:
             self._inside -= 1
@@ -260,16 +263,16 @@ class ReplayView(Viewer):
         if session is None or frame is None or frame.look.session is not session or st.level == frame.look.level_id:
             return ""
         try:
-            data.level_frame(session, st.level)
+            session_cache.level_frame(session, st.level)
         except EngineError as e:
             # Why it is absent is known only at the session's end: only a price's own fault is told.
-            said = str(e) if st.level.startswith("price:") else f"{data.level_title(st.level)}: not known at the replay's time"
+            said = str(e) if st.level.startswith("price:") else f"{session_cache.level_title(st.level)}: not known at the replay's time"
             st.level = frame.look.level_id
             return said
         return ""
 
 
-def first_price(session: data.Session) -> str:
+def first_price(session: session_cache.Session) -> str:
     """Price of the session's first trade, on its grid."""
     traded = session.ladder.last_tick[session.ladder.last_tick != NO_TICK]
     return axes.price_text(int(traded[0]) if traded.size else 0, session.tick_size)

@@ -13,18 +13,16 @@ import panel as pn
 from engine.params import FeatureParams
 from engine.sessions import to_ns
 from engine.vocab import NS
-from workbench import data
+from workbench import session_cache
 from workbench.plots import axes
-from workbench.plots.coding import LAYERS
+from workbench.plots.heatmap import LAYERS
 from workbench.state import LevelState
 from workbench.theme import THEMES
-from workbench.views import replay_past as past
-from workbench.views.look import Look, step_ticks
-from workbench.views.replay_clock import SPEEDS, ReplayClock
-from workbench.views.replay_deck import Deck
-from workbench.views.replay_frame import Frame, middle, stretch
-from workbench.views.replay_pictures import ReplayPictures
-from workbench.views.replay_words import ReplayWords
+from workbench.views import replay_data as past
+from workbench.views.replay_data import SPEEDS, Frame, ReplayClock, middle, stretch
+from workbench.views.replay_figures import ReplayPictures, ReplayWords
+from workbench.views.transport import Deck
+from workbench.views.viewport import Viewport, step_ticks
 
 WORDS_EVERY_S, WORDS_EVERY_FRAMES = 0.25, 5
 """While it plays, a part of the words follows the picture so often, and so all of them once a second: faster nobody reads. No more often
@@ -39,7 +37,7 @@ class Player:
 
     def __init__(self, state: LevelState, guard: Callable[[Callable[[], object]], None]) -> None:
         self.state, self._guard = state, guard
-        self.session: data.Session | None = None
+        self.session: session_cache.Session | None = None
         self.clock = ReplayClock(1)
         self.frame: Frame | None = None
         self.shown_ns: int | None = None
@@ -54,7 +52,7 @@ class Player:
         self._timer: Any = None
         self._words_at, self._words_sent = 0.0, 0
 
-    def open(self, session: data.Session, cursor_ts_ns: int | None) -> None:
+    def open(self, session: session_cache.Session, cursor_ts_ns: int | None) -> None:
         """Stand in `session` at an instant, or at the open."""
         self.session = session
         seconds = session.ladder.seconds
@@ -136,22 +134,22 @@ class Player:
         if not clock.full:
             self.arm()
 
-    def _look(self) -> tuple[Look, int]:
+    def _look(self) -> tuple[Viewport, int]:
         """What is looked at, and the tick in the middle."""
         st, s, t = self.state, self.session, self.clock.position
         assert s is not None
         params = FeatureParams(window_s=st.window_s, zones=st.zones())
-        frame = data.level_frame(s, st.level)
+        frame = session_cache.level_frame(s, st.level)
         now = s.ladder.start_ns + t * NS
         # Of the second that has just ended: what begins now is not known yet.
-        tick = data.tick_at(frame, now - 1)
-        last = data.last_tick(s, now)
+        tick = session_cache.tick_at(frame, now - 1)
+        last = session_cache.last_tick(s, now)
         had = None
         if self.frame is not None and self.frame.look.level_id == st.level and self.frame.look.session is s:
             had = self.frame.centre
         centre = middle(had, tick, last, st.rows)
-        look = Look(
-            s, st.level, data.level_title(st.level), frame, data.vacuum(s, st.level, params), params, now,
+        look = Viewport(
+            s, st.level, session_cache.level_title(st.level), frame, session_cache.vacuum(s, st.level, params), params, now,
             tick if tick is not None else centre, tick is not None, step_ticks(st, s.ladder.root), st.rows, 0, 0,
         )  # fmt: skip
         return look, centre
@@ -184,7 +182,7 @@ class Player:
             "live": self.pictures.new,
         }  # fmt: skip
 
-    def _slab_at(self, look: Look, centre: int, t: int, low: int, span: int) -> past.Slab:
+    def _slab_at(self, look: Viewport, centre: int, t: int, low: int, span: int) -> past.Slab:
         """The stretch of the ladder that holds what is shown, read anew where it does not."""
         s, st, layer = look.session, self.state, LAYERS[self.state.layer]
         need = look.rows + look.step

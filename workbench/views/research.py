@@ -7,21 +7,26 @@ from typing import Any
 import panel as pn
 from panel.viewable import Viewer
 
-from workbench.research.asked import market, simulated
+from workbench.research.queries import market, simulated
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
-from workbench.views import notices, view
-from workbench.views.banner import Notices
-from workbench.views.form import Form, heading
-from workbench.views.keys_help import keys_pane
-from workbench.views.later import Later
-from workbench.views.parts import Chips
-from workbench.views.research_audit import AuditSection, QualitySection
-from workbench.views.research_features import FeatureSection
-from workbench.views.research_outcomes import HitRates, Hypothesis
-from workbench.views.research_section import FILL, Asked, Section, html, progress_html
+from workbench.views import components, view
+from workbench.views.background import BackgroundTask
+from workbench.views.components import PANE_CSS, Chips, Form, Notices, heading
+from workbench.views.controls import keys_pane
+from workbench.views.research_sections import (
+    FILL,
+    AuditSection,
+    FeatureSection,
+    HitRates,
+    Hypothesis,
+    QualitySection,
+    Section,
+    SectionQuery,
+    html,
+    progress_html,
+)
 from workbench.views.save import save_control
-from workbench.views.style import PANE_CSS
 
 SECTIONS: tuple[type[Section], ...] = (Hypothesis, AuditSection, HitRates, FeatureSection, QualitySection)
 
@@ -41,7 +46,7 @@ class ResearchView(Viewer):
         self._stopped: set[str] = set()
         """Sections whose question was stopped: not asked again before the trader wants it, or asks something else."""
         self._asking = ""
-        self.later = Later(self._tell)
+        self.later = BackgroundTask(self._tell)
         self.chips = Chips(
             label="Question", small=True, value=state.section, items=[{"id": s.key, "label": s.title} for s in SECTIONS],
             colors=css_variables(THEMES[state.theme]), **FILL,
@@ -148,7 +153,7 @@ class ResearchView(Viewer):
         self.progress.object = progress_html(done, of, what)
         self.working.visible = True
 
-    def _done(self, section: Section, asked: Asked, answer: Any, simulated: bool) -> None:
+    def _done(self, section: Section, asked: SectionQuery, answer: Any, simulated: bool) -> None:
         self.working.visible = False
         section.simulated = self.mark.visible = simulated
         section.show(answer, asked)
@@ -182,7 +187,7 @@ class ResearchView(Viewer):
         self.stop.fields = act_fields("Ask again")
         self.progress.object = stopped_html(section.answer is not None)
         if section.answer is None:
-            section.say.object = notices.sentence(f"{section.title}: stopped")
+            section.say.object = components.sentence(f"{section.title}: stopped")
         self.working.visible = True
 
 

@@ -11,8 +11,7 @@ from panel.custom import JSComponent
 
 from engine.errors import EngineError
 from workbench.export import MIME, Table, file_name, to_bytes
-from workbench.views.elements import MAKE
-from workbench.views.form import FORM_CSS
+from workbench.views.components import FORM_CSS, MAKE
 
 KINDS = ("csv", "parquet")
 

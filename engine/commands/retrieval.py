@@ -1,0 +1,672 @@
+"""``spymaster index``, ``neighbours``, ``audit`` and ``hypothesis``: similar setups and whether they are worth anything."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from cyclopts import Parameter
+from numpy.typing import NDArray
+
+from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json
+from engine.errors import LakeBusy, RunFailed, SessionError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from engine.lake.store import Lake
+    from engine.params import AuditParams
+    from engine.retrieval.audit import Report
+    from engine.retrieval.events import Events
+    from engine.retrieval.neighbours import Neighbours
+    from engine.retrieval.walk_forward import AuditData
+    from engine.simulate.oracle import Sample
+
+
+# ----------------------------------------------------------------------------
+# ``spymaster index``: make or look at the index of similar setups
+
+KINDS = ("arm", "window", "touch", "candle")
+
+
+def index(
+    *,
+    lake: LakeDir = Path("lake"),
+    name: Annotated[str, Parameter(help="The index's folder under indexes/ (MBO_INDEX_DIR overrides that).")] = "default",
+    symbol: Annotated[str | None, Parameter(help="A root or a contract; all of gold where not given.")] = None,
+    kinds: Annotated[
+        str | None, Parameter(help="Trigger kinds that can be neighbours, comma separated: arm (the usual), window, touch, candle.")
+    ] = None,
+    horizon: Annotated[Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"] | None, Parameter(help="Outcome horizon; usually h1.")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, as for `spymaster run`; `retrieval` is read.")] = None,
+    check: Annotated[bool, Parameter(negative=(), help="Make nothing: say whether the index can be used as it is.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Make the index of the lake's gold, whole or not at all: vectors, statistics, embedding, reference, and all pools.
+
+    Examples
+    --------
+    ::
+
+        spymaster index
+        spymaster index --symbol ES --kinds arm,window --name windows
+        spymaster index --params <(echo '{"retrieval": {"cap": 5}}')
+        spymaster index --check --json
+    """
+    from engine.commands.run import read_params
+    from engine.lake.store import Lake
+    from engine.retrieval.audit_store import audited
+    from engine.retrieval.dataset import VECTORS, representation_of, sessions_in
+    from engine.retrieval.index import build_index, check_index, check_market, read_index_manifest
+    from engine.vocab import root_of
+
+    place = Lake(lake)
+    why = ""
+    if check:
+        manifest = read_index_manifest(place, name)
+        check_index(place, manifest)
+    else:
+        asked: dict[str, Any] = {} if horizon is None else {"horizon": horizon}
+        if kinds is not None:
+            asked["kinds"] = tuple(dict.fromkeys(k.strip() for k in kinds.split(",") if k.strip()))
+            if not asked["kinds"] or any(k not in KINDS for k in asked["kinds"]):
+                raise SessionError(f"--kinds {kinds!r}: expected some of {', '.join(KINDS)}")
+        knobs = read_params(params, None).retrieval.model_copy(update=asked)
+        with _bars() as bars, place.lock():
+            check_market(place, name, root_of(sessions_in(place, VECTORS, symbol)[0][0]).code)
+            choice, why = audited(place, symbol, representation_of(place, symbol), knobs)
+            manifest = build_index(place, name=name, symbol=symbol, params=knobs, choice=choice, progress=_step(bars, "index"))
+    if json:
+        print_json(manifest | ({"about_the_choice": why} if why else {}))
+        return
+    _print_index(manifest, "current" if check else "made", why)
+
+
+def _print_index(manifest: dict[str, Any], word: str, why: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"index {manifest['name']}: {word}", box=None)
+    for head in ("pool", "events", "sessions", "dims", "K", "power", "alpha"):
+        table.add_column(head, justify="left" if head == "pool" else "right")
+    for pool, facts in sorted(manifest["pools"].items()):
+        t = facts["tuned"]
+        chosen = (str(t["k"]), f"{t['power']:g}", f"{t['alpha']:g}")
+        table.add_row(pool, f"{facts['count']:,}", f"{facts['sessions']:,}", str(facts["dims"]), *chosen)
+    console = Console()
+    console.print(table)
+    for group, why in manifest["left_out"].items():
+        console.print(f"left out {group}: {why}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{len(manifest['inputs'])} sessions of gold", highlight=False)
+    console.print(f"representation: {manifest['chosen']['said']}", markup=False, highlight=False, soft_wrap=True)
+    if why and why != manifest["chosen"]["said"]:
+        console.print(why, markup=False, highlight=False, soft_wrap=True)
+
+
+# ----------------------------------------------------------------------------
+# ``spymaster audit``: are similar setups worth reading, and by how much?
+
+WORTH_PROCESSES = 1000
+
+Horizon = Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"]
+
+
+def audit(
+    *,
+    lake: LakeDir = Path("lake"),
+    symbol: Annotated[str | None, Parameter(help="A root or a contract; all where not given.")] = None,
+    synthetic: Annotated[int | None, Parameter(help="Instead of a lake: so many events of a known law.")] = None,
+    strength: Annotated[float, Parameter(help="With --synthetic: how much the paths know of the labels; 0 is nothing.")] = 1.0,
+    seed: Annotated[int, Parameter(help="With --synthetic: seed of paths and labels.")] = 0,
+    permute: Annotated[bool, Parameter(negative=(), help="Deal each day's outcomes out to another day: there must be no edge.")] = False,
+    horizon: Annotated[Horizon | None, Parameter(help="Outcome horizon; usually h1, two minutes after the touch.")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, as for `spymaster run`; `retrieval` is read.")] = None,
+    only: Annotated[str | None, Parameter(help="Only these, comma separated: blocks_original, blocks, means, learned, lightgbm.")] = None,
+    growth: Annotated[float, Parameter(help="Refit when history has grown by this share; 0 refits every session, slowly.")] = 0.15,
+    keep: Annotated[bool, Parameter(help="Keep the result as a table in the lake, for the Research view.")] = True,
+    diagram: Annotated[bool, Parameter(negative=(), help="Print the reliability diagram of the learned neighbours, too.")] = False,
+    workers: Annotated[int | None, Parameter(help="Processes; by default one per core, or one for few events.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Walk forward by session and score neighbours against what setups at this distance, hour and volatility usually do.
+
+    Everything is fitted on sessions before the day before the scored one; only armed episodes count, one event each.
+    `no edge found` is a result, and comes with the number of episodes that an edge of the size found would need.
+
+    The result is kept in the lake. One of --only some representations, or of another --growth, is printed and not kept where a whole one
+    is: it chooses no representation.
+
+    Examples
+    --------
+    A lake, and a market of known laws::
+
+        spymaster audit --lake lake
+        spymaster audit --synthetic 2000 --strength 1.0 --seed 3
+
+    Nothing may be found where nothing is::
+
+        spymaster audit --synthetic 2000 --strength 0
+        spymaster audit --synthetic 2000 --permute --only learned --json | jq .verdict
+    """
+    from pydantic import ValidationError
+
+    from engine.commands.run import read_params
+    from engine.params import AuditParams
+    from engine.retrieval.audit import audit as run_audit
+    from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData
+
+    names = [n.strip() for n in only.split(",")] if only else list(REPRESENTATIONS)
+    unknown = [n for n in names if n not in REPRESENTATIONS]
+    if unknown:
+        raise SessionError(f"--only {','.join(unknown)}: expected some of {', '.join(REPRESENTATIONS)}")
+    if synthetic is not None and synthetic < 1:
+        raise SessionError(f"--synthetic {synthetic}: expected at least 1 event")
+    if workers is not None and workers < 1:
+        raise SessionError(f"--workers {workers}: expected at least 1")
+    if seed < 0:
+        raise SessionError(f"--seed {seed}: expected 0 or more")
+    if not 0 <= strength < float("inf"):
+        raise SessionError(f"--strength {strength}: expected a finite number from 0 on")
+    retrieval = read_params(params, None).retrieval.model_copy(update={} if horizon is None else {"horizon": horizon})
+    if synthetic is not None and retrieval.horizon != "h1":
+        raise SessionError(f"--horizon {retrieval.horizon}: the known law has one horizon, h1; expected no other with --synthetic")
+    try:
+        knobs = AuditParams(retrieval=retrieval, refit_growth=growth)
+    except ValidationError as e:
+        raise SessionError(f"--growth {growth}: {e.errors()[0]['msg'].lower()}") from e
+    made: dict[str, Any] = {}
+    with _bars() as bars:
+        data: AuditData
+        if synthetic is not None:
+            data = synthetic_events(synthetic, strength, seed, permute=permute).data
+        else:
+            from engine.lake.store import Lake
+            from engine.retrieval.audit_store import audit_inputs
+
+            # Before the audit reads: what changes meanwhile makes it stale.
+            made = audit_inputs(Lake(lake), symbol)
+            data = lake_data(lake, symbol, names, bars)
+            if permute:
+                from engine.retrieval.events import permute_days
+
+                means, *blocks = permute_days([data.means, *data.blocks], seed)
+                data = AuditData(means, blocks)
+        # A few hundred events are done before a process has started.
+        usual = os.cpu_count() or 1 if len(data.means) >= WORTH_PROCESSES else 1
+        with side_by_side(workers or usual) as executor:
+            report = run_audit(data, knobs, only=names, progress=_step(bars, "audit"), executor=executor)
+    kept, why, busy = None, "", None
+    if synthetic is None and keep and not permute:
+        from engine.lake.store import Lake
+        from engine.retrieval.audit_store import store_audit
+
+        try:
+            with Lake(lake).lock():
+                kept, why = store_audit(lake, report, made)
+        except LakeBusy as e:
+            # Minutes of work are told before it is said that they could not be kept.
+            busy, why = e, f"printed, not kept: {e}"
+    if json:
+        source: dict[str, Any] = {"lake": str(lake)} if synthetic is None else {"synthetic": synthetic, "strength": strength, "seed": seed}
+        print_json({**source, "permuted": permute, **report.to_json(), "table": str(kept) if kept else None, "not_kept": why})
+    else:
+        _print_audit(report, knobs, diagram)
+    if busy is not None:
+        raise LakeBusy(f"the audit is {why}; then run it again") from busy
+    if not json and (kept or why):
+        from rich.console import Console
+
+        Console().print(f"kept in {kept}" if kept else why, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def side_by_side(workers: int) -> Iterator[Executor | None]:
+    """Processes for an audit's representations; none where there is to be but one.
+
+    Raises
+    ------
+    RunFailed
+        Where one of them died.
+    """
+    from engine.runner import spawned_pool, stop
+
+    if workers == 1:
+        yield None
+        return
+    pool = spawned_pool(workers)
+    try:
+        yield pool
+    except BrokenExecutor as e:
+        stop(pool)
+        raise RunFailed("a process of the audit died, perhaps out of memory (`dmesg | tail`); try --workers 1") from e
+    except BaseException:
+        # What is queued would all be walked first, and nobody waits for it any more.
+        stop(pool)
+        raise
+    pool.shutdown(wait=True)
+
+
+def lake_data(lake: Path, symbol: str | None, names: Sequence[str], bars: Any) -> AuditData:
+    """The lake's armed events in the representations that `names` need."""
+    from engine.lake.store import Lake
+    from engine.retrieval.dataset import audit_events
+    from engine.retrieval.walk_forward import AuditData
+
+    return AuditData(*audit_events(Lake(lake), symbol, blocks=any(n.startswith("blocks") for n in names), progress=_step(bars, "triggers")))
+
+
+def _bars() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return nullcontext()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _step(bars: Any, what: str) -> Any:
+    if bars is None:
+        return None
+    task = None
+
+    def step(done: int, total: int, name: str) -> None:
+        nonlocal task
+        if task is None:
+            task = bars.add_task(what, total=total)
+        bars.update(task, completed=done, description=f"{what} {name}")
+
+    return step
+
+
+def _print_audit(report: Report, params: AuditParams, diagram: bool) -> None:
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    # Into a pipe rich would cut the table at 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for target, title in (("class", f"break, reject or chop within {report.horizon} of a touch"), ("touch", "touch or none")):
+        rows = [r for r in report.rows if r.target == target]
+        if not rows:
+            continue
+        known = any(r.attainable is not None for r in rows)
+        table = Table(title=title, box=None)
+        extra = ("of attainable",) if known else ()
+        for head in ("", "log loss", "skill", "95% interval", *extra, "Brier", "RPS", "ECE", "perfect 95%", "events", "abstained"):
+            table.add_column(head, justify="left" if head == "" else "right")
+        for r in rows:
+            between = "" if r.representation == "pi" else f"{r.skill_low:+.3f} to {r.skill_high:+.3f}"
+            share = ("",) if r.share_of_attainable is None else (f"{r.share_of_attainable:.2f}",)
+            cells = (f"{r.brier:.3f}", f"{r.rps:.3f}", f"{r.ece:.3f}", f"{r.ece_perfect_95:.3f}", f"{r.events:,}", f"{r.abstained:,}")
+            table.add_row(r.representation, f"{r.log_loss:.4f}", f"{r.skill:+.3f}", between, *(share if known else ()), *cells)
+        console.print(table)
+    console.print(
+        f"{report.scored_sessions} of {report.sessions} sessions scored, from {report.first_scored} on; refitted {report.refits} times, "
+        f"when history had grown by {params.refit_growth:.0%}; skill is 1 - log loss / log loss of pi on the events it answered; "
+        f"intervals from {params.draws:,} draws of whole sessions, each by itself: {report.comparisons} comparisons were made",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(report.verdict, style="bold", highlight=False, markup=False, soft_wrap=True)
+    if report.choices:
+        chosen = report.choices["any"]
+        tie = f", with which {chosen['best']} ties: the simpler serves" if chosen["tie"] else ""
+        console.print(f"serves by default: {chosen['representation']}{tie}", highlight=False, markup=False, soft_wrap=True)
+    if diagram:
+        for name, points in report.diagrams.items():
+            if name in ("class/learned", "touch/learned"):
+                table = Table(title=f"reliability of {name}", box=None)
+                for head in ("events", "forecast", "observed"):
+                    table.add_column(head, justify="right")
+                for p in points:
+                    table.add_row(f"{p['events']:.0f}", f"{p['forecast']:.3f}", f"{p['observed']:.3f}")
+                console.print(table)
+
+
+# ----------------------------------------------------------------------------
+# ``spymaster hypothesis``: what followed, by how many of the four conditions were open
+
+
+def hypothesis(
+    *,
+    lake: LakeDir = Path("lake"),
+    symbol: Annotated[str | None, Parameter(help="A root or a contract; all where not given.")] = None,
+    horizon: Annotated[Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"], Parameter(help="Outcome horizon; h1 is 2 minutes.")] = "h1",
+    stratum: Annotated[
+        Literal["against", "still", "with", "all"] | None, Parameter(help="Only this stratum of price's own move in the window.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Count outcomes of armed episodes by the number of conditions open in the direction of travel.
+
+    Conditions 1 and 3 follow price mechanically, so the counts are also split by price's own move in the window: against the
+    travel, still, or with it. Beside each share stand its interval (whole sessions resampled) and what the reference forecast said.
+
+    Examples
+    --------
+    ::
+
+        spymaster hypothesis --lake lake
+        spymaster hypothesis --stratum still
+        spymaster hypothesis --json | jq '.rows[] | select(.direction == "up" and .stratum == "all")'
+    """
+    from engine.lake.store import Lake
+    from engine.params import AuditParams, RetrievalParams
+    from engine.retrieval.statistics import condition_events, condition_table
+
+    with _bars() as bars:
+        events, conditions = condition_events(Lake(lake), symbol, progress=_step(bars, "conditions"))
+    table = condition_table(events, conditions, AuditParams(retrieval=RetrievalParams(horizon=horizon)))
+    rows = [r for r in table.to_dicts() if stratum in (None, r["stratum"])]
+    if json:
+        print_json({"lake": str(lake), "horizon": horizon, "rows": rows})
+        return
+    _print_hypothesis(rows, horizon)
+
+
+def _print_hypothesis(rows: list[dict[str, Any]], horizon: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    # Into a pipe rich would cut the table at 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    table = Table(title=f"what followed within {horizon} of the touch, by open conditions (reference in brackets)", box=None)
+    for head in ("direction", "price's own move", "open", "events", "days", "break", "reject", "chop", "t10", "t11"):
+        table.add_column(head, justify="left" if head in ("direction", "price's own move") else "right")
+    for r in rows:
+        if r["events"]:
+            shares = [_share(r, c) for c in ("break", "reject", "chop")]
+            book = ["" if r[t] is None else f"{r[t]:+.3f}" for t in ("t10", "t11")]
+            table.add_row(r["direction"], r["stratum"], str(r["open"]), f"{r['events']:,}", str(r["sessions"]), *shares, *book)
+    console.print(table)
+    if rows:
+        console.print(
+            f"95% intervals, whole sessions resampled, each by itself: {rows[0]['comparisons']} rows were looked at; t10, t11: the "
+            "retreat of asks and bids in the book's own frame, free of price's motion",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _share(row: dict[str, Any], name: str) -> str:
+    between = "" if row[f"low_{name}"] is None else f" {row[f'low_{name}']:.0%}-{row[f'high_{name}']:.0%}"
+    usual = "" if row[f"pi_{name}"] is None else f" ({row[f'pi_{name}']:.0%})"
+    return f"{row[f'share_{name}']:.0%}{between}{usual}"
+
+
+# ----------------------------------------------------------------------------
+# Triggers from a known law, for an audit whose right answer is a number
+
+FIRST = dt.date(2020, 1, 1)
+
+BINS = 8
+
+SPANS = (3, 9, 24)
+
+OUTCOMES = np.array(["BREAK_UP", "REJECT_DOWN", "CHOP"], object)
+"""Outcome of a label of tier A, at a level approached from below."""
+
+TO_CLASSES = (1, 2, 0)
+"""Tier A's columns (break, reject, chop) in retrieval's order (reject, chop, break)."""
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Triggers of a sample, and the sample they were made of."""
+
+    data: AuditData
+    sample: Sample
+
+
+def synthetic_events(n: int, strength: float, seed: int, *, per_session: int = 20, permute: bool = False) -> Synthetic:
+    """`n` triggers of tier A in both representations.
+
+    Parameters
+    ----------
+    strength
+        Standard deviation of the scores behind the labels; 0 makes labels of which no path knows anything.
+    permute
+        Deal the days' labels out to other days: paths and labels stay what they were, and know nothing of each other.
+    """
+    from engine.retrieval.events import Events, permute_days
+    from engine.retrieval.walk_forward import AuditData
+    from engine.simulate.oracle import Law, draw
+
+    law = Law(strength=strength)
+    sample = draw(law, n, seed, per_session=per_session)
+    frame = _frame(sample.labels, sample.sessions, seed)
+    means, mean_names = means_of(sample.paths)
+    blocks, block_names = blocks_of(sample.paths)
+    parts = [Events(means, mean_names, "means", frame), Events(blocks, block_names, "blocks", frame)]
+    if permute:
+        # The exact law of dealt-out labels given a path is not the sample's any more.
+        parts = permute_days(parts, seed)
+        return Synthetic(AuditData(parts[0], parts[1:]), sample)
+    return Synthetic(AuditData(parts[0], parts[1:], sample.posterior[:, TO_CLASSES]), sample)
+
+
+def means_of(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Means over 8 bins of a path: ``(n, 8 * features)`` and names."""
+    n, windows, features = paths.shape
+    bins = paths.reshape(n, BINS, windows // BINS, features).mean(axis=2)
+    names = tuple(f"b{b}_x{f}" for b in range(BINS) for f in range(features))
+    return bins.reshape(n, -1).astype(np.float32), names
+
+
+def blocks_of(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """The original schema of a path (features.md section 5): seven blocks of each feature and its three differences."""
+    steps = [paths]
+    for _ in range(3):
+        # A difference that reaches before the first window is 0.
+        steps.append(np.diff(steps[-1], axis=1, prepend=steps[-1][:, :1]))
+    x = np.stack(steps, axis=-1)
+    last = x[:, -1]
+    parts = {"w0": last}
+    parts |= {f"w{k}_mean": x[:, -k:].mean(axis=1) for k in SPANS}
+    parts |= {f"w{k}_delta": (last - x[:, -k]) / (k - 1) for k in SPANS}
+    names = tuple(f"{b}_{d}x{f}" for b in parts for f in range(paths.shape[2]) for d in ("", "d1_", "d2_", "d3_"))
+    return np.stack(list(parts.values()), axis=1).reshape(len(paths), -1).astype(np.float32), names
+
+
+def _frame(labels: NDArray[np.int64], sessions: NDArray[np.int64], seed: int) -> pl.DataFrame:
+    """The triggers' columns; covariates are drawn apart from paths and labels, so that the reference has nothing to find."""
+    import polars as pl
+
+    n = len(labels)
+    rng = np.random.default_rng([seed, 2])
+    reach = rng.integers(1, 12, (2, n))
+    rates = np.random.default_rng([seed, 3]).lognormal([4.0, 1.0], 0.4, (n, 2))
+    return pl.DataFrame(
+        {
+            "trigger_id": [f"synthetic/{i}" for i in range(n)],
+            "episode_id": [f"synthetic/{i}" for i in range(n)],
+            "session_date": [FIRST + dt.timedelta(days=int(s)) for s in sessions],
+            "level_id": rng.choice(["pm_high", "or_high", "vwap"], n),
+            "approach": ["approach_up"] * n,
+            "kind": ["arm"] * n,
+            "window_end_ts_ns": np.arange(n, dtype=np.int64) * 1_000_000_000,
+            "distance_ticks": -rng.integers(1, 5, n).astype(np.int32),
+            "sigma": np.exp(rng.normal(-0.2, 0.3, n)),
+            "seconds_into_session": rng.integers(0, 10_800, n).astype(np.int32),
+            "touch_number": rng.integers(1, 6, n).astype(np.int16),
+            "confluent_levels": rng.integers(0, 3, n).astype(np.int16),
+            "message_rate": rates[:, 0],
+            "trade_rate": rates[:, 1],
+            "touched": np.ones(n, bool),
+            "outcome_h1": OUTCOMES[labels].tolist(),
+            "seconds_to_touch": rng.exponential(20, n),
+            "seconds_to_resolve": rng.exponential(40, n),
+            "whipsaw_flag": rng.random(n) < 0.2,
+            "excursion_up_ticks": reach[0].astype(np.int32),
+            "excursion_down_ticks": reach[1].astype(np.int32),
+            "adverse_before_hit_ticks": (reach[1] // 2).astype(np.int32),
+        }
+    )
+
+
+# ----------------------------------------------------------------------------
+# ``spymaster neighbours``: what similar setups did
+
+Mode = Literal["walk_forward", "all"]
+
+Pool = Literal["all", "kind", "level"]
+
+SHOWN = ("session_date", "level_id", "approach", "similarity", "weight", "outcome_class")
+
+
+def neighbours(
+    *,
+    lake: LakeDir = Path("lake"),
+    trigger: Annotated[str | None, Parameter(help="A trigger_id of gold; or else a moment:")] = None,
+    symbol: Annotated[str | None, Parameter(help="Contract (ESZ5) of the moment.")] = None,
+    date: Annotated[str | None, Parameter(help="Session date of the moment, YYYY-MM-DD.")] = None,
+    time: Annotated[str | None, Parameter(help="New York time of the moment, HH:MM or HH:MM:SS.")] = None,
+    level: Annotated[str | None, Parameter(help="Level of the moment, such as pm_high.")] = None,
+    price: Annotated[float | None, Parameter(help="A price of your own instead of a level.")] = None,
+    approach: Annotated[Literal["up", "down"] | None, Parameter(help="From below or from above; by default where price stands.")] = None,
+    set: Annotated[list[str] | None, Parameter(name="--set", negative=(), help="Make a setup up: dimension=value, raw; repeat.")] = None,
+    mode: Annotated[Mode, Parameter(help="Sessions before the query's, or all others (from the index).")] = "walk_forward",
+    pool: Annotated[Pool | None, Parameter(help="Candidates: all levels, the level's kind, or itself alone.")] = None,
+    horizon: Annotated[Horizon | None, Parameter(help="Outcome horizon; h1 is 2 minutes.")] = None,
+    name: Annotated[str, Parameter(help="The index, in mode all.")] = "default",
+    show: Annotated[int, Parameter(help="Neighbours to list.")] = 10,
+    json: JsonFlag = False,
+) -> None:
+    """Find the setups of other sessions most like one, and what they did, beside what setups at that distance and hour usually do.
+
+    Examples
+    --------
+    A trigger, a moment, and a price of your own::
+
+        spymaster neighbours --trigger 2025-11-04/ESZ5/pm_high/approach_up/arm/1762268405000000000
+        spymaster neighbours --symbol ESZ5 --date 2025-11-04 --time 10:31:05 --level pm_high
+        spymaster neighbours --symbol ESZ5 --date 2025-11-04 --time 10:31:05 --price 6800.25 --mode all
+
+    The same moment with another order flow ahead::
+
+        spymaster neighbours --symbol ESZ5 --date 2025-11-04 --time 10:31:05 --level pm_high --set b7_ahead_pull_add_log=1.5
+    """
+    from engine.lake.store import Lake
+    from engine.params import RetrievalParams
+    from engine.retrieval.dataset import trigger_params_of
+    from engine.retrieval.neighbours import KEPT, edited
+    from engine.retrieval.neighbours import neighbours as find
+
+    if show < 0:
+        raise SessionError(f"--show {show}: expected 0 or more")
+    if price is not None and not 0 < price < float("inf"):
+        raise SessionError(f"--price {price}: expected a finite price above 0")
+    place = Lake(lake)
+    query = _query(place, trigger, symbol, date, time, level, price, approach)
+    kept = None
+    if set:
+        # The far bound of a distance is the one that the session's gold was made with.
+        session, contract = query.frame["session_date"][0], query.frame["trigger_id"][0].split("/")[1]
+        query = edited(query, _values(set), trigger_params_of(place, contract, session).features)
+        kept = f"made up: {', '.join(set)}; as it was for the reference: {', '.join(KEPT)}"
+    params = RetrievalParams(horizon=horizon) if horizon else None
+    found = find(place, query, mode=mode, params=params, pool=pool, name=name)
+    if json:
+        rows = found.found.head(show).select(*SHOWN, "trigger_id", "window_end_ts_ns").to_dicts()
+        facts = {"counts": found.counts, "sessions": found.sessions, "mode": mode, "made_up": kept}
+        print_json({"forecast": found.forecast.to_dicts()[0], **facts, "neighbours": rows})
+        return
+    if kept:
+        from rich.console import Console
+
+        Console().print(kept, highlight=False, markup=False, soft_wrap=True)
+    _print_neighbours(found, show)
+
+
+def _query(
+    lake: Lake,
+    trigger: str | None,
+    symbol: str | None,
+    date: str | None,
+    time: str | None,
+    level: str | None,
+    price: float | None,
+    approach: str | None,
+) -> Events:
+    from engine.retrieval.dataset import representation_of
+    from engine.retrieval.neighbours import moment_events, trigger_query
+    from engine.vocab import root_of
+
+    if trigger is not None:
+        return trigger_query(lake, trigger)
+    if symbol is None or date is None or time is None or (level is None) == (price is None):
+        raise SessionError("expected --trigger, or --symbol, --date, --time and one of --level and --price")
+    day = parse_dates(date, None, None)[0][0]
+    try:
+        clock = dt.time.fromisoformat(time)
+    except ValueError:
+        raise SessionError(f"--time {time!r}: expected HH:MM or HH:MM:SS, New York time") from None
+    level_id = level if level is not None else f"price:{price:g}"
+    side = None if approach is None else f"approach_{approach}"
+    made = representation_of(lake, root_of(symbol).code)
+    return moment_events(lake, symbol, day, level_id, new_york_ns(day, clock), price=price, approach=side, representation=made)
+
+
+def new_york_ns(session: dt.date, clock: dt.time) -> int:
+    """A New York clock time on a session's date, as ns since the epoch."""
+    from zoneinfo import ZoneInfo
+
+    return int(dt.datetime.combine(session, clock, ZoneInfo("America/New_York")).timestamp()) * 1_000_000_000
+
+
+def _values(items: list[str]) -> dict[str, float]:
+    out = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        try:
+            out[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise SessionError(f"--set {item!r}: expected dimension=value, such as b7_ahead_pull_add_log=1.5")
+    return out
+
+
+def _print_neighbours(found: Neighbours, show: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    f: dict[str, Any] = found.forecast.to_dicts()[0]
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    if f["nothing_comparable"]:
+        # A histogram of too few, or of setups that are nothing like this one, would be read as if it meant something.
+        say(f"nothing comparable: {f['reason']} (n_eff {f['n_eff']:.0f}, best similarity {f['best_similarity'] or 0:.2f})")
+        say(f"setups at this distance and hour: break {f['pi_break']:.0%}, reject {f['pi_reject']:.0%}, chop {f['pi_chop']:.0%}")
+        return
+    counts = ", ".join(f"{v} {k}" for k, v in found.counts.items())
+    say(f"{f['neighbours']} neighbours ({counts}) of {f['distinct_days']} days, n_eff {f['n_eff']:.0f}, of {found.sessions} sessions")
+    table = Table(box=None)
+    for head in ("", "forecast", "usually"):
+        table.add_column(head, justify="left" if head == "" else "right")
+    for c in ("break", "reject", "chop"):
+        table.add_row(c, f"{f[f'p_{c}']:.1%}", f"{f[f'pi_{c}']:.1%}")
+    if f["p_touch"] is not None:
+        table.add_row("touch", f"{f['p_touch']:.1%}", f"{f['pi_touch']:.1%}")
+    console.print(table)
+    say(f"{f['c_top1']}: 80% interval {f['interval_low']:.1%} to {f['interval_high']:.1%}")
+    listed = Table(box=None)
+    for head in SHOWN:
+        listed.add_column(head)
+    for r in found.found.head(show).iter_rows(named=True):
+        listed.add_row(*(f"{r[c]:.3f}" if isinstance(r[c], float) else str(r[c]) for c in SHOWN))
+    console.print(listed)

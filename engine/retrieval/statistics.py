@@ -1,0 +1,521 @@
+"""Statistics over all sessions: hit rates of levels, the four conditions against what followed, scores and features by level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import ContractError
+from engine.lake.catalog import VACUUM
+from engine.params import HORIZONS, AuditParams
+from engine.retrieval.dataset import VECTORS, grouped, refuse_mixed, require_one_market, require_same_params, sessions_in
+from engine.retrieval.events import CLASSES, DECIDED_UNTIL, NO_TOUCH, OUTCOME_CLASS, Events, concat_events
+from engine.retrieval.scores import EACH, few_sessions, session_weights, skill
+from engine.retrieval.walk_forward import schedule, scored_rows, walk_reference
+from engine.vocab import Approach
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from engine.lake.store import Lake
+
+
+# ----------------------------------------------------------------------------
+# Triggers of the lake as events: from gold, or on the fly in every representation for an audit
+
+
+def condition_events(
+    lake: Lake, symbol: str | None, *, progress: Callable[[int, int, str], None] | None = None
+) -> tuple[Events, pl.DataFrame]:
+    """The `arm` events of gold, and the four conditions in each one's window, row for row.
+
+    Raises
+    ------
+    NoData
+        Where the lake has no gold.
+    SessionError, ContractError
+        Where it is of several markets, or of several sets of knobs.
+    """
+    import polars as pl
+
+    needed = ["window_start_ts_ns", "window_end_ts_ns", "level_id", "distance_ticks", "level_tick", "up_open", "down_open"]
+    events: list[Events] = []
+    conditions: list[pl.DataFrame] = []
+    sessions = sessions_in(lake, VECTORS, symbol)
+    require_one_market(lake, sessions, symbol)
+    require_same_params(lake, sessions)
+    for i, (contract, date) in enumerate(sessions):
+        arms = lake.read(VECTORS, contract, date, where=pl.col("kind") == "arm")
+        windows = lake.read(VACUUM, contract, date, [*needed, "t10_ask_com_touch_log", "t11_bid_com_touch_log"])
+        for found in grouped(arms).values():
+            # The two directions of `blocks` have other dimensions; conditions need none of them.
+            bare = Events(found.matrix[:, :0], (), found.representation, found.frame)
+            events.append(bare)
+            conditions.append(conditions_of(bare.frame, windows))
+        if progress is not None:
+            progress(i + 1, len(sessions), str(date))
+    return concat_events(events), pl.concat(conditions)
+
+
+# ----------------------------------------------------------------------------
+# Are the four conditions followed by what they promise (features.md section 6)? Counts, intervals, and the reference beside them
+
+STRATA = ("against", "still", "with")
+"""Price's own move in the condition's window, in the direction of travel: conditions 1 and 3 follow it mechanically."""
+
+Z95 = 1.959964
+
+OPEN = 4
+"""Number of conditions."""
+
+COLUMNS = ("open", "move_ticks", "t10_ask_com_touch_log", "t11_bid_com_touch_log")
+
+
+def conditions_of(triggers: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+    """The conditions in the window that ends with each trigger's, in the direction of travel.
+
+    Parameters
+    ----------
+    triggers
+        Of one session: ``window_end_ts_ns, level_id, approach``.
+    windows
+        ``mbo_level_vacuum_5s`` of that session: ``window_end_ts_ns, level_id, distance_ticks, level_tick, up_open, down_open`` and the two
+        book-framed features.
+
+    Returns
+    -------
+    DataFrame
+        `COLUMNS`, a row per trigger in the same order: ``open`` (0 to 4, those of rising through on an approach from below, of
+        falling through on one from above), ``move_ticks`` (the last trade's move over the window, with the travel positive);
+        null where not known.
+    """
+    import polars as pl
+
+    c = pl.col
+    price = c("distance_ticks") + c("level_tick")
+    known = windows.sort("level_id", "window_end_ts_ns").with_columns(
+        # A level has a row for every window while it has a value; across a gap the window before is another one.
+        pl.when(c("window_end_ts_ns").shift().over("level_id") == c("window_start_ts_ns"))
+        .then(price - price.shift().over("level_id"))
+        .alias("move")
+    )
+    joined = triggers.select("window_end_ts_ns", "level_id", "approach").join(
+        known, on=["window_end_ts_ns", "level_id"], how="left", maintain_order="left", suffix="_window"
+    )
+    up = c("approach") == Approach.UP.value
+    return joined.select(
+        pl.when(up).then(c("up_open")).otherwise(c("down_open")).cast(pl.Int64).alias("open"),
+        pl.when(up).then(c("move")).otherwise(-c("move")).cast(pl.Int64).alias("move_ticks"),
+        "t10_ask_com_touch_log",
+        "t11_bid_com_touch_log",
+    )
+
+
+def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParams | None = None) -> pl.DataFrame:
+    """Outcomes by number of open conditions, direction and stratum of price's own move.
+
+    Only `arm` events with an outcome count, one per episode. The reference is walked forward: fitted on sessions before the
+    day before; it stands beside those events alone that have one.
+
+    Parameters
+    ----------
+    events
+        Triggers of any number of sessions.
+    conditions
+        `COLUMNS`, row for row as `events`.
+
+    Returns
+    -------
+    DataFrame
+        One row per ``direction`` (up, down, both), ``stratum`` (`STRATA`, all) and ``open`` (0 to 4): ``events, sessions``; for
+        each class ``n_*``, ``share_*`` with its 95% interval ``low_*, high_*`` (whole sessions resampled; null below two),
+        and ``pi_*``, the mean reference of the ``reference_events`` among them with ``observed_*`` of the same; mean ``t10, t11``;
+        and ``comparisons``, how many rows were looked at.
+
+    Raises
+    ------
+    ContractError
+        Where the two differ in length, or the events are of several markets.
+    """
+    import polars as pl
+
+    if conditions.height != len(events) or any(c not in conditions.columns for c in COLUMNS):
+        raise ContractError(f"conditions: expected {', '.join(COLUMNS)} in {len(events)} rows, found {conditions.height} rows")
+    refuse_mixed(events.frame["trigger_id"], "conditions")
+    p = params or AuditParams()
+    labels = events.labels(p.retrieval.horizon)
+    use = scored_rows(events, labels)
+    pi = walk_reference(events, schedule(events.sessions, np.where(use, labels, -1), p), p, "class").probability
+    n_open = conditions["open"].cast(float).to_numpy()
+    move = conditions["move_ticks"].cast(float).to_numpy()
+    book = conditions.select("t10_ask_com_touch_log", "t11_bid_com_touch_log").cast(pl.Float64).to_numpy()
+    rising = (events.frame["approach"] == Approach.UP.value).to_numpy()
+    use &= np.isfinite(n_open) & np.isfinite(move)
+    rng = np.random.default_rng(p.seed)
+    directions = {"up": rising, "down": ~rising, "both": np.ones(len(events), bool)}
+    strata = {**dict(zip(STRATA, (move < 0, move == 0, move > 0))), "all": np.ones(len(events), bool)}
+    rows: list[dict[str, object]] = []
+    for direction, of_direction in directions.items():
+        for stratum, of_stratum in strata.items():
+            for k in range(OPEN + 1):
+                mine = use & of_direction & of_stratum & (n_open == k)
+                found = _row(mine, labels, events.session_codes, pi, book, p.draws, rng)
+                rows.append({"direction": direction, "stratum": stratum, "open": k, **found})
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    return table.with_columns((pl.col("events") > 0).sum().alias("comparisons"), pl.col(pl.Float64).fill_nan(None))
+
+
+def _row(
+    rows: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    sessions: NDArray[np.int64],
+    pi: NDArray[np.float64],
+    book: NDArray[np.float64],
+    draws: int,
+    rng: np.random.Generator,
+) -> dict[str, float | int]:
+    y = labels[rows]
+    hit = (y[:, None] == np.arange(len(CLASSES))).astype(float)
+    low, high = share_interval(hit, sessions[rows], draws, rng)
+    known = np.isfinite(pi[rows]).all(axis=1)
+    out: dict[str, float | int] = {"events": len(y), "sessions": len(np.unique(sessions[rows])), "reference_events": int(known.sum())}
+    for i, c in enumerate(CLASSES):
+        out |= {f"n_{c}": int(hit[:, i].sum()), f"share_{c}": _condition_mean(hit[:, i]), f"low_{c}": low[i], f"high_{c}": high[i]}
+        out |= {f"pi_{c}": _condition_mean(pi[rows][known, i]), f"observed_{c}": _condition_mean(hit[known, i])}
+    return out | {"t10": _condition_mean(book[rows, 0]), "t11": _condition_mean(book[rows, 1])}
+
+
+def _condition_mean(x: NDArray[np.float64]) -> float:
+    x = x[np.isfinite(x)]
+    return float(x.mean()) if len(x) else float("nan")
+
+
+def share_interval(
+    hit: NDArray[np.float64], sessions: NDArray[np.int64], draws: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """95% interval of each class's share: whole sessions resampled, widened (`few_sessions`), never inside Wilson's (1927); NaN below two.
+
+    A class that never came in six events has a share of 0 in every resample, and is not known to be impossible for that.
+    """
+    days, at = np.unique(sessions, return_inverse=True)
+    m = len(days)
+    if m < 2:
+        return np.full(hit.shape[1], np.nan), np.full(hit.shape[1], np.nan)
+    counts = rng.multinomial(m, np.full(m, 1 / m), size=draws)
+    sums = np.zeros((m, hit.shape[1]))
+    np.add.at(sums, at, hit)
+    shares = (counts @ sums) / (counts @ np.bincount(at, minlength=m))[:, None]
+    n, p = len(hit), hit.mean(axis=0)
+    wide = few_sessions(m)
+    low, high = (np.clip(p + wide * (q - p), 0, 1) for q in np.quantile(shares, [0.025, 0.975], axis=0))
+    centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 * np.sqrt(p * (1 - p) / n + Z95**2 / (4 * n * n)) / (1 + Z95**2 / n)
+    return np.minimum(low, np.maximum(centre - half, 0)), np.maximum(high, np.minimum(centre + half, 1))
+
+
+# ----------------------------------------------------------------------------
+# How often each level is approached and touched, and what follows a touch: counts with intervals, by level and direction
+
+ARM = "arm"
+
+HIT_RATE_DRAWS = 2000
+
+NEEDED = ("episode_id", "session_date", "level_id", "approach", "kind", "armed", "touched", "outcome_h0")
+
+
+def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = HIT_RATE_DRAWS, seed: int = 0) -> pl.DataFrame:
+    """Approaches, touches and outcomes of each level, from each side.
+
+    Every number counts episodes: one run of windows that approach a level is one, however many windows it has.
+
+    Parameters
+    ----------
+    triggers
+        Rows of ``mbo_trigger_vectors``, of any kinds and sessions; candle rows count candles and are left out. Where
+        they have `DECIDED_UNTIL` (`engine.retrieval.dataset.until_decided`), arms after it are not decided, touched or not.
+    horizon
+        One of `engine.params.HORIZONS`.
+    draws, seed
+        Of the bootstrap of whole sessions.
+
+    Returns
+    -------
+    DataFrame
+        A row per ``level_id`` and ``approach`` (and, for every level together, ``all``): ``sessions``; ``approaches``, and of those
+        that had come close enough to be armed, ``armed``; ``decided``, armed ones of which the data tell whether they touched, and
+        ``touched``, with ``share_touched, low_touched, high_touched``; ``outcomes``, touched ones whose horizon lies within the
+        data, and for each class ``n_*, share_*, low_*, high_*`` of those. Intervals are at 95%, whole sessions resampled, never
+        inside Wilson's; null below two sessions.
+
+    Raises
+    ------
+    ContractError
+        On a missing column, an unknown horizon, or rows of several markets.
+    """
+    import polars as pl
+
+    lacking = [c for c in NEEDED if c not in triggers.columns]
+    if lacking or horizon not in HORIZONS:
+        raise ContractError(
+            f"hit rates: expected {', '.join(NEEDED)} and a horizon of {', '.join(HORIZONS)}; missing {lacking}, {horizon!r}"
+        )
+    refuse_mixed(triggers["episode_id"], "hit rates")
+    c = pl.col
+    decided = c("touched") | pl.any_horizontal(c(f"outcome_{h}") == NO_TOUCH for h in HORIZONS if f"outcome_{h}" in triggers.columns)
+    if DECIDED_UNTIL in triggers.columns:
+        # Near the end of the data only touches can be told: every arm known there would say yes.
+        decided = decided & (c("window_end_ts_ns") <= c(DECIDED_UNTIL))
+    rows = triggers.filter(c("kind") != "candle")
+    seen = rows.group_by("level_id", "approach").agg(
+        c("episode_id").n_unique().alias("approaches"), c("session_date").n_unique().alias("sessions")
+    )
+    arms = rows.filter(c("kind") == ARM).unique("episode_id", keep="first", maintain_order=True)
+    arms = arms.select(
+        "level_id", "approach", "session_date", "touched", decided.fill_null(False).alias("decided"),
+        c(f"outcome_{horizon}").replace_strict(OUTCOME_CLASS, default=None, return_dtype=pl.Int64).alias("class"),
+    )  # fmt: skip
+    rng = np.random.default_rng(seed)
+    order = {level: i for i, level in enumerate(seen.sort("level_id")["level_id"].unique(maintain_order=True).to_list())}
+    out: list[dict[str, object]] = []
+    for approach in (Approach.UP.value, Approach.DOWN.value):
+        side = seen.filter(c("approach") == approach)
+        for level in [*sorted(side["level_id"].to_list(), key=order.__getitem__), "all"]:
+            mine = pl.lit(True) if level == "all" else c("level_id") == level
+            if not side.filter(mine).height:
+                continue
+            sessions = rows.filter(mine & (c("approach") == approach))["session_date"].n_unique()
+            head = {"level_id": level, "approach": approach, "sessions": sessions, "approaches": int(side.filter(mine)["approaches"].sum())}
+            out.append(head | _rates(arms.filter(mine & (c("approach") == approach)), draws, rng))
+    return pl.DataFrame(out, schema=_schema())
+
+
+def _rates(arms: pl.DataFrame, draws: int, rng: np.random.Generator) -> dict[str, object]:
+    import polars as pl
+
+    known = arms.filter("decided")
+    hit = known["touched"].cast(pl.Float64).to_numpy()[:, None]
+    done = known.filter(pl.col("touched") & pl.col("class").is_not_null())
+    of_class = (done["class"].to_numpy()[:, None] == np.arange(len(CLASSES))).astype(float)
+    out: dict[str, object] = {"armed": arms.height, "decided": known.height, "touched": int(hit.sum()), "outcomes": done.height}
+    for names, values, frame in ((("touched",), hit, known), (CLASSES, of_class, done)):
+        low, high = share_interval(values, frame["session_date"].to_numpy(), draws, rng)
+        for i, name in enumerate(names):
+            n = int(values[:, i].sum())
+            share = n / len(values) if len(values) else None
+            out |= {f"n_{name}": n, f"share_{name}": share, f"low_{name}": _known(low[i]), f"high_{name}": _known(high[i])}
+    out.pop("n_touched")
+    return out
+
+
+def _known(x: float) -> float | None:
+    return float(x) if np.isfinite(x) else None
+
+
+def _schema() -> dict[str, pl.DataType]:
+    import polars as pl
+
+    whole, share = pl.Int64(), pl.Float64()
+    counts = dict.fromkeys(("sessions", "approaches", "armed", "decided", "touched"), whole)
+    of_class = {f"{k}_{name}": whole if k == "n" else share for name in CLASSES for k in ("n", "share", "low", "high")}
+    touched = dict.fromkeys(("share_touched", "low_touched", "high_touched"), share)
+    return {"level_id": pl.String(), "approach": pl.String(), **counts, **touched, "outcomes": whole, **of_class}
+
+
+# ----------------------------------------------------------------------------
+# What gold's own forecasts were worth, by level and direction: the signals' probabilities against what came
+
+DRAWS = 2000
+
+SCORED = ("log_loss", "brier")
+
+
+def scores_by_level(
+    signals: pl.DataFrame, triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = DRAWS, seed: int = 0
+) -> pl.DataFrame:
+    """Log loss and Brier score of the forecasts that gold holds, and their skill against the reference beside them.
+
+    The forecasts were made walking forward, each from sessions before its own. Only `arm` rows count, one per episode, that were
+    touched, have a forecast and are not said to be without comparison.
+
+    Parameters
+    ----------
+    signals
+        Rows of ``mbo_trigger_signals``.
+    triggers
+        Rows of ``mbo_trigger_vectors`` of the same sessions: ``trigger_id, episode_id, session_date, outcome_*``.
+    horizon
+        The horizon that the signals are of.
+    draws, seed
+        Of the bootstrap of whole sessions.
+
+    Returns
+    -------
+    DataFrame
+        A row per ``level_id`` and ``approach``, and ``all`` for every level together: ``events, sessions, abstained``, ``log_loss``,
+        ``reference_log_loss``, ``skill, skill_low, skill_high`` and the same of ``brier_skill`` (95%, whole sessions resampled; null
+        below two sessions).
+
+    Raises
+    ------
+    ContractError
+        Where the triggers have no such horizon, or are of several markets.
+    """
+    import polars as pl
+
+    c = pl.col
+    if f"outcome_{horizon}" not in triggers.columns:
+        raise ContractError(f"scores by level: expected outcome_{horizon} among the triggers' columns, found none")
+    refuse_mixed(triggers["trigger_id"], "scores by level")
+    label = c(f"outcome_{horizon}").replace_strict(OUTCOME_CLASS, default=None, return_dtype=pl.Int64).alias("class")
+    joined = (
+        signals.filter(c("kind") == "arm")
+        .join(triggers.select("trigger_id", "session_date", label), on="trigger_id", how="inner", maintain_order="left")
+        .unique("episode_id", keep="first", maintain_order=True)
+        .filter(c("class").is_not_null())
+    )
+    there = pl.all_horizontal(c(f"{p}_{k}").is_not_null() for p in ("p", "pi") for k in CLASSES)
+    rng = np.random.default_rng(seed)
+    out: list[dict[str, Any]] = []
+    for approach in ("approach_up", "approach_down"):
+        side = joined.filter(c("approach") == approach)
+        levels = side["level_id"].unique().sort().to_list()
+        for level in [*levels, "all"] if levels else []:
+            mine = side if level == "all" else side.filter(c("level_id") == level)
+            spoke = mine.filter(there & ~c("nothing_comparable"))
+            head = {"level_id": level, "approach": approach, "events": spoke.height, "sessions": spoke["session_date"].n_unique()}
+            out.append(head | {"abstained": mine.filter(c("nothing_comparable")).height} | _scores(spoke, draws, rng))
+    floats = ("log_loss", "reference_log_loss", *(f"{s}{e}" for s in ("skill", "brier_skill") for e in ("", "_low", "_high")))
+    whole = dict.fromkeys(("events", "sessions", "abstained"), pl.Int64)
+    schema = {"level_id": pl.String, "approach": pl.String, **whole, **dict.fromkeys(floats, pl.Float64)}
+    return pl.DataFrame(out, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _scores(rows: pl.DataFrame, draws: int, rng: np.random.Generator) -> dict[str, float]:
+    y = rows["class"].to_numpy()
+    p, pi = (rows.select(f"{k}_{c}" for c in CLASSES).to_numpy() for k in ("p", "pi"))
+    codes, counts = session_weights(rows["session_date"].to_numpy(), draws, rng)
+    out: dict[str, float] = {}
+    for score, name in zip(SCORED, ("skill", "brier_skill")):
+        mine, reference = EACH[score](p, y), EACH[score](pi, y)
+        found = skill(mine, reference, codes, counts)
+        # One session resampled is itself: its interval would have no width.
+        low, high = (found.low, found.high) if counts.shape[1] > 1 else (float("nan"),) * 2
+        out |= {name: found.value, f"{name}_low": low, f"{name}_high": high}
+        if score == "log_loss":
+            out |= {"log_loss": _mean(mine), "reference_log_loss": _mean(reference)}
+    return out
+
+
+def _mean(x: np.ndarray) -> float:
+    return float(x.mean()) if x.size else float("nan")
+
+
+# ----------------------------------------------------------------------------
+# One feature of the trigger vectors at a time: its distribution by what followed, and by level
+
+BINS = 24
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+
+OUTER = 0.01
+"""Share at either end that is counted in the outermost bins: one wild value would leave all others in a single bin."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureDistribution:
+    """A feature's values among triggers of history.
+
+    Attributes
+    ----------
+    name : str
+    edges : float64 ``(bins + 1,)``
+        Equal bins between the 1% and 99% points; what lies beyond is counted in the outermost.
+    counts : dict of int64 ``(bins,)``
+        By class.
+    by_class, by_level : DataFrame
+        ``group, n, mean, q10, q25, q50, q75, q90``.
+    left_out : int
+        Triggers without a vector, or (of the classes) without an outcome.
+    """
+
+    name: str
+    edges: NDArray[np.float64]
+    counts: dict[str, NDArray[np.int64]]
+    by_class: pl.DataFrame
+    by_level: pl.DataFrame
+    left_out: int
+
+
+def feature_distribution(events: Events, name: str, horizon: str = "h1", bins: int = BINS) -> FeatureDistribution:
+    """Distribution of the dimension `name` over `events`, by the class that followed and by level and direction.
+
+    Raises
+    ------
+    ContractError
+        Where the vectors have no such dimension, or the events are of several markets.
+    """
+    refuse_mixed(events.frame["trigger_id"], f"feature {name}")
+    value = feature_values(events, name)
+    known = np.isfinite(value)
+    label = events.labels(horizon)
+    inside = value[known]
+    low, high = np.quantile(inside, [OUTER, 1 - OUTER]) if inside.size else (0.0, 1.0)
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, bins + 1)
+    counts = {}
+    for i, c in enumerate(CLASSES):
+        mine = np.clip(value[known & (label == i)], low, high)
+        counts[c] = np.histogram(mine, edges)[0].astype(np.int64)
+    text = np.array([CLASSES[i] if i >= 0 else "" for i in label], object)
+    way = events.frame["level_id"] + "/" + events.frame["approach"]
+    return FeatureDistribution(
+        name,
+        edges,
+        counts,
+        _groups(value, text, [c for c in CLASSES if (text[known] == c).any()]),
+        _groups(value, way.to_numpy().astype(object), sorted(set(way.filter(known).to_list()))),
+        int((~known | (label < 0)).sum()),
+    )
+
+
+def feature_values(events: Events, name: str) -> NDArray[np.float64]:
+    """Values of one dimension, NaN where a trigger has no vector.
+
+    Raises
+    ------
+    ContractError
+        Where there is no such dimension.
+    """
+    if name not in events.names:
+        raise ContractError(f"feature {name!r}: expected one of the {len(events.names)} dimensions of docs/FEATURES.md")
+    return events.matrix[:, events.names.index(name)].astype(np.float64)
+
+
+def _groups(value: NDArray[np.float64], group: NDArray[np.object_], names: list[str]) -> pl.DataFrame:
+    import polars as pl
+
+    rows: list[tuple[object, ...]] = []
+    for name in names:
+        mine = value[np.isfinite(value) & (group == name)]
+        rows.append((name, mine.size, float(mine.mean()), *np.quantile(mine, QUANTILES).tolist()))
+    columns = ("mean", *(f"q{round(q * 100)}" for q in QUANTILES))
+    return pl.DataFrame(rows, schema={"group": pl.String, "n": pl.Int64, **dict.fromkeys(columns, pl.Float64)}, orient="row")
+
+
+def share_below(events: Events, name: str, value: float) -> float:
+    """Share of the triggers that have a vector whose dimension `name` is below `value`; NaN where none has one.
+
+    Raises
+    ------
+    ContractError
+        As `feature_distribution`.
+    """
+    refuse_mixed(events.frame["trigger_id"], f"feature {name}")
+    known = feature_values(events, name)
+    known = known[np.isfinite(known)]
+    return float((known < value).mean()) if known.size else float("nan")

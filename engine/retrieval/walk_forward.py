@@ -1,0 +1,240 @@
+"""Walk-forward evaluation by session: what is fitted on which past, and which sessions are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import NoData
+from engine.params import AuditParams, Target
+from engine.retrieval.events import Events
+from engine.retrieval.model import Recipe, class_count, fit, forecast, target_labels
+from engine.retrieval.reference import fit_reference
+
+# ----------------------------------------------------------------------------
+# Walking forward by session: what is fitted on which past, and scored on which sessions
+
+Dates = NDArray[np.datetime64]
+
+Floats = NDArray[np.float64]
+
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Sessions scored by one fit.
+
+    Attributes
+    ----------
+    before : datetime64
+        Only sessions before this one are fitted on, and are candidates.
+    sessions : datetime64 ``(m,)``
+        Sessions scored.
+    """
+
+    before: np.datetime64
+    sessions: Dates
+
+
+@dataclass(frozen=True, eq=False)
+class WalkForwardResult:
+    """Forecasts of one forecaster.
+
+    Attributes
+    ----------
+    probability : float64 ``(n, classes)``
+        One row per event of the walk, NaN where it is not scored.
+    abstained : bool ``(n,)``
+        Whether it said "nothing comparable"; the probability stands there all the same.
+    """
+
+    probability: Floats
+    abstained: NDArray[np.bool_]
+
+
+def schedule(sessions: Dates, labels: NDArray[np.int64], params: AuditParams) -> list[Block]:
+    """When everything is refitted: at the first session with enough history, and whenever history has grown by ``refit_growth``.
+
+    A block's first session decides what all its sessions are fitted on (the sessions before its day minus 1), so a block's
+    later sessions are forecast from a slightly older past than they could be. A block's start depends on earlier
+    sessions alone: taking one away changes nothing before it.
+    """
+    days, at = np.unique(sessions, return_inverse=True)
+    labelled = np.bincount(at, weights=labels >= 0, minlength=len(days))
+    embargo = params.retrieval.embargo_sessions
+    known = np.concatenate([[0.0], np.cumsum(labelled)])
+    busy = np.concatenate([[0], np.cumsum(labelled > 0)])
+    out: list[Block] = []
+    s = 0
+    while s < len(days):
+        past = max(s - embargo, 0)
+        if known[past] < params.retrieval.min_events or busy[past] < params.retrieval.min_sessions:
+            s += 1
+            continue
+        step = max(1, int(params.refit_growth * past))
+        out.append(Block(days[past], days[s : s + step]))
+        s += step
+    return out
+
+
+def scored_rows(events: Events, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Rows that count: `arm` events, one per episode, with a label."""
+    return (events.frame["kind"] == "arm").to_numpy() & (labels >= 0)
+
+
+def _empty(n: int, classes: int) -> WalkForwardResult:
+    return WalkForwardResult(np.full((n, classes), np.nan), np.zeros(n, bool))
+
+
+def walk_reference(events: Events, blocks: Sequence[Block], params: AuditParams, target: Target) -> WalkForwardResult:
+    """pi of every event of the blocks."""
+    classes = class_count(target)
+    labels = target_labels(events, target, params.retrieval.horizon)
+    use = scored_rows(events, labels)
+    out = _empty(len(events), classes)
+    for b in blocks:
+        past, now = use & (events.sessions < b.before), use & np.isin(events.sessions, b.sessions)
+        if now.any():
+            out.probability[now] = fit_reference(events.take(past), labels[past], classes).predict(events.take(now))
+    return out
+
+
+def walk_neighbours(
+    groups: Sequence[tuple[Events, NDArray[np.int64]]],
+    n: int,
+    blocks: Sequence[Block],
+    params: AuditParams,
+    target: Target,
+    recipe: Recipe,
+    step: Step,
+) -> WalkForwardResult:
+    """kNN forecasts of every event of the blocks.
+
+    Parameters
+    ----------
+    groups
+        Events that share a pool, each with the walk's row of every one of them.
+    n
+        Rows of the walk.
+    """
+    out = _empty(n, class_count(target))
+    for b in blocks:
+        for events, rows in groups:
+            labels = target_labels(events, target, params.retrieval.horizon)
+            use = scored_rows(events, labels)
+            past, now = use & (events.sessions < b.before), use & np.isin(events.sessions, b.sessions)
+            if not now.any():
+                continue
+            queries, at = events.take(now), rows[now]
+            try:
+                model = fit(events.take(past), params.retrieval, recipe=recipe, target=target)
+            except NoData:
+                out.probability[at] = fit_reference(events.take(past), labels[past], class_count(target)).predict(queries)
+                out.abstained[at] = True
+                continue
+            answer = forecast(model, queries)
+            out.probability[at], out.abstained[at] = answer.probability, answer.nothing_comparable
+        step(recipe)
+    return out
+
+
+def walk_trees(events: Events, blocks: Sequence[Block], params: AuditParams, target: Target, step: Step) -> WalkForwardResult:
+    """LightGBM on the raw vectors and the covariates: what a strong learner makes of the same past."""
+    classes = class_count(target)
+    labels = target_labels(events, target, params.retrieval.horizon)
+    use = scored_rows(events, labels)
+    out = _empty(len(events), classes)
+    table = np.column_stack([events.matrix, events.covariates])
+    for b in blocks:
+        past, now = use & (events.sessions < b.before), use & np.isin(events.sessions, b.sessions)
+        if now.any():
+            out.probability[now] = _trees(table[past], labels[past], table[now], classes, params.seed)
+        step("lightgbm")
+    return out
+
+
+def _trees(x: Floats, y: NDArray[np.int64], queries: Floats, classes: int, seed: int) -> Floats:
+    import lightgbm
+
+    # Shallow, slow and strongly regularised: fitted on hundreds of events, anything larger loses to pi.
+    options = {"learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 30, "lambda_l2": 5.0}
+    sampled = {"feature_fraction": 0.5, "bagging_fraction": 0.7, "bagging_freq": 1, "seed": seed}
+    fixed = {"objective": "multiclass", "num_class": classes, "verbosity": -1, "num_threads": 1, "deterministic": True}
+    rounds = 150 if len(x) < 3000 else 300
+    booster = lightgbm.train({**options, **sampled, **fixed}, lightgbm.Dataset(x, y), num_boost_round=rounds)
+    return np.asarray(booster.predict(queries), float).reshape(-1, classes)
+
+
+# ----------------------------------------------------------------------------
+# Everything that an audit compares, walked forward, one after the other or side by side
+
+REPRESENTATIONS = ("pi", "blocks_original", "blocks", "means", "learned", "lightgbm")
+"""What is compared: the reference; the original recipe (20 neighbours of `blocks`, unsmoothed); `blocks` and `means` tuned and
+smoothed; `learned`, an embedding of `means`; trees on `means`."""
+
+
+@dataclass(frozen=True, eq=False)
+class AuditData:
+    """The same triggers in the representations to compare.
+
+    Attributes
+    ----------
+    means : Events
+        All triggers, both directions.
+    blocks : sequence of Events
+        The same triggers in the original schema, one `Events` per approach; may be empty.
+    truth : float64 ``(len(means), 3)`` or None
+        Exact class probabilities where the data's law is known; rows as in `means`.
+    """
+
+    means: Events
+    blocks: Sequence[Events] = ()
+    truth: NDArray[np.float64] | None = None
+
+
+def walk_all(
+    wanted: Sequence[str],
+    data: AuditData,
+    plans: dict[Target, list[Block]],
+    p: AuditParams,
+    step: Callable[[str], None],
+    executor: Executor | None,
+) -> dict[Target, dict[str, WalkForwardResult]]:
+    """Forecasts of each of `wanted` for every target; `step` is told of each fit by name, as they end where `executor` walks them."""
+    if executor is None:
+        return {t: {name: _walk(name, data, blocks, p, t, step) for name in wanted} for t, blocks in plans.items()}
+    # The slowest first, so that none is waited for alone at the end.
+    jobs = {(t, name): executor.submit(_walk, name, data, blocks, p, t, _silent) for name in wanted[::-1] for t, blocks in plans.items()}
+    of = {future: job for job, future in jobs.items()}
+    for future in as_completed(of):
+        target, name = of[future]
+        for _ in range(0 if name == "pi" else len(plans[target])):
+            step(name)
+    return {t: {name: jobs[t, name].result() for name in wanted} for t in plans}
+
+
+def _silent(what: str) -> None:
+    """A walk in another process tells no steps."""
+
+
+def _walk(
+    name: str, data: AuditData, blocks: Sequence[Block], p: AuditParams, target: Target, step: Callable[[str], None]
+) -> WalkForwardResult:
+    if name == "pi":
+        return walk_reference(data.means, blocks, p, target)
+    if name == "lightgbm":
+        return walk_trees(data.means, blocks, p, target, step)
+    n = len(data.means)
+    groups = [(data.means, np.arange(n))]
+    if name.startswith("blocks"):
+        place = {t: i for i, t in enumerate(data.means.frame["trigger_id"].to_list())}
+        groups = [(e, np.array([place[t] for t in e.frame["trigger_id"].to_list()], np.int64)) for e in data.blocks]
+    recipe: Recipe = "learned" if name == "learned" else "original" if name == "blocks_original" else "plain"
+    keys = [e.pool_keys(p.retrieval.pool) for e, _ in groups]
+    pools = [(e.take(own == k), rows[own == k]) for (e, rows), own in zip(groups, keys) for k in np.unique(own)]
+    return walk_neighbours(pools, n, blocks, p, target, recipe, step)

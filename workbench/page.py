@@ -1,0 +1,148 @@
+"""The page around the views: tabs, drawer, theme, the URL; a view is made when it is first opened."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import panel as pn
+from param.parameterized import discard_events
+
+from workbench import session_cache, views
+from workbench.state import LevelState
+from workbench.views.components import PANE_CSS, Connection, Form, Tabs, input_for
+from workbench.views.controls import Bar, session_pickers
+
+PAGE = {"height": "100vh", "width": "100vw", "overflow": "hidden", "background": "var(--sm-page)"}
+
+HEADER = {
+    "background": "var(--sm-panel)", "border-bottom": "1px solid var(--sm-edge)", "padding": "4px 10px", "align-items": "center",
+    "flex": "0 0 46px", "box-sizing": "border-box",
+}  # fmt: skip
+
+DRAWER = {"background": "var(--sm-panel)", "border-right": "1px solid var(--sm-edge)", "padding": "6px 14px", "overflow-y": "auto",
+          "box-sizing": "border-box", "flex": "0 0 300px"}  # fmt: skip
+
+URL_AFTER_MS = 250
+
+
+class Shell:
+    """One tab's page. `state.view` is the view in front."""
+
+    def __init__(self, root: str, state: LevelState, complaints: list[str]) -> None:
+        self.root, self.state, self.complaints = root, state, complaints
+        self.made: dict[str, Any] = {}
+        self._bodies: dict[str, Any] = {}
+        self._controls: dict[str, list[Any]] = {}
+        self._url_timer: Any = None
+        self._standing = False
+        stretch: dict[str, Any] = {"sizing_mode": "stretch_both", "margin": 0}
+        self.stage = pn.Column(css_classes=["sm-stage"], **stretch)
+        self.side = pn.Row(margin=0)
+        # What the drawer holds is made when it is opened: the first picture does not wait for it.
+        self.box = pn.Column(visible=False, width=300, margin=0, css_classes=["sm-drawer"], styles=DRAWER, sizing_mode="stretch_height")
+        self.bar = Bar(light=state.theme == "light")
+        self.tabs = Tabs(
+            items=[{"id": v.key, "label": v.title} for v in views.in_order()], value=state.view, theme=state.theme, margin=(0, 10, 0, 0)
+        )
+        # Before any view: they shall find a session that the contract has.
+        state.param.watch(self._on_contract, "contract")
+        self._bring()
+        self.bar.param.watch(lambda e: self._open_drawer(), "drawer")
+        self.bar.param.watch(lambda e: state.param.update(theme="light" if e.new else "dark"), "light")
+        self.tabs.param.watch(lambda e: state.param.update(view=e.new), "value")
+        state.param.watch(self._on_view, "view")
+        state.param.watch(lambda e: self.tabs.param.update(theme=e.new), "theme")
+        state.param.watch(lambda *_: self._write_url(), [p for p in state.param if p != "name"])
+
+    @property
+    def view(self) -> Any:
+        """The view in front."""
+        return self.made[self.state.view]
+
+    def page(self) -> pn.Column:
+        """Everything, laid out."""
+        menu = Form(row=True, margin=0).bind(
+            self.bar, [input_for(self.bar, "drawer", "Drawer: window, buckets, colours, keys", kind="toggle", icon="☰")]
+        )
+        light = Form(row=True, margin=0).bind(self.bar, [input_for(self.bar, "light", "Light or dark theme", kind="toggle", icon="◐")])
+        brand = pn.pane.HTML("<span class='sm-brand'>spymaster</span>", margin=(6, 10, 0, 10), stylesheets=[PANE_CSS])
+        header = pn.Row(
+            menu, brand, self.tabs, session_pickers(self.state), pn.Spacer(sizing_mode="stretch_width"), self.side, light,
+            margin=0, sizing_mode="stretch_width", styles=HEADER,
+        )  # fmt: skip
+        body = pn.Row(self.box, self.stage, margin=0, sizing_mode="stretch_both")
+        return pn.Column(header, body, Connection(margin=0), margin=0, sizing_mode="stretch_both", styles=PAGE)
+
+    def start(self) -> None:
+        """Let the view in front draw; called once the page stands."""
+        self._standing = True
+        self.view.start()
+        self._write_url()
+
+    def _bring(self) -> bool:
+        """Put the view in front, made now if it is not there yet; returns whether it was made."""
+        key = self.state.view
+        new = key not in self.made
+        if new:
+            made = views.VIEWS[key].cls(self.root, self.state, self.complaints)
+            self.made[key] = made
+            body = made.__panel__()
+            self.stage.append(body)
+            if getattr(made, "header", None) is not None:
+                self.side.append(made.header)
+            self._bodies[key] = body
+        for k, body in self._bodies.items():
+            body.visible = k == key
+            head = getattr(self.made[k], "header", None)
+            if head is not None:
+                head.visible = k == key
+        return new
+
+    def _on_contract(self, event: Any) -> None:
+        dates = session_cache.contracts(self.root).get(event.new, [])
+        self.state.param["session"].objects = dates
+        if self.state.session not in dates:
+            with discard_events(self.state):
+                self.state.session = dates[0] if dates else None
+
+    def _on_view(self, event: Any) -> None:
+        with pn.io.hold():
+            left = self.made.get(event.old)
+            if left is not None and hasattr(left, "front"):
+                left.front(False)
+            self.tabs.value = event.new
+            new = self._bring()
+            self._open_drawer()
+        if new and self._standing:
+            doc = pn.state.curdoc
+            # The empty page of the new view first: what it reads may take a moment, and the tab answers at once.
+            if doc is not None:
+                doc.add_next_tick_callback(self.view.start)
+            else:
+                self.view.start()
+        elif not new and hasattr(self.view, "front"):
+            self.view.front(True)
+
+    def _open_drawer(self) -> None:
+        key = self.state.view
+        if self.bar.drawer:
+            if key not in self._controls:
+                self._controls[key] = self.view.controls()
+            if list(self.box.objects) != self._controls[key]:
+                self.box.objects = self._controls[key]
+        self.box.visible = self.bar.drawer
+
+    def _write_url(self) -> None:
+        """Put the state into the URL once the trader's hands rest: the browser's bookkeeping of it would delay the picture."""
+        doc = pn.state.curdoc
+        if doc is None or pn.state.location is None:
+            return
+        if self._url_timer is not None:
+            doc.remove_timeout_callback(self._url_timer)
+        self._url_timer = doc.add_timeout_callback(self._write_url_now, URL_AFTER_MS)
+
+    def _write_url_now(self) -> None:
+        self._url_timer = None
+        if pn.state.location is not None:
+            pn.state.location.search = "?" + urlencode(self.state.query(), safe=":")

@@ -1,0 +1,516 @@
+"""The Level view's main picture: pressure heatmap, outlined candles and levels on one price axis and one time axis.
+
+`level_chart` makes the empty figure once; the functions after it make the data that is patched into it, so that a
+change costs one message of bytes and no new figure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import polars as pl
+import xarray as xr
+from bokeh.core.properties import value
+from bokeh.models import (
+    CategoricalColorMapper,
+    ColumnDataSource,
+    CrosshairTool,
+    CustomJS,
+    CustomJSHover,
+    GlyphRenderer,
+    HoverTool,
+    HSpan,
+    Image,
+    Label,
+    LinearAxis,
+    LinearColorMapper,
+    PanTool,
+    Quad,
+    Range1d,
+    ResetTool,
+    SaveTool,
+    Segment,
+    Span,
+    Step,
+    Text,
+    VBar,
+    WheelZoomTool,
+)
+from bokeh.plotting import figure
+
+from engine.features.pressure import net
+from engine.vocab import NS
+from workbench.plots import axes
+from workbench.theme import FONT, MONO, Theme, side_palette, signed_palette, unsigned_palette
+
+# ----------------------------------------------------------------------------
+# The Level view's main picture: pressure heatmap, outlined candles and levels on one price axis and one time axis
+
+BAR_MS = 120_000.0
+
+LEFT, RIGHT, TOP, BOTTOM = 78, 104, 24, 22
+"""Borders in px, the same in every figure of a column or row, so that axes of different figures line up."""
+
+EMPTY: dict[str, dict[str, list[object]]] = {
+    "heat": {k: [] for k in ("image", "value", "x", "y", "dw", "dh")},
+    "candles": {k: [] for k in ("x", "low", "high", "top", "bottom", "up", "width")},
+    "quotes": {k: [] for k in ("x", "bid", "ask")},
+    "levels": {k: [] for k in ("x0", "x1", "y", "chosen", "colour")},
+    "names": {k: [] for k in ("x", "y", "text", "colour", "edge", "tick")},
+    "zones": {k: [] for k in ("y", "text")},
+    "invalid": {k: [] for k in ("left", "right", "text")},
+    "facts": {k: [] for k in ("k", "size", "digits", "step", "w", "x0", "signed", "sided", "title")},
+}
+
+
+@dataclass
+class ChartParts:
+    """The figure and what is patched in it."""
+
+    figure: figure
+    sources: dict[str, ColumnDataSource]
+    mapper: LinearColorMapper
+    mark: Label
+    cursor: Span
+    cross: CrosshairTool
+    distance: Range1d
+    ink: CategoricalColorMapper
+    renderers: dict[str, GlyphRenderer]
+
+
+def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartParts:
+    """An empty chart with axes, tools and sources; y is in ticks, labelled in price and in ticks from the level.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> level_chart(DARK, 0.25).figure.name
+    'level_chart'
+    """
+    src = {k: ColumnDataSource({c: list(v) for c, v in d.items()}, name=k) for k, d in EMPTY.items()}
+    mapper = LinearColorMapper(palette=list(unsigned_palette(theme, "perceptual")), low=-0.5, high=255.5)
+    fig = figure(
+        name="level_chart", height=height, sizing_mode="stretch_both", x_range=Range1d(0, 1), y_range=Range1d(0, 1),
+        toolbar_location="above", tools=[], output_backend="canvas", min_border_left=LEFT, min_border_right=RIGHT,
+        min_border_top=TOP, min_border_bottom=BOTTOM, y_axis_location="right", y_axis_label="price", lod_threshold=None,
+    )  # fmt: skip
+    fig.xaxis.formatter = axes.time_formatter()
+    fig.xaxis.ticker = fig.xgrid.ticker = axes.time_ticker()
+    for grid in fig.grid:
+        grid.level = "image"  # below the heatmap: its cells are read, not counted along lines
+    fig.right[0].name = "price"
+    fig.yaxis.formatter = axes.price_formatter(tick_size)
+    fig.yaxis.ticker = axes.tick_ticker()
+    distance = Range1d(-1, 1, name="distance")
+    fig.extra_y_ranges = {"distance": distance}
+    fig.add_layout(
+        LinearAxis(y_range_name="distance", axis_label="ticks from level", formatter=axes.distance_formatter(), ticker=axes.tick_ticker()),
+        "left",
+    )
+    # The two sides of the axis stay in step while the trader pans and zooms, without asking the server.
+    follow = CustomJS(
+        args={"y": fig.y_range, "d": distance, "facts": src["facts"]},
+        code="const k = Number(facts.data.k[0] ?? 0); d.setv({start: y.start - k, end: y.end - k})",
+    )
+    fig.y_range.js_on_change("start", follow)
+    fig.y_range.js_on_change("end", follow)
+    made: dict[str, GlyphRenderer] = {}
+    made["invalid"] = axes.add(
+        fig, Quad, src["invalid"], left="left", right="right", bottom=-1e7, top=1e7, fill_alpha=0.12, hatch_pattern="/", hatch_scale=9,
+        hatch_alpha=0.55, line_color=None, level="underlay",
+    )  # fmt: skip
+    made["heat"] = axes.add(fig, Image, src["heat"], image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper, level="underlay")
+    made["zones"] = axes.add(fig, HSpan, src["zones"], y="y", line_dash=[1, 5], line_width=1)
+    for side in ("bid", "ask"):
+        made[f"{side}_casing"] = axes.add(fig, Step, src["quotes"], x="x", y=side, mode="after", line_width=3.6, line_alpha=0.7)
+        made[side] = axes.add(fig, Step, src["quotes"], x="x", y=side, mode="after", line_width=1.7)
+    wick = {"x0": "x", "y0": "low", "x1": "x", "y1": "high"}
+    body = {"x": "x", "width": "width", "top": "top", "bottom": "bottom"}
+    line = {"x0": "x0", "y0": "y", "x1": "x1", "y1": "y"}
+    colour = axes.ink(ink := axes.ink_mapper(theme))
+    # Of the two colours only the palettes change with the theme, not the data.
+    lines, fills = (LinearColorMapper(palette=[theme.text] * 2, low=-0.5, high=1.5, name=f"candle_{k}") for k in ("lines", "fills"))
+    line_color, fill_color = ({"field": "up", "transform": mapper} for mapper in (lines, fills))
+    made["wick_casing"] = axes.add(fig, Segment, src["candles"], **wick, line_width=4.5)
+    made["body_casing"] = axes.add(fig, VBar, src["candles"], **body, fill_color=None, line_width=4.5)
+    made["wick"] = axes.add(fig, Segment, src["candles"], **wick, line_width=1.8, line_color=line_color)
+    made["body"] = axes.add(fig, VBar, src["candles"], **body, fill_color=fill_color, line_color=line_color, line_width=1.8, fill_alpha=0.9)
+    made["levels_casing"] = axes.add(fig, Segment, src["levels"], **line, line_width=4)
+    made["levels"] = axes.add(fig, Segment, src["levels"], **line, line_width="chosen", line_color=colour, line_dash=[6, 3])
+    made["leaders"] = axes.add(fig, Segment, src["names"], x0="edge", y0="tick", x1="x", y1="y", line_width=1.5, line_color=colour)
+    made["names"] = axes.add(
+        fig, Text, src["names"], x="x", y="y", text="text", text_font=value(FONT), text_font_size="13px", text_font_style="bold",
+        text_baseline="middle", text_align="right", text_color=colour, padding=2, border_radius=3, background_fill_alpha=0.86,
+    )  # fmt: skip
+    # On the canvas itself, so that a saved picture carries it.
+    mark = Label(
+        x=10, y=8, x_units="screen", y_units="screen", text="SIMULATED MARKET", text_font=FONT, text_font_size="12px",
+        text_font_style="bold", padding=3, border_radius=3, background_fill_alpha=0.82, visible=False,
+    )  # fmt: skip
+    fig.add_layout(mark)
+    cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
+    fig.add_layout(cursor)
+    hover = readout_hover(src["facts"], src["quotes"], made["heat"])
+    # At the bounds of the session a zoom goes on to the other side instead of stopping.
+    wheel = WheelZoomTool(dimensions="width", maintain_focus=False)
+    cross = CrosshairTool(line_alpha=0.45)
+    fig.add_tools(PanTool(), wheel, WheelZoomTool(dimensions="height", maintain_focus=False), ResetTool(), SaveTool(), cross, hover)
+    fig.toolbar.active_scroll = wheel
+    fig.toolbar.logo = None
+    fig.toolbar.autohide = False
+    parts = ChartParts(fig, src, mapper, mark, cursor, cross, distance, ink, made)
+    theme_chart(parts, theme)
+    return parts
+
+
+def chart_theme_values(parts: ChartParts, theme: Theme) -> axes.ThemeValues:
+    """What `theme` sets on the chart, but for the heatmap's palette."""
+    r = {name: renderer.glyph for name, renderer in parts.renderers.items()}
+    casings = ("wick_casing", "body_casing", "levels_casing", "bid_casing", "ask_casing")
+    return [
+        *axes.theme_values(parts.figure, theme),
+        (r["body"].line_color["transform"], {"palette": [theme.candle_down, theme.candle_up]}),
+        (r["body"].fill_color["transform"], {"palette": [theme.candle_down + "b0", theme.casing + "30"]}),
+        (parts.ink, {"palette": axes.inks(theme)}),
+        (r["invalid"], {"fill_color": theme.invalid, "hatch_color": theme.invalid}),
+        (r["zones"], {"line_color": theme.muted}),
+        (r["bid"], {"line_color": theme.long}),
+        (r["ask"], {"line_color": theme.short}),
+        *((r[k], {"line_color": theme.casing}) for k in casings),
+        (r["names"], {"background_fill_color": theme.page}),
+        (parts.mark, {"text_color": theme.text, "background_fill_color": theme.page}),
+        (parts.cursor, {"line_color": theme.text}),
+        (parts.cross, {"line_color": theme.muted}),
+    ]
+
+
+def theme_chart(parts: ChartParts, theme: Theme) -> None:
+    """Put `theme` on the chart."""
+    axes.put_on(chart_theme_values(parts, theme))
+
+
+def palette_of(theme: Theme, layer: Layer, preset: str) -> list[str]:
+    """The 256 colours that `layer` is painted with."""
+    if layer.kind == "signed":
+        return list(signed_palette(theme))
+    if layer.kind in ("long", "short"):
+        return list(side_palette(theme, layer.kind))
+    return list(unsigned_palette(theme, preset))
+
+
+def heat_data(cube: xr.Dataset, layer: Layer, top: float, pool: int = 1) -> dict[str, list[object]]:
+    """Source of the heatmap: codes to paint and exact values to hover, one image of shape (rows, columns).
+
+    A column is `pool` windows, and shows of each price the window with the most in it; of a signed layer, all of them together.
+    """
+    shown = pooled(cube, layer, pool)
+    begin = cube["window_start_ts_ns"].to_numpy()
+    end = cube["window_end_ts_ns"].to_numpy()
+    tick = cube["tick"].to_numpy()
+    step = int(cube.attrs.get("step_ticks", 1))
+    x0 = float(axes.x_ms(begin[0], begin[0]))
+    x1 = x0 + shown.shape[0] * pool * (end[0] - begin[0]) / 1e6
+    return {
+        "image": [np.ascontiguousarray(codes(shown, layer, top).T)],
+        "value": [for_hover(shown.T)],
+        "x": [x0],
+        "y": [float(tick[0]) - 0.5],
+        "dw": [x1 - x0],
+        "dh": [float(tick.size * step)],
+    }
+
+
+def candle_data(bars: pl.DataFrame, day_ts_ns: int) -> dict[str, object]:
+    """Source of the candles from ``bars_2m``: rising bodies hollow, falling ones filled, so colour does not stand alone."""
+    o, c = bars["open_tick"].to_numpy(), bars["close_tick"].to_numpy()
+    up = c >= o
+    # A body of no height would vanish: the quarter tick keeps its bar visible.
+    return {
+        "x": axes.x_ms(bars["window_start_ts_ns"].to_numpy(), day_ts_ns) + BAR_MS / 2,
+        "low": bars["low_tick"].to_numpy().astype(float),
+        "high": bars["high_tick"].to_numpy().astype(float),
+        "top": np.maximum(o, c) + np.where(o == c, 0.12, 0.0),
+        "bottom": np.minimum(o, c) - np.where(o == c, 0.12, 0.0),
+        "up": up.astype(float),
+        "width": np.full(o.size, BAR_MS * 0.5),
+    }
+
+
+def quote_data(tape: pl.DataFrame, day_ts_ns: int, step_s: int = 1) -> dict[str, object]:
+    """Source of the best bid and ask lines; gaps where a side is empty, or the book not valid in a second of the window.
+
+    Parameters
+    ----------
+    tape : pl.DataFrame
+        Seconds in order, the first the start of a window; a part of one at the end is left out.
+    step_s : int
+        Seconds in a window. A window shows the prices at its end, as the heatmap shows what rests at its end; the last one stands
+        twice, so that its step ends with it.
+    """
+    n = tape.height // step_s
+    at = tape.gather_every(step_s, offset=step_s - 1).head(n)
+    ok = tape["book_valid"].to_numpy().astype(bool)[: n * step_s].reshape(n, step_s).all(axis=1)
+    start = tape["window_start_ts_ns"].to_numpy()[: n * step_s : step_s]
+    x = axes.x_ms(np.append(start, start[-1:] + step_s * NS), day_ts_ns)
+    made: dict[str, object] = {"x": x}
+    for side in ("bid", "ask"):
+        tick = at[f"best_{side}_tick"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        line = np.where(ok, tick, np.nan)
+        made[side] = np.append(line, line[-1:])
+    return made
+
+
+def price_bounds(k: int, rows: int, step: int) -> tuple[float, float]:
+    """Price axis, in ticks, of whole rows of `step` ticks from `rows` ticks below `k` to as many above."""
+    return (k - rows) // step * step - 0.5, (k + rows) // step * step + step - 0.5
+
+
+def invalid_data(cube: xr.Dataset) -> dict[str, list[object]]:
+    """Source of the hatched stretches in which the book is not valid."""
+    begin, end = cube["window_start_ts_ns"].to_numpy(), cube["window_end_ts_ns"].to_numpy()
+    spans = invalid_spans(cube["book_valid"].to_numpy())
+    return {
+        "left": [float(axes.x_ms(begin[a], begin[0])) for a, _ in spans],
+        "right": [float(axes.x_ms(end[b - 1], begin[0])) for _, b in spans],
+        "text": ["book not valid"] * len(spans),
+    }
+
+
+# ----------------------------------------------------------------------------
+# From exact values to the 256 codes a picture is painted with, and back to the legend's numbers
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A switchable layer of the heatmap.
+
+    `parts` are the cube's variables summed into it; `kind` picks its colours: ``map`` (perceptual or bookmap),
+    ``long``, ``short`` (one hue) or ``signed``.
+    """
+
+    key: str
+    title: str
+    parts: tuple[str, ...]
+    kind: str
+    meaning: str
+    unit: str = "contracts"
+
+
+LAYERS: dict[str, Layer] = {
+    la.key: la
+    for la in (
+        Layer("depth", "Resting", ("bid_depth", "ask_depth"), "map", "resting size at the window's end"),
+        Layer("add", "Add", ("bid_add", "ask_add"), "map", "size that arrived"),
+        Layer("pull", "Pull", ("bid_pull", "ask_pull"), "map", "size that left without trading"),
+        Layer("fill", "Fill", ("bid_fill", "ask_fill"), "map", "size that traded"),
+        Layer("long", "Long", ("long",), "long", "bid add + ask pull + ask fill"),
+        Layer("short", "Short", ("short",), "short", "ask add + bid pull + bid fill"),
+        Layer("net", "Net", ("net",), "signed", "(long − short) / (long + short + 1)", "share"),
+    )
+}
+
+
+def values(cube: xr.Dataset, layer: Layer) -> np.ndarray:
+    """Exact values of `layer`, shape (windows, rows), float32; NaN where the book is not valid."""
+    first, *rest = (cube[p].to_numpy() for p in layer.parts)
+    out = first.astype(np.float32)
+    for more in rest:
+        out += more
+    out[~cube["book_valid"].to_numpy().astype(bool)] = np.nan
+    return out
+
+
+def pool_windows(shown: np.ndarray, pool: int) -> np.ndarray:
+    """Of every `pool` windows the value furthest from zero, shape (ceil(windows / pool), rows); NaN only where all of them are."""
+    if pool == 1:
+        return shown
+    short = -shown.shape[0] % pool
+    parts = np.pad(shown, ((0, short), (0, 0)), constant_values=np.nan).reshape(-1, pool, shown.shape[1])
+    size = np.where(np.isnan(parts), -1.0, np.abs(parts))
+    return np.take_along_axis(parts, size.argmax(axis=1)[:, None, :], axis=1)[:, 0]
+
+
+def pool_net(long: np.ndarray, short: np.ndarray, pool: int) -> np.ndarray:
+    """The balance of flow over every `pool` windows, as if they were one; of single windows the loudest would be noise.
+
+    Parameters
+    ----------
+    long, short : ndarray of float, shape (windows, rows)
+        NaN where the book is not valid.
+
+    Returns
+    -------
+    ndarray of float32, shape (ceil(windows / pool), rows)
+        NaN only where all windows are.
+    """
+    gap = -long.shape[0] % pool
+    sums, known = {}, np.zeros(0, dtype=bool)
+    for name, flow in (("long", long), ("short", short)):
+        parts = np.pad(flow, ((0, gap), (0, 0)), constant_values=np.nan).reshape(-1, pool, flow.shape[1])
+        known = np.isfinite(parts).any(axis=1)
+        sums[name] = np.nansum(parts, axis=1, dtype=np.float64)
+    return np.where(known, net(sums), np.nan).astype(np.float32)
+
+
+def pooled(cube: xr.Dataset, layer: Layer, pool: int) -> np.ndarray:
+    """Exact values of `layer` in columns of `pool` windows, shape (ceil(windows / pool), rows), float32."""
+    if layer.kind == "signed" and pool > 1:
+        return pool_net(cube["long"].to_numpy(), cube["short"].to_numpy(), pool)
+    return pool_windows(values(cube, layer), pool)
+
+
+def nice_top(x: float) -> float:
+    """Smallest of 1, 1.5, 2, 3, 5, 7.5 times a power of ten that is not below `x` (at least 5)."""
+    x = max(float(x), 5.0)
+    power = 10.0 ** np.floor(np.log10(x))
+    for m in (1, 1.5, 2, 3, 5, 7.5, 10):
+        if m * power >= x * (1 - 1e-9):
+            return float(m * power)
+    return float(10 * power)
+
+
+def scale_top(shown: np.ndarray, layer: Layer) -> float:
+    """Top of the colour scale for `layer`: 1 for shares, else a round number at the 99.5% quantile of what is not zero."""
+    if layer.kind == "signed":
+        return 1.0
+    live = shown[np.isfinite(shown) & (shown > 0)]
+    return nice_top(float(np.quantile(live, 0.995))) if live.size else 5.0
+
+
+def codes(shown: np.ndarray, layer: Layer, top: float) -> np.ndarray:
+    """Codes of `shown`, uint8, same shape.
+
+    0 is no data. One-signed layers: 1 is zero, 255 is `top` and more, in between the square root of the value, so that
+    a wall of 400 and a row of 20 both keep their place. Signed layers: 128 is zero, 1 and 255 are -1 and +1.
+    """
+    # In place on one float32 buffer: this runs on every repaint, over some 2500 x 80 cells.
+    if layer.kind == "signed":
+        out = np.clip(shown, -1, 1)
+        out *= 127
+        out += 128
+    else:
+        out = np.clip(shown, 0, top)
+        out /= top
+        np.sqrt(out, out=out)
+        out *= 254
+        out += 1
+    out += 0.5
+    np.nan_to_num(out, copy=False, nan=0.0)
+    return out.astype(np.uint8)
+
+
+def legend_marks(layer: Layer, top: float) -> list[tuple[float, str]]:
+    """Marks of the legend: (place along the bar 0..1, text)."""
+    if layer.kind == "signed":
+        return [(0.0, "−1 short"), (0.5, "0"), (1.0, "+1 long")]
+    marks = [(float(np.sqrt(f)), f"{top * f:,.0f}") for f in (0.0, 0.1, 0.3, 0.6)]
+    return [*marks, (1.0, f"≥{top:,.0f}")]
+
+
+def invalid_spans(valid: np.ndarray) -> list[tuple[int, int]]:
+    """Half-open index spans of `valid` in which the book is not valid."""
+    bad = np.concatenate(([False], ~np.asarray(valid, dtype=bool), [False]))
+    edge = np.flatnonzero(np.diff(bad.astype(np.int8)))
+    return [(int(a), int(b)) for a, b in zip(edge[::2], edge[1::2])]
+
+
+# ----------------------------------------------------------------------------
+# The colour scale as a line of HTML: what the layer means, in contracts, with the marks of its square-root scale
+
+
+def legend_html(layer: Layer, top: float, palette: list[str], theme: Theme, window_s: int, half_life_s: float = 0.0, pool: int = 1) -> str:
+    """Colour bar of `layer` with its marks, unit and meaning; says where flow fades, and where a column is several windows."""
+    stops = ",".join(palette[1 + round(i * 254 / 15)] for i in range(16))
+    marks = "".join(
+        f"<span style='position:absolute;left:{place * 100:.1f}%;transform:translateX({-place * 100:.0f}%)'>{escape(text)}</span>"
+        for place, text in legend_marks(layer, top)
+    )
+    signed = layer.kind == "signed"
+    if layer.key == "depth":
+        per = "" if pool == 1 else f", most of {pool} windows"
+    elif pool == 1:
+        per = f", per {window_s} s window"
+    else:
+        per = f", per {window_s * pool} s column" if signed else f", most of {pool} windows of {window_s} s"
+    if half_life_s > 0 and layer.kind in ("long", "short", "signed"):
+        per += f", half-life {half_life_s:g} s"
+    unit = "contracts" if layer.unit == "contracts" else "share of flow"
+    what = escape(layer.meaning) + per + ("" if signed else f", {unit}")
+    # Double quotes round the attributes: the font lists hold single ones.
+    return (
+        f'<div role="img" aria-label="Colour scale: {escape(layer.title)}, 0 to {top:g} {unit}" style="display:flex;gap:12px;'
+        f'align-items:center;font:13px {FONT};color:{theme.muted};white-space:nowrap">'
+        f'<span style="white-space:normal;max-width:330px;line-height:1.2">{what}</span>'
+        f'<span style="width:240px;flex:none;display:inline-block"><span style="display:block;height:10px;border:1px solid {theme.edge};'
+        f'background:linear-gradient(90deg,{stops})"></span><span style="position:relative;display:block;height:15px;font:12px {MONO};'
+        f'color:{theme.text}">{marks}</span></span></div>'
+    )
+
+
+# ----------------------------------------------------------------------------
+# The read-out under the pointer: New York time, price, ticks from the level, and the exact size with its side, computed in the brow
+
+NO_BOOK = 65_535
+"""What stands for "book not valid" among whole numbers."""
+
+ROW_JS = "const r = Math.floor((special_vars.y + 0.5) / f.step[0]) * f.step[0];"
+
+SIDE_JS = """let side = '';
+if (f.sided[0]) {
+  let lo = 0, hi = q.x.length;
+  while (lo < hi) { const m = (lo + hi) >> 1; if (q.x[m] <= special_vars.x) lo = m + 1; else hi = m; }
+  if (lo > 0) side = special_vars.y <= q.bid[lo - 1] + 0.5 ? ' bid' : special_vars.y >= q.ask[lo - 1] - 0.5 ? ' ask' : '';
+}
+"""
+"""Whether what rests at the pointer are bids or asks: the best prices of that window part them."""
+
+READOUT_JS = {
+    "$x": "const t = f.x0[0] + Math.floor((special_vars.x - f.x0[0]) / f.w[0]) * f.w[0]; return new Date(t).toISOString().slice(11, 19)",
+    "$y": ROW_JS + "const a = (r * f.size[0]).toFixed(f.digits[0]);"
+    "return f.step[0] > 1 ? a + ' – ' + ((r + f.step[0] - 1) * f.size[0]).toFixed(f.digits[0]) : a",
+    "@y": ROW_JS + "const d = r - f.k[0]; return (d > 0 ? '+' + d : d < 0 ? '\\u2212' + (-d) : '0') + ' ticks'",
+    "@value": f"if (!isFinite(value) || value === {NO_BOOK}) return 'book not valid';"
+    "if (f.signed[0]) return f.title[0] + ' ' + (value > 0 ? '+' : value < 0 ? '\\u2212' : '') + Math.abs(value).toFixed(3);"
+    + SIDE_JS
+    + "return f.title[0] + side + ' ' + Math.round(value).toLocaleString('en-US') + ' contracts'",
+}
+"""What the read-out computes, from the pointer's place, the one row of the source `facts`, and the best prices."""
+
+
+def for_hover(shown: np.ndarray) -> np.ndarray:
+    """Exact values in half the bytes where they are whole and small enough, as sizes are; else float32."""
+    if shown.size and float(np.nanmax(shown, initial=0)) < NO_BOOK and float(np.nanmin(shown, initial=0)) >= 0:
+        whole = np.nan_to_num(shown, nan=NO_BOOK).astype(np.uint16)
+        known = np.isfinite(shown)
+        if np.array_equal(whole[known], shown[known]):
+            return np.ascontiguousarray(whole)
+    return np.ascontiguousarray(shown)
+
+
+def readout_hover(facts: ColumnDataSource, quotes: ColumnDataSource, renderer: GlyphRenderer) -> HoverTool:
+    """The read-out over `renderer`."""
+    name = f"font-family:{FONT};font-size:12px;color:var(--sm-muted);padding-right:10px"
+    cell = f"font-family:{MONO};font-size:13px;color:var(--sm-text)"
+    rows = (("New York", "$x"), ("price", "$y"), ("from level", "@y"), ("size", "@value"))
+    body = "".join(f'<tr><td style="{name}">{k}</td><td style="{cell}">{v}{{custom}}</td></tr>' for k, v in rows)
+    # The numbers come from data sources: new formatters would make the server walk the whole document (some 40 ms).
+    args = {"facts": facts, "quotes": quotes}
+    formatters = {k: CustomJSHover(args=args, code=f"const f = facts.data, q = quotes.data; {code}") for k, code in READOUT_JS.items()}
+    return HoverTool(
+        renderers=[renderer], point_policy="follow_mouse", attachment="horizontal", formatters=formatters,
+        tooltips=f'<table style="background:var(--sm-panel);padding:4px">{body}</table>',
+    )  # fmt: skip
+
+
+def facts_data(
+    layer: Layer, *, tick_size: float, k_ref: int, step: int, window_s: int, x0: float, pool: int = 1
+) -> dict[str, list[object]]:
+    """What the read-out and the second axis need to know, one row; `x0` is the start of a window, `pool` the windows in a column."""
+    signed = layer.kind == "signed"
+    title = layer.title if pool == 1 else f"{layer.title}, {'of all' if signed else 'most of'} {pool} windows:"
+    return {
+        "k": [k_ref], "size": [tick_size], "digits": [axes.decimals(tick_size)], "step": [step], "w": [window_s * 1000 * pool], "x0": [x0],
+        "signed": [signed], "sided": [layer.key == "depth" and pool == 1 and step == 1], "title": [title],
+    }  # fmt: skip

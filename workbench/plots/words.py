@@ -1,0 +1,364 @@
+"""A level's state and Research's findings in words, made from the numbers on the screen."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from workbench.plots.axes import price_text, short_price_text
+from workbench.plots.ladder import WALL_REACH
+from workbench.plots.outcomes import FAMILIES, FEW
+from workbench.plots.tables import Column, Row, count_of, number, share
+
+# ----------------------------------------------------------------------------
+# The state of a level in the trader's words, made from the numbers that are on the screen and from nothing else
+
+FROM = {"approach_up": "approach from below", "approach_down": "approach from above", "approach_none": "no approach"}
+
+
+def ticks_text(n: int) -> str:
+    """``1 tick away``, ``3 ticks away``, ``at the level``."""
+    return "at the level" if n == 0 else f"{abs(n)} tick{'' if abs(n) == 1 else 's'} away"
+
+
+def tests_text(before: int, *, coming: bool) -> str:
+    """Which test of the level this is: ``3rd test`` while price comes to it, else ``tested twice``, ``not tested yet``."""
+    if coming:
+        n = before + 1
+        end = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+        return f"{n}{end} test"
+    return {0: "not tested yet", 1: "tested once", 2: "tested twice"}.get(before, f"tested {before} times")
+
+
+def outpaced(rows: pl.DataFrame, k_ref: int, within: int, tick_size: float) -> str:
+    """Which prices near the level see more long than short (or the reverse): the side that holds more of them is named.
+
+    Parameters
+    ----------
+    rows : pl.DataFrame
+        `workbench.plots.ladder.rows_at`.
+    within : int
+        Only rows this many ticks from the level.
+    """
+    # Tick and lead of each row, by the side that leads it; a few dozen rows are quicker as numbers than as a query.
+    sides: dict[str, list[tuple[int, float]]] = {"long": [], "short": []}
+    for tick, long, short in rows.select("tick", "long", "short").iter_rows():
+        if abs(tick - k_ref) <= within and long != short:
+            sides["long" if long > short else "short"].append((tick, abs(long - short)))
+    if not any(sides.values()):
+        return f"no flow within {within} ticks"
+    # A tie in rows goes to the side whose rows carry more contracts.
+    name = max(sides, key=lambda s: (len(sides[s]), sum(lead for _, lead in sides[s])))
+    other = "short" if name == "long" else "long"
+    best = sorted(tick for tick, _ in sorted(sides[name], key=lambda r: -r[1])[:3])
+    prices = ", ".join(short_price_text(k, tick_size) for k in best)
+    more = len(sides[name]) - len(best)
+    return f"{name} outpaces {other} at {prices}" + (f" and {more} more" if more else "")
+
+
+def wall(rows: pl.DataFrame, k_ref: int, within: int, approach: str, distance: int | None, tick_size: float) -> str:
+    """The heaviest resting row that price has to go through: sells above on the way up, buys below on the way down.
+
+    Of equally heavy ones it is the one nearest to the level, of those the lower.
+    """
+    up = approach == "approach_up" or (approach == "approach_none" and (distance or 0) <= 0)
+    side, word = ("ask", "sells") if up else ("bid", "buys")
+    ahead = [r for r in rows.iter_rows(named=True) if r["side"] == side and abs(r["tick"] - k_ref) <= within]
+    if not ahead:
+        return f"no resting {word} within {within} ticks"
+    top = max(ahead, key=lambda r: (r["rest"], -abs(r["tick"] - k_ref), -r["tick"]))
+    trend = "growing" if top["change"] > 0 else "shrinking" if top["change"] < 0 else "unchanged"
+    text = f"at {short_price_text(int(top['tick']), tick_size)} resting {word} {top['rest']:,.0f} ({top['times']:.1f}x the median), {trend}"
+    return text if top["wall"] else f"no wall ahead: the most is {text}"
+
+
+def sentence(
+    title: str,
+    level_tick: int,
+    rows: pl.DataFrame,
+    *,
+    approach: str | None,
+    distance: int | None,
+    near: int,
+    far: int,
+    tick_size: float,
+    why: str = "",
+    tests: int | None = None,
+    confluent: list[str] | None = None,
+) -> str:
+    """One sentence, such as ``PM High 6800.00, approach from below, 3 ticks away: long outpaces short at 6799, 6800, 6801; at
+    6802 resting sells 1,240 (4.1x the median), growing.``
+
+    Parameters
+    ----------
+    approach, distance
+        Of the window at the cursor; None where there is none (before the first trade, or the book not valid).
+    near, far : int
+        Outer bounds of the zones: flow is compared within `near`, the wall is looked for within `far`, at most
+        `workbench.plots.ladder.WALL_REACH`.
+    why : str
+        What is said where there is no approach or distance.
+    tests : int or None
+        How often the level was touched before; None where that is not known.
+    confluent : list of str
+        Titles of the levels that stand by it.
+    """
+    head = f"{title} {price_text(level_tick, tick_size)}"
+    if confluent:
+        head += f", confluent with {' and '.join([', '.join(confluent[:-1]), confluent[-1]] if confluent[1:] else confluent)}"
+    if tests is not None:
+        head += f", {tests_text(tests, coming=approach not in (None, 'approach_none'))}"
+    if approach is None or distance is None:
+        return f"{head}: no reading, {why or 'there is none at this time'}."
+    side = "" if distance == 0 else " below" if distance < 0 else " above"
+    away = (
+        ticks_text(distance)
+        if distance == 0 or approach != "approach_none"
+        else f"price {abs(distance)} tick{'s'[: abs(distance) != 1]}{side}"
+    )
+    flow = outpaced(rows, level_tick, near, tick_size)
+    return f"{head}, {FROM[approach]}, {away}: {flow}; {wall(rows, level_tick, min(far, WALL_REACH), approach, distance, tick_size)}."
+
+
+# ----------------------------------------------------------------------------
+# What the Research view says in words, made only from the numbers it shows
+
+STRATA = {"all": "all", "against": "against the travel", "still": "still", "with": "with the travel"}
+"""Price's own move in the window, key -> words."""
+
+SHOWN = ("break", "reject", "chop")
+"""Order of the classes in panels and tables: the two that price chooses between, then neither."""
+
+WAY = {"up": "from below ▲", "down": "from above ▼", "both": "both"}
+
+SIDE = {"approach_up": "from below ▲", "approach_down": "from above ▼"}
+
+
+def hypothesis_sentence(table: pl.DataFrame, stratum: str) -> str:
+    """The two claims of the four conditions, against what is usual.
+
+    Examples
+    --------
+    >>> hypothesis_sentence(pl.DataFrame(schema={"stratum": pl.String, "open": pl.Int64, "direction": pl.String}), "all")
+    'All four open: no armed approach yet.'
+    """
+    parts = []
+    for way in ("up", "down"):
+        rows = table.filter((pl.col("stratum") == stratum) & (pl.col("open") == 4) & (pl.col("direction") == way)).to_dicts()
+        if rows and rows[0]["events"]:
+            r = rows[0]
+            text = f"{WAY[way]} {r['n_break']} of {r['events']} broke"
+            if r["low_break"] is not None:
+                text += f" [{r['low_break']:.0%}–{r['high_break']:.0%}]"
+            if r["pi_break"] is not None:
+                text += f", usually {r['pi_break']:.0%}: {verdict(r['low_break'], r['high_break'], r['pi_break'], r['events'])}"
+            parts.append(text)
+    return f"All four open: {'; '.join(parts) or 'no armed approach yet'}."
+
+
+def verdict(low: float | None, high: float | None, usual: float, n: int) -> str:
+    """Whether an interval leaves what is usual.
+
+    Examples
+    --------
+    >>> verdict(0.2, 0.5, 0.4, 75), verdict(0.45, 0.6, 0.4, 75), verdict(0.1, 0.9, 0.4, 12)
+    ('no different', 'more often', 'too few to tell')
+    """
+    if low is None or high is None or n < FEW:
+        return "too few to tell"
+    return "more often" if low > usual else "less often" if high < usual else "no different"
+
+
+def hypothesis_columns() -> list[Column]:
+    """Columns of the conditions' table.
+
+    Examples
+    --------
+    >>> [c.head for c in hypothesis_columns()][:3]
+    ['approach', 'price itself', 'open']
+    """
+    classes = [
+        c
+        for name in SHOWN
+        for c in (
+            Column(name, count_of(f"n_{name}", "events", f"low_{name}", f"high_{name}"), "95% interval, whole sessions resampled"),
+            Column("usual", number(f"pi_{name}", ".0%"), f"mean forecast of the reference for {name}, of those events that have one"),
+        )
+    ]
+    return [
+        Column("approach", lambda r: WAY[r["direction"]], text=True),
+        Column("price itself", lambda r: STRATA[r["stratum"]], "price's own move in the condition's window", text=True),
+        Column("open", number("open"), "conditions open in the direction of travel"),
+        Column("events", number("events"), "armed episodes with an outcome"),
+        Column("days", number("sessions")),
+        *classes,
+        Column("t10", number("t10", "+.3f"), "mean retreat of the asks in the book's own frame, free of price's motion"),
+        Column("t11", number("t11", "+.3f"), "mean retreat of the bids in the book's own frame, free of price's motion"),
+    ]
+
+
+def hit_columns(titles: dict[str, str]) -> list[Column]:
+    """Columns of the hit rates' table; `titles` are the levels in words.
+
+    Examples
+    --------
+    >>> hit_columns({})[0].head
+    'level'
+    """
+    return [
+        Column("level", lambda r: titles[r["level_id"]], text=True),
+        Column("approach", lambda r: SIDE[r["approach"]], text=True),
+        Column("days", number("sessions")),
+        Column("approaches", number("approaches"), "runs of windows in which price came toward the level within reach"),
+        Column("armed", number("armed"), "of those, the ones that came close enough to be armed"),
+        Column("touched", count_of("touched", "decided", "low_touched", "high_touched"), "of the armed ones, where the data tell"),
+        *(
+            Column(c, count_of(f"n_{c}", "outcomes", f"low_{c}", f"high_{c}"), "of the touched ones whose horizon lies in the data")
+            for c in SHOWN
+        ),
+    ]
+
+
+def audit_columns(attainable: bool) -> list[Column]:
+    """Columns of the audit's table, with the attainable share where the data's law is known.
+
+    Examples
+    --------
+    >>> len(audit_columns(True)) - len(audit_columns(False))
+    1
+    """
+    extra = [Column("of attainable", number("share_of_attainable", ".2f"), "skill over that of the exact law")] if attainable else []
+    return [
+        Column("forecast", lambda r: r["representation"], text=True),
+        Column("log loss", number("log_loss", ".4f"), "nats, of the events it answered"),
+        Column("skill", skill("skill"), "1 − log loss / log loss of pi on the same events, 95% interval"),
+        *extra,
+        Column("Brier skill", skill("brier_skill"), "as skill, of the Brier score"),
+        Column("RPS skill", skill("rps_skill"), "as skill, reject < chop < break"),
+        Column("ECE", number("ece", ".3f"), "expected calibration error, 10 bins of equal count"),
+        Column("a perfect one's", number("ece_perfect_95", ".3f"), "95% point of the ECE of these forecasts were they perfect"),
+        Column("events", number("events")),
+        Column("abstained", number("abstained"), "said that nothing is comparable"),
+        Column("edge", lambda r: "yes" if r["edge"] else "no" if r["representation"] != "pi" else "–", "lower end of skill above 0"),
+        Column("needed", number("events_needed"), "episodes at which an edge of the size found would be seen four times in five"),
+    ]
+
+
+def skill(key: str) -> Callable[[Row], str]:
+    """A skill with its interval; the reference has none against itself.
+
+    Examples
+    --------
+    >>> found = {"s": -0.001, "s_low": -0.01, "s_high": 0.004}
+    >>> skill("s")(found), skill("s")({**found, "representation": "pi"})
+    ('−0.1% [−1.0 to +0.4]', '–')
+    """
+    show = share(key, f"{key}_low", f"{key}_high", "+.1%", between=" to ")
+    return lambda r: "–" if r.get("representation") == "pi" else show(r).replace("-", "−")
+
+
+def level_score_columns(titles: dict[str, str]) -> list[Column]:
+    """Columns of `engine.retrieval.statistics.scores_by_level`; `titles` are the levels in words.
+
+    Examples
+    --------
+    >>> [c.head for c in level_score_columns({})][:2]
+    ['level', 'approach']
+    """
+    return [
+        Column("level", lambda r: titles[r["level_id"]], text=True),
+        Column("approach", lambda r: SIDE[r["approach"]], text=True),
+        Column("events", number("events"), "armed, touched, forecast"),
+        Column("days", number("sessions")),
+        Column("abstained", number("abstained"), "nothing comparable"),
+        Column("log loss", number("log_loss", ".3f"), "nats"),
+        Column("reference", number("reference_log_loss", ".3f"), "log loss of what is usual, on the same events"),
+        Column("skill", skill("skill"), "1 − log loss / log loss of the reference, 95% interval"),
+        Column("Brier skill", skill("brier_skill"), "as skill, of the Brier score"),
+    ]
+
+
+def quality_columns(why: dict[tuple[str, dt.date], str], stale: dict[tuple[str, dt.date], int]) -> list[Column]:
+    """Columns of the sessions' table, with what the selection map says and how many partitions are stale.
+
+    Examples
+    --------
+    >>> quality_columns({}, {})[1].head
+    'contract'
+    """
+
+    def key(r: Row) -> tuple[str, dt.date]:
+        return r["symbol"], r["session_date"]
+
+    return [
+        Column("session", lambda r: str(r["session_date"]), text=True),
+        Column("contract", lambda r: r["symbol"] + (" (simulated)" if r["simulated"] else ""), text=True),
+        Column("seconds", number("seconds")),
+        Column("valid", lambda r: "–" if r["valid_share"] is None else f"{r['valid_share']:.2%}", "seconds with a valid book"),
+        Column("longest gap", lambda r: "–" if r["longest_gap_s"] is None else f"{r['longest_gap_s']:,} s"),
+        Column("messages", number("messages")),
+        Column("trades", number("trades")),
+        Column("contracts", number("volume_qty"), "volume of the session"),
+        Column("levels", number("levels")),
+        Column("triggers", number("triggers"), "rows of gold"),
+        Column("stale", lambda r: str(stale[key(r)]) if key(r) in stale else "–", "partitions that the next run would make anew"),
+        Column("selection map", lambda r: why.get(key(r), "not in it"), text=True),
+        Column("absent levels", lambda r: r["trouble"] or r["absent_why"] or "–", text=True, wide=True),
+    ]
+
+
+def selection_words(selection: pl.DataFrame) -> dict[tuple[str, dt.date], str]:
+    """What the selection map says of each session it names.
+
+    Examples
+    --------
+    >>> selection_words(pl.DataFrame())
+    {}
+    """
+    out = {}
+    for r in selection.iter_rows(named=True):
+        text = f"{r['dominance_ratio']:.0%} of the trades"
+        out[r["dominant_symbol"], r["session_date"]] = text if r["include_flag"] else f"left out, {text}"
+    return out
+
+
+def feature_words(name: str, feature: str, family: str) -> str:
+    """A dimension in words: ``asks ... pull add log, newest eighth``.
+
+    Examples
+    --------
+    >>> feature_words("b7_ahead_pull_add_log", "ahead_pull_add_log", "ahead")
+    'book ahead: pull add log, eighth 8 of 8 (newest)'
+    """
+    bare = feature.removeprefix(f"{family}_")
+    when = block_words(name.removesuffix(feature).rstrip("_"))
+    return f"{FAMILIES.get(family, family)}: {bare.replace('_', ' ')}" + (f", {when}" if when else "")
+
+
+def block_words(block: str) -> str:
+    """A block of the vector in words.
+
+    Examples
+    --------
+    >>> block_words("b0"), block_words("w0"), block_words("last_d1"), block_words("")
+    ('eighth 1 of 8 (oldest)', 'own window', 'last d1', '')
+    """
+    if block[:1] == "b" and block[1:].isdigit():
+        place = {"0": " (oldest)", "7": " (newest)"}.get(block[1:], "")
+        return f"eighth {int(block[1:]) + 1} of 8{place}"
+    return "own window" if block == "w0" else block.replace("_", " ")
+
+
+def audit_sentence(report: dict[str, Any]) -> str:
+    """The audit's verdict, and over what it was made.
+
+    Examples
+    --------
+    >>> audit_sentence({"verdict": "no edge found", "scored_sessions": 8, "sessions": 20, "first_scored": "2025-10-16"})
+    'Audit: no edge found. 8 of 20 sessions scored, from 2025-10-16 on.'
+    """
+    span = f"{report['scored_sessions']} of {report['sessions']} sessions scored, from {report['first_scored']} on"
+    return f"Audit: {report['verdict']}. {span}."

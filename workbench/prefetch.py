@@ -1,0 +1,50 @@
+"""What a server reads before the first visitor, and the interpreter's memory after it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gc
+from functools import lru_cache
+
+from engine.errors import EngineError
+from engine.params import FeatureParams
+from workbench import session_cache, similar
+from workbench.plots.heatmap import LAYERS
+
+
+@lru_cache(maxsize=1)
+def prefetch_newest_session(root: str) -> str | None:
+    """Read the newest session of the lake at `root` and everything that a first look computes from it.
+
+    Returns
+    -------
+    str or None
+        ``CONTRACT DATE`` of what was read; None where the lake holds nothing that can be shown (the page says what is wrong).
+    """
+    read = None
+    try:
+        there = session_cache.contracts(root)
+        if there:
+            symbol = next(iter(there))
+            session = session_cache.load(root, symbol, dt.date.fromisoformat(there[symbol][0]))
+            for level_id in dict.fromkeys(session.levels["level_id"]):
+                session_cache.vacuum(session, level_id, FeatureParams())
+            session_cache.scale_top(session, LAYERS["depth"], FeatureParams().window_s, 1, 0.0)
+            session_cache.day(session)
+            similar.start_in_worker(root, symbol, session.date)
+            read = f"{symbol} {session.date}"
+    except EngineError as e:
+        print(f"workbench: nothing read ahead: {e}")
+    freeze_garbage_collector()
+    return read
+
+
+@lru_cache(maxsize=1)
+def freeze_garbage_collector() -> None:
+    """Set what is alive now aside from garbage collection.
+
+    Libraries and sessions are some million objects that live as long as the server; walking them all takes a fifth of a
+    second, in the middle of whatever the trader has just asked for.
+    """
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,450 @@
+"""Questions of the Research view to the lake: hit rates, conditions, audit, features, data quality; cached by the lake's state."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from engine.errors import ContractError, EngineError, NoData
+from engine.lake.catalog import LADDER, LEVELS, SIGNALS, TAPE, TRIGGERS, VACUUM, datasets
+from engine.lake.manifest import sha256_text
+from engine.vocab import Approach, root_of
+from workbench.session_cache import open_lake
+
+if TYPE_CHECKING:
+    from engine.pipeline import PartitionState
+    from engine.retrieval.events import Events
+    from engine.retrieval.statistics import FeatureDistribution
+
+
+# ----------------------------------------------------------------------------
+# What the questions share: the state of the lake that an answer is of, the market, and progress past a cache
+
+Progress = Callable[[int, int, str], None]
+
+
+def nothing(done: int, of: int, what: str) -> None:
+    """Progress that nobody watches."""
+
+
+def stamp(root: str, *keys: str) -> str:
+    """What the lake says of some datasets now: another one means that what was computed is of another lake."""
+    lake = open_lake(root)
+    parts = []
+    for key in keys:
+        for symbol, date in lake.partitions(key):
+            found = lake.find_manifest(key, symbol, date)
+            parts.append(f"{key}/{symbol}/{date}/{found.digest() if found else ''}")
+    return sha256_text("\n".join(parts))
+
+
+class Watched:
+    """Carries a progress callback past a cache."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.tell = progress
+
+    def __enter__(self) -> Watched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The cache keeps this object, and so would keep the page that watched.
+        self.tell = nothing
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Watched)
+
+
+def market(contract: str | None) -> str | None:
+    """Root of a contract; None where none is chosen."""
+    return root_of(contract).code if contract else None
+
+
+def simulated(root: str, of: str | None = None) -> bool:
+    """Whether any session of the market (of the lake where None) is simulated: then what is counted over it is, too."""
+    lake = open_lake(root)
+    return any(
+        lake.has(LADDER, s, d) and lake.is_simulated(LADDER, s, d) for s, d in lake.partitions(LADDER) if of in (None, root_of(s).code)
+    )
+
+
+# ----------------------------------------------------------------------------
+# How often each level is touched, broken, rejected
+
+
+def hit_rates(root: str, horizon: str, contract: str | None = None, progress: Progress = nothing) -> pl.DataFrame:
+    """`engine.retrieval.statistics.hit_rates` of the contract's market in the lake (of the only one where None).
+
+    Raises
+    ------
+    NoData
+        Where the lake has no gold, with the command that makes it.
+    """
+    with Watched(progress) as watched:
+        return _hit_rates(root, horizon, market(contract), stamp(root, TRIGGERS), watched)
+
+
+@lru_cache(maxsize=8)
+def _hit_rates(root: str, horizon: str, of: str | None, mark: str, watched: Watched) -> pl.DataFrame:
+    from engine.params import HORIZONS
+    from engine.retrieval.dataset import require_one_market, require_same_params, sessions_in, until_decided
+    from engine.retrieval.statistics import NEEDED
+    from engine.retrieval.statistics import hit_rates as rates
+
+    lake = open_lake(root)
+    columns = list(dict.fromkeys([*NEEDED, "window_end_ts_ns", *(f"outcome_{h}" for h in HORIZONS)]))
+    sessions = sessions_in(lake, TRIGGERS, of)
+    require_one_market(lake, sessions, of)
+    require_same_params(lake, sessions)
+    parts = []
+    for i, (symbol, date) in enumerate(sessions):
+        parts.append(until_decided(lake, symbol, date, lake.read(TRIGGERS, symbol, date, columns)))
+        watched.tell(i + 1, len(sessions), str(date))
+    return rates(pl.concat(parts), horizon)
+
+
+# ----------------------------------------------------------------------------
+# What followed, by how many of the four conditions were open
+
+
+def hypothesis(root: str, horizon: str, contract: str | None = None, progress: Progress = nothing) -> pl.DataFrame:
+    """`engine.retrieval.statistics.condition_table` of the contract's market in the lake (of the only one where None).
+
+    Raises
+    ------
+    EngineError
+        Where the market has no gold, with the command that makes it.
+    """
+    with Watched(progress) as watched:
+        return _hypothesis(root, horizon, market(contract), stamp(root, TRIGGERS, VACUUM), watched)
+
+
+@lru_cache(maxsize=8)
+def _hypothesis(root: str, horizon: str, of: str | None, mark: str, watched: Watched) -> pl.DataFrame:
+    from engine.params import AuditParams, RetrievalParams
+    from engine.retrieval.statistics import condition_table
+
+    events, conditions = _conditions(root, of, mark, watched)
+    watched.tell(0, 0, "intervals and the reference of earlier sessions")
+    return condition_table(events, conditions, AuditParams(retrieval=RetrievalParams(horizon=horizon)))  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=2)
+def _conditions(root: str, of: str | None, mark: str, watched: Watched) -> tuple[Events, pl.DataFrame]:
+    from engine.retrieval.statistics import condition_events
+
+    return condition_events(open_lake(root), of, progress=watched.tell)
+
+
+# ----------------------------------------------------------------------------
+# The kept audit, and what gold's own forecasts were worth
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """The kept audit: the table, the whole report, and when it was made."""
+
+    frame: pl.DataFrame
+    report: dict[str, Any]
+    made: dt.datetime
+
+
+@dataclass(frozen=True, eq=False)
+class Worth:
+    """The kept audit (None where there is none of the market, with the reason), and what gold's own forecasts were worth by level and
+    direction, at the `horizon` that they are of."""
+
+    audit: Audit | None
+    why: str
+    by_level: pl.DataFrame
+    horizon: str
+
+
+def audit(root: str, of: str | None = None) -> Audit:
+    """The lake's kept audit.
+
+    Raises
+    ------
+    PartitionMissing, PartitionCorrupt, NoData
+        Where there is none, or it is of another market than `of`; with the command that makes one.
+    """
+    from engine.retrieval.audit_store import TABLE, audit_command, read_audit
+
+    lake = open_lake(root)
+    frame, report = read_audit(lake.root)
+    was = report["made_of"].get("market") if report.get("made_of") else None
+    if of is not None and was not in (None, of):
+        raise NoData(f"the kept audit is of {was}, not of {of}; `{audit_command(lake, of)}` makes one of {of} in its place")
+    made = (lake.root / TABLE).stat().st_mtime
+    return Audit(frame, report, dt.datetime.fromtimestamp(made, dt.UTC))
+
+
+def worth(root: str, contract: str | None = None, progress: Progress = nothing) -> Worth:
+    """The audit, and gold's forecasts against what came, of the contract's market (of the only one where None).
+
+    Raises
+    ------
+    EngineError
+        Where the lake has neither.
+    """
+    progress(0, 0, "the kept audit")
+    kept, why = None, ""
+    try:
+        kept = audit(root, market(contract))
+    except EngineError as e:
+        why = str(e)
+    with Watched(progress) as watched:
+        by_level, horizon = _by_level(root, market(contract), stamp(root, TRIGGERS, SIGNALS), watched)
+    if kept is None and not by_level.height:
+        raise NoData(why)
+    return Worth(kept, why, by_level, horizon)
+
+
+@lru_cache(maxsize=2)
+def _by_level(root: str, of: str | None, mark: str, watched: Watched) -> tuple[pl.DataFrame, str]:
+    from engine.retrieval.dataset import require_one_market, require_same_params
+    from engine.retrieval.hints import gold_command
+    from engine.retrieval.statistics import scores_by_level
+
+    lake = open_lake(root)
+    sessions = [p for p in lake.partitions(SIGNALS) if lake.has(SIGNALS, *p) and lake.has(TRIGGERS, *p)]
+    sessions = [p for p in sessions if of in (None, root_of(p[0]).code)]
+    if not sessions:
+        return pl.DataFrame(), ""
+    require_one_market(lake, sessions, of)
+    require_same_params(lake, sessions)
+    horizons = {str(lake.manifest(SIGNALS, *p).lineage.values["retrieval"]["horizon"]) for p in sessions}
+    if len(horizons) > 1:
+        newest = max(sessions, key=lambda p: p[1])
+        raise ContractError(
+            f"{SIGNALS} in {root}: expected forecasts of one horizon, found {', '.join(sorted(horizons))}; "
+            f"`{gold_command(lake, newest, [d for _, d in sessions])}` makes them all as that of {newest[1]} is"
+        )
+    horizon = horizons.pop()
+    signals, triggers = [], []
+    for i, (symbol, date) in enumerate(sessions):
+        arm = pl.col("kind") == "arm"
+        signals.append(lake.read(SIGNALS, symbol, date, where=arm))
+        triggers.append(lake.read(TRIGGERS, symbol, date, ["trigger_id", "session_date", f"outcome_{horizon}"], arm))
+        watched.tell(i + 1, len(sessions), str(date))
+    return scores_by_level(pl.concat(signals), pl.concat(triggers), horizon), horizon
+
+
+# ----------------------------------------------------------------------------
+# What the lake's data are worth
+
+
+@dataclass(frozen=True, eq=False)
+class Quality:
+    """What is known of a market's data.
+
+    Attributes
+    ----------
+    sessions, gaps
+        `engine.lake.quality.quality_table`.
+    selection
+        The selection map.
+    stale
+        ``dataset, symbol, session_date, stale``: partitions that the next run would make again.
+    datasets
+        ``dataset, partitions, rows, columns, holds``: every dataset of the catalog that has a partition of the market.
+    """
+
+    sessions: pl.DataFrame
+    gaps: pl.DataFrame
+    selection: pl.DataFrame
+    stale: pl.DataFrame
+    datasets: pl.DataFrame
+
+
+def quality(root: str, contract: str | None = None, progress: Progress = nothing) -> Quality:
+    """What the data of the contract's market are worth: every session's book, the selection map, and what is stale.
+
+    Raises
+    ------
+    NoData
+        Where the market has no session at all.
+    """
+    from engine.lake.quality import quality_table
+    from engine.pipeline import lake_state
+    from engine.selection import read_selection, selection_frame
+
+    lake = open_lake(root)
+    of = market(contract) or next((root_of(s).code for s, _ in sorted(lake.partitions(LADDER))), None)
+    sessions, gaps = quality_table(lake, progress, symbol=of)
+    if of is None or not sessions.height:
+        where = f"{LADDER} of {of or 'any market'} in {root}"
+        raise NoData(f"{where}: expected sessions, found none; `spymaster run --lake {root} --layer all` makes them")
+    progress(0, 0, "what is stale")
+    held = [s for s in lake_state(lake) if root_of(s.symbol).code == of]
+    states = [s for s in held if s.stale]
+    schema = {"dataset": pl.String, "symbol": pl.String, "session_date": pl.Date, "stale": pl.String}
+    stale = pl.DataFrame([(s.dataset, s.symbol, s.date, s.stale) for s in states], schema=schema, orient="row")
+    of_market = [r for r in read_selection(lake, of) if root_of(r["dominant_symbol"]).code == of]
+    return Quality(sessions, gaps, selection_frame(of_market), stale, _datasets(held))
+
+
+def _datasets(held: list[PartitionState]) -> pl.DataFrame:
+    """A row per dataset of the catalog that has a partition among `held`."""
+    rows = []
+    for key, dataset in datasets().items():
+        mine = [s.rows for s in held if s.dataset == key]
+        if mine:
+            contract = dataset.contract()
+            rows.append((key, len(mine), sum(mine), len(contract.fields), contract.doc))
+    schema = {"dataset": pl.String, "partitions": pl.Int64, "rows": pl.Int64, "columns": pl.Int64, "holds": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+# ----------------------------------------------------------------------------
+# One feature of the trigger vectors: its distribution, and where a moment stands in it
+
+
+@dataclass(frozen=True, eq=False)
+class Feature:
+    """A feature's distribution, its value at a moment (None where it has none, with the reason), and the share of history below that."""
+
+    distribution: FeatureDistribution
+    now: float | None
+    below: float | None
+    why: str
+
+
+def events(root: str, contract: str | None = None) -> dict[str, Events]:
+    """The `arm` events of the gold of the contract's market, of the only one where None.
+
+    They stand by group: both directions are one group where their vectors are mirrored.
+
+    Raises
+    ------
+    NoData
+        Where the market has no gold, with the command that makes it.
+    """
+    return _events(root, market(contract), stamp(root, TRIGGERS))
+
+
+@lru_cache(maxsize=2)
+def _events(root: str, of: str | None, mark: str) -> dict[str, Events]:
+    from engine.retrieval.dataset import gold_events
+
+    found = {k: e for k, e in gold_events(open_lake(root), of, kinds=("arm",)).items() if len(e)}
+    if not found:
+        raise NoData(
+            f"{TRIGGERS} in {root}: expected armed approaches{f' of {of}' if of else ''}, found none; "
+            f"`spymaster run --lake {root} --layer gold` over more dates"
+        )
+    return found
+
+
+WINDOW = "w0_"
+"""Beginning of a dimension's name that is a feature of the trigger's own window, as in `blocks` vectors."""
+
+
+def dimensions(root: str, contract: str | None = None) -> dict[str, tuple[str, ...]]:
+    """By group, what can be looked at: features of the trigger's own window that no dimension of its vector is made of, and the vector's.
+
+    Of mirrored vectors those are the tape's: features of the vacuum are not in the frame of travel.
+
+    Raises
+    ------
+    NoData
+        As `events`.
+    """
+    from engine.features.registry import features
+    from engine.features.vector import feature_of
+    from engine.retrieval.dataset import MIRROR
+
+    found = {}
+    for group, e in events(root, contract).items():
+        in_vector = {feature_of(n) for n in e.names}
+        families = ("tape",) if group == MIRROR else ("vacuum_up" if group == Approach.UP else "vacuum_down", "tape")
+        others = [f.name for family in families for f in features(family) if f.dtype == "float64" and f.name not in in_vector]
+        found[group] = (*(WINDOW + n for n in others), *e.names)
+    return found
+
+
+def feature(
+    root: str,
+    group: str,
+    name: str,
+    horizon: str,
+    moment: tuple[str, dt.date, str, int] | None,
+    contract: str | None = None,
+    progress: Progress = nothing,
+) -> Feature:
+    """Distribution of one feature in the contract's market, and its value at a moment: contract, session, level, end of the window.
+
+    Raises
+    ------
+    EngineError
+        Where the market has no gold, or its vectors no such feature.
+    """
+    of, mark = market(contract), stamp(root, TRIGGERS)
+    distribution = _feature(root, of, group, name, horizon, mark, stamp(root, VACUUM))
+    if moment is None:
+        return Feature(distribution, None, None, "no moment is chosen yet: type a New York time beside the question")
+    progress(0, 0, "the value at the cursor")
+    query, why = _moment(root, *moment, stamp(root, LADDER, TAPE, LEVELS))
+    past = _events(root, of, mark)[group]
+    if query is not None and name not in past.names:
+        query, past = _with_windows(root, query, name), _with_windows(root, past, name)
+    if query is None or name not in query.names:
+        return Feature(distribution, None, None, why or "the moment approaches from the other side")
+    from engine.retrieval.statistics import feature_values, share_below
+
+    value = float(feature_values(query, name)[0])
+    if value != value:
+        of_window = name not in _events(root, of, mark)[group].names
+        lacks = "the lake's table of windows has no such window of the level"
+        return Feature(distribution, None, None, lacks if of_window else "two minutes of a valid book are needed before the moment")
+    return Feature(distribution, value, share_below(past, name, value), "")
+
+
+@lru_cache(maxsize=64)
+def _feature(root: str, of: str | None, group: str, name: str, horizon: str, mark: str, windows: str) -> FeatureDistribution:
+    from engine.retrieval.statistics import feature_distribution
+
+    found = _events(root, of, mark)[group]
+    return feature_distribution(found if name in found.names else _with_windows(root, found, name), name, horizon)
+
+
+def _with_windows(root: str, found: Events, name: str) -> Events:
+    """`found` with the one dimension `name`, read from the table of the levels' windows; NaN where that has no such window."""
+    import numpy as np
+    import polars as pl
+
+    from engine.retrieval.events import Events
+
+    lake, column = open_lake(root), name.removeprefix(WINDOW)
+    keys = ("level_id", "window_end_ts_ns")
+    frame = found.frame.select("trigger_id", "session_date", *keys)
+    frame = frame.with_columns(pl.col("trigger_id").str.split("/").list.get(1).alias("symbol"), pl.lit(None, pl.Float64).alias("value"))
+    parts = []
+    for (symbol, date), mine in frame.with_row_index("row").group_by("symbol", "session_date"):
+        if lake.has(VACUUM, symbol, date):
+            windows = lake.read(VACUUM, symbol, date, (*keys, column)).rename({column: "read"})
+            mine = mine.join(windows, on=keys, how="left").with_columns(pl.col("read").alias("value")).drop("read")
+        parts.append(mine.select("row", "value"))
+    value = pl.concat(parts).sort("row")["value"].to_numpy() if parts else np.empty(0)
+    return Events(value.astype(np.float32)[:, None], (name,), found.representation, found.frame)
+
+
+@lru_cache(maxsize=16)
+def _moment(root: str, symbol: str, date: dt.date, level_id: str, end_ns: int, mark: str) -> tuple[Events | None, str]:
+    from engine.retrieval.dataset import MIRROR
+    from engine.retrieval.neighbours import moment_events
+
+    price = float(level_id.removeprefix("price:")) if level_id.startswith("price:") else None
+    representation = "means" if MIRROR in events(root, symbol) else "blocks"
+    try:
+        return moment_events(open_lake(root), symbol, date, level_id, end_ns, price=price, representation=representation), ""
+    except EngineError as e:
+        return None, str(e)

@@ -1,0 +1,368 @@
+"""The Level view's four figures and how they are patched; a figure is made once per page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import panel as pn
+import polars as pl
+import xarray as xr
+
+from engine.params import FeatureParams
+from engine.vocab import NS
+from workbench import session_cache
+from workbench.plots import axes, conditions, heatmap, ladder, levels, overview, volume
+from workbench.plots.ladder import WALL_REACH
+from workbench.state import param_from_field
+from workbench.theme import THEMES, Theme
+from workbench.views.viewport import Viewport
+
+# ----------------------------------------------------------------------------
+# The Level view's four figures and how they are patched; a figure is made once per page
+
+AROUND_MS = 5 * 60_000.0
+"""How far beyond the session's ends time can be panned and zoomed."""
+
+LADDER_WIDTH = 430
+
+LADDER_CSS = {"flex": "0 0 clamp(430px, 23vw, 640px)"}
+"""The ladder grows with the screen, so that its figures do too."""
+
+
+class LevelPictures:
+    """Chart, ladder, conditions strip and overview, on shared ranges."""
+
+    def __init__(self, theme: Theme, tick_size: float) -> None:
+        self.theme = theme
+        self.tick_size = tick_size
+        self.chart = heatmap.level_chart(theme, tick_size)
+        fig = self.chart.figure
+        self.ladder = ladder.ladder_figure(theme, tick_size, y_range=fig.y_range, width=LADDER_WIDTH)
+        self.strip = conditions.strip_figure(theme, x_range=fig.x_range, height=156)
+        self.overview = overview.overview_figure(theme, fig.x_range, tick_size)
+        self.top: float = 5.0
+        self.palette: list[str] = []
+        self._centre: tuple[Any, ...] = ()
+        self._time: tuple[Any, ...] = ()
+        self._bad: dict[str, list[object]] = {}
+        self._known: bool | None = None
+        self.volume: volume.VolumeParts | None = None
+        self.ladder_height = 480
+
+    @property
+    def figures(self) -> tuple[Any, ...]:
+        """All four figures."""
+        return self.chart.figure, self.ladder.figure, self.strip.figure, self.overview.figure
+
+    def dress(self, theme: Theme) -> None:
+        """Change the theme of the figures; `paint_palette` and `theme_overview` do the rest."""
+        self.theme = theme
+        axes.put_on(self._dressing(theme))
+
+    def _dressing(self, theme: Theme) -> axes.ThemeValues:
+        more = [] if self.volume is None else volume.volume_theme_values(self.volume, theme)
+        return [
+            *heatmap.chart_theme_values(self.chart, theme),
+            *ladder.ladder_theme_values(self.ladder, theme),
+            *conditions.strip_theme_values(self.strip, theme),
+            *more,
+        ]
+
+    def looks(self) -> dict[str, dict[str, dict[str, object]]]:
+        """What each theme sets and the other does not: by theme, model and property, for the page to set it itself."""
+        dark, light = (axes.as_sent(self._dressing(THEMES[name])) for name in ("dark", "light"))
+        return {
+            name: {m: kept for m, values in mine.items() if (kept := {k: v for k, v in values.items() if other[m][k] != v})}
+            for name, mine, other in (("dark", dark, light), ("light", light, dark))
+        }
+
+    def palettes(self, layer: heatmap.Layer, preset: str) -> dict[str, dict[str, dict[str, object]]]:
+        """The heatmap's colours in each theme, like `looks`."""
+        mapper = self.chart.mapper.id
+        return {name: {mapper: {"palette": heatmap.palette_of(theme, layer, preset)}} for name, theme in THEMES.items()}
+
+    def dress_overview(self) -> None:
+        """Change the overview's theme; its image of a whole day takes the browser as long as all the rest."""
+        overview.theme_overview(self.overview, self.theme)
+
+    def paint_session(self, look: Viewport) -> None:
+        """What belongs to the session: candles, quotes, levels, overview."""
+        s = look.session
+        self.chart.sources["candles"].data = heatmap.candle_data(s.bars, s.day_ns)
+        self.chart.mark.visible = s.simulated
+        self.paint_levels(look)
+        ov = self.overview.figure
+        ov.x_range.update(start=float(axes.x_ms(s.ladder.start_ns, s.day_ns)), end=float(axes.x_ms(s.ladder.end_ns, s.day_ns)))
+        if s.tick_size != self.tick_size:
+            # A new model in the page costs 30 ms: all its references are counted again.
+            formatter = axes.price_formatter(s.tick_size)
+            for fig in (self.chart.figure, ov):
+                fig.right[0].formatter = formatter
+            self.tick_size = s.tick_size
+
+    def paint_levels(self, look: Viewport) -> None:
+        """The level lines, the chosen one thick."""
+        rows = session_cache.runs(look.session, look.level_id)
+        self.chart.sources["levels"].data = levels.level_data(rows, look.level_id, look.session.day_ns)
+
+    def paint_overview(self, look: Viewport) -> None:
+        """The level lines of the overview, and the approaches to the chosen one."""
+        s = look.session
+        rows = levels.level_data(session_cache.runs(s, look.level_id), look.level_id, s.day_ns)
+        self.overview.levels.data = rows
+        low, high = overview.price_bounds(*session_cache.price_span(s), list(set(rows["y"])), look.k_ref)  # type: ignore[call-overload]
+        y = self.overview.figure.y_range
+        if (y.start, y.end) != (low, high):
+            y.update(start=low, end=high)
+        self.overview.approaches.data = overview.approach_data(look.vacuum, s.day_ns, 0.05 * (high - low))
+
+    def paint_day(self, look: Viewport) -> None:
+        """All orders and trades of the session, in the overview; after the first picture, which does not wait for it."""
+        s = look.session
+        self.overview.day.data = overview.day_data(session_cache.day(s), s.ladder.start_ns, s.day_ns)
+
+    def paint_volume(self, look: Viewport, on: bool) -> None:
+        """Volume at price and cumulative delta up to the cursor; made when they are first asked for."""
+        if not on:
+            if self.volume is not None:
+                volume.clear(self.volume)
+            return
+        if self.volume is None:
+            self.volume = volume.add_volume(self.chart.figure, self.theme)
+        parts, s, end = self.volume, look.session, look.now_ns + look.window_ns
+        parts.bars.data, parts.peak.data = volume.profile_data(session_cache.volume_at_price(s, end), look.low, look.high)
+        line, (low, high) = volume.delta_data(session_cache.delta_tape(s, end), s.ladder.start_ns, s.day_ns, look.params.window_s)
+        if (parts.scale.start, parts.scale.end) != (low, high):
+            parts.scale.update(start=low, end=high)
+        parts.line.data, parts.said.data = line, volume.delta_words(line)
+
+    def paint_span(self, look: Viewport) -> None:
+        """The stretch of time that the chart shows."""
+        s = look.session
+        lad, x_range = s.ladder, self.chart.figure.x_range
+        start, end, first, last = (float(axes.x_ms(t, s.day_ns)) for t in (look.start_ns, look.end_ns, lad.start_ns, lad.end_ns))
+        axes.show_range(x_range, start, end, (first - AROUND_MS, last + AROUND_MS))
+
+    def paint_prices(self, look: Viewport) -> None:
+        """The price axis around the level, the zones, and the axis in ticks from the level."""
+        k = look.k_ref
+        y = self.chart.figure.y_range
+        facts = self.chart.sources["facts"]
+        if not facts.data["k"]:
+            # Before the axes: in a page that stands already they follow the level's tick in the browser, and it has none yet.
+            w = look.params.window_s
+            facts.data = heatmap.facts_data(heatmap.LAYERS["depth"], tick_size=self.tick_size, k_ref=k, step=look.step, window_s=w, x0=0.0)
+        elif facts.data["k"][0] != k:
+            facts.data = {**facts.data, "k": [k]}
+        centre = (look.session.stamp, look.level_id, k, look.rows, look.step)
+        if centre != self._centre:
+            self._centre = centre
+            low, high = heatmap.price_bounds(k, look.rows, look.step)
+            # As far as the heatmap is loaded: beyond it there is nothing to see.
+            far = heatmap.price_bounds(k, look.high - k, look.step)
+            for axis, at in ((self.chart.distance, k), (y, 0)):
+                axes.show_range(axis, low - at, high - at, (far[0] - at, far[1] - at))
+        self._paint_known(look)
+
+    def _paint_known(self, look: Viewport) -> None:
+        """The level's row in the ladder and its zones; hidden at a cursor at which it has no price yet."""
+        self._known = look.known
+        k = look.k_ref if look.known else None
+        ladder.mark_level(self.ladder, k)
+        z = look.params.zones
+        self.chart.sources["zones"].data = levels.zone_data(k, (z.at, z.near, z.mid, z.far))
+
+    def paint_names(self, look: Viewport) -> None:
+        """Names of levels and best prices at the right edge of what is shown."""
+        s = look.session
+        at: list[tuple[str, int, bool]] = []
+        end = min(max(look.end_ns - 1, s.ladder.start_ns), s.ladder.end_ns - 1)
+        for i in dict.fromkeys([*s.levels["level_id"].unique(maintain_order=True).to_list(), look.level_id]):
+            tick = session_cache.tick_at(session_cache.level_frame(s, i), end)
+            if tick is not None:
+                at.append((session_cache.level_title(i), tick, i == look.level_id))
+        y = self.chart.figure.y_range
+        self.chart.sources["names"].data = levels.name_data(
+            at, (float(axes.x_ms(look.start_ns, s.day_ns)), float(axes.x_ms(look.end_ns, s.day_ns))), (float(y.start), float(y.end)),
+            self.ladder_height, s.tick_size, session_cache.best_ticks(s, end),
+        )  # fmt: skip
+
+    def paint_heat(self, look: Viewport, cube: xr.Dataset, layer: heatmap.Layer, top: float | None, preset: str, pool: int) -> None:
+        """The heatmap, its colours and its read-out; the quotes and the invalid stretches of the same time.
+
+        `top` is the end of the colour scale, None takes it from the slice itself; `pool` windows make a column.
+        """
+        s = look.session
+        self.top = heatmap.scale_top(heatmap.values(cube, layer), layer) if top is None else top
+        self.paint_palette(layer, preset)
+        heat = heatmap.heat_data(cube, layer, self.top, pool)
+        self.chart.sources["heat"].data = heat
+        self._paint_time(look, cube)
+        x0 = float(heat["x"][0])  # type: ignore[arg-type]
+        self.chart.sources["facts"].data = heatmap.facts_data(
+            layer, tick_size=s.tick_size, k_ref=look.k_ref, step=look.step, window_s=look.params.window_s, x0=x0, pool=pool
+        )
+
+    def paint_palette(self, layer: heatmap.Layer, preset: str) -> None:
+        """The heatmap's colours."""
+        palette = heatmap.palette_of(self.theme, layer, preset)
+        if palette != self.palette:
+            self.palette = palette
+            self.chart.mapper.palette = palette
+
+    def _paint_time(self, look: Viewport, cube: xr.Dataset) -> None:
+        """What belongs to the loaded stretch of time, whatever the level: best prices, and where the book is not valid."""
+        s, w = look.session, look.params.window_s
+        begin, end = int(cube["window_start_ts_ns"][0]), int(cube["window_end_ts_ns"][-1])
+        if (s.stamp, begin, end, w) == self._time:
+            return
+        self._time = (s.stamp, begin, end, w)
+        bad = heatmap.invalid_data(cube)
+        if bad != self._bad:
+            self._bad = bad
+            self.chart.sources["invalid"].data = bad
+            self.strip.invalid.data = {k: bad[k] for k in ("left", "right")}
+        tape = s.ladder.tape.slice((begin - s.ladder.start_ns) // NS, (end - begin) // NS)
+        self.chart.sources["quotes"].data = heatmap.quote_data(tape, s.day_ns, w)
+
+    def paint_conditions(self, look: Viewport) -> None:
+        """The strip of the chosen level."""
+        self.strip.cells.data, self.strip.counts.data = conditions.strip_data(look.vacuum, look.params.window_s, look.session.day_ns)
+
+    def paint_cursor(self, look: Viewport, rows: pl.DataFrame) -> None:
+        """The cursor in all figures, and the ladder at its time."""
+        x = float(axes.x_ms(look.now_ns + look.window_ns // 2, look.session.day_ns))
+        for span in (self.chart.cursor, self.strip.cursor, self.overview.cursor):
+            span.location = x
+        low, high = heatmap.price_bounds(look.k_ref, look.rows, look.step)
+        rows = rows.filter(pl.col("tick").is_between(low, high))
+        if look.known != self._known:
+            self._paint_known(look)
+        top = ladder.flow_top(rows)
+        px = self.ladder_height / (2 * look.rows + 1) * look.step
+        self.ladder.scale.data = {"top": [top]}
+        # The size first: a glyph that changes after its data are measured is measured again.
+        self.ladder.renderers["texts"].glyph.text_font_size = f"{min(max(px * 0.86, 9.0), 15.0):.1f}px"
+        ladder.patch_ladder(self.ladder, ladder.ladder_data(rows, look.step, top, text_every_row=px >= 10))
+
+
+# ----------------------------------------------------------------------------
+# Which slice of the ladder the heatmap has loaded, and what is computed ahead while the trader's hands rest
+
+PREPARE_AFTER_MS, PREPARE_EVERY_MS = 1_000, 150
+
+
+class Slices:
+    """The loaded stretch; it stays while what is shown is inside it."""
+
+    def __init__(self) -> None:
+        self.loaded: tuple[int, int] = (0, 0)
+        self.pool = 1
+        self._key: tuple[Any, ...] = ()
+
+    def cube(self, look: Viewport, half_life_s: float) -> xr.Dataset:
+        """The slice that holds what `look` shows, wherever its cursor is."""
+        rows, begin, end, pool = _shown(look)
+        key = (look.session.stamp, rows, look.params.window_s, pool)
+        if key != self._key or not (self.loaded[0] <= begin and end <= self.loaded[1]):
+            self._key, self.pool = key, pool
+            self.loaded = session_cache.loaded_span(look.session, begin, end, rows, look.params.window_s)
+        return _cube(look, self.loaded, half_life_s)
+
+    def rows(self, look: Viewport, half_life_s: float) -> pl.DataFrame:
+        """The ladder at the cursor, as far as it is shown and as far as the sentence looks: that depends on no number of rows."""
+        reach = max(look.rows + look.step, WALL_REACH, look.params.zones.near)
+        return session_cache.rows_at(look.session, look.now_ns, look.k_ref, reach, look.params.window_s, look.step, half_life_s)
+
+
+def _shown(look: Viewport) -> tuple[int, int, int, int]:
+    """Rows, begin and end of what is shown of the session (the margins beside it are empty), and windows a column."""
+    rows, lad, w = (look.high - look.low) // look.step + 1, look.session.ladder, look.window_ns
+    begin = min(max(look.start_ns, lad.start_ns + w), lad.end_ns - w)
+    end = max(min(look.end_ns, lad.end_ns - w), begin + w)
+    return rows, begin, end, session_cache.pooled(begin, end, rows, look.params.window_s)
+
+
+def _cube(look: Viewport, span: tuple[int, int], half_life_s: float) -> xr.Dataset:
+    return session_cache.cube(look.session, *span, look.low, look.high, look.params.window_s, look.step, half_life_s)
+
+
+def other_window(look: Viewport, window_s: int, half_life_s: float) -> xr.Dataset:
+    """The slice that a change to windows of `window_s` will ask for, and the level's windows with it."""
+    params = look.params.model_copy(update={"window_s": window_s})
+    look = replace(look, params=params, vacuum=session_cache.vacuum(look.session, look.level_id, params))
+    rows, begin, end, _ = _shown(look)
+    return _cube(look, session_cache.loaded_span(look.session, begin, end, rows, window_s), half_life_s)
+
+
+class SlicePrefetcher:
+    """Computes other levels' windows and slices, so that going to one shows it at once; one at a time, out of the trader's way.
+
+    Once the drawer has been opened, windows somewhat shorter and longer come first: its first control changes their length.
+
+    Parameters
+    ----------
+    now
+        What is on the screen; None where nothing is.
+    cube
+        Computes the slice of a look.
+    guard
+        Runs what may fail, and shows what the engine has to say.
+    """
+
+    def __init__(
+        self, now: Callable[[], Viewport | None], cube: Callable[[Viewport], object], guard: Callable[[Callable[[], None]], None]
+    ) -> None:
+        self._now, self._cube, self._guard = now, cube, guard
+        self._done: set[str | int] = set()
+        self._timer: Any = None
+        self._half_life_s: Callable[[], float] | None = None
+
+    def with_windows(self, half_life_s: Callable[[], float]) -> None:
+        """From now on other lengths of the window are computed ahead too: the controls that choose them are in sight."""
+        self._half_life_s = half_life_s
+        self.again()
+
+    def again(self) -> None:
+        """What was computed ahead is not what will be asked for: begin once hands rest."""
+        self._done.clear()
+        doc = pn.state.curdoc
+        if doc is None:
+            return
+        if self._timer is not None:
+            doc.remove_timeout_callback(self._timer)
+        self._timer = doc.add_timeout_callback(self._next, PREPARE_AFTER_MS)
+
+    def _next(self) -> None:
+        self._timer = None
+        look, doc = self._now(), pn.state.curdoc
+        if look is None or doc is None:
+            return
+        s = look.session
+        there = set(s.levels["level_id"])
+        levels: list[str | int] = [i for i in session_cache.ordered_level_ids(s) if i in there]
+        todo = next((i for i in self._windows(look) + levels if i not in self._done), None)
+        if todo is not None:
+            self._done.add(todo)
+            self._guard(lambda: self._compute(look, todo))
+            self._timer = doc.add_timeout_callback(self._next, PREPARE_EVERY_MS)
+
+    def _windows(self, look: Viewport) -> list[str | int]:
+        """Seconds of the windows that a few steps of the slider lead to, the nearest first."""
+        low, high = param_from_field(FeatureParams, "window_s")["bounds"]
+        near = [look.params.window_s + d for d in (1, -1, 2, -2)] if self._half_life_s is not None else []
+        return [w for w in near if low <= w <= high]
+
+    def _compute(self, look: Viewport, todo: str | int) -> None:
+        if isinstance(todo, int):
+            assert self._half_life_s is not None
+            other_window(look, todo, self._half_life_s())
+            return
+        level_id = todo
+        session_cache.vacuum(look.session, level_id, look.params)
+        if level_id in session_cache.KEY_LEVELS:
+            tick = session_cache.tick_at(session_cache.level_frame(look.session, level_id), look.now_ns)
+            if tick is not None and tick != look.k_ref:
+                self._cube(replace(look, level_id=level_id, k_ref=tick))

@@ -1,0 +1,603 @@
+"""What of a session is known at an instant: the one place from which the replay takes what it sends.
+
+Everything here is asked with `t`, a number of whole seconds since the ladder's start, and answers from seconds before it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+import xarray as xr
+
+from engine.errors import EngineError
+from engine.features import pressure_cube
+from engine.ladder import NO_TICK
+from engine.params import FeatureParams
+from engine.sessions import PROFILES, SessionWindows, session_windows
+from engine.vocab import NS
+from workbench import session_cache
+from workbench.plots import axes, conditions, heatmap
+from workbench.plots.heatmap import Layer
+from workbench.plots.ladder import rows_of
+from workbench.session_cache import cached_with_session
+from workbench.views.viewport import Viewport
+
+# ----------------------------------------------------------------------------
+# What of a session is known at an instant: the one place from which the replay takes what it sends
+
+COLUMNS = 900
+"""Columns of the heatmap's image: about the plot's width."""
+
+SCALE_EVERY_S, SCALE_REACH = 600, 20
+"""The colour scale is set anew so often, from what was within so many ticks of the last trade."""
+
+REST_S = 60
+"""A touch is one that comes after so long away from the level."""
+
+
+class Strip:
+    """Cells and counts of a level's conditions for the whole session; `until` gives those of windows that had ended."""
+
+    def __init__(self, session: session_cache.Session, level_id: str, params: FeatureParams) -> None:
+        self.frame = session_cache.vacuum(session, level_id, params)
+        self.window_ns = params.window_s * NS
+        self.ends = self.frame["window_start_ts_ns"].to_numpy() + self.window_ns
+        self.cells, self.counts = conditions.strip_data(self.frame, params.window_s, session.day_ns)
+        self.width_ms = float(params.window_s * 1000)
+
+    def done(self, now_ns: int) -> int:
+        """How many windows had ended."""
+        return int(np.searchsorted(self.ends, now_ns, side="right"))
+
+    def row(self, now_ns: int) -> dict[str, object] | None:
+        """The level's last window that had ended, if that was the last one of the session."""
+        i = self.done(now_ns)
+        return self.frame.row(i - 1, named=True) if i and now_ns - self.ends[i - 1] < self.window_ns else None
+
+    def until(self, now_ns: int, since_x: float) -> tuple[dict[str, list[object]], dict[str, object]]:
+        """Sources of the strip: windows that had ended, from the axis coordinate `since_x` on."""
+        i = self.done(now_ns)
+        if i == 0:
+            return {k: [] for k in self.cells}, dict(conditions.NO_COUNTS)
+        x = np.asarray(self.counts["x"])
+        # Windows of the grid: the strip fills the gaps of a level that had no value for a while.
+        last = round((self.ends[i - 1] - self.ends[0]) / self.window_ns) + 1
+        first = min(int(np.searchsorted(x[:last], since_x)), last - 1)
+        cells = dict(self.cells)
+        cells["image"] = [np.ascontiguousarray(np.asarray(m)[:, first:last]) for m in self.cells["image"]]
+        cells["x"] = [float(x[first])] * 2
+        cells["dw"] = [(last - first) * self.width_ms] * 2
+        counts: dict[str, object] = {"x": np.append(x[first:last], x[last - 1] + self.width_ms)}
+        for d in conditions.BASE:
+            v = np.asarray(self.counts[d])[first:last]
+            counts[d] = np.append(v, v[-1])
+        return cells, counts
+
+    def fresh(self, before: int, now_ns: int) -> list[list[object]]:
+        """Windows from the `before`-th that had ended: axis coordinate, width in ms, codes and heights of both bands, in `BASE`'s order."""
+        i = self.done(now_ns)
+        if i <= before:
+            return []
+        first, last = (round((self.ends[k] - self.ends[0]) / self.window_ns) for k in (before, i - 1))
+        x = np.asarray(self.counts["x"])
+        images = [np.asarray(m) for m in self.cells["image"]]
+        return [
+            [
+                float(x[k]),
+                self.width_ms,
+                [m[:, k].tolist() for m in images],
+                [float(np.asarray(self.counts[d])[k]) for d in conditions.BASE],
+            ]
+            for k in range(first, last + 1)
+        ]
+
+
+@dataclass
+class Slab:
+    """A stretch of the ladder around a price: values to paint, and what the ladder beside it is made from.
+
+    The arrays reach beyond the replay's time; `image` and `rows` give nothing of it.
+    """
+
+    begin: int
+    end: int
+    low: int
+    high: int
+    step: int
+    pool: int
+    layer: Layer
+    top: float
+    cube: xr.Dataset
+    shown: np.ndarray = field(init=False)
+    valid: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shown = heatmap.values(self.cube, self.layer)
+        self.valid = self.cube["book_valid"].to_numpy().astype(bool)
+        keep = ("long", "short", "bid_depth", "ask_depth")
+        self._of = {k: self.cube[k].to_numpy().astype(np.float32) for k in keep}
+        self._tick = self.cube["tick"].to_numpy()
+        self._start = {s: (self.cube[f"{s}_depth"] - self.cube[f"{s}_change"]).to_numpy()[0].astype(np.float32) for s in ("bid", "ask")}
+        del self.cube
+
+    @property
+    def columns(self) -> int:
+        """Columns of the whole image."""
+        return -(-(self.end - self.begin) // self.pool)
+
+    @property
+    def ticks(self) -> np.ndarray:
+        """Lowest tick of each row."""
+        return self._tick
+
+    def column_of(self, t: int) -> int:
+        """Column in which second `t` lies."""
+        return (t - self.begin) // self.pool
+
+    def block(self, first: int, t: int) -> np.ndarray:
+        """Exact values of the columns from `first` to that of second ``t - 1``, float32 (rows, columns), of seconds before `t`."""
+        a, b = first * self.pool, min(t, self.end) - self.begin
+        if b <= a:
+            return np.empty((self._tick.size, 0), np.float32)
+        if self.layer.kind == "signed" and self.pool > 1:
+            return heatmap.pool_net(self._of["long"][a:b], self._of["short"][a:b], self.pool).T
+        return heatmap.pool_windows(self.shown[a:b], self.pool).T
+
+    def image(self, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """Codes and exact values of all columns at `t`; what comes later is empty."""
+        values = np.full((self._tick.size, self.columns), np.nan, np.float32)
+        known = self.block(0, t)
+        values[:, : known.shape[1]] = known
+        return np.ascontiguousarray(heatmap.codes(values, self.layer, self.top)), values
+
+    def rows(self, t: int, window_s: int, trailing: bool, k_ref: int) -> pl.DataFrame:
+        """The ladder (`workbench.plots.ladder.rows_of`) of one window, the `window_s` seconds before `t`.
+
+        With `trailing` flows are summed over it; else (they fade already) those of the last second stand.
+        """
+        i = t - self.begin
+        a = max(i - window_s, 0)
+        out: dict[str, np.ndarray] = {}
+        with np.errstate(invalid="ignore"):
+            for k in ("long", "short"):
+                out[k] = np.nansum(self._of[k][a:i], axis=0) if trailing else np.nan_to_num(self._of[k][i - 1])
+            out["net"] = (out["long"] - out["short"]) / (out["long"] + out["short"] + 1)
+            for s in ("bid", "ask"):
+                depth = self._of[f"{s}_depth"]
+                out[f"{s}_depth"] = depth[i - 1]
+                out[f"{s}_change"] = depth[i - 1] - (depth[a - 1] if a else self._start[s])
+        if not self.valid[i - 1]:
+            out = {k: np.zeros_like(v) for k, v in out.items()}
+        return rows_of(out, bool(self.valid[i - 1]), self._tick, k_ref)
+
+
+def slab(
+    session: session_cache.Session, begin: int, end: int, low: int, high: int, step: int, layer: Layer, top: float, half_life_s: float
+) -> Slab:
+    """Read seconds ``[begin, end)`` of the session's ladder, ticks `low` to `high`."""
+    lad = session.ladder
+    start = lad.start_ns
+    cube = pressure_cube(lad, start + begin * NS, start + end * NS, low, high, step_ticks=step, half_life_s=half_life_s)
+    return Slab(begin, end, low, high, step, -(-(end - begin) // COLUMNS), layer, top, cube)
+
+
+@cached_with_session(4)
+def strip(session: session_cache.Session, level_id: str, params: FeatureParams) -> Strip:
+    """The level's strip."""
+    return Strip(session, level_id, params)
+
+
+@cached_with_session(128)
+def scale_top(session: session_cache.Session, layer: Layer, step: int, half_life_s: float, t: int) -> float:
+    """End of the colour scale, from what was known at the last whole `SCALE_EVERY_S` before `t` (in the first of them: at `t` itself)."""
+    if layer.kind == "signed":
+        return 1.0
+    lad = session.ladder
+    traded = np.flatnonzero((lad.last_tick[:t] != NO_TICK) & lad.valid[:t])
+    found = []
+    for s in traded[np.unique((np.linspace(0.1, 1.0, 6) * (traded.size - 1)).astype(int))].tolist() if traded.size else ():
+        mid, a = int(lad.last_tick[s]), max(s - 60, 0)
+        try:
+            cube = pressure_cube(
+                lad, lad.start_ns + a * NS, lad.start_ns + (s + 1) * NS, mid - SCALE_REACH, mid + SCALE_REACH, step_ticks=step,
+                half_life_s=half_life_s,
+            )  # fmt: skip
+        except EngineError:
+            continue  # a sample that falls off the session's start; the others set the scale
+        found.append(heatmap.values(cube, layer).ravel())
+    return heatmap.scale_top(np.concatenate(found), layer) if found else 5.0
+
+
+def scale_time(t: int) -> int:
+    """The second whose past sets the colour scale at `t`."""
+    return max(t // SCALE_EVERY_S * SCALE_EVERY_S, min(t, SCALE_EVERY_S) // 30 * 30)
+
+
+@cached_with_session(1)
+def _steps(session: session_cache.Session) -> dict[str, tuple[list[int], list[int], list[int]]]:
+    """Starts, ends and ticks of each level's steps, in the screen's order: lists, since every frame asks where each level stands."""
+    out = {}
+    for i in session_cache.ordered_level_ids(session):
+        rows = session.levels.filter(pl.col("level_id") == i).sort("start_ts_ns")
+        if rows.height:
+            out[i] = tuple(rows[c].to_list() for c in ("start_ts_ns", "end_ts_ns", "level_tick"))
+    return out  # type: ignore[return-value]
+
+
+def known_levels(session: session_cache.Session, t: int) -> list[str]:
+    """Ids of the levels that had a value, in the screen's order."""
+    now = session.ladder.start_ns + t * NS
+    return [i for i, (starts, _, _) in _steps(session).items() if starts[0] < now]
+
+
+def tick_now(session: session_cache.Session, level_id: str, t: int) -> int | None:
+    """Where a level of the session stood in the second before `t`; None where it had no value."""
+    starts, ends, ticks = _steps(session)[level_id]
+    now = session.ladder.start_ns + t * NS - 1
+    i = bisect_right(starts, now) - 1
+    return ticks[i] if i >= 0 and now < ends[i] else None
+
+
+def known_runs(session: session_cache.Session, level_id: str, t: int, since_ns: int, until_ns: int) -> pl.DataFrame:
+    """Level lines that had begun; those that still stand at `t` are drawn on to `until_ns`, whatever becomes of them."""
+    now = session.ladder.start_ns + t * NS
+    runs = session_cache.runs(session, level_id).filter((pl.col("start_ts_ns") < now) & (pl.col("end_ts_ns") > since_ns))
+    stands = pl.col("end_ts_ns") >= now
+    return runs.with_columns(pl.when(stands).then(pl.lit(until_ns)).otherwise("end_ts_ns").alias("end_ts_ns"))
+
+
+@cached_with_session(24)
+def touches(session: session_cache.Session, level_id: str) -> np.ndarray:
+    """Seconds in which a trade reached the level after `REST_S` without one, int64; of the whole session: not for the browser."""
+    lad, frame = session.ladder, session_cache.level_frame(session, level_id)
+    seconds = lad.start_ns + np.arange(lad.seconds, dtype=np.int64) * NS
+    at = np.searchsorted(frame["start_ts_ns"].to_numpy(), seconds, side="right") - 1
+    known = (at >= 0) & (seconds < frame["end_ts_ns"].to_numpy()[np.maximum(at, 0)])
+    tick = frame["level_tick"].to_numpy()[np.maximum(at, 0)]
+    tape = lad.tape
+    traded = known & (tape["trades"].fill_null(0).to_numpy() > 0)
+    low, high = (tape[f"{k}_tick"].fill_null(0).to_numpy() for k in ("low", "high"))
+    hit = np.flatnonzero(traded & (low <= tick) & (tick <= high))
+    return hit[np.diff(hit, prepend=-REST_S - 1) > REST_S]
+
+
+# ----------------------------------------------------------------------------
+# Prices of a session as they stood at an instant: candles, the one under way too, and the best bid and ask
+
+BAR_S = 120
+
+
+@dataclass
+class Candle:
+    """Running candle of a bar: its values as they stood at a second's end."""
+
+    open: int
+    high: int
+    low: int
+    close: int
+
+
+class Candles:
+    """Candles of a session as they stood at any second."""
+
+    def __init__(self, session: session_cache.Session) -> None:
+        tape, lad = session.ladder.tape, session.ladder
+        self.start_ns = lad.start_ns
+        self.bars = session.bars
+        self.begins = session.bars["window_start_ts_ns"].to_numpy()
+        self.ends = session.bars["window_end_ts_ns"].to_numpy()
+        self.opens = session.bars["open_tick"].to_numpy()
+        traded = tape["trades"].fill_null(0).to_numpy() > 0
+        high, low = (tape[f"{k}_tick"].fill_null(0).to_numpy().astype(np.int64) for k in ("high", "low"))
+        high[~traded], low[~traded] = NO_TICK, -NO_TICK
+        bar_of = (lad.start_ns // NS + np.arange(lad.seconds)) // BAR_S
+        cuts = np.flatnonzero(np.diff(bar_of, prepend=bar_of[0] - 1))
+        self.high, self.low = high, low
+        for a, b in zip(cuts, [*cuts[1:], lad.seconds]):
+            self.high[a:b] = np.maximum.accumulate(high[a:b])
+            self.low[a:b] = np.minimum.accumulate(low[a:b])
+        self.close = lad.last_tick
+
+    def done(self, t: int) -> int:
+        """How many candles had closed."""
+        return int(np.searchsorted(self.ends, self.start_ns + t * NS, side="right"))
+
+    def running(self, t: int) -> Candle | None:
+        """The candle under way; None where its bar has not traded yet."""
+        i, now = self.done(t), self.start_ns + t * NS
+        if t == 0 or i >= self.begins.size or self.begins[i] >= now or self.high[t - 1] == NO_TICK:
+            return None
+        # The bar's first trade came before this second's end, so that its open is no look ahead.
+        return Candle(int(self.opens[i]), int(self.high[t - 1]), int(self.low[t - 1]), int(self.close[t - 1]))
+
+    def until(self, t: int, since_ns: int) -> pl.DataFrame:
+        """Candles that ended after `since_ns`, the last one as it stood."""
+        i = self.done(t)
+        first = int(np.searchsorted(self.ends, since_ns, side="right"))
+        out = self.bars.slice(first, max(i - first, 0))
+        run = self.running(t)
+        if run is None:
+            return out
+        last = self.bars.slice(i, 1).with_columns(
+            *(pl.lit(getattr(run, k)).cast(self.bars.schema[f"{k}_tick"]).alias(f"{k}_tick") for k in ("high", "low", "close"))
+        )
+        return pl.concat([out, last])
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """Best bid and ask of every second of a session, as `workbench.plots.heatmap.quote_data` has them."""
+
+    x: np.ndarray
+    bid: np.ndarray
+    ask: np.ndarray
+
+    def between(self, a: int, t: int, every: int) -> dict[str, list[object]]:
+        """Windows of `every` seconds that ended after `a` and not after `t`: start, and the prices at the end."""
+        begin, end = a // every * every, t // every * every
+        first, last = slice(begin, end, every), slice(begin + every - 1, end, every)
+        return {"x": self.x[first].tolist(), "bid": self.bid[last].tolist(), "ask": self.ask[last].tolist()}
+
+
+@cached_with_session(1)
+def quotes(session: session_cache.Session) -> Quotes:
+    """The session's best prices."""
+    made = heatmap.quote_data(session.ladder.tape, session.day_ns)
+    return Quotes(**{k: np.asarray(made[k], dtype=float) for k in ("x", "bid", "ask")})
+
+
+@cached_with_session(1)
+def candles(session: session_cache.Session) -> Candles:
+    """The session's running candles."""
+    return Candles(session)
+
+
+# ----------------------------------------------------------------------------
+# Chips of the levels in Replay: what is known at its time, what is not known yet and from when on it will be, what the session lack
+
+KNOWN_FROM = {
+    "pm_high": "premarket_end_ns", "pm_low": "premarket_end_ns", "or_high": "opening_range_end_ns", "or_low": "opening_range_end_ns",
+    "vwap": "trading_start_ns",
+}  # fmt: skip
+"""Key level -> the instant of the session's calendar from which it can be known (lake.md, Levels); VWAP with the first trade after it."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Why a level has no value: `yet` where its time has not come; `why` in words."""
+
+    yet: bool
+    why: str
+
+
+def unknown(session: session_cache.Session, level_id: str, t: int) -> Unknown:
+    """Why a key level has no value at second `t`: told by the session's calendar and what traded before, not by what becomes of it.
+
+    Parameters
+    ----------
+    level_id : str
+        A key level without a value at `t` (`replay_past.known_levels`).
+    t : int
+        Seconds since the ladder's start.
+    """
+    windows = windows_of(session)
+    if windows is None or level_id not in KNOWN_FROM:
+        return Unknown(False, "not known at the replay's time")
+    start, now = session.ladder.start_ns, session.ladder.start_ns + t * NS
+    begin = getattr(windows, KNOWN_FROM[level_id])
+    clock = axes.clock(begin, seconds=False)
+    if level_id == "vwap":
+        # The second that ends now gives it a value from now on: what is asked for is what stood before.
+        first, last = max((begin - start) // NS, 0), max(t - 1, 0)
+        traded = session.ladder.tape.select("buy_volume", "sell_volume")[first:last].sum_horizontal().sum() if last > first else 0
+        return (
+            Unknown(False, f"not known, though there were trades since {clock}")
+            if traded
+            else Unknown(True, f"known from {clock}, with the first trade")
+        )
+    return Unknown(True, f"known from {clock}") if now <= begin else Unknown(False, f"it would be known from {clock}")
+
+
+def windows_of(session: session_cache.Session) -> SessionWindows | None:
+    """The calendar of the session's profile: the one in whose session its ladder begins; None where it begins in none."""
+    found = (session_windows(session.date, name) for name in PROFILES)
+    return next((w for w in found if w.ladder_start_ns <= session.ladder.start_ns < w.ladder_end_ns), None)
+
+
+def known_items(session: session_cache.Session, chosen: str, t: int, last: int | None) -> list[dict[str, object]]:
+    """Chips of the levels that are known at second `t`; the key levels that are not stand there without a price."""
+    now = session.ladder.start_ns + t * NS
+    known = known_levels(session, t)
+    keys = list(session_cache.KEY_LEVELS)
+    ids = dict.fromkeys([*keys, *known, chosen])
+    items: list[dict[str, object]] = []
+    for i in ids:
+        item: dict[str, object] = {"id": i, "label": session_cache.level_title(i)}
+        if i in keys:
+            item["key"] = str(keys.index(i) + 1)
+        tick = session_cache.tick_at(session_cache.level_frame(session, i), now - 1) if i in known or i == chosen else None
+        if tick is not None:
+            item["detail"] = axes.price_text(tick, session.tick_size)
+            item["mark"] = "" if last is None else f"{tick - last:+d}t".replace("-", "−").replace("+0t", "0t")
+            item["title"] = "ticks from the last trade to the level"
+        elif i == chosen:
+            item["mark"] = "not yet"
+        else:
+            lacks = unknown(session, i, t)
+            item["absent"] = lacks.why
+            if lacks.yet:
+                item["word"] = "not yet"
+        items.append(item)
+    return items
+
+
+# ----------------------------------------------------------------------------
+# The replay's clock: where it stands, how fast it goes, and which frame is due; knows neither lake nor screen
+
+SPEEDS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+"""Seconds of the session in a second of the trader's."""
+
+FRAME_S = 1 / 40
+"""Frames closer together than this say nothing to an eye, and cost as much as others."""
+
+IN_FLIGHT = 2
+"""Frames that may be under way: one that the browser paints, and one that the server makes meanwhile; never more."""
+
+LONGEST_S = 0.5
+"""A browser that was away longer (a hidden tab, a stalled machine) finds the replay where it left it, not where it would be by now."""
+
+
+@dataclass
+class ReplayClock:
+    """Position in whole seconds of a session of `seconds`; ``position`` s have passed, so that nothing from there on is known.
+
+    A frame is due only while the browser has acknowledged all but the last: what falls due meanwhile is dropped, never queued.
+    """
+
+    seconds: int
+    position: int = 0
+    speed: float = 1.0
+    playing: bool = False
+    sent: int = 0
+    acked: int = 0
+    limit: int | None = None
+    _exact: float = 0.0
+    _wall: float = 0.0
+    _last_sent: float = -1.0
+
+    @property
+    def end(self) -> int:
+        """As far as it plays: the session's end, or what a question has not asked about yet."""
+        return self.seconds if self.limit is None else min(max(self.limit, 1), self.seconds)
+
+    def seek(self, position: int, wall: float) -> int:
+        """Stand at `position`, kept inside the session."""
+        self.position = min(max(int(position), 1), self.end)
+        self._exact, self._wall = float(self.position), wall
+        return self.position
+
+    def play(self, on: bool, wall: float) -> None:
+        """Start or stop; a replay that stands at its end does not start."""
+        self.playing = on and self.position < self.end
+        self._exact, self._wall = float(self.position), wall
+
+    def set_speed(self, speed: float, wall: float) -> None:
+        """Change the speed from now on.
+
+        Raises
+        ------
+        ValueError
+            Where it is none of `SPEEDS`.
+        """
+        if speed not in SPEEDS:
+            raise ValueError(f"speed: expected one of {', '.join(f'{s:g}' for s in SPEEDS)}, found {speed!r}")
+        self._advance(wall)
+        self.speed = speed
+
+    def _advance(self, wall: float) -> None:
+        if self.playing:
+            self._exact = min(self._exact + self.speed * min(max(wall - self._wall, 0.0), LONGEST_S), float(self.end))
+        self._wall = wall
+
+    def due(self, wall: float) -> int | None:
+        """The position of the frame to send now; None where there is nothing new, or the last frame is still on its way."""
+        self._advance(wall)
+        if not self.playing or self.full or int(self._exact) <= self.position:
+            return None
+        if wall - self._last_sent < FRAME_S:
+            return None
+        self.position = int(self._exact)
+        if self.position >= self.end:
+            self.playing = False
+        return self.position
+
+    @property
+    def full(self) -> bool:
+        """Whether the browser has to paint before it gets another frame."""
+        return self.sent - self.acked >= IN_FLIGHT
+
+    def wait(self, wall: float) -> float:
+        """Seconds until a frame can be due, if the browser keeps up."""
+        self._advance(wall)
+        until_second = (self.position + 1 - self._exact) / self.speed
+        return max(until_second, FRAME_S - (wall - self._last_sent), 0.001)
+
+    def frame(self, wall: float) -> int:
+        """Number of the frame that is being sent."""
+        self.sent += 1
+        self._last_sent = wall
+        return self.sent
+
+    def ack(self, n: int) -> None:
+        """The browser has painted frame `n`; what it never was sent is not believed."""
+        self.acked = max(self.acked, min(n, self.sent))
+
+
+# ----------------------------------------------------------------------------
+# A frame of the replay: what is looked at, at which second, and how much of the session around it is shown
+
+SHIFTS = 10
+"""The chart moves on by so many parts of its span: a picture that stands still costs a patch, a moving one all its axes."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a frame shows.
+
+    Attributes
+    ----------
+    t : int
+        Seconds of the session that have passed.
+    low, high : int
+        Seconds shown, ``[low, high)``; what lies from `t` on is empty.
+    centre : int
+        Tick in the middle of the price axis.
+    """
+
+    look: Viewport
+    t: int
+    low: int
+    high: int
+    centre: int
+    slab: Slab
+
+    @property
+    def now_ns(self) -> int:
+        """The instant, ns since the epoch."""
+        return self.look.session.ladder.start_ns + self.t * NS
+
+    @property
+    def quote_step(self) -> int:
+        """Seconds between two points of the best prices' lines: about two to a column."""
+        return max((self.high - self.low) // (2 * COLUMNS), 1)
+
+    def x(self, second: int) -> float:
+        """Axis coordinate of a second of the session."""
+        s = self.look.session
+        return float(axes.x_ms(s.ladder.start_ns + second * NS, s.day_ns))
+
+
+def stretch(t: int, span_s: int, seconds: int) -> tuple[int, int]:
+    """Seconds shown at `t`, ``[low, high)``: a function of `t` alone, the present in the last tenth or so."""
+    if span_s >= seconds:
+        return 0, seconds
+    shift = max(span_s // SHIFTS, 1)
+    high = (t // shift + 1) * shift + shift // 4
+    low = max(high - span_s, 0)
+    return low, low + span_s
+
+
+def middle(had: int | None, level: int | None, last: int | None, rows: int) -> int:
+    """Tick in the middle of the price axis: the level, or the last trade where that is out of the level's picture.
+
+    It stays at `had` while what matters is well inside, so that the picture does not jump.
+    """
+    if level is None and last is None:
+        return had if had is not None else 0
+    if last is None or (level is not None and abs(last - level) <= (rows * 5) // 8):
+        assert level is not None
+        return had if had is not None and abs(had - level) <= rows // 4 else level
+    return had if had is not None and abs(last - had) <= (rows * 3) // 4 else last
