@@ -109,7 +109,7 @@ class Drill:
         way = "below" if q.approach == "approach_up" else "above"
         self._tell(
             f"<span><b>{escape(session_cache.level_title(q.level_id))}</b>, touched from {way} in {LEAD_S} s. "
-            f"Play up to the touch, then call what follows within {self._minutes(q)} min of it: through it, back from it, or neither.</span>"
+            f"Play up to the touch, then call what follows within {self._minutes(q)} min: through it, back from it, or neither.</span>"
             + self._scores()
         )
 
