@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
-from panel.command import main
-
-from workbench import access
-
+# Worker processes import this file again, under another name: they need none of it.
 if __name__ == "__main__":
+    import sys
+
+    from panel.command import main
+
+    from workbench import access
+
     access.install_from_environment()
     main(["panel", *sys.argv[1:]])

@@ -58,6 +58,8 @@ def serve(
     command = [sys.executable, "-m", "workbench", "serve", str(APP), "--address", address, "--port", str(port), "--warm"]
     # `workbench.access` decides which hosts may ask; what passes it, Bokeh need not refuse.
     command += ["--allow-websocket-origin", "*"]
+    # Bokeh writes the cookies of a request into the page, where scripts could read this one.
+    command += ["--exclude-cookies", f"spymaster-{port}"]
     secret = secrets.token_urlsafe(24) if token else ""
     environment = {**os.environ, "SPYMASTER_LAKE": str(lake.resolve()), "SPYMASTER_TOKEN": secret, "SPYMASTER_HOSTS": ",".join(host or ())}
     asked = "&".join(filter(None, (f"token={secret}" if token else "", query)))

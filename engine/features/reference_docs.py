@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-
 from engine.features.registry import FAMILIES, KEYS, features
 from engine.features.vector import (
     BINS,
@@ -101,7 +99,7 @@ def feature_reference() -> str:
         lines += ["", f"## {what}", "", "| name | formula | unit | range | meaning |", "|---|---|---|---|---|"]
         lines += [f"| `{f.name}` | {_cell(f.formula)} | {f.unit or '-'} | {f.range} | {_cell(f.meaning)} |" for f in features(family)]
     # By name, for what makes vectors is made of this register.
-    lines += importlib.import_module("engine.features.reference_docs").vector_reference()
+    lines += vector_reference()
     return "\n".join(lines) + "\n"
 
 

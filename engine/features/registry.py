@@ -20,7 +20,7 @@ FAMILIES: dict[str, str] = {
 }
 """What each family is; the table of a level's windows holds all but `pressure`, in this order."""
 
-_MODULES = ("vacuum", "tape", "conditions", "pressure")
+_MODULES = ("vacuum", "tape", "pressure")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from bokeh.core.properties import value
 from bokeh.models import ColumnDataSource, FixedTicker, GlyphRenderer, Image, LinearColorMapper, Quad, Range1d, Span, VAreaStep
 from bokeh.plotting import figure
 
+from workbench.assets import style
 from workbench.plots import axes, heatmap
 from workbench.plots.ladder import WALL_REACH
-from workbench.theme import FONT, MONO, Theme
+from workbench.theme import FONT, Theme
 
 CONDITIONS: dict[str, tuple[tuple[str, str, int], ...]] = {
     "down": (
@@ -178,13 +179,7 @@ def words_html(row: dict[str, object] | None, theme: Theme, *, key: bool = True)
             )
         head = f"<div class='h' style='color:{colour}'>{arrow} {d.upper()} <b>{count}</b></div>"
         blocks.append(f"<div class='b'>{head}{''.join(lines)}</div>")
-    style = (
-        f"<style>.w{{display:grid;grid-template-columns:1fr 1fr;gap:10px;font:clamp(12.5px,.62vw,16px) {FONT};padding:4px 2px}}"
-        f".w .h{{font-size:1.12em;margin-bottom:5px}}"
-        f".w .c{{display:grid;grid-template-columns:15px 1fr auto;line-height:1.6}}.w .n{{font-family:{MONO}}}"
-        f"</style>"
-    )
-    return f"{style}<div class='w'>{''.join(blocks)}</div>{key_html(theme) if key else ''}"
+    return f"<style>{style('conditions')}</style><div class='w'>{''.join(blocks)}</div>{key_html(theme) if key else ''}"
 
 
 def key_html(theme: Theme) -> str:

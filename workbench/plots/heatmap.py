@@ -42,6 +42,7 @@ from bokeh.plotting import figure
 
 from engine.features.pressure import net
 from engine.vocab import NS
+from workbench.assets import script
 from workbench.plots import axes
 from workbench.theme import FONT, MONO, Theme, side_palette, signed_palette, unsigned_palette
 
@@ -455,28 +456,13 @@ def legend_html(layer: Layer, top: float, palette: list[str], theme: Theme, wind
 NO_BOOK = 65_535
 """What stands for "book not valid" among whole numbers."""
 
-ROW_JS = "const r = Math.floor((special_vars.y + 0.5) / f.step[0]) * f.step[0];"
-
-SIDE_JS = """let side = '';
-if (f.sided[0]) {
-  let lo = 0, hi = q.x.length;
-  while (lo < hi) { const m = (lo + hi) >> 1; if (q.x[m] <= special_vars.x) lo = m + 1; else hi = m; }
-  if (lo > 0) side = special_vars.y <= q.bid[lo - 1] + 0.5 ? ' bid' : special_vars.y >= q.ask[lo - 1] - 0.5 ? ' ask' : '';
+READOUT = {
+    "$x": "readout.time(f, special_vars.x)",
+    "$y": "readout.price(f, special_vars.y)",
+    "@y": "readout.distance(f, special_vars.y)",
+    "@value": "readout.size(f, q, special_vars.x, special_vars.y, value, NO_BOOK)",
 }
-"""
-"""Whether what rests at the pointer are bids or asks: the best prices of that window part them."""
-
-READOUT_JS = {
-    "$x": "const t = f.x0[0] + Math.floor((special_vars.x - f.x0[0]) / f.w[0]) * f.w[0]; return new Date(t).toISOString().slice(11, 19)",
-    "$y": ROW_JS + "const a = (r * f.size[0]).toFixed(f.digits[0]);"
-    "return f.step[0] > 1 ? a + ' – ' + ((r + f.step[0] - 1) * f.size[0]).toFixed(f.digits[0]) : a",
-    "@y": ROW_JS + "const d = r - f.k[0]; return (d > 0 ? '+' + d : d < 0 ? '\\u2212' + (-d) : '0') + ' ticks'",
-    "@value": f"if (!isFinite(value) || value === {NO_BOOK}) return 'book not valid';"
-    "if (f.signed[0]) return f.title[0] + ' ' + (value > 0 ? '+' : value < 0 ? '\\u2212' : '') + Math.abs(value).toFixed(3);"
-    + SIDE_JS
-    + "return f.title[0] + side + ' ' + Math.round(value).toLocaleString('en-US') + ' contracts'",
-}
-"""What the read-out computes, from the pointer's place, the one row of the source `facts`, and the best prices."""
+"""What of ``js/readout.js`` each line of the read-out shows, from the source `facts` and the best prices."""
 
 
 def for_hover(shown: np.ndarray) -> np.ndarray:
@@ -497,7 +483,8 @@ def readout_hover(facts: ColumnDataSource, quotes: ColumnDataSource, renderer: G
     body = "".join(f'<tr><td style="{name}">{k}</td><td style="{cell}">{v}{{custom}}</td></tr>' for k, v in rows)
     # The numbers come from data sources: new formatters would make the server walk the whole document (some 40 ms).
     args = {"facts": facts, "quotes": quotes}
-    formatters = {k: CustomJSHover(args=args, code=f"const f = facts.data, q = quotes.data; {code}") for k, code in READOUT_JS.items()}
+    code = script("readout", NO_BOOK=NO_BOOK) + "const f = facts.data, q = quotes.data; return "
+    formatters = {k: CustomJSHover(args=args, code=code + shown) for k, shown in READOUT.items()}
     return HoverTool(
         renderers=[renderer], point_policy="follow_mouse", attachment="horizontal", formatters=formatters,
         tooltips=f'<table style="background:var(--sm-panel);padding:4px">{body}</table>',

@@ -12,6 +12,7 @@ from bokeh.core.properties import field, value
 from bokeh.models import ColumnDataSource, FactorRange, HoverTool, Label, Range1d, Span, Title, Whisker
 from bokeh.plotting import figure
 
+from workbench.assets import style
 from workbench.plots import axes
 from workbench.theme import FONT, MONO, Theme
 
@@ -154,23 +155,7 @@ def outcome_figure(
 # ----------------------------------------------------------------------------
 # What similar setups did, on the space of a hand: counts first, then the posterior beside what is usual, and bars for every horizon
 
-CSS = f"""<style>
-.o {{ font: clamp(12.5px,.62vw,16px)/1.35 {FONT}; }} .o .n, .o td {{ font-family: {MONO}; }} .o .m {{ color: var(--muted); }}
-.o .top {{ display: flex; justify-content: space-between; gap: 12px; flex-wrap: wrap; }} .o .top b {{ color: var(--text); }}
-.o table {{ width: 100%; border-collapse: collapse; table-layout: fixed; margin: 3px 0; }}
-.o th {{ font-weight: 400; white-space: nowrap; color: var(--muted); font-size: .92em; padding: 0; }}
-.o th.on {{ color: var(--text); font-weight: 600; }}
-.o td {{ padding: 0 1px; text-align: center; vertical-align: bottom; }} .o .w {{ text-align: left; white-space: nowrap; }}
-.o .w b {{ font-family: {FONT}; }} .o .big {{ font-size: 1.12em; font-weight: 600; }}
-.o .cell {{ position: relative; height: clamp(20px,2.5vh,58px); border-bottom: 1px solid var(--edge); }}
-.o.roomy .cell {{ height: clamp(34px,4.4vh,84px); }} .o .on .cell {{ background: var(--panel); }}
-.o .bar, .o .pi, .o .iv, .o .p {{ position: absolute; }} .o .bar {{ left: 22%; right: 22%; bottom: 0; }}
-.o .iv {{ left: calc(50% - 1px); width: 2px; background: var(--text); }}
-.o .p {{ left: calc(50% - 4px); width: 8px; height: 2px; background: var(--text); }}
-.o .pi {{ left: 8%; right: 8%; height: 0; border-top: 2px dashed var(--level); }}
-.o .count {{ font-size: .92em; }} .o .dim {{ opacity: .38; }} .o .say {{ font-size: 1.15em; padding: 10px 0 4px; }}
-.o .wait {{ height: 3px; margin: 0 0 -3px; background: linear-gradient(90deg,var(--edge),var(--text),var(--edge)); }}
-</style>"""
+CSS = f"<style>{style('outcomes')}</style>"
 
 
 @dataclass(frozen=True)

@@ -9,24 +9,11 @@ from typing import Any
 
 import polars as pl
 
+from workbench.assets import style
+
 Row = dict[str, Any]
 
-CSS = """
-.sm-mark { font: 700 12px var(--sm-font); letter-spacing: .04em; border: 1px solid var(--sm-level); color: var(--sm-level);
-  border-radius: 4px; padding: 5px 8px; white-space: nowrap; display: inline-block; }
-.sm-scroll { overflow-x: auto; }
-table.sm-table { border-collapse: collapse; font: 13px var(--sm-mono); color: var(--sm-text); width: 100%; }
-.sm-table caption { text-align: left; font: 13px var(--sm-font); color: var(--sm-muted); padding: 0 0 6px; line-height: 1.5; }
-.sm-table th { font: 600 13px var(--sm-font); color: var(--sm-muted); text-align: right; padding: 5px 9px; vertical-align: bottom;
-  border-bottom: 1px solid var(--sm-edge); }
-.sm-table td { text-align: right; padding: 4px 9px; white-space: nowrap; border-bottom: 1px solid var(--sm-grid); }
-.sm-table .l { text-align: left; font-family: var(--sm-font); }
-.sm-table td.w { white-space: normal; }
-.sm-table tr.few td { color: var(--sm-muted); }
-.sm-table tr.strong td { font-weight: 600; }
-.sm-table tr.bad td { color: var(--sm-error); }
-.sm-table tbody tr:hover td { background: var(--sm-panel); }
-"""
+CSS = style("tables")
 
 
 @dataclass(frozen=True)

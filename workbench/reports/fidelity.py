@@ -12,13 +12,10 @@ import polars as pl
 from bokeh.embed import components
 from bokeh.resources import Resources
 
-from workbench.theme import FONT, LIGHT, Theme
+from workbench.assets import style
+from workbench.theme import LIGHT, Theme
 
-_STYLE = (
-    f"body{{font:15px {FONT};margin:2em;color:{LIGHT.text};background:{LIGHT.page}}}table{{border-collapse:collapse;margin:1em 0}}"
-    f"td,th{{padding:.25em .9em;border-bottom:1px solid {LIGHT.edge};text-align:right}}td:first-child,th:first-child{{text-align:left}}"
-    f".no{{color:{LIGHT.error};font-weight:600}}p{{max-width:60em}}"
-)
+_STYLE = style("fidelity", text=LIGHT.text, page=LIGHT.page, edge=LIGHT.edge, error=LIGHT.error)
 
 _LEGEND = "Points are sessions, the solid line is the pooled value, dashed lines are the gate."
 

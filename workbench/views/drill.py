@@ -20,23 +20,18 @@ import polars as pl
 from engine.errors import EngineError, LakeWriteFailed
 from engine.vocab import NS
 from workbench import session_cache, similar
+from workbench.assets import style
 from workbench.plots import axes
 from workbench.state import HORIZON_WORDS, LevelState
 from workbench.views.background import BackgroundTask
-from workbench.views.components import PANE_CSS, Form, rich
+from workbench.views.components import Form, rich
 
 log = logging.getLogger(__name__)
 
 LEAD_S = 90
 """A question starts so long before its touch."""
 
-DRILL_CSS = (
-    PANE_CSS
-    + """
-.drill { display: flex; gap: 22px; align-items: baseline; flex-wrap: wrap; font-size: 14px; padding: 6px 2px; }
-.drill b { color: var(--sm-level); } .drill .n { font-family: var(--sm-mono); } .drill .muted { color: var(--sm-muted); }
-"""
-)
+DRILL_CSS = style("pane", "drill")
 
 ASK = [{"name": "call", "kind": "group", "label": "Your call", "options": ["Reject (r)", "Chop (c)", "Break (b)"]}]
 

@@ -10,20 +10,12 @@ import param
 from panel.custom import JSComponent
 
 from engine.errors import EngineError
+from workbench.assets import script, style
 from workbench.export import MIME, Table, file_name, to_bytes
-from workbench.views.components import FORM_CSS, MAKE
 
 KINDS = ("csv", "parquet")
 
-SAVE_CSS = (
-    FORM_CSS
-    + """
-.save { display: flex; flex-direction: column; gap: 8px; }
-.save .group { display: flex; gap: 6px; }
-.said { font-size: 13px; color: var(--sm-muted); min-height: 1.3em; overflow-wrap: anywhere; }
-.said.bad { color: var(--sm-error); }
-"""
-)
+SAVE_CSS = style("form", "save")
 
 
 class Save(JSComponent):
@@ -36,41 +28,7 @@ class Save(JSComponent):
     taken = param.Integer(default=0, doc="Running number of the file that the browser has")
 
     _stylesheets: ClassVar[list[str]] = [SAVE_CSS]
-    _esm = (
-        MAKE
-        + """
-    export function render({ model, el }) {
-      let n = 0;
-      const choice = make("select"), said = make("div", { className: "said" });
-      choice.setAttribute("aria-label", "Table to save");
-      said.setAttribute("role", "status");
-      const fill = () => choice.replaceChildren(...model.labels.map((text, i) => make("option", { value: i, textContent: text })));
-      const button = (kind, text) => {
-        const b = make("button", { type: "button", textContent: text });
-        b.addEventListener("click", () => {
-          said.textContent = "Making the file …";
-          model.asked = { which: Number(choice.value), kind, n: ++n };
-        });
-        return b;
-      };
-      const show = () => { said.textContent = model.said.text || ""; said.className = model.said.bad ? "said bad" : "said"; };
-      model.on("labels", fill); model.on("said", show);
-      model.on("file", () => {
-        const f = model.file;
-        if (!f.data) return;
-        const text = atob(f.data), bytes = new Uint8Array(text.length);
-        for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-        const url = URL.createObjectURL(new Blob([bytes], { type: f.mime }));
-        make("a", { href: url, download: f.name }).click();
-        setTimeout(() => URL.revokeObjectURL(url), 10000);
-        model.taken = f.n;
-      });
-      fill();
-      return make("div", { className: "form save" }, [make("h3", { textContent: "Save what is shown" }), choice,
-        make("div", { className: "group" }, [button("csv", "CSV"), button("parquet", "Parquet")]), said]);
-    }
-    """
-    )
+    _esm = script("make", "save")
 
 
 def save_control(tables: Callable[[], Sequence[Table]]) -> Save:

@@ -1,0 +1,44 @@
+"""Scripts and styles of the page and its figures, read from ``workbench/js`` and ``workbench/css``.
+
+A script is put into the page with the component or the callback that needs it, so that the page asks no other address for it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from string import Template
+
+from workbench.theme import FONT, MONO
+
+JS = Path(__file__).parent / "js"
+CSS = Path(__file__).parent / "css"
+
+
+@cache
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def script(*names: str, **constants: float | str | bool) -> str:
+    """Text of the scripts `names`, one after the other, after a line ``const NAME = value;`` for each constant.
+
+    Raises
+    ------
+    FileNotFoundError
+        Naming the script that is not there.
+    """
+    lines = [f"const {name} = {json.dumps(value)};\n" for name, value in constants.items()]
+    return "".join([*lines, *(_read(JS / f"{name}.js") for name in names)])
+
+
+def style(*names: str, **values: str) -> str:
+    """Text of the styles `names`, one after the other, with ``${FONT}``, ``${MONO}`` and ``${name}`` of `values` filled in.
+
+    Raises
+    ------
+    KeyError
+        Where a style asks for a value that is not given.
+    """
+    return "".join(Template(_read(CSS / f"{name}.css")).substitute(values, FONT=FONT, MONO=MONO) for name in names)

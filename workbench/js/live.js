@@ -1,0 +1,267 @@
+const pane = (name) => {
+  const canvas = document.createElement("canvas");
+  const ctx = canvas.getContext("2d");
+  let view = null, left = 0, top = 0, placed = "";
+  const find = () => {
+    if (!view || bokeh.isGone(view)) view = bokeh.figure(name);
+    const under = bokeh.canvas(view);
+    if (!under) return null;
+    if (under.el.nextSibling !== canvas) under.el.after(canvas);
+    return view;
+  };
+  // As small as what is drawn: the browser composes all of a canvas again whenever a pixel of it changes.
+  const place = (x, y, w, h) => {
+    const r = bokeh.canvas(view).pixel_ratio, wide = Math.ceil(w / 64) * 64;
+    left = x; top = y;
+    const size = [Math.round(wide * r), Math.round(h * r)];
+    if (canvas.width !== size[0]) canvas.width = size[0];
+    if (canvas.height !== size[1]) canvas.height = size[1];
+    const style = `position:absolute;pointer-events:none;left:${x}px;top:${y}px;width:${wide}px;height:${h}px`;
+    if (canvas.style.cssText !== style && placed !== style) { canvas.style.cssText = style; placed = style; }
+  };
+  const clear = () => { ctx.setTransform(1, 0, 0, 1, 0, 0); ctx.clearRect(0, 0, canvas.width, canvas.height); };
+  // Bokeh's own place of a pixel, so that lines fall on the same ones.
+  const begin = (x, y, w, h) => {
+    place(x, y, w, h);
+    clear();
+    const r = bokeh.canvas(view).pixel_ratio;
+    ctx.setTransform(r, 0, 0, r, (0.5 - left) * r, (0.5 - top) * r);
+  };
+  const source = (key) => bokeh.renderers(view).find((r) => r.data_source?.name === key)?.data_source;
+  return { ctx, canvas, find, clear, begin, source, get view() { return view; } };
+};
+const box = (ctx, x, y, w, h) => { ctx.beginPath(); ctx.rect(x, y, w, h); ctx.clip(); };
+const stroke = (ctx, colour, width, alpha = 1, dash = []) => {
+  ctx.strokeStyle = colour; ctx.lineWidth = width; ctx.globalAlpha = alpha; ctx.setLineDash(dash); ctx.stroke();
+  ctx.globalAlpha = 1; ctx.setLineDash([]);
+};
+const grid = (p, colour) => {
+  const { ctx, view } = p, { x_scale: sx, y_scale: sy, bbox } = bokeh.frame(view);
+  for (const g of bokeh.center(view)) {
+    if (g.type !== "Grid" || g.grid_line_color === null) continue;
+    const [xs, ys] = bokeh.gridLines(view, g);
+    ctx.beginPath();
+    xs.forEach((x, i) => {
+      const y = ys[i];
+      ctx.moveTo(Math.round(sx.compute(x[0])), Math.round(sy.compute(y[0])));
+      ctx.lineTo(Math.round(sx.compute(x[x.length - 1])), Math.round(sy.compute(y[y.length - 1])));
+    });
+    stroke(ctx, colour, 1);
+  }
+};
+
+export function render({ model, el }) {
+  el.style.display = "none";
+  const chart = pane("replay_chart"), ladder = pane("replay_ladder"), strip = pane("replay_conditions");
+  const image = document.createElement("canvas"), ink = image.getContext("2d");
+  let pixels = null, data = null, heat = null, colours = null, run = -1, base = -1, quotes = [], windows = [], off = 0;
+
+  const paint = (codes, first, count) => {
+    // Row 0 of the source is the lowest price, that of a canvas the highest.
+    const { rows, columns } = heat;
+    for (let r = 0; r < rows; r++) for (let c = 0; c < count; c++)
+      data[(rows - 1 - r) * columns + first + c] = colours[codes[r * count + c]];
+    ink.putImageData(pixels, 0, 0, first, 0, count, rows);
+  };
+  const take = () => {
+    const source = chart.source("heat"), codes = source.get_column("image")[0], [rows, columns] = codes.shape;
+    const at = (k) => source.get_column(k)[0];
+    heat = { rows, columns, x: at("x"), y: at("y"), dw: at("dw"), dh: at("dh") };
+    image.width = columns; image.height = rows;
+    pixels = ink.createImageData(columns, rows);
+    data = new Uint32Array(pixels.data.buffer);
+    const glyph = bokeh.renderers(chart.view).find((r) => r.data_source === source).glyph;
+    colours = new Uint32Array(glyph.color_mapper.palette.map((c) => {
+      const part = (i) => parseInt(c.slice(i, i + 2), 16);
+      return ((c.length > 7 ? part(7) : 255) << 24 | part(5) << 16 | part(3) << 8 | part(1)) >>> 0;
+    }));
+    paint(codes, 0, columns);
+  };
+  const known = (f) => {
+    // What the figures' own sources have of the strip; what comes after is sent.
+    const s = chart.source("quotes"), x = s.get_column("x"), bid = s.get_column("bid"), ask = s.get_column("ask");
+    let i = x.length;
+    while (i > 0 && x[i - 1] >= f.since) i--;
+    quotes = [];
+    for (i = Math.max(i - 1, 0); i < x.length; i++) quotes.push([x[i], bid[i], ask[i]]);
+    windows = [];
+  };
+
+  const candles = (p, f, look, sx, sy) => {
+    const { ctx } = p, s = p.source("candles"), col = (k) => s.get_column(k);
+    const keys = ["x", "low", "high", "top", "bottom", "up", "width"], n = col("x").length;
+    const fresh = new Set(f.candles.x), all = [];
+    for (let i = 0; i < n; i++) if (col("x")[i] + col("width")[i] >= f.since && !fresh.has(col("x")[i]))
+      all.push(Object.fromEntries(keys.map((k) => [k, col(k)[i]])));
+    f.candles.x.forEach((_, i) => all.push(Object.fromEntries(keys.map((k) => [k, f.candles[k][i]]))));
+    const each = (draw) => all.forEach((c) => {
+      const x = sx.compute(c.x), l = sx.compute(c.x - c.width / 2), r = sx.compute(c.x + c.width / 2);
+      draw(c, x, sy.compute(c.low), sy.compute(c.high), l, r - l, sy.compute(c.top), sy.compute(c.bottom));
+    });
+    const wick = (colour, width) => each((c, x, low, high) => {
+      ctx.beginPath(); ctx.moveTo(x, low); ctx.lineTo(x, high); stroke(ctx, colour ?? look.lines[c.up], width);
+    });
+    wick(look.casing, look.wick[0]);
+    each((c, x, low, high, l, w, top, bottom) => {
+      ctx.beginPath(); ctx.rect(l, top, w, bottom - top); stroke(ctx, look.casing, look.body[0]);
+    });
+    wick(null, look.wick[1]);
+    each((c, x, low, high, l, w, top, bottom) => {
+      ctx.beginPath(); ctx.rect(l, top, w, bottom - top);
+      ctx.globalAlpha = look.body[2]; ctx.fillStyle = look.fills[c.up]; ctx.fill(); ctx.globalAlpha = 1;
+      stroke(ctx, look.lines[c.up], look.body[1]);
+    });
+  };
+
+  const drawChart = (f, look) => {
+    if (!chart.find() || !heat) return;
+    const { ctx } = chart, { x_scale: sx, y_scale: sy, bbox } = bokeh.frame(chart.view);
+    const left = Math.max(bbox.left, Math.floor(sx.compute(f.since))), right = Math.min(bbox.right, sx.compute(f.x));
+    if (right <= left) { chart.clear(); return; }
+    // The candle under way reaches beyond the present: it stands in the middle of its two minutes.
+    const far = Math.max(right, ...f.candles.x.map((x, i) => sx.compute(x + f.candles.width[i] / 2) + 4));
+    const end = Math.min(bbox.right, far), width = end - left;
+    chart.begin(left, bbox.top, width + 2, bbox.height);
+    ctx.save();
+    box(ctx, left, bbox.top, width, bbox.height);
+    ctx.fillStyle = look.floor; ctx.fillRect(left, bbox.top, width, bbox.height);
+    const { rows, columns } = heat, each = heat.dw / columns;
+    const a = Math.max(Math.floor((f.since - heat.x) / each), 0), b = Math.min(Math.ceil((f.x - heat.x) / each), columns);
+    const x0 = sx.compute(heat.x + a * each), x1 = sx.compute(heat.x + b * each);
+    const y0 = sy.compute(heat.y + heat.dh), y1 = sy.compute(heat.y);
+    ctx.imageSmoothingEnabled = false;
+    grid(chart, look.grid);
+    if (b > a) ctx.drawImage(image, a, 0, b - a, rows, x0, y0, x1 - x0, y1 - y0);
+    ctx.beginPath();
+    for (const y of chart.source("zones").get_column("y")) {
+      ctx.moveTo(bbox.left, Math.round(sy.compute(y))); ctx.lineTo(bbox.right, Math.round(sy.compute(y)));
+    }
+    stroke(ctx, look.muted, 1, 1, [1, 5]);
+    for (const [k, colour] of [[1, look.long], [2, look.short]]) {
+      const path = new Path2D();
+      let last = NaN;
+      for (const q of quotes) {
+        const x = sx.compute(q[0]), y = q[k] === null ? NaN : sy.compute(q[k]);
+        if (Number.isFinite(last)) path.lineTo(x, last);
+        if (Number.isFinite(y)) { if (Number.isFinite(last)) path.lineTo(x, y); else path.moveTo(x, y); }
+        last = y;
+      }
+      if (Number.isFinite(last)) path.lineTo(right, last);
+      const [under, faint, width] = look.quotes;
+      ctx.lineWidth = under; ctx.globalAlpha = faint; ctx.strokeStyle = look.casing; ctx.stroke(path);
+      ctx.lineWidth = width; ctx.globalAlpha = 1; ctx.strokeStyle = colour; ctx.stroke(path);
+    }
+    candles(chart, f, look, sx, sy);
+    const s = chart.source("levels"), col = (k) => s.get_column(k), n = col("y").length;
+    for (const casing of [true, false]) for (let i = 0; i < n; i++) {
+      if (col("x1")[i] < f.since) continue;
+      const y = sy.compute(col("y")[i]);
+      if (y < bbox.top - 5 || y > bbox.bottom + 5) continue;
+      ctx.beginPath(); ctx.moveTo(sx.compute(col("x0")[i]), y); ctx.lineTo(sx.compute(col("x1")[i]), y);
+      if (casing) stroke(ctx, look.casing, look.line); else stroke(ctx, look[col("colour")[i]], col("chosen")[i], 1, [6, 3]);
+    }
+    ctx.restore();
+    present(ctx, right, bbox, look);
+  };
+  const present = (ctx, x, bbox, look) => {
+    ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.bottom); stroke(ctx, look.text, 1.5, 1, [3, 3]);
+  };
+
+  const drawLadder = (f, look) => {
+    if (!ladder.find()) return;
+    const { ctx } = ladder, { x_scale: sx, y_scale: sy, bbox } = bokeh.frame(ladder.view), d = f.ladder;
+    ladder.begin(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.save();
+    box(ctx, bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.fillStyle = look.floor; ctx.fillRect(bbox.left, bbox.top, bbox.width, bbox.height);
+    const band = bokeh.center(ladder.view).find((c) => c.type === "BoxAnnotation" && c.visible);
+    if (band) {
+      const top = sy.compute(band.top), high = sy.compute(band.bottom) - top;
+      ctx.globalAlpha = band.fill_alpha; ctx.fillStyle = look.level; ctx.fillRect(bbox.left, top, bbox.width, high);
+      ctx.globalAlpha = 1;
+      ctx.beginPath(); ctx.rect(bbox.left - 3, top, bbox.width + 6, high); stroke(ctx, look.level, band.line_width);
+    }
+    const x = (v) => sx.compute(v), zero = x(0), foot = x(1.1);
+    ctx.font = `${d.size} ${look.mono}`; ctx.textBaseline = "middle";
+    d.y.forEach((y, i) => {
+      const top = sy.compute(y + d.h[i] / 2), high = sy.compute(y - d.h[i] / 2) - top, middle = top + high / 2;
+      const bar = (from, to, colour) => { ctx.fillStyle = colour; ctx.fillRect(from, top, to - from, high); };
+      ctx.globalAlpha = 0.45; bar(foot, x(d.rest[i]), look[d.rest_colour[i]]); ctx.globalAlpha = 1;
+      bar(x(d.short[i]), zero, look.short); bar(zero, x(d.long[i]), look.long);
+      const say = (text, at, align, colour, bold) => {
+        if (!text) return;
+        if (bold) ctx.font = `bold ${d.size} ${look.mono}`;
+        ctx.textAlign = align; ctx.fillStyle = colour; ctx.fillText(text, x(at), middle);
+        if (bold) ctx.font = `${d.size} ${look.mono}`;
+      };
+      say(d.rest_text[i], 1.72, "right", look[d.fill_colour[i]]);
+      say(d.wall_text[i], 1.78, "left", look.wall, true);
+      say(d.change_text[i], 2.72, "right", look[d.change_colour[i]]);
+    });
+    ctx.restore();
+  };
+
+  const drawStrip = (f, look) => {
+    if (!strip.find()) return;
+    const { ctx } = strip, { x_scale: sx, y_scale: sy, bbox } = bokeh.frame(strip.view);
+    const left = Math.max(bbox.left, Math.floor(sx.compute(f.painted))), right = Math.min(bbox.right, sx.compute(f.x));
+    if (right <= left) { strip.clear(); return; }
+    strip.begin(left, bbox.top, right - left + 2, bbox.height);
+    ctx.save();
+    box(ctx, left, bbox.top, right - left + 1, bbox.height);
+    ctx.fillStyle = look.floor; ctx.fillRect(left, bbox.top, right - left + 1, bbox.height);
+    grid(strip, look.grid);
+    for (const [at, wide, cells, tops] of windows) {
+      const x = sx.compute(at), w = sx.compute(at + wide) - x;
+      cells.forEach((codes, d) => {
+        codes.forEach((code, r) => {
+          ctx.fillStyle = look.cells[code];
+          const y = sy.compute(look.feet[d] + r + 1);
+          ctx.fillRect(x, y, w, sy.compute(look.feet[d] + r) - y);
+        });
+        const foot = sy.compute(look.floors[d]), y = sy.compute(tops[d]);
+        ctx.globalAlpha = 0.85; ctx.fillStyle = look.bands[d]; ctx.fillRect(x, y, w, foot - y); ctx.globalAlpha = 1;
+      });
+    }
+    ctx.restore();
+    present(ctx, right, bbox, look);
+  };
+
+  let watched = null, f = null;
+  const draw = () => {
+    if (!f || !chart.find()) return;
+    drawChart(f, model.look); drawLadder(f, model.look); drawStrip(f, model.look);
+  };
+  let told = "";
+  const show = (e) => {
+    if (e.detail === told && !told) return;
+    told = e.detail;
+    f = told ? JSON.parse(told) : null;
+    if (!f) {
+      // The figures paint themselves first: two frames, as their texts are measured in between.
+      const mine = ++off;
+      const wipe = (left) => requestAnimationFrame(() => {
+        if (mine !== off) return;
+        if (left) wipe(left - 1); else for (const p of [chart, ladder, strip]) p.clear();
+      });
+      wipe(3);
+      run = base = -1;
+      return;
+    }
+    off++;
+    if (!chart.find()) return;
+    if (watched !== chart.view) { watched = chart.view; watched.repainted.connect(draw); }
+    const anew = f.base !== base;
+    if (f.run !== run) { take(); run = f.run; }
+    if (anew) { known(f); base = f.base; }
+    if (f.codes.length) paint(f.codes, f.first, f.codes.length / heat.rows);
+    if (!anew) f.quotes.x.forEach((x, i) => quotes.push([x, f.quotes.bid[i], f.quotes.ask[i]]));
+    if (!anew) windows.push(...f.windows);
+    // Where the figures are painted too, the scales change with them: it is drawn once they are.
+    if (!anew) draw();
+  };
+  window.addEventListener("sm-live", show);
+  model.on("remove", () => window.removeEventListener("sm-live", show));
+  model.on("look", draw);
+  return document.createElement("span");
+}

@@ -1,0 +1,109 @@
+const REFRESH_MS = 1000 / 60, HOLD_MS = 1.5 * REFRESH_MS;
+
+export function render({ model, el }) {
+  let n = 0;
+  const tell = oneAtATime((name, value) => { model.acted = { name, value, n: ++n }; });
+  const button = (text, title, act, cls = "") => {
+    const b = make("button", { type: "button", textContent: text, title, className: cls });
+    b.setAttribute("aria-label", title);
+    b.addEventListener("click", act);
+    return b;
+  };
+  const clock = make("time"), zone = make("span", { textContent: "New York" });
+  const badge = make("div", { className: "badge" }, [make("b", { textContent: "REPLAY" }), clock, zone]);
+  const play = button("Play", "Play or pause (space)", () => tell("play", !model.now.playing), "play");
+  const speed = make("select", { title: "Speed" }, model.speeds.map((text, i) => make("option", { value: i, textContent: text })));
+  speed.setAttribute("aria-label", "Speed");
+  speed.addEventListener("change", () => tell("speed", Number(speed.value)));
+  const buttons = make("div", { className: "keys" }, [
+    button("« touch", "Previous touch of the level ([)", () => tell("touch", -1)),
+    button("◀", "Step back (left arrow)", () => tell("step", -1)), play,
+    button("▶", "Step (right arrow)", () => tell("step", 1)),
+    button("touch »", "Next touch of the level (])", () => tell("touch", 1)),
+    button("Open", "To the open (Home)", () => tell("open", 0)), speed,
+    button("Drill", "Blind drill: call touches before their outcome is shown", () => tell("drill", 0)),
+  ]);
+  const NS = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(NS, "svg");
+  svg.setAttribute("preserveAspectRatio", "none");
+  const hours = make("div", { className: "hours" });
+  const scrub = make("input", { type: "range", min: 1, step: 1 });
+  scrub.setAttribute("aria-label", "Time of the session");
+  scrub.addEventListener("input", () => tell("seek", Number(scrub.value)));
+  const box = make("div", { className: "transport" }, [badge, buttons, make("div", { className: "track" }, [svg, hours, scrub])]);
+
+  const drawTrack = () => {
+    const t = model.track;
+    if (!t.seconds) return;
+    scrub.max = t.seconds;
+    svg.setAttribute("viewBox", `0 0 ${t.seconds} 44`);
+    const line = (cls, x, y1, y2) => {
+      const e = document.createElementNS(NS, "line");
+      for (const [k, v] of Object.entries({ class: cls, x1: x, x2: x, y1, y2 })) e.setAttribute(k, v);
+      return e;
+    };
+    const path = document.createElementNS(NS, "polyline");
+    const y = t.y, low = Math.min(...y), high = Math.max(...y, low + 8);
+    path.setAttribute("points", t.x.map((x, i) => `${x},${30 - 28 * (y[i] - low) / (high - low)}`).join(" "));
+    svg.replaceChildren(...t.hours.map(([x]) => line("hour", x, 0, 44)), path, ...t.touches.map((x) => line("touch", x, 34, 44)));
+    hours.replaceChildren(...t.hours.map(([x, text]) => {
+      const s = make("span", { textContent: text });
+      s.style.left = `${100 * x / t.seconds}%`;
+      return s;
+    }));
+  };
+  const put = (e, key, value) => { if (e[key] !== value) e[key] = value; };
+  const held = [];
+  let due = false, painted_at = 0;
+  const show = () => {
+    const s = model.now;
+    if (!s.clock) return;
+    put(clock, "textContent", s.clock);
+    if (!(tell.busy() && document.activeElement === scrub)) put(scrub, "value", String(s.at));
+    scrub.setAttribute("aria-valuetext", s.clock + " New York");
+    put(play, "textContent", s.playing ? "❚❚ Pause" : "Play");
+    if (play.getAttribute("aria-pressed") !== String(s.playing)) play.setAttribute("aria-pressed", String(s.playing));
+    put(speed, "value", String(s.speed));
+    if (s.answered >= n) tell.answered();
+    // One property for all of a frame: each costs the server as much as the frame's numbers.
+    held.push(s.live || "");
+    if (!s.playing) paint();
+    if (!due) { due = true; const came = performance.now(); requestAnimationFrame((at) => pace(at, came)); }
+  };
+  const paint = () => { for (const live of held.splice(0)) window.dispatchEvent(new CustomEvent("sm-live", { detail: live })); };
+  // Frames come every 33 ms at 30x, give or take some ms, and a screen shows 60 a second: painted as they come, their spacing would be
+  // 17, 33 or 50 ms by chance. One that is early waits for its turn, which keeps a refresh in hand for one that is late.
+  const pace = (at, came) => {
+    const s = model.now, every = Math.max(1000 / parseFloat(model.speeds[s.speed]), LEAST_MS);
+    if (s.playing && at < painted_at + every - REFRESH_MS / 2 && at - came < HOLD_MS) {
+      requestAnimationFrame((next) => pace(next, came));
+      return;
+    }
+    due = false;
+    painted_at = at;
+    paint();
+    // After the frame in which the pictures were painted.
+    setTimeout(() => { if (model.painted < s.n) model.painted = s.n; }, 0);
+  };
+  drawTrack(); show();
+  model.on("track", drawTrack);
+  model.on("now", show);
+
+  const inField = (e) => e.composedPath().some((t) => t.tagName && (/^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName) && t !== scrub));
+  const keys = {
+    " ": () => tell("play", !model.now.playing), "ArrowLeft": (e) => tell("step", e.shiftKey ? -10 : -1),
+    "ArrowRight": (e) => tell("step", e.shiftKey ? 10 : 1), "[": () => tell("touch", -1), "]": () => tell("touch", 1),
+    "Home": () => tell("open", 0), "b": () => tell("call", "break"), "r": () => tell("call", "reject"), "c": () => tell("call", "chop"),
+  };
+  const onKey = (e) => {
+    if (e.ctrlKey || e.metaKey || e.altKey || !box.getClientRects().length || inField(e)) return;
+    const act = keys[e.key] || (/^[1-5]$/.test(e.key) ? () => tell("level", Number(e.key)) : null);
+    if (!act) return;
+    if (e.key === " " && e.composedPath().some((t) => t.tagName === "BUTTON")) return;
+    e.preventDefault();
+    act(e);
+  };
+  window.addEventListener("keydown", onKey);
+  model.on("remove", () => window.removeEventListener("keydown", onKey));
+  return box;
+}
