@@ -189,7 +189,7 @@ def test_an_index_is_refused_with_the_command_that_mends_it(copied: Lake, reason
 
 def test_the_code_of_an_index_is_what_fits_and_writes_it_and_not_what_makes_gold_or_asks() -> None:
     found = {m.rpartition(":")[2] for m in code_of(gold_events, write_index_files).reached}
-    writes = {"fill", "_write_pool", "gold_events", "read_triggers", "until_decided"}
+    writes = {"write_index_files", "_write_pool", "gold_events", "read_triggers", "until_decided"}
     fits = {"default_recipe", "fit", "retune", "fit_embedding", "fit_normaliser", "fit_reference", "make_pool", "Events"}
     assert writes | fits <= found
     makes_gold_or_asks = {"audit", "walk_neighbours", "audit_codes", "read_audit", "neighbours", "open_index", "means", "session_triggers"}

@@ -206,7 +206,7 @@ def names(*functions: Callable[..., object]) -> set[str]:
         ),
         (bronze.convert, {"stream_columns", "read_header", "_Contract", "columns_frame"}, {"raw_index", "build_bronze"}),
         (write_day, {"Day"}, {"LadderReplay", "Ladder"}),
-        (build_index, {"fill", "fit"}, {"audit", "neighbours", "outcomes", "window_sums"}),
+        (build_index, {"write_index_files", "fit"}, {"audit", "neighbours", "outcomes", "window_sums"}),
     ],
 )
 def test_stages_depend_on_what_makes_their_rows(function: Callable[..., object], reached: set[str], not_reached: set[str]):

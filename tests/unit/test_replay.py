@@ -127,6 +127,7 @@ def made_session(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_image_at_an_instant_holds_nothing_later(made_session) -> None:
+    from workbench.plots import heatmap
     from workbench.plots.heatmap import LAYERS
     from workbench.views import replay_data as past
 
@@ -143,6 +144,6 @@ def test_image_at_an_instant_holds_nothing_later(made_session) -> None:
             # What frames patch in column by column is what the whole image says.
             before, image = grown
             a = slab.column_of(before - 1)
-            image[:, a : slab.column_of(t - 1) + 1] = past.coding.codes(slab.block(a, t), slab.layer, slab.top)
+            image[:, a : slab.column_of(t - 1) + 1] = heatmap.codes(slab.block(a, t), slab.layer, slab.top)
             assert (image == codes).all()
         grown = (t, codes.copy())

@@ -161,7 +161,7 @@ def test_a_defect_of_the_forecast_is_told(view: ReplayView, monkeypatch: pytest.
     def broken(*_: object) -> dict[str, object]:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(similar, "forecast_aside", broken)
+    monkeypatch.setattr(similar, "forecast_in_worker", broken)
     drill = Drill(view.root, view.state, view.player.limit, lambda: None)
     drill.question = book.Question("x", "ESZ5", str(DATE), "vwap", "approach_up", view.player.shown_ns or 0, "h1", "chop")
     drill.called = "chop"

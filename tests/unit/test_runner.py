@@ -113,9 +113,9 @@ def test_submission_is_bounded(tmp_path: Path):
 
 def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path):
     code = (
-        "from tests.support.jobs import Job, do\nfrom engine.runner import keep_workers, run_tasks\n"
+        "from tests.support.jobs import Job, do\nfrom engine.runner import reuse_workers, run_tasks\n"
         "if __name__ == '__main__':\n"
-        "  with keep_workers():\n"
+        "  with reuse_workers():\n"
         f"    run_tasks(do, [Job({str(tmp_path)!r}, 'slow', 'slow')], workers=1, on_result=print, on_poison=print)\n"
     )
     script = tmp_path / "script.py"

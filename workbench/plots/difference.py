@@ -86,7 +86,7 @@ def theme_difference(parts: DifferenceParts, theme: Theme) -> None:
     Examples
     --------
     >>> from workbench.theme import DARK, LIGHT
-    >>> dress_difference(difference_figure(DARK), LIGHT)
+    >>> theme_difference(difference_figure(DARK), LIGHT)
     """
     axes.apply_theme(parts.figure, theme, size="12px")
     axes.theme_title(parts.figure, theme, style="normal")

@@ -129,7 +129,7 @@ def theme_share_panels(parts: SharePanels, theme: Theme) -> None:
     Examples
     --------
     >>> from workbench.theme import DARK, LIGHT
-    >>> dress_share_panels(share_panels(DARK, {"break": "break"}), LIGHT)
+    >>> theme_share_panels(share_panels(DARK, {"break": "break"}), LIGHT)
     """
     for key, fig in parts.figures.items():
         axes.apply_theme(fig, theme, size="12px")
@@ -321,7 +321,7 @@ def theme_reliability(parts: Reliability, theme: Theme) -> None:
     Examples
     --------
     >>> from workbench.theme import DARK, LIGHT
-    >>> dress_reliability(reliability_figure(DARK), LIGHT)
+    >>> theme_reliability(reliability_figure(DARK), LIGHT)
     """
     axes.apply_theme(parts.figure, theme, size="12px")
     axes.theme_title(parts.figure, theme)
@@ -439,7 +439,7 @@ def theme_coverage(parts: Coverage, theme: Theme) -> None:
     Examples
     --------
     >>> from workbench.theme import DARK, LIGHT
-    >>> dress_coverage(coverage_figure(DARK), LIGHT)
+    >>> theme_coverage(coverage_figure(DARK), LIGHT)
     """
     axes.apply_theme(parts.figure, theme, size="12px")
     parts.figure.yaxis.major_label_text_font = FONT
@@ -584,7 +584,7 @@ def theme_features(parts: FeaturePictures, theme: Theme) -> None:
     Examples
     --------
     >>> from workbench.theme import DARK, LIGHT
-    >>> dress_features(feature_pictures(DARK), LIGHT)
+    >>> theme_features(feature_pictures(DARK), LIGHT)
     """
     for fig in (parts.classes, parts.levels):
         axes.apply_theme(fig, theme, size="12px")
