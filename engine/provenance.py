@@ -594,6 +594,8 @@ class _Encoder:
         if isinstance(known, Definition) and self.program.is_model(known):
             return f"model {node.name}"
         body = [s for s in node.body if not isinstance(s, ast.FunctionDef) or _always(s)]
+        # A field may be called as something of the module is.
+        self.own |= {name for s in body if isinstance(s, ast.Assign | ast.AnnAssign) for name in _binds(s)}
         inside = "".join(
             _Encoder(self.program, self.out, self.module, s).of(s) if isinstance(s, ast.FunctionDef) else self.of(s) for s in body
         )

@@ -7,8 +7,6 @@ until then nothing guards the server: such a server shows no page.
 from __future__ import annotations
 
 import os
-from importlib import import_module
-from pkgutil import iter_modules
 
 import panel as pn
 from panel.reactive import Syncable
@@ -24,9 +22,6 @@ from workbench.views.components import page_css
 Syncable._debounce = 2
 
 tcp_nodelay.disable_nagle()
-
-for _module in iter_modules(views.__path__):
-    import_module(f"workbench.views.{_module.name}")
 
 
 def build(query: dict[str, str]) -> pn.Column:

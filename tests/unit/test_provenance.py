@@ -116,6 +116,11 @@ def test_methods_count_where_their_name_is_asked_for(package: Callable[..., str]
 MODULE_AS_VALUE = {"a": "def k():\n    from engine import b\n    return b\ndef f():\n    book = k()\n    return book.g(1)\n", "b": B}
 
 
+def test_a_field_is_not_what_the_module_calls_by_its_name(package: Callable[..., str]):
+    text = "from engine.b import g\nclass Thing:\n    g: int = 1\ndef f():\n    return Thing()\n"
+    assert package(a=text, b=B) == package(a=text, b=B.replace("LIMIT = 3", "LIMIT = 4"))
+
+
 def test_a_module_that_is_handed_on_counts_by_what_is_asked_of_it(package: Callable[..., str]):
     whole = package(**MODULE_AS_VALUE)
     assert package(**{**MODULE_AS_VALUE, "b": B.replace("return x\n", "return -x\n")}) == whole

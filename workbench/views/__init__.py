@@ -24,6 +24,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import TypeVar
 
 V = TypeVar("V", bound=type)
@@ -48,8 +51,16 @@ ORDER = ("level", "replay", "neighbours", "compare", "research")
 """From left to right in the header; others follow."""
 
 
+@cache
+def load_views() -> None:
+    """Import every module of this package, so that its views are registered."""
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+
+
 def in_order() -> list[ViewSpec]:
-    """What is registered, in the header's order."""
+    """All views, in the header's order."""
+    load_views()
     return sorted(VIEWS.values(), key=lambda v: (ORDER.index(v.key) if v.key in ORDER else len(ORDER), v.key))
 
 

@@ -8,7 +8,7 @@ import panel as pn
 import param
 
 from workbench.state import LevelState
-from workbench.views import VIEWS, KeyRow
+from workbench.views import KeyRow, in_order
 from workbench.views.components import PANE_CSS, Form, heading, input_for
 
 STEP = "Price step of a row"
@@ -118,7 +118,8 @@ PAGE: list[KeyRow] = [
 
 def keys_html(view: str) -> str:
     """HTML table of the keys of the view `view`: those it declares in ``@view(..., keys=...)``, then those of the whole page."""
-    rows = [*VIEWS[view].keys, *([] if view == "compare" else [TOOLS]), *PAGE]
+    own = next(spec.keys for spec in in_order() if spec.key == view)
+    rows = [*own, *([] if view == "compare" else [TOOLS]), *PAGE]
     body = "".join(f"<tr><td>{' '.join(_cap(k) for k in keys)}</td><td>{words}</td></tr>" for keys, words in rows)
     return f"<table class='sm-keys'>{body}</table>"
 
