@@ -31,7 +31,8 @@ COUNTING = (
     "    sessions = [s for t in gc.get_objects() if isinstance(t, BokehTornado) for s in t.get_sessions('/app')]\n"
     "    print('SESSIONS', len(sessions), 'VENV', 'venv.__main__' in sys.modules, flush=True)\n"
     "signal.signal(signal.SIGUSR1, tell)\n"
-    "main(['panel', *sys.argv[1:]])\n"
+    # Long enough that none is forgotten while the test counts them.
+    "main(['panel', *sys.argv[1:], '--unused-session-lifetime', '600000'])\n"
 )
 """The server's command line, with a signal that asks how many pages it made."""
 
@@ -220,4 +221,8 @@ def test_an_address_with_a_secret_is_printed_and_works(browser: Browser, made_la
         page.context.close()
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
