@@ -10,7 +10,7 @@ export UV_COMPILE_BYTECODE := 1
 RUN := $(UV) run --frozen
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help demo test lint bench bench-ui screenshots browser clean
+.PHONY: help demo test check-long lint bench bench-ui screenshots browser clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,7 +35,10 @@ demo: .venv/.synced ## From the DBN files of DBN=FOLDER (or a simulated market) 
 
 # A file's tests share what they set up, and stay in one process; more threads than cores would contend.
 test: .venv/.synced lint browser ## Run every check and test, on all cores
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n auto --dist loadfile
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n auto --dist loadfile -m "not long"
+
+check-long: .venv/.synced browser ## Run the pooled statistics that `make test` leaves out, minutes each
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n auto --dist load -m long
 
 lint: .venv/.synced ## Check style, types and the direction of imports
 	$(RUN) ruff check .

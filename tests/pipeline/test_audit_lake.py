@@ -39,7 +39,7 @@ def null_events(null_lake: Lake) -> Events:
     return audit_events(null_lake, None, blocks=False)[0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rebuild_audits_and_indexes_what_won(null_lake: Lake) -> None:
     first = report("rebuild", "--lake", null_lake.root, "--symbol", "ESZ5", "--dates", DATES, "--workers", 2)
     _, kept = read_audit(null_lake.root)

@@ -31,13 +31,13 @@ def missed(rate: float, seeds: int, kappa: float) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kappa", [0.0, 1.0])
+@pytest.mark.parametrize("kappa", [pytest.param(0.0, marks=pytest.mark.long), 1.0])
 def test_every_gate_holds_at_the_demos_rate(kappa):
     """Twenty sessions: at this rate a session has 20,000 trades, and the exponent of five still varies by a quarter."""
     assert missed(0.10, 20, kappa) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_gate_holds_at_full_rate():
     assert missed(1.0, 5, 0.0) == []
 
@@ -48,7 +48,7 @@ def marks_of(kappa: float, seeds: int) -> list[pl.DataFrame]:
         return list(processes.map(simulated_marks, [dt.date(2025, 9, 3)] * seeds, numbers, [0.10] * seeds, [kappa] * seeds))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_at_kappa_zero_no_channel_tells_the_regimes_apart():
     marks = marks_of(0.0, 20)
     found = [distinguishable(m, pl.concat(marks[:k] + marks[k + 1 :])) for k, m in enumerate(marks)]

@@ -339,7 +339,7 @@ def test_events_without_vectors_abstain(planted: Report) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "share", "margin"), [(2000, 0.60, 0.01), (8000, 0.80, 0.0)])
+@pytest.mark.parametrize(("n", "share", "margin"), [(2000, 0.60, 0.01), pytest.param(8000, 0.80, 0.0, marks=pytest.mark.long)])
 def test_bars_of_the_planted_signal(n: int, share: float, margin: float) -> None:
     report = audit(synthetic_events(n, 1.0, 3).data, only=("learned", "lightgbm"))
     learned, trees = report.row("learned"), report.row("lightgbm")
@@ -350,7 +350,7 @@ def test_bars_of_the_planted_signal(n: int, share: float, margin: float) -> None
     assert learned.ece <= (0.03 if n == 8000 else learned.ece_perfect_95 + margin)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("permute", [False, True])
 def test_bar_of_the_null(permute: bool) -> None:
     rows = [

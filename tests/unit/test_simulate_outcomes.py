@@ -72,7 +72,7 @@ def test_two_samples_of_the_same_outcomes():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kappa", list(SHARES))
+@pytest.mark.parametrize("kappa", [k if k == 1.0 else pytest.param(k, marks=pytest.mark.long) for k in SHARES])
 def test_strength_changes_outcomes_as_specified(kappa):
     """Within sampling error of both: ours, and the most exact table that does not contradict its own law."""
     dates, seeds = fresh_sessions(16, 4000)
