@@ -592,7 +592,7 @@ class _Encoder:
     def _ClassDef(self, node: ast.ClassDef) -> str:
         known = self.program.look_up(self.module, node.name)
         if isinstance(known, Definition) and self.program.is_model(known):
-            return f"model {node.name}"
+            return "model"
         body = [s for s in node.body if not isinstance(s, ast.FunctionDef) or _always(s)]
         # A field may be called as something of the module is.
         self.own |= {name for s in body if isinstance(s, ast.Assign | ast.AnnAssign) for name in _binds(s)}

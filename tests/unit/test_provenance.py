@@ -226,3 +226,9 @@ def test_the_index_depends_on_knobs_by_their_values_alone():
     found = code_of(build_index)
     assert found.digest({}) == code_of(build_index).digest({})
     assert RetrievalParams().digest() != RetrievalParams(cap=5).digest()
+
+
+def test_parameter_models_count_by_their_values_and_not_by_name_or_fields(package: Callable[..., str]):
+    text = "from pydantic import BaseModel\nclass Knobs(BaseModel):\n    n: int = 3\ndef f():\n    return Knobs().n\n"
+    assert package(a=text) == package(a=text.replace("Knobs", "Params").replace("n: int = 3", "n: int = 4"))
+    assert package(a=text) != package(a=text.replace("Knobs().n", "Knobs().n + 1"))
