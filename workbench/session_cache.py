@@ -22,7 +22,7 @@ from engine.lake.store import Lake, input_key
 from engine.levels import level_ids, price_level, title
 from engine.params import ApproachParams, FeatureParams, SetupParams
 from engine.setups.timeline import ticks_at
-from engine.vocab import NS
+from engine.vocab import NS, TriggerKind
 from workbench.plots import heatmap, volume
 from workbench.plots.heatmap import LAYERS, Layer
 from workbench.plots.ladder import rows_at as ladder_rows
@@ -104,6 +104,8 @@ class Session:
     """``level_id, touch_ts_ns`` of every touch; None where gold has no triggers of this very ladder."""
     kept: dict[Hashable, OrderedDict[Any, Any]] = field(default_factory=dict, repr=False)
     """What `workbench.session_cache` keeps of it."""
+    root: str = ""
+    """The lake's folder."""
 
     @property
     def tick_size(self) -> float:
@@ -200,7 +202,7 @@ def _load(root: str, symbol: str, date: dt.date, mark: str) -> Session:
         )
         notes.append(f"No key levels: {e}")
     simulated = lake.is_simulated(LADDER, symbol, date)
-    return Session(symbol, date, ladder, bars, levels, absent, tuple(notes), mark, simulated, _touches(lake, symbol, date))
+    return Session(symbol, date, ladder, bars, levels, absent, tuple(notes), mark, simulated, _touches(lake, symbol, date), root=root)
 
 
 def _touches(lake: Lake, symbol: str, date: dt.date) -> pl.DataFrame | None:
@@ -210,6 +212,25 @@ def _touches(lake: Lake, symbol: str, date: dt.date) -> pl.DataFrame | None:
     if made_from.get(input_key(LADDER, symbol, date)) != lake.manifest(LADDER, symbol, date).digest():
         return None  # of an older ladder: its touches may not be those on the screen
     return lake.read(TRIGGERS, symbol, date, ["level_id", "touch_ts_ns"], pl.col("kind") == "touch")
+
+
+@cached_with_session(24)
+def touch_times(session: Session, level_id: str) -> np.ndarray:
+    """Instants (ns) at which price touched the level by features.md section 8, as gold has them; of the whole session.
+
+    Of a price of the trader's own, and where the lake has no gold of the session, they are found by the same function.
+
+    Raises
+    ------
+    UnknownLevel
+    """
+    from engine.features.events import lake_triggers
+
+    levels = level_frame(session, level_id)
+    found = session.touches
+    if found is None or level_id not in session.levels["level_id"]:
+        found = lake_triggers(open_lake(session.root), session.ladder, (TriggerKind.TOUCH.value,), levels=levels)
+    return np.sort(found.filter(pl.col("level_id") == level_id)["touch_ts_ns"].to_numpy())
 
 
 def ordered_level_ids(session: Session) -> list[str]:

@@ -82,22 +82,43 @@ def session_events(
     """
     params = features or FeatureParams()
     ladder = Ladder.open(lake, symbol, date)
+    triggers = lake_triggers(lake, ladder, kinds, setups=setups, approach=approach, window_s=params.window_s, levels=levels)
+    return {r: with_vectors(ladder, triggers, r, params) for r in representations}
+
+
+def lake_triggers(
+    lake: Lake,
+    ladder: Ladder,
+    kinds: Sequence[str] = KINDS,
+    *,
+    setups: SetupParams | None = None,
+    approach: ApproachParams | None = None,
+    window_s: int = FeatureParams().window_s,
+    levels: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Triggers of a session in the lake (`engine.setups.triggers.session_triggers`), by its ladder and the trades of bronze.
+
+    Raises
+    ------
+    PartitionMissing, PartitionCorrupt
+        Where silver or bronze of the session is not there; with the command that makes it.
+    """
+    symbol, date = ladder.symbol, ladder.date
     profile = lake.manifest(TAPE, symbol, date).lineage.profile or "rth"
     held = [d for d in utc_dates(ladder.start_ns, ladder.end_ns) if lake.find_manifest(BRONZE_MBO, symbol, d) is not None]
     notes = [lake.notes(BRONZE_MBO, symbol, d) for d in held]
     parts = (p for d in held for p in lake.read_parts(BRONZE_MBO, symbol, d, BRONZE_TRADE_COLUMNS, is_trade()))
-    triggers = session_triggers(
+    return session_triggers(
         ladder,
         levels if levels is not None else lake.read(LEVELS, symbol, date),
         trade_rows(parts, root_of(symbol)),
         setups,
         kinds=kinds,
         approach=approach,
-        window_s=params.window_s,
+        window_s=window_s,
         trading_start_ns=session_windows(date, profile).trading_start_ns,
         data_end_ns=data_end_ns([file_span(n, d) for n, d in zip(notes, held)], ladder.start_ns, ladder.end_ns),
     )
-    return {r: with_vectors(ladder, triggers, r, params) for r in representations}
 
 
 def file_span(notes: Mapping[str, int], date: dt.date) -> tuple[int, int]:

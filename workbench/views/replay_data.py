@@ -34,9 +34,6 @@ COLUMNS = 900
 SCALE_EVERY_S, SCALE_REACH = 600, 20
 """The colour scale is set anew so often, from what was within so many ticks of the last trade."""
 
-REST_S = 60
-"""A touch is one that comes after so long away from the level."""
-
 
 class Strip:
     """Cells and counts of a level's conditions for the whole session; `until` gives those of windows that had ended."""
@@ -249,19 +246,9 @@ def known_runs(session: session_cache.Session, level_id: str, t: int, since_ns: 
     return runs.with_columns(pl.when(stands).then(pl.lit(until_ns)).otherwise("end_ts_ns").alias("end_ts_ns"))
 
 
-@cached_with_session(24)
 def touches(session: session_cache.Session, level_id: str) -> np.ndarray:
-    """Seconds in which a trade reached the level after `REST_S` without one, int64; of the whole session: not for the browser."""
-    lad, frame = session.ladder, session_cache.level_frame(session, level_id)
-    seconds = lad.start_ns + np.arange(lad.seconds, dtype=np.int64) * NS
-    at = np.searchsorted(frame["start_ts_ns"].to_numpy(), seconds, side="right") - 1
-    known = (at >= 0) & (seconds < frame["end_ts_ns"].to_numpy()[np.maximum(at, 0)])
-    tick = frame["level_tick"].to_numpy()[np.maximum(at, 0)]
-    tape = lad.tape
-    traded = known & (tape["trades"].fill_null(0).to_numpy() > 0)
-    low, high = (tape[f"{k}_tick"].fill_null(0).to_numpy() for k in ("low", "high"))
-    hit = np.flatnonzero(traded & (low <= tick) & (tick <= high))
-    return hit[np.diff(hit, prepend=-REST_S - 1) > REST_S]
+    """Seconds of the session in which price touched the level (`session_cache.touch_times`), int64; not for the browser."""
+    return (session_cache.touch_times(session, level_id) - session.ladder.start_ns) // NS
 
 
 # ----------------------------------------------------------------------------
