@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 REAL_DBN = "esh4-glbx-mdp3-20231225.mbo.dbn.zst"
 
@@ -26,3 +31,14 @@ def tmp_lake(tmp_path: Path) -> Path:
     lake = tmp_path / "lake"
     lake.mkdir()
     return lake
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, one for all tests of a process; skipped, with the reason, where there is none."""
+    from tests.ui.conftest import chromium, launched
+
+    if chromium() is None:
+        pytest.skip("no Chromium on this machine; `make browser` installs it")
+    with launched() as made:
+        yield made

@@ -109,15 +109,6 @@ def launched() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """The system's Chromium; skipped, with the reason, where there is none."""
-    if chromium() is None:
-        pytest.skip("no Chromium on this machine; `make browser` installs it")
-    with launched() as made:
-        yield made
-
-
-@pytest.fixture(scope="session")
 def made_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated lake, small."""
     return generated_lake(tmp_path_factory.mktemp("made"), 60_000)
