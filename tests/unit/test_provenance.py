@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -232,3 +233,24 @@ def test_parameter_models_count_by_their_values_and_not_by_name_or_fields(packag
     text = "from pydantic import BaseModel\nclass Knobs(BaseModel):\n    n: int = 3\ndef f():\n    return Knobs().n\n"
     assert package(a=text) == package(a=text.replace("Knobs", "Params").replace("n: int = 3", "n: int = 4"))
     assert package(a=text) != package(a=text.replace("Knobs().n", "Knobs().n + 1"))
+
+
+def test_earlier_code_is_accepted_as_long_as_the_code_is_what_it_was_compared_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    version, selection = code_of(make_levels), {"LEVELS.level_id": {"pm_high"}}
+    entries = {k: h for k, (_, h, _) in version.entries.items()}
+    same = {"epoch": provenance.EPOCH, "core": version.core, "packages": {"calendar": "1"}, "entries": entries}
+    table = {
+        "same": same,
+        "other epoch": {**same, "epoch": -1},
+        "other core": {**same, "core": "0"},
+        "other package": {**same, "packages": {"calendar": "2"}},
+        "other formula": {**same, "entries": {**entries, "LEVELS.level_id=pm_high": "0"}},
+        "other formula of what is not asked for": {**same, "entries": {**entries, "LEVELS.level_id=vwap": "0"}},
+    }
+    monkeypatch.setattr(provenance, "EARLIER", tmp_path / "earlier.json")
+    (tmp_path / "earlier.json").write_text(json.dumps(table))
+    provenance.forget_sources()
+    now, *earlier = provenance.accepted(version, selection, {"calendar": "1"})
+    assert earlier == ["same", "other formula of what is not asked for"]
+    assert now != provenance.accepted(version, selection, {"calendar": "2"})[0] != version.digest(selection)
+    provenance.forget_sources()
