@@ -28,7 +28,7 @@ def prefetch_newest_session(root: str) -> str | None:
             symbol = next(iter(there))
             session = session_cache.load(root, symbol, dt.date.fromisoformat(there[symbol][0]))
             for level_id in dict.fromkeys(session.levels["level_id"]):
-                session_cache.vacuum(session, level_id, FeatureParams())
+                session.windows(level_id, FeatureParams())
             session_cache.scale_top(session, LAYERS["depth"], FeatureParams().window_s, 1, 0.0)
             session_cache.day(session)
             similar.start_in_worker(root, symbol, session.date)

@@ -1,121 +1,42 @@
-"""Sessions that the server has read, what was computed of each, and the caches of both; all of it goes with its session."""
+"""The sessions that the server has in memory (`engine.session.Session`), and what only the screen needs of each."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
-from functools import lru_cache, wraps
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import panel as pn
 import polars as pl
 
-from engine.errors import EngineError, PartitionCorrupt, PartitionMissing, UnknownLevel
-from engine.features import level_windows, pressure_cube
+from engine.errors import PartitionCorrupt
+from engine.features import pressure_cube
 from engine.ladder import COLUMNS, NO_TICK, Ladder
-from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE, TRIGGERS
-from engine.lake.store import Lake, input_key
-from engine.levels import level_ids, price_level, title
-from engine.params import ApproachParams, FeatureParams, SetupParams
+from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE
+from engine.lake.store import Lake
+from engine.levels import level_ids
+from engine.params import FeatureParams, SetupParams
+from engine.session import Session, cached_with_session, level_title, tick_at
 from engine.setups.timeline import ticks_at
-from engine.vocab import NS, TriggerKind
-from workbench.plots import heatmap, volume
+from engine.vocab import NS
+from workbench.plots import volume
 from workbench.plots.heatmap import LAYERS, Layer
 from workbench.plots.ladder import rows_at as ladder_rows
 from workbench.plots.levels import level_runs
 from workbench.plots.overview import DayImage, day_image
 from workbench.plots.replay_wall import Mini, mini
 
-if TYPE_CHECKING:
-    import xarray as xr
-
-
 # ----------------------------------------------------------------------------
-# What was computed of a session is kept with the session, and goes with it
-
-P = ParamSpec("P")
-
-T = TypeVar("T")
-
-
-class SessionCache(Protocol):
-    """What has a place for what is computed of it."""
-
-    @property
-    def kept(self) -> dict[Hashable, OrderedDict[Any, Any]]:
-        """By function, then by its other arguments."""
-
-
-S = TypeVar("S", bound=SessionCache)
-
-
-def cached_with_session(most: int) -> Callable[[Callable[Concatenate[S, P], T]], Callable[Concatenate[S, P], T]]:
-    """As `functools.lru_cache` with `most` answers a session, the function's first argument.
-
-    A cache of the module would keep every session alive that it has an answer of, a ladder of 100 MB and more each.
-    """
-
-    def keep(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-        @wraps(function)
-        def answer(session: S, /, *args: P.args, **more: P.kwargs) -> T:
-            answers = session.kept.setdefault(function, OrderedDict())
-            key = (args, tuple(sorted(more.items())))
-            if key in answers:
-                answers.move_to_end(key)
-                return answers[key]  # type: ignore[no-any-return]
-            found = answers[key] = function(session, *args, **more)
-            while len(answers) > most:
-                answers.popitem(last=False)
-            return found
-
-        return answer
-
-    return keep
-
-
-# ----------------------------------------------------------------------------
-# Reads the lake through the engine, and keeps what was read; computes no feature of its own
+# Which sessions the lake has, and those in memory
 
 KEY_LEVELS = ("pm_high", "pm_low", "or_high", "or_low", "vwap")
 """Levels under the keys 1-5; the others follow them on the screen."""
 
 CELLS = 64_000
 """Cells of a picture that still paint in one frame (about 800 windows of 81 prices)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Session:
-    """One session of one contract, as read; compared by identity, so that caches keyed by it are cheap."""
-
-    symbol: str
-    date: dt.date
-    ladder: Ladder
-    bars: pl.DataFrame
-    levels: pl.DataFrame
-    absent: dict[str, str]
-    notes: tuple[str, ...]
-    stamp: str
-    simulated: bool
-    touches: pl.DataFrame | None = None
-    """``level_id, touch_ts_ns`` of every touch; None where gold has no triggers of this very ladder."""
-    kept: dict[Hashable, OrderedDict[Any, Any]] = field(default_factory=dict, repr=False)
-    """What `workbench.session_cache` keeps of it."""
-    root: str = ""
-    """The lake's folder."""
-
-    @property
-    def tick_size(self) -> float:
-        """Price of one tick."""
-        return self.ladder.root.tick_size
-
-    @property
-    def day_ns(self) -> int:
-        """The instant whose offset New York's clock is shown with."""
-        return self.ladder.start_ns
 
 
 def open_lake(root: str) -> Lake:
@@ -183,54 +104,7 @@ def in_memory(root: str, symbol: str, date: dt.date) -> bool:
 
 @pn.cache(max_items=KEPT, policy="LRU")
 def _load(root: str, symbol: str, date: dt.date, mark: str) -> Session:
-    lake = open_lake(root)
-    ladder = Ladder.open(lake, symbol, date)
-    notes: list[str] = []
-    try:
-        bars = lake.read(BARS, symbol, date)
-    except PartitionMissing as e:
-        times = dict.fromkeys(("window_start_ts_ns", "window_end_ts_ns"), pl.Int64)
-        bars = pl.DataFrame(schema={**times, **dict.fromkeys(("open_tick", "high_tick", "low_tick", "close_tick"), pl.Int32)})
-        notes.append(f"No candles: {e}")
-    absent: dict[str, str] = {}
-    try:
-        levels = lake.read(LEVELS, symbol, date)
-        absent = dict(lake.notes(LEVELS, symbol, date).get("absent", {}))
-    except PartitionMissing as e:
-        levels = pl.DataFrame(
-            schema={"level_id": pl.String, "start_ts_ns": pl.Int64, "end_ts_ns": pl.Int64, "price": pl.Float64, "level_tick": pl.Int32}
-        )
-        notes.append(f"No key levels: {e}")
-    simulated = lake.is_simulated(LADDER, symbol, date)
-    return Session(symbol, date, ladder, bars, levels, absent, tuple(notes), mark, simulated, _touches(lake, symbol, date), root=root)
-
-
-def _touches(lake: Lake, symbol: str, date: dt.date) -> pl.DataFrame | None:
-    if not lake.has(TRIGGERS, symbol, date):
-        return None
-    made_from = lake.manifest(TRIGGERS, symbol, date).lineage.inputs
-    if made_from.get(input_key(LADDER, symbol, date)) != lake.manifest(LADDER, symbol, date).digest():
-        return None  # of an older ladder: its touches may not be those on the screen
-    return lake.read(TRIGGERS, symbol, date, ["level_id", "touch_ts_ns"], pl.col("kind") == "touch")
-
-
-@cached_with_session(24)
-def touch_times(session: Session, level_id: str) -> np.ndarray:
-    """Instants (ns) at which price touched the level by features.md section 8, as gold has them; of the whole session.
-
-    Of a price of the trader's own, and where the lake has no gold of the session, they are found by the same function.
-
-    Raises
-    ------
-    UnknownLevel
-    """
-    from engine.features.events import lake_triggers
-
-    levels = level_frame(session, level_id)
-    found = session.touches
-    if found is None or level_id not in session.levels["level_id"]:
-        found = lake_triggers(open_lake(session.root), session.ladder, (TriggerKind.TOUCH.value,), levels=levels)
-    return np.sort(found.filter(pl.col("level_id") == level_id)["touch_ts_ns"].to_numpy())
+    return Session.open(open_lake(root), symbol, date, stamp=mark)
 
 
 def ordered_level_ids(session: Session) -> list[str]:
@@ -241,74 +115,10 @@ def ordered_level_ids(session: Session) -> list[str]:
     return [*(k for k in KEY_LEVELS if k in known), *rest, *extra]
 
 
-def level_title(level_id: str) -> str:
-    """The level in words, such as ``PM High``."""
-    return "Price" if level_id.startswith("price:") else title(level_id)
-
-
-@cached_with_session(24)
-def level_frame(session: Session, level_id: str) -> pl.DataFrame:
-    """The level's steps (LEVELS schema); of ``price:X`` over the whole session.
-
-    Raises
-    ------
-    UnknownLevel
-        Where there is no such level, or it is absent from this session, with the reason.
-    """
-    if level_id.startswith("price:"):
-        own = session.levels.filter(pl.col("level_id") == level_id)
-        return own if own.height else price_level(level_id, session.ladder.start_ns, session.ladder.end_ns, session.ladder.root)
-    frame = session.levels.filter(pl.col("level_id") == level_id)
-    if frame.height == 0:
-        if level_id not in level_ids():
-            raise UnknownLevel(f"level {level_id!r}: expected one of {', '.join(level_ids())} or price:6800.25")
-        reason = session.absent.get(level_id, "the lake has no row of it")
-        raise UnknownLevel(f"{level_title(level_id)} is absent from {session.symbol} {session.date}: {reason}")
-    return frame
-
-
 @cached_with_session(24)
 def runs(session: Session, level_id: str) -> pl.DataFrame:
     """All level lines of the session as `workbench.plots.levels.level_runs`, with a trader's own price among them if `level_id` is one."""
-    own = level_id not in session.levels["level_id"]
-    return level_runs(pl.concat([session.levels, level_frame(session, level_id)]) if own else session.levels)
-
-
-def tick_at(frame: pl.DataFrame, ts_ns: int) -> int | None:
-    """The level's tick at `ts_ns`; None before it is known."""
-    i = int(np.searchsorted(frame["start_ts_ns"].to_numpy(), ts_ns, side="right")) - 1
-    return int(frame["level_tick"][i]) if i >= 0 and ts_ns < frame["end_ts_ns"][i] else None
-
-
-def last_tick(session: Session, end_ts_ns: int) -> int | None:
-    """The last trade's tick at the end of the window that ends at `end_ts_ns`; None before the first trade."""
-    s = (end_ts_ns - session.ladder.start_ns) // NS - 1
-    if not 0 <= s < session.ladder.seconds:
-        return None
-    tick = int(session.ladder.last_tick[s])
-    return None if tick == NO_TICK else tick
-
-
-def best_ticks(session: Session, ts_ns: int) -> dict[str, int]:
-    """Ticks of the best ``bid`` and ``ask`` at the end of the second of `ts_ns`; empty where the book is not valid or has one side only."""
-    lad = session.ladder
-    s = (ts_ns - lad.start_ns) // NS
-    if not 0 <= s < lad.seconds or not lad.valid[s]:
-        return {}
-    ticks = {"bid": int(lad.best_bid_tick[s]), "ask": int(lad.best_ask_tick[s])}
-    return ticks if NO_TICK not in ticks.values() else {}
-
-
-@cached_with_session(48)
-def vacuum(session: Session, level_id: str, params: FeatureParams) -> pl.DataFrame:
-    """The level's windows with features, conditions and approach, made from the ladder by the engine with `params`."""
-    return level_windows(session.ladder, level_frame(session, level_id), params, ApproachParams())
-
-
-@cached_with_session(12)
-def cube(session: Session, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int, half_life_s: float) -> xr.Dataset:
-    """A slice of the ladder with the pressure at each price."""
-    return pressure_cube(session.ladder, start_ns, end_ns, low, high, window_s=window_s, step_ticks=step, half_life_s=half_life_s)
+    return level_runs(session.levels_with(level_id))
 
 
 @cached_with_session(64)
@@ -344,43 +154,17 @@ def loaded_span(session: Session, start_ns: int, end_ns: int, rows: int, window_
 # The ends of the heatmap's colour scales: of a whole session, so that colours mean the same wherever one looks
 
 
-@cached_with_session(32)
 def scale_top(session: Session, layer: Layer, window_s: int, step: int, half_life_s: float) -> float | None:
     """End of the layer's colour scale for the whole session; None where the session has nothing to sample."""
     if layer.kind == "signed":
         return 1.0
     # Resting size is that of a window's end, however long the window: one set of samples serves them all.
-    faded = half_life_s if layer.kind in ("long", "short") else 0.0
-    parts = samples(session, FeatureParams().window_s if layer.key == "depth" else window_s, step, faded)
-    return heatmap.scale_top(np.concatenate([heatmap.values(c, layer).ravel() for c in parts]), layer) if parts else None
-
-
-@cached_with_session(4)
-def samples(session: Session, window_s: int, step: int, half_life_s: float) -> tuple[xr.Dataset, ...]:
-    """Six short slices around the last trade, spread over the session: what a colour scale is set by, whatever is on screen."""
-    lad = session.ladder
-    traded = np.flatnonzero((lad.last_tick != NO_TICK) & lad.valid)
-    if traded.size == 0:
-        traded = np.arange(lad.seconds)
-    out = []
-    for s in traded[(np.linspace(0.05, 0.95, 6) * (traded.size - 1)).astype(int)].tolist():
-        mid = int(lad.last_tick[s])
-        begin = lad.start_ns + s * NS
-        if mid == NO_TICK:
-            continue
-        try:
-            out.append(
-                pressure_cube(
-                    lad, begin - 60 * NS, begin + 60 * NS, mid - 20, mid + 20, window_s=window_s, step_ticks=step, half_life_s=half_life_s
-                )
-            )
-        except EngineError:
-            continue  # a sample that falls off the session's end; the others set the scale
-    return tuple(out)
+    window_s = FeatureParams().window_s if layer.key == "depth" else window_s
+    return session.size_top(layer.parts, window_s, step, half_life_s if layer.kind in ("long", "short") else 0.0)
 
 
 # ----------------------------------------------------------------------------
-# What a session had done up to a moment: volume at price, cumulative delta, tests of a level; and its whole day as one image
+# What a session had done up to a moment: volume at price, cumulative delta, and its whole day as one image
 
 ADD, FILL = ([COLUMNS.index(f"{side}_{name}") for side in ("bid", "ask")] for name in ("add", "fill"))
 
@@ -405,20 +189,10 @@ def delta_tape(session: Session, end_ns: int) -> pl.DataFrame:
     return session.ladder.tape.select("window_start_ts_ns", "buy_volume", "sell_volume").head(_seconds(session, end_ns))
 
 
-def tests_before(session: Session, level_id: str, end_ns: int) -> int | None:
-    """How often the level was touched before `end_ns`, as the session's triggers count it; None where there are none of this level.
-
-    A touch ends an approach: ``touch_number`` of features.md section 8 is one more than this.
-    """
-    if session.touches is None or level_id not in session.levels["level_id"]:
-        return None
-    return session.touches.filter((pl.col("level_id") == level_id) & (pl.col("touch_ts_ns") < end_ns)).height
-
-
 @cached_with_session(64)
 def confluent(session: Session, level_id: str, now_ns: int) -> list[str]:
     """Titles of the other levels within `SetupParams.confluence_ticks` of this one in the window that begins at `now_ns`."""
-    k = tick_at(level_frame(session, level_id), now_ns)
+    k = tick_at(session.level(level_id), now_ns)
     if k is None:
         return []
     at = {
@@ -434,20 +208,10 @@ def confluent(session: Session, level_id: str, now_ns: int) -> list[str]:
 def day(session: Session) -> DayImage:
     """All orders and trades of the session."""
     lad = session.ladder
-    low, high = price_span(session)
+    low, high = session.price_span()
     added, traded = (lad.values[:, c].sum(axis=1) for c in (ADD, FILL))
     reach = max(high - low, 8) // 3
     return day_image(lad.second, lad.tick, added, traded, lad.seconds, low - reach, high + reach)
-
-
-def price_span(session: Session) -> tuple[int, int]:
-    """Lowest and highest tick at which the session traded; those of its levels where it did not."""
-    last = session.ladder.last_tick[session.ladder.last_tick != NO_TICK]
-    if last.size == 0:
-        last = session.levels["level_tick"].to_numpy()
-    if last.size == 0:
-        return 0, 1
-    return int(last.min()), int(last.max())
 
 
 # ----------------------------------------------------------------------------

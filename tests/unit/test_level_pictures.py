@@ -13,6 +13,7 @@ import xarray as xr
 
 from engine.ladder import Ladder
 from engine.lake.catalog import LADDER
+from engine.session import Session
 from engine.vocab import ROOTS
 from tests.support.ladders import DATE, NS, SYMBOL, make_frames
 from workbench import session_cache
@@ -30,9 +31,9 @@ def book() -> Ladder:
     return Ladder.from_frames(*make_frames(600, 7, invalid_share=0.02), symbol=SYMBOL, date=DATE)
 
 
-def session_of(book: Ladder, steps: pl.DataFrame | None = None, touches: pl.DataFrame | None = None) -> session_cache.Session:
+def session_of(book: Ladder, steps: pl.DataFrame | None = None, touches: pl.DataFrame | None = None) -> Session:
     none = pl.DataFrame()
-    return session_cache.Session(SYMBOL, DATE, book, none, none if steps is None else steps, {}, (), "", False, touches)
+    return Session(SYMBOL, DATE, book, none, none if steps is None else steps, {}, (), "", False, touches)
 
 
 @pytest.mark.parametrize("window_s", [1, 5, 30])
@@ -263,9 +264,9 @@ def test_tests_and_confluent_levels_are_those_known_at_the_cursor(book: Ladder) 
     )
     touches = pl.DataFrame({"level_id": ["pm_high", "pm_high", "vwap"], "touch_ts_ns": [10, 60, 5]})
     session = session_of(book, steps, touches)
-    before = [session_cache.tests_before(session, "pm_high", t) for t in (10, 11, 61)]
+    before = [session.touches_before("pm_high", t) for t in (10, 11, 61)]
     assert before == [0, 1, 2]
-    assert session_cache.tests_before(session, "price:25", 100) is None
+    assert session.touches_before("price:25", 100) is None
     found = [session_cache.confluent(session, "pm_high", t) for t in (10, 60, 90)]
     assert found == [["VWAP"], [], ["OR High"]]
 

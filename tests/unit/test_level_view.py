@@ -8,6 +8,7 @@ import pytest
 from engine.errors import UnknownLevel
 from engine.ladder import NO_TICK, Ladder
 from engine.levels import LEVEL_SCHEMA
+from engine.session import Session
 from engine.vocab import NS
 from tests.support.ladders import DATE, make_frames
 from tests.ui.conftest import DATE as GENERATED
@@ -21,7 +22,7 @@ from workbench.views.level_figures import Slices, other_window
 from workbench.views.viewport import CURSOR_AT, clamp_to_session, last_price_text, level_items, own_price, resolve
 
 
-def session_of(symbol: str, *, low: int = 0) -> session_cache.Session:
+def session_of(symbol: str, *, low: int = 0) -> Session:
     """A made-up hour; `low` ticks are added to its prices."""
     rows, tape = make_frames(3_600, 11, span=40)
     if low:
@@ -36,34 +37,34 @@ def session_of(symbol: str, *, low: int = 0) -> session_cache.Session:
         ("price:5000", ladder.start_ns, ladder.end_ns, 5000.0, 20_000),
     ]
     levels = pl.DataFrame(steps, schema=LEVEL_SCHEMA, orient="row")
-    return session_cache.Session(symbol, DATE, ladder, rows, levels, {"pd_low": "no session before"}, (), "stamp", False)
+    return Session(symbol, DATE, ladder, rows, levels, {"pd_low": "no session before"}, (), "stamp", False)
 
 
 @pytest.fixture(scope="module")
-def es() -> session_cache.Session:
+def es() -> Session:
     return session_of("ESH6")
 
 
 @pytest.fixture(scope="module")
-def nq() -> session_cache.Session:
+def nq() -> Session:
     return session_of("NQH6", low=27_200 * 4 - 20_000)
 
 
-def state_of(session: session_cache.Session, **values: object) -> LevelState:
+def state_of(session: Session, **values: object) -> LevelState:
     state = LevelState()
     state.param["contract"].objects, state.param["session"].objects = [session.symbol], [DATE.isoformat()]
     state.param.update(contract=session.symbol, session=DATE.isoformat(), **values)
     return state
 
 
-def test_a_price_above_ten_thousand_keeps_its_digits(nq: session_cache.Session) -> None:
+def test_a_price_above_ten_thousand_keeps_its_digits(nq: Session) -> None:
     assert own_price("27200.25", nq) == ("price:27200.25", "")
     assert own_price("27,200.25", nq) == ("price:27200.25", "")
     assert own_price("price:27200.25", nq) == ("price:27200.25", "")
-    assert int(session_cache.level_frame(nq, "price:27200.25")["level_tick"][0]) == 108_801
+    assert int(nq.level("price:27200.25")["level_tick"][0]) == 108_801
 
 
-def test_a_price_between_ticks_is_moved_and_that_is_said(nq: session_cache.Session) -> None:
+def test_a_price_between_ticks_is_moved_and_that_is_said(nq: Session) -> None:
     level, said = own_price("27200.3", nq)
     assert level == "price:27200.25"
     assert "27200.3 " in said
@@ -73,17 +74,17 @@ def test_a_price_between_ticks_is_moved_and_that_is_said(nq: session_cache.Sessi
 @pytest.mark.parametrize(
     "text", ["nan", "inf", "1e9", "0", "-27200", "27200,25", "2720.25", "272002.5", "99999999999999999999", "", "abc", "price:x"]
 )
-def test_what_cannot_be_meant_is_refused_with_a_price_that_can(nq: session_cache.Session, text: str) -> None:
+def test_what_cannot_be_meant_is_refused_with_a_price_that_can(nq: Session, text: str) -> None:
     with pytest.raises(UnknownLevel, match=last_price_text(nq)):
         own_price(text, nq)
 
 
-def test_the_lakes_own_level_at_a_price_is_taken(es: session_cache.Session) -> None:
+def test_the_lakes_own_level_at_a_price_is_taken(es: Session) -> None:
     assert own_price("5000", es) == ("price:5000", "")
     assert own_price("5000.25", es) == ("price:5000.25", "")
 
 
-def test_a_link_is_treated_as_what_is_typed(nq: session_cache.Session) -> None:
+def test_a_link_is_treated_as_what_is_typed(nq: Session) -> None:
     snapped = state_of(nq, level="price:27200.30")
     (said,) = clamp_to_session(snapped, nq)
     assert snapped.level == "price:27200.25"
@@ -95,7 +96,7 @@ def test_a_link_is_treated_as_what_is_typed(nq: session_cache.Session) -> None:
     assert "PM High stands in its place" in said
 
 
-def test_a_time_outside_of_the_session_is_said_and_one_of_another_day_forgotten(es: session_cache.Session) -> None:
+def test_a_time_outside_of_the_session_is_said_and_one_of_another_day_forgotten(es: Session) -> None:
     seen: list[object] = []
     for away, kept in ((3_600, True), (24 * 3_600, False)):
         state = state_of(es, level="pm_high", cursor_ts_ns=es.ladder.end_ns + away * NS)
@@ -106,7 +107,7 @@ def test_a_time_outside_of_the_session_is_said_and_one_of_another_day_forgotten(
     assert seen == []
 
 
-def test_what_is_shown_stays_where_it_was_put_unless_the_cursor_moves(es: session_cache.Session) -> None:
+def test_what_is_shown_stays_where_it_was_put_unless_the_cursor_moves(es: Session) -> None:
     lad = es.ladder
     state = state_of(es, level="pm_high", cursor_ts_ns=lad.start_ns + 3_000 * NS, span_min=10)
     put = (lad.start_ns + 100 * NS, lad.start_ns + 700 * NS)
@@ -119,7 +120,7 @@ def test_what_is_shown_stays_where_it_was_put_unless_the_cursor_moves(es: sessio
 
 
 @pytest.mark.parametrize("window_s", [1, 30])
-def test_the_slice_holds_what_is_shown_wherever_the_cursor_is(es: session_cache.Session, window_s: int) -> None:
+def test_the_slice_holds_what_is_shown_wherever_the_cursor_is(es: Session, window_s: int) -> None:
     lad, slices = es.ladder, Slices()
     state = state_of(es, level="pm_high", cursor_ts_ns=lad.start_ns + 3_000 * NS, window_s=window_s, rows=40)
     for begin, end in ((0, 600), (2_900, 3_600), (-600, 300), (1_000, 1_060), (3_590, 4_000)):
@@ -134,17 +135,17 @@ def test_the_slice_holds_what_is_shown_wherever_the_cursor_is(es: session_cache.
 
 
 @pytest.mark.parametrize("window_s", [4, 7])
-def test_another_window_computed_ahead_is_the_one_that_is_asked_for(es: session_cache.Session, window_s: int) -> None:
+def test_another_window_computed_ahead_is_the_one_that_is_asked_for(es: Session, window_s: int) -> None:
     state = state_of(es, level="pm_high", cursor_ts_ns=es.ladder.start_ns + 3_000 * NS, span_min=10, rows=20)
     look = resolve(es, state, None)
     ahead = other_window(look, window_s, 0.0)
     state.window_s = window_s
     then = resolve(es, state, (look.start_ns, look.end_ns), follow=False)
     assert Slices().cube(then, 0.0) is ahead
-    assert then.vacuum is session_cache.vacuum(es, "pm_high", then.params)
+    assert then.vacuum is es.windows("pm_high", then.params)
 
 
-def test_a_chip_tells_no_price_before_it_is_known(es: session_cache.Session) -> None:
+def test_a_chip_tells_no_price_before_it_is_known(es: Session) -> None:
     state = state_of(es, cursor_ts_ns=es.ladder.start_ns + 300 * NS)
     chip = {i["id"]: i for i in level_items(resolve(es, state, None), None)}["or_high"]
     assert (chip["detail"], chip["mark"]) == ("", "not yet")

@@ -12,6 +12,7 @@ from bokeh.models import Label, Title
 
 from engine.features import pressure
 from engine.ladder import NO_TICK, Ladder
+from engine.session import nice_top
 from tests.support.ladders import DATE, NS, SYMBOL, make_frames
 from workbench.plots import heatmap, outcomes, replay_wall
 from workbench.theme import DARK, LIGHT, THEMES, contrast
@@ -70,7 +71,7 @@ def test_one_scale_serves_a_query_and_its_neighbours(book: Ladder, replay) -> No
     layer = heatmap.LAYERS["depth"]
     alone, both = replay_wall.shared_top([mini(book, replay)], layer), replay_wall.shared_top([mini(book, replay), heavy], layer)
     assert both > alone
-    assert replay_wall.shared_top([], layer) == heatmap.nice_top(0)
+    assert replay_wall.shared_top([], layer) == nice_top(0)
 
 
 def unpacked(card: dict[str, object], key: str, kind: str) -> np.ndarray:

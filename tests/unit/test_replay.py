@@ -105,13 +105,13 @@ def test_no_question_twice() -> None:
 
 def test_candles_as_they_stood(made_session) -> None:
     from engine.vocab import NS
-    from workbench.snapshot.scene import bars_until
-    from workbench.views import replay_data as prices
+    from tests.reference.candle_twin import bars_until
 
     s = made_session
     for t in (1, 59, 120, 121, 1000, 1801):
         expected = bars_until(s.bars, s.ladder.tape, s.ladder.start_ns + t * NS)
-        found = prices.candles(s).until(t, 0)
+        found = s.candles().until(t, 0)
+        assert found.equals(expected)
         columns = ["window_start_ts_ns", "open_tick", "high_tick", "low_tick", "close_tick"]
         assert found.select(columns).equals(expected.select(columns).cast(dict.fromkeys(columns[1:], pl.Int32)))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from engine.params import FeatureParams
+from engine.session import Session
 from engine.vocab import NS
 from workbench import session_cache
 from workbench.plots.heatmap import LAYERS
@@ -20,22 +21,22 @@ from workbench.views.viewport import Viewport
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> session_cache.Session:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """A small generated session."""
     from tests.ui.conftest import DATE, generated_lake
 
     return session_cache.load(str(generated_lake(tmp_path_factory.mktemp("tail"), 20_000)), "ESZ5", DATE)
 
 
-def frames(s: session_cache.Session, seconds: list[int]) -> list[Frame]:
+def frames(s: Session, seconds: list[int]) -> list[Frame]:
     """Frames of one slab at VWAP."""
     params, mid = FeatureParams(), int(s.ladder.last_tick[seconds[0]])
     slab = past.slab(s, 1800, 4500, mid - 20, mid + 20, 1, LAYERS["depth"], 50.0, 0.0)
-    level = session_cache.level_frame(s, "vwap")
+    level = s.level("vwap")
     out = []
     for t in seconds:
         look = Viewport(
-            s, "vwap", "VWAP", level, session_cache.vacuum(s, "vwap", params), params, s.ladder.start_ns + t * NS, mid, True, 1, 16, 0, 0
+            s, "vwap", "VWAP", level, s.windows("vwap", params), params, s.ladder.start_ns + t * NS, mid, True, 1, 16, 0, 0
         )  # fmt: skip
         out.append(Frame(look, t, 2000, 3800, mid, slab))
     return out
@@ -45,7 +46,7 @@ def told(tail: Tail, frame: Frame) -> dict[str, Any]:
     return json.loads(tail.frame(frame, {}))
 
 
-def test_additions_make_the_whole(session: session_cache.Session) -> None:
+def test_additions_make_the_whole(session: Session) -> None:
     shown = frames(session, [3001, 3002, 3005, 3006, 3021, 3077])
     tail, first = Tail(), shown[0]
     tail.painted(first, 0.0, goes_on=False)
@@ -74,7 +75,7 @@ def test_additions_make_the_whole(session: session_cache.Session) -> None:
     assert [w[2] for w in windows] == [list(pair) for pair in zip(*end, strict=True)]
 
 
-def test_figures_are_painted_now_and_then_and_when_time_goes_back(session: session_cache.Session) -> None:
+def test_figures_are_painted_now_and_then_and_when_time_goes_back(session: Session) -> None:
     early, late = frames(session, [3001, 3050])
     tail = Tail()
     assert not tail.goes_on(late, 0.0)

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from engine.errors import NoData
+from engine.session import Session, level_title, tick_at
 from engine.vocab import NS
 from tests.ui.conftest import DATE, generated_lake
 from workbench import session_cache
@@ -58,7 +59,7 @@ def test_lines_and_names_follow_the_levels(view: ReplayView) -> None:
     was, moved = None, 0
     for t in range(2000, 2400):
         now = [(i, past.tick_now(s, i, t)) for i in past.known_levels(s, t)]
-        assert now == [(i, session_cache.tick_at(session_cache.level_frame(s, i), s.ladder.start_ns + t * NS - 1)) for i, _ in now]
+        assert now == [(i, tick_at(s.level(i), s.ladder.start_ns + t * NS - 1)) for i, _ in now]
         if was is not None and now != was:
             moved += 1
             act(view, "seek", t)
@@ -79,7 +80,7 @@ def test_an_absent_level_is_refused_and_the_deck_answers(view: ReplayView, monke
     monkeypatch.setattr(session_cache, "KEY_LEVELS", (gone, *session_cache.KEY_LEVELS[1:]))
     act(view, "level", 1)
     assert view.state.level == "vwap"
-    title = session_cache.level_title(gone)
+    title = level_title(gone)
     assert view.notices.banner.lines == [f"{title}: not known at the replay's time"]
     # As a link or the drawer would set it: the same words, and never the reason.
     view.state.level = gone
@@ -222,13 +223,13 @@ def test_names_are_placed_anew_for_another_height(view: ReplayView) -> None:
 def test_before_the_first_window_of_a_level_the_sentence_says_so(view: ReplayView) -> None:
     s = view.player.session
     assert s is not None
-    begin = int(session_cache.level_frame(s, "or_high")["start_ts_ns"][0])
+    begin = int(s.level("or_high")["start_ts_ns"][0])
     view.state.level = "or_high"
     act(view, "seek", (begin - s.ladder.start_ns) // NS + 1)
     assert "no window has ended since it is known" in view.player.words.say.html
 
 
-def chip(session: session_cache.Session, level_id: str, clock_s: int) -> dict[str, object]:
+def chip(session: Session, level_id: str, clock_s: int) -> dict[str, object]:
     """A level's chip so many seconds after 09:00 New York."""
     return next(i for i in known_items(session, "price:6800", clock_s, None) if i["id"] == level_id)
 

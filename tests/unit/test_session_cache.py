@@ -5,7 +5,7 @@ import weakref
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from workbench.session_cache import cached_with_session
+from engine.session import cached_with_session
 
 
 @dataclass(eq=False)

@@ -17,15 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
 
+from engine.bars import BAR_NS
 from engine.errors import SessionError, UnknownLevel
 from engine.ladder import Ladder
+from engine.session import bars_until
 from tests.support.ladders import DATE, NS, SYMBOL
 from tests.support.scenes import LEVEL_TICK, NOW_NS, START_NS, bars_of, frames, level_steps, levels, picture_hash, scene
 from workbench.plots.heatmap import LAYERS
 from workbench.plots.levels import spread
 from workbench.snapshot import PictureParams, draw, draw_scene, make_scene, picture, read_state, setup_bars
 from workbench.snapshot.panels import pixels, settings
-from workbench.snapshot.scene import BAR_NS, bars_until
 
 ROOT = Path(__file__).parents[2]
 

@@ -120,10 +120,16 @@ def floor(direction: str) -> float:
     return BASE[direction] + ROWS + 0.15
 
 
+def condition_cells(frame: pl.DataFrame, direction: str) -> np.ndarray:
+    """Cells of a direction's strip, uint8 (4, windows): 0 not known, 1 shut, 2 open; row 0 is condition 4 (the lowest on the strip)."""
+    cells = frame.select(pl.col(f"{direction}_{i}").cast(pl.UInt8).add(1).fill_null(0) for i in (4, 3, 2, 1)).to_numpy().T
+    return np.ascontiguousarray(cells, dtype=np.uint8)
+
+
 def _codes(frame: pl.DataFrame, direction: str) -> np.ndarray:
-    """(4, windows) uint8: 0 not known, 1 shut, 2 open down, 3 open up; row 0 is condition 4 (the lowest on the strip)."""
-    is_open = frame.select(pl.col(f"{direction}_{i}").cast(pl.UInt8).add(1).fill_null(0) for i in (4, 3, 2, 1)).to_numpy().T
-    return np.ascontiguousarray(np.where(is_open == 2, 2 if direction == "down" else 3, is_open), dtype=np.uint8)
+    """`condition_cells`, in which 3 is open up, so that both directions share one palette."""
+    cells = condition_cells(frame, direction)
+    return cells if direction == "down" else np.where(cells == 2, np.uint8(3), cells)
 
 
 def grid(frame: pl.DataFrame, window_s: int) -> pl.DataFrame:

@@ -41,7 +41,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from engine.features.pressure import net
-from engine.vocab import NS
+from engine.session import best_quotes, cube_values, size_top
 from workbench.assets import script
 from workbench.plots import axes
 from workbench.theme import FONT, MONO, Theme, side_palette, signed_palette, unsigned_palette
@@ -250,17 +250,8 @@ def quote_data(tape: pl.DataFrame, day_ts_ns: int, step_s: int = 1) -> dict[str,
         Seconds in a window. A window shows the prices at its end, as the heatmap shows what rests at its end; the last one stands
         twice, so that its step ends with it.
     """
-    n = tape.height // step_s
-    at = tape.gather_every(step_s, offset=step_s - 1).head(n)
-    ok = tape["book_valid"].to_numpy().astype(bool)[: n * step_s].reshape(n, step_s).all(axis=1)
-    start = tape["window_start_ts_ns"].to_numpy()[: n * step_s : step_s]
-    x = axes.x_ms(np.append(start, start[-1:] + step_s * NS), day_ts_ns)
-    made: dict[str, object] = {"x": x}
-    for side in ("bid", "ask"):
-        tick = at[f"best_{side}_tick"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        line = np.where(ok, tick, np.nan)
-        made[side] = np.append(line, line[-1:])
-    return made
+    made = best_quotes(tape, step_s)
+    return {"x": axes.x_ms(made.edges_ns, day_ts_ns), "bid": made.bid, "ask": made.ask}
 
 
 def price_bounds(k: int, rows: int, step: int) -> tuple[float, float]:
@@ -315,12 +306,7 @@ LAYERS: dict[str, Layer] = {
 
 def values(cube: xr.Dataset, layer: Layer) -> np.ndarray:
     """Exact values of `layer`, shape (windows, rows), float32; NaN where the book is not valid."""
-    first, *rest = (cube[p].to_numpy() for p in layer.parts)
-    out = first.astype(np.float32)
-    for more in rest:
-        out += more
-    out[~cube["book_valid"].to_numpy().astype(bool)] = np.nan
-    return out
+    return cube_values(cube, layer.parts)
 
 
 def pool_windows(shown: np.ndarray, pool: int) -> np.ndarray:
@@ -362,22 +348,9 @@ def pooled(cube: xr.Dataset, layer: Layer, pool: int) -> np.ndarray:
     return pool_windows(values(cube, layer), pool)
 
 
-def nice_top(x: float) -> float:
-    """Smallest of 1, 1.5, 2, 3, 5, 7.5 times a power of ten that is not below `x` (at least 5)."""
-    x = max(float(x), 5.0)
-    power = 10.0 ** np.floor(np.log10(x))
-    for m in (1, 1.5, 2, 3, 5, 7.5, 10):
-        if m * power >= x * (1 - 1e-9):
-            return float(m * power)
-    return float(10 * power)
-
-
 def scale_top(shown: np.ndarray, layer: Layer) -> float:
     """Top of the colour scale for `layer`: 1 for shares, else a round number at the 99.5% quantile of what is not zero."""
-    if layer.kind == "signed":
-        return 1.0
-    live = shown[np.isfinite(shown) & (shown > 0)]
-    return nice_top(float(np.quantile(live, 0.995))) if live.size else 5.0
+    return 1.0 if layer.kind == "signed" else size_top(shown)
 
 
 def codes(shown: np.ndarray, layer: Layer, top: float) -> np.ndarray:

@@ -23,6 +23,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from engine.session import nice_top
 from workbench.plots import axes, heatmap
 from workbench.theme import FONT, MONO, Theme
 
@@ -218,7 +219,7 @@ def patch_ladder(parts: LadderParts, made: dict[str, list[object]]) -> None:
 
 def flow_top(rows: pl.DataFrame) -> float:
     """A round number that the largest bar of `rows` fits in."""
-    return heatmap.nice_top(max(float(rows[k].to_numpy().max(initial=0.0)) for k in ("long", "short")) or 1.0)
+    return nice_top(max(float(rows[k].to_numpy().max(initial=0.0)) for k in ("long", "short")) or 1.0)
 
 
 def ladder_data(rows: pl.DataFrame, step: int, top: float, *, text_every_row: bool = True) -> dict[str, list[object]]:

@@ -10,17 +10,19 @@ import numpy as np
 import polars as pl
 import xarray as xr
 
-from engine.errors import SessionError, UnknownLevel, UnknownProfile
-from engine.features import level_windows, pressure_cube
-from engine.ladder import NO_TICK, Ladder
-from engine.lake.catalog import BARS, LADDER, LEVELS
+from engine.bars import BAR_NS
+from engine.errors import SessionError, UnknownProfile
+from engine.features import pressure_cube
+from engine.ladder import Ladder
+from engine.lake.catalog import LADDER
 from engine.lake.store import Lake
-from engine.levels import level_ids, price_level, title
-from engine.params import ApproachParams, FeatureParams
+from engine.params import FeatureParams
 from engine.selection import route
+from engine.session import Session, candles_at_level, level_title, tick_at
 from engine.vocab import NS, ROOTS
-from workbench.plots import axes, heatmap
+from workbench.plots import axes, conditions, heatmap
 from workbench.plots.ladder import WALL_REACH, rows_at
+from workbench.plots.levels import level_runs as runs_of
 from workbench.plots.words import sentence
 from workbench.snapshot.state import PictureParams, SetupState
 
@@ -125,36 +127,6 @@ DRAWN = ("window_start_ts_ns", "level_tick", *(f"{d}_{i}" for d in ("down", "up"
 """Columns of the level's windows that reach the picture."""
 
 
-def level_rows(ladder: Ladder, levels: pl.DataFrame, level_id: str, absent: dict[str, str] | None = None) -> pl.DataFrame:
-    """Steps of one level; of ``price:X`` over the whole session.
-
-    Raises
-    ------
-    UnknownLevel
-        Where there is no such level, or it is absent from this session, with the reason.
-    """
-    own = levels.filter(pl.col("level_id") == level_id)
-    if own.height:
-        return own
-    if level_id.startswith("price:"):
-        return price_level(level_id, ladder.start_ns, ladder.end_ns, ladder.root)
-    if level_id not in level_ids():
-        raise UnknownLevel(f"level {level_id!r}: expected one of {', '.join(level_ids())} or price:6800.25")
-    reason = (absent or {}).get(level_id, "the lake has no row of it")
-    raise UnknownLevel(f"{title(level_id)} is absent from {ladder.symbol} {ladder.date}: {reason}")
-
-
-def level_name(level_id: str) -> str:
-    """The level in words, such as ``PM High``."""
-    return "Price" if level_id.startswith("price:") else title(level_id)
-
-
-def tick_at(frame: pl.DataFrame, ts_ns: int) -> int | None:
-    """The level's tick at `ts_ns`; None where it has none."""
-    i = int(frame["start_ts_ns"].search_sorted(ts_ns, side="right")) - 1
-    return int(frame["level_tick"][i]) if i >= 0 and ts_ns < frame["end_ts_ns"][i] else None
-
-
 def make_scene(
     ladder: Ladder,
     levels: pl.DataFrame,
@@ -190,16 +162,29 @@ def make_scene(
     SessionError
         Where the moment lies outside the session.
     """
+    session = Session(ladder.symbol, ladder.date, ladder, bars, levels, absent or {}, simulated=simulated)
+    return session_scene(session, level_id=level_id, ts_ns=ts_ns, features=features, picture=picture)
+
+
+def session_scene(
+    session: Session, *, level_id: str, ts_ns: int, features: FeatureParams | None = None, picture: PictureParams | None = None
+) -> Scene:
+    """What the picture of a moment of a session shows.
+
+    Raises
+    ------
+    UnknownLevel, SessionError
+        As `make_scene`.
+    """
     features, picture = features or FeatureParams(), picture or PictureParams()
+    ladder = session.ladder
     w = features.window_s * NS
     now = ts_ns // w * w
     first, last = -(-ladder.start_ns // w) * w, ladder.end_ns // w * w
     if not first <= now < last:
         begin, close = axes.clock(ladder.start_ns), axes.clock(ladder.end_ns)
         raise SessionError(f"{ladder.symbol} {ladder.date}: expected a moment from {begin} to {close} New York, found {axes.clock(ts_ns)}")
-    frame = level_rows(ladder, levels, level_id, absent)
-    if level_id not in levels["level_id"]:
-        levels = pl.concat([levels, frame.select(levels.columns)])
+    frame, levels = session.level(level_id), session.levels_with(level_id)
     tick = tick_at(frame, now)
     k = tick if tick is not None else int(frame["level_tick"][0])
     end = now + w
@@ -208,36 +193,31 @@ def make_scene(
     start = max((end - picture.before_min * 60 * NS) // w * w, first)
     reach = max(picture.rows, features.zones.far, WALL_REACH)
     cube = pressure_cube(ladder, start, horizon, k - reach, k + reach, window_s=features.window_s, half_life_s=picture.half_life_s)
-    vacuum = level_windows(ladder, frame, features, ApproachParams())
-    vacuum = vacuum.filter(pl.col("window_start_ts_ns").is_between(start, horizon, closed="left"))
+    vacuum = session.windows(level_id, features).filter(pl.col("window_start_ts_ns").is_between(start, horizon, closed="left"))
     row = next(iter(vacuum.filter(pl.col("window_start_ts_ns") == now).iter_rows(named=True)), None)
     rows = rows_at(cube, (now - start) // w, k)
     layer = heatmap.LAYERS[picture.layer]
     seen = cube.isel(window=slice(0, (end - start) // w))
-    kept, setup = _candles(ladder, bars, frame, now, end, picture)
+    kept, setup = _candles(session, frame, now, end, picture)
     limit = max(horizon, *kept["window_end_ts_ns"].tail(1).to_list(), 0) if picture.hindsight else end
-    last_tick = int(ladder.last_tick[(end - ladder.start_ns) // NS - 1])
     return Scene(
-        symbol=ladder.symbol, date=ladder.date, tick_size=ladder.root.tick_size, level_id=level_id, title=level_name(level_id), k_ref=k,
+        symbol=ladder.symbol, date=ladder.date, tick_size=session.tick_size, level_id=level_id, title=level_title(level_id), k_ref=k,
         known=tick is not None, now_ns=now, end_ns=end, span_ns=(start, horizon), cube=cube,
         # Of what was there at the moment: what came later must not change its colours.
         top=heatmap.scale_top(heatmap.values(seen, layer), layer),
         rows=rows, vacuum=vacuum, row=row,
         tape=ladder.tape.filter(pl.col("window_start_ts_ns").is_between(start, horizon, closed="left")),
         bars=kept, setup=setup, levels=_steps_until(levels, limit), names=_names(levels, level_id, now, limit),
-        last_tick=None if last_tick == NO_TICK else last_tick,
-        sentence=_sentence(level_id, k, tick is not None, rows, row, frame, now, features, ladder.root.tick_size),
-        simulated=simulated, features=features, picture=picture,
+        last_tick=session.last_tick(end),
+        sentence=_sentence(level_id, k, tick is not None, rows, row, frame, now, features, session.tick_size),
+        simulated=session.simulated, features=features, picture=picture,
     )  # fmt: skip
 
 
-def _candles(
-    ladder: Ladder, bars: pl.DataFrame, frame: pl.DataFrame, now: int, end: int, picture: PictureParams
-) -> tuple[pl.DataFrame, SetupBars]:
+def _candles(session: Session, frame: pl.DataFrame, now: int, end: int, picture: PictureParams) -> tuple[pl.DataFrame, SetupBars]:
     bar = now // BAR_NS * BAR_NS
-    if not picture.hindsight:
-        bars = bars_until(bars, ladder.tape, end)
-    setup = setup_bars(bars, frame, now)
+    bars = session.bars if picture.hindsight else session.candles().until((end - session.ladder.start_ns) // NS)
+    setup = setup_bars(bars, frame, now, session.ladder.tape)
     # The look-forward belongs to the picture, however few candles were asked for.
     last = max(bar + picture.bars_after * BAR_NS, (setup.forward_ns or (0, 0))[1] - BAR_NS)
     return bars.filter(pl.col("window_start_ts_ns").is_between(bar - picture.bars_before * BAR_NS, last)), setup
@@ -254,9 +234,9 @@ def _names(levels: pl.DataFrame, chosen: str, now: int, end_ns: int) -> tuple[Le
         frame = levels.filter(pl.col("level_id") == level_id)
         tick, begin = tick_at(frame, now), int(frame["start_ts_ns"][0])
         if tick is not None:
-            found.append(LevelName(level_id, level_name(level_id), tick, level_id == chosen))
+            found.append(LevelName(level_id, level_title(level_id), tick, level_id == chosen))
         elif now < begin < end_ns:
-            later = f"{level_name(level_id)} from {axes.clock(begin, seconds=False)}"
+            later = f"{level_title(level_id)} from {axes.clock(begin, seconds=False)}"
             found.append(LevelName(level_id, later, int(frame["level_tick"][0]), level_id == chosen, known=False))
     return tuple(found)
 
@@ -272,7 +252,7 @@ def _sentence(
     features: FeatureParams,
     tick_size: float,
 ) -> str:
-    name, z = level_name(level_id), features.zones
+    name, z = level_title(level_id), features.zones
     if not known:
         return f"{name}: not known yet at {axes.clock(now)}; it stands from {axes.clock(int(frame['start_ts_ns'][0]))} on."
     valid = row is not None and bool(row["book_valid"])
@@ -286,8 +266,6 @@ def _sentence(
 
 # ----------------------------------------------------------------------------
 # Trigger candle, confirmation candle, look-back and look-forward around a moment, as the setup pictures mark them
-
-BAR_NS = 120 * NS
 
 LOOK_BACK, LOOK_FORWARD = 6, 3
 """Candles read before the confirmation's close (itself included), and candles whose course is the outcome."""
@@ -317,49 +295,10 @@ class SetupBars:
     forward_ns: tuple[int, int] | None
 
 
-def bars_until(bars: pl.DataFrame, tape: pl.DataFrame, end_ns: int) -> pl.DataFrame:
-    """`bars` as they stood at `end_ns`: the one under way is made from the seconds before it, later ones are gone.
-
-    Parameters
-    ----------
-    bars : pl.DataFrame
-        ``bars_2m``.
-    tape : pl.DataFrame
-        ``mbo_tape_1s``; a bar that began before the tape did counts from the tape's start.
-    end_ns : int
-        Whole second.
-    """
-    done = bars.filter(pl.col("window_end_ts_ns") <= end_ns)
-    start = end_ns // BAR_NS * BAR_NS
-    under_way = bars.filter(pl.col("window_start_ts_ns") == start)
-    part = tape.filter(pl.col("window_start_ts_ns").is_between(start, end_ns, closed="left") & (pl.col("trades") > 0))
-    if start == end_ns or under_way.height == 0 or part.height == 0:
-        return done
-    now = part.select(
-        pl.col("high_tick").max(), pl.col("low_tick").min(), pl.col("last_tick").last().alias("close_tick"),
-        (pl.col("buy_volume") + pl.col("sell_volume")).sum().alias("volume"), pl.col("buy_volume", "sell_volume").sum(),
-        pl.col("trades").sum(),
-    )  # fmt: skip
-    # The bar's first trade came before the tape's last, so that its open is no look ahead.
-    whole = under_way.with_columns(now[c].cast(bars.schema[c]).alias(c) for c in now.columns if c in bars.columns)
-    return pl.concat([done, whole.select(bars.columns)])
-
-
-def touches(bars: pl.DataFrame, level: pl.DataFrame) -> pl.DataFrame:
-    """The bars that meet a level, with ``crossed`` in words.
-
-    The level's tick is that at the bar's start, and a bar meets it when it lies within its low and high, as in
-    `engine.setups.timeline`. The side price came from is that of the bar's open, else of the close before.
-    """
-    at = bars.sort("window_start_ts_ns").join_asof(
-        level.sort("start_ts_ns").select("start_ts_ns", "end_ts_ns", pl.col("level_tick").cast(pl.Int64).alias("k")),
-        left_on="window_start_ts_ns", right_on="start_ts_ns",
-    )  # fmt: skip
-    k, close = pl.col("k"), pl.col("close_tick").cast(pl.Int64)
-    side = (pl.col("open_tick").cast(pl.Int64) - k).sign()
-    before = (close.shift() - k).sign().fill_null(0)
-    side = pl.when(side == 0).then(before).otherwise(side)
-    hit = (pl.col("low_tick") <= k) & (pl.col("high_tick") >= k) & (pl.col("window_start_ts_ns") < pl.col("end_ts_ns"))
+def candles_in_words(bars: pl.DataFrame, level: pl.DataFrame, tape: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The candles that meet a level (`engine.session.candles_at_level`), with ``crossed`` in words."""
+    met = candles_at_level(bars, level, tape).join(bars.select("window_start_ts_ns", "close_tick"), on="window_start_ts_ns", how="left")
+    side, close, k = pl.col("side"), pl.col("close_tick").cast(pl.Int64), pl.col("level_tick")
     name = (
         pl.when((side < 0) & (close > k)).then(pl.lit("crossed above"))
         .when((side > 0) & (close < k)).then(pl.lit("crossed below"))
@@ -367,10 +306,10 @@ def touches(bars: pl.DataFrame, level: pl.DataFrame) -> pl.DataFrame:
         .when(side > 0).then(pl.lit("touched from above"))
         .otherwise(pl.lit("stood at"))
     )  # fmt: skip
-    return at.with_columns(name.alias("crossed"), hit.alias("hit")).filter("hit").select("window_start_ts_ns", "crossed")
+    return met.select("window_start_ts_ns", name.alias("crossed"))
 
 
-def setup_bars(bars: pl.DataFrame, level: pl.DataFrame, now_ns: int) -> SetupBars:
+def setup_bars(bars: pl.DataFrame, level: pl.DataFrame, now_ns: int, tape: pl.DataFrame | None = None) -> SetupBars:
     """The setup that the moment belongs to.
 
     Its trigger is the moment's own candle or the next within `AHEAD` that touches the level, else the last within
@@ -382,9 +321,11 @@ def setup_bars(bars: pl.DataFrame, level: pl.DataFrame, now_ns: int) -> SetupBar
         ``bars_2m``.
     level : pl.DataFrame
         Steps of one level (LEVELS frame).
+    tape : pl.DataFrame
+        Seconds before, for the side that a candle came from which opens at the level.
     """
     own = now_ns // BAR_NS * BAR_NS
-    found = touches(bars, level)
+    found = candles_in_words(bars, level, tape)
     ahead = found.filter(pl.col("window_start_ts_ns").is_between(own, own + AHEAD * BAR_NS)).head(1)
     behind = found.filter(pl.col("window_start_ts_ns").is_between(own - BEHIND * BAR_NS, own, closed="left")).tail(1)
     hit = ahead if ahead.height else behind
@@ -412,12 +353,7 @@ def x_of(ts_ns: int, scene: Scene) -> float:
 
 def level_runs(scene: Scene) -> list[tuple[float, float, int, bool]]:
     """(start, end, tick, whether chosen) of every stretch in which a level keeps its tick, the chosen level last."""
-    moved = pl.col("level_id").ne_missing(pl.col("level_id").shift()) | pl.col("level_tick").ne_missing(pl.col("level_tick").shift())
-    runs = (
-        scene.levels.group_by(moved.cum_sum().alias("run"), maintain_order=True)
-        .agg(pl.col("level_id", "start_ts_ns", "level_tick").first(), pl.col("end_ts_ns").last())
-        .sort(pl.col("level_id") == scene.level_id, maintain_order=True)
-    )
+    runs = runs_of(scene.levels).sort(pl.col("level_id") == scene.level_id, maintain_order=True)
     return [
         (x_of(a, scene), x_of(b, scene), k, i == scene.level_id)
         for i, a, b, k in runs.select("level_id", "start_ts_ns", "end_ts_ns", "level_tick").iter_rows()
@@ -425,20 +361,9 @@ def level_runs(scene: Scene) -> list[tuple[float, float, int, bool]]:
 
 
 def best_prices(scene: Scene) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Edges of the windows, and the best bid and ask at each window's end; NaN where a side is empty or the book not valid.
-
-    The last value stands twice, so that a step drawn from edge to edge ends with its window.
-    """
-    w = scene.features.window_s
-    at = scene.tape.gather_every(w, offset=w - 1)
-    ok = scene.cube["book_valid"].to_numpy().astype(bool)
-    edges = np.append(scene.cube["window_start_ts_ns"].to_numpy(), scene.span_ns[1])
-    out = {}
-    for side in ("bid", "ask"):
-        tick = at[f"best_{side}_tick"].cast(pl.Int64).fill_null(NO_TICK).to_numpy()
-        best = np.where(ok & (tick != NO_TICK), tick.astype(float), np.nan)
-        out[side] = np.append(best, best[-1])
-    return np.asarray(axes.x_ms(edges, scene.now_ns)), out
+    """Edges of the windows, and the best bid and ask at each window's end (`workbench.plots.heatmap.quote_data`)."""
+    made = heatmap.quote_data(scene.tape, scene.now_ns, scene.features.window_s)
+    return np.asarray(made["x"]), {side: np.asarray(made[side]) for side in ("bid", "ask")}
 
 
 def invalid_stretches(scene: Scene) -> list[tuple[float, float]]:
@@ -460,14 +385,11 @@ def condition_cells(scene: Scene, direction: str) -> tuple[np.ndarray, np.ndarra
     """
     start = scene.cube["window_start_ts_ns"].to_numpy()
     full = pl.DataFrame({"window_start_ts_ns": start}).join(scene.vacuum, on="window_start_ts_ns", how="left")
-    cells = full.select(pl.col(f"{direction}_{i}").cast(pl.UInt8).add(1).fill_null(0) for i in (4, 3, 2, 1)).to_numpy().T
-    return np.ascontiguousarray(cells, dtype=np.uint8), full[f"{direction}_open"].cast(pl.Float64).fill_null(0).to_numpy()
+    return conditions.condition_cells(full, direction), full[f"{direction}_open"].cast(pl.Float64).fill_null(0).to_numpy()
 
 
 # ----------------------------------------------------------------------------
-# A scene from the lake: which contract a root means, whether the orders are simulated, and the four partitions read
-
-"""Stands in the name of every raw file that `spymaster simulate` writes."""
+# A scene from the lake: which contract a root means, and the session read
 
 
 def contract_of(lake: Lake, symbol: str | None, date: dt.date) -> str:
@@ -531,9 +453,5 @@ def scene_of(
     UnknownLevel, SessionError
         As `make_scene`.
     """
-    ladder = Ladder.open(lake, symbol, date)
-    levels, bars = (lake.read(key, symbol, date) for key in (LEVELS, BARS))
-    return make_scene(
-        ladder, levels, bars, level_id=level_id, ts_ns=ts_ns, features=features, picture=picture,
-        simulated=lake.is_simulated(LADDER, symbol, date), absent=dict(lake.notes(LEVELS, symbol, date).get("absent", {})),
-    )  # fmt: skip
+    session = Session.open(lake, symbol, date, whole=True)
+    return session_scene(session, level_id=level_id, ts_ns=ts_ns, features=features, picture=picture)

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from engine.errors import BadPicture, EngineError, LakeWriteFailed, SessionError
 from engine.features import level_windows
 from engine.params import ApproachParams, FeatureParams
+from engine.session import level_title
 from engine.sessions import NEW_YORK, to_ns
 from engine.vocab import NS
 from workbench import session_cache
@@ -527,13 +528,11 @@ def nearest(root: str, symbol: str, date: dt.date, level_id: str, direction: str
         Where there was no such approach.
     """
     s = session_cache.load(root, symbol, date)
-    v = level_windows(s.ladder, session_cache.level_frame(s, level_id), FeatureParams(), ApproachParams())
+    v = level_windows(s.ladder, s.level(level_id), FeatureParams(), ApproachParams())
     near = v.filter(pl.col("book_valid") & (pl.col("approach") == direction)).sort(pl.col("distance_ticks").abs(), maintain_order=True)
     if near.height == 0:
         way = WORDS.get(direction, direction)
-        raise SessionError(
-            f"{date}: no approach to {session_cache.level_title(level_id)} {way} in {symbol}; choose a time, or another direction"
-        )
+        raise SessionError(f"{date}: no approach to {level_title(level_id)} {way} in {symbol}; choose a time, or another direction")
     return int(near["window_start_ts_ns"][0])
 
 
@@ -576,9 +575,7 @@ def _theirs(root: str, path: Path, moment: dict[str, Any]) -> dict[str, Any] | N
 
 def words_of(moment: dict[str, Any]) -> str:
     """The moment in words, such as ``ESZ5 2025-10-24 09:53:30, OR High``."""
-    level = (
-        moment["level"].replace("price:", "Price ") if moment["level"].startswith("price:") else session_cache.level_title(moment["level"])
-    )
+    level = moment["level"].replace("price:", "Price ") if moment["level"].startswith("price:") else level_title(moment["level"])
     return f"{moment['contract']} {moment['session']} {axes.clock(moment['cursor_ts_ns'])}, {level}"
 
 

@@ -18,6 +18,7 @@ import panel as pn
 import polars as pl
 
 from engine.errors import EngineError, LakeWriteFailed
+from engine.session import level_title
 from engine.vocab import NS
 from workbench import session_cache, similar
 from workbench.assets import style
@@ -103,7 +104,7 @@ class Drill:
         self.form.param.update(fields=ASK, values={})
         way = "below" if q.approach == "approach_up" else "above"
         self._tell(
-            f"<span><b>{escape(session_cache.level_title(q.level_id))}</b>, touched from {way} in {LEAD_S} s. "
+            f"<span><b>{escape(level_title(q.level_id))}</b>, touched from {way} in {LEAD_S} s. "
             f"Play up to the touch, then call what follows within {self._minutes(q)} min: through it, back from it, or neither.</span>"
             + self._scores()
         )

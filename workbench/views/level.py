@@ -13,6 +13,7 @@ from panel.viewable import Viewer
 from param.parameterized import discard_events
 
 from engine.errors import EngineError, NoData, UnknownLevel
+from engine.session import Session
 from engine.vocab import NS
 from workbench import session_cache
 from workbench.export import Table, cube_frame
@@ -112,7 +113,7 @@ class LevelInteractions:
     """Handlers of the Level view; the view itself has what they are about."""
 
     state: LevelState
-    session: session_cache.Session | None
+    session: Session | None
     look: Viewport | None
     shown: tuple[int, int] | None
     slices: Slices
@@ -234,7 +235,7 @@ class LevelView(LevelPage, LevelInteractions, Viewer):
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
         super().__init__(**params)
         self.root, self.state = root, state
-        self.session: session_cache.Session | None = None
+        self.session: Session | None = None
         self.look: Viewport | None = None
         self.shown: tuple[int, int] | None = None
         self.notices = Notices(complaints)
@@ -528,7 +529,7 @@ class Words:
             approach=str(row["approach"]) if row is not None and valid else None,
             distance=row["distance_ticks"] if row is not None and valid else None,  # type: ignore[arg-type]
             why="nothing has traded yet" if valid else f"the book is not valid at {axes.clock(look.now_ns)}",
-            tests=session_cache.tests_before(s, look.level_id, look.now_ns + look.window_ns),
+            tests=s.touches_before(look.level_id, look.now_ns + look.window_ns),
             confluent=session_cache.confluent(s, look.level_id, look.now_ns),
         )  # fmt: skip
         if not look.known:
@@ -539,7 +540,7 @@ class Words:
         self.conditions.object = conditions.words_html(row, theme, key=False)
         if key != self.key.object:
             self.key.object = key
-        last = session_cache.last_tick(s, look.now_ns + look.window_ns)
+        last = s.last_tick(look.now_ns + look.window_ns)
         self.when.object = components.when(axes.clock(look.now_ns), axes.clock(look.now_ns + look.window_ns), last, s.tick_size, theme)
         self.levels.param.update(items=level_items(look, last), value=look.level_id, colors=css_variables(theme))
 

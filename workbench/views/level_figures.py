@@ -11,6 +11,7 @@ import polars as pl
 import xarray as xr
 
 from engine.params import FeatureParams
+from engine.session import level_title, tick_at
 from engine.vocab import NS
 from workbench import session_cache
 from workbench.plots import axes, conditions, heatmap, ladder, levels, overview, volume
@@ -112,7 +113,7 @@ class LevelPictures:
         s = look.session
         rows = levels.level_data(session_cache.runs(s, look.level_id), look.level_id, s.day_ns)
         self.overview.levels.data = rows
-        low, high = overview.price_bounds(*session_cache.price_span(s), list(set(rows["y"])), look.k_ref)  # type: ignore[call-overload]
+        low, high = overview.price_bounds(*s.price_span(), list(set(rows["y"])), look.k_ref)  # type: ignore[call-overload]
         y = self.overview.figure.y_range
         if (y.start, y.end) != (low, high):
             y.update(start=low, end=high)
@@ -180,13 +181,13 @@ class LevelPictures:
         at: list[tuple[str, int, bool]] = []
         end = min(max(look.end_ns - 1, s.ladder.start_ns), s.ladder.end_ns - 1)
         for i in dict.fromkeys([*s.levels["level_id"].unique(maintain_order=True).to_list(), look.level_id]):
-            tick = session_cache.tick_at(session_cache.level_frame(s, i), end)
+            tick = tick_at(s.level(i), end)
             if tick is not None:
-                at.append((session_cache.level_title(i), tick, i == look.level_id))
+                at.append((level_title(i), tick, i == look.level_id))
         y = self.chart.figure.y_range
         self.chart.sources["names"].data = levels.name_data(
             at, (float(axes.x_ms(look.start_ns, s.day_ns)), float(axes.x_ms(look.end_ns, s.day_ns))), (float(y.start), float(y.end)),
-            self.ladder_height, s.tick_size, session_cache.best_ticks(s, end),
+            self.ladder_height, s.tick_size, s.best_ticks(end),
         )  # fmt: skip
 
     def paint_heat(self, look: Viewport, cube: xr.Dataset, layer: heatmap.Layer, top: float | None, preset: str, pool: int) -> None:
@@ -286,13 +287,13 @@ def _shown(look: Viewport) -> tuple[int, int, int, int]:
 
 
 def _cube(look: Viewport, span: tuple[int, int], half_life_s: float) -> xr.Dataset:
-    return session_cache.cube(look.session, *span, look.low, look.high, look.params.window_s, look.step, half_life_s)
+    return look.session.cube(*span, look.low, look.high, look.params.window_s, look.step, half_life_s)
 
 
 def other_window(look: Viewport, window_s: int, half_life_s: float) -> xr.Dataset:
     """The slice that a change to windows of `window_s` will ask for, and the level's windows with it."""
     params = look.params.model_copy(update={"window_s": window_s})
-    look = replace(look, params=params, vacuum=session_cache.vacuum(look.session, look.level_id, params))
+    look = replace(look, params=params, vacuum=look.session.windows(look.level_id, params))
     rows, begin, end, _ = _shown(look)
     return _cube(look, session_cache.loaded_span(look.session, begin, end, rows, window_s), half_life_s)
 
@@ -361,8 +362,8 @@ class SlicePrefetcher:
             other_window(look, todo, self._half_life_s())
             return
         level_id = todo
-        session_cache.vacuum(look.session, level_id, look.params)
+        look.session.windows(level_id, look.params)
         if level_id in session_cache.KEY_LEVELS:
-            tick = session_cache.tick_at(session_cache.level_frame(look.session, level_id), look.now_ns)
+            tick = tick_at(look.session.level(level_id), look.now_ns)
             if tick is not None and tick != look.k_ref:
                 self._cube(replace(look, level_id=level_id, k_ref=tick))

@@ -15,6 +15,7 @@ from param.parameterized import discard_events
 from engine.errors import EngineError, NoData
 from engine.lake.catalog import LADDER
 from engine.retrieval.difference import DifferenceMap, DifferenceParams, difference_map, neighbour_pressure
+from engine.session import Session, level_title
 from engine.vocab import NS, root_of
 from workbench import session_cache, similar
 from workbench.export import Table
@@ -81,7 +82,7 @@ class NeighboursView(Viewer):
         self.heard: list[Callable[[Similar], None]] = []
         self.active, self._missed = True, False
         self.notices = Notices(complaints)
-        self._arrived: session_cache.Session | None = None
+        self._arrived: Session | None = None
         self.asking = DebouncedQuery(root, self._told, work=self._work, also=self._stretch, progress=self._progress)
         self._build()
         state.param.watch(lambda *events: self._changed({e.name for e in events}), list(SHOWS))
@@ -383,7 +384,7 @@ def _price(symbol: str, tick: int, *, mirror: bool = False) -> dict[str, Any]:
 
 def _query_card(w: Walled, signed: bool) -> dict[str, Any]:
     q, t = w.found.question, w.found.trigger
-    what = session_cache.level_title(q.level_id)
+    what = level_title(q.level_id)
     when = f"{q.date:%m-%d} {axes.clock(q.end_ns)}"
     card = {
         "id": "query", "query": True, "what": f"{what}, now", "when": when, "like": "", "end": "", "known": 0.0, "marks": [],
@@ -397,7 +398,7 @@ def _card(i: int, row: dict[str, Any], m: Mini | str, w: Walled, theme: Theme, s
     approach = str(w.found.trigger["approach"])
     mirror = row["approach"] != approach
     symbol, zero = symbol_of(row), zero_of(row)
-    title, side = session_cache.level_title(row["level_id"]), "below" if row["approach"] == "approach_up" else "above"
+    title, side = level_title(row["level_id"]), "below" if row["approach"] == "approach_up" else "above"
     end, known = ending(row, w.found.question.horizon, zero, w)
     # By name, since the cards stay when the theme changes.
     roles = {getattr(theme, k): k for k in ("long", "short", "muted")}
@@ -500,7 +501,7 @@ def sentence_of(walled: Walled) -> str:
     counts = ", ".join(f"{n} {c}" for c, n in reversed(found.answer.counts.items()))
     away = abs(int(t["distance_ticks"]))
     minutes = next(m for h, m in found.outcomes.select("horizon", "minutes").iter_rows() if h == q.horizon)
-    head = f"{session_cache.level_title(q.level_id)} from {side}, {away} tick{'' if away == 1 else 's'} away"
+    head = f"{level_title(q.level_id)} from {side}, {away} tick{'' if away == 1 else 's'} away"
     shown = len(walled.minis)
     if f["nothing_comparable"]:
         return f"{head}: nothing comparable ({f['reason']}); the {shown} nearest are shown all the same."

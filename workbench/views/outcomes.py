@@ -8,7 +8,8 @@ from typing import Any
 import panel as pn
 
 from engine.errors import EngineError
-from workbench import session_cache, similar
+from engine.session import level_title
+from workbench import similar
 from workbench.plots.outcomes import Facts, outcome_html, outcome_notice, rule_words
 from workbench.similar import Question, Similar
 from workbench.state import ASKED, LevelState
@@ -45,7 +46,7 @@ def question_of(root: str, state: LevelState, look: Viewport) -> Question:
 
 def out_of_reach(root: str, look: Viewport) -> str:
     """Why nothing is asked: there is no level or no trade yet, or price is beyond an approach's reach; empty where it is not."""
-    last = session_cache.last_tick(look.session, look.now_ns + look.window_ns)
+    last = look.session.last_tick(look.now_ns + look.window_ns)
     if not look.known or last is None:
         return f"{look.title} is not known yet." if not look.known else "Nothing has traded yet."
     reach = similar.retrieval_params(root, look.session.symbol, look.session.date).approach.max_distance_ticks
@@ -79,7 +80,7 @@ def facts_of(found: Similar, root: str) -> Facts:
     if f["nothing_comparable"]:
         nothing = f"{f['reason']} (n_eff {f['n_eff']:.0f}, best similarity {f['best_similarity'] or 0.0:.3f})"
     return Facts(
-        level=session_cache.level_title(q.level_id), approach=str(found.trigger["approach"]), horizon=q.horizon, whose=whose_words(found),
+        level=level_title(q.level_id), approach=str(found.trigger["approach"]), horizon=q.horizon, whose=whose_words(found),
         rule=rule_words(knobs.barrier), neighbours=int(f["neighbours"]), days=int(f["distinct_days"]), n_eff=float(f["n_eff"]),
         p_touch=f["p_touch"], pi_touch=f["pi_touch"], nothing=nothing,
     )  # fmt: skip

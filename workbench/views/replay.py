@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from engine.errors import EngineError, UnknownLevel
 from engine.ladder import NO_TICK
+from engine.session import Session, level_title
 from workbench import session_cache
 from workbench.plots import axes
 from workbench.state import ASKED, LevelState
@@ -94,15 +95,12 @@ class ReplayView(Viewer):
         said: list[str] = []
         try:
             said += on_grid(st, s)
-            session_cache.level_frame(s, st.level)
+            s.level(st.level)
         except EngineError as e:
             known = set(s.levels["level_id"].to_list())
             stand_in = next((i for i in session_cache.ordered_level_ids(s) if i in known), f"price:{first_price(s)}")
             # Why it is absent is known only at the session's end: it is not said here.
-            said.append(
-                f"{session_cache.level_title(st.level)} is not in the session of {s.date}; "
-                f"{session_cache.level_title(stand_in)} stands in its place"
-            )
+            said.append(f"{level_title(st.level)} is not in the session of {s.date}; {level_title(stand_in)} stands in its place")
             if not isinstance(e, UnknownLevel):
                 raise
             with discard_events(st):
@@ -136,7 +134,7 @@ class ReplayView(Viewer):
         else:
             # The same words for one that will be and one that never is: which of them it is nobody knows yet.
             lacks = unknown(session, level_id, t)
-            self.notices.trouble = [f"{session_cache.level_title(level_id)}: {'not yet, ' if lacks.yet else ''}{lacks.why}"]
+            self.notices.trouble = [f"{level_title(level_id)}: {'not yet, ' if lacks.yet else ''}{lacks.why}"]
 
     def front(self, on: bool) -> None:
         """A hidden replay stands still; what changed meanwhile is shown when it comes back."""
@@ -214,9 +212,7 @@ class ReplayView(Viewer):
 
     def _to_touch(self, way: int) -> None:
         if not self.player.to_touch(way):
-            self.notices.trouble = [
-                f"No {'later' if way > 0 else 'earlier'} touch of {session_cache.level_title(self.state.level)} in this session"
-            ]
+            self.notices.trouble = [f"No {'later' if way > 0 else 'earlier'} touch of {level_title(self.state.level)} in this session"]
 
     def _on_drill(self, name: str, value: Any) -> None:
         if name == "drill":
@@ -263,16 +259,16 @@ class ReplayView(Viewer):
         if session is None or frame is None or frame.look.session is not session or st.level == frame.look.level_id:
             return ""
         try:
-            session_cache.level_frame(session, st.level)
+            session.level(st.level)
         except EngineError as e:
             # Why it is absent is known only at the session's end: only a price's own fault is told.
-            said = str(e) if st.level.startswith("price:") else f"{session_cache.level_title(st.level)}: not known at the replay's time"
+            said = str(e) if st.level.startswith("price:") else f"{level_title(st.level)}: not known at the replay's time"
             st.level = frame.look.level_id
             return said
         return ""
 
 
-def first_price(session: session_cache.Session) -> str:
+def first_price(session: Session) -> str:
     """Price of the session's first trade, on its grid."""
     traded = session.ladder.last_tick[session.ladder.last_tick != NO_TICK]
     return axes.price_text(int(traded[0]) if traded.size else 0, session.tick_size)

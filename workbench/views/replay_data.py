@@ -12,17 +12,15 @@ import numpy as np
 import polars as pl
 import xarray as xr
 
-from engine.errors import EngineError
 from engine.features import pressure_cube
-from engine.ladder import NO_TICK
 from engine.params import FeatureParams
+from engine.session import Session, cached_with_session, level_title, tick_at
 from engine.sessions import PROFILES, SessionWindows, session_windows
 from engine.vocab import NS
 from workbench import session_cache
 from workbench.plots import axes, conditions, heatmap
 from workbench.plots.heatmap import Layer
 from workbench.plots.ladder import rows_of
-from workbench.session_cache import cached_with_session
 from workbench.views.viewport import Viewport
 
 # ----------------------------------------------------------------------------
@@ -31,15 +29,15 @@ from workbench.views.viewport import Viewport
 COLUMNS = 900
 """Columns of the heatmap's image: about the plot's width."""
 
-SCALE_EVERY_S, SCALE_REACH = 600, 20
-"""The colour scale is set anew so often, from what was within so many ticks of the last trade."""
+SCALE_EVERY_S = 600
+"""The colour scale is set again so often, seconds."""
 
 
 class Strip:
     """Cells and counts of a level's conditions for the whole session; `until` gives those of windows that had ended."""
 
-    def __init__(self, session: session_cache.Session, level_id: str, params: FeatureParams) -> None:
-        self.frame = session_cache.vacuum(session, level_id, params)
+    def __init__(self, session: Session, level_id: str, params: FeatureParams) -> None:
+        self.frame = session.windows(level_id, params)
         self.window_ns = params.window_s * NS
         self.ends = self.frame["window_start_ts_ns"].to_numpy() + self.window_ns
         self.cells, self.counts = conditions.strip_data(self.frame, params.window_s, session.day_ns)
@@ -171,9 +169,7 @@ class Slab:
         return rows_of(out, bool(self.valid[i - 1]), self._tick, k_ref)
 
 
-def slab(
-    session: session_cache.Session, begin: int, end: int, low: int, high: int, step: int, layer: Layer, top: float, half_life_s: float
-) -> Slab:
+def slab(session: Session, begin: int, end: int, low: int, high: int, step: int, layer: Layer, top: float, half_life_s: float) -> Slab:
     """Read seconds ``[begin, end)`` of the session's ladder, ticks `low` to `high`."""
     lad = session.ladder
     start = lad.start_ns
@@ -182,30 +178,14 @@ def slab(
 
 
 @cached_with_session(4)
-def strip(session: session_cache.Session, level_id: str, params: FeatureParams) -> Strip:
+def strip(session: Session, level_id: str, params: FeatureParams) -> Strip:
     """The level's strip."""
     return Strip(session, level_id, params)
 
 
-@cached_with_session(128)
-def scale_top(session: session_cache.Session, layer: Layer, step: int, half_life_s: float, t: int) -> float:
+def scale_top(session: Session, layer: Layer, step: int, half_life_s: float, t: int) -> float:
     """End of the colour scale, from what was known at the last whole `SCALE_EVERY_S` before `t` (in the first of them: at `t` itself)."""
-    if layer.kind == "signed":
-        return 1.0
-    lad = session.ladder
-    traded = np.flatnonzero((lad.last_tick[:t] != NO_TICK) & lad.valid[:t])
-    found = []
-    for s in traded[np.unique((np.linspace(0.1, 1.0, 6) * (traded.size - 1)).astype(int))].tolist() if traded.size else ():
-        mid, a = int(lad.last_tick[s]), max(s - 60, 0)
-        try:
-            cube = pressure_cube(
-                lad, lad.start_ns + a * NS, lad.start_ns + (s + 1) * NS, mid - SCALE_REACH, mid + SCALE_REACH, step_ticks=step,
-                half_life_s=half_life_s,
-            )  # fmt: skip
-        except EngineError:
-            continue  # a sample that falls off the session's start; the others set the scale
-        found.append(heatmap.values(cube, layer).ravel())
-    return heatmap.scale_top(np.concatenate(found), layer) if found else 5.0
+    return 1.0 if layer.kind == "signed" else session.size_top_before(layer.parts, step, half_life_s, t)
 
 
 def scale_time(t: int) -> int:
@@ -214,7 +194,7 @@ def scale_time(t: int) -> int:
 
 
 @cached_with_session(1)
-def _steps(session: session_cache.Session) -> dict[str, tuple[list[int], list[int], list[int]]]:
+def _steps(session: Session) -> dict[str, tuple[list[int], list[int], list[int]]]:
     """Starts, ends and ticks of each level's steps, in the screen's order: lists, since every frame asks where each level stands."""
     out = {}
     for i in session_cache.ordered_level_ids(session):
@@ -224,13 +204,13 @@ def _steps(session: session_cache.Session) -> dict[str, tuple[list[int], list[in
     return out  # type: ignore[return-value]
 
 
-def known_levels(session: session_cache.Session, t: int) -> list[str]:
+def known_levels(session: Session, t: int) -> list[str]:
     """Ids of the levels that had a value, in the screen's order."""
     now = session.ladder.start_ns + t * NS
     return [i for i, (starts, _, _) in _steps(session).items() if starts[0] < now]
 
 
-def tick_now(session: session_cache.Session, level_id: str, t: int) -> int | None:
+def tick_now(session: Session, level_id: str, t: int) -> int | None:
     """Where a level of the session stood in the second before `t`; None where it had no value."""
     starts, ends, ticks = _steps(session)[level_id]
     now = session.ladder.start_ns + t * NS - 1
@@ -238,7 +218,7 @@ def tick_now(session: session_cache.Session, level_id: str, t: int) -> int | Non
     return ticks[i] if i >= 0 and now < ends[i] else None
 
 
-def known_runs(session: session_cache.Session, level_id: str, t: int, since_ns: int, until_ns: int) -> pl.DataFrame:
+def known_runs(session: Session, level_id: str, t: int, since_ns: int, until_ns: int) -> pl.DataFrame:
     """Level lines that had begun; those that still stand at `t` are drawn on to `until_ns`, whatever becomes of them."""
     now = session.ladder.start_ns + t * NS
     runs = session_cache.runs(session, level_id).filter((pl.col("start_ts_ns") < now) & (pl.col("end_ts_ns") > since_ns))
@@ -246,72 +226,13 @@ def known_runs(session: session_cache.Session, level_id: str, t: int, since_ns: 
     return runs.with_columns(pl.when(stands).then(pl.lit(until_ns)).otherwise("end_ts_ns").alias("end_ts_ns"))
 
 
-def touches(session: session_cache.Session, level_id: str) -> np.ndarray:
-    """Seconds of the session in which price touched the level (`session_cache.touch_times`), int64; not for the browser."""
-    return (session_cache.touch_times(session, level_id) - session.ladder.start_ns) // NS
+def touches(session: Session, level_id: str) -> np.ndarray:
+    """Seconds of the session in which price touched the level (`engine.session.Session.touches`), int64; not for the browser."""
+    return (session.touches(level_id) - session.ladder.start_ns) // NS
 
 
 # ----------------------------------------------------------------------------
-# Prices of a session as they stood at an instant: candles, the one under way too, and the best bid and ask
-
-BAR_S = 120
-
-
-@dataclass
-class Candle:
-    """Running candle of a bar: its values as they stood at a second's end."""
-
-    open: int
-    high: int
-    low: int
-    close: int
-
-
-class Candles:
-    """Candles of a session as they stood at any second."""
-
-    def __init__(self, session: session_cache.Session) -> None:
-        tape, lad = session.ladder.tape, session.ladder
-        self.start_ns = lad.start_ns
-        self.bars = session.bars
-        self.begins = session.bars["window_start_ts_ns"].to_numpy()
-        self.ends = session.bars["window_end_ts_ns"].to_numpy()
-        self.opens = session.bars["open_tick"].to_numpy()
-        traded = tape["trades"].fill_null(0).to_numpy() > 0
-        high, low = (tape[f"{k}_tick"].fill_null(0).to_numpy().astype(np.int64) for k in ("high", "low"))
-        high[~traded], low[~traded] = NO_TICK, -NO_TICK
-        bar_of = (lad.start_ns // NS + np.arange(lad.seconds)) // BAR_S
-        cuts = np.flatnonzero(np.diff(bar_of, prepend=bar_of[0] - 1))
-        self.high, self.low = high, low
-        for a, b in zip(cuts, [*cuts[1:], lad.seconds]):
-            self.high[a:b] = np.maximum.accumulate(high[a:b])
-            self.low[a:b] = np.minimum.accumulate(low[a:b])
-        self.close = lad.last_tick
-
-    def done(self, t: int) -> int:
-        """How many candles had closed."""
-        return int(np.searchsorted(self.ends, self.start_ns + t * NS, side="right"))
-
-    def running(self, t: int) -> Candle | None:
-        """The candle under way; None where its bar has not traded yet."""
-        i, now = self.done(t), self.start_ns + t * NS
-        if t == 0 or i >= self.begins.size or self.begins[i] >= now or self.high[t - 1] == NO_TICK:
-            return None
-        # The bar's first trade came before this second's end, so that its open is no look ahead.
-        return Candle(int(self.opens[i]), int(self.high[t - 1]), int(self.low[t - 1]), int(self.close[t - 1]))
-
-    def until(self, t: int, since_ns: int) -> pl.DataFrame:
-        """Candles that ended after `since_ns`, the last one as it stood."""
-        i = self.done(t)
-        first = int(np.searchsorted(self.ends, since_ns, side="right"))
-        out = self.bars.slice(first, max(i - first, 0))
-        run = self.running(t)
-        if run is None:
-            return out
-        last = self.bars.slice(i, 1).with_columns(
-            *(pl.lit(getattr(run, k)).cast(self.bars.schema[f"{k}_tick"]).alias(f"{k}_tick") for k in ("high", "low", "close"))
-        )
-        return pl.concat([out, last])
+# Best bid and ask of a session up to an instant
 
 
 @dataclass(frozen=True)
@@ -330,16 +251,10 @@ class Quotes:
 
 
 @cached_with_session(1)
-def quotes(session: session_cache.Session) -> Quotes:
+def quotes(session: Session) -> Quotes:
     """The session's best prices."""
     made = heatmap.quote_data(session.ladder.tape, session.day_ns)
     return Quotes(**{k: np.asarray(made[k], dtype=float) for k in ("x", "bid", "ask")})
-
-
-@cached_with_session(1)
-def candles(session: session_cache.Session) -> Candles:
-    """The session's running candles."""
-    return Candles(session)
 
 
 # ----------------------------------------------------------------------------
@@ -360,7 +275,7 @@ class Unknown:
     why: str
 
 
-def unknown(session: session_cache.Session, level_id: str, t: int) -> Unknown:
+def unknown(session: Session, level_id: str, t: int) -> Unknown:
     """Why a key level has no value at second `t`: told by the session's calendar and what traded before, not by what becomes of it.
 
     Parameters
@@ -388,13 +303,13 @@ def unknown(session: session_cache.Session, level_id: str, t: int) -> Unknown:
     return Unknown(True, f"known from {clock}") if now <= begin else Unknown(False, f"it would be known from {clock}")
 
 
-def windows_of(session: session_cache.Session) -> SessionWindows | None:
+def windows_of(session: Session) -> SessionWindows | None:
     """The calendar of the session's profile: the one in whose session its ladder begins; None where it begins in none."""
     found = (session_windows(session.date, name) for name in PROFILES)
     return next((w for w in found if w.ladder_start_ns <= session.ladder.start_ns < w.ladder_end_ns), None)
 
 
-def known_items(session: session_cache.Session, chosen: str, t: int, last: int | None) -> list[dict[str, object]]:
+def known_items(session: Session, chosen: str, t: int, last: int | None) -> list[dict[str, object]]:
     """Chips of the levels that are known at second `t`; the key levels that are not stand there without a price."""
     now = session.ladder.start_ns + t * NS
     known = known_levels(session, t)
@@ -402,10 +317,10 @@ def known_items(session: session_cache.Session, chosen: str, t: int, last: int |
     ids = dict.fromkeys([*keys, *known, chosen])
     items: list[dict[str, object]] = []
     for i in ids:
-        item: dict[str, object] = {"id": i, "label": session_cache.level_title(i)}
+        item: dict[str, object] = {"id": i, "label": level_title(i)}
         if i in keys:
             item["key"] = str(keys.index(i) + 1)
-        tick = session_cache.tick_at(session_cache.level_frame(session, i), now - 1) if i in known or i == chosen else None
+        tick = tick_at(session.level(i), now - 1) if i in known or i == chosen else None
         if tick is not None:
             item["detail"] = axes.price_text(tick, session.tick_size)
             item["mark"] = "" if last is None else f"{tick - last:+d}t".replace("-", "−").replace("+0t", "0t")

@@ -11,9 +11,10 @@ import param
 import polars as pl
 from panel.custom import JSComponent
 
+from engine.bars import BAR_NS
 from engine.ladder import NO_TICK
+from engine.session import level_title, tick_at
 from engine.vocab import NS
-from workbench import session_cache
 from workbench.assets import script
 from workbench.plots import axes, conditions, heatmap, ladder, levels
 from workbench.plots.heatmap import LAYERS, legend_html, palette_of
@@ -219,9 +220,9 @@ class ReplayPictures:
         _put(src["levels"], levels.level_data(runs, look.level_id, s.day_ns))
         at = []
         for i in dict.fromkeys([*past.known_levels(s, frame.t), look.level_id]):
-            tick = session_cache.tick_at(session_cache.level_frame(s, i), frame.now_ns - 1)
+            tick = tick_at(s.level(i), frame.now_ns - 1)
             if tick is not None:
-                at.append((session_cache.level_title(i), tick, i == look.level_id))
+                at.append((level_title(i), tick, i == look.level_id))
         shown = frame.x(frame.low), frame.x(frame.high)
         low, high = heatmap.price_bounds(frame.centre, look.rows, look.step)
         _put(src["names"], levels.name_data(at, shown, (low, high), self.ladder_height, s.tick_size))
@@ -238,7 +239,7 @@ class ReplayPictures:
 
     def _paint_candles(self, frame: Frame, moved: bool) -> None:
         s = frame.look.session
-        bars = prices.candles(s)
+        bars = s.candles()
         done, run = bars.done(frame.t), bars.running(frame.t)
         if (done, run) == self._bars and not moved:
             return
@@ -362,8 +363,8 @@ class Tail:
     @staticmethod
     def _since(whole: Frame) -> int:
         """The second in which the candle began that was under way when the figures were painted: it may still have shrunk."""
-        start = whole.look.session.ladder.start_ns // NS
-        return max((start + whole.t - 1) // prices.BAR_S * prices.BAR_S - start, 0)
+        start, bar = whole.look.session.ladder.start_ns // NS, BAR_NS // NS
+        return max((start + whole.t - 1) // bar * bar - start, 0)
 
     def frame(self, frame: Frame, ladder: dict[str, Any]) -> str:
         """What `replay_live.Live.frame` holds."""
@@ -376,7 +377,7 @@ class Tail:
         first = slab.column_of(max(told.t - 1, slab.begin))
         block = slab.block(first, frame.t) if told.slab is slab and told.t < frame.t else np.empty((0, 0), np.float32)
         since = self._since(whole)
-        candles = heatmap.candle_data(prices.candles(s).until(frame.t, s.ladder.start_ns + since * NS), s.day_ns)
+        candles = heatmap.candle_data(s.candles().until(frame.t, s.ladder.start_ns + since * NS), s.day_ns)
         done = strip.done(frame.now_ns)
         fresh = [] if new else strip.fresh(self._windows, frame.now_ns)
         ended = strip.done(whole.now_ns)
@@ -495,7 +496,7 @@ class ReplayWords:
 
     def _paint_levels(self, frame: Frame, rows: pl.DataFrame) -> None:
         look, s = frame.look, frame.look.session
-        last = session_cache.last_tick(s, frame.now_ns)
+        last = s.last_tick(frame.now_ns)
         colors = css_variables(THEMES[self.state.theme])
         self.levels.param.update(items=known_items(s, look.level_id, frame.t, last), value=look.level_id, colors=colors)
         self.layer_chips.param.update(value=self.state.layer, colors=colors)

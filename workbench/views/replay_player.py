@@ -11,9 +11,9 @@ import numpy as np
 import panel as pn
 
 from engine.params import FeatureParams
+from engine.session import Session, level_title, tick_at
 from engine.sessions import to_ns
 from engine.vocab import NS
-from workbench import session_cache
 from workbench.plots import axes
 from workbench.plots.heatmap import LAYERS
 from workbench.state import LevelState
@@ -37,7 +37,7 @@ class Player:
 
     def __init__(self, state: LevelState, guard: Callable[[Callable[[], object]], None]) -> None:
         self.state, self._guard = state, guard
-        self.session: session_cache.Session | None = None
+        self.session: Session | None = None
         self.clock = ReplayClock(1)
         self.frame: Frame | None = None
         self.shown_ns: int | None = None
@@ -52,7 +52,7 @@ class Player:
         self._timer: Any = None
         self._words_at, self._words_sent = 0.0, 0
 
-    def open(self, session: session_cache.Session, cursor_ts_ns: int | None) -> None:
+    def open(self, session: Session, cursor_ts_ns: int | None) -> None:
         """Stand in `session` at an instant, or at the open."""
         self.session = session
         seconds = session.ladder.seconds
@@ -139,17 +139,17 @@ class Player:
         st, s, t = self.state, self.session, self.clock.position
         assert s is not None
         params = FeatureParams(window_s=st.window_s, zones=st.zones())
-        frame = session_cache.level_frame(s, st.level)
+        frame = s.level(st.level)
         now = s.ladder.start_ns + t * NS
         # Of the second that has just ended: what begins now is not known yet.
-        tick = session_cache.tick_at(frame, now - 1)
-        last = session_cache.last_tick(s, now)
+        tick = tick_at(frame, now - 1)
+        last = s.last_tick(now)
         had = None
         if self.frame is not None and self.frame.look.level_id == st.level and self.frame.look.session is s:
             had = self.frame.centre
         centre = middle(had, tick, last, st.rows)
         look = Viewport(
-            s, st.level, session_cache.level_title(st.level), frame, session_cache.vacuum(s, st.level, params), params, now,
+            s, st.level, level_title(st.level), frame, s.windows(st.level, params), params, now,
             tick if tick is not None else centre, tick is not None, step_ticks(st, s.ladder.root), st.rows, 0, 0,
         )  # fmt: skip
         return look, centre

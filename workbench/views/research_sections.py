@@ -15,6 +15,7 @@ import polars as pl
 from engine.errors import EngineError, NoData
 from engine.features.vector import family_of, feature_of
 from engine.levels import level_ids
+from engine.session import level_title
 from engine.sessions import to_ns
 from engine.vocab import NS
 from workbench import session_cache
@@ -440,7 +441,7 @@ class FeatureSection(Section):
         value = "" if found.now is None else f"{found.now:.3g}".replace("-", "−")
         now = f"now {value}" if value else ""
         research.fill_features(self.pictures, d.edges, d.counts, rows, title=title, now=found.now, now_text=now)
-        where = "" if moment is None else f"{session_cache.level_title(moment[2])} {moment[1]} {axes.clock(moment[3])}"
+        where = "" if moment is None else f"{level_title(moment[2])} {moment[1]} {axes.clock(moment[3])}"
         if found.now is None:
             said = f"{title}: no value now ({found.why})."
         else:
@@ -550,7 +551,7 @@ class MomentChoice:
     def _show(self) -> None:
         """Put on the fields what the state says."""
         self.levels = list(dict.fromkeys([*session_cache.KEY_LEVELS, *level_ids(), self.state.level]))
-        titles = [session_cache.level_title(i) for i in self.levels]
+        titles = [level_title(i) for i in self.levels]
         fields = [{"name": "level", "kind": "select", "label": "Level of the moment", "options": titles}]
         # What has the keyboard's focus is not built anew without need.
         if self.level.fields != fields:
@@ -720,7 +721,7 @@ class HitRates(Section):
 def level_titles(found: set[str]) -> dict[str, str]:
     """Levels in words, the key levels first, prices of one's own last."""
     known = [i for i in dict.fromkeys([*session_cache.KEY_LEVELS, *level_ids()]) if i in found]
-    return {**{i: session_cache.level_title(i) for i in known}, **{i: i for i in sorted(found - set(known))}}
+    return {**{i: level_title(i) for i in known}, **{i: i for i in sorted(found - set(known))}}
 
 
 def key_line(text: str) -> str:

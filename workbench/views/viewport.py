@@ -11,6 +11,7 @@ from param.parameterized import discard_events
 from engine.errors import EngineError, UnknownLevel
 from engine.ladder import NO_TICK
 from engine.params import FeatureParams
+from engine.session import Session, level_title, tick_at
 from engine.vocab import NS, Root
 from workbench import session_cache
 from workbench.plots import axes
@@ -28,7 +29,7 @@ CURSOR_AT = 0.86
 class Viewport:
     """One resolved view of a session around a level."""
 
-    session: session_cache.Session
+    session: Session
     level_id: str
     title: str
     frame: pl.DataFrame
@@ -84,7 +85,7 @@ def first_cursor(vacuum: pl.DataFrame, last_ns: int) -> int:
     return int(valid[-1]) if valid.len() else last_ns
 
 
-def resolve(session: session_cache.Session, state: LevelState, shown: tuple[int, int] | None, *, follow: bool = True) -> Viewport:
+def resolve(session: Session, state: LevelState, shown: tuple[int, int] | None, *, follow: bool = True) -> Viewport:
     """The look that `state` asks for.
 
     Parameters
@@ -100,17 +101,17 @@ def resolve(session: session_cache.Session, state: LevelState, shown: tuple[int,
         Where the level is not there.
     """
     params = FeatureParams(window_s=state.window_s, zones=state.zones())
-    frame = session_cache.level_frame(session, state.level)
-    vacuum = session_cache.vacuum(session, state.level, params)
+    frame = session.level(state.level)
+    vacuum = session.windows(state.level, params)
     w = params.window_s * NS
     first, last = -(-session.ladder.start_ns // w) * w, session.ladder.end_ns // w * w - w
     now = state.cursor_ts_ns if state.cursor_ts_ns is not None else first_cursor(vacuum, last)
     now = min(max(now // w * w, first), last)
-    tick = session_cache.tick_at(frame, now)
+    tick = tick_at(frame, now)
     begin, end = _span(state.span_min, shown, now, session.ladder.start_ns, session.ladder.end_ns, follow)
     k_ref = tick if tick is not None else int(frame["level_tick"][0])
     return Viewport(
-        session, state.level, session_cache.level_title(state.level), frame, vacuum, params, now, k_ref, tick is not None,
+        session, state.level, level_title(state.level), frame, vacuum, params, now, k_ref, tick is not None,
         step_ticks(state, session.ladder.root), state.rows, begin, end,
     )  # fmt: skip
 
@@ -136,14 +137,14 @@ def level_items(look: Viewport, last: int | None) -> list[dict[str, object]]:
         *([look.level_id] if look.level_id not in ids else []),
         *(x for x in ids if x not in there),
     ]:
-        item: dict[str, object] = {"id": i, "label": session_cache.level_title(i)}
+        item: dict[str, object] = {"id": i, "label": level_title(i)}
         if i in session_cache.KEY_LEVELS:
             item["key"] = str(session_cache.KEY_LEVELS.index(i) + 1)
         if i not in there and i != look.level_id:
             item["absent"] = s.absent.get(i, "the lake has no row of it")
         else:
-            frame = session_cache.level_frame(s, i)
-            tick = session_cache.tick_at(frame, look.now_ns)
+            frame = s.level(i)
+            tick = tick_at(frame, look.now_ns)
             # Its price comes with the time from which it is known, not before.
             item["detail"] = "" if tick is None else axes.price_text(tick, s.tick_size)
             item["mark"] = (
@@ -162,13 +163,13 @@ def level_items(look: Viewport, last: int | None) -> list[dict[str, object]]:
 HALF_DAY_NS = 12 * 3600 * NS
 
 
-def clamp_to_session(state: LevelState, session: session_cache.Session) -> list[str]:
+def clamp_to_session(state: LevelState, session: Session) -> list[str]:
     """Bring `state` into `session`, silently for those who watch it; returns what the trader has to be told."""
     with discard_events(state):
         return [*_cursor(state, session), *_level(state, session)]
 
 
-def on_grid(state: LevelState, session: session_cache.Session) -> list[str]:
+def on_grid(state: LevelState, session: Session) -> list[str]:
     """Put a price that the state names on the contract's grid, wherever it comes from; returns what the trader has to be told.
 
     Raises
@@ -183,7 +184,7 @@ def on_grid(state: LevelState, session: session_cache.Session) -> list[str]:
     return [said] if said else []
 
 
-def _cursor(state: LevelState, session: session_cache.Session) -> list[str]:
+def _cursor(state: LevelState, session: Session) -> list[str]:
     """A time of another session is forgotten; one of this day outside of the session is moved into it when it is drawn."""
     ts, lad = state.cursor_ts_ns, session.ladder
     if ts is None or lad.start_ns <= ts < lad.end_ns:
@@ -195,15 +196,15 @@ def _cursor(state: LevelState, session: session_cache.Session) -> list[str]:
     return []
 
 
-def _level(state: LevelState, session: session_cache.Session) -> list[str]:
+def _level(state: LevelState, session: Session) -> list[str]:
     """The state's level as this session has it; another stands in where it has none."""
     try:
         said = on_grid(state, session)
-        session_cache.level_frame(session, state.level)
+        session.level(state.level)
     except EngineError as e:
         there = set(session.levels["level_id"])
         state.level = next((i for i in session_cache.ordered_level_ids(session) if i in there), PREFIX + last_price_text(session))
-        return [f"{e}; {session_cache.level_title(state.level)} stands in its place"]
+        return [f"{e}; {level_title(state.level)} stands in its place"]
     return said
 
 
@@ -220,13 +221,13 @@ _NUMBER = re.compile(r"[-+]?(\d{1,3}(,\d{3})+|\d+)(\.\d*)?")
 _ON_GRID = 1e-6
 
 
-def last_price_tick(session: session_cache.Session) -> int | None:
+def last_price_tick(session: Session) -> int | None:
     """Tick of the session's last trade; None where nothing traded."""
     traded = session.ladder.last_tick[session.ladder.last_tick != NO_TICK]
     return int(traded[-1]) if traded.size else None
 
 
-def own_price(text: str, session: session_cache.Session) -> tuple[str, str]:
+def own_price(text: str, session: Session) -> tuple[str, str]:
     """The level of a price, and what has to be said of it.
 
     Parameters
@@ -264,14 +265,14 @@ def own_price(text: str, session: session_cache.Session) -> tuple[str, str]:
     return _id_of(tick, session) or PREFIX + snapped, said
 
 
-def _id_of(tick: int, session: session_cache.Session) -> str | None:
+def _id_of(tick: int, session: Session) -> str | None:
     """The lake's own level at a fixed price."""
     there = session.levels
     own = there.filter(there["level_id"].str.starts_with(PREFIX) & (there["level_tick"] == tick))
     return str(own["level_id"][0]) if own.height else None
 
 
-def last_price_text(session: session_cache.Session) -> str:
+def last_price_text(session: Session) -> str:
     """Price of the session's last trade, on its grid; of the middle of its ladder where nothing traded."""
     last = last_price_tick(session)
     return price_text(session.ladder.tick_low + session.ladder.n_slots // 2 if last is None else last, session.tick_size)

@@ -1,0 +1,551 @@
+"""One session of one contract as read from the lake, and what is computed of it: level frames, touches, quotes, candles, scale tops.
+
+`Session` is what the page, the replay, pictures and commands share; it knows no screen and caches what it computes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import numpy as np
+import polars as pl
+
+from engine.bars import BAR_NS
+from engine.errors import EngineError, PartitionMissing, SessionError, UnknownLevel
+from engine.features import level_windows, pressure_cube
+from engine.ladder import NO_TICK, Ladder
+from engine.lake.catalog import BARS, LADDER, LEVELS, TRIGGERS
+from engine.lake.store import Lake, input_key
+from engine.levels import level_ids, price_level, title
+from engine.params import ApproachParams, FeatureParams
+from engine.vocab import NS, TriggerKind
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+P = ParamSpec("P")
+
+T = TypeVar("T")
+
+
+class HasCache(Protocol):
+    """An object that carries what was computed of it."""
+
+    @property
+    def kept(self) -> dict[Hashable, OrderedDict[Any, Any]]:
+        """By function, then by its other arguments."""
+
+
+S = TypeVar("S", bound=HasCache)
+
+
+def cached_with_session(most: int) -> Callable[[Callable[Concatenate[S, P], T]], Callable[Concatenate[S, P], T]]:
+    """As `functools.lru_cache` with `most` answers a session, the function's first argument.
+
+    A cache of the module would keep every session alive that it has an answer of, a ladder of 100 MB and more each.
+    """
+
+    def keep(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+        @wraps(function)
+        def answer(session: S, /, *args: P.args, **more: P.kwargs) -> T:
+            answers = session.kept.setdefault(function, OrderedDict())
+            key = (args, tuple(sorted(more.items())))
+            if key in answers:
+                answers.move_to_end(key)
+                return answers[key]  # type: ignore[no-any-return]
+            found = answers[key] = function(session, *args, **more)
+            while len(answers) > most:
+                answers.popitem(last=False)
+            return found
+
+        return answer
+
+    return keep
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """One session of one contract, compared by identity; what its methods compute is cached in it and goes with it.
+
+    Instants are ns since the epoch (UTC), prices are ticks, and a frame of levels has the columns of `engine.lake.catalog.LEVELS`.
+
+    Attributes
+    ----------
+    symbol : str
+        Contract, such as ``ESZ5``.
+    date : datetime.date
+        The session's date in New York.
+    ladder : Ladder
+        The price ladder, with the tape (``ladder.tape``, a row a second).
+    bars : pl.DataFrame
+        ``bars_2m``.
+    levels : pl.DataFrame
+        Steps of all levels.
+    absent : dict of str to str
+        Why a level is not in `levels`.
+    notes : tuple of str
+        What the lake lacks, with the command that makes it.
+    stamp : str
+        Digests of the partitions that were read; empty where nobody asks for them.
+    simulated : bool
+        Whether the orders are made up.
+    gold_touches : pl.DataFrame or None
+        ``level_id, touch_ts_ns`` of every touch as gold has them; None where gold has no triggers of this very ladder.
+    kept : dict
+        What `cached_with_session` keeps of it.
+    lake : Lake or None
+        Where it was read from; None of a session made from frames, which has no single trades.
+    """
+
+    symbol: str
+    date: dt.date
+    ladder: Ladder
+    bars: pl.DataFrame
+    levels: pl.DataFrame
+    absent: dict[str, str]
+    notes: tuple[str, ...] = ()
+    stamp: str = ""
+    simulated: bool = False
+    gold_touches: pl.DataFrame | None = None
+    kept: dict[Hashable, OrderedDict[Any, Any]] = field(default_factory=dict, repr=False)
+    lake: Lake | None = None
+
+    @classmethod
+    def open(cls, lake: Lake, symbol: str, date: dt.date, *, stamp: str = "", whole: bool = False) -> Session:
+        """The session as the lake has it.
+
+        Raises
+        ------
+        PartitionMissing
+            Where the ladder or its tape is not there; bars and levels may be missing, and are then named in `notes`, unless `whole`.
+        """
+        ladder = Ladder.open(lake, symbol, date)
+        notes: list[str] = []
+        try:
+            bars = lake.read(BARS, symbol, date)
+        except PartitionMissing as e:
+            if whole:
+                raise
+            times = dict.fromkeys(("window_start_ts_ns", "window_end_ts_ns"), pl.Int64)
+            bars = pl.DataFrame(schema={**times, **dict.fromkeys(("open_tick", "high_tick", "low_tick", "close_tick"), pl.Int32)})
+            notes.append(f"No candles: {e}")
+        absent: dict[str, str] = {}
+        try:
+            levels = lake.read(LEVELS, symbol, date)
+            absent = dict(lake.notes(LEVELS, symbol, date).get("absent", {}))
+        except PartitionMissing as e:
+            if whole:
+                raise
+            times = dict.fromkeys(("start_ts_ns", "end_ts_ns"), pl.Int64)
+            levels = pl.DataFrame(schema={"level_id": pl.String, **times, "price": pl.Float64, "level_tick": pl.Int32})
+            notes.append(f"No key levels: {e}")
+        simulated = lake.is_simulated(LADDER, symbol, date)
+        touches = _gold_touches(lake, symbol, date)
+        return cls(symbol, date, ladder, bars, levels, absent, tuple(notes), stamp, simulated, touches, lake=lake)
+
+    @property
+    def tick_size(self) -> float:
+        """Price of one tick."""
+        return self.ladder.root.tick_size
+
+    @property
+    def day_ns(self) -> int:
+        """The instant whose offset New York's clock is shown with."""
+        return self.ladder.start_ns
+
+    # --- levels and their touches
+
+    @cached_with_session(24)
+    def level(self, level_id: str) -> pl.DataFrame:
+        """The level's steps; of ``price:X`` over the whole session.
+
+        Raises
+        ------
+        UnknownLevel
+            Where there is no such level, or it is absent from this session, with the reason.
+        """
+        frame = self.levels.filter(pl.col("level_id") == level_id)
+        if frame.height:
+            return frame
+        if level_id.startswith("price:"):
+            return price_level(level_id, self.ladder.start_ns, self.ladder.end_ns, self.ladder.root)
+        if level_id not in level_ids():
+            raise UnknownLevel(f"level {level_id!r}: expected one of {', '.join(level_ids())} or price:6800.25")
+        reason = self.absent.get(level_id, "the lake has no row of it")
+        raise UnknownLevel(f"{level_title(level_id)} is absent from {self.symbol} {self.date}: {reason}")
+
+    def has_level(self, level_id: str) -> bool:
+        """Whether the lake's levels have it; a price of the trader's own is none of them."""
+        return level_id in self.levels["level_id"]
+
+    def levels_with(self, level_id: str) -> pl.DataFrame:
+        """Steps of all levels, a trader's own price among them if `level_id` is one."""
+        return self.levels if self.has_level(level_id) else pl.concat([self.levels, self.level(level_id).select(self.levels.columns)])
+
+    @cached_with_session(24)
+    def touches(self, level_id: str) -> np.ndarray:
+        """Instants at which price touched the level (features.md section 8), int64, rising; of the whole session.
+
+        They are the touches that gold has. Of a price of the trader's own, and where the lake has no gold of this very ladder, the
+        function that gold calls finds them from ladder, levels and trades, with the parameters of gold.
+
+        Raises
+        ------
+        UnknownLevel
+        SessionError
+            Of a session that was made from frames.
+        """
+        levels, found = self.level(level_id), self.gold_touches
+        if found is None or not self.has_level(level_id):
+            found = self._find_touches(levels)
+        return np.sort(found.filter(pl.col("level_id") == level_id)["touch_ts_ns"].to_numpy())
+
+    def _find_touches(self, levels: pl.DataFrame) -> pl.DataFrame:
+        # Here, for they load what most sessions never need.
+        from engine.features.events import lake_triggers
+        from engine.retrieval.dataset import trigger_params_of
+
+        if self.lake is None:
+            raise SessionError(f"touches of {self.symbol} {self.date}: expected a session read from a lake, found one made from frames")
+        p = trigger_params_of(self.lake, self.symbol, self.date)
+        return lake_triggers(
+            self.lake, self.ladder, (TriggerKind.TOUCH.value,), setups=p.setups, approach=p.approach, window_s=p.features.window_s,
+            levels=levels,
+        )  # fmt: skip
+
+    def touches_before(self, level_id: str, end_ns: int) -> int | None:
+        """How often a level of the lake was touched before `end_ns`; None without gold, and of a price of the trader's own.
+
+        A touch ends an approach: ``touch_number`` of features.md section 8 is one more than this.
+        """
+        if self.gold_touches is None or not self.has_level(level_id):
+            return None
+        return int(np.searchsorted(self.touches(level_id), end_ns, side="left"))
+
+    # --- prices
+
+    def last_tick(self, end_ts_ns: int) -> int | None:
+        """The last trade's tick at the end of the window that ends at `end_ts_ns`; None before the first trade."""
+        s = (end_ts_ns - self.ladder.start_ns) // NS - 1
+        if not 0 <= s < self.ladder.seconds:
+            return None
+        tick = int(self.ladder.last_tick[s])
+        return None if tick == NO_TICK else tick
+
+    def best_ticks(self, ts_ns: int) -> dict[str, int]:
+        """Ticks of the best ``bid`` and ``ask`` at the end of the second of `ts_ns`; empty without a valid book of two sides."""
+        lad = self.ladder
+        s = (ts_ns - lad.start_ns) // NS
+        if not 0 <= s < lad.seconds or not lad.valid[s]:
+            return {}
+        ticks = {"bid": int(lad.best_bid_tick[s]), "ask": int(lad.best_ask_tick[s])}
+        return ticks if NO_TICK not in ticks.values() else {}
+
+    def price_span(self) -> tuple[int, int]:
+        """Lowest and highest tick at which the session traded; those of its levels where it did not."""
+        last = self.ladder.last_tick[self.ladder.last_tick != NO_TICK]
+        if last.size == 0:
+            last = self.levels["level_tick"].to_numpy()
+        if last.size == 0:
+            return 0, 1
+        return int(last.min()), int(last.max())
+
+    @cached_with_session(1)
+    def candles(self) -> Candles:
+        """Two-minute candles as they stood at any second."""
+        return Candles(self.bars, self.ladder.tape)
+
+    # --- windows, slices, and the tops of their colour scales
+
+    @cached_with_session(48)
+    def windows(self, level_id: str, params: FeatureParams) -> pl.DataFrame:
+        """The level's windows with features, conditions and approach (`engine.features.level_windows`)."""
+        return level_windows(self.ladder, self.level(level_id), params, ApproachParams())
+
+    @cached_with_session(12)
+    def cube(self, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int, half_life_s: float) -> xr.Dataset:
+        """A slice of the ladder with the pressure at each price (`engine.features.pressure_cube`)."""
+        return self._cube(start_ns, end_ns, low, high, window_s, step, half_life_s)
+
+    def _cube(self, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int, half_life_s: float) -> xr.Dataset:
+        return pressure_cube(self.ladder, start_ns, end_ns, low, high, window_s=window_s, step_ticks=step, half_life_s=half_life_s)
+
+    @cached_with_session(32)
+    def size_top(self, parts: tuple[str, ...], window_s: int, step: int, half_life_s: float) -> float | None:
+        """Top of a colour scale for the whole session, contracts; None where the session has nothing to sample.
+
+        Parameters
+        ----------
+        parts : tuple of str
+            Variables of the cube that are summed, such as ``("bid_depth", "ask_depth")``.
+        step : int
+            Ticks in a price row.
+        """
+        found = self._samples(window_s, step, half_life_s)
+        return size_top(np.concatenate([cube_values(c, parts).ravel() for c in found])) if found else None
+
+    @cached_with_session(4)
+    def _samples(self, window_s: int, step: int, half_life_s: float) -> tuple[xr.Dataset, ...]:
+        """Six short slices around the last trade, spread over the session: what a colour scale is set by, whatever is on screen."""
+        lad = self.ladder
+        traded = np.flatnonzero((lad.last_tick != NO_TICK) & lad.valid)
+        if traded.size == 0:
+            traded = np.arange(lad.seconds)
+        moments = traded[(np.linspace(0.05, 0.95, 6) * (traded.size - 1)).astype(int)].tolist()
+        return self._around(((s, s - 60, s + 60) for s in moments), window_s, step, half_life_s)
+
+    @cached_with_session(128)
+    def size_top_before(self, parts: tuple[str, ...], step: int, half_life_s: float, t: int) -> float:
+        """Top of a colour scale from what was known `t` seconds after the session's start, contracts; windows of one second."""
+        lad = self.ladder
+        traded = np.flatnonzero((lad.last_tick[:t] != NO_TICK) & lad.valid[:t])
+        moments = traded[np.unique((np.linspace(0.1, 1.0, 6) * (traded.size - 1)).astype(int))].tolist() if traded.size else []
+        found = self._around(((s, max(s - 60, 0), s + 1) for s in moments), 1, step, half_life_s)
+        return size_top(np.concatenate([cube_values(c, parts).ravel() for c in found])) if found else LEAST_TOP
+
+    def _around(self, spans: Iterable[tuple[int, int, int]], window_s: int, step: int, half_life_s: float) -> tuple[xr.Dataset, ...]:
+        """Slices of ``(second, begin, end)``, `SAMPLE_REACH` ticks around the last trade of the second."""
+        out, start = [], self.ladder.start_ns
+        for s, begin, end in spans:
+            mid = int(self.ladder.last_tick[s])
+            if mid == NO_TICK:
+                continue
+            low, high = mid - SAMPLE_REACH, mid + SAMPLE_REACH
+            try:
+                out.append(self._cube(start + begin * NS, start + end * NS, low, high, window_s, step, half_life_s))
+            except EngineError:
+                continue  # a sample that falls off the session's ends; the others set the scale
+        return tuple(out)
+
+
+def _gold_touches(lake: Lake, symbol: str, date: dt.date) -> pl.DataFrame | None:
+    if not lake.has(TRIGGERS, symbol, date):
+        return None
+    made_from = lake.manifest(TRIGGERS, symbol, date).lineage.inputs
+    if made_from.get(input_key(LADDER, symbol, date)) != lake.manifest(LADDER, symbol, date).digest():
+        return None  # of an older ladder: its touches may not be those on the screen
+    return lake.read(TRIGGERS, symbol, date, ["level_id", "touch_ts_ns"], pl.col("kind") == TriggerKind.TOUCH.value)
+
+
+# ----------------------------------------------------------------------------
+# Levels: their names, their tick at an instant, and the candles that meet them
+
+
+def level_title(level_id: str) -> str:
+    """The level in words, such as ``PM High``."""
+    return "Price" if level_id.startswith("price:") else title(level_id)
+
+
+def tick_at(level: pl.DataFrame, ts_ns: int) -> int | None:
+    """The tick of a level, given by its steps, at `ts_ns`; None where it has none."""
+    i = int(np.searchsorted(level["start_ts_ns"].to_numpy(), ts_ns, side="right")) - 1
+    return int(level["level_tick"][i]) if i >= 0 and ts_ns < level["end_ts_ns"][i] else None
+
+
+def candles_at_level(bars: pl.DataFrame, level: pl.DataFrame, tape: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The candles that meet a level: ``window_start_ts_ns, level_tick, side`` (-1 came from below, 1 from above, 0 stood at it).
+
+    They are the candle triggers of features.md section 8 (gold's kind ``candle``): the level's tick is that at the candle's start, a
+    candle meets it when it lies within its low and high, and the side is that of the latest trade away from the level before it is met.
+
+    Parameters
+    ----------
+    bars : pl.DataFrame
+        ``bars_2m``.
+    level : pl.DataFrame
+        Steps of one level.
+    tape : pl.DataFrame
+        ``mbo_tape_1s``: tells the side of a candle that opens at the level after one that closed at it.
+    """
+    at = bars.sort("window_start_ts_ns").join_asof(
+        level.sort("start_ts_ns").select("start_ts_ns", "end_ts_ns", pl.col("level_tick").cast(pl.Int64).alias("k")),
+        left_on="window_start_ts_ns", right_on="start_ts_ns",
+    )  # fmt: skip
+    k = pl.col("k")
+    side = (pl.col("open_tick").cast(pl.Int64) - k).sign()
+    before = (pl.col("close_tick").cast(pl.Int64).shift() - k).sign().fill_null(0)
+    hit = (pl.col("low_tick") <= k) & (pl.col("high_tick") >= k) & (pl.col("window_start_ts_ns") < pl.col("end_ts_ns"))
+    met = (
+        at.with_columns(pl.when(side == 0).then(before).otherwise(side).cast(pl.Int64).alias("side"))
+        .filter(hit)
+        .select("window_start_ts_ns", k.alias("level_tick"), "side")
+    )
+    if tape is None or not (met["side"] == 0).any():
+        return met
+    sides = [s or _came_from(tape, start, k) for start, k, s in met.iter_rows()]
+    return met.with_columns(pl.Series("side", sides, pl.Int64))
+
+
+def _came_from(tape: pl.DataFrame, end_ns: int, k: int) -> int:
+    """Side of `k` on which the last second before `end_ns` that traded away from it did so; 0 where none did."""
+    away = (pl.col("low_tick") != k) | (pl.col("high_tick") != k)
+    last = tape.filter((pl.col("window_start_ts_ns") < end_ns) & (pl.col("trades") > 0) & away).tail(1)
+    if last.height == 0:
+        return 0
+    low, close = int(last["low_tick"][0]), int(last["last_tick"][0])
+    # A second that ended at the level came to it from below where it traded there.
+    return int(np.sign(close - k)) or (-1 if low < k else 1)
+
+
+# ----------------------------------------------------------------------------
+# Best prices of windows, and candles as they stood at a second
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """Best prices of consecutive windows.
+
+    Attributes
+    ----------
+    edges_ns : ndarray of int64, shape (windows + 1,)
+        Start of each window, and the end of the last.
+    bid, ask : ndarray of float64, shape (windows + 1,)
+        Ticks at each window's end, NaN where a side is empty or the book was not valid in all of it; the last one stands twice, so
+        that a step drawn from edge to edge ends with its window.
+    """
+
+    edges_ns: np.ndarray
+    bid: np.ndarray
+    ask: np.ndarray
+
+
+def best_quotes(tape: pl.DataFrame, window_s: int = 1) -> Quotes:
+    """Best bid and ask at the end of each window.
+
+    Parameters
+    ----------
+    tape : pl.DataFrame
+        Seconds in order, the first the start of a window; a part of one at the end is left out.
+    """
+    n = tape.height // window_s
+    at = tape.gather_every(window_s, offset=window_s - 1).head(n)
+    ok = tape["book_valid"].to_numpy().astype(bool)[: n * window_s].reshape(n, window_s).all(axis=1)
+    start = tape["window_start_ts_ns"].to_numpy()[: n * window_s : window_s]
+    sides = {}
+    for side in ("bid", "ask"):
+        line = np.where(ok, at[f"best_{side}_tick"].cast(pl.Float64).fill_null(float("nan")).to_numpy(), np.nan)
+        sides[side] = np.append(line, line[-1:])
+    return Quotes(np.append(start, start[-1:] + window_s * NS), sides["bid"], sides["ask"])
+
+
+@dataclass
+class Candle:
+    """The candle under way, ticks: its values as they stood at a second's end."""
+
+    open: int
+    high: int
+    low: int
+    close: int
+
+
+class Candles:
+    """Two-minute candles of a session as they stood at any second.
+
+    Parameters
+    ----------
+    bars : pl.DataFrame
+        ``bars_2m``.
+    tape : pl.DataFrame
+        ``mbo_tape_1s``, a row a second without gaps; a bar that began before it counts from its start.
+    """
+
+    def __init__(self, bars: pl.DataFrame, tape: pl.DataFrame) -> None:
+        self.bars, self.seconds = bars, tape.height
+        self.start_ns = int(tape["window_start_ts_ns"][0])
+        self.begins, self.ends = (bars[f"window_{e}_ts_ns"].to_numpy() for e in ("start", "end"))
+        self.opens = bars["open_tick"].to_numpy()
+        traded = tape["trades"].fill_null(0).to_numpy() > 0
+        self.close = tape["last_tick"].fill_null(0).to_numpy()[np.maximum.accumulate(np.where(traded, np.arange(traded.size), 0))]
+        high, low = (tape[f"{k}_tick"].fill_null(0).to_numpy().astype(np.int64) for k in ("high", "low"))
+        high[~traded], low[~traded] = NO_TICK, -NO_TICK
+        bar_of = (self.start_ns // NS + np.arange(self.seconds)) // (BAR_NS // NS)
+        first = np.flatnonzero(np.diff(bar_of, prepend=bar_of[0] - 1))
+        self.high, self.low = high, low
+        for a, b in zip(first, [*first[1:], self.seconds]):
+            self.high[a:b] = np.maximum.accumulate(high[a:b])
+            self.low[a:b] = np.minimum.accumulate(low[a:b])
+        # Sums since the bar's start, of the columns that the bars have too.
+        self._first = first[np.searchsorted(first, np.arange(self.seconds), side="right") - 1]
+        self._sums = {
+            name: np.append(0, np.cumsum(tape.select(pl.sum_horizontal(pl.col(*of).fill_null(0).cast(pl.Int64))).to_series().to_numpy()))
+            for name, of in SUMMED.items()
+            if name in bars.columns
+        }
+
+    def done(self, t: int) -> int:
+        """How many candles had closed `t` seconds after the tape's start."""
+        return int(np.searchsorted(self.ends, self.start_ns + t * NS, side="right"))
+
+    def running(self, t: int) -> Candle | None:
+        """The candle under way; None where its bar has not traded yet."""
+        i, now = self.done(t), self.start_ns + t * NS
+        if t == 0 or i >= self.begins.size or self.begins[i] >= now or self.high[t - 1] == NO_TICK:
+            return None
+        # The bar's first trade came before this second's end, so that its open is no look ahead.
+        return Candle(int(self.opens[i]), int(self.high[t - 1]), int(self.low[t - 1]), int(self.close[t - 1]))
+
+    def until(self, t: int, since_ns: int = 0) -> pl.DataFrame:
+        """Candles that ended after `since_ns`, columns of `bars`; the last one as it stood, later ones are gone."""
+        i = self.done(t)
+        first = int(np.searchsorted(self.ends, since_ns, side="right"))
+        out = self.bars.slice(first, max(i - first, 0))
+        run = self.running(t)
+        if run is None:
+            return out
+        values = {f"{k}_tick": getattr(run, k) for k in ("high", "low", "close")}
+        values |= {name: int(total[t] - total[self._first[t - 1]]) for name, total in self._sums.items()}
+        last = self.bars.slice(i, 1).with_columns(pl.lit(v).cast(self.bars.schema[c]).alias(c) for c, v in values.items())
+        return pl.concat([out, last])
+
+
+SUMMED = {
+    "volume": ("buy_volume", "sell_volume"), "buy_volume": ("buy_volume",), "sell_volume": ("sell_volume",), "trades": ("trades",),
+}  # fmt: skip
+"""Column of a bar -> columns of the tape whose sum it is."""
+
+
+def bars_until(bars: pl.DataFrame, tape: pl.DataFrame, end_ns: int) -> pl.DataFrame:
+    """`bars` as they stood at `end_ns`, a whole second: the one under way is made from the seconds before it, later ones are gone."""
+    made = Candles(bars, tape)
+    return made.until((end_ns - made.start_ns) // NS)
+
+
+# ----------------------------------------------------------------------------
+# What a colour scale is set by
+
+SAMPLE_REACH = 20
+"""A scale's samples reach so many ticks to both sides of the last trade."""
+
+LEAST_TOP = 5.0
+"""Contracts; no scale ends lower."""
+
+
+def cube_values(cube: xr.Dataset, parts: tuple[str, ...]) -> np.ndarray:
+    """Sum of the cube's variables `parts`, shape (windows, rows), float32; NaN where the book is not valid."""
+    first, *rest = (cube[p].to_numpy() for p in parts)
+    out = first.astype(np.float32)
+    for more in rest:
+        out += more
+    out[~cube["book_valid"].to_numpy().astype(bool)] = np.nan
+    return out
+
+
+def nice_top(x: float) -> float:
+    """Smallest of 1, 1.5, 2, 3, 5, 7.5 times a power of ten that is not below `x` (at least `LEAST_TOP`)."""
+    x = max(float(x), LEAST_TOP)
+    power = 10.0 ** np.floor(np.log10(x))
+    for m in (1, 1.5, 2, 3, 5, 7.5, 10):
+        if m * power >= x * (1 - 1e-9):
+            return float(m * power)
+    return float(10 * power)
+
+
+def size_top(shown: np.ndarray) -> float:
+    """A round number at the 99.5% quantile of what is above zero, contracts."""
+    live = shown[np.isfinite(shown) & (shown > 0)]
+    return nice_top(float(np.quantile(live, 0.995))) if live.size else LEAST_TOP
