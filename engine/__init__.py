@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from engine.retrieval.neighbours import edited, moment_events, neighbours, trigger_query
     from engine.retrieval.statistics import condition_events, condition_table
     from engine.retrieval.walk_forward import AuditData
+    from engine.session import Session
     from engine.sessions import NEW_YORK, session_windows, to_ns
     from engine.vocab import NS, root_of
 
@@ -57,6 +58,7 @@ _FROM: dict[str, tuple[str, ...]] = {
     "engine.retrieval.neighbours": ("edited", "moment_events", "neighbours", "trigger_query"),
     "engine.retrieval.statistics": ("condition_events", "condition_table"),
     "engine.retrieval.walk_forward": ("AuditData",),
+    "engine.session": ("Session",),
     "engine.sessions": ("NEW_YORK", "session_windows", "to_ns"),
     "engine.vocab": ("NS", "root_of"),
 }
@@ -84,6 +86,7 @@ __all__ = [
     "Lake",
     "LevelParams",
     "PressureParams",
+    "Session",
     "SetupParams",
     "audit",
     "build_levels",

@@ -19,10 +19,11 @@ from engine.bars import BAR_NS
 from engine.errors import EngineError, PartitionMissing, SessionError, UnknownLevel
 from engine.features import level_windows, pressure_cube
 from engine.ladder import NO_TICK, Ladder
-from engine.lake.catalog import BARS, LADDER, LEVELS, TRIGGERS
+from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TRIGGERS
 from engine.lake.store import Lake, input_key
 from engine.levels import level_ids, price_level, title
 from engine.params import ApproachParams, FeatureParams
+from engine.sessions import utc_dates
 from engine.vocab import NS, TriggerKind
 
 if TYPE_CHECKING:
@@ -197,6 +198,8 @@ class Session:
         Raises
         ------
         UnknownLevel
+        PartitionMissing
+            Where neither gold nor the trades of bronze are there, with the command that makes them.
         SessionError
             Of a session that was made from frames.
         """
@@ -212,6 +215,9 @@ class Session:
 
         if self.lake is None:
             raise SessionError(f"touches of {self.symbol} {self.date}: expected a session read from a lake, found one made from frames")
+        days = utc_dates(self.ladder.start_ns, self.ladder.end_ns)
+        if not any(self.lake.has(BRONZE_MBO, self.symbol, d) for d in days):
+            self.lake.manifest(BRONZE_MBO, self.symbol, days[0])  # says what is missing, and what makes it
         p = trigger_params_of(self.lake, self.symbol, self.date)
         return lake_triggers(
             self.lake, self.ladder, (TriggerKind.TOUCH.value,), setups=p.setups, approach=p.approach, window_s=p.features.window_s,

@@ -13,6 +13,7 @@ import pytest
 from engine.bars import BAR_NS
 from engine.commands.run import run
 from engine.commands.simulate import simulate
+from engine.errors import PartitionMissing
 from engine.lake.catalog import TRIGGERS
 from engine.lake.store import Lake
 from engine.session import Session, candles_at_level
@@ -84,6 +85,12 @@ def test_without_gold_the_same_touches_are_found(made: Path, gold: dict[str, np.
     assert session.gold_touches is None
     found = {i: session.touches(i) for i in session.levels["level_id"].unique()}
     assert {i: t.tolist() for i, t in found.items() if t.size} == {i: t.tolist() for i, t in gold.items()}
+    # Without trades they cannot be found: that is said, and is not "no touch".
+    shutil.rmtree(lake / "bronze")
+    session = Session.open(Lake(lake), SYMBOL, DATE)
+    with pytest.raises(PartitionMissing, match="spymaster"):
+        session.touches("vwap")
+    assert replay_data.marked_touches(session, "vwap").size == 0
 
 
 def test_a_price_of_ones_own_is_touched_by_the_same_rule(made: Path, gold: dict[str, np.ndarray]):

@@ -21,8 +21,7 @@ from param.parameterized import discard_events
 from pydantic import ValidationError
 
 from engine.errors import BadPicture, EngineError, LakeWriteFailed, SessionError
-from engine.features import level_windows
-from engine.params import ApproachParams, FeatureParams
+from engine.params import FeatureParams
 from engine.session import level_title
 from engine.sessions import NEW_YORK, to_ns
 from engine.vocab import NS
@@ -528,7 +527,7 @@ def nearest(root: str, symbol: str, date: dt.date, level_id: str, direction: str
         Where there was no such approach.
     """
     s = session_cache.load(root, symbol, date)
-    v = level_windows(s.ladder, s.level(level_id), FeatureParams(), ApproachParams())
+    v = s.windows(level_id, FeatureParams())
     near = v.filter(pl.col("book_valid") & (pl.col("approach") == direction)).sort(pl.col("distance_ticks").abs(), maintain_order=True)
     if near.height == 0:
         way = WORDS.get(direction, direction)

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import xarray as xr
 
+from engine.errors import PartitionMissing
 from engine.features import pressure_cube
 from engine.params import FeatureParams
 from engine.session import Session, cached_with_session, level_title, tick_at
@@ -229,6 +230,15 @@ def known_runs(session: Session, level_id: str, t: int, since_ns: int, until_ns:
 def touches(session: Session, level_id: str) -> np.ndarray:
     """Seconds of the session in which price touched the level (`engine.session.Session.touches`), int64; not for the browser."""
     return (session.touches(level_id) - session.ladder.start_ns) // NS
+
+
+@cached_with_session(24)
+def marked_touches(session: Session, level_id: str) -> np.ndarray:
+    """As `touches`; none where the lake has neither gold nor trades: the keys that jump to a touch say so, the scrubber marks none."""
+    try:
+        return touches(session, level_id)
+    except PartitionMissing:
+        return np.zeros(0, np.int64)
 
 
 # ----------------------------------------------------------------------------

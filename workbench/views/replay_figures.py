@@ -503,7 +503,7 @@ class ReplayWords:
 
     def _paint_track(self, frame: Frame, rows: pl.DataFrame) -> None:
         s, t = frame.look.session, frame.t
-        found = past.touches(s, frame.look.level_id)
+        found = past.marked_touches(s, frame.look.level_id)
         passed = [int(x) for x in found[found < t]]
         key = (s, frame.look.level_id, t // TRACK_EVERY_S, len(passed))
         if key == self._track_key:
