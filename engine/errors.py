@@ -38,7 +38,7 @@ class PartitionChanged(PartitionCorrupt):
 
 
 class StaleIndex(EngineError):
-    """An index of other features, contract, session profile, knobs or inputs than those it is asked for, or one that was harmed."""
+    """An index of other features, contract, session profile, parameters or inputs than those it is asked for, or one that was harmed."""
 
 
 class RawMissing(EngineError):

@@ -141,7 +141,7 @@ class SelectionParams(Params):
 
 
 # ----------------------------------------------------------------------------
-# Knobs of retrieval and of its audit (retrieval.md)
+# Parameters of retrieval and of its audit (retrieval.md)
 
 HORIZONS = ("h0", "h1", "h2", "h3", "h4", "h5", "h6")
 """Outcome horizons: 1, 2, 4, 6, 8, 10, 12 minutes after the touch (features.md section 8)."""
@@ -212,7 +212,7 @@ class AuditParams(Params):
 
 
 # ----------------------------------------------------------------------------
-# The simulator's knobs
+# The simulator's parameters
 
 
 class SimParams(Params):

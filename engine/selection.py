@@ -159,7 +159,7 @@ def read_selection(lake: Lake, root: str) -> list[dict[str, Any]]:
 
 
 def _remake(lake: Lake, root: str) -> str:
-    return f"`spymaster select --symbol {root} --lake {lake.root}` makes it anew"
+    return f"`spymaster select --symbol {root} --lake {lake.root}` rebuilds it"
 
 
 def route(lake: Lake, root: str, dates: list[dt.date]) -> tuple[list[tuple[str, dt.date]], dict[dt.date, str]]:

@@ -29,7 +29,7 @@ def rebuild(
     workers: Annotated[int | None, Parameter(help="Processes; by default one per core.")] = None,
     overwrite: Annotated[bool, Parameter(negative=(), help="Make everything anew, also what is current.")] = False,
     level_ids: Annotated[str | None, Parameter(env_var="LEVEL_ID", help="Levels, comma separated; price:6800.25 is one.")] = None,
-    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, as for `spymaster run`.")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON of parameters by group, as for `spymaster run`.")] = None,
     audit: Annotated[bool, Parameter(help="Audit first, unless the kept one is current: it chooses the index's representation.")] = True,
     json: JsonFlag = False,
 ) -> None:
@@ -120,7 +120,7 @@ class _Rebuild(Run):
         self.say(f"made the audit: {found.verdict}")
 
     def _current_audit(self, params: AuditParams) -> str | None:
-        """Verdict of the kept audit; None where there is none, or it is not of all that would be audited now."""
+        """Verdict of the stored audit; None where there is none, or it is not of all that would be audited now."""
         from engine.retrieval.audit_store import read_audit, why_audit_partial, why_audit_unusable
         from engine.retrieval.dataset import representation_of
 
@@ -135,12 +135,12 @@ class _Rebuild(Run):
 
     def _index(self) -> None:
         from engine.commands.retrieval import _bars, _step
-        from engine.retrieval.audit_store import audited
+        from engine.retrieval.audit_store import audit_choice
         from engine.retrieval.dataset import representation_of
         from engine.retrieval.index import build_index
 
         try:
-            choice, said = audited(self.lake, self.market, representation_of(self.lake, self.market), self.params.retrieval)
+            choice, said = audit_choice(self.lake, self.market, representation_of(self.lake, self.market), self.params.retrieval)
             why = "--overwrite" if self.overwrite else self._stale_index(choice, said)
             if not why:
                 self.say(f"index {self.name}: current")
@@ -159,7 +159,7 @@ class _Rebuild(Run):
                 self.say(said)
 
     def _stale_index(self, choice: Choice | None, said: str) -> str:
-        """Why the index is to be made anew, empty where it is not; `said` is what `audited` says of the choice."""
+        """Why the index is to be made anew, empty where it is not; `said` is what `audit_choice` says of the choice."""
         from engine.retrieval.index import check_index, read_index_manifest
 
         try:

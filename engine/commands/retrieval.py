@@ -46,7 +46,7 @@ def index(
         str | None, Parameter(help="Trigger kinds that can be neighbours, comma separated: arm (the usual), window, touch, candle.")
     ] = None,
     horizon: Annotated[Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"] | None, Parameter(help="Outcome horizon; usually h1.")] = None,
-    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, as for `spymaster run`; `retrieval` is read.")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON of parameters by group, as for `spymaster run`; `retrieval` is read.")] = None,
     check: Annotated[bool, Parameter(negative=(), help="Make nothing: say whether the index can be used as it is.")] = False,
     json: JsonFlag = False,
 ) -> None:
@@ -63,7 +63,7 @@ def index(
     """
     from engine.commands.run import read_params
     from engine.lake.store import Lake
-    from engine.retrieval.audit_store import audited
+    from engine.retrieval.audit_store import audit_choice
     from engine.retrieval.dataset import VECTORS, representation_of, sessions_in
     from engine.retrieval.index import build_index, check_index, check_market, read_index_manifest
     from engine.vocab import root_of
@@ -82,7 +82,7 @@ def index(
         knobs = read_params(params, None).retrieval.model_copy(update=asked)
         with _bars() as bars, place.lock():
             check_market(place, name, root_of(sessions_in(place, VECTORS, symbol)[0][0]).code)
-            choice, why = audited(place, symbol, representation_of(place, symbol), knobs)
+            choice, why = audit_choice(place, symbol, representation_of(place, symbol), knobs)
             manifest = build_index(place, name=name, symbol=symbol, params=knobs, choice=choice, progress=_step(bars, "index"))
     if json:
         print_json(manifest | ({"about_the_choice": why} if why else {}))
@@ -128,7 +128,7 @@ def audit(
     seed: Annotated[int, Parameter(help="With --synthetic: seed of paths and labels.")] = 0,
     permute: Annotated[bool, Parameter(negative=(), help="Deal each day's outcomes out to another day: there must be no edge.")] = False,
     horizon: Annotated[Horizon | None, Parameter(help="Outcome horizon; usually h1, two minutes after the touch.")] = None,
-    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, as for `spymaster run`; `retrieval` is read.")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON of parameters by group, as for `spymaster run`; `retrieval` is read.")] = None,
     only: Annotated[str | None, Parameter(help="Only these, comma separated: blocks_original, blocks, means, learned, lightgbm.")] = None,
     growth: Annotated[float, Parameter(help="Refit when history has grown by this share; 0 refits every session, slowly.")] = 0.15,
     keep: Annotated[bool, Parameter(help="Keep the result as a table in the lake, for the Research view.")] = True,
@@ -212,8 +212,8 @@ def audit(
             with Lake(lake).lock():
                 kept, why = store_audit(lake, report, made)
         except LakeBusy as e:
-            # Minutes of work are told before it is said that they could not be kept.
-            busy, why = e, f"printed, not kept: {e}"
+            # Print the result of minutes of work before raising that it could not be stored.
+            busy, why = e, f"printed, not stored: {e}"
     if json:
         source: dict[str, Any] = {"lake": str(lake)} if synthetic is None else {"synthetic": synthetic, "strength": strength, "seed": seed}
         print_json({**source, "permuted": permute, **report.to_json(), "table": str(kept) if kept else None, "not_kept": why})
@@ -560,7 +560,7 @@ def neighbours(
     from engine.lake.store import Lake
     from engine.params import RetrievalParams
     from engine.retrieval.dataset import trigger_params_of
-    from engine.retrieval.neighbours import KEPT, edited
+    from engine.retrieval.neighbours import UNCHANGED_COVARIATES, edited
     from engine.retrieval.neighbours import neighbours as find
 
     if show < 0:
@@ -574,7 +574,7 @@ def neighbours(
         # The far bound of a distance is the one that the session's gold was made with.
         session, contract = query.frame["session_date"][0], query.frame["trigger_id"][0].split("/")[1]
         query = edited(query, _values(set), trigger_params_of(place, contract, session).features)
-        kept = f"made up: {', '.join(set)}; as it was for the reference: {', '.join(KEPT)}"
+        kept = f"made up: {', '.join(set)}; as it was for the reference: {', '.join(UNCHANGED_COVARIATES)}"
     params = RetrievalParams(horizon=horizon) if horizon else None
     found = find(place, query, mode=mode, params=params, pool=pool, name=name)
     if json:

@@ -36,7 +36,7 @@ def run(
     workers: Annotated[int | None, Parameter(help="Processes; by default one per core.")] = None,
     overwrite: Annotated[bool, Parameter(negative=(), help="Make everything anew, also what is current.")] = False,
     level_ids: Annotated[str | None, Parameter(env_var="LEVEL_ID", help="Levels, comma separated; price:6800.25 is one.")] = None,
-    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, such as replay, levels, setups, retrieval.")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON of parameters by group, such as replay, levels, setups, retrieval.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Make bronze, silver and gold from the raw files in the lake; what is current is left as it is.
@@ -66,12 +66,12 @@ def run(
 
 
 def read_params(path: Path | None, level_ids: str | None) -> RunParams:
-    """Knobs from a JSON file, and the levels by name.
+    """Parameters from a JSON file, and the levels by name.
 
     Raises
     ------
     SessionError
-        Naming the file, the knob, what was expected and what was found.
+        Naming the file, the parameter, what was expected and what was found.
     """
     import json as jsonlib
 
@@ -87,7 +87,9 @@ def read_params(path: Path | None, level_ids: str | None) -> RunParams:
             values = {**values, "levels": {**values.get("levels", {}), "level_ids": level_ids.replace(",", " ").split()}}
         return RunParams.model_validate(values)
     except (OSError, ValueError, AttributeError, ValidationError) as e:
-        raise SessionError(f"--params {path}: expected a JSON object of knobs such as {{'replay': {{'rest_ns': 500000000}}}}: {e}") from e
+        raise SessionError(
+            f"--params {path}: expected a JSON object of parameters such as {{'replay': {{'rest_ns': 500000000}}}}: {e}"
+        ) from e
 
 
 class Run:
@@ -181,7 +183,7 @@ class Run:
             return [(self.symbol, d) for d in self.dates]
         if layer == "all" and not self.lake.selection_path().is_file():
             frame = make_selection(self.lake, self.symbol, self.profile, SelectionParams())
-            self.say(f"made the selection map {self.lake.selection_path()}: {frame.height} session dates; `spymaster select` makes it anew")
+            self.say(f"made the selection map {self.lake.selection_path()}: {frame.height} session dates; `spymaster select` rebuilds it")
         chosen, left = route(self.lake, self.symbol, self.dates)
         self.left_out.update({f"silver {self.symbol} {d}": why for d, why in left.items()})
         return chosen

@@ -361,7 +361,7 @@ class Lake(LakeFolder):
             return [line for folder in (*tables, *single) for line in recover(folder)]
         except OSError as e:
             raise LakeWriteFailed(
-                f"lake {self.root}: cannot remove what a killed run left: {e}; mend the folder's rights, run again"
+                f"lake {self.root}: cannot remove what a killed run left: {e}; fix the folder's permissions, run again"
             ) from e
 
 

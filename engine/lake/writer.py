@@ -56,7 +56,7 @@ def write_whole(path: Path, text: str) -> None:
         tmp.replace(path)
         fsync_path(path.parent)
     except OSError as e:
-        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or mend the folder's rights, then run again") from e
+        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or fix the folder's permissions, then run again") from e
     finally:
         with suppress(OSError):  # it is gone after the rename; where the folder cannot be used, the error above says so
             tmp.unlink(missing_ok=True)
@@ -74,7 +74,7 @@ def write_frame(path: Path, frame: pl.DataFrame) -> Path:
         tmp.replace(path)
         fsync_path(path.parent)
     except (OSError, pl.exceptions.PolarsError) as e:
-        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or mend the folder's rights, then run again") from e
+        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or fix the folder's permissions, then run again") from e
     finally:
         with suppress(OSError):
             tmp.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ def link_or_copy(source: Path, place: Path) -> bool:
             finally:
                 tmp.unlink(missing_ok=True)
     except OSError as e:
-        raise LakeWriteFailed(f"{place}: could not be written: {e}; free space or mend the folder's rights, then add it again") from e
+        raise LakeWriteFailed(f"{place}: could not be written: {e}; free space or fix the folder's permissions, then add it again") from e
     return True
 
 
@@ -207,7 +207,7 @@ class PartitionWriter:
     def _failed(self, e: BaseException) -> LakeWriteFailed:
         return LakeWriteFailed(
             f"{self.where}: could not be written to {self._place.parent}: {e}; nothing of it was kept. "
-            f"Free space (`df -h {self._place.anchor}`) or mend the folder's rights, then run the same command again"
+            f"Free space (`df -h {self._place.anchor}`) or fix the folder's permissions, then run the same command again"
         )
 
     def _commit(self) -> None:

@@ -40,7 +40,7 @@ def version(package: str) -> str:
 
 
 class RunParams(Params):
-    """All knobs that silver and gold depend on; each stage's lineage has only those it reads."""
+    """All parameters that silver and gold depend on; each stage's lineage has only those it reads."""
 
     replay: ReplayParams = ReplayParams()
     levels: LevelParams = LevelParams()
@@ -121,7 +121,7 @@ class Stage:
         Session windows and parameters to the input partitions.
     run : callable
         The transform: inputs to one `Output` per dataset. What it reaches of the engine is the stage's code (`engine.provenance`).
-    knobs : tuple of str
+    parameters : tuple of str
         Fields of `RunParams` it reads.
     entries : callable
         From the parameters it reads, the entries of registries that count; all where it names none.

@@ -55,14 +55,14 @@ def make_signals(inputs: StageInputs) -> dict[str, Output]:
     """Forecasts of the session's triggers from the sessions before it, and which of them fire."""
     import polars as pl
 
-    from engine.retrieval.dataset import MIRROR, groups_of, names_of, read_triggers, require_same_params, until_decided
+    from engine.retrieval.dataset import MIRROR, groups_of, names_of, read_triggers, require_same_params, with_decided_until
     from engine.retrieval.events import events_from_frame
     from engine.retrieval.forecast import apply_signal_rule, forecast_frame
 
     p = inputs.params
     own = (inputs.symbol, inputs.windows.date)
     require_same_params(inputs.lake, [*inputs.earlier, own])
-    triggers = until_decided(inputs.lake, *own, inputs.frame(TRIGGERS))
+    triggers = with_decided_until(inputs.lake, *own, inputs.frame(TRIGGERS))
     earlier = [read_triggers(inputs.lake, inputs.earlier, p.retrieval.kinds)] if inputs.earlier else []
     history = pl.concat([triggers.clear(), *earlier])
 

@@ -125,14 +125,14 @@ def test_a_second_time_nothing_is_made_and_parameters_make_only_what_reads_them_
     # Monday's gold is of another representation: it is refused by name, not compared.
     receipt = make(copied_gold, "signals", params=blocks)
     assert receipt.status == "failed"
-    assert "expected the same knobs in all 2 sessions, found gold." in receipt.message
+    assert "expected the same parameters in all 2 sessions, found gold." in receipt.message
 
 
 def test_what_is_made_on_the_fly_is_made_with_the_knobs_of_gold(copied_gold: Lake) -> None:
     other = RunParams(setups=SetupParams(barrier=5, arm_ticks=6))
     assert make(copied_gold, "triggers", params=other).status == "made"
     for pooled in (audit_events, gold_events, condition_events):
-        with pytest.raises(ContractError, match=r"expected the same knobs in all 2 sessions, found setups\.arm_ticks"):
+        with pytest.raises(ContractError, match=r"expected the same parameters in all 2 sessions, found setups\.arm_ticks"):
             pooled(copied_gold, SYMBOL)
     assert make(copied_gold, "triggers", MONDAY, other).status == "made"
     kept = copied_gold.read(TRIGGERS, SYMBOL, TUESDAY).filter(kind="arm")

@@ -315,7 +315,7 @@ def test_table_in_the_lake(planted: Report, tmp_lake: Path) -> None:
         read_audit(tmp_lake)
     write_audit(tmp_lake, planted, {"symbol": None})
     frame, report = read_audit(tmp_lake)
-    assert report["stale"].startswith("the kept audit was made of sessions that are gone: ")
+    assert report["stale"].startswith("the stored audit was made of sessions that are gone: ")
     assert frame["representation"].to_list() == [r.representation for r in planted.rows]
     assert frame.filter(pl.col("representation") == "learned")["skill"][0] == planted.row("learned").skill
     assert report["diagrams"]["class/learned"][0]["events"] > 0
