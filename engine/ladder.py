@@ -101,10 +101,10 @@ class Ladder:
         rows, tape = (lake.manifest(key, symbol, date).lineage for key in (ROWS_DATASET, TAPE_DATASET))
         if rows != tape:
             raise PartitionCorrupt(
-                f"ladder of {symbol} {date} in {lake.root}: expected {ROWS_DATASET} and {TAPE_DATASET} of one replay, found them made of "
-                f"different inputs, code or parameters: a run was stopped between them; `{lake.mend(TAPE_DATASET, symbol, date)}` mends it"
+                f"ladder of {symbol} {date} in {lake.root}: expected {ROWS_DATASET} and {TAPE_DATASET} of one replay, found "
+                f"two of different inputs, code or parameters; `{lake.repair_command(TAPE_DATASET, symbol, date)}` rebuilds both"
             )
-        make = lake.mend(TAPE_DATASET, symbol, date, overwrite=True)
+        make = lake.repair_command(TAPE_DATASET, symbol, date, overwrite=True)
         return cls(lake.read(ROWS_DATASET, symbol, date), lake.read(TAPE_DATASET, symbol, date), symbol=symbol, date=date, make=make)
 
     def _take_tape(self, tape: pl.DataFrame) -> None:

@@ -231,3 +231,17 @@ class SimParams(Params):
     thin_after: dt.time | None = Field(
         None, description="New York time from which, and until 04:00, the day goes on thinly, to keep a demo small"
     )
+
+
+class RunParams(Params):
+    """All parameters of silver and gold, by group; a stage's lineage has only the groups it reads."""
+
+    replay: ReplayParams = ReplayParams()
+    levels: LevelParams = LevelParams()
+    features: FeatureParams = FeatureParams()
+    approach: ApproachParams = ApproachParams()
+    setups: SetupParams = SetupParams()
+    gold: GoldParams = GoldParams()
+    retrieval: RetrievalParams = RetrievalParams()
+    fire: SignalRuleParams = SignalRuleParams()
+    stream: StreamParams = StreamParams()

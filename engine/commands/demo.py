@@ -56,7 +56,7 @@ def demo(
     place = Lake(lake)
     with reuse_workers():
         _fill(place, dbn, session)
-    query = demo_moment(place) or {}
+    query = demo_query(place) or {}
     if query:
         sys.stderr.write(f"opens on {' '.join(query.values())} New York\n")
     if serve:
@@ -163,7 +163,7 @@ def compile_kernels(which: Kernels) -> str:
 
 
 def _smallest_run(folder: Path) -> str:
-    """The whole pipeline on one contract and one morning of `small_day`."""
+    """The whole pipeline on one contract and one morning of `compile_day`."""
     from engine.lake.store import Lake
     from engine.simulate.dbn import file_name, metadata_bytes, write_file
     from engine.stages.bronze import raw_index
@@ -171,7 +171,7 @@ def _smallest_run(folder: Path) -> str:
     from engine.vocab import NS
 
     lake = Lake(folder)
-    rows = small_day()
+    rows = compile_day()
     metadata = metadata_bytes(DATE, "ES", {NUMBER: SYMBOL}, int(rows[0, 5]), int(rows[0, 5]) + 86_400 * NS)
     write_file(lake.raw_folder("ES") / file_name("ES", DATE), metadata, [rows])
     ((raw, symbols),) = raw_index(lake, "ES").of(SYMBOL, DATE)
@@ -181,7 +181,7 @@ def _smallest_run(folder: Path) -> str:
     return "; ".join(f"{r.name}: {r.error}: {r.message}" for r in receipts if r.status != "made")
 
 
-def small_day() -> NDArray[np.int64]:
+def compile_day() -> NDArray[np.int64]:
     """Records of a UTC day, 56 bytes as seven int64: a book of one-lot orders whose price goes up and down, a trade each few seconds."""
     import numpy as np
 
@@ -232,7 +232,7 @@ AWAY_TICKS, BEFORE_S, AFTER_S, HISTORY_S = 8, 90, 180, 1800
 WINDOW_NS = 5 * NS
 
 
-def demo_moment(lake: Lake) -> dict[str, str] | None:
+def demo_query(lake: Lake) -> dict[str, str] | None:
     """Contract, session, level and clock time (as the page's URL has them) of the newest sessions' clearest answer; None without one."""
     from engine.lake.catalog import LEVELS, TAPE
 
@@ -245,14 +245,14 @@ def demo_moment(lake: Lake) -> dict[str, str] | None:
         levels = lake.read(LEVELS, symbol, date)
         for level_id in LEVELS_SHOWN:
             for row in levels.filter(levels["level_id"] == level_id).iter_rows(named=True):
-                answer, at = clearest_answer(tape, row["level_tick"], row["start_ts_ns"])
+                answer, at = largest_reaction(tape, row["level_tick"], row["start_ts_ns"])
                 if at is not None:
                     clock = dt.datetime.fromtimestamp(at // NS, NEW_YORK).strftime("%H:%M:%S")
                     found.append((answer, {"contract": symbol, "session": date.isoformat(), "level": level_id, "t": clock}))
     return max(found, key=lambda f: f[0])[1] if found else None
 
 
-def clearest_answer(tape: pl.DataFrame, level_tick: int, known_ts_ns: int) -> tuple[float, int | None]:
+def largest_reaction(tape: pl.DataFrame, level_tick: int, known_ts_ns: int) -> tuple[float, int | None]:
     """How far price went from a level within `AFTER_S` of touching it, in ticks, and the start of the touch's window.
 
     Of all touches that came from `AWAY_TICKS` or more away within `BEFORE_S`, with `HISTORY_S` of tape before them, the one

@@ -97,7 +97,7 @@ class _Rebuild(Run):
         self._index()
 
     def _audit(self) -> None:
-        from engine.commands.retrieval import _bars, _step, lake_data, side_by_side
+        from engine.commands.retrieval import audit_data, audit_processes, progress_bars, progress_step
         from engine.params import AuditParams
         from engine.retrieval.audit import audit as run_audit
         from engine.retrieval.audit_store import audit_inputs, write_audit
@@ -110,9 +110,9 @@ class _Rebuild(Run):
                 self.say(f"audit: current; {verdict}")
                 return
             made = audit_inputs(self.lake, self.market)
-            with _bars() as bars, side_by_side(self.workers) as executor:
-                data = lake_data(self.lake.root, self.market, REPRESENTATIONS, bars)
-                found = run_audit(data, params, progress=_step(bars, "audit"), executor=executor)
+            with progress_bars() as bars, audit_processes(self.workers) as executor:
+                data = audit_data(self.lake.root, self.market, REPRESENTATIONS, bars)
+                found = run_audit(data, params, progress=progress_step(bars, "audit"), executor=executor)
         except NoData as e:
             self.say(f"no audit: {e}")
             return
@@ -134,7 +134,7 @@ class _Rebuild(Run):
         return str(report["verdict"])
 
     def _index(self) -> None:
-        from engine.commands.retrieval import _bars, _step
+        from engine.commands.retrieval import progress_bars, progress_step
         from engine.retrieval.audit_store import audit_choice
         from engine.retrieval.dataset import representation_of
         from engine.retrieval.index import build_index
@@ -145,8 +145,8 @@ class _Rebuild(Run):
             if not why:
                 self.say(f"index {self.name}: current")
                 return
-            with _bars() as bars:
-                step = _step(bars, "index")
+            with progress_bars() as bars:
+                step = progress_step(bars, "index")
                 made = build_index(
                     self.lake, name=self.name, symbol=self.market, params=self.params.retrieval, choice=choice, progress=step
                 )

@@ -80,10 +80,10 @@ def index(
             if not asked["kinds"] or any(k not in KINDS for k in asked["kinds"]):
                 raise SessionError(f"--kinds {kinds!r}: expected some of {', '.join(KINDS)}")
         knobs = read_params(params, None).retrieval.model_copy(update=asked)
-        with _bars() as bars, place.lock():
+        with progress_bars() as bars, place.lock():
             check_market(place, name, root_of(sessions_in(place, VECTORS, symbol)[0][0]).code)
             choice, why = audit_choice(place, symbol, representation_of(place, symbol), knobs)
-            manifest = build_index(place, name=name, symbol=symbol, params=knobs, choice=choice, progress=_step(bars, "index"))
+            manifest = build_index(place, name=name, symbol=symbol, params=knobs, choice=choice, progress=progress_step(bars, "index"))
     if json:
         print_json(manifest | ({"about_the_choice": why} if why else {}))
         return
@@ -183,7 +183,7 @@ def audit(
     except ValidationError as e:
         raise SessionError(f"--growth {growth}: {e.errors()[0]['msg'].lower()}") from e
     made: dict[str, Any] = {}
-    with _bars() as bars:
+    with progress_bars() as bars:
         data: AuditData
         if synthetic is not None:
             data = synthetic_events(synthetic, strength, seed, permute=permute).data
@@ -193,7 +193,7 @@ def audit(
 
             # Before the audit reads: what changes meanwhile makes it stale.
             made = audit_inputs(Lake(lake), symbol)
-            data = lake_data(lake, symbol, names, bars)
+            data = audit_data(lake, symbol, names, bars)
             if permute:
                 from engine.retrieval.events import permute_days
 
@@ -201,8 +201,8 @@ def audit(
                 data = AuditData(means, blocks)
         # A few hundred events are done before a process has started.
         usual = os.cpu_count() or 1 if len(data.means) >= WORTH_PROCESSES else 1
-        with side_by_side(workers or usual) as executor:
-            report = run_audit(data, knobs, only=names, progress=_step(bars, "audit"), executor=executor)
+        with audit_processes(workers or usual) as executor:
+            report = run_audit(data, knobs, only=names, progress=progress_step(bars, "audit"), executor=executor)
     kept, why, busy = None, "", None
     if synthetic is None and keep and not permute:
         from engine.lake.store import Lake
@@ -228,7 +228,7 @@ def audit(
 
 
 @contextmanager
-def side_by_side(workers: int) -> Iterator[Executor | None]:
+def audit_processes(workers: int) -> Iterator[Executor | None]:
     """Processes for an audit's representations; none where there is to be but one.
 
     Raises
@@ -254,16 +254,18 @@ def side_by_side(workers: int) -> Iterator[Executor | None]:
     pool.shutdown(wait=True)
 
 
-def lake_data(lake: Path, symbol: str | None, names: Sequence[str], bars: Any) -> AuditData:
+def audit_data(lake: Path, symbol: str | None, names: Sequence[str], bars: Any) -> AuditData:
     """The lake's armed events in the representations that `names` need."""
     from engine.lake.store import Lake
     from engine.retrieval.dataset import audit_events
     from engine.retrieval.walk_forward import AuditData
 
-    return AuditData(*audit_events(Lake(lake), symbol, blocks=any(n.startswith("blocks") for n in names), progress=_step(bars, "triggers")))
+    blocks = any(n.startswith("blocks") for n in names)
+    return AuditData(*audit_events(Lake(lake), symbol, blocks=blocks, progress=progress_step(bars, "triggers")))
 
 
-def _bars() -> Any:
+def progress_bars() -> Any:
+    """Progress bars on standard error as a context manager; yields None where that is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -274,7 +276,8 @@ def _bars() -> Any:
     return Progress(*columns, console=console, transient=True)
 
 
-def _step(bars: Any, what: str) -> Any:
+def progress_step(bars: Any, what: str) -> Any:
+    """A progress callback ``(done, total, name)`` that moves a bar named `what`; None without `bars`."""
     if bars is None:
         return None
     task = None
@@ -365,8 +368,8 @@ def hypothesis(
     from engine.params import AuditParams, RetrievalParams
     from engine.retrieval.statistics import condition_events, condition_table
 
-    with _bars() as bars:
-        events, conditions = condition_events(Lake(lake), symbol, progress=_step(bars, "conditions"))
+    with progress_bars() as bars:
+        events, conditions = condition_events(Lake(lake), symbol, progress=progress_step(bars, "conditions"))
     table = condition_table(events, conditions, AuditParams(retrieval=RetrievalParams(horizon=horizon)))
     rows = [r for r in table.to_dicts() if stratum in (None, r["stratum"])]
     if json:
@@ -445,9 +448,9 @@ def synthetic_events(n: int, strength: float, seed: int, *, per_session: int = 2
 
     law = Law(strength=strength)
     sample = draw(law, n, seed, per_session=per_session)
-    frame = _frame(sample.labels, sample.sessions, seed)
-    means, mean_names = means_of(sample.paths)
-    blocks, block_names = blocks_of(sample.paths)
+    frame = _synthetic_frame(sample.labels, sample.sessions, seed)
+    means, mean_names = synthetic_means(sample.paths)
+    blocks, block_names = synthetic_blocks(sample.paths)
     parts = [Events(means, mean_names, "means", frame), Events(blocks, block_names, "blocks", frame)]
     if permute:
         # The exact law of dealt-out labels given a path is not the sample's any more.
@@ -456,7 +459,7 @@ def synthetic_events(n: int, strength: float, seed: int, *, per_session: int = 2
     return Synthetic(AuditData(parts[0], parts[1:], sample.posterior[:, TO_CLASSES]), sample)
 
 
-def means_of(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def synthetic_means(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Means over 8 bins of a path: ``(n, 8 * features)`` and names."""
     n, windows, features = paths.shape
     bins = paths.reshape(n, BINS, windows // BINS, features).mean(axis=2)
@@ -464,7 +467,7 @@ def means_of(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str
     return bins.reshape(n, -1).astype(np.float32), names
 
 
-def blocks_of(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def synthetic_blocks(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """The original schema of a path (features.md section 5): seven blocks of each feature and its three differences."""
     steps = [paths]
     for _ in range(3):
@@ -479,7 +482,7 @@ def blocks_of(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[st
     return np.stack(list(parts.values()), axis=1).reshape(len(paths), -1).astype(np.float32), names
 
 
-def _frame(labels: NDArray[np.int64], sessions: NDArray[np.int64], seed: int) -> pl.DataFrame:
+def _synthetic_frame(labels: NDArray[np.int64], sessions: NDArray[np.int64], seed: int) -> pl.DataFrame:
     """The triggers' columns; covariates are drawn apart from paths and labels, so that the reference has nothing to find."""
     import polars as pl
 
@@ -573,7 +576,7 @@ def neighbours(
     if set:
         # The far bound of a distance is the one that the session's gold was made with.
         session, contract = query.frame["session_date"][0], query.frame["trigger_id"][0].split("/")[1]
-        query = edited(query, _values(set), trigger_params_of(place, contract, session).features)
+        query = edited(query, _set_values(set), trigger_params_of(place, contract, session).features)
         kept = f"made up: {', '.join(set)}; as it was for the reference: {', '.join(UNCHANGED_COVARIATES)}"
     params = RetrievalParams(horizon=horizon) if horizon else None
     found = find(place, query, mode=mode, params=params, pool=pool, name=name)
@@ -625,7 +628,7 @@ def new_york_ns(session: dt.date, clock: dt.time) -> int:
     return int(dt.datetime.combine(session, clock, ZoneInfo("America/New_York")).timestamp()) * 1_000_000_000
 
 
-def _values(items: list[str]) -> dict[str, float]:
+def _set_values(items: list[str]) -> dict[str, float]:
     out = {}
     for item in items:
         name, equals, value = item.partition("=")

@@ -17,8 +17,8 @@ from engine.vocab import split_contract
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
+    from engine.params import RunParams
     from engine.pipeline import Plan
-    from engine.stages.base import RunParams
     from engine.stages.bronze import RawIndex
     from engine.stages.task import Receipt, TaskSpec
 
@@ -77,7 +77,7 @@ def read_params(path: Path | None, level_ids: str | None) -> RunParams:
 
     from pydantic import ValidationError
 
-    from engine.stages.base import RunParams
+    from engine.params import RunParams
 
     values = {}
     try:

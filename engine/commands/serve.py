@@ -17,7 +17,7 @@ from engine.errors import EngineError
 APP = Path(__file__).resolve().parents[2] / "workbench" / "app.py"
 
 
-def open_when_served(url: str, address: str, port: int) -> None:
+def open_when_serving(url: str, address: str, port: int) -> None:
     """Open `url` in a browser as soon as the server answers; a process of its own waits for that, a minute at most."""
     waits = (
         "import socket, sys, time, webbrowser\n"
@@ -66,5 +66,5 @@ def serve(
     url = f"http://{address}:{port}/app{'?' if asked else ''}{asked}"
     print(url, file=sys.stderr, flush=True)
     if show:
-        open_when_served(url, address, port)
+        open_when_serving(url, address, port)
     os.execve(sys.executable, command, environment)

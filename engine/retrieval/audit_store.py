@@ -14,7 +14,7 @@ from engine.lake.catalog import LADDER, LEVELS, TAPE, TRIGGERS
 from engine.lake.contract import enforce_contract, load_contract
 from engine.lake.manifest import canonical, sha256_file, sha256_text
 from engine.lake.store import AUDIT_DIR, Lake, input_key
-from engine.lake.writer import write_frame, write_whole
+from engine.lake.writer import write_parquet_atomic, write_text_atomic
 from engine.params import AuditParams, RetrievalParams
 from engine.provenance import accepted, code_of
 from engine.retrieval.audit import CHOICES, MIN_COMMON_EVENTS, audit
@@ -219,9 +219,9 @@ def write_audit(root: Path, report: Report, made_of: dict[str, Any]) -> Path:
         Where the folder cannot be written.
     """
     frame = enforce_contract(audit_frame(report), load_contract(CONTRACT), f"audit of {root}")
-    place = write_frame(root / TABLE, frame)
+    place = write_parquet_atomic(root / TABLE, frame)
     body = report.to_json() | {"made_of": made_of, "table": sha256_file(place)}
-    write_whole(root / REPORT, json.dumps(body | {"digest": sha256_text(canonical(body))}, indent=1) + "\n")
+    write_text_atomic(root / REPORT, json.dumps(body | {"digest": sha256_text(canonical(body))}, indent=1) + "\n")
     return place
 
 

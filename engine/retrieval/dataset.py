@@ -71,7 +71,7 @@ def trigger_params_of(lake: Lake, symbol: str, date: dt.date) -> TriggerParams:
     except ValidationError as e:
         raise ContractError(
             f"{VECTORS} of {symbol} {date}: made with parameters of another version ({e.errors()[0]['msg']}); "
-            f"`{lake.mend(VECTORS, symbol, date)}` rebuilds it"
+            f"`{lake.repair_command(VECTORS, symbol, date)}` rebuilds it"
         ) from e
 
 

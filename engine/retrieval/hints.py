@@ -9,27 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.lake.catalog import TRIGGERS, datasets
-from engine.params import (
-    ApproachParams,
-    FeatureParams,
-    GoldParams,
-    LevelParams,
-    Params,
-    ReplayParams,
-    RetrievalParams,
-    SetupParams,
-    SignalRuleParams,
-    StreamParams,
-)
+from engine.params import Params, RunParams
 from engine.vocab import root_of
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
 
-GROUPS: dict[str, type[Params]] = {
-    "replay": ReplayParams, "levels": LevelParams, "features": FeatureParams, "approach": ApproachParams, "setups": SetupParams,
-    "gold": GoldParams, "retrieval": RetrievalParams, "fire": SignalRuleParams, "stream": StreamParams,
-}  # fmt: skip
+GROUPS: dict[str, type[Params]] = {name: type(default) for name, default in RunParams()}
 """Parameter groups of a ``--params`` file."""
 
 

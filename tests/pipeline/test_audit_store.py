@@ -17,7 +17,7 @@ from engine.errors import ContractError, PartitionCorrupt, SessionError
 from engine.lake.catalog import LADDER, LEVELS, TAPE, dataset
 from engine.lake.manifest import Lineage, canonical, sha256_text
 from engine.lake.store import Lake
-from engine.params import AuditParams, RetrievalParams
+from engine.params import AuditParams, RetrievalParams, RunParams
 from engine.retrieval.audit import Report, audit
 from engine.retrieval.audit_store import REPORT, TABLE, audit_choice, audit_inputs, read_audit, store_audit, write_audit
 from engine.retrieval.dataset import VECTORS, gold_events, sessions_in
@@ -25,7 +25,6 @@ from engine.retrieval.hints import gold_command
 from engine.retrieval.index import build_index, open_index, read_index_manifest
 from engine.retrieval.neighbours import neighbours, trigger_query
 from engine.retrieval.walk_forward import AuditData
-from engine.stages.base import RunParams
 from tests.support.lakes import report as said_by
 from tests.support.retrieval import SYMBOL, gold_frame, write_gold
 
@@ -272,7 +271,8 @@ def test_an_audit_of_other_sessions_or_of_another_market_chooses_nothing(lake: L
     keep(lake, reports["learned"], "ESU5")
     choice, why = audit_choice(lake, "ES", "means", RetrievalParams())
     assert choice is None
-    assert f"does not include {VECTORS}/{SYMBOL}/2025-03-03 and 19 more; `spymaster audit --lake {lake.root} --symbol ES` makes it" in why
+    again = f"`spymaster audit --lake {lake.root} --symbol ES` rebuilds it"
+    assert f"does not include {VECTORS}/{SYMBOL}/2025-03-03 and 19 more; {again}" in why
     # Silver of another market alone: gold is of ES only, so that an index of it needs no symbol.
     write_silver(lake, "CLM5", dt.date(2025, 6, 2))
     keep(lake, reports["learned"], "CL")

@@ -15,14 +15,14 @@ from engine.features.vector import vector_names
 from engine.lake.catalog import BRONZE_MBO, SIGNALS, STREAM, TRIGGERS, VACUUM, dataset
 from engine.lake.contract import enforce_contract
 from engine.lake.store import Lake
-from engine.params import GoldParams, SetupParams
+from engine.params import GoldParams, RunParams, SetupParams
 from engine.pipeline import lake_state, plan_sessions
 from engine.retrieval.dataset import audit_events, gold_events
 from engine.retrieval.events import Events
 from engine.retrieval.statistics import condition_events
 from engine.sessions import session_windows
 from engine.setups import trigger_schema
-from engine.stages.base import RunParams, why_stale
+from engine.stages.base import why_stale
 from engine.stages.gold import SIGNAL_STAGES, TRIGGER_STAGES
 from engine.stages.task import GROUPS, Group, Receipt, TaskSpec, run_partition
 from tests.support.lakes import MONDAY, TUESDAY, leftovers, make_silver, report, spymaster

@@ -49,7 +49,7 @@ def test_another_profile_is_refused_with_the_reason(whole_lake: Lake):
     before = digests(whole_lake.root)
     done = spymaster("run", "--lake", whole_lake.root, "--symbol", "ESZ5", "--dates", "2025-11-03", "--session", "globex_open", check=False)
     assert done.returncode == 1
-    assert "holds the session profile 'rth'" in done.stderr
+    assert "found silver of 'rth'" in done.stderr
     assert digests(whole_lake.root) == before
 
 
