@@ -1,4 +1,4 @@
-"""The physics and the lake: market-by-order replay, the price ladder, levels, features. Knows no screen.
+"""Market-by-order replay, the price ladder, levels, features, the lake and retrieval; independent of the workbench.
 
 `__all__` is the interface for notebooks and scripts. A name is imported when it is first used, so that ``import engine`` alone
 loads neither polars nor numba.
@@ -62,7 +62,7 @@ _FROM: dict[str, tuple[str, ...]] = {
     "engine.sessions": ("NEW_YORK", "session_windows", "to_ns"),
     "engine.vocab": ("NS", "root_of"),
 }
-"""Module -> the names of the interface that it has."""
+"""Module to its names in `__all__`."""
 
 _MODULE_OF = {name: module for module, names in _FROM.items() for name in names}
 
@@ -110,7 +110,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The interface's `name`, imported now (PEP 562)."""
+    """The public object `name`, imported on first use (PEP 562)."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}: expected one of {', '.join(__all__)}")
     found = getattr(importlib.import_module(_MODULE_OF[name]), name)
@@ -138,14 +138,14 @@ KERNEL_SOURCES = (
     "simulate/rng.py",
     "vocab.py",
 )
-"""Where the numba kernels stand, and what is compiled into them."""
+"""Files with numba kernels, and with constants that are compiled into them."""
 
 
 def _kernel_cache() -> Path:
-    """Folder of the compiled kernels, named by their sources.
+    """Folder of the numba cache, named by a hash of `KERNEL_SOURCES`.
 
-    Numba's own cache looks at the file of the compiled function alone: a kernel that calls one in another file would go on
-    running the old code after an edit or an upgrade there, and would write wrong numbers into the lake.
+    Numba's own cache only checks the file of the compiled function: after an edit of a kernel in another file, callers would go on using
+    its old code.
     """
     here = Path(__file__).parent
     digest = hashlib.sha256()

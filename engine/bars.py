@@ -14,25 +14,25 @@ BAR_NS = 120 * NS
 TRADE_COLUMNS = ("ts_event", "tick", "size", "side")
 
 BRONZE_TRADE_COLUMNS = ("ts_event", "price", "size", "side")
-"""What is read of a bronze record to make a trade's row."""
+"""Columns of bronze that are needed for `trade_rows`."""
 
 INT32_MAX = 2**31 - 1
 
 
 def is_trade() -> pl.Expr:
-    """Rows of bronze that are trades with a price."""
+    """Expression for rows of bronze that are trades with a price."""
     return (pl.col("action") == pl.lit(Action.TRADE.value)) & (pl.col("price") != UNDEF_PRICE)
 
 
 def nearest_tick(price: pl.Expr, tick_fixed: int) -> pl.Expr:
-    """Nearest tick of a fixed-point price, ties up, int64: as `engine.mbo.book.tick_at`."""
-    # Not (2 * price + tick) // (2 * tick): twice the price may leave int64.
+    """Expression for the nearest tick of a fixed-point price, ties up, int64, as `engine.mbo.book.tick_at`."""
+    # Not (2 * price + tick) // (2 * tick): twice the price may overflow int64.
     floor = price // tick_fixed
     return floor + (2 * (price - floor * tick_fixed) >= tick_fixed)
 
 
 def trade_rows(parts: Iterable[pl.DataFrame], root: Root) -> pl.DataFrame:
-    """``ts_event, tick, size, side`` (code) of bronze trades in file order; those that the replay gives no tick are left out.
+    """``ts_event, tick, size, side`` (code) of bronze trades in file order, without prices beyond int32 ticks, as in the replay.
 
     Parameters
     ----------
@@ -51,9 +51,8 @@ def trade_rows(parts: Iterable[pl.DataFrame], root: Root) -> pl.DataFrame:
 def bars_2m(trades: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
     """Two-minute bars of the trades with ``start_ns <= time < end_ns``, aligned to the epoch.
 
-    A trade's time is the latest ``ts_event`` so far in file order, as in the replay, so that time never runs back and
-    a bar's close is the venue's last trade in it. Every trade counts for the prices; one without an aggressor
-    (side ``N``) adds to `volume` and `trades` only.
+    A trade's time is the latest ``ts_event`` so far in file order, as in the replay, so that time is monotonic and a bar's close is the
+    venue's last trade in it. Trades without an aggressor (side ``N``) count for prices, `volume` and `trades` only.
 
     Parameters
     ----------
@@ -116,13 +115,7 @@ def trades_between(trades: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataF
 
 
 def require_trades(trades: pl.DataFrame, where: str) -> None:
-    """Refuse a trades frame that lacks a column.
-
-    Raises
-    ------
-    ContractError
-        Naming the missing columns.
-    """
+    """Raise ContractError where a trades frame lacks one of `TRADE_COLUMNS`."""
     missing = [c for c in TRADE_COLUMNS if c not in trades.columns]
     if missing:
         raise ContractError(f"{where}: expected columns {', '.join(TRADE_COLUMNS)}; missing {', '.join(missing)}")

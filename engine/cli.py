@@ -1,4 +1,4 @@
-"""The command line ``spymaster``: `app` names every command, the module that has it, and what ``spymaster --help`` says of it."""
+"""The command line ``spymaster``: `app` has the module and help text of every command."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ app.command("engine.commands.serve:serve", help="Serve the screen on this machin
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; errors meant for users are one message and exit code 1, Ctrl-C is 130."""
+    """Run the command line; EngineError is printed as one message with exit code 1, Ctrl-C exits with 130."""
     try:
         app(argv)
     except EngineError as e:

@@ -1,8 +1,8 @@
-"""Every error the engine raises on purpose has one root, so that one `except EngineError` shows a user what to do."""
+"""Exceptions of the engine; all derive from `EngineError`."""
 
 
 class EngineError(Exception):
-    """Root of all errors that tell a user what was expected, what was found, and the command that mends it."""
+    """Base of all errors meant for users: what was expected, what was found, and the command that fixes it."""
 
 
 class UnknownRoot(EngineError):
@@ -14,11 +14,11 @@ class UnknownDataset(EngineError):
 
 
 class UnknownLevel(EngineError):
-    """A level id that no ``@level`` function makes."""
+    """A level id without a ``@level`` function."""
 
 
 class UnknownProfile(EngineError):
-    """A session profile that ``engine/sessions.py`` does not name, or another than the lake holds."""
+    """A session profile that is not in ``engine/sessions.py``, or not the lake's."""
 
 
 class ContractError(EngineError):
@@ -26,7 +26,7 @@ class ContractError(EngineError):
 
 
 class PartitionMissing(EngineError):
-    """A partition that is not there, or that no reader may trust (no ``_SUCCESS``, manifest does not match)."""
+    """A partition that does not exist, or is invalid (no ``_SUCCESS``, manifest does not match)."""
 
 
 class PartitionCorrupt(PartitionMissing):
@@ -34,11 +34,11 @@ class PartitionCorrupt(PartitionMissing):
 
 
 class PartitionChanged(PartitionCorrupt):
-    """A partition that a run rebuilt while it was read; reading it again gives the new one."""
+    """A partition that a run rebuilt during a read; reading it again gives the new one."""
 
 
 class StaleIndex(EngineError):
-    """An index of other features, contract, session profile, knobs or inputs than those it is asked for, or one that was harmed."""
+    """An index whose features, contract, code, profile, parameters or inputs differ from the current ones, or with corrupt files."""
 
 
 class RawMissing(EngineError):
@@ -62,20 +62,20 @@ class LakeBusy(EngineError):
 
 
 class LakeWriteFailed(EngineError):
-    """The lake could not be written (a full disk, a read-only folder); nothing half-written stays."""
+    """The lake could not be written (a full disk, a read-only folder); writes are atomic, nothing partial remains."""
 
 
 class RunFailed(EngineError):
-    """A run in which one or more partitions failed; names each, with its reason."""
+    """A run in which one or more tasks failed; names each with the reason."""
 
 
 class SessionError(EngineError):
-    """A date or a session that cannot be used: no trading day, no data in it, or not selected."""
+    """An invalid argument: a date that is not a trading day or has no data, or an unusable option."""
 
 
 class NoData(SessionError):
-    """A session in whose span the inputs hold no record at all: nothing to make, and no failure."""
+    """The inputs have no records for a session (or too few for a fit): nothing to make, not a failure."""
 
 
 class BadPicture(EngineError):
-    """A picture, or what it carries, that cannot be read safely or is not what it says."""
+    """A picture, or the state embedded in it, that cannot be read safely or does not match its claims."""

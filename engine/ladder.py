@@ -1,7 +1,7 @@
-"""The price ladder of a contract-day: what everything else reads (features.md section 1).
+"""`Ladder`: the price ladder of a contract-day (features.md section 1).
 
-A `Ladder` holds the sparse rows of ``mbo_price_ladder_1s`` and the tape of ``mbo_tape_1s`` as sorted arrays with two
-indexes (by second, by tick), so that any slice, window length and price step comes out in milliseconds.
+It holds the sparse rows of ``mbo_price_ladder_1s`` and the tape of ``mbo_tape_1s`` as sorted arrays with two indexes (by second, by
+tick), so that a slice of any window length and price step takes milliseconds.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ COLUMNS = tuple(f"{side}_{channel}" for channel in CHANNELS for side in ("bid", 
 """The sixteen channel columns in the order in which the kernels read them."""
 
 NO_TICK = int(np.iinfo(np.int32).min)
-"""Stands for "no price" in int32 tick arrays."""
+"""Sentinel for "no price" in int32 tick arrays."""
 
 MAX_TICK_RANGE = 1 << 24
-"""Ticks between a ladder's lowest and highest price; the indexes are dense by tick."""
+"""Maximum range of a ladder's prices in ticks, since the indexes are dense by tick."""
 
 
 class Ladder:
@@ -59,7 +59,7 @@ class Ladder:
     """
 
     def __init__(self, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date, make: str | None = None) -> None:
-        # Frames of nowhere have no lake to be made in; whoever reads the error has.
+        # Frames that are not from a lake get a command without `--lake`.
         made_by = make or f"spymaster run --layer silver --symbol {symbol} --dates {date} --overwrite"
         self._mend = f"`{made_by}` makes it anew"
         self.symbol = symbol
@@ -78,7 +78,7 @@ class Ladder:
 
     @classmethod
     def from_frames(cls, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date) -> Ladder:
-        """Ladder from its two frames, sorted as the lake keeps them.
+        """Ladder from its two frames, sorted as in the lake.
 
         Raises
         ------
@@ -101,10 +101,10 @@ class Ladder:
         rows, tape = (lake.manifest(key, symbol, date).lineage for key in (ROWS_DATASET, TAPE_DATASET))
         if rows != tape:
             raise PartitionCorrupt(
-                f"ladder of {symbol} {date} in {lake.root}: expected {ROWS_DATASET} and {TAPE_DATASET} of one replay, found them made of "
-                f"different inputs, code or parameters: a run was stopped between them; `{lake.mend(TAPE_DATASET, symbol, date)}` mends it"
+                f"ladder of {symbol} {date} in {lake.root}: expected {ROWS_DATASET} and {TAPE_DATASET} of one replay, found "
+                f"two of different inputs, code or parameters; `{lake.repair_command(TAPE_DATASET, symbol, date)}` rebuilds both"
             )
-        make = lake.mend(TAPE_DATASET, symbol, date, overwrite=True)
+        make = lake.repair_command(TAPE_DATASET, symbol, date, overwrite=True)
         return cls(lake.read(ROWS_DATASET, symbol, date), lake.read(TAPE_DATASET, symbol, date), symbol=symbol, date=date, make=make)
 
     def _take_tape(self, tape: pl.DataFrame) -> None:
@@ -125,7 +125,7 @@ class Ladder:
 
         starts = rows["window_start_ts_ns"].to_numpy()
         self.second = ((starts - self.start_ns) // NS).astype(np.int32)
-        # Copies, for arrays over polars' own memory are read-only, and numba would compile every kernel once more for them.
+        # Copy, since polars' arrays are read-only, for which numba would compile every kernel once more.
         self.tick = np.array(rows["tick"].to_numpy(), dtype=np.int32)
         n_seconds = self.valid.size
         if starts.size:
@@ -138,7 +138,7 @@ class Ladder:
         self.values = np.empty((starts.size, len(COLUMNS)), np.int32)
         for i, name in enumerate(COLUMNS):
             self.values[:, i] = rows[name].to_numpy()
-        # Depths once more on their own: the feature kernel streams them for every row, and flows for few.
+        # A contiguous copy of the depths, which the feature kernel reads for every row.
         self.depth = np.ascontiguousarray(self.values[:, :2])
         self.offset = np.searchsorted(self.second, np.arange(n_seconds + 1)).astype(np.int64)
         self.tick_low = int(self.tick.min()) if starts.size else 0
@@ -155,9 +155,7 @@ class Ladder:
         return self.valid.size
 
     def windows(self, window_s: int, start_ns: int | None = None, end_ns: int | None = None) -> tuple[int, int]:
-        """First second and number of the epoch-aligned windows that meet ``[start_ns, end_ns)``.
-
-        Only windows wholly inside the session count: a part of one would have a part of its flows.
+        """(first second, number) of the epoch-aligned windows that overlap ``[start_ns, end_ns)``, only those wholly in the session.
 
         Raises
         ------
@@ -247,10 +245,10 @@ class Ladder:
         )
 
     def conserve(self, params: ReplayParams | None = None) -> pl.DataFrame:
-        """Rows of valid seconds that break ``depth_end = depth_start + add - pull - fill``; empty where the law holds.
+        """Rows of valid seconds that violate conservation, ``depth_end = depth_start + add - pull - fill``; empty where it holds.
 
-        A tick's first row is checked too where a keyframe before it covered the tick (it was empty then); beyond the
-        keyframes' span the depth before a first row is not known, and the row is passed over.
+        A tick's first row is checked only where an earlier keyframe covered the tick (it was empty then); otherwise the depth before it is
+        unknown.
 
         Returns
         -------
@@ -272,11 +270,11 @@ def _ticks(column: pl.Series) -> np.ndarray:
 
 
 # ----------------------------------------------------------------------------
-# The ladder's law of conservation, checked on its rows: what rested, plus what came, less what left, is what rests
+# Check of conservation on the ladder's rows: depth at the end is depth at the start plus adds less pulls and fills
 
 
 def broken_rows(ladder: Ladder, slot_offset: np.ndarray, slot_rows: np.ndarray, span_ticks: int) -> pl.DataFrame:
-    """Rows of valid seconds that break the law; `engine.ladder.Ladder.conserve` says which are looked at.
+    """Rows of valid seconds that violate conservation; see `Ladder.conserve` for which are checked.
 
     Parameters
     ----------
@@ -331,17 +329,17 @@ def _keyframe_cover(ladder: Ladder, span: int) -> tuple[np.ndarray, np.ndarray]:
     if frames.size:
         before = np.searchsorted(frames, np.arange(ladder.seconds), side="left") - 1
         there = before >= 0
-        # A tick less on both sides: whether a half-tick mid rounds up or down is the replay's affair.
+        # One tick less on both sides, whichever way the replay rounds a half-tick mid.
         low[there] = ((bid + ask) // 2 - span + 1)[before[there]]
         high[there] = ((bid + ask) // 2 + span - 1)[before[there]]
     return low, high
 
 
 # ----------------------------------------------------------------------------
-# Numba kernels over the sparse ladder: plain arrays in, plain arrays out; `engine.ladder` validates before them
+# Numba kernels over the sparse ladder; their inputs are validated before
 
 FIRST_FLOW = 4
-"""Columns before this one are states at a window's end (depth, orders); from it on they are flows of the window."""
+"""Index of the first flow column; those before it are states at a window's end (depth, orders)."""
 
 
 @njit(cache=True)

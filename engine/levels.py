@@ -1,7 +1,7 @@
-"""Levels: the prices a trader watches, as step functions of time that never look ahead (lake.md, Levels).
+"""Levels (prices a trader watches) as step functions of time without look-ahead (lake.md, Levels).
 
-A ``@level`` function takes the session's inputs and returns `Steps`, or a sentence that says why the level is absent.
-Adding a level is adding such a function here.
+A ``@level`` function takes the session's `LevelInputs` and returns `Steps`, or the reason why the level is absent. To add a level, add
+such a function here.
 """
 
 from __future__ import annotations
@@ -21,13 +21,10 @@ from engine.params import LevelParams
 from engine.sessions import NEW_YORK, SessionWindows
 from engine.vocab import NS, Root
 
-# ----------------------------------------------------------------------------
-# What a level is made of and how one is registered; the levels themselves are in `engine.levels`
-
 
 @dataclass(frozen=True)
 class Gap:
-    """A span ``[start_ns, end_ns)`` for which there is no data, and why (a missing UTC file, say)."""
+    """A span ``[start_ns, end_ns)`` without data, and the reason, such as a missing UTC file."""
 
     start_ns: int
     end_ns: int
@@ -36,7 +33,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class LevelInputs:
-    """What levels are made of.
+    """Inputs of level functions.
 
     Attributes
     ----------
@@ -44,7 +41,7 @@ class LevelInputs:
         The session's spans, and the contract's root.
     trades_session : pl.DataFrame
         ``ts_event, tick, size, side`` of all trades from the Globex open (``windows.globex_start_ns``) to the ladder's
-        end, in file order. Trades outside are passed over.
+        end, in file order. Trades outside are ignored.
     trades_pd : pl.DataFrame or None
         The same of the previous full RTH session, already cut to its span; None where there is none.
     pd_reason : str
@@ -52,8 +49,8 @@ class LevelInputs:
     bars : pl.DataFrame
         `engine.bars.bars_2m` of the Globex day.
     gaps : tuple of Gap
-        Spans of the Globex day without data. A level whose window meets one is absent with the gap's reason; one that
-        steps on ends where the gap begins.
+        Spans of the Globex day without data. A level whose window overlaps one is absent with the gap's reason; a moving level ends where
+        the gap begins.
     """
 
     windows: SessionWindows
@@ -65,12 +62,12 @@ class LevelInputs:
     gaps: tuple[Gap, ...] = field(default=())
 
     def gap_in(self, start_ns: int, end_ns: int) -> Gap | None:
-        """The first gap that meets the span."""
+        """The first gap that overlaps the span, or None."""
         met = [g for g in self.gaps if g.start_ns < end_ns and start_ns < g.end_ns]
         return min(met, key=lambda g: g.start_ns, default=None)
 
     def trades_in(self, start_ns: int, end_ns: int) -> pl.DataFrame:
-        """Trades of the span; a trade's time is the latest ``ts_event`` so far, as in the replay."""
+        """Trades of the span, by the latest ``ts_event`` so far, as in the replay."""
         return trades_between(self.trades_session, start_ns, end_ns)
 
 
@@ -124,7 +121,7 @@ def parse_level_id(level_id: str) -> tuple[str, float | None]:
     Raises
     ------
     UnknownLevel
-        Naming the known ids.
+        Names the known ids.
     """
     if level_id in LEVELS:
         return level_id, None
@@ -135,13 +132,13 @@ def parse_level_id(level_id: str) -> tuple[str, float | None]:
 
 
 def title(level_id: str) -> str:
-    """Name of a level on the screen (``PM High``); a fixed price is its own name."""
+    """Display name of a level, such as ``PM High``; the price itself for a fixed price."""
     name, price = parse_level_id(level_id)
     return LEVELS[name].title if price is None else f"{price:.10g}"
 
 
 def meaning(level_id: str) -> str:
-    """One sentence on what the level is and from when on it is known."""
+    """A sentence on what the level is and from when on it is known."""
     name, price = parse_level_id(level_id)
     return LEVELS[name].meaning if price is None else "A price the trader chose; it stands for the whole session."
 
@@ -152,12 +149,12 @@ LEVEL_SCHEMA = pl.Schema(
 
 
 def nearest_ticks(price: np.ndarray, root: Root) -> np.ndarray:
-    """Nearest tick of each price, ties up (features.md section 2); as `Root.to_tick`, int32."""
+    """Nearest tick of each price, ties up (features.md section 2), int32; the vectorised `Root.to_tick`."""
     return np.floor(np.asarray(price, np.float64) / root.tick_size + 0.5 + 1e-9).astype(np.int32)
 
 
 def build_levels(inputs: LevelInputs, params: LevelParams) -> tuple[pl.DataFrame, dict[str, str]]:
-    """All levels of `params`, clipped to the session's ladder.
+    """(frame, absent): the levels of `params`, clipped to the session's ladder.
 
     Returns
     -------
@@ -332,7 +329,7 @@ def _sma(inputs: LevelInputs, n: int) -> Steps | str:
         return f"the Globex day before the session lacks data: {gap.reason}"
     if bars.height < n:
         return f"needs {n} two-minute bars with trades since the Globex open; {bars.height} closed by the session's end"
-    # Sums of whole ticks are exact: the mean at a bar does not depend on what comes after it.
+    # Sums of whole ticks are exact, so the mean at a bar does not depend on later bars.
     total = np.concatenate(([0], np.cumsum(bars["close_tick"].to_numpy().astype(np.int64))))
     mean = (total[n:] - total[:-n]) / n
     return Steps(bars["window_end_ts_ns"].to_numpy()[n - 1 :], mean * inputs.root.tick_size, end_ns)

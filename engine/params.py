@@ -1,4 +1,4 @@
-"""Every parameter once: frozen models with bounds, unit and doc, from which CLI flags, widgets and manifest hashes come."""
+"""All parameters, as frozen models with bounds, units and descriptions, used for CLI flags, widgets and manifest hashes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def digest(self) -> str:
-        """SHA-256 of the values in canonical JSON, as it stands in manifests."""
+        """SHA-256 of the values in canonical JSON, as recorded in manifests."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 class ReplayParams(Params):
-    """How the order stream becomes the ladder (features.md section 1)."""
+    """Parameters of the replay, from order stream to ladder (features.md section 1)."""
 
     rest_ns: int = Field(500_000_000, ge=0, le=60_000_000_000, description="An order has rested after this long at its price, ns")
     span_ticks: int = Field(400, ge=21, le=5000, description="A keyframe keeps resting depth this far from the mid, ticks")
@@ -141,7 +141,7 @@ class SelectionParams(Params):
 
 
 # ----------------------------------------------------------------------------
-# Knobs of retrieval and of its audit (retrieval.md)
+# Parameters of retrieval and of its audit (retrieval.md)
 
 HORIZONS = ("h0", "h1", "h2", "h3", "h4", "h5", "h6")
 """Outcome horizons: 1, 2, 4, 6, 8, 10, 12 minutes after the touch (features.md section 8)."""
@@ -200,7 +200,7 @@ class RetrievalParams(Params):
 
 
 class AuditParams(Params):
-    """How the audit walks forward."""
+    """Parameters of the walk-forward audit."""
 
     retrieval: RetrievalParams = RetrievalParams()
     refit_growth: float = Field(
@@ -212,11 +212,11 @@ class AuditParams(Params):
 
 
 # ----------------------------------------------------------------------------
-# The simulator's knobs
+# The simulator's parameters
 
 
 class SimParams(Params):
-    """What a simulated market is made from; files are the same to the byte for the same values."""
+    """Parameters of a simulated market; equal values give byte-identical files."""
 
     root: str = Field("ES", description="Root of the contracts")
     seed: int = Field(7, ge=0, lt=2**63, description="Seed of everything random")
@@ -231,3 +231,17 @@ class SimParams(Params):
     thin_after: dt.time | None = Field(
         None, description="New York time from which, and until 04:00, the day goes on thinly, to keep a demo small"
     )
+
+
+class RunParams(Params):
+    """All parameters of silver and gold, by group; a stage's lineage has only the groups it reads."""
+
+    replay: ReplayParams = ReplayParams()
+    levels: LevelParams = LevelParams()
+    features: FeatureParams = FeatureParams()
+    approach: ApproachParams = ApproachParams()
+    setups: SetupParams = SetupParams()
+    gold: GoldParams = GoldParams()
+    retrieval: RetrievalParams = RetrievalParams()
+    fire: SignalRuleParams = SignalRuleParams()
+    stream: StreamParams = StreamParams()

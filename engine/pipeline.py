@@ -1,4 +1,4 @@
-"""From a layer and dates to the tasks that make them: which stages, in which order, and what is stale."""
+"""Planning runs: which stages in which order, the tasks for a layer and dates, and which partitions are stale."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from engine.errors import EngineError, PartitionCorrupt, PartitionMissing, RawMissing, UnknownDataset, UnknownRoot
 from engine.lake.catalog import BRONZE_MBO, dataset, datasets
 from engine.lake.store import Lake
+from engine.params import RunParams
 from engine.sessions import profile_named, session_windows, utc_dates
 from engine.stages import bronze
-from engine.stages.base import RunParams, StageIO, params_hash, why_stale
+from engine.stages.base import StageIO, params_hash, why_stale
 from engine.stages.bronze import RawIndex, raw_index
 from engine.stages.task import GROUPS, STAGES, Group, Receipt, TaskSpec, failed, is_current
 from engine.vocab import ROOTS, root_of
@@ -34,7 +35,7 @@ def build_pipeline(product_type: str, layer: str) -> tuple[Step, ...]:
     Raises
     ------
     UnknownDataset
-        Where no stage makes anything of that product type and layer.
+        Where no stage has that product type and layer.
     """
     steps = [Step(bronze.STAGE, StageIO(("raw",), (BRONZE_MBO,))), *(Step(s.name, s.io) for s in STAGES)]
     steps = [s for s in steps if dataset(s.io.outputs[0]).product_type == product_type]
@@ -50,20 +51,22 @@ def build_pipeline(product_type: str, layer: str) -> tuple[Step, ...]:
         waiting = {o for s in steps for o in s.io.outputs}
         ready = [s for s in steps if not waiting.intersection(s.io.inputs)]
         if not ready:
-            raise UnknownDataset(f"stages {', '.join(s.name for s in steps)} wait for each other's outputs: mend their StageIO")
+            raise UnknownDataset(
+                f"stages {', '.join(s.name for s in steps)} depend on each other's outputs in a circle; change their StageIO"
+            )
         ordered += ready
         steps = [s for s in steps if s not in ready]
     return tuple(ordered)
 
 
 def groups_of(layer: str) -> tuple[Group, ...]:
-    """Groups of stages that make a layer after bronze, in order; ``all`` is all of them."""
+    """Groups of stages of a layer after bronze, in order; all groups for ``all``."""
     return tuple(g for g, stages in GROUPS.items() if layer in ("all", stages[0].layer))
 
 
 @dataclass
 class Plan:
-    """Tasks to do, how many need none, what could not even be planned, and what to tell the user."""
+    """Tasks to run, the number of current ones, failures of planning, and warnings for the user."""
 
     todo: list[TaskSpec] = field(default_factory=list)
     current: int = 0
@@ -72,7 +75,7 @@ class Plan:
     warnings: list[str] = field(default_factory=list)
 
     def take(self, spec: TaskSpec) -> None:
-        """Sort a task in."""
+        """Add a task to `todo`, or count it where it is current."""
         if is_current(spec):
             self.current += 1
         else:
@@ -80,7 +83,7 @@ class Plan:
 
 
 def check_symbol(symbol: str) -> str:
-    """`symbol`, checked; a root or an outright contract.
+    """`symbol` if it is a root or an outright contract.
 
     Raises
     ------
@@ -96,24 +99,24 @@ def is_root(symbol: str) -> bool:
 
 
 def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: bool, must: bool, index: RawIndex | None = None) -> Plan:
-    """Tasks that bring bronze of `symbol` up to date.
+    """Plan of the tasks that bring bronze of `symbol` up to date.
 
     Parameters
     ----------
-    lake, symbol
-        Where, and a root or a contract.
+    symbol
+        A root or a contract.
     dates
         UTC dates.
     overwrite
-        Make it anew also where it is current.
+        Rebuild also what is current.
     must
-        Whether a date without a raw file is a problem; in a range of dates it is not (weekends have none).
+        Whether a date without a raw file is a failure; not so in a range of dates, whose weekends have none.
     index
-        The raw files, where the caller has them already.
+        The index of raw files, where the caller has it already.
     """
     plan = Plan()
     index = index or raw_index(lake, root_of(symbol).code)
-    # Its date is unknown, so it fails no date that has a file; a date without one is told of it by `RawIndex.of`.
+    # The date of an unreadable file is unknown, so it is only a warning here; `RawIndex.of` mentions it for dates without a file.
     plan.warnings += [f"passed over a raw file that cannot be read: {error}" for error in index.bad.values()]
     for date in dates:
         try:
@@ -141,9 +144,9 @@ def plan_sessions(
     overwrite: bool,
     must: bool,
 ) -> Plan:
-    """Tasks that make a group of stages of (contract, session date) pairs.
+    """Plan of the tasks of a group of stages for (contract, session date) pairs.
 
-    Those that lack what the group's first stage cannot do without are left out, or problems where `must`.
+    Pairs without a required input of the group's first stage are left out, or failures where `must`.
     """
     profile_named(profile)
     held = lake.profile()
@@ -169,10 +172,10 @@ def plan_sessions(
 
 
 def bronze_dates(lake: Lake, symbol: str, dates: list[dt.date], profile: str, params: RunParams, index: RawIndex) -> list[dt.date]:
-    """UTC dates whose bronze the sessions `dates` read and for which there is a raw file.
+    """UTC dates with a raw file whose bronze the sessions `dates` read.
 
-    Where a session's levels are there already, made by the same code and parameters, their lineage says which dates those
-    are; else the trading calendar must be asked, which takes seconds to load.
+    Where a session's levels exist, made by the same code and parameters, their lineage has those dates; else they come from the trading
+    calendar, which takes seconds to load.
     """
     have = set(index.dates(symbol))
     wanted: set[dt.date] = set()
@@ -200,7 +203,7 @@ def bronze_dates(lake: Lake, symbol: str, dates: list[dt.date], profile: str, pa
 
 @dataclass(frozen=True)
 class PartitionState:
-    """A partition as `spymaster lake` shows it; `stale` is why it would be made again, empty where it is current."""
+    """A partition as `spymaster lake` shows it; `stale` is the reason why it is stale, empty where it is current."""
 
     dataset: str
     symbol: str
@@ -212,16 +215,14 @@ class PartitionState:
 
 
 def lake_state(lake: Lake, params: RunParams | None = None, *, verify: bool = False) -> list[PartitionState]:
-    """Every partition of the lake: rows, bytes, and why it is stale.
+    """State of every partition of the lake: rows, bytes, and why it is stale.
 
     Parameters
     ----------
-    lake
-        The lake.
     params
-        Compare with these parameters; None takes each partition's own.
+        Parameters to compare with; not compared where None.
     verify
-        Hash every file, too.
+        Whether to hash every file.
     """
     stage_of = {o: s for s in STAGES for o in s.io.outputs}
     indexes = {root: raw_index(lake, root, keep=False) for root in lake.raw_roots()}
@@ -248,6 +249,6 @@ def _bronze_stale(lake: Lake, symbol: str, date: dt.date, indexes: dict[str, Raw
         root = root_of(symbol).code
         files = indexes[root].of(symbol, date)
     except (RawMissing, KeyError, UnknownRoot):
-        # Bronze without its raw file stands for itself: raw may lie on another disk by now.
+        # Bronze without its raw file counts as current: raw files may have been moved to another disk.
         return ""
     return bronze.why_stale_bronze(lake, symbol, files[0][0], keep=False) or ""

@@ -1,7 +1,7 @@
-"""Run tasks in parallel on any ``concurrent.futures.Executor``, and outlive the death of workers.
+"""Running tasks in parallel on a ``concurrent.futures.Executor``, tolerant of dying workers.
 
-The rules: a bounded window of tasks is submitted; what a dead process had not committed is submitted again; a task that
-alone breaks its executor several times is poison and is named while the others finish; an exception is never retried.
+A bounded number of tasks is submitted at a time. Tasks of a process that died are submitted again; one that kills its process
+`MAX_DEATHS` times on its own is reported as poison while the others finish. Exceptions are never retried.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from multiprocessing.connection import wait as wait_for
 from typing import Generic, Protocol, TypeVar
 
 MAX_DEATHS = 3
-"""A task whose process died this often is poison."""
+"""Deaths of its process after which a task is given up as poison."""
 
 
 class Named(Protocol):
-    """A task that can be named."""
+    """A task with a name."""
 
     @property
     def name(self) -> str:
@@ -50,52 +50,52 @@ def _die_with_parent() -> None:
 
 
 def worker_init(threads: int) -> None:
-    """Set up a worker: the parent alone answers Ctrl-C, and a worker outlives no killed parent."""
+    """Initialise a worker process: it ignores Ctrl-C, limits library threads, and exits when its parent dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # Libraries read these once, at their import, which comes with the first task; as many threads as cores in every process would
-    # contend (two workers fitted a session's forecast in 16 s each instead of 3).
+    # Read by the libraries at import, with the first task. With as many threads as cores in every process they would contend (two
+    # workers fitted a session's forecast in 16 s each instead of 3).
     for library in ("POLARS_MAX", "OMP_NUM", "OPENBLAS_NUM"):
         os.environ.setdefault(f"{library}_THREADS", str(threads))
     threading.Thread(target=_die_with_parent, daemon=True, name="die-with-parent").start()
 
 
 def spawned_pool(workers: int) -> ProcessPoolExecutor:
-    """A pool of spawned processes: forking a process that runs threads (polars, numba) may hang."""
+    """A pool of spawned processes; forking a process with threads (polars, numba) may hang."""
     threads = max(1, (os.cpu_count() or 1) // workers)
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=worker_init, initargs=(threads,))
 
 
-_kept: dict[int, Executor] | None = None
-"""Executors by their number of workers, within `reuse_workers`."""
+_pools: dict[int, Executor] | None = None
+"""Executors by number of workers, within `reuse_workers`."""
 
 
 @contextmanager
 def reuse_workers() -> Iterator[None]:
-    """Within it every `run_tasks` goes on with the processes of the one before: new ones load libraries and kernels anew, for seconds.
+    """Context manager in which successive `run_tasks` share their processes, since new ones take seconds to load libraries and kernels.
 
-    One within another changes nothing. Only `spawned_pool` is kept, and never one that broke.
+    Nesting has no effect. Only executors of `spawned_pool` are shared, and none that broke.
     """
-    global _kept
-    if _kept is not None:
+    global _pools
+    if _pools is not None:
         yield
         return
-    _kept = {}
+    _pools = {}
     try:
         yield
     except BaseException:
-        for executor in _kept.values():
+        for executor in _pools.values():
             stop(executor)
         raise
     else:
-        for executor in _kept.values():
+        for executor in _pools.values():
             executor.shutdown(wait=True)
     finally:
-        _kept = None
+        _pools = None
 
 
 def stop(executor: Executor) -> None:
-    """End an executor without waiting for what it runs; its processes are killed, and lose only what was not committed."""
+    """Kill an executor's processes without waiting for their tasks; only uncommitted work is lost."""
     processes = list((getattr(executor, "_processes", None) or {}).values())
     executor.shutdown(wait=False, cancel_futures=True)
     for process in processes:
@@ -119,15 +119,15 @@ def run_tasks(
     Parameters
     ----------
     function
-        Importable at top level; it and the specs are picklable. It returns its errors in its result.
+        A module-level function; it and the specs are picklable. Its result includes expected errors.
     specs
         The tasks.
     workers
-        Processes; at most twice as many tasks are under way or waiting in the executor.
+        Number of processes; at most twice as many tasks are submitted at a time.
     on_result, on_poison
-        Told of each task once, in this process: its result, or how often its process died.
+        Called once per task, in this process: with its result, or with the number of deaths of its process.
     make_executor
-        Makes an executor of so many workers; called again whenever one broke.
+        Factory of an executor with a number of workers; called again whenever one broke.
     max_deaths
         Deaths after which a task is given up.
 
@@ -139,7 +139,7 @@ def run_tasks(
     queue: deque[_Pending[S]] = deque(_Pending(s) for s in specs)
     suspects: deque[_Pending[S]] = deque()
     while queue or suspects:
-        # Which of several tasks under way killed the process is unknown: each suspect runs alone, after the others.
+        # Which of several running tasks killed the process is unknown, so each suspect runs alone, after the others.
         alone = not queue
         batch: Sequence[_Pending[S]] = [suspects.popleft()] if alone else list(queue)
         if not alone:
@@ -161,12 +161,12 @@ def _run_until_broken(
     make_executor: Callable[[int], Executor],
     on_result: Callable[[S, R], None],
 ) -> tuple[list[_Pending[S]], list[_Pending[S]]]:
-    """Run a batch on one executor; returns the tasks under way when it broke, and those not yet submitted."""
+    """Run a batch on one executor; returns the tasks that were running when it broke, and those not yet submitted."""
     todo = deque(batch)
     under_way: dict[Future[R], _Pending[S]] = {}
     dead: list[_Pending[S]] = []
     broke = False
-    keep = _kept if make_executor is spawned_pool else None
+    keep = _pools if make_executor is spawned_pool else None
     executor = None if keep is None else keep.get(workers)
     if executor is None:
         executor = make_executor(min(workers, len(batch)) if keep is None else workers)
@@ -179,7 +179,7 @@ def _run_until_broken(
                 try:
                     under_way[executor.submit(function, pending.spec)] = pending
                 except BrokenExecutor:
-                    # A process died while it had nothing to do: no task is to blame, and the next one needs new processes.
+                    # An idle process died: no task is to blame, but a new executor is needed.
                     todo.appendleft(pending)
                     broke = True
             if not under_way:

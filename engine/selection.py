@@ -1,4 +1,4 @@
-"""Which contract a root means on which session date (lake.md, Contract-day selection)."""
+"""The selection map: the contract that a root means on each session date (lake.md, Contract-day selection)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMNS = (
 )  # fmt: skip
 
 MAX_GAP_DAYS = 4
-"""Calendar days between two sessions of one run: a weekend with a holiday on either side."""
+"""Maximum of calendar days between two sessions of one run: a weekend with a holiday on either side."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class DayCount:
 
 
 def counted_span(date: dt.date, profile: str) -> tuple[int, int] | None:
-    """The span whose trades decide a date: RTH for `rth`, the profile's own trading window for a session at night."""
+    """Span (ns) of a date in which trades are counted: RTH for `rth`, else the profile's trading window; None without a session."""
     if profile == "rth":
         return rth_span(date)
     w = session_windows(date, profile)
@@ -44,7 +44,7 @@ def counted_span(date: dt.date, profile: str) -> tuple[int, int] | None:
 
 
 def count_days(lake: Lake, root: str, profile: str) -> list[DayCount]:
-    """Trades per session date and contract, from the manifests of bronze alone; dates without a trade are not there."""
+    """Trades per session date and contract, from the manifests of bronze; dates without trades are omitted."""
     notes = {}
     for symbol, date in lake.partitions(BRONZE_MBO):
         parts = split_contract(symbol)
@@ -71,7 +71,7 @@ def select(days: list[DayCount], params: SelectionParams) -> list[dict[str, obje
     runs: list[list[int]] = []
     picked: list[tuple[DayCount, str, int, int]] = []
     for day in sorted(days, key=lambda d: d.date):
-        # Of equally traded contracts the one first in the alphabet: any fixed rule will do, so that a rerun agrees.
+        # Ties go to the first contract in the alphabet, so that a rerun agrees.
         symbol = min(day.trades, key=lambda s: (-day.trades[s], s))
         before = picked[-1] if picked else None
         if before is None or before[1] != symbol or (day.date - before[0].date).days > MAX_GAP_DAYS:
@@ -107,7 +107,7 @@ def selection_frame(rows: list[dict[str, object]]) -> pl.DataFrame:
 
 
 def make_selection(lake: Lake, root: str, profile: str, params: SelectionParams) -> pl.DataFrame:
-    """Make the selection map of `root` from bronze and write it.
+    """The selection map of `root`, made from bronze and written to the lake.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def make_selection(lake: Lake, root: str, profile: str, params: SelectionParams)
     try:
         others = [r for r in read_selection(lake, root) if _root(r) != root]
     except PartitionCorrupt:
-        # This is the command that mends the map: what cannot be read is lost, and other roots are selected anew by their own.
+        # An unreadable map is replaced; other roots must be selected again with this command.
         others = []
     lake.write_selection(selection_frame([*others, *frame.iter_rows(named=True)]))
     return frame
@@ -136,7 +136,7 @@ def _root(row: dict[str, object]) -> str:
 
 
 def read_selection(lake: Lake, root: str) -> list[dict[str, Any]]:
-    """Rows of the selection map, of all roots; none where there is no map.
+    """Rows of the selection map of all roots; empty where there is no map.
 
     Raises
     ------
@@ -152,18 +152,20 @@ def read_selection(lake: Lake, root: str) -> list[dict[str, Any]]:
         frame = pl.read_parquet(path)
         faults = [c for c in COLUMNS if c not in frame.columns]
         if faults:
-            raise PartitionCorrupt(f"{path}: expected the columns of a selection map, missing: {', '.join(faults)}; {_remake(lake, root)}")
+            raise PartitionCorrupt(
+                f"{path}: expected the columns of a selection map, missing: {', '.join(faults)}; {_repair_hint(lake, root)}"
+            )
         return list(frame.iter_rows(named=True))
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as e:
-        raise PartitionCorrupt(f"{path}: expected a selection map, it cannot be read: {e}; {_remake(lake, root)}") from e
+        raise PartitionCorrupt(f"{path}: expected a selection map, it cannot be read: {e}; {_repair_hint(lake, root)}") from e
 
 
-def _remake(lake: Lake, root: str) -> str:
-    return f"`spymaster select --symbol {root} --lake {lake.root}` makes it anew"
+def _repair_hint(lake: Lake, root: str) -> str:
+    return f"`spymaster select --symbol {root} --lake {lake.root}` rebuilds it"
 
 
 def route(lake: Lake, root: str, dates: list[dt.date]) -> tuple[list[tuple[str, dt.date]], dict[dt.date, str]]:
-    """(contract, date) of the dates that the map includes, and why the others are left out.
+    """(contract, date) of the dates that the selection map includes, and the reason by date for the others.
 
     Raises
     ------

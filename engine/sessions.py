@@ -1,4 +1,4 @@
-"""Session dates to nanosecond windows: named profiles in New York time, the RTH calendar, UTC dates."""
+"""Session profiles, their windows in nanoseconds, the RTH calendar, and UTC dates."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ RTH_OPEN = dt.time(9, 30)
 class Profile:
     """A named session: New York clock times on the session's own date.
 
-    `globex_days_back` says on which calendar date the Globex day of the session began: 1 for a morning session
-    (18:00 of the day before), 0 for one that starts at the Globex open itself.
+    `globex_days_back` is the number of calendar days from the Globex open to the session's date: 1 for a morning session (18:00 of the day
+    before), 0 for one that starts at the Globex open.
     """
 
     name: str
@@ -69,13 +69,7 @@ def to_ns(date: dt.date, time: dt.time) -> int:
 
 
 def profile_named(name: str) -> Profile:
-    """The profile `name`.
-
-    Raises
-    ------
-    UnknownProfile
-        Naming the known ones.
-    """
+    """The profile `name`, or UnknownProfile."""
     try:
         return PROFILES[name]
     except KeyError:
@@ -103,7 +97,7 @@ def session_windows(date: dt.date, profile: str) -> SessionWindows:
 
 
 def utc_dates(start_ns: int, end_ns: int) -> tuple[dt.date, ...]:
-    """UTC dates that the span ``[start_ns, end_ns)`` meets, in order."""
+    """UTC dates that the span ``[start_ns, end_ns)`` overlaps, in order."""
     if end_ns <= start_ns:
         raise SessionError(f"span: expected an end after its start, got [{start_ns}, {end_ns})")
     first = dt.datetime.fromtimestamp(start_ns // NS, dt.UTC).date()
@@ -113,13 +107,13 @@ def utc_dates(start_ns: int, end_ns: int) -> tuple[dt.date, ...]:
 
 @lru_cache(maxsize=1)
 def _calendar():
-    import exchange_calendars  # slow to import, and only RTH levels need it
+    import exchange_calendars  # slow to import
 
     return exchange_calendars.get_calendar("XNYS", start="2005-01-01")
 
 
 def rth_span(date: dt.date) -> tuple[int, int] | None:
-    """``[09:30, 16:00 or the half-day's close)`` New York on `date` in ns; None on a day the calendar has no session."""
+    """RTH of `date`, ``[09:30, 16:00 or the half-day's close)`` New York, in ns; None where the calendar has no session."""
     cal = _calendar()
     if not cal.is_session(date.isoformat()):
         return None
@@ -128,13 +122,7 @@ def rth_span(date: dt.date) -> tuple[int, int] | None:
 
 
 def previous_full_rth(windows: SessionWindows, sessions_back: int = 1) -> tuple[dt.date, int, int]:
-    """Date and ``[start, end)`` ns of the `sessions_back`-th RTH session that ended by the session's ladder start.
-
-    Raises
-    ------
-    SessionError
-        Where the calendar knows none within 30 days.
-    """
+    """(date, start, end in ns) of the `sessions_back`-th RTH session that ended before the session's ladder starts; SessionError without."""
     left = sessions_back
     for back in range(31):
         date = windows.date - dt.timedelta(days=back)

@@ -1,4 +1,4 @@
-"""The field's words, once: actions, sides, flags, and the roots of the contracts this engine reads."""
+"""Vocabulary of the data: actions, sides, flags, outcomes, and the roots of supported contracts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NS = 1_000_000_000
 
 
 class Action(StrEnum):
-    """What an MBO record does; the physical code in columns is the position here."""
+    """Action of an MBO record; the code in columns is the position here."""
 
     ADD = "A"
     CANCEL = "C"
@@ -40,7 +40,7 @@ class Action(StrEnum):
 
 
 class Side(StrEnum):
-    """Side of an order, or of a trade's aggressor; the physical code in columns is the position here."""
+    """Side of an order, or of a trade's aggressor; the code in columns is the position here."""
 
     BID = "B"
     ASK = "A"
@@ -48,7 +48,7 @@ class Side(StrEnum):
 
 
 class Approach(StrEnum):
-    """How price stands to a level (features.md section 8)."""
+    """Direction in which price approaches a level (features.md section 8)."""
 
     UP = "approach_up"
     DOWN = "approach_down"
@@ -56,7 +56,7 @@ class Approach(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What price did at a level after a touch (features.md section 8)."""
+    """Outcome after a touch of a level (features.md section 8)."""
 
     BREAK_UP = "BREAK_UP"
     REJECT_DOWN = "REJECT_DOWN"
@@ -67,7 +67,7 @@ class Outcome(StrEnum):
 
 
 class TriggerKind(StrEnum):
-    """Why there is a trigger at a moment (features.md section 8)."""
+    """Kind of a trigger (features.md section 8)."""
 
     WINDOW = "window"
     ARM = "arm"
@@ -76,7 +76,7 @@ class TriggerKind(StrEnum):
 
 
 class State(StrEnum):
-    """Where a level stands in a window (features.md section 9)."""
+    """State of a level in a window (features.md section 9)."""
 
     IDLE = "IDLE"
     TRACK = "TRACK"
@@ -92,7 +92,7 @@ SIDE_CODES = {s.value: i for i, s in enumerate(Side)}
 
 @dataclass(frozen=True)
 class Root:
-    """What a contract's root fixes: tick size (in price), multiplier (currency per point), contract months."""
+    """A root of contracts: tick size (in price), multiplier (currency per point), contract months."""
 
     code: str
     name: str
@@ -107,7 +107,7 @@ class Root:
 
     def to_tick(self, price: float) -> int:
         """Nearest tick of `price`, ties up (features.md section 2)."""
-        # A price such as 6800.125 is exact in binary, one such as 71.005 is not: the 1e-9 nudge lets both tie up.
+        # 6800.125 is exact in binary, 71.005 is not; adding 1e-9 makes both ties round up.
         return int((price / self.tick_size + 0.5 + 1e-9) // 1)
 
     def to_price(self, tick: int) -> float:
@@ -137,11 +137,7 @@ _OUTRIGHT = re.compile(r"^(?P<root>[A-Z0-9]{1,3}?)(?P<month>[FGHJKMNQUVXZ])(?P<y
 
 
 def split_contract(symbol: str) -> tuple[Root, str, str] | None:
-    """Split an outright's symbol into (root, month letter, year digits); None for spreads and unknown forms.
-
-    Years have one or two digits (``ESZ5``, ``ESZ25``). A symbol with a known form but a root that is not in
-    `ROOTS`, or a month its root does not list, is None too.
-    """
+    """(root, month letter, year digits) of an outright's symbol (``ESZ5``, ``ESZ25``); None for spreads, unknown roots and months."""
     m = _OUTRIGHT.match(symbol)
     if m is None:
         return None
@@ -152,13 +148,7 @@ def split_contract(symbol: str) -> tuple[Root, str, str] | None:
 
 
 def root_of(symbol: str) -> Root:
-    """Root of a contract (``ESH4``) or of a root's own code (``ES``).
-
-    Raises
-    ------
-    UnknownRoot
-        Naming the symbol and the known roots.
-    """
+    """Root of a contract (``ESH4``) or of a root's own code (``ES``); UnknownRoot for others."""
     if symbol in ROOTS:
         return ROOTS[symbol]
     parts = split_contract(symbol)

@@ -184,13 +184,13 @@ def _fit_ahead(root: str, symbol: str, date: dt.date) -> None:
 
 @lru_cache(maxsize=48)
 def _find(q: Question, made_of: str, stamp: str, session_stamp: str) -> Similar:
-    from engine.retrieval.neighbours import ask, horizon_table, moment_events, scope_of
+    from engine.retrieval.neighbours import find_neighbours, horizon_table, moment_events, scope_of
 
     lake = session_cache.open_lake(q.root)
     price = float(q.level_id.removeprefix("price:")) if q.level_id.startswith("price:") else None
     query = moment_events(lake, q.symbol, q.date, q.level_id, q.end_ns, price=price, approach=q.direction, representation=made_of)
     what, references = _fitted(q.root, scope_of(query, q.pool, q.mode), q.horizon, stamp)
-    found = ask(what, query)
+    found = find_neighbours(what, query)
     seconds = retrieval_params(q.root, q.symbol, q.date).setups.horizons_s
     return Similar(q, found, horizon_table(found, what.model, references, seconds))
 
@@ -198,11 +198,11 @@ def _find(q: Question, made_of: str, stamp: str, session_stamp: str) -> Similar:
 @lru_cache(maxsize=6)
 def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> tuple[Fitted, dict[str, Reference]]:
     from engine.params import RetrievalParams
-    from engine.retrieval.neighbours import fitted, horizon_references
+    from engine.retrieval.neighbours import fit_scope, horizon_references
 
     params = None if scope.mode == "all" else RetrievalParams(horizon=horizon)  # type: ignore[arg-type]
     lake = session_cache.open_lake(root)
-    what = fitted(lake, scope, params=params, name=index_name(lake, scope.market))
+    what = fit_scope(lake, scope, params=params, name=index_name(lake, scope.market))
     return what, horizon_references(what.model)
 
 

@@ -1,11 +1,11 @@
-"""What the subcommands share: dates, the console, receipts as tables and JSON."""
+"""Shared by the commands: options, parsing of dates, and output as text, tables and JSON."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json as jsonlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,9 @@ from cyclopts import Parameter
 from engine.errors import SessionError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from engine.stages.task import Receipt
 
 LakeDir = Annotated[Path, Parameter(name="--lake", env_var="SPYMASTER_LAKE", help="The lake's folder.")]
@@ -35,9 +38,9 @@ def parse_dates(dates: str | None, start_date: str | None, end_date: str | None)
     Returns
     -------
     dates : list of date
-        Rising, each once.
+        Sorted, unique.
     must : bool
-        Whether each was named, so that one without data is an error; in a range it is not.
+        Whether a date was named on its own, so that missing data are an error; not so in a range.
 
     Raises
     ------
@@ -66,12 +69,36 @@ def print_json(value: Any) -> None:
 
 
 def receipt_json(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
-    """Receipts for a JSON report."""
+    """Receipts as dicts, for a JSON report."""
     return [asdict(r) for r in receipts]
 
 
+def print_line(text: str, console: Console | None = None, style: str | None = None) -> None:
+    """Print a line verbatim: without markup, highlighting or wrapping."""
+    from rich.console import Console
+
+    (console or Console()).print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def wide_console() -> Console:
+    """A console on standard output, 160 columns wide in a pipe, where rich would cut tables at 80."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def text_table(columns: Iterable[str], left: Container[str] = (), title: str | None = None) -> Table:
+    """A table without a box; columns are right-justified except those in `left`."""
+    from rich.table import Table
+
+    table = Table(title=title, box=None)
+    for name in columns:
+        table.add_column(name, justify="left" if name in left else "right")
+    return table
+
+
 def size_text(size: float) -> str:
-    """Bytes for people."""
+    """A size in bytes as text with a unit."""
     for unit in ("B", "KB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from engine.lake.store import Lake
 
 SIMULATED = "2025-10-01:2025-10-28"
-"""UTC dates of the simulated market that stands in where there are no files: twenty sessions."""
+"""UTC dates that are simulated where there are no files: twenty sessions."""
 
 RATE, THIN_AFTER = 0.10, "12:35"
 
@@ -56,7 +56,7 @@ def demo(
     place = Lake(lake)
     with reuse_workers():
         _fill(place, dbn, session)
-    query = demo_moment(place) or {}
+    query = demo_query(place) or {}
     if query:
         sys.stderr.write(f"opens on {' '.join(query.values())} New York\n")
     if serve:
@@ -64,7 +64,7 @@ def demo(
 
 
 def _fill(place: Lake, dbn: Path | None, session: str) -> None:
-    """Raw files, given or simulated where the lake has none, through the whole pipeline."""
+    """Add the given files (simulate some where the lake has none), and run the whole pipeline."""
     from engine.commands.run import add, run
     from engine.stages.bronze import raw_index
 
@@ -90,7 +90,7 @@ def _fill(place: Lake, dbn: Path | None, session: str) -> None:
 
 
 def _simulate(lake: Path) -> None:
-    """Twenty sessions of a simulated market, after the kernels of a fresh clone are compiled, two sets at once."""
+    """Simulate twenty sessions, after compiling the kernels of simulator and pipeline in parallel."""
     from engine.commands.simulate import simulate
     from engine.runner import run_tasks
 
@@ -103,13 +103,13 @@ def _simulate(lake: Path) -> None:
         on_result=lambda spec, said: trouble.append(said),
         on_poison=lambda spec, deaths: trouble.append(f"compiling the {spec.name}: its process died {deaths} times"),
     )
-    for line in filter(None, trouble):  # what really cannot be run will say so again where it is needed
+    for line in filter(None, trouble):  # only a warning: a real problem fails again in the run
         sys.stderr.write(f"compiling kernels: {line}\n")
     simulate(dates=SIMULATED, rate=RATE, thin_after=THIN_AFTER, lake=lake)
 
 
 def _select_all(lake: Lake) -> None:
-    """The selection map of a simulated month: its first and last days are cut by no roll, so none is trimmed."""
+    """Make the selection map of a simulated month without trimming days, since its ends are no rolls."""
     from engine.params import SelectionParams
     from engine.selection import make_selection
 
@@ -119,7 +119,7 @@ def _select_all(lake: Lake) -> None:
 
 
 def _busiest_profile(lake: Lake, roots: list[str]) -> str:
-    """The session profile in which the lake's bronze has most trades; `rth` where they are equal."""
+    """The session profile with the most trades in the lake's bronze; `rth` where they are equal."""
     from engine.selection import count_days
     from engine.sessions import PROFILES
 
@@ -133,7 +133,7 @@ def _busiest_profile(lake: Lake, roots: list[str]) -> str:
 
 
 # ----------------------------------------------------------------------------
-# Compile the kernels of a fresh clone before many processes need them: each would compile its own, and wait for it
+# Compiling the kernels of a fresh clone, before many processes need them and each compiles its own
 
 DATE = dt.date(2025, 10, 7)
 
@@ -144,13 +144,13 @@ SYMBOL, NUMBER, MID, DEPTH = "ESZ5", 1, 27_000, 30
 
 @dataclass(frozen=True)
 class Kernels:
-    """Which kernels to compile; picklable."""
+    """Task: the set of kernels to compile."""
 
     name: Literal["simulator", "pipeline"]
 
 
 def compile_kernels(which: Kernels) -> str:
-    """Run the smallest thing that calls all of them; returns what could not be run, empty where all was."""
+    """Run the smallest input that calls all kernels of a set; returns error text, empty where all ran."""
     from engine.params import SimParams
     from engine.simulate.day import Day
 
@@ -163,7 +163,7 @@ def compile_kernels(which: Kernels) -> str:
 
 
 def _smallest_run(folder: Path) -> str:
-    """The whole pipeline on one contract and one morning of `small_day`."""
+    """Run the pipeline on one contract and one morning of `compile_day`; returns error text."""
     from engine.lake.store import Lake
     from engine.simulate.dbn import file_name, metadata_bytes, write_file
     from engine.stages.bronze import raw_index
@@ -171,7 +171,7 @@ def _smallest_run(folder: Path) -> str:
     from engine.vocab import NS
 
     lake = Lake(folder)
-    rows = small_day()
+    rows = compile_day()
     metadata = metadata_bytes(DATE, "ES", {NUMBER: SYMBOL}, int(rows[0, 5]), int(rows[0, 5]) + 86_400 * NS)
     write_file(lake.raw_folder("ES") / file_name("ES", DATE), metadata, [rows])
     ((raw, symbols),) = raw_index(lake, "ES").of(SYMBOL, DATE)
@@ -181,8 +181,8 @@ def _smallest_run(folder: Path) -> str:
     return "; ".join(f"{r.name}: {r.error}: {r.message}" for r in receipts if r.status != "made")
 
 
-def small_day() -> NDArray[np.int64]:
-    """Records of a UTC day, 56 bytes as seven int64: a book of one-lot orders whose price goes up and down, a trade each few seconds."""
+def compile_day() -> NDArray[np.int64]:
+    """Synthetic records of a UTC day (seven int64 each): a small book whose price oscillates, with a trade every few seconds."""
     import numpy as np
 
     from engine.sessions import to_ns
@@ -220,20 +220,20 @@ def small_day() -> NDArray[np.int64]:
 
 
 # ----------------------------------------------------------------------------
-# Which setup the demo opens on: a touch of a key level, from well away, that price answered
+# The setup that the demo opens on: a touch of a key level from afar with a large reaction
 
 LEVELS_SHOWN = ("pm_high", "pm_low", "or_high", "or_low")
 
 SESSIONS_LOOKED_AT = 5
 
 AWAY_TICKS, BEFORE_S, AFTER_S, HISTORY_S = 8, 90, 180, 1800
-"""A setup comes from this far, in this time; price then has this long to answer, and the chart this much to show."""
+"""Distance from which, and time within which, price must come; time for the reaction; history needed before the touch."""
 
 WINDOW_NS = 5 * NS
 
 
-def demo_moment(lake: Lake) -> dict[str, str] | None:
-    """Contract, session, level and clock time (as the page's URL has them) of the newest sessions' clearest answer; None without one."""
+def demo_query(lake: Lake) -> dict[str, str] | None:
+    """URL parameters (contract, session, level, time) of the largest reaction in the newest sessions; None without one."""
     from engine.lake.catalog import LEVELS, TAPE
 
     found: list[tuple[float, dict[str, str]]] = []
@@ -245,18 +245,17 @@ def demo_moment(lake: Lake) -> dict[str, str] | None:
         levels = lake.read(LEVELS, symbol, date)
         for level_id in LEVELS_SHOWN:
             for row in levels.filter(levels["level_id"] == level_id).iter_rows(named=True):
-                answer, at = clearest_answer(tape, row["level_tick"], row["start_ts_ns"])
+                answer, at = largest_reaction(tape, row["level_tick"], row["start_ts_ns"])
                 if at is not None:
                     clock = dt.datetime.fromtimestamp(at // NS, NEW_YORK).strftime("%H:%M:%S")
                     found.append((answer, {"contract": symbol, "session": date.isoformat(), "level": level_id, "t": clock}))
     return max(found, key=lambda f: f[0])[1] if found else None
 
 
-def clearest_answer(tape: pl.DataFrame, level_tick: int, known_ts_ns: int) -> tuple[float, int | None]:
-    """How far price went from a level within `AFTER_S` of touching it, in ticks, and the start of the touch's window.
+def largest_reaction(tape: pl.DataFrame, level_tick: int, known_ts_ns: int) -> tuple[float, int | None]:
+    """(ticks, window start) of the touch after which price went farthest from the level within `AFTER_S`; ``(0, None)`` without one.
 
-    Of all touches that came from `AWAY_TICKS` or more away within `BEFORE_S`, with `HISTORY_S` of tape before them, the one
-    with the longest way; ``(0, None)`` where there is none.
+    Only touches that came from at least `AWAY_TICKS` away within `BEFORE_S`, with `HISTORY_S` of tape before them, count.
     """
     import numpy as np
 

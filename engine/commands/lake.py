@@ -1,15 +1,14 @@
-"""``spymaster lake`` and ``contracts``: what is in the lake and what is stale; the contracts of its datasets."""
+"""``spymaster lake`` and ``contracts``: partitions of the lake and their staleness; contracts of its datasets."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from engine.commands.common import JsonFlag, LakeDir, print_json, size_text
+from engine.commands.common import JsonFlag, LakeDir, print_json, size_text, wide_console
 from engine.errors import ContractError
 
 
@@ -44,11 +43,9 @@ def lake(
         found = [asdict(s) for s in states]
         print_json({"lake": str(lake), "profile": place.profile(), "raw": files, "unreadable": unreadable, "partitions": found})
         return
-    from rich.console import Console
     from rich.table import Table
 
-    # Into a pipe rich would cut the table at 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = wide_console()
     for root, index in raw.items():
         dates = index.dates(root)
         span = f"{dates[0]} to {dates[-1]}" if dates else "none readable"
@@ -89,7 +86,7 @@ def lake(
 
 
 # ----------------------------------------------------------------------------
-# ``spymaster contracts``: show the contracts, and write those that the feature register generates
+# ``spymaster contracts``: show the contracts, and write those generated from the feature registry
 
 _DTYPES = {"float64": "Float64", "boolean": "Boolean", "int8": "Int8", "int32": "Int32", "int64": "Int64", "string": "String"}
 
@@ -140,7 +137,7 @@ def contracts(
 
 
 def generated() -> dict[Path, str]:
-    """Path and text of every file that the feature register generates."""
+    """Path and text of every file generated from the feature registry."""
     from engine.features.reference_docs import feature_reference
     from engine.features.registry import KEYS, table_features
     from engine.lake.catalog import VACUUM, dataset

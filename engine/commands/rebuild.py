@@ -1,4 +1,4 @@
-"""``spymaster rebuild``: the whole sequence, from the raw files to signals, for all levels and both directions."""
+"""``spymaster rebuild``: all layers from the raw files to signals, with audit and index."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def rebuild(
     lake: LakeDir = Path("lake"),
     name: Annotated[str, Parameter(help="The index's folder under indexes/ (MBO_INDEX_DIR overrides that).")] = "default",
     workers: Annotated[int | None, Parameter(help="Processes; by default one per core.")] = None,
-    overwrite: Annotated[bool, Parameter(negative=(), help="Make everything anew, also what is current.")] = False,
+    overwrite: Annotated[bool, Parameter(negative=(), help="Rebuild everything, also what is current.")] = False,
     level_ids: Annotated[str | None, Parameter(env_var="LEVEL_ID", help="Levels, comma separated; price:6800.25 is one.")] = None,
-    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, as for `spymaster run`.")] = None,
-    audit: Annotated[bool, Parameter(help="Audit first, unless the kept one is current: it chooses the index's representation.")] = True,
+    params: Annotated[Path | None, Parameter(help="JSON of parameters by group, as for `spymaster run`.")] = None,
+    audit: Annotated[bool, Parameter(help="Audit first, unless the stored one is current: it chooses the index's representation.")] = True,
     json: JsonFlag = False,
 ) -> None:
     """Bring everything up to date: bronze, silver, trigger vectors, audit, seed statistics and index, signals and pressure stream.
 
     The index is of the representation that wins in the audit; its manifest says which, and by what figures.
 
-    What is current is left as it is, so that a rebuild that was stopped goes on where it was. MBO_SELECTION_PATH, MBO_INDEX_DIR
-    and LEVEL_ID override where the selection map and the indexes lie, and which levels are made.
+    Current partitions are skipped, so a rebuild that was stopped goes on where it was. MBO_SELECTION_PATH, MBO_INDEX_DIR and LEVEL_ID
+    override the paths of the selection map and the indexes, and the levels.
 
     Examples
     --------
@@ -54,8 +54,8 @@ def rebuild(
     wanted, must = (_all_dates(place, symbol), False) if dates is None else parse_dates(dates, None, None)
     if workers is not None and workers < 1:
         raise SessionError(f"--workers {workers}: expected at least 1")
-    knobs = read_params(params, level_ids)
-    job = _Rebuild(place, symbol, wanted, must, session, knobs, workers or os.cpu_count() or 1, overwrite, json)
+    values = read_params(params, level_ids)
+    job = _Rebuild(place, symbol, wanted, must, session, values, workers or os.cpu_count() or 1, overwrite, json)
     job.name, job.audit = name, audit
     check_market(job.lake, job.name, job.market)
     with place.lock():
@@ -63,33 +63,33 @@ def rebuild(
 
 
 def _all_dates(lake: Lake, symbol: str) -> list[dt.date]:
-    """Every date from the first raw file's to the last's; those without data are left out later."""
+    """All dates from the first to the last raw file; those without data are left out later."""
     from engine.stages.bronze import raw_index
     from engine.vocab import root_of
 
     found = raw_index(lake, root_of(symbol).code).dates(symbol)
     if not found:
         raise RawMissing(f"{symbol} in {lake.root}: expected raw files, found none; `spymaster add FILE --lake {lake.root}` puts one there")
-    # A session of the morning lies on its file's UTC date, one of the evening on that or the date before.
+    # A morning session has the UTC date of its file, an evening session that date or the one before.
     first, last = found[0] - dt.timedelta(days=1), found[-1]
     return [first + dt.timedelta(days=i) for i in range((last - first).days + 1)]
 
 
 class _Rebuild(Run):
-    """A run of all layers that makes the index where the signals need it to stand."""
+    """A run of all layers, with audit and index before the signals."""
 
     name: str = "default"
     audit: bool = True
 
     @property
     def market(self) -> str:
-        """Root of what is rebuilt."""
+        """Code of the symbol's root."""
         from engine.vocab import root_of
 
         return root_of(self.symbol).code
 
     def before(self, group: str) -> None:
-        """Make audit and index between the trigger vectors and the signals, unless they are current."""
+        """Run audit and index before the signals, unless they are current."""
         if group != "signals":
             return
         if self.audit:
@@ -97,7 +97,7 @@ class _Rebuild(Run):
         self._index()
 
     def _audit(self) -> None:
-        from engine.commands.retrieval import _bars, _step, lake_data, side_by_side
+        from engine.commands.retrieval import audit_data, audit_processes, progress_bars, progress_step
         from engine.params import AuditParams
         from engine.retrieval.audit import audit as run_audit
         from engine.retrieval.audit_store import audit_inputs, write_audit
@@ -110,9 +110,9 @@ class _Rebuild(Run):
                 self.say(f"audit: current; {verdict}")
                 return
             made = audit_inputs(self.lake, self.market)
-            with _bars() as bars, side_by_side(self.workers) as executor:
-                data = lake_data(self.lake.root, self.market, REPRESENTATIONS, bars)
-                found = run_audit(data, params, progress=_step(bars, "audit"), executor=executor)
+            with progress_bars() as bars, audit_processes(self.workers) as executor:
+                data = audit_data(self.lake.root, self.market, REPRESENTATIONS, bars)
+                found = run_audit(data, params, progress=progress_step(bars, "audit"), executor=executor)
         except NoData as e:
             self.say(f"no audit: {e}")
             return
@@ -120,7 +120,7 @@ class _Rebuild(Run):
         self.say(f"made the audit: {found.verdict}")
 
     def _current_audit(self, params: AuditParams) -> str | None:
-        """Verdict of the kept audit; None where there is none, or it is not of all that would be audited now."""
+        """Verdict of the stored audit; None where there is none, or it is stale or partial."""
         from engine.retrieval.audit_store import read_audit, why_audit_partial, why_audit_unusable
         from engine.retrieval.dataset import representation_of
 
@@ -134,19 +134,19 @@ class _Rebuild(Run):
         return str(report["verdict"])
 
     def _index(self) -> None:
-        from engine.commands.retrieval import _bars, _step
-        from engine.retrieval.audit_store import audited
+        from engine.commands.retrieval import progress_bars, progress_step
+        from engine.retrieval.audit_store import audit_choice
         from engine.retrieval.dataset import representation_of
         from engine.retrieval.index import build_index
 
         try:
-            choice, said = audited(self.lake, self.market, representation_of(self.lake, self.market), self.params.retrieval)
+            choice, said = audit_choice(self.lake, self.market, representation_of(self.lake, self.market), self.params.retrieval)
             why = "--overwrite" if self.overwrite else self._stale_index(choice, said)
             if not why:
                 self.say(f"index {self.name}: current")
                 return
-            with _bars() as bars:
-                step = _step(bars, "index")
+            with progress_bars() as bars:
+                step = progress_step(bars, "index")
                 made = build_index(
                     self.lake, name=self.name, symbol=self.market, params=self.params.retrieval, choice=choice, progress=step
                 )
@@ -159,7 +159,7 @@ class _Rebuild(Run):
                 self.say(said)
 
     def _stale_index(self, choice: Choice | None, said: str) -> str:
-        """Why the index is to be made anew, empty where it is not; `said` is what `audited` says of the choice."""
+        """Why the index must be rebuilt, empty where it is current; `choice` and `said` are from `audit_choice`."""
         from engine.retrieval.index import check_index, read_index_manifest
 
         try:
@@ -169,6 +169,6 @@ class _Rebuild(Run):
             return str(e)
         claimed = manifest["chosen"]["audit"]
         if choice is None:
-            # It must not go on naming an audit that nobody can look up, or that is of another lake than this.
+            # An index must not name an audit that is not in this lake.
             return f"it was chosen by the audit {claimed[:12]}; {said}" if claimed else ""
         return f"the audit {str(choice.audit)[:12]} chose {choice.representation}" if claimed != choice.audit else ""

@@ -1,10 +1,9 @@
-"""``spymaster index``, ``neighbours``, ``audit`` and ``hypothesis``: similar setups and whether they are worth anything."""
+"""``spymaster index``, ``audit``, ``hypothesis`` and ``neighbours``: similar setups, and how well they forecast."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager, nullcontext
@@ -16,7 +15,7 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json
+from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, text_table, wide_console
 from engine.errors import LakeBusy, RunFailed, SessionError
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 # ----------------------------------------------------------------------------
-# ``spymaster index``: make or look at the index of similar setups
+# ``spymaster index``: build or check the index of similar setups
 
 KINDS = ("arm", "window", "touch", "candle")
 
@@ -46,11 +45,11 @@ def index(
         str | None, Parameter(help="Trigger kinds that can be neighbours, comma separated: arm (the usual), window, touch, candle.")
     ] = None,
     horizon: Annotated[Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"] | None, Parameter(help="Outcome horizon; usually h1.")] = None,
-    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, as for `spymaster run`; `retrieval` is read.")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON of parameters by group, as for `spymaster run`; `retrieval` is read.")] = None,
     check: Annotated[bool, Parameter(negative=(), help="Make nothing: say whether the index can be used as it is.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Make the index of the lake's gold, whole or not at all: vectors, statistics, embedding, reference, and all pools.
+    """Build the index of the lake's gold: vectors, statistics, embedding, reference, and all pools.
 
     Examples
     --------
@@ -63,7 +62,7 @@ def index(
     """
     from engine.commands.run import read_params
     from engine.lake.store import Lake
-    from engine.retrieval.audit_store import audited
+    from engine.retrieval.audit_store import audit_choice
     from engine.retrieval.dataset import VECTORS, representation_of, sessions_in
     from engine.retrieval.index import build_index, check_index, check_market, read_index_manifest
     from engine.vocab import root_of
@@ -79,11 +78,11 @@ def index(
             asked["kinds"] = tuple(dict.fromkeys(k.strip() for k in kinds.split(",") if k.strip()))
             if not asked["kinds"] or any(k not in KINDS for k in asked["kinds"]):
                 raise SessionError(f"--kinds {kinds!r}: expected some of {', '.join(KINDS)}")
-        knobs = read_params(params, None).retrieval.model_copy(update=asked)
-        with _bars() as bars, place.lock():
+        values = read_params(params, None).retrieval.model_copy(update=asked)
+        with progress_bars() as bars, place.lock():
             check_market(place, name, root_of(sessions_in(place, VECTORS, symbol)[0][0]).code)
-            choice, why = audited(place, symbol, representation_of(place, symbol), knobs)
-            manifest = build_index(place, name=name, symbol=symbol, params=knobs, choice=choice, progress=_step(bars, "index"))
+            choice, why = audit_choice(place, symbol, representation_of(place, symbol), values)
+            manifest = build_index(place, name=name, symbol=symbol, params=values, choice=choice, progress=progress_step(bars, "index"))
     if json:
         print_json(manifest | ({"about_the_choice": why} if why else {}))
         return
@@ -92,11 +91,8 @@ def index(
 
 def _print_index(manifest: dict[str, Any], word: str, why: str) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(title=f"index {manifest['name']}: {word}", box=None)
-    for head in ("pool", "events", "sessions", "dims", "K", "power", "alpha"):
-        table.add_column(head, justify="left" if head == "pool" else "right")
+    table = text_table(("pool", "events", "sessions", "dims", "K", "power", "alpha"), ("pool",), f"index {manifest['name']}: {word}")
     for pool, facts in sorted(manifest["pools"].items()):
         t = facts["tuned"]
         chosen = (str(t["k"]), f"{t['power']:g}", f"{t['alpha']:g}")
@@ -104,17 +100,18 @@ def _print_index(manifest: dict[str, Any], word: str, why: str) -> None:
     console = Console()
     console.print(table)
     for group, why in manifest["left_out"].items():
-        console.print(f"left out {group}: {why}", markup=False, highlight=False, soft_wrap=True)
+        print_line(f"left out {group}: {why}", console)
     console.print(f"{len(manifest['inputs'])} sessions of gold", highlight=False)
-    console.print(f"representation: {manifest['chosen']['said']}", markup=False, highlight=False, soft_wrap=True)
+    print_line(f"representation: {manifest['chosen']['said']}", console)
     if why and why != manifest["chosen"]["said"]:
-        console.print(why, markup=False, highlight=False, soft_wrap=True)
+        print_line(why, console)
 
 
 # ----------------------------------------------------------------------------
-# ``spymaster audit``: are similar setups worth reading, and by how much?
+# ``spymaster audit``: walk-forward scores of forecasts from similar setups
 
-WORTH_PROCESSES = 1000
+PARALLEL_FROM = 1000
+"""Events from which an audit uses several processes by default; fewer are done before a process has started."""
 
 Horizon = Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"]
 
@@ -128,7 +125,7 @@ def audit(
     seed: Annotated[int, Parameter(help="With --synthetic: seed of paths and labels.")] = 0,
     permute: Annotated[bool, Parameter(negative=(), help="Deal each day's outcomes out to another day: there must be no edge.")] = False,
     horizon: Annotated[Horizon | None, Parameter(help="Outcome horizon; usually h1, two minutes after the touch.")] = None,
-    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, as for `spymaster run`; `retrieval` is read.")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON of parameters by group, as for `spymaster run`; `retrieval` is read.")] = None,
     only: Annotated[str | None, Parameter(help="Only these, comma separated: blocks_original, blocks, means, learned, lightgbm.")] = None,
     growth: Annotated[float, Parameter(help="Refit when history has grown by this share; 0 refits every session, slowly.")] = 0.15,
     keep: Annotated[bool, Parameter(help="Keep the result as a table in the lake, for the Research view.")] = True,
@@ -136,13 +133,13 @@ def audit(
     workers: Annotated[int | None, Parameter(help="Processes; by default one per core, or one for few events.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Walk forward by session and score neighbours against what setups at this distance, hour and volatility usually do.
+    """Score forecasts from similar setups, walking forward by session, against what setups at this distance, hour and volatility do.
 
-    Everything is fitted on sessions before the day before the scored one; only armed episodes count, one event each.
-    `no edge found` is a result, and comes with the number of episodes that an edge of the size found would need.
+    Everything is fitted on sessions before the day before the scored one; only armed episodes count, one event each. `no edge found` is a
+    result, and comes with the number of episodes that an edge of the size found would need.
 
-    The result is kept in the lake. One of --only some representations, or of another --growth, is printed and not kept where a whole one
-    is: it chooses no representation.
+    The result is stored in the lake. A partial one (--only some representations, or another --growth) is printed, and not stored where
+    there is a full one: it chooses no representation.
 
     Examples
     --------
@@ -151,7 +148,7 @@ def audit(
         spymaster audit --lake lake
         spymaster audit --synthetic 2000 --strength 1.0 --seed 3
 
-    Nothing may be found where nothing is::
+    Null hypotheses, in which no edge may be found::
 
         spymaster audit --synthetic 2000 --strength 0
         spymaster audit --synthetic 2000 --permute --only learned --json | jq .verdict
@@ -179,11 +176,11 @@ def audit(
     if synthetic is not None and retrieval.horizon != "h1":
         raise SessionError(f"--horizon {retrieval.horizon}: the known law has one horizon, h1; expected no other with --synthetic")
     try:
-        knobs = AuditParams(retrieval=retrieval, refit_growth=growth)
+        values = AuditParams(retrieval=retrieval, refit_growth=growth)
     except ValidationError as e:
         raise SessionError(f"--growth {growth}: {e.errors()[0]['msg'].lower()}") from e
     made: dict[str, Any] = {}
-    with _bars() as bars:
+    with progress_bars() as bars:
         data: AuditData
         if synthetic is not None:
             data = synthetic_events(synthetic, strength, seed, permute=permute).data
@@ -191,18 +188,17 @@ def audit(
             from engine.lake.store import Lake
             from engine.retrieval.audit_store import audit_inputs
 
-            # Before the audit reads: what changes meanwhile makes it stale.
+            # Taken before the audit reads, so that a change during the audit makes it stale.
             made = audit_inputs(Lake(lake), symbol)
-            data = lake_data(lake, symbol, names, bars)
+            data = audit_data(lake, symbol, names, bars)
             if permute:
                 from engine.retrieval.events import permute_days
 
                 means, *blocks = permute_days([data.means, *data.blocks], seed)
                 data = AuditData(means, blocks)
-        # A few hundred events are done before a process has started.
-        usual = os.cpu_count() or 1 if len(data.means) >= WORTH_PROCESSES else 1
-        with side_by_side(workers or usual) as executor:
-            report = run_audit(data, knobs, only=names, progress=_step(bars, "audit"), executor=executor)
+        usual = os.cpu_count() or 1 if len(data.means) >= PARALLEL_FROM else 1
+        with audit_processes(workers or usual) as executor:
+            report = run_audit(data, values, only=names, progress=progress_step(bars, "audit"), executor=executor)
     kept, why, busy = None, "", None
     if synthetic is None and keep and not permute:
         from engine.lake.store import Lake
@@ -212,24 +208,22 @@ def audit(
             with Lake(lake).lock():
                 kept, why = store_audit(lake, report, made)
         except LakeBusy as e:
-            # Minutes of work are told before it is said that they could not be kept.
-            busy, why = e, f"printed, not kept: {e}"
+            # Print the result of minutes of work before raising that it could not be stored.
+            busy, why = e, f"printed, not stored: {e}"
     if json:
         source: dict[str, Any] = {"lake": str(lake)} if synthetic is None else {"synthetic": synthetic, "strength": strength, "seed": seed}
         print_json({**source, "permuted": permute, **report.to_json(), "table": str(kept) if kept else None, "not_kept": why})
     else:
-        _print_audit(report, knobs, diagram)
+        _print_audit(report, values, diagram)
     if busy is not None:
         raise LakeBusy(f"the audit is {why}; then run it again") from busy
     if not json and (kept or why):
-        from rich.console import Console
-
-        Console().print(f"kept in {kept}" if kept else why, highlight=False, markup=False, soft_wrap=True)
+        print_line(f"kept in {kept}" if kept else why)
 
 
 @contextmanager
-def side_by_side(workers: int) -> Iterator[Executor | None]:
-    """Processes for an audit's representations; none where there is to be but one.
+def audit_processes(workers: int) -> Iterator[Executor | None]:
+    """Context manager with a pool of processes for an audit; None for a single worker.
 
     Raises
     ------
@@ -248,22 +242,24 @@ def side_by_side(workers: int) -> Iterator[Executor | None]:
         stop(pool)
         raise RunFailed("a process of the audit died, perhaps out of memory (`dmesg | tail`); try --workers 1") from e
     except BaseException:
-        # What is queued would all be walked first, and nobody waits for it any more.
+        # Without this, leaving the pool would wait for all queued jobs.
         stop(pool)
         raise
     pool.shutdown(wait=True)
 
 
-def lake_data(lake: Path, symbol: str | None, names: Sequence[str], bars: Any) -> AuditData:
-    """The lake's armed events in the representations that `names` need."""
+def audit_data(lake: Path, symbol: str | None, names: Sequence[str], bars: Any) -> AuditData:
+    """The lake's armed events, in the representations needed for the forecasters `names`."""
     from engine.lake.store import Lake
     from engine.retrieval.dataset import audit_events
     from engine.retrieval.walk_forward import AuditData
 
-    return AuditData(*audit_events(Lake(lake), symbol, blocks=any(n.startswith("blocks") for n in names), progress=_step(bars, "triggers")))
+    blocks = any(n.startswith("blocks") for n in names)
+    return AuditData(*audit_events(Lake(lake), symbol, blocks=blocks, progress=progress_step(bars, "triggers")))
 
 
-def _bars() -> Any:
+def progress_bars() -> Any:
+    """Progress bars on standard error as a context manager; yields None where that is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -274,7 +270,8 @@ def _bars() -> Any:
     return Progress(*columns, console=console, transient=True)
 
 
-def _step(bars: Any, what: str) -> Any:
+def progress_step(bars: Any, what: str) -> Any:
+    """A progress callback ``(done, total, name)`` that moves a bar named `what`; None without `bars`."""
     if bars is None:
         return None
     task = None
@@ -289,53 +286,45 @@ def _step(bars: Any, what: str) -> Any:
 
 
 def _print_audit(report: Report, params: AuditParams, diagram: bool) -> None:
-    import sys
 
-    from rich.console import Console
-    from rich.table import Table
-
-    # Into a pipe rich would cut the table at 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = wide_console()
     for target, title in (("class", f"break, reject or chop within {report.horizon} of a touch"), ("touch", "touch or none")):
         rows = [r for r in report.rows if r.target == target]
         if not rows:
             continue
         known = any(r.attainable is not None for r in rows)
-        table = Table(title=title, box=None)
         extra = ("of attainable",) if known else ()
-        for head in ("", "log loss", "skill", "95% interval", *extra, "Brier", "RPS", "ECE", "perfect 95%", "events", "abstained"):
-            table.add_column(head, justify="left" if head == "" else "right")
+        table = text_table(
+            ("", "log loss", "skill", "95% interval", *extra, "Brier", "RPS", "ECE", "perfect 95%", "events", "abstained"), ("",), title
+        )
         for r in rows:
             between = "" if r.representation == "pi" else f"{r.skill_low:+.3f} to {r.skill_high:+.3f}"
             share = ("",) if r.share_of_attainable is None else (f"{r.share_of_attainable:.2f}",)
             cells = (f"{r.brier:.3f}", f"{r.rps:.3f}", f"{r.ece:.3f}", f"{r.ece_perfect_95:.3f}", f"{r.events:,}", f"{r.abstained:,}")
             table.add_row(r.representation, f"{r.log_loss:.4f}", f"{r.skill:+.3f}", between, *(share if known else ()), *cells)
         console.print(table)
-    console.print(
+    print_line(
         f"{report.scored_sessions} of {report.sessions} sessions scored, from {report.first_scored} on; refitted {report.refits} times, "
         f"when history had grown by {params.refit_growth:.0%}; skill is 1 - log loss / log loss of pi on the events it answered; "
         f"intervals from {params.draws:,} draws of whole sessions, each by itself: {report.comparisons} comparisons were made",
-        highlight=False,
-        soft_wrap=True,
+        console,
     )
-    console.print(report.verdict, style="bold", highlight=False, markup=False, soft_wrap=True)
+    print_line(report.verdict, console, style="bold")
     if report.choices:
         chosen = report.choices["any"]
         tie = f", with which {chosen['best']} ties: the simpler serves" if chosen["tie"] else ""
-        console.print(f"serves by default: {chosen['representation']}{tie}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"serves by default: {chosen['representation']}{tie}", console)
     if diagram:
         for name, points in report.diagrams.items():
             if name in ("class/learned", "touch/learned"):
-                table = Table(title=f"reliability of {name}", box=None)
-                for head in ("events", "forecast", "observed"):
-                    table.add_column(head, justify="right")
+                table = text_table(("events", "forecast", "observed"), title=f"reliability of {name}")
                 for p in points:
                     table.add_row(f"{p['events']:.0f}", f"{p['forecast']:.3f}", f"{p['observed']:.3f}")
                 console.print(table)
 
 
 # ----------------------------------------------------------------------------
-# ``spymaster hypothesis``: what followed, by how many of the four conditions were open
+# ``spymaster hypothesis``: outcomes by the number of open conditions
 
 
 def hypothesis(
@@ -365,8 +354,8 @@ def hypothesis(
     from engine.params import AuditParams, RetrievalParams
     from engine.retrieval.statistics import condition_events, condition_table
 
-    with _bars() as bars:
-        events, conditions = condition_events(Lake(lake), symbol, progress=_step(bars, "conditions"))
+    with progress_bars() as bars:
+        events, conditions = condition_events(Lake(lake), symbol, progress=progress_step(bars, "conditions"))
     table = condition_table(events, conditions, AuditParams(retrieval=RetrievalParams(horizon=horizon)))
     rows = [r for r in table.to_dicts() if stratum in (None, r["stratum"])]
     if json:
@@ -376,14 +365,13 @@ def hypothesis(
 
 
 def _print_hypothesis(rows: list[dict[str, Any]], horizon: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
 
-    # Into a pipe rich would cut the table at 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    table = Table(title=f"what followed within {horizon} of the touch, by open conditions (reference in brackets)", box=None)
-    for head in ("direction", "price's own move", "open", "events", "days", "break", "reject", "chop", "t10", "t11"):
-        table.add_column(head, justify="left" if head in ("direction", "price's own move") else "right")
+    console = wide_console()
+    table = text_table(
+        ("direction", "price's own move", "open", "events", "days", "break", "reject", "chop", "t10", "t11"),
+        ("direction", "price's own move"),
+        f"what followed within {horizon} of the touch, by open conditions (reference in brackets)",
+    )
     for r in rows:
         if r["events"]:
             shares = [_share(r, c) for c in ("break", "reject", "chop")]
@@ -391,11 +379,10 @@ def _print_hypothesis(rows: list[dict[str, Any]], horizon: str) -> None:
             table.add_row(r["direction"], r["stratum"], str(r["open"]), f"{r['events']:,}", str(r["sessions"]), *shares, *book)
     console.print(table)
     if rows:
-        console.print(
+        print_line(
             f"95% intervals, whole sessions resampled, each by itself: {rows[0]['comparisons']} rows were looked at; t10, t11: the "
             "retreat of asks and bids in the book's own frame, free of price's motion",
-            highlight=False,
-            soft_wrap=True,
+            console,
         )
 
 
@@ -406,7 +393,7 @@ def _share(row: dict[str, Any], name: str) -> str:
 
 
 # ----------------------------------------------------------------------------
-# Triggers from a known law, for an audit whose right answer is a number
+# Synthetic triggers from a known law (`--synthetic`), for which the attainable skill is known
 
 FIRST = dt.date(2020, 1, 1)
 
@@ -423,21 +410,21 @@ TO_CLASSES = (1, 2, 0)
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Triggers of a sample, and the sample they were made of."""
+    """Synthetic triggers, and the sample they were made from."""
 
     data: AuditData
     sample: Sample
 
 
 def synthetic_events(n: int, strength: float, seed: int, *, per_session: int = 20, permute: bool = False) -> Synthetic:
-    """`n` triggers of tier A in both representations.
+    """`n` synthetic triggers of tier A in both representations.
 
     Parameters
     ----------
     strength
-        Standard deviation of the scores behind the labels; 0 makes labels of which no path knows anything.
+        Standard deviation of the scores behind the labels; with 0 the labels are independent of the paths.
     permute
-        Deal the days' labels out to other days: paths and labels stay what they were, and know nothing of each other.
+        Permute the labels by day, which makes them independent of the paths.
     """
     from engine.retrieval.events import Events, permute_days
     from engine.retrieval.walk_forward import AuditData
@@ -445,18 +432,18 @@ def synthetic_events(n: int, strength: float, seed: int, *, per_session: int = 2
 
     law = Law(strength=strength)
     sample = draw(law, n, seed, per_session=per_session)
-    frame = _frame(sample.labels, sample.sessions, seed)
-    means, mean_names = means_of(sample.paths)
-    blocks, block_names = blocks_of(sample.paths)
+    frame = _synthetic_frame(sample.labels, sample.sessions, seed)
+    means, mean_names = synthetic_means(sample.paths)
+    blocks, block_names = synthetic_blocks(sample.paths)
     parts = [Events(means, mean_names, "means", frame), Events(blocks, block_names, "blocks", frame)]
     if permute:
-        # The exact law of dealt-out labels given a path is not the sample's any more.
+        # The exact probabilities of the sample do not hold for permuted labels.
         parts = permute_days(parts, seed)
         return Synthetic(AuditData(parts[0], parts[1:]), sample)
     return Synthetic(AuditData(parts[0], parts[1:], sample.posterior[:, TO_CLASSES]), sample)
 
 
-def means_of(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def synthetic_means(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Means over 8 bins of a path: ``(n, 8 * features)`` and names."""
     n, windows, features = paths.shape
     bins = paths.reshape(n, BINS, windows // BINS, features).mean(axis=2)
@@ -464,8 +451,8 @@ def means_of(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str
     return bins.reshape(n, -1).astype(np.float32), names
 
 
-def blocks_of(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """The original schema of a path (features.md section 5): seven blocks of each feature and its three differences."""
+def synthetic_blocks(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Original schema of a path (features.md section 5): seven blocks of each feature and its three differences, and names."""
     steps = [paths]
     for _ in range(3):
         # A difference that reaches before the first window is 0.
@@ -479,8 +466,8 @@ def blocks_of(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[st
     return np.stack(list(parts.values()), axis=1).reshape(len(paths), -1).astype(np.float32), names
 
 
-def _frame(labels: NDArray[np.int64], sessions: NDArray[np.int64], seed: int) -> pl.DataFrame:
-    """The triggers' columns; covariates are drawn apart from paths and labels, so that the reference has nothing to find."""
+def _synthetic_frame(labels: NDArray[np.int64], sessions: NDArray[np.int64], seed: int) -> pl.DataFrame:
+    """Columns of synthetic triggers; covariates are independent of paths and labels, so the reference has no skill."""
     import polars as pl
 
     n = len(labels)
@@ -516,7 +503,7 @@ def _frame(labels: NDArray[np.int64], sessions: NDArray[np.int64], seed: int) ->
 
 
 # ----------------------------------------------------------------------------
-# ``spymaster neighbours``: what similar setups did
+# ``spymaster neighbours``: similar setups of a trigger or moment
 
 Mode = Literal["walk_forward", "all"]
 
@@ -560,7 +547,7 @@ def neighbours(
     from engine.lake.store import Lake
     from engine.params import RetrievalParams
     from engine.retrieval.dataset import trigger_params_of
-    from engine.retrieval.neighbours import KEPT, edited
+    from engine.retrieval.neighbours import UNCHANGED_COVARIATES, edited
     from engine.retrieval.neighbours import neighbours as find
 
     if show < 0:
@@ -571,10 +558,10 @@ def neighbours(
     query = _query(place, trigger, symbol, date, time, level, price, approach)
     kept = None
     if set:
-        # The far bound of a distance is the one that the session's gold was made with.
+        # Distances are relative to the far bound in the parameters of the session's gold.
         session, contract = query.frame["session_date"][0], query.frame["trigger_id"][0].split("/")[1]
-        query = edited(query, _values(set), trigger_params_of(place, contract, session).features)
-        kept = f"made up: {', '.join(set)}; as it was for the reference: {', '.join(KEPT)}"
+        query = edited(query, _set_values(set), trigger_params_of(place, contract, session).features)
+        kept = f"made up: {', '.join(set)}; as it was for the reference: {', '.join(UNCHANGED_COVARIATES)}"
     params = RetrievalParams(horizon=horizon) if horizon else None
     found = find(place, query, mode=mode, params=params, pool=pool, name=name)
     if json:
@@ -583,9 +570,7 @@ def neighbours(
         print_json({"forecast": found.forecast.to_dicts()[0], **facts, "neighbours": rows})
         return
     if kept:
-        from rich.console import Console
-
-        Console().print(kept, highlight=False, markup=False, soft_wrap=True)
+        print_line(kept)
     _print_neighbours(found, show)
 
 
@@ -625,7 +610,7 @@ def new_york_ns(session: dt.date, clock: dt.time) -> int:
     return int(dt.datetime.combine(session, clock, ZoneInfo("America/New_York")).timestamp()) * 1_000_000_000
 
 
-def _values(items: list[str]) -> dict[str, float]:
+def _set_values(items: list[str]) -> dict[str, float]:
     out = {}
     for item in items:
         name, equals, value = item.partition("=")
@@ -640,33 +625,28 @@ def _values(items: list[str]) -> dict[str, float]:
 
 def _print_neighbours(found: Neighbours, show: int) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     console = Console()
     f: dict[str, Any] = found.forecast.to_dicts()[0]
 
     def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        print_line(text, console)
 
     if f["nothing_comparable"]:
-        # A histogram of too few, or of setups that are nothing like this one, would be read as if it meant something.
+        # No histogram of too few or too different setups: it would look meaningful.
         say(f"nothing comparable: {f['reason']} (n_eff {f['n_eff']:.0f}, best similarity {f['best_similarity'] or 0:.2f})")
         say(f"setups at this distance and hour: break {f['pi_break']:.0%}, reject {f['pi_reject']:.0%}, chop {f['pi_chop']:.0%}")
         return
     counts = ", ".join(f"{v} {k}" for k, v in found.counts.items())
     say(f"{f['neighbours']} neighbours ({counts}) of {f['distinct_days']} days, n_eff {f['n_eff']:.0f}, of {found.sessions} sessions")
-    table = Table(box=None)
-    for head in ("", "forecast", "usually"):
-        table.add_column(head, justify="left" if head == "" else "right")
+    table = text_table(("", "forecast", "usually"), ("",))
     for c in ("break", "reject", "chop"):
         table.add_row(c, f"{f[f'p_{c}']:.1%}", f"{f[f'pi_{c}']:.1%}")
     if f["p_touch"] is not None:
         table.add_row("touch", f"{f['p_touch']:.1%}", f"{f['pi_touch']:.1%}")
     console.print(table)
     say(f"{f['c_top1']}: 80% interval {f['interval_low']:.1%} to {f['interval_high']:.1%}")
-    listed = Table(box=None)
-    for head in SHOWN:
-        listed.add_column(head)
+    listed = text_table(SHOWN, SHOWN)
     for r in found.found.head(show).iter_rows(named=True):
         listed.add_row(*(f"{r[c]:.3f}" if isinstance(r[c], float) else str(r[c]) for c in SHOWN))
     console.print(listed)

@@ -1,4 +1,4 @@
-"""``spymaster add``, ``select`` and ``run``: raw files into the lake, and from there to bronze, silver and gold."""
+"""``spymaster run``, ``add`` and ``select``: raw files into the lake, the layers made from them, and the selection map."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, receipt_json
+from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, receipt_json, text_table
 from engine.errors import BadDbn, EngineError, RawMissing, RunFailed, SessionError
 from engine.vocab import split_contract
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
+    from engine.params import RunParams
     from engine.pipeline import Plan
-    from engine.stages.base import RunParams
     from engine.stages.bronze import RawIndex
     from engine.stages.task import Receipt, TaskSpec
 
@@ -34,9 +34,9 @@ def run(
     session: Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile; a lake holds one.")] = "rth",
     lake: LakeDir = Path("lake"),
     workers: Annotated[int | None, Parameter(help="Processes; by default one per core.")] = None,
-    overwrite: Annotated[bool, Parameter(negative=(), help="Make everything anew, also what is current.")] = False,
+    overwrite: Annotated[bool, Parameter(negative=(), help="Rebuild everything, also what is current.")] = False,
     level_ids: Annotated[str | None, Parameter(env_var="LEVEL_ID", help="Levels, comma separated; price:6800.25 is one.")] = None,
-    params: Annotated[Path | None, Parameter(help="JSON of knobs by group, such as replay, levels, setups, retrieval.")] = None,
+    params: Annotated[Path | None, Parameter(help="JSON of parameters by group, such as replay, levels, setups, retrieval.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Make bronze, silver and gold from the raw files in the lake; what is current is left as it is.
@@ -57,27 +57,27 @@ def run(
     wanted, must = parse_dates(dates, start_date, end_date)
     check_symbol(symbol)
     build_pipeline(product_type, layer)
-    knobs = read_params(params, level_ids)
+    values = read_params(params, level_ids)
     if workers is not None and workers < 1:
         raise SessionError(f"--workers {workers}: expected at least 1")
-    job = Run(Lake(lake), symbol, wanted, must, session, knobs, workers or os.cpu_count() or 1, overwrite, json)
+    job = Run(Lake(lake), symbol, wanted, must, session, values, workers or os.cpu_count() or 1, overwrite, json)
     with job.lake.lock():
         job.go(layer)
 
 
 def read_params(path: Path | None, level_ids: str | None) -> RunParams:
-    """Knobs from a JSON file, and the levels by name.
+    """Parameters of a JSON file, with the levels `level_ids` where given.
 
     Raises
     ------
     SessionError
-        Naming the file, the knob, what was expected and what was found.
+        Names the file, the parameter, what was expected and what was found.
     """
     import json as jsonlib
 
     from pydantic import ValidationError
 
-    from engine.stages.base import RunParams
+    from engine.params import RunParams
 
     values = {}
     try:
@@ -87,11 +87,13 @@ def read_params(path: Path | None, level_ids: str | None) -> RunParams:
             values = {**values, "levels": {**values.get("levels", {}), "level_ids": level_ids.replace(",", " ").split()}}
         return RunParams.model_validate(values)
     except (OSError, ValueError, AttributeError, ValidationError) as e:
-        raise SessionError(f"--params {path}: expected a JSON object of knobs such as {{'replay': {{'rest_ns': 500000000}}}}: {e}") from e
+        raise SessionError(
+            f"--params {path}: expected a JSON object of parameters such as {{'replay': {{'rest_ns': 500000000}}}}: {e}"
+        ) from e
 
 
 class Run:
-    """One run: plans, works, reports."""
+    """One run of the pipeline: plan, execute, report."""
 
     def __init__(
         self,
@@ -116,17 +118,17 @@ class Run:
         self.said: list[str] = []
 
     def say(self, text: str) -> None:
-        """Tell the user something, now and in the report."""
+        """Print a line, and add it to the report."""
         self.said.append(text)
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        print_line(text, self.console)
 
     def go(self, layer: str) -> None:
-        """Work, report, and raise RunFailed where something failed."""
+        """Run the layer and report; RunFailed where a task failed."""
         from engine.runner import reuse_workers
 
         started = time.perf_counter()
         for line in self.lake.clean():
-            self.say(f"mended after a killed run: {line}")
+            self.say(f"cleaned up after a killed run: {line}")
         try:
             with _Terminable(), reuse_workers():
                 if layer in ("bronze", "all"):
@@ -154,7 +156,7 @@ class Run:
         self._work(plan, "bronze")
 
     def _drop_dates_without_raw(self, index: RawIndex) -> None:
-        """A named session date with neither raw nor bronze fails with what is really missing, the raw file."""
+        """Fail dates that have neither raw nor bronze with an error about the raw file, and drop them from the run."""
         from engine.lake.catalog import BRONZE_MBO
         from engine.sessions import session_windows, utc_dates
         from engine.stages.task import failed
@@ -181,7 +183,7 @@ class Run:
             return [(self.symbol, d) for d in self.dates]
         if layer == "all" and not self.lake.selection_path().is_file():
             frame = make_selection(self.lake, self.symbol, self.profile, SelectionParams())
-            self.say(f"made the selection map {self.lake.selection_path()}: {frame.height} session dates; `spymaster select` makes it anew")
+            self.say(f"made the selection map {self.lake.selection_path()}: {frame.height} session dates; `spymaster select` rebuilds it")
         chosen, left = route(self.lake, self.symbol, self.dates)
         self.left_out.update({f"silver {self.symbol} {d}": why for d, why in left.items()})
         return chosen
@@ -192,7 +194,7 @@ class Run:
         sessions = self._sessions(layer)
         for group in groups_of(layer):
             self.before(group)
-            # What silver could not make is told once: gold is then made of the sessions that have it.
+            # Failures of silver are reported once; gold is made for the sessions that have silver.
             must = self.must and (group == "silver" or layer == "gold")
             plan = plan_sessions(self.lake, sessions, self.profile, self.params, group=group, overwrite=self.overwrite, must=must)
             if layer == "all" and group != "silver":
@@ -200,7 +202,7 @@ class Run:
             self._work(plan, group)
 
     def before(self, group: str) -> None:
-        """Called before a group of stages is begun; a run of the layers alone has nothing to do there."""
+        """Hook before each group of stages; does nothing here."""
 
     def _work(self, plan: Plan, what: str) -> None:
         self.current += plan.current
@@ -222,7 +224,7 @@ class Run:
             def done(spec: TaskSpec, receipt: Receipt) -> None:
                 self.receipts.append(receipt)
                 progress.advance(bar)
-                self.console.print(_line(receipt), highlight=False, markup=False, soft_wrap=True)
+                print_line(_line(receipt), self.console)
 
             def poison(spec: TaskSpec, deaths: int) -> None:
                 message = f"its process died {deaths} times, perhaps out of memory (`dmesg | tail`); try --workers 1"
@@ -251,11 +253,9 @@ class Run:
         why = next(iter(self.left_out.values()), "")
         left = f", {len(self.left_out)} left out ({why})" if self.left_out else ""
         tail = f", {len(empty)} without data" if empty else ""
-        self.console.print(
+        print_line(
             f"{len(made)} made, {current} current, {len(bad)} failed{tail}{left}; {seconds:.1f} s",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            self.console,
         )
         if bad:
             raise RunFailed(f"{len(bad)} of {len(bad) + len(made) + current} tasks failed:\n" + "\n".join(_line(r) for r in bad))
@@ -271,7 +271,7 @@ def _line(receipt: Receipt) -> str:
 
 
 class _Terminable:
-    """Within it SIGTERM is a Ctrl-C: a service manager's stop leaves a clean lake, too."""
+    """Context manager that turns SIGTERM into KeyboardInterrupt, so that a service manager's stop leaves a clean lake."""
 
     def __enter__(self) -> None:
         def interrupt(signum: int, frame: object) -> None:
@@ -326,12 +326,8 @@ def add(
     if json:
         print_json({"lake": str(lake), "added": report, "failed": faults})
     else:
-        from rich.console import Console
-
         for line in report:
-            Console().print(
-                f"{line['what']} {line['place']}: {line['date']} {line['contracts']}", highlight=False, markup=False, soft_wrap=True
-            )
+            print_line(f"{line['what']} {line['place']}: {line['date']} {line['contracts']}")
     if faults:
         raise RunFailed(f"{len(faults)} of {len(files)} files were not added:\n" + "\n".join(faults))
 
@@ -403,11 +399,8 @@ def select(
         print_json({"path": str(place.selection_path()), "rows": rows})
         return
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None)
-    for name in ("date", "contract", "share", "trades", "day of run", "of median", "used"):
-        table.add_column(name, justify="left" if name in ("date", "contract", "used") else "right")
+    table = text_table(("date", "contract", "share", "trades", "day of run", "of median", "used"), ("date", "contract", "used"))
     for r in rows:
         table.add_row(
             str(r["session_date"]), r["dominant_symbol"], f"{r['dominance_ratio']:.1%}", f"{r['trade_count_dominant']:,}",

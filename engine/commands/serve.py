@@ -17,8 +17,8 @@ from engine.errors import EngineError
 APP = Path(__file__).resolve().parents[2] / "workbench" / "app.py"
 
 
-def open_when_served(url: str, address: str, port: int) -> None:
-    """Open `url` in a browser as soon as the server answers; a process of its own waits for that, a minute at most."""
+def open_when_serving(url: str, address: str, port: int) -> None:
+    """Start a process that opens `url` in a browser once the server answers, waiting at most a minute."""
     waits = (
         "import socket, sys, time, webbrowser\n"
         "for _ in range(240):\n"
@@ -56,9 +56,9 @@ def serve(
     if not lake.is_dir():
         raise EngineError(f"lake {lake}: expected a folder, found none; `spymaster add FILE --lake {lake}` starts one")
     command = [sys.executable, "-m", "workbench", "serve", str(APP), "--address", address, "--port", str(port), "--warm"]
-    # `workbench.access` decides which hosts may ask; what passes it, Bokeh need not refuse.
+    # `workbench.access` checks the host of every request, so Bokeh's own check is not needed.
     command += ["--allow-websocket-origin", "*"]
-    # Bokeh writes the cookies of a request into the page, where scripts could read this one.
+    # Bokeh writes cookies into the page, where scripts could read this one.
     command += ["--exclude-cookies", f"spymaster-{port}"]
     secret = secrets.token_urlsafe(24) if token else ""
     environment = {**os.environ, "SPYMASTER_LAKE": str(lake.resolve()), "SPYMASTER_TOKEN": secret, "SPYMASTER_HOSTS": ",".join(host or ())}
@@ -66,5 +66,5 @@ def serve(
     url = f"http://{address}:{port}/app{'?' if asked else ''}{asked}"
     print(url, file=sys.stderr, flush=True)
     if show:
-        open_when_served(url, address, port)
+        open_when_serving(url, address, port)
     os.execve(sys.executable, command, environment)

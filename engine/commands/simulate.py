@@ -1,4 +1,4 @@
-"""``spymaster simulate`` and ``fidelity``: a market with known physics as Databento files, and how close it is to real ones."""
+"""``spymaster simulate`` and ``fidelity``: simulated markets as Databento files, and their stylised facts against gates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json
+from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, text_table
 from engine.errors import SessionError
 
 
@@ -93,21 +93,18 @@ def simulate(
         print_json(report)
     else:
         kept = len(receipts) - len(written) - len(failed)
-        Console().print(
+        print_line(
             f"{len(written)} files simulated ({sum(r.records for r in written):,} records), {kept} kept: {folder}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
         )
     if failed:
         raise RunFailed(f"{len(failed)} of {len(receipts)} files were not simulated:\n" + "\n".join(f"{r.name}: {r.error}" for r in failed))
 
 
 # ----------------------------------------------------------------------------
-# ``spymaster fidelity``: how much a file's market is like a market
+# ``spymaster fidelity``: stylised facts of files against their gates
 
 REPORT = "workbench.reports.fidelity"
-"""Who draws: the engine knows no screen and hands plain frames over, by name, only where a report was asked for."""
+"""Module that writes the HTML report, imported by name since the engine must not depend on the workbench."""
 
 
 def fidelity(
@@ -159,15 +156,12 @@ def fidelity(
         print_json({"title": title, "sessions": len(facts), "gates": gates.fill_nan(None).to_dicts(), "facts": clean})
         return
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(title=title, box=None)
-    for name in ("fact", "value", "at least", "at most", ""):
-        table.add_column(name, justify="left" if name == "fact" else "right")
+    table = text_table(("fact", "value", "at least", "at most", ""), ("fact",), title)
     for r in gates.iter_rows(named=True):
         value = "not measurable" if math.isnan(r["value"]) else f"{r['value']:.3f}"
         bounds = ["" if r[k] is None else f"{r[k]:g}" for k in ("low", "high")]
         table.add_row(r["title"], value, *bounds, "holds" if r["holds"] else "does not hold")
     Console().print(table)
     if html is not None:
-        Console().print(f"report: {html}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"report: {html}")

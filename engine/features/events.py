@@ -66,7 +66,7 @@ def session_events(
     kinds, representations
         Which.
     setups, approach, features
-        Knobs; the defaults where None.
+        Parameters; the defaults where None.
     levels : pl.DataFrame
         Levels to use instead of the lake's, such as a trader's own price.
 

@@ -37,7 +37,7 @@ SELECTION_PATH = "selection/mbo_contract_day_selection.parquet"
 
 @dataclass(frozen=True)
 class Dataset:
-    """One dataset: where its partitions lie and what they hold."""
+    """One dataset: path of its partitions and its contract."""
 
     key: str
     path: str
@@ -87,7 +87,7 @@ def dataset(key: str) -> Dataset:
     Raises
     ------
     UnknownDataset
-        Naming the known ones.
+        Names the known ones.
     """
     try:
         return datasets()[key]

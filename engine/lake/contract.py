@@ -1,4 +1,4 @@
-"""Avro contracts: names, order, types, nullability, unit and meaning of every column, enforced on every write and read."""
+"""Avro contracts of datasets: names, order, types, nullability, unit and meaning of every column, enforced on every write and read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CONTRACTS_DIR = Path(__file__).parent / "contracts"
 
-# Avro has no unsigned and no short integers: a logical type carries them, and fastavro leaves those it does not know alone.
+# Avro has no unsigned and no short integers; they are logical types, which fastavro ignores.
 _PLAIN = {"long": "Int64", "int": "Int32", "double": "Float64", "string": "String", "boolean": "Boolean"}
 
 _LOGICAL = {"uint64": "UInt64", "uint32": "UInt32", "uint16": "UInt16", "uint8": "UInt8", "int16": "Int16", "int8": "Int8", "date": "Date"}
@@ -66,17 +66,17 @@ class Contract:
         return {f.name: f.polars_dtype() for f in self.fields}
 
     def fingerprint(self) -> str:
-        """SHA-256 of what a reader relies on: names, order, types, nullability and units, not the wording of the meanings."""
+        """SHA-256 of names, order, types, nullability and units of the columns, without the wording of their meanings."""
         text = json.dumps([[f.name, f.dtype, f.nullable, f.unit, list(f.symbols)] for f in self.fields], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def check_columns(self, columns: tuple[str, ...], where: str) -> None:
-        """Refuse columns that the contract does not have.
+        """Raise where the contract lacks one of `columns`.
 
         Raises
         ------
         ContractError
-            Naming them and those that there are.
+            Names the unknown columns and those of the contract.
         """
         unknown = [c for c in columns if c not in self.names]
         if unknown:
@@ -119,7 +119,7 @@ def parse_contract(path: Path) -> Contract:
     Raises
     ------
     ContractError
-        Naming the file and what is wrong: not there, no JSON, no Avro record, or a type the lake does not know.
+        Where there is no such file, it is not JSON or not an Avro record, or has an unsupported type.
     """
     from fastavro.schema import SchemaParseException, UnknownType, parse_schema
 
@@ -142,23 +142,23 @@ def load_contract(relative: str) -> Contract:
 
 
 def enforce_contract(frame: pl.DataFrame, contract: Contract, where: str, columns: tuple[str, ...] | None = None) -> pl.DataFrame:
-    """Return `frame` in the contract's column order, or refuse it.
+    """`frame` in the contract's column order, or ContractError where it does not satisfy the contract.
 
     Parameters
     ----------
     frame
-        Any frame; its columns may stand in another order.
+        Columns in any order.
     contract
-        What it must satisfy.
+        Contract of the dataset.
     where
-        Names dataset and partition in the error.
+        Dataset and partition, for errors.
     columns
-        Only these columns are expected (a projected read).
+        Expected columns of a projected read; all where None.
 
     Raises
     ------
     ContractError
-        Naming every missing, extra, differently typed and unexpectedly null column.
+        Names every missing, extra, differently typed and unexpectedly null column.
     """
     expected = contract.schema()
     if columns is not None:
@@ -185,7 +185,7 @@ def enforce_contract(frame: pl.DataFrame, contract: Contract, where: str, column
 
 
 def render_contract(name: str, namespace: str, doc: str, fields: list[Field]) -> str:
-    """The text of an ``.avsc`` file, one field a line, for contracts that are generated."""
+    """Text of an ``.avsc`` file with one field a line, for generated contracts."""
     back = {v: k for k, v in _PLAIN.items()}
     logical = {v: k for k, v in _LOGICAL.items()}
     lines = []

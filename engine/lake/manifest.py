@@ -1,6 +1,6 @@
-"""What a partition says of itself: rows, files, contract, parameters, code, inputs, notes; and hashes of all that.
+"""Manifests of partitions (rows, files, contract, parameters, code, inputs, notes), and their hashes.
 
-Nothing here imports polars: a run that finds everything as it was must not pay for it.
+Nothing here imports polars, so that a run that finds everything current starts fast.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PartFile:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a partition comes from; equal lineage means that rebuilding it would give the same rows.
+    """Provenance of a partition; with an equal lineage a rebuild gives the same rows.
 
     Attributes
     ----------
@@ -57,9 +57,9 @@ class Lineage:
     params : str
         Hash of the parameters that the stage reads.
     values : dict
-        Those parameters, for whoever asks later how a partition was made.
+        The parameters themselves.
     code : str
-        Hash of the source files that the stage depends on.
+        Code version of the stage (`engine.provenance`).
     inputs : dict
         ``dataset/symbol/date`` to the input manifest's digest, or None where the input was absent;
         ``raw/...`` to the file's SHA-256.
@@ -77,7 +77,7 @@ class Lineage:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A partition's manifest. `observed` (sizes and times of raw files) is no part of the digest."""
+    """A partition's manifest; `observed` (sizes and times of raw files) is excluded from the digest."""
 
     dataset: str
     symbol: str
@@ -105,12 +105,12 @@ class Manifest:
 
 
 def parse_manifest(text: str, where: str) -> Manifest:
-    """Read a manifest's text, and check its own digest.
+    """The manifest in `text`, after checking its own digest.
 
     Raises
     ------
     PartitionCorrupt
-        Where it is no manifest of this format, or was changed after it was written.
+        Where it is not a manifest of this format, or was changed after it was written.
     """
     try:
         raw = json.loads(text)
@@ -141,7 +141,7 @@ def read_manifest(folder: Path, where: str) -> Manifest | None:
     Raises
     ------
     PartitionCorrupt
-        Where the folder is there, but lacks ``_SUCCESS`` or the manifest, or they contradict each other or the files.
+        Where the folder lacks ``_SUCCESS`` or the manifest, or they do not match each other or the files.
     """
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")

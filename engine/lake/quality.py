@@ -1,4 +1,4 @@
-"""What a session's data are worth: seconds of a valid book, what traded, which levels are absent and why."""
+"""Data quality of sessions: seconds with a valid book, trades, absent levels and why."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def quality_table(lake: Lake, progress: Any = None, *, symbol: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Every session of the lake's ladder, and where its book is not valid.
+    """(sessions, gaps): data quality of every session of the lake's ladder, and the spans without a valid book.
 
     Parameters
     ----------
@@ -35,9 +35,8 @@ def quality_table(lake: Lake, progress: Any = None, *, symbol: str | None = None
     Returns
     -------
     sessions : DataFrame
-        `COLUMNS`, newest first: ``valid_share`` of the seconds have a valid book, ``longest_gap_s`` is the longest run of those that
-        have not; ``triggers`` counts rows of gold (null without gold); ``trouble`` is why a session cannot be read, its other columns
-        are null then.
+        `COLUMNS`, newest first: ``valid_share`` of the seconds have a valid book, ``longest_gap_s`` is the longest run without one;
+        ``triggers`` counts rows of gold (null without gold); ``trouble`` is why a session cannot be read (other columns null).
     gaps : DataFrame
         ``symbol, session_date, start_ts_ns, end_ts_ns`` of every run of seconds without a valid book.
     """
@@ -66,7 +65,7 @@ def session_quality(lake: Lake, symbol: str, date: dt.date) -> tuple[dict[str, A
     Raises
     ------
     EngineError
-        Where the tape cannot be read, with the command that mends it.
+        Where the tape cannot be read; names the command that rebuilds it.
     """
     tape = lake.read(TAPE, symbol, date, ["window_start_ts_ns", "trades", "buy_volume", "sell_volume", "messages", "book_valid"])
     start = tape["window_start_ts_ns"].to_numpy()
@@ -99,7 +98,7 @@ def session_quality(lake: Lake, symbol: str, date: dt.date) -> tuple[dict[str, A
 
 
 def invalid_spans(start_ts_ns: np.ndarray, valid: np.ndarray) -> list[tuple[int, int]]:
-    """Spans ``[start, end)`` in ns of the runs of seconds that are not valid; `start_ts_ns` are whole seconds in a row."""
+    """Spans ``[start, end)`` in ns of the runs of invalid seconds; `start_ts_ns` are consecutive whole seconds."""
     edge = np.diff(np.concatenate(([True], valid, [True])).astype(np.int8))
     first, after = np.flatnonzero(edge == -1), np.flatnonzero(edge == 1)
     return [(int(start_ts_ns[a]), int(start_ts_ns[b - 1]) + NS) for a, b in zip(first, after)]

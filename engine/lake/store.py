@@ -1,4 +1,4 @@
-"""The one place that reads and writes the lake: whole partitions, trusted only with a manifest and ``_SUCCESS``."""
+"""`Lake`: reading and writing partitions, which are valid only with a manifest and ``_SUCCESS``; raw files, caches and the lock."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionCha
 from engine.lake.catalog import RAW_MBO_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets
 from engine.lake.contract import Contract, enforce_contract
 from engine.lake.manifest import Lineage, Manifest, read_manifest, sha256_file
-from engine.lake.writer import PartitionWriter, link_or_copy, recover, write_frame, write_whole
+from engine.lake.writer import PartitionWriter, link_or_copy, recover, write_parquet_atomic, write_text_atomic
 
 if TYPE_CHECKING:
     import polars as pl
 
-
 # ----------------------------------------------------------------------------
-# What a lake holds beside its partitions: the session profile, raw files, the selection map, small caches, the lock
+# Everything but partitions: the session profile, raw files, the selection map, small caches, the lock
 
 PROFILE_FILE = "silver/_PROFILE.json"
 
@@ -55,29 +54,29 @@ class LakeFolder:
             return None
         except (ValueError, KeyError, TypeError) as e:
             raise PartitionCorrupt(
-                f'{path}: expected {{"profile": name}}, found {e!r}; write the session profile that this lake\'s silver holds there again, '
-                f'for silver of the cash session with `echo \'{{"profile": "rth"}}\' > {path}`'
+                f'{path}: expected {{"profile": name}}, found {e!r}; write the session profile of this lake\'s silver to it, '
+                f'for the cash session with `echo \'{{"profile": "rth"}}\' > {path}`'
             ) from e
 
     def claim_profile(self, profile: str) -> None:
-        """Record `profile` as the lake's, or refuse another one.
+        """Record `profile` as the lake's session profile.
 
         Raises
         ------
         UnknownProfile
-            Where the lake's silver holds another profile.
+            Where the lake has another profile already.
         """
         held = self.profile()
         if held is None:
-            write_whole(self.root / PROFILE_FILE, json.dumps({"profile": profile}) + "\n")
+            write_text_atomic(self.root / PROFILE_FILE, json.dumps({"profile": profile}) + "\n")
         elif held != profile:
             raise UnknownProfile(
-                f"lake {self.root} holds the session profile {held!r} in silver, and a lake holds one: dates and windows of {profile!r} "
-                f"would stand beside it as if they were the same; use `--session {held}` or another `--lake`"
+                f"lake {self.root}: expected session profile {profile!r}, found silver of {held!r}, and a lake has only one; use "
+                f"`--session {held}` or another `--lake`"
             )
 
     def raw_folder(self, root_symbol: str) -> Path:
-        """Where the market-by-order files of a root lie."""
+        """Folder of the market-by-order files of a root."""
         return self.root / RAW_MBO_TEMPLATE.format(root=root_symbol)
 
     def raw_roots(self) -> list[str]:
@@ -87,7 +86,7 @@ class LakeFolder:
         return sorted(e.name.removeprefix("symbol=") for e in base.iterdir() if e.name.startswith("symbol=")) if base.is_dir() else []
 
     def add_raw(self, source: Path, root_symbol: str) -> Path | None:
-        """Put a file into the root's raw folder, as a hard link where it can be one; None where it is there already.
+        """Add a file to the root's raw folder (hard link, else copy); returns its path, or None where it is there already.
 
         Raises
         ------
@@ -97,34 +96,34 @@ class LakeFolder:
         place = self.raw_folder(root_symbol) / source.name
         return place if link_or_copy(source, place) else None
 
-    def cached(self, name: str) -> dict[str, Any]:
-        """A small JSON cache; empty where there is none. Nothing depends on it but speed."""
+    def read_cache(self, name: str) -> dict[str, Any]:
+        """Content of a small JSON cache; empty where there is none."""
         try:
             value = json.loads((self.root / CACHE_DIR / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return value if isinstance(value, dict) else {}
 
-    def cache(self, name: str, value: dict[str, Any]) -> None:
-        """Keep a small JSON cache."""
-        write_whole(self.root / CACHE_DIR / name, json.dumps(value, indent=1, sort_keys=True) + "\n")
+    def write_cache(self, name: str, value: dict[str, Any]) -> None:
+        """Write a small JSON cache."""
+        write_text_atomic(self.root / CACHE_DIR / name, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
     def selection_path(self) -> Path:
-        """Where the selection map lies; ``MBO_SELECTION_PATH`` overrides it."""
+        """Path of the selection map; ``MBO_SELECTION_PATH`` overrides it."""
         return Path(os.environ.get("MBO_SELECTION_PATH") or self.root / SELECTION_PATH)
 
     def write_selection(self, frame: pl.DataFrame) -> Path:
-        """Write the selection map, in one step."""
-        return write_frame(self.selection_path(), frame)
+        """Write the selection map atomically."""
+        return write_parquet_atomic(self.selection_path(), frame)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the lake against other runs; the system drops the lock with the process, however that ends.
+        """Context manager that holds the lake's write lock, which the system releases with the process, however it ends.
 
         Raises
         ------
         LakeBusy
-            Naming the process that holds it.
+            Where another process holds it; names that process.
         """
         path = self.root / LOCK_FILE
         try:
@@ -150,24 +149,24 @@ _PARTITION = re.compile(r"^dt=(\d{4}-\d{2}-\d{2})$")
 
 
 def input_key(key: str, symbol: str, date: dt.date) -> str:
-    """How a partition is named in a lineage's inputs."""
+    """Name of a partition in a lineage's inputs: ``dataset/symbol/date``."""
     return f"{key}/{symbol}/{date.isoformat()}"
 
 
 class Lake(LakeFolder):
-    """A lake on disk: its partitions, and what `LakeFolder` has beside them."""
+    """A lake on disk: reads and writes of partitions, on top of `LakeFolder`."""
 
-    # --- what is there
+    # --- contents
 
     def path(self, key: str, symbol: str, date: dt.date) -> Path:
         """Folder of a partition."""
         return self.root / dataset(key).partition(symbol, date)
 
-    def _where(self, key: str, symbol: str, date: dt.date) -> str:
+    def _label(self, key: str, symbol: str, date: dt.date) -> str:
         return f"{key} {symbol} {date} in {self.root}"
 
-    def mend(self, key: str, symbol: str, date: dt.date, *, overwrite: bool = False) -> str:
-        """The command that makes a partition; with `overwrite` also one that looks current, such as one with a harmed part."""
+    def repair_command(self, key: str, symbol: str, date: dt.date, *, overwrite: bool = False) -> str:
+        """The command that rebuilds a partition; with `overwrite` also one that looks current, such as one with a corrupt part."""
         d = dataset(key)
         session = f" --session {self.profile() or 'rth'}" if d.layer != "bronze" else ""
         return (
@@ -176,11 +175,11 @@ class Lake(LakeFolder):
         )
 
     def find_manifest(self, key: str, symbol: str, date: dt.date) -> Manifest | None:
-        """The partition's manifest, or None where there is no such folder; PartitionCorrupt where it cannot be trusted."""
+        """The partition's manifest, or None where there is no such folder; PartitionCorrupt where it is invalid."""
         try:
-            return read_manifest(self.path(key, symbol, date), self._where(key, symbol, date))
+            return read_manifest(self.path(key, symbol, date), self._label(key, symbol, date))
         except PartitionCorrupt as e:
-            raise PartitionCorrupt(f"{e}; `{self.mend(key, symbol, date)}` rebuilds it") from e
+            raise PartitionCorrupt(f"{e}; `{self.repair_command(key, symbol, date)}` rebuilds it") from e
 
     def manifest(self, key: str, symbol: str, date: dt.date) -> Manifest:
         """The partition's manifest.
@@ -188,29 +187,30 @@ class Lake(LakeFolder):
         Raises
         ------
         PartitionMissing
-            With the command that makes the partition.
+            Names the command that makes the partition.
         """
         found = self.find_manifest(key, symbol, date)
         if found is None:
-            raise PartitionMissing(f"{self._where(key, symbol, date)}: no such partition; `{self.mend(key, symbol, date)}` makes it")
+            command = self.repair_command(key, symbol, date)
+            raise PartitionMissing(f"{self._label(key, symbol, date)}: no such partition; `{command}` makes it")
         return found
 
     def has(self, key: str, symbol: str, date: dt.date) -> bool:
-        """Whether a partition is there that a reader may trust."""
+        """Whether there is a valid partition."""
         try:
             return self.find_manifest(key, symbol, date) is not None
         except PartitionCorrupt:
             return False
 
     def notes(self, key: str, symbol: str, date: dt.date) -> dict[str, Any]:
-        """What the stage noted beside the rows, such as ``{"absent": {"on_high": reason}}``."""
+        """The stage's notes in the manifest, such as ``{"absent": {"on_high": reason}}``."""
         return self.manifest(key, symbol, date).notes
 
     def is_simulated(self, key: str, symbol: str, date: dt.date) -> bool:
-        """Whether a partition comes of a simulated market, wholly or in part; every picture of it must say so.
+        """Whether a partition is derived from a simulated market, at least in part; pictures of it are labelled so.
 
-        A partition that was made before such marks were written is judged by what it was made from, down to the raw file's name,
-        in which the simulator's word has always stood. An input that is gone, or cannot be trusted, says nothing.
+        Partitions from before the manifests had a ``simulated`` note are judged by their inputs, down to the name of the raw file, which
+        contains "simulated". Missing or invalid inputs are ignored.
         """
         manifest = self.manifest(key, symbol, date)
         if "simulated" in manifest.notes:
@@ -222,7 +222,7 @@ class Lake(LakeFolder):
         return any(self.has(*i) and self.is_simulated(*i) for i in inputs)
 
     def tables(self, key: str) -> Iterator[tuple[str, Path]]:
-        """(symbol, folder) of every symbol that has the dataset's table."""
+        """Yield (symbol, folder) of every symbol that has the dataset's table."""
         before, _, after = dataset(key).path.partition("symbol={symbol}")
         tail = after.strip("/").rpartition("/")[0]
         base = self.root / before
@@ -233,7 +233,7 @@ class Lake(LakeFolder):
                     yield entry.name.removeprefix("symbol="), table
 
     def partitions(self, key: str, symbol: str | None = None) -> list[tuple[str, dt.date]]:
-        """(symbol, date) of every partition folder of a dataset, sorted; whether each can be trusted is `has`'s to say."""
+        """(symbol, date) of every partition folder of a dataset, sorted; `has` says whether one is valid."""
         out = []
         for found, table in self.tables(key):
             if symbol is None or symbol == found:
@@ -246,7 +246,7 @@ class Lake(LakeFolder):
     def read_parts(
         self, key: str, symbol: str, date: dt.date, columns: Sequence[str] | None = None, where: pl.Expr | None = None
     ) -> Iterator[pl.DataFrame]:
-        """The partition's parts in order, so that a day of any size streams through little memory.
+        """Yield the partition's parts in order, so that a large day needs little memory.
 
         Parameters
         ----------
@@ -260,41 +260,41 @@ class Lake(LakeFolder):
         Raises
         ------
         PartitionMissing
-            Where there is no such partition, or it cannot be trusted.
+            Where there is no such partition, or it is invalid.
         ContractError
             Where its columns are not the contract's.
         PartitionChanged
-            Where a run rebuilt the partition meanwhile: its parts would be of two versions.
+            Where a run rebuilt the partition meanwhile, so that the parts would be of two versions.
         """
         d = dataset(key)
         manifest = self.manifest(key, symbol, date)
         contract = d.contract()
-        label = self._where(key, symbol, date)
+        label = self._label(key, symbol, date)
         if manifest.contract != contract.fingerprint():
             raise ContractError(
                 f"{label}: was written under another contract than {contract.path} is now; if that was edited by hand, undo it, else "
-                f"`{self.mend(key, symbol, date)}` rebuilds the partition"
+                f"`{self.repair_command(key, symbol, date)}` rebuilds the partition"
             )
         wanted = tuple(columns) if columns is not None else None
         if wanted is not None:
             contract.check_columns(wanted, label)
-        mend = self.mend(key, symbol, date, overwrite=True)
+        command = self.repair_command(key, symbol, date, overwrite=True)
         for part in manifest.files:
             try:
                 frame = read_part(self.path(key, symbol, date) / part.name, part.rows, contract, label, wanted, where)
             except (ContractError, PartitionCorrupt) as e:
-                # A run that swaps the partition takes its files away from under the reader: that is no harm to mend.
-                self._unchanged(key, symbol, date, manifest, label)
-                raise type(e)(f"{e}; `{mend}` rebuilds it") from e
+                # A run that swapped the partition removed the files being read: PartitionChanged, not corruption.
+                self._require_unchanged(key, symbol, date, manifest, label)
+                raise type(e)(f"{e}; `{command}` rebuilds it") from e
             yield frame
-        self._unchanged(key, symbol, date, manifest, label)
+        self._require_unchanged(key, symbol, date, manifest, label)
 
-    def _unchanged(self, key: str, symbol: str, date: dt.date, manifest: Manifest, label: str) -> None:
+    def _require_unchanged(self, key: str, symbol: str, date: dt.date, manifest: Manifest, label: str) -> None:
         now = self.find_manifest(key, symbol, date)
         if now is None or now.digest() != manifest.digest():
             raise PartitionChanged(
                 f"{label}: was rebuilt while it was read: expected manifest {manifest.digest()[:12]} to the end, found "
-                f"{now.digest()[:12] if now else 'none'}; read it again, or run `{self.mend(key, symbol, date)}`"
+                f"{now.digest()[:12] if now else 'none'}; read it again, or run `{self.repair_command(key, symbol, date)}`"
             )
 
     def read(
@@ -309,27 +309,27 @@ class Lake(LakeFolder):
             return pl.concat(list(self.read_parts(key, symbol, date, columns, where)))
 
     def verify(self, key: str, symbol: str, date: dt.date) -> Manifest:
-        """Hash every file of the partition against its manifest.
+        """The partition's manifest, after comparing the hash of every file with it.
 
         Raises
         ------
         PartitionCorrupt
-            Naming the first file that differs.
+            Names the first file that differs.
         """
         manifest = self.manifest(key, symbol, date)
         for part in manifest.files:
             found = sha256_file(self.path(key, symbol, date) / part.name)
             if found != part.sha256:
                 raise PartitionCorrupt(
-                    f"{self._where(key, symbol, date)}: {part.name}: expected SHA-256 {part.sha256[:12]}, found {found[:12]}; "
-                    f"`{self.mend(key, symbol, date, overwrite=True)}` rebuilds it"
+                    f"{self._label(key, symbol, date)}: {part.name}: expected SHA-256 {part.sha256[:12]}, found {found[:12]}; "
+                    f"`{self.repair_command(key, symbol, date, overwrite=True)}` rebuilds it"
                 )
         return manifest
 
     # --- writing
 
     def writer(self, key: str, symbol: str, date: dt.date, lineage: Lineage) -> PartitionWriter:
-        """A context manager that writes one partition, whole or not at all."""
+        """A context manager that writes one partition atomically."""
         d: Dataset = dataset(key)
         if d.layer != "bronze":
             if lineage.profile is None:
@@ -348,7 +348,7 @@ class Lake(LakeFolder):
         return w.manifest
 
     def clean(self) -> list[str]:
-        """Remove what killed runs left, under the lock; returns what was mended.
+        """Remove what killed runs left behind (call it under the lock); returns the paths handled.
 
         Raises
         ------
@@ -361,33 +361,29 @@ class Lake(LakeFolder):
             return [line for folder in (*tables, *single) for line in recover(folder)]
         except OSError as e:
             raise LakeWriteFailed(
-                f"lake {self.root}: cannot remove what a killed run left: {e}; mend the folder's rights, run again"
+                f"lake {self.root}: cannot remove what a killed run left: {e}; fix the folder's permissions, run again"
             ) from e
-
-
-# ----------------------------------------------------------------------------
-# How one part file of a partition is read and checked. Used by ``store.py`` only
 
 
 def read_part(
     path: Path, rows: int, contract: Contract, where_from: str, columns: tuple[str, ...] | None = None, where: pl.Expr | None = None
 ) -> pl.DataFrame:
-    """The rows of a part file, under its contract.
+    """The rows of a part file, checked against its contract.
 
     Parameters
     ----------
     path
         The parquet file.
     rows
-        Rows it has by its manifest; looked at where all rows are read.
+        Number of rows by the manifest; checked where all rows are read.
     contract
-        What it must satisfy.
+        Contract of the dataset.
     where_from
         Dataset and partition, for errors.
     columns
         Only these, in this order; all where None.
     where
-        Rows to keep.
+        Filter of the rows.
 
     Raises
     ------
@@ -402,7 +398,7 @@ def read_part(
         lazy = pl.scan_parquet(path)
         found = lazy.collect_schema()
         if columns is not None:
-            # A projected read looks at the whole schema too: a column that is not the contract's is refused by name.
+            # A projected read checks the whole schema too, so that an unexpected column is named.
             enforce_contract(pl.DataFrame(schema=found), contract, where_from)
         if where is not None:
             lazy = lazy.filter(where)

@@ -1,7 +1,4 @@
-"""How one partition comes to be: parts in a temporary folder, manifest, ``_SUCCESS`` last, then one swap.
-
-Used by ``store.py`` and ``folder.py`` only; nothing else writes the lake.
-"""
+"""Atomic writes: a partition (parts in a temporary folder, manifest, ``_SUCCESS`` last, then one swap), and single files."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import ctypes
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +36,7 @@ _AT_FDCWD = -100
 
 
 def fsync_path(path: Path) -> None:
-    """Flush a file or a folder to the disk, so that a power cut after the swap finds what the swap promises."""
+    """Flush a file or a folder to disk, so that a swapped partition survives a power cut."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -46,43 +44,37 @@ def fsync_path(path: Path) -> None:
         os.close(fd)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace the text file `path` in one step."""
+def _replace(path: Path, write: Callable[[Path], object], errors: tuple[type[Exception], ...] = (OSError,)) -> None:
+    """Call `write` with a temporary path and rename that to `path`; `errors` become LakeWriteFailed."""
     tmp = path.with_name(f"{TMP_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        tmp.write_text(text, encoding="utf-8")
+        write(tmp)
         fsync_path(tmp)
         tmp.replace(path)
         fsync_path(path.parent)
-    except OSError as e:
-        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or mend the folder's rights, then run again") from e
+    except errors as e:
+        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or fix the folder's permissions, then run again") from e
     finally:
-        with suppress(OSError):  # it is gone after the rename; where the folder cannot be used, the error above says so
+        with suppress(OSError):  # renamed already; or the folder cannot be used, which the error above reports
             tmp.unlink(missing_ok=True)
 
 
-def write_frame(path: Path, frame: pl.DataFrame) -> Path:
-    """Replace the parquet file `path` in one step."""
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write the text file `path`, replacing it atomically."""
+    _replace(path, lambda tmp: tmp.write_text(text, encoding="utf-8"))
+
+
+def write_parquet_atomic(path: Path, frame: pl.DataFrame) -> Path:
+    """Write the parquet file `path`, replacing it atomically; returns `path`."""
     import polars as pl
 
-    tmp = path.with_name(f"{TMP_PREFIX}{path.name}-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame.write_parquet(tmp)
-        fsync_path(tmp)
-        tmp.replace(path)
-        fsync_path(path.parent)
-    except (OSError, pl.exceptions.PolarsError) as e:
-        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or mend the folder's rights, then run again") from e
-    finally:
-        with suppress(OSError):
-            tmp.unlink(missing_ok=True)
+    _replace(path, frame.write_parquet, (OSError, pl.exceptions.PolarsError))
     return path
 
 
 def link_or_copy(source: Path, place: Path) -> bool:
-    """Put a raw file at `place`, as a hard link where the disk allows; False where it is there already.
+    """Hard-link (or else copy) a raw file to `place`; returns False where it is there already.
 
     Raises
     ------
@@ -105,22 +97,22 @@ def link_or_copy(source: Path, place: Path) -> bool:
             finally:
                 tmp.unlink(missing_ok=True)
     except OSError as e:
-        raise LakeWriteFailed(f"{place}: could not be written: {e}; free space or mend the folder's rights, then add it again") from e
+        raise LakeWriteFailed(f"{place}: could not be written: {e}; free space or fix the folder's permissions, then add it again") from e
     return True
 
 
 def swap_in(new: Path, place: Path) -> None:
-    """Put the folder `new` at `place`, in one step where the file system can exchange two folders."""
+    """Replace the folder `place` by `new`, atomically where the file system can exchange two folders."""
     if not place.exists():
         new.rename(place)
         return
     libc = ctypes.CDLL(None, use_errno=True)
     exchange = getattr(libc, "renameat2", None)
     if exchange is not None and exchange(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(place), _RENAME_EXCHANGE) == 0:
-        # The new one is in place: an old one that cannot be removed now is no failure, the next run's `recover` drops it.
+        # If the old folder cannot be removed now, `recover` of the next run does it.
         shutil.rmtree(new, ignore_errors=True)
         return
-    # Not every file system exchanges: the old one steps aside, and `recover` puts it back if we die between the two renames.
+    # Without exchange: rename the old folder first; `recover` restores it if the process dies between the two renames.
     old = place.with_name(f"{OLD_PREFIX}{place.name}-{secrets.token_hex(4)}")
     place.rename(old)
     try:
@@ -132,7 +124,7 @@ def swap_in(new: Path, place: Path) -> None:
 
 
 def recover(table: Path) -> list[str]:
-    """Clean a folder after a killed run: drop what was never committed, put back what had stepped aside."""
+    """Clean a folder after a killed run (delete temporary files, restore renamed folders); returns the paths handled."""
     done: list[str] = []
     for entry in sorted(table.iterdir()) if table.is_dir() else []:
         if entry.name.startswith(OLD_PREFIX):
@@ -152,10 +144,7 @@ def recover(table: Path) -> list[str]:
 
 
 class PartitionWriter:
-    """Writes one partition, whole or not at all.
-
-    Use as a context manager: leaving it without an error commits, leaving it with one drops what was written.
-    """
+    """Context manager that writes one partition atomically: commits on a normal exit, discards on an error."""
 
     def __init__(self, root: Path, dataset: Dataset, symbol: str, date: Any, lineage: Lineage) -> None:
         self.dataset = dataset
@@ -206,8 +195,8 @@ class PartitionWriter:
 
     def _failed(self, e: BaseException) -> LakeWriteFailed:
         return LakeWriteFailed(
-            f"{self.where}: could not be written to {self._place.parent}: {e}; nothing of it was kept. "
-            f"Free space (`df -h {self._place.anchor}`) or mend the folder's rights, then run the same command again"
+            f"{self.where}: could not be written to {self._place.parent}: {e}; the partition is unchanged. "
+            f"Free space (`df -h {self._place.anchor}`) or fix the folder's permissions, then run the same command again"
         )
 
     def _commit(self) -> None:
@@ -239,5 +228,5 @@ class PartitionWriter:
             if kind is None:
                 self._commit()
         finally:
-            # After a commit the folder has moved away; after any failure, Ctrl-C included, it must not stay.
+            # After a commit it has been renamed; after a failure, Ctrl-C included, it must be removed.
             shutil.rmtree(self._tmp, ignore_errors=True)

@@ -18,17 +18,17 @@ from engine.retrieval.scores import EACH, SCORES, ece, events_needed, paired_err
 from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData, WalkForwardResult, schedule, scored_rows, walk_all
 
 BASELINES = ("pi", "lightgbm")
-"""They always answer."""
+"""Forecasters that never abstain."""
 
-LEAST_ATTAINABLE = 0.01
-"""Where the exact law itself is no better than this, a share of it is noise over noise."""
+MIN_ATTAINABLE = 0.01
+"""Attainable skill below which no share of it is reported: that would be noise over noise."""
 
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One representation's result on one target; `skill*` is of the log loss against pi on the same events, those it answered."""
+    """One representation's scores on one target; `skill*` is of the log loss, against pi on the same events (those not abstained from)."""
 
     representation: str
     target: str
@@ -70,11 +70,11 @@ class Report:
     diagrams : dict
         Reliability diagram of each ``target/representation``.
     params : dict
-        All knobs.
+        All parameters.
     winner : str
-        Neighbours that should serve by default on these data: `choices` of any; empty where none that can was audited.
+        Representation that should be the default on these data (``choices["any"]``); empty where no candidate was audited.
     choices : dict
-        By `engine.retrieval.audit.CHOICES`, as `choose` has them.
+        Result of `choose` for each key of `CHOICES`.
     """
 
     rows: list[Row]
@@ -95,14 +95,14 @@ class Report:
         return next(r for r in self.rows if r.representation == representation and r.target == target)
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``: per representation its figures, NaN as null; targets other than the class beside them."""
+        """JSON for ``--json``: scores per representation, NaN as null; the ``touch`` target under a key of its own."""
         body = {k: v for k, v in asdict(self).items() if k != "rows"}
-        body["representations"] = {r.representation: _plain(r) for r in self.rows if r.target == "class"}
-        body["touch"] = {r.representation: _plain(r) for r in self.rows if r.target == "touch"}
+        body["representations"] = {r.representation: _row_json(r) for r in self.rows if r.target == "class"}
+        body["touch"] = {r.representation: _row_json(r) for r in self.rows if r.target == "touch"}
         return body
 
 
-def _plain(row: Row) -> dict[str, Any]:
+def _row_json(row: Row) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(row).items() if k not in ("representation",)}
 
 
@@ -115,19 +115,18 @@ def audit(
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> Report:
-    """Walk forward by session and score every representation on the `arm` events, one per episode.
+    """Report of a walk-forward evaluation by session: every representation scored on the `arm` events, one per episode.
 
     Parameters
     ----------
     data
         Triggers; only those of kind ``arm`` are used.
     only
-        Which of `REPRESENTATIONS`; ``pi`` is always among them.
+        Representations to score, of `REPRESENTATIONS`; ``pi`` is always added.
     touch
-        Whether the probability of a touch is scored, too.
+        Whether to score the probability of a touch as well.
     executor
-        Where representations and targets are walked side by side, such as a pool of processes; one after the other where None. The result
-        is the same to the bit.
+        Runs representations and targets in parallel, such as a pool of processes; sequential where None. The result is bit-identical.
 
     Raises
     ------
@@ -140,14 +139,14 @@ def audit(
     touches = data.means.touches()[(data.means.frame["kind"] == "arm").to_numpy()]
     if touch and min((touches == 0).sum(), (touches == 1).sum()) >= p.retrieval.min_sessions:
         targets.append("touch")
-    plans = {t: schedule(*_dated(data.means, t, p), p) for t in targets}
+    plans = {t: schedule(*_sessions_and_labels(data.means, t, p), p) for t in targets}
     if not plans["class"]:
         labels = target_labels(data.means, "class", p.retrieval.horizon)
         use = scored_rows(data.means, labels)
         raise NoData(
             f"too few events for an audit: expected a session after at least {p.retrieval.min_events} arm events with an outcome in "
             f"{p.retrieval.min_sessions} sessions, found {int(use.sum())} in {len(np.unique(data.means.sessions[use]))} sessions in all; "
-            f"`spymaster run --layer gold` over more dates makes more"
+            f"run `spymaster run --layer gold` over more dates"
         )
     total = sum(len(blocks) * (len(wanted) - 1) for blocks in plans.values())
     done = 0
@@ -186,7 +185,7 @@ def audit(
     )
 
 
-def _dated(events: Events, target: Target, p: AuditParams) -> tuple[NDArray[np.datetime64], NDArray[np.int64]]:
+def _sessions_and_labels(events: Events, target: Target, p: AuditParams) -> tuple[NDArray[np.datetime64], NDArray[np.int64]]:
     labels = target_labels(events, target, p.retrieval.horizon)
     use = scored_rows(events, labels)
     return events.sessions, np.where(use, labels, -1)
@@ -208,7 +207,7 @@ def _score(
         against = {s: skill(each[s], EACH[s](r, y), codes, counts) for s in SCORES}
         attainable = None
         if data.truth is not None and target == "class" and len(y):
-            # On these very labels: pi and the exact law share their luck, so the share is steadier than against the law's mean entropy.
+            # On the realised labels: sampling error is common to pi and the exact law, so the ratio varies less than with the mean entropy.
             attainable = float(1 - EACH["log_loss"](data.truth[use], y).sum() / EACH["log_loss"](r, y).sum())
         perfect, limit = perfect_ece(f, p.bins, rng)
         out = there & w.abstained
@@ -233,7 +232,7 @@ def _score(
                 rps_skill_low=against["rps"].low,
                 rps_skill_high=against["rps"].high,
                 attainable=attainable,
-                share_of_attainable=s.value / attainable if attainable is not None and attainable >= LEAST_ATTAINABLE else None,
+                share_of_attainable=s.value / attainable if attainable is not None and attainable >= MIN_ATTAINABLE else None,
                 edge=bool(s.low > 0) and name != "pi",
                 events_needed=None if name == "pi" else events_needed(s, len(y)),
                 abstained_log_loss=_mean_loss(w.probability[out], labels[out]),
@@ -247,7 +246,7 @@ def _score(
 def _choices(events: Events, walked: dict[str, WalkForwardResult], rows: Sequence[Row], p: AuditParams) -> dict[str, dict[str, Any]]:
     labels = target_labels(events, "class", p.retrieval.horizon)
     losses = {}
-    for name in (n for n in walked if n in SIMPLEST):
+    for name in (n for n in walked if n in CANDIDATES):
         w = walked[name]
         answered = np.isfinite(w.probability).all(axis=1) & ~w.abstained
         losses[name] = np.full(len(events), np.nan)
@@ -280,49 +279,47 @@ def _verdict(knn: Sequence[Row], comparisons: int) -> str:
 
 
 # ----------------------------------------------------------------------------
-# Which representation serves: the one that an audit of the lake chose, or, said as such, none did
+# Model selection: the default representation by the audit's losses
 
+CANDIDATES = ("means", "blocks", "learned")
+"""Representations that may be the default, simplest first: raw in a third of the dimensions; raw; embedded by outcome.
+The original recipe may not: its unsmoothed shares of 20 neighbours give probabilities of 0."""
 
-SIMPLEST = ("means", "blocks", "learned")
-"""Neighbours that can serve by default, the simplest first: as they are, in a third of the dimensions; as they are; embedded by outcome.
-The original recipe cannot: a share of nothing among 20 neighbours is no probability."""
+CHOICES = {"any": CANDIDATES, "means": ("means", "learned"), "blocks": ("blocks",)}
+"""Candidates of model selection: among all, and among those computable from gold vectors of one representation."""
 
-CHOICES = {"any": SIMPLEST, "means": ("means", "learned"), "blocks": ("blocks",)}
-"""Between which an audit chooses: any, and those that gold of a representation can serve."""
-
-
-FEWEST = 30
-"""Events that all candidates answered without which none is chosen: as many as a row of counts needs not to be pale."""
+MIN_COMMON_EVENTS = 30
+"""Minimum of events that all candidates answered; with fewer, none is chosen."""
 
 
 def choose(
     losses: Mapping[str, NDArray[np.float64]], skills: Mapping[str, tuple[float, float, float]], sessions: NDArray[np.generic]
 ) -> dict[str, Any]:
-    """The representation with the least mean loss on the events that all answered, or a simpler one that ties with it.
+    """The representation with the lowest mean loss on the events that all answered, or the simplest that ties with it.
 
-    A tie is a difference within its standard error, whole sessions taken together (the one-standard-error rule, Breiman et al. 1984).
-    Skills, each on the events that one answered itself, cannot be ranked: who abstains from the hard events would win.
+    A tie is a difference within one standard error, clustered by session (the one-standard-error rule, Breiman et al. 1984). Skills
+    cannot be ranked: each is measured on the events its representation answered, so abstaining from hard events would win.
 
     Parameters
     ----------
     losses : dict of float64 ``(n,)``
-        Log loss of each event by representation, the simplest first; NaN where it did not answer. One that answered fewer than
-        `FEWEST` is no candidate.
+        Log loss of each event by representation, simplest first; NaN where it abstained. Representations that answered fewer than
+        `MIN_COMMON_EVENTS` events are not candidates.
     skills
-        Skill and its 95% interval by representation, to be told with the choice.
+        Skill and its 95% interval by representation, copied into the result.
     sessions : ``(n,)``
 
     Returns
     -------
     dict
-        ``representation``; ``best``; ``tie``; ``events``, how many all answered; and by representation ``skill``, ``low``, ``high``, and on
-        those events its ``loss``, how far that is ``behind`` the best (nats) and the ``error`` of that. Empty where they answered
-        fewer than `FEWEST` events in common, or those of one session.
+        ``representation``, ``best``, ``tie``, ``events`` (answered by all); by representation ``skill``, ``low``, ``high``, and on the
+        common events ``loss``, ``behind`` (loss minus the best's, nats) and ``error`` (its standard error). Empty where the common events
+        are fewer than `MIN_COMMON_EVENTS`, or of a single session.
     """
-    # One that answered next to nothing would shrink the comparison of all the others to that.
-    known = [n for n in losses if np.isfinite(losses[n]).sum() >= FEWEST]
+    # A representation that answered almost nothing would leave almost nothing to compare the others on.
+    known = [n for n in losses if np.isfinite(losses[n]).sum() >= MIN_COMMON_EVENTS]
     common = np.logical_and.reduce([np.isfinite(losses[n]) for n in known]) if known else np.zeros(0, bool)
-    if common.sum() < FEWEST or len(np.unique(sessions[common])) < 2:
+    if common.sum() < MIN_COMMON_EVENTS or len(np.unique(sessions[common])) < 2:
         return {}
     loss = {n: float(losses[n][common].mean()) for n in known}
     best = min(known, key=lambda n: loss[n])

@@ -1,4 +1,4 @@
-"""Triggers of the lake as events: from gold, or on the fly in every representation for an audit; one market and one set of parameters."""
+"""Loading triggers of the lake as `Events`: from gold, or computed on the fly for an audit; of one market and one set of parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.errors import ContractError, NoData, SessionError
 from engine.lake.catalog import BRONZE_MBO, LADDER, TRIGGERS
 from engine.lake.manifest import canonical
 from engine.params import ApproachParams, FeatureParams, SetupParams
-from engine.retrieval.events import DECIDED_UNTIL, MIRRORED, Events, events_from_frame
+from engine.retrieval.events import DECIDED_UNTIL, MIRRORED_REPRESENTATIONS, Events, events_from_frame
 from engine.retrieval.hints import gold_command
 from engine.vocab import NS, Approach, root_of
 
@@ -23,21 +23,17 @@ if TYPE_CHECKING:
 
     from engine.lake.store import Lake
 
-
-# ----------------------------------------------------------------------------
-# Triggers of the lake as events: from gold, or on the fly in every representation for an audit
-
 VECTORS = TRIGGERS
 
 APPROACHES = (Approach.UP.value, Approach.DOWN.value)
 
 MIRROR = "mirrored"
-"""Group of events whose two directions share a pool."""
+"""Name of the one group of a mirrored representation, in which both approach directions share a pool."""
 
 
 def groups_of(representation: str) -> tuple[str, ...]:
-    """Groups of events that are compared with each other: one for a mirrored representation, else one per approach."""
-    return (MIRROR,) if representation in MIRRORED else APPROACHES
+    """Names of the groups whose events are comparable: one for a mirrored representation, else one per approach direction."""
+    return (MIRROR,) if representation in MIRRORED_REPRESENTATIONS else APPROACHES
 
 
 def names_of(representation: str, group: str) -> tuple[str, ...]:
@@ -49,7 +45,7 @@ def names_of(representation: str, group: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class TriggerParams:
-    """What triggers are made with."""
+    """Parameters of a session's triggers and their vectors."""
 
     setups: SetupParams
     approach: ApproachParams
@@ -57,12 +53,12 @@ class TriggerParams:
 
 
 def trigger_params_of(lake: Lake, symbol: str, date: dt.date) -> TriggerParams:
-    """The knobs that the session's gold was made with, so that what is made on the fly is what gold has; the defaults without gold.
+    """Parameters of the session's gold, for computing the same events on the fly; the defaults where there is no gold.
 
     Raises
     ------
     ContractError
-        Where they are of another version.
+        Where gold's parameters are of another version.
     """
     found = lake.find_manifest(VECTORS, symbol, date)
     values = found.lineage.values if found is not None else {}
@@ -74,18 +70,18 @@ def trigger_params_of(lake: Lake, symbol: str, date: dt.date) -> TriggerParams:
         )
     except ValidationError as e:
         raise ContractError(
-            f"{VECTORS} of {symbol} {date}: made with knobs of another version ({e.errors()[0]['msg']}); "
-            f"`{lake.mend(VECTORS, symbol, date)}` makes it anew"
+            f"{VECTORS} of {symbol} {date}: made with parameters of another version ({e.errors()[0]['msg']}); "
+            f"`{lake.repair_command(VECTORS, symbol, date)}` rebuilds it"
         ) from e
 
 
 def sessions_in(lake: Lake, key: str, symbol: str | None) -> list[tuple[str, dt.date]]:
-    """(contract, date) of a dataset's partitions, by date; of one contract, of a root, or of all.
+    """(contract, date) of a dataset's partitions, sorted by date; of the contract or root `symbol`, or all where None.
 
     Raises
     ------
     NoData
-        Where there is none, with the command that makes some.
+        Where there is none; names the command that makes them.
     """
     found = [(s, d) for s, d in lake.partitions(key) if symbol is None or symbol in (s, root_of(s).code)]
     if not found:
@@ -98,7 +94,7 @@ def sessions_in(lake: Lake, key: str, symbol: str | None) -> list[tuple[str, dt.
 
 
 def representation_of(lake: Lake, symbol: str | None = None) -> str:
-    """Representation of the lake's gold, by the knobs it was made with.
+    """Name of the representation of gold's vectors, ``means`` or ``blocks``.
 
     Raises
     ------
@@ -118,7 +114,7 @@ def representation_of(lake: Lake, symbol: str | None = None) -> str:
 def gold_events(
     lake: Lake, symbol: str | None = None, *, kinds: Sequence[str] | None = None, before: dt.date | None = None
 ) -> dict[str, Events]:
-    """Events of the lake's gold by group.
+    """Events of the lake's gold, by group (`groups_of`).
 
     Parameters
     ----------
@@ -134,32 +130,32 @@ def gold_events(
     NoData
         Where there is no gold.
     SessionError, ContractError
-        Where it is of several markets, or of several sets of knobs (`engine.retrieval.dataset`).
+        Where it is of several markets, or of several sets of parameters (`engine.retrieval.dataset`).
     """
     sessions = [(s, d) for s, d in sessions_in(lake, VECTORS, symbol) if before is None or d < before]
     if not sessions:
         raise NoData(f"{VECTORS} in {lake.root}: expected sessions before {before}, found none; `spymaster run --layer gold` makes some")
     require_one_market(lake, sessions, symbol)
-    return grouped(read_triggers(lake, sessions, kinds))
+    return events_by_group(read_triggers(lake, sessions, kinds))
 
 
 def read_triggers(lake: Lake, sessions: Sessions, kinds: Sequence[str] | None = None) -> pl.DataFrame:
-    """Rows of gold's trigger vectors of sessions that may be pooled, with ``decided_until_ts_ns``.
+    """Rows of ``mbo_trigger_vectors`` of several sessions, with ``decided_until_ts_ns``.
 
     Raises
     ------
     ContractError
-        Where they were made with several sets of knobs.
+        Where the sessions were made with several sets of parameters.
     """
     import polars as pl
 
     require_same_params(lake, sessions)
     where = None if kinds is None else pl.col("kind").is_in(list(kinds))
-    return pl.concat([until_decided(lake, s, d, lake.read(VECTORS, s, d, where=where)) for s, d in sessions])
+    return pl.concat([with_decided_until(lake, s, d, lake.read(VECTORS, s, d, where=where)) for s, d in sessions])
 
 
-def until_decided(lake: Lake, symbol: str, date: dt.date, triggers: pl.DataFrame, knobs: TriggerParams | None = None) -> pl.DataFrame:
-    """A session's triggers, and until when a touch could still be told (`engine.retrieval.dataset.decided_until_ns`)."""
+def with_decided_until(lake: Lake, symbol: str, date: dt.date, triggers: pl.DataFrame, knobs: TriggerParams | None = None) -> pl.DataFrame:
+    """A session's triggers with the column ``decided_until_ts_ns`` (`decided_until_ns`)."""
     import polars as pl
 
     k = knobs or trigger_params_of(lake, symbol, date)
@@ -167,11 +163,11 @@ def until_decided(lake: Lake, symbol: str, date: dt.date, triggers: pl.DataFrame
     return triggers.with_columns(pl.lit(end, pl.Int64).alias(DECIDED_UNTIL))
 
 
-def grouped(frame: pl.DataFrame) -> dict[str, Events]:
-    """Rows of the table of trigger vectors as events by group."""
+def events_by_group(frame: pl.DataFrame) -> dict[str, Events]:
+    """Rows of ``mbo_trigger_vectors`` as `Events`, by group (`groups_of`)."""
     import polars as pl
 
-    representation = frame["representation"][0] if frame.height else MIRRORED[0]
+    representation = frame["representation"][0] if frame.height else MIRRORED_REPRESENTATIONS[0]
     out = {}
     for group in groups_of(representation):
         rows = frame if group == MIRROR else frame.filter(pl.col("approach") == group)
@@ -182,14 +178,14 @@ def grouped(frame: pl.DataFrame) -> dict[str, Events]:
 def audit_events(
     lake: Lake, symbol: str | None, *, blocks: bool = True, progress: Callable[[int, int, str], None] | None = None
 ) -> tuple[Events, list[Events]]:
-    """The `arm` events of every session in `means`, and in `blocks` per approach, made on the fly with the knobs of gold.
+    """The `arm` events of every session in `means`, and in `blocks` per approach, computed on the fly with gold's parameters.
 
     Raises
     ------
     NoData
         Where the lake has no silver, or no session of it a trigger.
     SessionError, ContractError
-        Where it is of several markets, or gold of several sets of knobs.
+        Where it is of several markets, or gold of several sets of parameters.
     """
     import polars as pl
 
@@ -200,30 +196,30 @@ def audit_events(
     sessions = sessions_in(lake, LADDER, symbol)
     require_one_market(lake, sessions, symbol)
     require_same_params(lake, sessions)
-    # A session that has no gold yet is made as the others' gold was.
+    # Sessions without gold take the parameters of those that have it.
     held = [(s, d) for s, d in sessions if lake.find_manifest(VECTORS, s, d) is not None]
     k = trigger_params_of(lake, *(held or sessions)[0])
     for i, (contract, date) in enumerate(sessions):
         made = session_events(lake, contract, date, ("arm",), wanted, setups=k.setups, approach=k.approach, features=k.features)
         for r in wanted:
-            parts[r].append(until_decided(lake, contract, date, made[r], k))
+            parts[r].append(with_decided_until(lake, contract, date, made[r], k))
         if progress is not None:
             progress(i + 1, len(sessions), str(date))
     means = pl.concat(parts["means"])
     if not means.height:
-        raise NoData(f"{lake.root}: expected armed triggers in {len(sessions)} sessions, found none; more dates or levels make some")
-    groups = grouped(pl.concat(parts["blocks"])) if blocks else {}
-    return grouped(means)[MIRROR], list(groups.values())
+        raise NoData(f"{lake.root}: expected armed triggers in {len(sessions)} sessions, found none; add dates or levels")
+    groups = events_by_group(pl.concat(parts["blocks"])) if blocks else {}
+    return events_by_group(means)[MIRROR], list(groups.values())
 
 
 # ----------------------------------------------------------------------------
-# What may be pooled: sessions of one market whose gold was made with the same knobs; and until when a touch could still be told
+# What may be pooled (one market, equal parameters), and when a touch counts as decided
 
 Sessions = Sequence[tuple[str, dt.date]]
 
 
 def require_one_market(lake: Lake, sessions: Sessions, symbol: str | None) -> None:
-    """Refuse to pool several markets; contracts of one root pool.
+    """Raise where the sessions are of several markets; contracts of one root may be pooled.
 
     Raises
     ------
@@ -233,34 +229,33 @@ def require_one_market(lake: Lake, sessions: Sessions, symbol: str | None) -> No
     roots = sorted({root_of(s).code for s, _ in sessions})
     if symbol is None and len(roots) > 1:
         raise SessionError(
-            f"{lake.root}: expected the sessions of one market, found {', '.join(roots)}: a tick is another thing in each, and their "
-            f"setups are no likes; `--symbol {roots[0]}` takes one"
+            f"{lake.root}: expected the sessions of one market, found {', '.join(roots)}, whose ticks are not comparable; choose one, "
+            f"such as `--symbol {roots[0]}`"
         )
 
 
-def refuse_mixed(ids: pl.Series, what: str) -> None:
-    """Refuse rows of several markets in one table; which market a row is of stands in its ``{date}/{symbol}/...`` id.
+def require_one_market_ids(ids: pl.Series, what: str) -> None:
+    """Raise where a table has rows of several markets, by their ``{date}/{symbol}/...`` ids; `what` names the table in the error.
 
     Raises
     ------
     ContractError
-        Naming `what` was asked, and the markets.
     """
     roots = sorted({root_of(s).code for s in ids.str.extract(r"^\d{4}-\d{2}-\d{2}/([^/]+)/").drop_nulls().unique().to_list()})
     if len(roots) > 1:
         raise ContractError(
-            f"{what}: expected rows of one market, found {', '.join(roots)}: a tick is another thing in each; read those of one, as "
-            f"`gold_events(lake, {roots[0]!r})` or `--symbol {roots[0]}` does"
+            f"{what}: expected rows of one market, found {', '.join(roots)}, whose ticks are not comparable; choose one, such as "
+            f"`gold_events(lake, {roots[0]!r})` or `--symbol {roots[0]}`"
         )
 
 
 def require_same_params(lake: Lake, sessions: Sessions) -> None:
-    """Refuse to pool gold that was made with several sets of knobs; sessions without gold are passed over.
+    """Raise where gold of the sessions was made with several sets of parameters; sessions without gold are skipped.
 
     Raises
     ------
     ContractError
-        Naming a session that differs from most, the knob, both values, and the command that makes them alike.
+        Names a session that differs from most, the parameter, both values, and the command that rebuilds them alike.
     """
     found = [(s, d, m.lineage.values) for s, d in sessions if (m := lake.find_manifest(TRIGGERS, s, d)) is not None]
     kinds = Counter(canonical(v) for _, _, v in found)
@@ -271,13 +266,13 @@ def require_same_params(lake: Lake, sessions: Sessions) -> None:
     odd = [(s, d, v) for s, d, v in found if canonical(v) != usual]
     symbol, date, values = odd[0]
     mine, others = _flat(values), _flat(known)
-    knob = next(k for k in sorted(mine.keys() | others.keys()) if mine.get(k) != others.get(k))
+    name = next(k for k in sorted(mine.keys() | others.keys()) if mine.get(k) != others.get(k))
     more = f" and {len(odd) - 1} more sessions" if len(odd) > 1 else ""
     like = next((s, d) for s, d, v in found if canonical(v) == usual)
     raise ContractError(
-        f"{TRIGGERS} in {lake.root}: expected the same knobs in all {len(found)} sessions, found {knob} = {mine.get(knob)} in {symbol} "
-        f"{date}{more} and {others.get(knob)} in the others: their outcomes are of different kinds; "
-        f"`{gold_command(lake, like, [d for _, d, _ in found])}` makes them as most are"
+        f"{TRIGGERS} in {lake.root}: expected the same parameters in all {len(found)} sessions, found {name} = {mine.get(name)} in "
+        f"{symbol} {date}{more} and {others.get(name)} in the others, so their outcomes are not comparable; "
+        f"`{gold_command(lake, like, [d for _, d, _ in found])}` rebuilds them as most are"
     )
 
 
@@ -289,22 +284,22 @@ def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def decided_until_ns(lake: Lake, symbol: str, date: dt.date, setups: SetupParams, features: FeatureParams) -> int:
-    """The last window end at which it can be told whether an untouched episode stays so: a touch may come for that long after it.
+    """End (ns) of the last window whose triggers count in touch statistics; later ones could only be labelled if they touched.
 
-    Of the triggers after it only the touched ones would ever be known, and every one of those says yes.
+    A touch can come for `wait_windows` after an episode's last window. Near the end of the data "no touch" cannot be decided any more, so
+    only the touched triggers would get a label, all of them positive.
 
-    Each episode is decided `wait_windows` after its own last window, which no trigger knows while the episode lasts; so the cut is one
-    length for all, by the trigger's time alone, and never by what became of it: a cut by the episode's end would sort by outcome, for a
-    touch ends the episode. What it leaves in are triggers whose episode goes on into the last two minutes and stays untouched; those say
-    nothing. They are few: none of 2,526 armed ones in 20 simulated sessions, whose latest touch came 117 s after its trigger. Nothing is
-    known too early by it: a forecast is made from sessions before the query's, less an embargo, whose data had all ended by then.
+    The cut depends on the trigger's time alone, never on its outcome: a cut by the episode's end would select by outcome, since a touch
+    ends the episode. What remains unlabelled are triggers whose episode runs into the last two minutes untouched: none of 2,526 armed ones
+    in 20 simulated sessions, whose latest touch came 117 s after its trigger. It is no look-ahead: forecasts use sessions before the
+    query's, less an embargo, whose data had all ended by then.
 
     Parameters
     ----------
     symbol, date
-        A session whose triggers are in the lake or can be made; where its bronze is gone, its data are taken to reach its end.
+        A session; where its bronze is gone, its data are taken to reach the session's end.
     setups, features
-        The knobs it was made with.
+        Parameters of its triggers.
     """
     from engine.features.events import data_end_ns, file_span
     from engine.sessions import session_windows, utc_dates

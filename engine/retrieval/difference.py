@@ -1,4 +1,4 @@
-"""Where pressure was different before a break than before a rejection: neighbours' ladders before the touch, aligned and compared."""
+"""Difference map: net pressure before a touch, of neighbours that broke minus those that rejected, by time and price."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ LONG = ("bid_add", "ask_pull", "ask_fill")
 SHORT = ("ask_add", "bid_pull", "bid_fill")
 
 NEEDED = ("trigger_id", "session_date", "approach", "level_tick", "touch_ts_ns", "outcome_class")
-"""Columns of the neighbours that are read."""
+"""Columns of the neighbours' table that are required."""
 
 Progress = Callable[[int, int, str], None]
 
 
 class DifferenceParams(Params):
-    """What is compared, and how sure a cell must be to be shown."""
+    """Window, price range and interval of a difference map."""
 
     before_s: int = Field(120, ge=10, le=600, description="Seconds before the touch")
     window_s: int = Field(10, ge=1, le=60, description="Seconds summed into a window, counted back from the touch")
@@ -66,11 +66,11 @@ class DifferenceMap:
     shown : bool ``(windows, rows)``
         Cells whose interval does not cover 0.
     breaks, rejects, break_sessions, reject_sessions : int
-        Neighbours that were compared, and their sessions.
+        Neighbours compared, and their sessions.
     left_out : int
-        Neighbours that broke or rejected and have no ladder around their touch.
+        Neighbours that broke or rejected but have no ladder around their touch.
     reason : str
-        Why nothing is compared; empty where something is.
+        Why there is no comparison; empty where there is one.
     params : DifferenceParams
     """
 
@@ -88,11 +88,11 @@ class DifferenceMap:
 
     @property
     def compared(self) -> int:
-        """Cells that were looked at."""
+        """Number of cells with a difference."""
         return int(np.isfinite(self.difference).sum())
 
     def to_frame(self) -> pl.DataFrame:
-        """Every cell: ``seconds_from_touch`` (its window's start), ``ticks_beyond_level`` (its row's middle), the numbers, ``shown``."""
+        """One row per cell: ``seconds_from_touch`` (window start), ``ticks_beyond_level`` (row middle), the numbers, ``shown``."""
         import polars as pl
 
         p = self.params
@@ -109,7 +109,7 @@ class DifferenceMap:
 
 
 def row_ticks(params: DifferenceParams) -> NDArray[np.int64]:
-    """Ticks from the level of the rows' middles, lowest first."""
+    """Distance of each row's middle from the level in ticks, lowest first."""
     half = params.rows // 2
     return np.arange(-half, half + 1, dtype=np.int64) * params.step_ticks
 
@@ -120,7 +120,7 @@ def net_before_touch(
     """Net pressure before one touch, aligned to it.
 
     Per cell ``(long - short) / (long + short + 1)`` with ``long = bid_add + ask_pull + ask_fill`` and
-    ``short = ask_add + bid_pull + bid_fill`` (features.md section 7); of an approach from above both axes are turned round.
+    ``short = ask_add + bid_pull + bid_fill`` (features.md section 7); for an approach from above, price and sign are mirrored.
 
     Parameters
     ----------
@@ -129,14 +129,14 @@ def net_before_touch(
     tape
         Of ``mbo_tape_1s``: ``window_start_ts_ns, book_valid``.
     touch_ts_ns
-        The touch; its own second is not looked at.
+        Time of the touch; its own second is excluded.
     up
         Whether price came from below.
 
     Returns
     -------
     float64 ``(windows, rows)``
-        NaN in windows of which a second is missing or its book is not valid.
+        NaN in windows with a second that is missing or has no valid book.
     """
     import polars as pl
 
@@ -171,17 +171,17 @@ def net_before_touch(
 def neighbour_pressure(
     lake: Lake, found: pl.DataFrame, params: DifferenceParams | None = None, progress: Progress | None = None
 ) -> NDArray[np.float64]:
-    """`net_before_touch` of every neighbour, ``(neighbours, windows, rows)``; NaN throughout where its session has no such ladder.
+    """`net_before_touch` of every neighbour, ``(neighbours, windows, rows)``; all NaN where its ladder does not cover the span.
 
     Parameters
     ----------
     found
-        Neighbours (`NEEDED`).
+        Neighbours, with the columns `NEEDED`.
 
     Raises
     ------
     PartitionMissing
-        Where the ladder of a neighbour's session is not in the lake, with the command that makes it.
+        Where the ladder of a neighbour's session is not in the lake; names the command that makes it.
     ContractError
         Where a column is missing.
     """
@@ -217,17 +217,17 @@ def neighbour_pressure(
 def difference_map(
     pressure: NDArray[np.float64], outcomes: list[str], sessions: NDArray[np.generic], params: DifferenceParams | None = None
 ) -> DifferenceMap:
-    """Compare those that broke with those that rejected.
+    """The difference map: mean pressure of neighbours that broke minus that of those that rejected, with intervals.
 
-    A cell's interval is the percentile bootstrap over whole sessions, drawn once for both groups: neighbours of one morning are not
-    independent (Cameron, Gelbach, Miller 2008). It is widened about the difference by `few_sessions` of the group that has fewer.
+    A cell's interval is the percentile bootstrap over whole sessions, drawn once for both groups, since neighbours of one session are not
+    independent (Cameron, Gelbach, Miller 2008). It is widened about the difference by `few_sessions` of the group with fewer sessions.
 
     Parameters
     ----------
     pressure
         `neighbour_pressure`.
     outcomes
-        Class of each neighbour; those that are neither ``break`` nor ``reject`` are left out.
+        Class of each neighbour; classes other than ``break`` and ``reject`` are ignored.
     sessions
         Session of each neighbour.
 
@@ -274,7 +274,7 @@ def difference_map(
     low, high = np.full(difference.shape, np.nan), np.full(difference.shape, np.nan)
     cells = np.isfinite(difference)
     tail = (1 - p.mass) / 2
-    # A draw that has no session of a group says nothing of the difference.
+    # A draw without a session of one of the groups gives NaN.
     plain = np.nanquantile(spread[:, cells], [tail, 1 - tail], axis=0)
     low[cells], high[cells] = difference[cells] + few_sessions(min(days), p.mass) * (plain - difference[cells])
     with np.errstate(invalid="ignore"):

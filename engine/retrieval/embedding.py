@@ -1,9 +1,8 @@
-"""The learned embedding: cross-fitted shrunk discriminant scores, and beside them what the classes do not explain.
+"""The learned embedding (cross-fitted shrunk discriminant scores and principal components), and the normalisation of vectors.
 
-A discriminant fitted on the very events that are later retrieved pulls each of them toward its own class: neighbours then look
-more unanimous than the future will be. So an event of history is placed by a discriminant that was fitted without its group of
-sessions, and only a new query by the mean of all. The scores are log odds against the first class, in which the fits of different
-groups share their axes.
+A discriminant fitted on the events that are later retrieved pulls each of them toward its own class: neighbours then agree more than
+those of a new query will. So events of history are embedded by a discriminant fitted without their group of sessions, and new queries
+by the mean of all. The scores are log odds against the first class, so that the fits of different groups share their axes.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from numpy.typing import NDArray
 from engine.errors import ContractError, NoData
 
 # ----------------------------------------------------------------------------
-# The learned embedding: cross-fitted shrunk discriminant scores, and beside them what the classes do not explain
+# The learned embedding
 
 SHRINKAGES: tuple[float | str, ...] = ("auto", 0.3, 0.7)
-"""Tried inside the fold; ``auto`` is Ledoit and Wolf (2004)."""
+"""Candidates of cross-validation; ``auto`` is Ledoit and Wolf (2004)."""
 
 SPREAD = 0.5
-"""Length of one standard deviation of a score, where the constant coordinate has length 1."""
+"""Scale of one standard deviation of a score, relative to the constant coordinate."""
 
 OUTLINE = 32
-"""Principal directions in which likeness as such is seen; the cosine in all 300 dimensions drops the same kind of events, at ten times the
-memory."""
+"""Principal directions of an outline, in which abstention measures likeness; the cosine in all 300 dimensions abstains from the same kind
+of events, at ten times the memory."""
 
 ARRAYS = ("coef", "intercept", "centre", "spread", "basis", "axes")
 
@@ -47,11 +46,11 @@ class Embedding:
     basis : float64 ``(d, m)``
         Whitened principal directions of history.
     axes : float64 ``(d, OUTLINE)``
-        Principal directions of history as they are: in them one sees how alike two vectors are, whatever the classes make of them.
+        Principal directions of history, unwhitened, for the likeness of two vectors regardless of class.
     residual : float
         Weight of the principal directions.
     shrinkage : float or "auto"
-        What the fold chose.
+        Chosen by cross-validation.
     """
 
     coef: NDArray[np.float64]
@@ -74,31 +73,31 @@ class Embedding:
             scores = scaled @ self.coef.T + self.intercept
         z = SPREAD * np.clip((scores - self.centre) / self.spread, -4, 4)
         rest = self.residual / np.sqrt(max(self.basis.shape[1], 1)) * np.clip(scaled @ self.basis, -4, 4)
-        # The constant keeps a score's size in a cosine, which by itself sees only its direction.
+        # Without a constant coordinate the cosine would ignore the size of the scores.
         return unit(np.column_stack([z, np.ones(len(z)), rest]).astype(np.float32))
 
     def outline(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Unit vectors of `scaled` as far as they lie along `axes`, ``(n, OUTLINE)``; of two, the inner product is about their cosine.
+        """Unit vectors of `scaled` projected on `axes`, ``(n, OUTLINE)``; inner products approximate the cosine of the full vectors.
 
-        It tells a setup like none before from one that is merely sure: in the embedding the surest stand at the rim, where neighbours
-        are few, and a bound on likeness there dropped the best events.
+        Abstention uses these: in the embedding the most certain events lie at the edge, where neighbours are few, and a bound on
+        similarity there dropped the best events instead of the unfamiliar ones.
         """
         return np.asarray(unit(scaled) @ self.axes, np.float32)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as lists."""
+        """All fields, arrays as lists."""
         arrays = {k: getattr(self, k).tolist() for k in ARRAYS}
         return {**arrays, "residual": self.residual, "shrinkage": self.shrinkage}
 
 
 def embedding_from_json(value: dict[str, Any]) -> Embedding:
-    """Back from `Embedding.to_json`."""
+    """The embedding of an `Embedding.to_json` value."""
     arrays = {k: np.array(value[k], float) for k in ARRAYS}
     return Embedding(residual=value["residual"], shrinkage=value["shrinkage"], **arrays)
 
 
-def groups_of(sessions: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
-    """Group of each row: sessions in turn, so that every group spans all of history. ``(n,)``."""
+def fold_of_session(sessions: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
+    """Cross-fitting group of each row, ``(n,)``: sessions are dealt in turn, so that every group spans all of history."""
     codes = np.unique(sessions, return_inverse=True)[1]
     return np.asarray(codes % folds, np.int64)
 
@@ -118,7 +117,7 @@ def _discriminant(
 
 
 def _loss(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Log loss of a small calibrated model of cross-fitted scores: how much they say, whatever their scale."""
+    """Log loss of a logistic regression on cross-fitted scores: their information, regardless of scale."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
@@ -137,7 +136,7 @@ def fit_embedding(
     folds: int,
     shrinkages: Sequence[float | str] = SHRINKAGES,
 ) -> tuple[Embedding, NDArray[np.float64]] | None:
-    """Fit the embedding on history.
+    """The embedding fitted on history, and history's cross-fitted scores.
 
     Parameters
     ----------
@@ -147,17 +146,15 @@ def fit_embedding(
         Classes, all known.
     sessions : int64 ``(n,)``
         Session of each; groups are made of whole sessions.
+    shrinkages
+        Candidates; the one whose cross-fitted scores have the lowest loss is used.
 
     Returns
     -------
     (Embedding, scores) or None
-        `scores` are history's cross-fitted ones, ``(n, classes - 1)``. None where a group's rest lacks a class.
-
-    Notes
-    -----
-    Shrinkage as Ledoit and Wolf (2004) or fixed, whichever's cross-fitted scores say more.
+        `scores` are history's cross-fitted ones, ``(n, classes - 1)``. None where the sessions outside a group lack a class.
     """
-    group = groups_of(sessions, folds)
+    group = fold_of_session(sessions, folds)
     rest = [group != g for g in range(folds)]
     if any(len(np.unique(labels[r])) < classes for r in rest):
         return None
@@ -195,7 +192,7 @@ def _principal(scaled: NDArray[np.float32], m: int) -> tuple[NDArray[np.float64]
 
 MAD_TO_SIGMA = 1.4826
 
-TINY = 1e-6
+MAD_EPSILON = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,13 +212,13 @@ class Normaliser:
 
     def scale(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         """``(x - median) / (1.4826 MAD + 1e-6)``, clipped; a dimension whose MAD is 0 is 0, NaN stays NaN. Shape kept."""
-        z = (matrix - self.median) / (MAD_TO_SIGMA * self.mad + TINY)
+        z = (matrix - self.median) / (MAD_TO_SIGMA * self.mad + MAD_EPSILON)
         np.clip(z, -self.clip, self.clip, out=z)
         z[:, self.mad == 0] = 0.0
         return z.astype(np.float32)
 
     def to_json(self, names: Sequence[str]) -> dict[str, Any]:
-        """Statistics by dimension's name, for ``norm_stats.json``."""
+        """Statistics by name of the dimension, for ``norm_stats.json``."""
         return {
             "clip": self.clip,
             "median": dict(zip(names, self.median.tolist())),
@@ -230,7 +227,7 @@ class Normaliser:
 
 
 def normaliser_from_json(value: dict[str, Any], names: Sequence[str]) -> Normaliser:
-    """Back from `Normaliser.to_json`.
+    """The normaliser of a `Normaliser.to_json` value.
 
     Raises
     ------
@@ -238,7 +235,7 @@ def normaliser_from_json(value: dict[str, Any], names: Sequence[str]) -> Normali
         Where the statistics are of other dimensions.
     """
     if value["median"].keys() != set(names) or value["mad"].keys() != set(names):
-        raise ContractError("norm statistics: of other dimensions than the feature list; `spymaster index` makes both anew")
+        raise ContractError("norm statistics: of other dimensions than the feature list; `spymaster index` rebuilds both")
     median, mad = (np.array([value[k][n] for n in names]) for k in ("median", "mad"))
     return Normaliser(median, mad, float(value["clip"]))
 
@@ -259,6 +256,6 @@ def fit_normaliser(matrix: NDArray[np.float32], clip: float = 8.0) -> Normaliser
 
 
 def unit(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of length one; a zero row stays zero, and so is like nothing. Shape and NaN kept."""
+    """Rows scaled to length one; a zero row stays zero (similarity 0 to everything). Shape and NaN are preserved."""
     length = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
     return np.asarray(matrix / np.where(length > 0, length, 1.0), np.float32)

@@ -1,4 +1,4 @@
-"""Events: one row per trigger with its raw vector, its covariates and what became of it."""
+"""`Events`: one row per trigger with its raw vector, covariates and outcomes."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ OUTCOME_CLASS: dict[str, int] = {
 }
 """Class of an outcome; NO_TOUCH and a horizon past the data have none (-1)."""
 
-NONE = -1
+NO_LABEL = -1
 
 NO_TOUCH = Outcome.NO_TOUCH.value
 
 COVARIATES = ("abs_distance_ticks", "sigma", "hours_into_session", "touch_number", "confluent_levels", "message_rate", "trade_rate")
 """Numeric covariates of the reference forecast; the level's kind is the eighth.
 
-The two rates are the volatility of now, which a sigma of half an hour misses. Without them neighbours seemed to have an edge in a market
-without any regime (tier B, kappa 0), because their vectors hold the rates: what they had found was that busy minutes decide sooner.
+The two rates measure current activity, which a sigma over half an hour misses. Without them neighbours seemed to have an edge in a
+simulated market without regimes (tier B, kappa 0), because the rates are in their vectors: busy minutes resolve sooner.
 """
 
-MIRRORED = ("means", "learned")
+MIRRORED_REPRESENTATIONS = ("means", "learned")
 """Representations in the frame of travel, in which both directions share a pool (features.md section 5)."""
 
 DECIDED_UNTIL = "decided_until_ts_ns"
-"""Column of events read from a lake: up to this window end it can be told whether a touch comes."""
+"""Column of events read from a lake: triggers up to this window end have a decided touch (`engine.retrieval.dataset.decided_until_ns`)."""
 
 REQUIRED = (
     "trigger_id",
@@ -112,7 +112,7 @@ class Events:
         return self.frame.height
 
     def take(self, which: NDArray[np.generic] | slice) -> Events:
-        """The chosen rows: a mask, positions, or a slice."""
+        """The events at `which`: a mask, positions, or a slice."""
         at = np.arange(len(self))[which]
         return Events(self.matrix[at], self.names, self.representation, self.frame[at])
 
@@ -131,15 +131,15 @@ class Events:
 
     @cached_property
     def episode_codes(self) -> NDArray[np.int64]:
-        """Number of each row's episode.
+        """Episode number of each row.
 
-        Levels that stand at one price at one moment are approached by one market: their episodes are one, so that it counts once.
+        Episodes of several levels at the same price and time are the same approach, and get one number, so that it counts once.
         """
         import polars as pl
 
         place = ["session_date", "approach", "window_end_ts_ns", "distance_ticks"]
         frame = self.frame.select(*place, pl.col("episode_id").rank("dense").alias("own")).with_columns(pl.col("own").alias("code"))
-        while True:  # a chain of levels that meet two by two needs a few rounds
+        while True:  # levels that coincide pairwise are merged transitively, one link a round
             joined = frame.with_columns(pl.col("code").min().over(place)).with_columns(pl.col("code").min().over("own"))
             if joined["code"].equals(frame["code"]):
                 return frame["code"].to_numpy().astype(np.int64)
@@ -151,7 +151,7 @@ class Events:
         return np.array([level_kind(x) for x in self._text("level_id")], dtype=object)
 
     def pool_keys(self, pool: PoolName) -> NDArray[np.object_]:
-        """Which pool each row is of: rows of one key are candidates for each other."""
+        """Pool key of each row: rows with equal keys may be neighbours of each other."""
         if pool == "kind":
             return self.level_kinds
         if pool == "level":
@@ -160,12 +160,12 @@ class Events:
 
     @cached_property
     def usable(self) -> NDArray[np.bool_]:
-        """Rows whose vector is finite and not zero throughout: only these have a direction to compare."""
+        """Mask of rows whose vector is finite and not all zero; others have no direction to compare."""
         return np.isfinite(self.matrix).all(axis=1) & (self.matrix != 0).any(axis=1)
 
     @cached_property
     def covariates(self) -> NDArray[np.float64]:
-        """`COVARIATES` by column, ``(n, 7)``; NaN where not known."""
+        """`COVARIATES` as columns, ``(n, 7)``; NaN where unknown."""
         f = self.frame
         return np.column_stack(
             [
@@ -182,39 +182,39 @@ class Events:
     def labels(self, horizon: str) -> NDArray[np.int64]:
         """Class at a horizon, position in `CLASSES`; -1 where there was no touch or the horizon leaves the data."""
         if f"outcome_{horizon}" not in self.frame.columns:
-            return np.full(len(self), NONE, np.int64)
-        return np.array([OUTCOME_CLASS.get(x, NONE) for x in self.frame[f"outcome_{horizon}"].to_list()], np.int64)
+            return np.full(len(self), NO_LABEL, np.int64)
+        return np.array([OUTCOME_CLASS.get(x, NO_LABEL) for x in self.frame[f"outcome_{horizon}"].to_list()], np.int64)
 
     def touches(self) -> NDArray[np.int64]:
-        """1 where the episode touched its level, 0 where not, -1 where the data end before that could be told.
+        """1 where the episode touched its level, 0 where not, -1 where undecided (`engine.retrieval.dataset.decided_until_ns`).
 
-        Such triggers are left out by their time alone, also those that touched: of the last ones only the touched are ever known.
+        Undecided is a matter of the trigger's time alone: late triggers that did touch are -1 as well, or only touches would count there.
         """
         import polars as pl
 
         if "touched" not in self.frame.columns:
-            return np.full(len(self), NONE, np.int64)
-        # An untouched episode that was decided says NO_TOUCH at every horizon; one that was not says nothing.
+            return np.full(len(self), NO_LABEL, np.int64)
+        # A decided episode without a touch has NO_TOUCH at every horizon; an undecided one has null.
         decided = pl.any_horizontal(pl.col(f"outcome_{h}") == NO_TOUCH for h in HORIZONS if f"outcome_{h}" in self.frame.columns)
-        touch = pl.when(pl.col("touched")).then(1).when(decided).then(0).otherwise(NONE)
+        touch = pl.when(pl.col("touched")).then(1).when(decided).then(0).otherwise(NO_LABEL)
         if DECIDED_UNTIL in self.frame.columns:
-            touch = pl.when(pl.col("window_end_ts_ns") <= pl.col(DECIDED_UNTIL)).then(touch).otherwise(NONE)
+            touch = pl.when(pl.col("window_end_ts_ns") <= pl.col(DECIDED_UNTIL)).then(touch).otherwise(NO_LABEL)
         return self.frame.select(touch.cast(pl.Int64))[:, 0].to_numpy()
 
     def number(self, column: str) -> NDArray[np.float64]:
-        """A numeric or boolean column as floats; NaN where null or absent."""
+        """A numeric or boolean column as floats; NaN where null, or where there is no such column."""
         if column not in self.frame.columns:
             return np.full(len(self), np.nan)
         return self.frame[column].cast(float).to_numpy().astype(float)
 
 
 def events_from_frame(frame: pl.DataFrame, names: Sequence[str], kinds: Sequence[str] | None = None) -> Events:
-    """Events of rows of ``gold.future_mbo.mbo_trigger_vectors``, sorted by time.
+    """`Events` from rows of ``gold.future_mbo.mbo_trigger_vectors``, sorted by time.
 
     Parameters
     ----------
     frame
-        One or several partitions; one representation.
+        Rows of any number of partitions, of one representation.
     names
         Names of the vector's dimensions.
     kinds
@@ -235,7 +235,7 @@ def events_from_frame(frame: pl.DataFrame, names: Sequence[str], kinds: Sequence
         raise ContractError(f"events: expected one representation, found {', '.join(sorted(found))}; rebuild gold with one")
     dims = frame["vector_dim"].unique().to_list() if frame.height else []
     if dims and dims != [len(names)]:
-        raise ContractError(f"events: expected vectors of {len(names)} dimensions, found {dims}; `spymaster rebuild` makes gold anew")
+        raise ContractError(f"events: expected vectors of {len(names)} dimensions, found {dims}; `spymaster rebuild` rebuilds gold")
     matrix = np.full((frame.height, len(names)), np.nan, np.float32)
     there = frame["vector"].is_not_null().to_numpy()
     if there.any():
@@ -245,7 +245,7 @@ def events_from_frame(frame: pl.DataFrame, names: Sequence[str], kinds: Sequence
 
 
 def concat_events(parts: Sequence[Events]) -> Events:
-    """Events of several parts one after the other.
+    """The events of several parts concatenated.
 
     Raises
     ------
@@ -266,15 +266,14 @@ def concat_events(parts: Sequence[Events]) -> Events:
 
 
 # ----------------------------------------------------------------------------
-# Day-permuted outcomes: a null in which paths and outcomes keep all they share within a day, and share nothing else
+# Day-permuted outcomes: a null hypothesis for the audit that preserves dependence within a day
 
 
 def permute_days(parts: Sequence[Events], seed: int) -> list[Events]:
-    """Give each trigger the outcome columns of a trigger of another day.
+    """Events whose outcome columns are those of triggers of other days; vectors, covariates and days are unchanged.
 
-    Days are put in a random order and their triggers' outcomes dealt out in that order, so that what the outcomes of one
-    day share stays together; triggers keep vectors, covariates and days. The first part decides, the others follow by
-    ``trigger_id``.
+    Days are shuffled and their triggers' outcomes assigned in that order, so that outcomes of one day stay together. The first part
+    decides, the others follow by ``trigger_id``.
     """
     first = parts[0]
     codes = first.session_codes

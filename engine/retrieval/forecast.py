@@ -1,4 +1,4 @@
-"""Forecasts as a table: posterior, reference, interval and the trigger metrics, walk-forward (retrieval.md)."""
+"""Walk-forward forecasts of triggers as a table (posterior, reference, interval, metrics), and the rule that turns them into signals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.errors import NoData
 from engine.params import RetrievalParams, SignalRuleParams
-from engine.retrieval.events import CLASSES, MIRRORED, Events
+from engine.retrieval.events import CLASSES, MIRRORED_REPRESENTATIONS, Events
 from engine.retrieval.model import Answer, Model, Recipe, fit, forecast, target_labels
 from engine.retrieval.reference import fit_reference
 from engine.retrieval.tune import interval, weighted_mean, weighted_quantile
@@ -23,12 +23,12 @@ RISK_QUANTILE = 0.80
 
 
 def before_embargo(sessions: NDArray[np.datetime64], session: np.datetime64, embargo: int) -> np.datetime64:
-    """The first session that may NOT be history of `session`: all earlier ones may, but for the last `embargo` of them.
+    """First session excluded from the history of `session`: history is all sessions before this one, `embargo` sessions less.
 
     Parameters
     ----------
     sessions : datetime64 ``(n,)``
-        Sessions there are, in any order, each any number of times.
+        Available sessions, in any order, with repetitions.
     """
     earlier = np.unique(sessions[sessions < session])
     return earlier[max(len(earlier) - embargo, 0)] if embargo and len(earlier) else session
@@ -37,16 +37,16 @@ def before_embargo(sessions: NDArray[np.datetime64], session: np.datetime64, emb
 def forecast_frame(history: Events, queries: Events, params: RetrievalParams, *, recipe: Recipe | None = None) -> pl.DataFrame:
     """Walk-forward forecasts, one row per query, in the queries' order.
 
-    Everything (normalisation, embedding, reference, K, p, alpha) is fitted on the query's pool in the sessions of `history`
-    before its own and before the embargo; later rows are dropped and change nothing.
+    Everything (normalisation, embedding, reference, K, p, alpha) is fitted on the query's pool in the sessions of `history` before its own
+    and before the embargo; later rows have no effect.
 
     Parameters
     ----------
     history, queries : Events
         Of the same dimensions.
     recipe
-        `default_recipe` of the representation where None: what decides then is the history before each query alone, since the choice of
-        an audit knows the sessions after it.
+        `default_recipe` of the representation where None, which decides by the history before each query: an audit's choice would be
+        look-ahead, since it is made from later sessions too.
 
     Returns
     -------
@@ -68,35 +68,35 @@ def forecast_frame(history: Events, queries: Events, params: RetrievalParams, *,
             at.append(mine)
             out.append(forecast_with(known.take(known.pool_keys(params.pool) == key), queries.take(mine), params, recipe=recipe))
     if not out:
-        return _unknown(queries, None, None, "").clear()
+        return _empty_forecast(queries, None, None, "").clear()
     return pl.concat(out)[np.argsort(np.concatenate(at), kind="stable")]
 
 
 def candidates(history: Events, params: RetrievalParams) -> Events:
-    """Rows that may be neighbours by their trigger's kind, in the order of their sessions."""
+    """Events whose kind may be a neighbour (``params.kinds``), sorted by session."""
     kinds = history.frame["kind"].is_in(list(params.kinds)).to_numpy()
     rows = np.flatnonzero(kinds)
     return history.take(rows[np.argsort(history.sessions[rows], kind="stable")])
 
 
 def default_recipe(representation: str) -> Recipe:
-    """Vectors of `means` are embedded where that forecasts history itself better; those of `blocks` are compared as they are."""
-    return "best" if representation in MIRRORED else "plain"
+    """``best`` (learned embedding where it has the lower loss on history) for mirrored representations, ``plain`` for `blocks`."""
+    return "best" if representation in MIRRORED_REPRESENTATIONS else "plain"
 
 
 def forecast_with(past: Events, queries: Events, params: RetrievalParams, *, recipe: Recipe | None = None) -> pl.DataFrame:
-    """As `forecast_frame`, for queries all of whose history is `past`."""
+    """`forecast_frame` of queries that all have the history `past`."""
     recipe = recipe or default_recipe(past.representation)
     try:
         model = fit(past, params, recipe=recipe)
     except NoData as e:
-        return _unknown(queries, *_references(past, queries, params), str(e).partition(";")[0])
+        return _empty_forecast(queries, *_references(past, queries, params), str(e).partition(";")[0])
     try:
         touch = fit(past, params, recipe=model.recipe, target="touch")
     except NoData:
         touch = None
     answer = forecast(model, queries)
-    return table(model, answer, queries, touch)
+    return forecast_table(model, answer, queries, touch)
 
 
 def _references(past: Events, queries: Events, params: RetrievalParams) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
@@ -107,8 +107,10 @@ def _references(past: Events, queries: Events, params: RetrievalParams) -> tuple
     return out[0], out[1]
 
 
-def table(model: Model, answer: Answer, queries: Events, touch: Model | None = None, touch_answer: Answer | None = None) -> pl.DataFrame:
-    """An answer as the frame of `forecast_frame`."""
+def forecast_table(
+    model: Model, answer: Answer, queries: Events, touch: Model | None = None, touch_answer: Answer | None = None
+) -> pl.DataFrame:
+    """The frame of `forecast_frame` for an answer."""
     import polars as pl
 
     p = answer.probability
@@ -124,7 +126,7 @@ def table(model: Model, answer: Answer, queries: Events, touch: Model | None = N
         "margin": ordered[:, -1] - ordered[:, -2],
         "c_top1": [CLASSES[c] for c in top],
         "n_eff": answer.n_eff,
-        "distinct_days": distinct_days(model.history, answer.rows),
+        "distinct_days": distinct_sessions(model.history, answer.rows),
         "neighbours": (answer.rows >= 0).sum(axis=1).astype(np.int32),
         "best_similarity": answer.similarity[:, 0],
         "interval_low": low[pick, top],
@@ -136,13 +138,13 @@ def table(model: Model, answer: Answer, queries: Events, touch: Model | None = N
         columns |= {"p_touch": touched.probability[:, 1], "pi_touch": touched.reference[:, 1]}
     columns |= metrics
     columns |= {"nothing_comparable": answer.nothing_comparable, "reason": _reasons(model, answer, queries)}
-    return _shape(pl.DataFrame(columns))
+    return _ordered_columns(pl.DataFrame(columns))
 
 
 def neighbour_metrics(history: Events, labels: NDArray[np.int64], answer: Answer, top: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """What the neighbours did beside their class (features.md section 9), each ``(q,)``.
+    """Metrics of the neighbours' paths (features.md section 9) by name, each ``(q,)``.
 
-    ``risk_q80_ticks`` is over the neighbours of the top class; ``resolve_rate`` the share resolved by h1, of those whose h1 is known.
+    ``risk_q80_ticks`` is over the neighbours of the top class; ``resolve_rate`` is the share resolved by h1 of those whose h1 is known.
     """
     rows, w = np.maximum(answer.rows, 0), answer.weights
     resolved = history.labels("h1").astype(float)
@@ -159,14 +161,14 @@ def neighbour_metrics(history: Events, labels: NDArray[np.int64], answer: Answer
 
 
 def travel_excursions(events: Events) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Largest excursions after the touch with and against the travel, ticks, each ``(n,)``: both directions share a pool."""
+    """Largest excursions after the touch (with, against the travel), ticks, each ``(n,)``; comparable across directions."""
     up, down = events.number("excursion_up_ticks"), events.number("excursion_down_ticks")
     rising = (events.frame["approach"] == Approach.UP.value).to_numpy()
     return np.where(rising, up, down), np.where(rising, down, up)
 
 
-def distinct_days(history: Events, rows: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Sessions among each query's neighbours, ``(q,)``."""
+def distinct_sessions(history: Events, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Number of distinct sessions among each query's neighbours, ``(q,)``."""
     codes = np.sort(np.where(rows >= 0, history.session_codes[np.maximum(rows, 0)], -1), axis=1)
     first = np.ones(codes.shape, bool)
     first[:, 1:] = codes[:, 1:] != codes[:, :-1]
@@ -203,8 +205,8 @@ FLOATS = (
 )
 
 
-def _shape(frame: pl.DataFrame) -> pl.DataFrame:
-    """The table's columns in order, NaN as null, what is absent null."""
+def _ordered_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with the table's columns in order; NaN and missing columns become null."""
     import polars as pl
 
     there = set(frame.columns)
@@ -214,7 +216,7 @@ def _shape(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select("trigger_id", *floats[:5], top, *counts, *floats[5:], "nothing_comparable", pl.col("reason").cast(pl.String))
 
 
-def _unknown(queries: Events, pi: NDArray[np.float64] | None, touch: NDArray[np.float64] | None, reason: str) -> pl.DataFrame:
+def _empty_forecast(queries: Events, pi: NDArray[np.float64] | None, touch: NDArray[np.float64] | None, reason: str) -> pl.DataFrame:
     import polars as pl
 
     n = len(queries)
@@ -224,19 +226,19 @@ def _unknown(queries: Events, pi: NDArray[np.float64] | None, touch: NDArray[np.
         columns |= {f"pi_{c}": pi[:, i] for i, c in enumerate(CLASSES)}
     if touch is not None:
         columns |= {"pi_touch": touch[:, 1]}
-    return _shape(pl.DataFrame(columns))
+    return _ordered_columns(pl.DataFrame(columns))
 
 
 # ----------------------------------------------------------------------------
-# When a forecast fires (retrieval.md): thresholds, one fire per episode, and a pause after each
+# The signal rule (retrieval.md): thresholds, one signal per episode, and a pause after each
 
 
 def apply_signal_rule(signals: pl.DataFrame, params: SignalRuleParams | None = None, *, window_s: int = 5) -> pl.Series:
-    """Which rows of one session's signals fire.
+    """Fire flag of each row of one session's signals.
 
     A row is *ready* where its top class is break or reject and all thresholds of `params` hold; an unknown metric fails its threshold.
-    A ready row fires unless its episode has fired, or its level fired less than ``cool_down_windows`` ago, or it
-    stands less than ``gap_windows`` after a ready row of the same level that was held back: only a new run of ready windows fires.
+    A ready row fires unless its episode has fired already, its level fired less than ``cool_down_windows`` ago, or it follows less than
+    ``gap_windows`` after a suppressed ready row of the same level: only a new run of ready windows fires.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Indexes on disk: FAISS vectors in time order, with everything needed to ask them and to refuse to be asked (lake.md, retrieval.md).
+"""Building, checking and opening indexes on disk: FAISS vectors in time order with models, metadata and manifests (retrieval.md).
 
 ``indexes/{name}/`` holds ``feature_list.json``, ``norm_stats_seed.json``, ``norm_stats.json``, ``models.json``, ``manifest.json``,
 the raw vectors ``{group}.vectors.npy``, and per pool ``{folder}/{stem}.index`` with ``{stem}.metadata.parquet`` and
@@ -28,7 +28,7 @@ from engine.lake.manifest import SUCCESS, canonical, sha256_file, sha256_text
 from engine.lake.writer import TMP_PREFIX, fsync_path, recover, swap_in
 from engine.params import RetrievalParams, Target
 from engine.provenance import accepted, code_of
-from engine.retrieval.audit_store import NAMES, Choice
+from engine.retrieval.audit_store import REPRESENTATION_NAMES, Choice
 from engine.retrieval.dataset import APPROACHES, MIRROR, VECTORS, gold_events, groups_of, require_one_market, sessions_in
 from engine.retrieval.embedding import Normaliser, embedding_from_json, fit_normaliser, normaliser_from_json
 from engine.retrieval.events import Events
@@ -61,7 +61,7 @@ def index_folder(lake: Lake, name: str) -> Path:
     Raises
     ------
     SessionError
-        Where the name is more than one folder's: a path would be replaced, whatever stands there.
+        Where the name is not that of a single folder: a path could replace any folder.
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise SessionError(f"index name {name!r}: expected letters, digits, '_', '-' and '.', the first a letter, a digit or '_'")
@@ -69,13 +69,13 @@ def index_folder(lake: Lake, name: str) -> Path:
 
 
 def rebuild_command(lake: Lake, name: str, symbol: str | None = None, params: dict[str, Any] | None = None) -> str:
-    """The command that makes an index anew, with the knobs in `params`; those that stand there not are the usual ones."""
+    """The command that rebuilds an index with `params`; parameters missing there have their defaults."""
     of = f" --symbol {symbol}" if symbol else ""
     return f"spymaster index --lake {shlex.quote(str(lake.root))} --name {name}{of}{retrieval_options(params or {}, ('kinds', 'horizon'))}"
 
 
 def input_digests(lake: Lake, symbol: str | None) -> dict[str, str]:
-    """Digest of every gold partition that an index of `symbol` is made of."""
+    """Manifest digest of every gold partition that is an input of an index of `symbol`."""
     from engine.lake.store import input_key
 
     sessions = sessions_in(lake, VECTORS, symbol)
@@ -99,7 +99,7 @@ def build_index(
     choice: Choice | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Make the index of the lake's gold, whole or not at all; the manifest.
+    """Build the index of the lake's gold atomically, and return its manifest.
 
     Parameters
     ----------
@@ -108,19 +108,19 @@ def build_index(
     symbol
         A contract or a root; all of gold where None.
     params
-        Knobs; ``kinds`` decides which triggers can be neighbours.
+        Retrieval parameters; ``kinds`` decides which triggers can be neighbours.
     choice
-        The representation that an audit chose (`engine.retrieval.audit_store.audited`). Where None history itself decides, and the manifest
-        says that no audit did.
+        The representation chosen by an audit (`engine.retrieval.audit_store.audit_choice`). Where None, the loss on the index's own history
+        decides, and the manifest records that.
 
     Raises
     ------
     SessionError
-        Where the name is no folder's, or the lake holds several markets and no symbol is given.
+        Where the name is not that of a folder, or the lake holds several markets and no symbol is given.
     ContractError
-        Where gold was made with several sets of knobs.
+        Where gold was made with several sets of parameters.
     NoData
-        Where gold has too few events; it says how many there are.
+        Where gold has too few events; names how many there are.
     LakeWriteFailed
         Where the folder cannot be written.
     """
@@ -130,7 +130,7 @@ def build_index(
     market = root_of(next(iter(inputs)).split("/")[1]).code
     events = {g: e for g, e in gold_events(lake, symbol, kinds=p.kinds).items() if len(e)}
     if not events:
-        raise NoData(f"{VECTORS} in {lake.root}: expected triggers of kind {', '.join(p.kinds)}, found none; more dates make some")
+        raise NoData(f"{VECTORS} in {lake.root}: expected triggers of kind {', '.join(p.kinds)}, found none; add dates")
     root = place.parent
     tmp = root / f"{TMP_PREFIX}{name}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
@@ -148,14 +148,16 @@ def build_index(
         swap_in(tmp, place)
         fsync_path(root)
     except OSError as e:
-        raise LakeWriteFailed(f"index {place}: could not be written: {e}; free space or mend the folder's rights, then run again") from e
+        raise LakeWriteFailed(
+            f"index {place}: could not be written: {e}; free space or fix the folder's permissions, then run again"
+        ) from e
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     return manifest
 
 
 # ----------------------------------------------------------------------------
-# The files of an index: statistics, models, and per pool the vectors with their metadata and manifest (`engine.retrieval.index`)
+# The files of an index: statistics, models, and per pool the vectors with their metadata and manifest
 
 FEATURES = "feature_list.json"
 
@@ -170,10 +172,10 @@ ALL = "all"
 FLAT = {"type": "IndexFlatIP", "metric": "inner_product", "exact": True}
 
 INDEX, OUTLINE, METADATA, POOL = ".index", ".outline.index", ".metadata.parquet", ".manifest.json"
-"""Ends of a pool's files: FAISS vectors, outlines of an embedding, who they are, and what is said of all that."""
+"""Suffixes of a pool's files: FAISS vectors, outlines of an embedding (`Embedding.outline`), metadata, manifest."""
 
 TOUCH = ".touch"
-"""End of the stem of a pool for the probability of a touch, whose events are also those that never touched."""
+"""Suffix of the stem of a pool for the probability of a touch, which includes events that never touched."""
 
 Progress = Callable[[int, int, str], None]
 
@@ -184,12 +186,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def index_codes() -> tuple[str, ...]:
-    """Hashes of code that makes the same indexes of the same gold, today's first; features are checked by their own list."""
+    """Code versions that build the same index from the same gold, the current one first; features are checked by `feature_lists`."""
     return accepted(code_of(gold_events, write_index_files), {"_FEATURES.family": (), "ROOTS.code": (), "PROFILES.name": ()})
 
 
 def feature_lists(representation: str) -> dict[str, Any]:
-    """``feature_list.json``: per group every dimension by name, in order."""
+    """Content of ``feature_list.json``: per group every dimension by name, in order."""
     from engine.features.vector import feature_list
 
     return {g: feature_list(representation, APPROACHES[0] if g == MIRROR else g) for g in groups_of(representation)}
@@ -198,12 +200,12 @@ def feature_lists(representation: str) -> dict[str, Any]:
 def write_index_files(
     folder: Path, events: dict[str, Events], params: RetrievalParams, choice: Choice | None, progress: Progress | None
 ) -> dict[str, Any]:
-    """Write every file but the manifest; returns what it says of them.
+    """Write all files of an index but its manifest, and return the manifest's fields about them.
 
     Raises
     ------
     NoData
-        Where no group has events enough.
+        Where every group has too few events.
     """
     representation = next(iter(events.values())).representation
     recipe = default_recipe(representation) if choice is None else choice.recipe
@@ -254,18 +256,18 @@ def write_index_files(
 
 def _by_history(models: dict[str, Model], representation: str) -> Choice:
     model = next(iter(models.values()))
-    name = NAMES[representation, model.recipe]
+    name = REPRESENTATION_NAMES[representation, model.recipe]
     return Choice(name, "history", None, {"log_loss_of_history": model.tuned.loss, "events": len(model.history)})
 
 
 def _first_sessions(events: Events, sessions: int) -> Events:
-    """Rows of the first sessions: the seed's statistics are known before anything else is, and never change."""
+    """Rows of the first `sessions` sessions, for the seed statistics, which never change as sessions are added."""
     days = np.unique(events.sessions)[:sessions]
     return events.take(events.sessions <= days[-1])
 
 
 def _pools(model: Model) -> list[tuple[str, NDArray[np.int64]]]:
-    """(folder, rows of the group's history) of every pool."""
+    """(folder, rows of the group's history) of every pool of a model."""
     h = model.history
     levels, approaches = h.frame["level_id"].to_numpy().astype(object), h.frame["approach"].to_numpy().astype(object)
     out = [(ALL, np.arange(len(h)))]
@@ -293,7 +295,7 @@ def file_facts(path: Path) -> dict[str, Any]:
 
 
 def schema_hash(frame: pl.DataFrame) -> str:
-    """Hash of a metadata table's columns and types."""
+    """Hash of a table's column names and types."""
     return sha256_text(canonical([[n, str(t)] for n, t in frame.schema.items()]))
 
 
@@ -330,43 +332,43 @@ def _write_pool(folder: Path, stem: str, group: str, model: Model, rows: NDArray
 
 
 # ----------------------------------------------------------------------------
-# Opening an index: it is refused, with the command that mends it, unless it is exactly what was asked for
+# Opening an index: refused, with the command that rebuilds it, unless it matches the lake, the code and the parameters
 
 
 def read_index_manifest(lake: Lake, name: str = "default") -> dict[str, Any]:
-    """The manifest of an index, trusted only with its ``_SUCCESS`` and its own digest.
+    """The manifest of an index, checked against ``_SUCCESS`` and its own digest.
 
     Raises
     ------
     PartitionMissing
-        Where there is no such index, with the command that makes it.
+        Where there is no such index; names the command that makes it.
     StaleIndex
         Where it was changed after it was written.
     """
     folder = index_folder(lake, name)
-    make = rebuild_command(lake, name)
+    command = rebuild_command(lake, name)
     if not folder.is_dir():
-        raise PartitionMissing(f"index {folder}: no such index; `{make}` makes it")
+        raise PartitionMissing(f"index {folder}: no such index; `{command}` makes it")
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         claimed, success = manifest.pop("digest"), (folder / SUCCESS).read_text(encoding="utf-8").strip()
     except (OSError, ValueError, KeyError, AttributeError) as e:
-        raise StaleIndex(f"index {folder}: expected {MANIFEST} and {SUCCESS}, found {e!r}; `{make}` makes it anew") from e
+        raise StaleIndex(f"index {folder}: expected {MANIFEST} and {SUCCESS}, found {e!r}; `{command}` rebuilds it") from e
     if manifest.get("format") != FORMAT or claimed != success or sha256_text(canonical(manifest)) != claimed:
-        raise StaleIndex(f"index {folder}: {MANIFEST} does not match its own digest, or is of another format; `{make}` makes it anew")
+        raise StaleIndex(f"index {folder}: {MANIFEST} does not match its own digest, or is of another format; `{command}` rebuilds it")
     return dict(manifest)
 
 
 def check_index(lake: Lake, manifest: dict[str, Any], params: RetrievalParams | None = None) -> None:
-    """Refuse an index that is not of this lake as it is now, of these features, of this code, or of these knobs.
+    """Raise where an index does not match the lake's current gold, the features, the code, or `params`.
 
     Raises
     ------
     StaleIndex
-        Naming what was expected, what was found, and the command that makes the index anew.
+        Names what was expected, what was found, and the command that rebuilds the index.
     """
     wanted = manifest["params"] if params is None else params.model_dump(mode="json")
-    make = f"`{rebuild_command(lake, manifest['name'], manifest['symbol'], wanted)}` makes it anew"
+    make = f"`{rebuild_command(lake, manifest['name'], manifest['symbol'], wanted)}` rebuilds it"
     where = f"index {index_folder(lake, manifest['name'])}"
     now = {g: v["hash"] for g, v in feature_lists(manifest["representation"]).items()}
     for group, found in manifest["features"].items():
@@ -385,7 +387,7 @@ def check_index(lake: Lake, manifest: dict[str, Any], params: RetrievalParams | 
         raise StaleIndex(f"{where}: built from the session profile {manifest['profile']!r}, the lake holds {profile!r}; {make}")
     if params is not None and params.model_dump(mode="json") != manifest["params"]:
         other = [k for k, v in params.model_dump(mode="json").items() if v != manifest["params"].get(k)]
-        raise StaleIndex(f"{where}: built with other knobs ({', '.join(other)}); {make}")
+        raise StaleIndex(f"{where}: built with other parameters ({', '.join(other)}); {make}")
     inputs = input_digests(lake, manifest["symbol"])
     changed = sorted(k for k in inputs.keys() | manifest["inputs"].keys() if inputs.get(k) != manifest["inputs"].get(k))
     if changed:
@@ -403,7 +405,7 @@ def open_index(
     params: RetrievalParams | None = None,
     check: bool = True,
 ) -> Model:
-    """A pool of an index, ready to be asked.
+    """The model of a pool of an index.
 
     Parameters
     ----------
@@ -412,67 +414,64 @@ def open_index(
     folder, stem
         The pool: ``all`` or ``kind={kind}`` with a group, or a level's id with an approach.
     params
-        Refuse an index of other knobs; those it was made with where None.
+        Expected parameters; not compared where None.
     check
-        Compare with the lake as it is now; files are compared with the manifest either way.
+        Whether to run `check_index`; files are compared with the manifest either way.
 
     Raises
     ------
     StaleIndex, PartitionMissing
-        As `check_index` and `read_index_manifest`; and where a file is not the one that was written.
+        As `check_index` and `read_index_manifest`; and where a file differs from the one that was written.
     NoData
-        Where the index has no such pool; it names those it has.
+        Where the index has no such pool; names those it has.
     """
     manifest = read_index_manifest(lake, name)
     if check:
         check_index(lake, manifest, params)
-    base, make = index_folder(lake, name), _make(lake, manifest)
+    base, hint = index_folder(lake, name), _rebuild_hint(lake, manifest)
     found = manifest["pools"].get(f"{folder}/{stem}")
     if found is None:
         have = ", ".join(sorted(manifest["pools"]))
-        raise NoData(f"index {base}: too few events: expected a pool {folder}/{stem}, found {have}; use another, or more dates and {make}")
+        raise NoData(f"index {base}: too few events: expected a pool {folder}/{stem}, found {have}; use another, or add dates: {hint}")
     group = found["group"]
     raw = base / f"{group}.vectors.npy"
-    # Its size alone: hashing what is only mapped, and read for a handful of neighbours, would cost more than all the rest.
-    _same(raw, {**manifest["files"][raw.name], "sha256": None}, make)
-    _same(base / STATS, manifest["files"][STATS], make)
+    # By size alone: the file is memory-mapped and a few rows of it are read, hashing it would take longer than everything else.
+    _check_file(raw, {**manifest["files"][raw.name], "sha256": None}, hint)
+    _check_file(base / STATS, manifest["files"][STATS], hint)
     names = tuple(d["name"] for d in feature_lists(manifest["representation"])[group]["dimensions"])
-    stats = json.loads((base / STATS).read_text(encoding="utf-8"))[group]
-    models = _models(base, manifest, make)[group]
-    return _model(
-        "class", manifest, found, base / folder, stem, models, normaliser_from_json(stats, names), names, np.load(raw, mmap_mode="r"), make
-    )
+    normaliser = normaliser_from_json(json.loads((base / STATS).read_text(encoding="utf-8"))[group], names)
+    models = _models(base, manifest, hint)[group]
+    return _model("class", manifest, found, base / folder, stem, models, normaliser, names, np.load(raw, mmap_mode="r"), hint)
 
 
 def open_touch(lake: Lake, name: str = "default", *, folder: str = "all", stem: str = "mirrored") -> Model | None:
-    """The pool of an index that answers for the probability of a touch; None where the index has too few events for one.
+    """The model of an index's pool for the probability of a touch; None where it has too few events.
 
-    The index is not compared with the lake: `open_index` is what is asked first. Its history has no raw vectors.
+    The index is not compared with the lake, since callers run `open_index` first. The model's history has no raw vectors.
 
     Raises
     ------
     StaleIndex, PartitionMissing
-        As `read_index_manifest`, and where a file is not the one that was written.
+        As `read_index_manifest`, and where a file differs from the one that was written.
     """
     manifest = read_index_manifest(lake, name)
-    base, make = index_folder(lake, name), _make(lake, manifest)
+    base, hint = index_folder(lake, name), _rebuild_hint(lake, manifest)
     found = manifest["touch_pools"].get(f"{folder}/{stem}")
     if found is None:
         return None
     group = found["group"]
     names = tuple(d["name"] for d in feature_lists(manifest["representation"])[group]["dimensions"])
-    models = _models(base, manifest, make)[group]["touch"]
-    return _model(
-        "touch", manifest, found, base / folder, f"{stem}{TOUCH}", models, normaliser_from_json(models["norm"], names), (), None, make
-    )
+    models = _models(base, manifest, hint)[group]["touch"]
+    normaliser = normaliser_from_json(models["norm"], names)
+    return _model("touch", manifest, found, base / folder, f"{stem}{TOUCH}", models, normaliser, (), None, hint)
 
 
-def _make(lake: Lake, manifest: dict[str, Any]) -> str:
-    return f"`{rebuild_command(lake, manifest['name'], manifest['symbol'], manifest['params'])}` makes it anew"
+def _rebuild_hint(lake: Lake, manifest: dict[str, Any]) -> str:
+    return f"`{rebuild_command(lake, manifest['name'], manifest['symbol'], manifest['params'])}` rebuilds it"
 
 
-def _models(base: Path, manifest: dict[str, Any], make: str) -> dict[str, Any]:
-    _same(base / MODELS, manifest["files"][MODELS], make)
+def _models(base: Path, manifest: dict[str, Any], hint: str) -> dict[str, Any]:
+    _check_file(base / MODELS, manifest["files"][MODELS], hint)
     return dict(json.loads((base / MODELS).read_text(encoding="utf-8")))
 
 
@@ -486,18 +485,18 @@ def _model(
     normaliser: Normaliser,
     names: tuple[str, ...],
     matrix: NDArray[np.float32] | None,
-    make: str,
+    hint: str,
 ) -> Model:
-    """A pool's model; every file of it is compared with the manifest first."""
+    """The model of a pool, from its files; each is compared with the manifest first."""
     import faiss
     import polars as pl
 
-    _same(folder / f"{stem}{POOL}", found["manifest"], make)
+    _check_file(folder / f"{stem}{POOL}", found["manifest"], hint)
     for f, facts in found["files"].items():
-        _same(folder / f, facts, make)
+        _check_file(folder / f, facts, hint)
     meta = pl.read_parquet(folder / f"{stem}{METADATA}")
     if schema_hash(meta) != found["metadata_schema"]:
-        raise StaleIndex(f"index {folder}: {stem}: the metadata have another schema than the manifest says; {make}")
+        raise StaleIndex(f"index {folder}: {stem}: the metadata have another schema than the manifest says; {hint}")
     codes = {c: meta[c].to_numpy() for c in ("row", "session_code", "episode_code", "label")}
     if matrix is None:
         matrix = np.zeros((len(meta), 0), np.float32)
@@ -519,18 +518,18 @@ def _model(
     )
 
 
-def _same(path: Path, facts: dict[str, Any], make: str) -> None:
+def _check_file(path: Path, facts: dict[str, Any], hint: str) -> None:
     try:
         size = path.stat().st_size
         same = size == facts["size"] and (facts["sha256"] is None or sha256_file(path) == facts["sha256"])
     except FileNotFoundError:
-        raise StaleIndex(f"index file {path}: expected it as the manifest says, found none; {make}") from None
+        raise StaleIndex(f"index file {path}: listed in the manifest, found none; {hint}") from None
     if not same:
-        raise StaleIndex(f"index file {path}: is not the one the manifest speaks of; {make}")
+        raise StaleIndex(f"index file {path}: does not match its size or hash in the manifest; {hint}")
 
 
 def check_market(lake: Lake, name: str, market: str) -> None:
-    """Refuse to put one market's index in the place of another's.
+    """Raise where the index `name` is of another market, which building it would replace.
 
     Raises
     ------

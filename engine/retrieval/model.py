@@ -1,4 +1,4 @@
-"""Everything that is fitted on history, in one object: normalisation, embedding, reference, and the tuned K, p, alpha."""
+"""`Model`: everything fitted on history (normalisation, embedding, reference, tuned K, p, alpha), and forecasts from it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from numpy.typing import NDArray
 
 from engine.errors import NoData
 from engine.params import RetrievalParams, Target
-from engine.retrieval.embedding import Embedding, Normaliser, fit_embedding, fit_normaliser, groups_of, unit
+from engine.retrieval.embedding import Embedding, Normaliser, fit_embedding, fit_normaliser, fold_of_session, unit
 from engine.retrieval.events import CLASSES, Events
 from engine.retrieval.reference import Reference, fit_reference
 from engine.retrieval.scores import paired_error
 from engine.retrieval.search import Pool, make_pool, search
-from engine.retrieval.tune import Tuned, effective_number, least_likeness, original_tuning, posterior, shares, tune, weights_of
+from engine.retrieval.tune import Tuned, abstention_bound, effective_number, original_tuning, posterior, shares, tune, weights_of
 
 Recipe = Literal["learned", "plain", "original", "best"]
-"""`learned` embeds; `plain` compares normalised vectors; `original` does too, with 20 neighbours and no smoothing; `best` is `learned`
-where that forecasts history's own events better by more than the error of the difference, else `plain`, the simpler."""
+"""How vectors are compared. `learned`: embedded; `plain`: normalised; `original`: normalised, 20 neighbours, no smoothing; `best`:
+`learned` where its loss on history is lower by more than one standard error of the difference, else `plain`."""
 
-FLOOR = 1e-3
-"""A share of nothing among the original's 20 neighbours counts as this: else its log loss is infinite."""
+MIN_SHARE = 1e-3
+"""Minimum share of a class among the original's 20 neighbours; 0 would make the log loss infinite."""
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A fitted forecaster: history, how it is compared, and how it is counted.
+    """A fitted forecaster.
 
     Attributes
     ----------
     history : Events
-        Candidates: labelled, with a direction, in time order; row for row those of `pool`.
+        Candidate neighbours: labelled, usable, in time order; row for row those of `pool`.
     labels : int64 ``(n,)``
     pool : Pool
     outline : Pool or None
-        Outlines of history (`Embedding.outline`), row for row as in `pool`; None where vectors are compared as they are.
+        Outlines of history (`Embedding.outline`), row for row as in `pool`; None without an embedding.
     """
 
     target: Target
@@ -57,12 +57,12 @@ class Model:
         return class_count(self.target)
 
     def place(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Raw vectors to unit vectors as they stand in the pool; rows without a direction are zero."""
+        """Unit vectors of raw vectors, comparable with those of `pool`; unusable rows are zero."""
         return place(self.normaliser, self.embedding, matrix)
 
 
 def place(normaliser: Normaliser, embedding: Embedding | None, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Raw vectors ``(n, d)`` to unit vectors ``(n, m)``; a raw row that is zero or not finite becomes zero, and is like nothing."""
+    """Unit vectors ``(n, m)`` of raw vectors ``(n, d)``; a row that is zero or not finite becomes zero (similarity 0 to everything)."""
     scaled, directed = _scaled(normaliser, matrix)
     vectors = unit(scaled) if embedding is None else embedding.place(scaled)
     vectors[~directed] = 0
@@ -80,17 +80,17 @@ def class_count(target: Target) -> int:
 
 
 def target_labels(events: Events, target: Target, horizon: str) -> NDArray[np.int64]:
-    """Labels of a target; -1 where there is none."""
+    """Labels of the events for a target; -1 where there is none."""
     return events.labels(horizon) if target == "class" else events.touches()
 
 
 def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", target: Target = "class") -> Model:
-    """Fit everything on `events`, all of which are history.
+    """A model fitted on `events`, all of which are history.
 
     Raises
     ------
     NoData
-        Where history is too short; it says how much there is and how much is needed.
+        Where history is too short; names how much there is and how much is needed.
     """
     labels = target_labels(events, target, params.horizon)
     keep = (labels >= 0) & events.usable
@@ -99,7 +99,7 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
     if len(history) < params.min_events or sessions < params.min_sessions:
         raise NoData(
             f"too few events: expected at least {params.min_events} with an outcome in {params.min_sessions} sessions of history, found "
-            f"{len(history)} in {sessions}; `spymaster run --layer gold` over more dates makes more"
+            f"{len(history)} in {sessions}; run `spymaster run --layer gold` over more dates"
         )
     classes = class_count(target)
     normaliser = fit_normaliser(history.matrix, params.clip)
@@ -126,20 +126,20 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
             if recipe == "original"
             else _Fit(*tune(pool, vectors, labels, pi, params), None, pool)
         )
-        best = plain if best is None or not _clearly_better(best, plain, history.session_codes) else best
+        best = plain if best is None or not _significantly_better(best, plain, history.session_codes) else best
     outline = None
     tuned = best.tuned
     if best.embedding is not None:
         vectors = best.embedding.outline(scaled)
         outline = make_pool(vectors, *codes)
-        tuned = replace(tuned, abstain_below=least_likeness(outline, vectors, params))
+        tuned = replace(tuned, abstain_below=abstention_bound(outline, vectors, params))
     named: Recipe = recipe if recipe != "best" else "plain" if best.embedding is None else "learned"
     return Model(target, named, params, normaliser, best.embedding, reference, tuned, history, labels, best.pool, outline)
 
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """One way to compare: its tuning, the loss of each event it was tuned on and which those are, and what it compares."""
+    """A candidate recipe: its tuning, the loss of each tuning event, the rows of those events, embedding and pool."""
 
     tuned: Tuned
     losses: NDArray[np.float64]
@@ -148,14 +148,14 @@ class _Fit:
     pool: Pool
 
 
-def _clearly_better(a: _Fit, b: _Fit, sessions: NDArray[np.int64]) -> bool:
-    """Whether `a` has less loss than `b` on history by more than one standard error: within that they tie (Breiman et al. 1984)."""
+def _significantly_better(a: _Fit, b: _Fit, sessions: NDArray[np.int64]) -> bool:
+    """Whether `a` has a lower loss than `b` on history by more than one standard error (Breiman et al. 1984)."""
     difference = b.losses - a.losses
     return bool(difference.mean() > paired_error(difference, sessions[a.chosen]))
 
 
 def _cross_fitted_reference(history: Events, labels: NDArray[np.int64], classes: int, folds: int, strength: float) -> NDArray[np.float64]:
-    group = groups_of(history.session_codes, folds)
+    group = fold_of_session(history.session_codes, folds)
     pi = np.empty((len(history), classes))
     for g in range(folds):
         inside = group == g
@@ -166,14 +166,14 @@ def _cross_fitted_reference(history: Events, labels: NDArray[np.int64], classes:
 
 
 def retune(model: Model, pool: Pool, rows: NDArray[np.int64], outline: Pool | None) -> Tuned:
-    """K, power and alpha for a part of the model's history, `rows` of it, of which `pool` and `outline` hold the vectors.
+    """K, power and alpha tuned on a subset of the model's history: `rows`, whose vectors are in `pool` and `outline`.
 
-    A part with too few sessions or events to judge a grid by keeps what all of history chose, but for the abstention bound.
+    A subset with too few sessions or events takes the values of all of history; the abstention bound is always its own.
     """
     if model.recipe == "original":
         return model.tuned
     compared = pool if outline is None else outline
-    below = least_likeness(compared, compared.index.reconstruct_n(0, len(compared)), model.params)
+    below = abstention_bound(compared, compared.index.reconstruct_n(0, len(compared)), model.params)
     tuned = model.tuned
     if len(rows) >= model.params.min_events and len(np.unique(pool.sessions)) >= model.params.min_sessions:
         history, labels = model.history.take(rows), model.labels[rows]
@@ -194,7 +194,7 @@ class Answer:
         Neighbours as rows of `Model.history`, most similar first; -1 where there are fewer.
     similarity, weights : float64 ``(q, k)``
     likeness : float64 ``(q,)``
-        Cosine to the most alike of history in the vectors as they are, or in their outline where they are embedded.
+        Cosine to the most similar event of history: of the normalised vectors, or of their outlines where they are embedded.
     nothing_comparable : bool ``(q,)``
     """
 
@@ -209,7 +209,7 @@ class Answer:
 
 
 def forecast(model: Model, queries: Events, *, start: int = 0, end: int | None = None, without: bool = False) -> Answer:
-    """Neighbours and posterior of each query among rows ``[start, end)`` of the model's history, or among all others."""
+    """Neighbours and posterior of each query among rows ``[start, end)`` of the model's history; with `without`, among all others."""
     end = len(model.pool) if end is None else end
     t = model.tuned
     rows, similarity = search(model.pool, model.place(queries.matrix), t.k, start, end, cap=model.params.cap, without=without)
@@ -220,7 +220,7 @@ def forecast(model: Model, queries: Events, *, start: int = 0, end: int | None =
     pi = model.reference.predict(queries)
     likeness = similarity[:, 0]
     if model.recipe == "original":
-        floored = np.maximum(phat, FLOOR)
+        floored = np.maximum(phat, MIN_SHARE)
         return Answer(floored / floored.sum(axis=1, keepdims=True), pi, n_eff, rows, similarity, w, likeness, np.zeros(len(queries), bool))
     if model.embedding is not None and model.outline is not None:
         scaled, directed = _scaled(model.normaliser, queries.matrix)

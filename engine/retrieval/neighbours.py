@@ -1,4 +1,4 @@
-"""What similar setups did: neighbours and forecast of a trigger, of any moment, of a price of one's own, of a setup one makes up."""
+"""Neighbours and forecast of a query: a trigger of gold, any time and level, a price of the user's own, or an edited vector."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from engine.retrieval.dataset import (
     MIRROR,
     VECTORS,
     TriggerParams,
+    events_by_group,
     gold_events,
-    grouped,
     groups_of,
     names_of,
     sessions_in,
     trigger_params_of,
 )
 from engine.retrieval.events import CLASSES, OUTCOME_CLASS, Events
-from engine.retrieval.forecast import before_embargo, candidates, default_recipe, table
+from engine.retrieval.forecast import before_embargo, candidates, default_recipe, forecast_table
 from engine.retrieval.hints import gold_command
 from engine.retrieval.index import open_index, open_touch, pool_folder, read_index_manifest, rebuild_command
 from engine.retrieval.model import Answer, Model, fit, forecast
@@ -44,20 +44,20 @@ Mode = Literal["walk_forward", "all"]
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """What was found for one query.
+    """Neighbours and forecast of one query.
 
     Attributes
     ----------
     forecast : DataFrame
         One row, as `engine.retrieval.forecast.forecast_frame` has it.
     found : DataFrame
-        One row per neighbour, most similar first: the trigger's columns, ``similarity, weight, outcome_class``, and ``why_{family}``, what
-        each family of features adds to the cosine of the two normalised vectors.
+        One row per neighbour, most similar first: the trigger's columns, ``similarity, weight, outcome_class``, and ``why_{family}``, the
+        contribution of each family of features to the cosine of the normalised vectors (`why_similar`).
     counts : dict
         Neighbours per class.
     mode : str
     sessions : int
-        Sessions of history that could be neighbours.
+        Sessions of history that were searched.
     query : Events
     """
 
@@ -75,7 +75,7 @@ def trigger_query(lake: Lake, trigger_id: str) -> Events:
     Raises
     ------
     PartitionMissing
-        Where its session is not in the lake's gold, with the command that makes it.
+        Where its session is not in the lake's gold; names the command that makes it.
     NoData
         Where the session has no such trigger.
     """
@@ -90,13 +90,13 @@ def trigger_query(lake: Lake, trigger_id: str) -> Events:
         ) from None
     frame = lake.read(VECTORS, symbol, date, where=pl.col("trigger_id") == trigger_id)
     if not frame.height:
-        raise NoData(f"trigger {trigger_id!r}: {VECTORS} of {symbol} {date} has no such trigger; a knob of setups may have changed")
-    return next(e for e in grouped(frame).values() if len(e))
+        raise NoData(f"trigger {trigger_id!r}: {VECTORS} of {symbol} {date} has no such trigger; setups may have had other parameters")
+    return next(e for e in events_by_group(frame).values() if len(e))
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What of a query decides what is fitted for it: queries of one scope are asked of one `Fitted`.
+    """The part of a query that decides what is fitted for it: queries of one scope share one `Fitted`.
 
     Attributes
     ----------
@@ -105,11 +105,11 @@ class Scope:
         ``mirrored``, or the approach where the two directions have vectors of their own.
     pool : str
     key : str
-        The level's kind in pool ``kind``, level and approach in pool ``level``, nothing in pool ``all``.
+        The level's kind in pool ``kind``, level and approach in pool ``level``, empty in pool ``all``.
     session : date or None
-        The session before which everything is fitted (mode ``walk_forward``); None in mode ``all``, whose index serves every session.
+        The session before which everything is fitted (mode ``walk_forward``); None in mode ``all``, whose index is for every session.
     market : str
-        Root of the query's contract: only its sessions are likes.
+        Root of the query's contract; only its sessions are searched.
     """
 
     representation: str
@@ -131,9 +131,9 @@ def scope_of(query: Events, pool: PoolName, mode: Mode = "walk_forward") -> Scop
     Raises
     ------
     ContractError
-        Where it is not one query.
+        Where `query` does not have exactly one row.
     """
-    _one(query)
+    _require_one(query)
     group = MIRROR if MIRROR in groups_of(query.representation) else str(query.frame["approach"][0])
     session = None if mode == "all" else query.sessions[0].astype(object)
     market = root_of(str(query.frame["trigger_id"][0]).split("/")[1]).code
@@ -142,13 +142,13 @@ def scope_of(query: Events, pool: PoolName, mode: Mode = "walk_forward") -> Scop
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What queries of one scope are asked of.
+    """The models for queries of one scope.
 
     Attributes
     ----------
     model : Model
     touch : Model or None
-        For the probability of a touch; None where there are too few events.
+        Model for the probability of a touch; None where there are too few events.
     mode : str
     """
 
@@ -167,44 +167,46 @@ def neighbours(
     name: str = "default",
     symbol: str | None = None,
 ) -> Neighbours:
-    """Similar setups of other sessions, what they did, and the forecast they make: `ask` of what `fitted` fits.
+    """Similar setups of other sessions, their outcomes, and the forecast from them: `fit_scope` and `find_neighbours` in one call.
 
     Parameters
     ----------
     lake
-        Its gold is what is searched.
+        Its gold is searched.
     query
-        One row: from `trigger_query`, `engine.retrieval.neighbours.moment_events`, or `edited`.
+        One row, from `trigger_query`, `moment_events` or `edited`.
     mode
-        ``walk_forward``: only sessions before the query's, less the embargo, on which everything is fitted anew: what could have been known
-        then. ``all``: the index `name`, every session but the query's own.
+        ``walk_forward``: everything is fitted on the sessions before the query's, less the embargo (no look-ahead). ``all``: the index
+        `name`, every session but the query's own.
     params
-        Knobs; the index's own where None in mode ``all``.
+        Retrieval parameters; the index's own where None in mode ``all``.
     pool
-        Which candidates; of `params`, or of the index, where None.
+        Which events may be neighbours; that of `params`, or of the index, where None.
     symbol
         A contract, in mode ``walk_forward``; all contracts of the query's root where None.
 
     Raises
     ------
     NoData
-        Where there are too few events; it says how many there are and how many are needed.
+        Where there are too few events; names how many there are and how many are needed.
     StaleIndex, PartitionMissing
-        Where the index is not of this lake as it is now, with the command that makes it anew.
+        Where the index does not match the current lake; names the command that rebuilds it.
     """
     if pool is None and mode == "all":
         pool = read_index_manifest(lake, name)["params"]["pool"]
     scope = scope_of(query, pool or (params or RetrievalParams()).pool, mode)
-    return ask(fitted(lake, scope, params=params, name=name, symbol=symbol), query)
+    return find_neighbours(fit_scope(lake, scope, params=params, name=name, symbol=symbol), query)
 
 
-def fitted(lake: Lake, scope: Scope, *, params: RetrievalParams | None = None, name: str = "default", symbol: str | None = None) -> Fitted:
-    """Everything that `neighbours` needs before it is asked; it takes some seconds in mode ``walk_forward``.
+def fit_scope(
+    lake: Lake, scope: Scope, *, params: RetrievalParams | None = None, name: str = "default", symbol: str | None = None
+) -> Fitted:
+    """The models for queries of a scope; fitting takes some seconds in mode ``walk_forward``.
 
     Parameters
     ----------
     scope
-        `scope_of` the query; its pool stands for that of `params`.
+        `scope_of` the query; its pool overrides that of `params`.
     params, name, symbol
         As in `neighbours`.
 
@@ -214,7 +216,7 @@ def fitted(lake: Lake, scope: Scope, *, params: RetrievalParams | None = None, n
         As `neighbours`.
     """
     if scope.session is None:
-        return _indexed(lake, scope, params, name)
+        return _fit_from_index(lake, scope, params, name)
     p = (params or RetrievalParams()).model_copy(update={"pool": scope.pool})
     history = candidates(_group(lake, scope, scope.session, symbol or scope.market, p), p)
     past = history.take(history.sessions < before_embargo(history.sessions, np.datetime64(scope.session), p.embargo_sessions))
@@ -227,22 +229,24 @@ def fitted(lake: Lake, scope: Scope, *, params: RetrievalParams | None = None, n
     return Fitted(model, touch, scope.mode)
 
 
-def ask(what: Fitted, query: Events) -> Neighbours:
-    """Neighbours and forecast of one query; never of its own session."""
-    _one(query)
+def find_neighbours(what: Fitted, query: Events) -> Neighbours:
+    """Neighbours and forecast of one query, without its own session."""
+    _require_one(query)
     model, session = what.model, query.sessions[0]
 
-    def elsewhere(fitted: Model) -> Answer:
-        start, end = (int(np.searchsorted(fitted.history.sessions, session, side=s)) for s in ("left", "right"))
-        return forecast(fitted, query, start=start, end=end, without=True)
+    def elsewhere(m: Model) -> Answer:
+        start, end = (int(np.searchsorted(m.history.sessions, session, side=s)) for s in ("left", "right"))
+        return forecast(m, query, start=start, end=end, without=True)
 
     answer = elsewhere(model)
     touch = None if what.touch is None else elsewhere(what.touch)
     h = model.history.sessions
-    return _found(model, answer, query, what.mode, len(np.unique(h[h != session])), table(model, answer, query, what.touch, touch))
+    return _neighbours(
+        model, answer, query, what.mode, len(np.unique(h[h != session])), forecast_table(model, answer, query, what.touch, touch)
+    )
 
 
-def _one(query: Events) -> None:
+def _require_one(query: Events) -> None:
     if len(query) != 1:
         raise ContractError(f"neighbours: expected one query, found {len(query)}")
 
@@ -252,11 +256,11 @@ def _group(lake: Lake, scope: Scope, date: dt.date, symbol: str | None, p: Retri
     if scope.group not in found or found[scope.group].names != names_of(scope.representation, scope.group):
         sessions = sessions_in(lake, VECTORS, symbol)
         make = gold_command(lake, sessions[-1], [d for _, d in sessions], gold={"representation": scope.representation})
-        raise ContractError(f"the query is of {scope.representation}, the gold in {lake.root} is not; `{make}` makes it so")
+        raise ContractError(f"expected gold of the query's representation {scope.representation}, found another in {lake.root}; `{make}`")
     return found[scope.group]
 
 
-def _indexed(lake: Lake, scope: Scope, params: RetrievalParams | None, name: str) -> Fitted:
+def _fit_from_index(lake: Lake, scope: Scope, params: RetrievalParams | None, name: str) -> Fitted:
     manifest = read_index_manifest(lake, name)
     if manifest["market"] != scope.market:
         raise ContractError(
@@ -266,7 +270,7 @@ def _indexed(lake: Lake, scope: Scope, params: RetrievalParams | None, name: str
     if manifest["representation"] != scope.representation:
         raise ContractError(
             f"index {name}: of {manifest['representation']}, the query is of {scope.representation}; "
-            f"`{rebuild_command(lake, name, scope.market, manifest['params'])}` makes it anew"
+            f"`{rebuild_command(lake, name, scope.market, manifest['params'])}` rebuilds it"
         )
     level, _, approach = scope.key.rpartition("/")
     folder = pool_folder(scope.pool, kind=scope.key, level_id=level)
@@ -275,7 +279,7 @@ def _indexed(lake: Lake, scope: Scope, params: RetrievalParams | None, name: str
     return Fitted(model, open_touch(lake, name, folder=folder, stem=stem), scope.mode)
 
 
-def _found(model: Model, answer: Answer, query: Events, mode: Mode, sessions: int, forecast_row: pl.DataFrame) -> Neighbours:
+def _neighbours(model: Model, answer: Answer, query: Events, mode: Mode, sessions: int, forecast_row: pl.DataFrame) -> Neighbours:
     import polars as pl
 
     rows = answer.rows[0][answer.rows[0] >= 0]
@@ -292,9 +296,9 @@ def _found(model: Model, answer: Answer, query: Events, mode: Mode, sessions: in
 
 
 def why_similar(model: Model, query: Events, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """What each family of features adds to the cosine between the query's normalised vector and its neighbours', each ``(len(rows),)``.
+    """Contribution of each family of features to the cosine of the query's normalised vector with its neighbours', ``(len(rows),)`` each.
 
-    They add up to the cosine. In the learned embedding similarity is another number; this says in which features two setups are alike.
+    They sum to that cosine, which is not the similarity in the learned embedding.
     """
     from engine.features.vector import family_of
 
@@ -307,13 +311,13 @@ def why_similar(model: Model, query: Events, rows: NDArray[np.int64]) -> dict[st
 
 
 # ----------------------------------------------------------------------------
-# One set of neighbours at every horizon: counts, posterior with its interval, and the reference beside it
+# Outcomes of one set of neighbours at every horizon: counts, posterior with interval, reference
 
 COLUMNS = ("horizon", "minutes", "outcome", "count", "of", "p", "low", "high", "reference", "n_eff")
 
 
 def horizon_references(model: Model) -> dict[str, Reference]:
-    """The reference forecast of every horizon, fitted on the model's history as its own was; the model's own for its own horizon."""
+    """The reference forecast of every horizon, fitted on the model's history; for the model's own horizon, its reference."""
     out: dict[str, Reference] = {}
     for h in HORIZONS:
         if h == model.params.horizon:
@@ -324,15 +328,15 @@ def horizon_references(model: Model) -> dict[str, Reference]:
 
 
 def horizon_table(found: Neighbours, model: Model, references: dict[str, Reference], seconds: Sequence[int]) -> pl.DataFrame:
-    """Outcomes of the neighbours at every horizon.
+    """Outcomes of one set of neighbours at every horizon.
 
-    The neighbours, their weights and the weight of the reference are those of the model's horizon: one wall of setups is read at seven
-    times. Neighbours whose horizon reached past their session's data do not count there.
+    The neighbours, their weights and the weight of the reference are those of the model's horizon. Neighbours whose horizon reaches past
+    their session's data do not count at that horizon.
 
     Parameters
     ----------
     found
-        What `engine.retrieval.neighbours.ask` found with `model`.
+        Result of `find_neighbours` with `model`.
     references
         `horizon_references` of `model`.
     seconds
@@ -363,7 +367,7 @@ def horizon_table(found: Neighbours, model: Model, references: dict[str, Referen
 
 
 # ----------------------------------------------------------------------------
-# A query at any moment and price: the columns and the vector of a trigger that no table holds
+# A query at any time and price: the columns and the vector of a trigger, computed on the fly
 
 
 def moment_events(
@@ -377,29 +381,29 @@ def moment_events(
     approach: str | None = None,
     representation: str = "means",
 ) -> Events:
-    """One query: the last whole window that ended by `time_ns`, at a level of the lake or at a price of the user's own.
+    """A query (one row) for the last whole window that ended by `time_ns`, at a level of the lake or at the user's own price.
 
     Parameters
     ----------
     level_id
         A level of the session; with `price` a name for the user's own, such as ``price:6800.25``.
     time_ns
-        The moment, ns since the epoch; nothing after the window's end is looked at.
+        Time, ns since the epoch; data after the window's end are not used.
     price
-        The user's own level.
+        Price of the user's own level.
     approach
-        ``approach_up`` or ``approach_down``; by default the side on which the last trade stands, or came from.
+        ``approach_up`` or ``approach_down``; by default from the side of the last trade away from the level.
     representation
         ``means`` or ``blocks``.
 
     Raises
     ------
     PartitionMissing
-        Where the session is not in the lake, with the command that makes it.
+        Where the session is not in the lake; names the command that makes it.
     SessionError
-        Where the moment is outside the session, or the level has no value then.
+        Where the time is outside the session, or the level has no value then.
     NoData
-        Where no trade tells the side.
+        Where there is no trade away from the level, so that its side is unknown.
     """
     import polars as pl
 
@@ -428,7 +432,7 @@ def moment_events(
     tick, last = ticks[level_id], int(line.last[w])
     if tick == NO_TICK or last == NO_TICK:
         raise SessionError(f"{symbol} {date}: {level_id} has no value, or there is no trade yet, at {time_ns}; a later moment has")
-    side = approach or _side(ladder.last_tick[: int(line.end_second[w]) + 1], tick, f"{symbol} {date} {level_id}")
+    side = approach or _approach_side(ladder.last_tick[: int(line.end_second[w]) + 1], tick, f"{symbol} {date} {level_id}")
     end = int(line.ends[w])
     frame = pl.DataFrame(
         {
@@ -457,7 +461,7 @@ def moment_events(
     whole = frame.with_columns(
         pl.lit(representation).alias("representation"), pl.lit(dims, pl.Int32).alias("vector_dim"), vector.alias("vector")
     )
-    groups = grouped(whole)
+    groups = events_by_group(whole)
     return groups[MIRROR] if MIRROR in groups else groups[side]
 
 
@@ -468,18 +472,18 @@ def _trading_start(lake: Lake, symbol: str, date: dt.date) -> int:
     return session_windows(date, lake.manifest(TAPE, symbol, date).lineage.profile or "rth").trading_start_ns
 
 
-def _side(last: np.ndarray, tick: int, where: str) -> str:
-    """The side of the level on which price stands; exactly at it, the one it came from."""
+def _approach_side(last: np.ndarray, tick: int, where: str) -> str:
+    """Approach direction by the last trade that was not exactly at the level."""
     from engine.ladder import NO_TICK
 
     away = np.flatnonzero((last != NO_TICK) & (last != tick))
     if not len(away):
-        raise NoData(f"{where}: no trade away from the level tells from which side price comes; give --approach")
+        raise NoData(f"{where}: expected a trade away from the level to tell the side of the approach, found none; give --approach")
     return Approach.UP.value if last[away[-1]] < tick else Approach.DOWN.value
 
 
 def _trades(lake: Lake, symbol: str, date: dt.date, start_ns: int, end_ns: int) -> pl.DataFrame:
-    """Trades of the session up to the moment."""
+    """Trades of the session before `end_ns`."""
     import polars as pl
 
     from engine.bars import BRONZE_TRADE_COLUMNS, is_trade, trade_rows
@@ -495,7 +499,7 @@ def _trades(lake: Lake, symbol: str, date: dt.date, start_ns: int, end_ns: int) 
 def touches_before(
     ladder: Ladder, levels: pl.DataFrame, level_id: str, trades: pl.DataFrame, end_ns: int, knobs: TriggerParams | None = None
 ) -> int:
-    """Touches of the level in the session by `end_ns`, as episodes count them."""
+    """Number of touches of the level in the session before `end_ns`, one per episode."""
     import polars as pl
 
     from engine.params import ApproachParams, FeatureParams, SetupParams
@@ -508,35 +512,35 @@ def touches_before(
 
 
 # ----------------------------------------------------------------------------
-# A setup one makes up: some dimensions of a query's vector set by hand, and with them what the reference forecast is given
+# Counterfactual queries: dimensions of a query's vector set by hand, together with the reference's covariates
 
 MAGNITUDES = {"volatility_log": "sigma", "message_rate_log": "message_rate", "trade_rate_log": "trade_rate"}
-"""Dimensions that are ``ln(1 + x)`` of a covariate of the reference forecast, and that covariate."""
+"""Dimensions that are ``ln(1 + x)`` of a covariate of the reference forecast, to that covariate."""
 
 DISTANCES = ("distance", "w0_t9_distance")
-"""Dimensions (of `means`, of `blocks`) that are the distance at the query's moment over the far bound."""
+"""Dimensions (of `means`, of `blocks`) that are the query's distance over the far bound."""
 
-KEPT = ("level_id", "approach", "seconds_into_session", "touch_number", "confluent_levels")
-"""What the reference forecast is given beside those: no dimension says it, so it stays as it was."""
+UNCHANGED_COVARIATES = ("level_id", "approach", "seconds_into_session", "touch_number", "confluent_levels")
+"""Inputs of the reference forecast that no dimension determines; `edited` leaves them unchanged."""
 
 
 def edited(query: Events, values: Mapping[str, float], features: FeatureParams | None = None) -> Events:
-    """The query with some of its vector's dimensions set to raw values, by name.
+    """The query with some dimensions of its vector set to raw values, by name.
 
     A dimension that is a covariate of the reference forecast (distance, volatility, message and trade rate) changes that as well, so that
-    neighbours and reference speak of the same setup. `KEPT` stays as it was; so does every dimension that is not named.
+    neighbours and reference describe the same setup. `UNCHANGED_COVARIATES` and all other dimensions are unchanged.
 
     Parameters
     ----------
     values
         By dimension of `query.names`; a distance in far bounds, as in the vector.
     features
-        Knobs that the query was made with, for the far bound; the defaults where None.
+        Feature parameters of the query, for the far bound; the defaults where None.
 
     Raises
     ------
     ContractError
-        Naming a dimension that is none, or a value that is not finite or cannot be.
+        On an unknown dimension, or a value that is not finite or not possible.
     """
     import polars as pl
 
@@ -547,8 +551,8 @@ def edited(query: Events, values: Mapping[str, float], features: FeatureParams |
     for name, value in values.items():
         if name not in at:
             near = [n for n in query.names if name.rpartition("_")[2] in n][:5]
-            such = ", ".join(near or query.names[:5])
-            raise ContractError(f"dimension {name!r}: expected one of the {len(at)} of docs/FEATURES.md, such as {such}")
+            examples = ", ".join(near or query.names[:5])
+            raise ContractError(f"dimension {name!r}: expected one of the {len(at)} of docs/FEATURES.md, such as {examples}")
         if not np.isfinite(value):
             raise ContractError(f"dimension {name!r}: expected a finite number, found {value}")
         if value < 0 and (name in MAGNITUDES or name in DISTANCES):

@@ -1,4 +1,4 @@
-"""The reference forecast pi: outcome given distance, volatility, activity, time of day, kind of level, touch number, confluence."""
+"""The reference forecast pi: class probabilities given distance, volatility, activity, time, kind of level, touch number, confluence."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from engine.retrieval.events import Events
 
-FEWEST = 40
-"""Labelled events below which pi is the smoothed shares of the classes."""
+MIN_EVENTS = 40
+"""Minimum of labelled events for a regression; below it pi is the smoothed class shares."""
 
 STRENGTHS = (3e-4, 2e-3, 1e-2, 0.1, 1.0)
-"""Inverse regularisations of the multinomial logistic that are tried; the first all but leaves the classes' shares.
+"""Inverse regularisations of the multinomial logistic regression to choose from; the first gives nearly the class shares.
 
-A reference that overfits is one that neighbours beat by knowing nothing: on a few hundred events without any effect a fixed 0.05 cost
-0.01 nats against the plain shares, and gave every forecast that leans toward them a skill.
+An overfitted reference would give uninformed forecasts a skill: on a few hundred events without any effect, a fixed 0.05 cost 0.01 nats
+against the class shares, and every forecast near them seemed better.
 """
 
 FOLDS = 5
@@ -33,11 +33,11 @@ class Reference:
     prior : float64 ``(classes,)``
         Smoothed shares of the classes in history.
     fill, centre, spread : float64
-        What stands for an unknown covariate, and the standardisation of the design's columns.
+        Substitutes for unknown covariates, and the standardisation of the design's columns.
     level_kinds : tuple of str
-        Kinds of levels seen in history, each a column; an unseen one has none.
+        Kinds of levels in history, one column each; a kind not among them has all zeros.
     coef, intercept : float64 or None
-        Of the multinomial logistic; None where history was too short.
+        Of the multinomial logistic regression; None where history was too short.
     strength : float
         Its inverse regularisation.
     """
@@ -56,18 +56,18 @@ class Reference:
         if self.coef is None or self.intercept is None:
             return np.tile(self.prior, (len(events), 1))
         x = (_design(events, self.fill, self.level_kinds) - self.centre) / self.spread
-        # A query far outside history, such as a level a user typed in, must not run away on a straight line.
+        # Clip, so that a query far outside history, such as a user's own level, is not extrapolated linearly.
         return _softmax(np.clip(x, -4, 4) @ self.coef.T + self.intercept)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as lists."""
+        """All fields, arrays as lists."""
         plain = {k: getattr(self, k).tolist() for k in ("prior", "fill", "centre", "spread")}
         more = {k: None if getattr(self, k) is None else getattr(self, k).tolist() for k in ("coef", "intercept")}
         return {**plain, **more, "level_kinds": list(self.level_kinds), "strength": self.strength}
 
 
 def reference_from_json(value: dict[str, Any]) -> Reference:
-    """Back from `Reference.to_json`."""
+    """The reference of a `Reference.to_json` value."""
     prior, fill, centre, spread = (np.array(value[k], float) for k in ("prior", "fill", "centre", "spread"))
     coef, intercept = (None if value[k] is None else np.array(value[k], float) for k in ("coef", "intercept"))
     return Reference(prior, fill, centre, spread, tuple(value["level_kinds"]), coef, intercept, value["strength"])
@@ -84,16 +84,16 @@ def _design(events: Events, fill: NDArray[np.float64], kinds: tuple[str, ...]) -
 
 
 def fit_reference(events: Events, labels: NDArray[np.int64], classes: int, *, strength: float | None = None) -> Reference:
-    """Fit pi on labelled events of earlier sessions.
+    """The reference forecast fitted on labelled events of earlier sessions.
 
     Parameters
     ----------
     events
         History.
     labels : int64 ``(n,)``
-        Class of each; -1 is left out.
+        Class of each; -1 is ignored.
     classes
-        How many there are.
+        Number of classes.
     strength
         Inverse regularisation; the one of `STRENGTHS` with the least log loss on sessions left out, where None.
     """
@@ -105,7 +105,7 @@ def fit_reference(events: Events, labels: NDArray[np.int64], classes: int, *, st
     finite = np.isfinite(raw)
     fill = np.array([float(np.median(raw[finite[:, j], j])) if finite[:, j].any() else 0.0 for j in range(raw.shape[1])])
     kinds = tuple(sorted(set(history.level_kinds.tolist())))
-    if known.sum() < FEWEST or (counts > 0).sum() < classes:
+    if known.sum() < MIN_EVENTS or (counts > 0).sum() < classes:
         return Reference(prior, fill, np.zeros(0), np.ones(0), kinds, None, None, 0.0)
     x = _design(history, fill, kinds)
     centre, spread = x.mean(axis=0), x.std(axis=0)

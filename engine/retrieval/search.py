@@ -1,4 +1,4 @@
-"""Exact search among vectors in time order, with whole spans of sessions left out, and the caps on what may be a neighbour."""
+"""Exact nearest-neighbour search among vectors in time order, within or outside a span of sessions, with caps per episode and session."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-FIRST = 2
-"""Hits asked for at first, as a multiple of the neighbours wanted; then four times as many, until the caps are filled."""
-
+FIRST_HITS_FACTOR = 2
+"""Hits of the first search, as a multiple of the neighbours wanted; then four times as many, until enough pass the caps."""
 
 BATCH = 16
-"""Queries searched at once; the least threshold of any faiss release is 20."""
+"""Queries per faiss call, below the smallest batch (20) for which any faiss release uses a matrix product (see `raw_search`)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Unit vectors in time order and whose they are.
+    """Unit vectors in time order, with session and episode of each.
 
     Attributes
     ----------
     index : faiss.IndexFlatIP
-        Of ``n`` vectors.
+        The ``n`` vectors.
     sessions, episodes : int64 ``(n,)``
         Session number (rising) and episode number of each vector.
     """
@@ -37,7 +36,7 @@ class Pool:
         return len(self.sessions)
 
     def before(self, session: int) -> int:
-        """How many vectors are of sessions before `session`: the first so many rows."""
+        """Number of vectors of sessions before `session`, which are the first rows."""
         return int(np.searchsorted(self.sessions, session, side="left"))
 
     def span(self, session: int) -> tuple[int, int]:
@@ -55,10 +54,10 @@ def make_pool(vectors: NDArray[np.float32], sessions: NDArray[np.int64], episode
 
 
 def raw_search(pool: Pool, queries: NDArray[np.float32], k: int, start: int, end: int, *, without: bool = False) -> tuple[Any, Any]:
-    """The `k` most similar of rows ``[start, end)``, or of all the others with `without`; (similarities, rows), -1 where there are none.
+    """(similarities, rows) of the `k` most similar of rows ``[start, end)``, or of all others with `without`; row -1 where there are fewer.
 
-    Batches stay below the number of queries at which faiss turns to one matrix product, whose last bits depend on how many
-    rows there are: pair by pair, a similarity depends on no other row, and so on no later session.
+    Batches are small enough that faiss computes pair by pair. The last bits of a matrix product depend on the number of rows, and so on
+    later sessions.
     """
     import faiss
 
@@ -78,20 +77,19 @@ def search(
     Parameters
     ----------
     pool
-        Where to look.
+        Vectors to search.
     queries : float32 ``(q, d)``
-        Unit vectors; a zero or NaN row finds nothing.
+        Unit vectors; a zero or NaN row has no neighbours.
     k
-        Neighbours wanted.
+        Maximum number of neighbours.
     start, end
-        Rows that may be neighbours; with `without` these are the ones that may not.
+        Rows that may be neighbours; with `without`, rows that may not.
 
     Returns
     -------
     rows : int64 ``(q, k)``, -1 where there are fewer
     similarities : float64 ``(q, k)``, 0 there
     """
-
     rows = np.full((len(queries), k), -1, np.int64)
     similarity = np.zeros((len(queries), k))
     allowed = len(pool) - (end - start) if without else end - start
@@ -102,11 +100,11 @@ def search(
     seen = np.zeros(len(pool), np.int64), np.zeros(len(pool), np.int8)
     directed = np.isfinite(queries).all(axis=1) & (queries != 0).any(axis=1)
     left = np.flatnonzero(directed)
-    ask = min(allowed, FIRST * k)
+    ask = min(allowed, FIRST_HITS_FACTOR * k)
     while len(left):
         found, at = raw_search(pool, queries[left], ask, start, end, without=without)
         got, near = np.full((len(left), k), -1, np.int64), np.zeros((len(left), k))
-        capped(found.astype(np.float64), at, sessions, episodes, cap, k, got, near, *seen)
+        apply_caps(found.astype(np.float64), at, sessions, episodes, cap, k, got, near, *seen)
         rows[left], similarity[left] = got, near
         full = (got[:, -1] >= 0) | (found[:, -1] <= 0)
         if ask == allowed:
@@ -120,17 +118,17 @@ def search(
 
 
 @njit(cache=True)
-def capped(similarity, rows, sessions, episodes, cap, k, out_rows, out_similarity, seen_session, seen_episode):  # type: ignore[no-untyped-def]
-    """First `k` hits of each query that keep the caps: one per episode, `cap` per session, similarity above 0.
+def apply_caps(similarity, rows, sessions, episodes, cap, k, out_rows, out_similarity, seen_session, seen_episode):  # type: ignore[no-untyped-def]
+    """Write the first `k` hits of each query within the caps: one per episode, `cap` per session, similarity above 0.
 
-    `similarity` and `rows` are ``(q, m)``, most similar first; the outputs ``(q, k)``; the two `seen` arrays are zeros, and are
-    zeros again at the end.
+    `similarity` and `rows` are ``(q, m)``, most similar first; the outputs ``(q, k)``; the two `seen` arrays are scratch space, zero
+    before and after.
     """
     for q in range(rows.shape[0]):
         n = 0
         for j in range(rows.shape[1]):
             row = rows[q, j]
-            # Not similar at all: such a hit has no weight, and a zero vector is like nothing.
+            # Hits that are not similar at all would have no weight.
             if row < 0 or n == k or not similarity[q, j] > 0.0:
                 break
             s, e = sessions[row], episodes[row]

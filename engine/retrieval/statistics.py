@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.errors import ContractError
 from engine.lake.catalog import VACUUM
 from engine.params import HORIZONS, AuditParams
-from engine.retrieval.dataset import VECTORS, grouped, refuse_mixed, require_one_market, require_same_params, sessions_in
+from engine.retrieval.dataset import VECTORS, events_by_group, require_one_market, require_one_market_ids, require_same_params, sessions_in
 from engine.retrieval.events import CLASSES, DECIDED_UNTIL, NO_TOUCH, OUTCOME_CLASS, Events, concat_events
 from engine.retrieval.scores import EACH, few_sessions, session_weights, skill
 from engine.retrieval.walk_forward import schedule, scored_rows, walk_reference
@@ -23,22 +23,21 @@ if TYPE_CHECKING:
 
     from engine.lake.store import Lake
 
-
 # ----------------------------------------------------------------------------
-# Triggers of the lake as events: from gold, or on the fly in every representation for an audit
+# The four conditions (features.md section 6) against the outcome that followed: counts, intervals, reference
 
 
 def condition_events(
     lake: Lake, symbol: str | None, *, progress: Callable[[int, int, str], None] | None = None
 ) -> tuple[Events, pl.DataFrame]:
-    """The `arm` events of gold, and the four conditions in each one's window, row for row.
+    """The `arm` events of gold, and the four conditions in the window of each (`conditions_of`), row for row.
 
     Raises
     ------
     NoData
         Where the lake has no gold.
     SessionError, ContractError
-        Where it is of several markets, or of several sets of knobs.
+        Where it is of several markets, or of several sets of parameters.
     """
     import polars as pl
 
@@ -51,7 +50,7 @@ def condition_events(
     for i, (contract, date) in enumerate(sessions):
         arms = lake.read(VECTORS, contract, date, where=pl.col("kind") == "arm")
         windows = lake.read(VACUUM, contract, date, [*needed, "t10_ask_com_touch_log", "t11_bid_com_touch_log"])
-        for found in grouped(arms).values():
+        for found in events_by_group(arms).values():
             # The two directions of `blocks` have other dimensions; conditions need none of them.
             bare = Events(found.matrix[:, :0], (), found.representation, found.frame)
             events.append(bare)
@@ -61,11 +60,8 @@ def condition_events(
     return concat_events(events), pl.concat(conditions)
 
 
-# ----------------------------------------------------------------------------
-# Are the four conditions followed by what they promise (features.md section 6)? Counts, intervals, and the reference beside them
-
 STRATA = ("against", "still", "with")
-"""Price's own move in the condition's window, in the direction of travel: conditions 1 and 3 follow it mechanically."""
+"""Strata by the price move in the condition's window, in the direction of travel: conditions 1 and 3 follow it mechanically."""
 
 Z95 = 1.959964
 
@@ -76,7 +72,7 @@ COLUMNS = ("open", "move_ticks", "t10_ask_com_touch_log", "t11_bid_com_touch_log
 
 
 def conditions_of(triggers: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
-    """The conditions in the window that ends with each trigger's, in the direction of travel.
+    """The four conditions in each trigger's window, in the direction of travel.
 
     Parameters
     ----------
@@ -98,7 +94,7 @@ def conditions_of(triggers: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame
     c = pl.col
     price = c("distance_ticks") + c("level_tick")
     known = windows.sort("level_id", "window_end_ts_ns").with_columns(
-        # A level has a row for every window while it has a value; across a gap the window before is another one.
+        # Across a gap in the level's rows there is no previous window to take the move from.
         pl.when(c("window_end_ts_ns").shift().over("level_id") == c("window_start_ts_ns"))
         .then(price - price.shift().over("level_id"))
         .alias("move")
@@ -118,8 +114,7 @@ def conditions_of(triggers: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame
 def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParams | None = None) -> pl.DataFrame:
     """Outcomes by number of open conditions, direction and stratum of price's own move.
 
-    Only `arm` events with an outcome count, one per episode. The reference is walked forward: fitted on sessions before the
-    day before; it stands beside those events alone that have one.
+    Only `arm` events with an outcome count, one per episode. The reference is walk-forward; its means are over the events that have one.
 
     Parameters
     ----------
@@ -134,7 +129,7 @@ def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParam
         One row per ``direction`` (up, down, both), ``stratum`` (`STRATA`, all) and ``open`` (0 to 4): ``events, sessions``; for
         each class ``n_*``, ``share_*`` with its 95% interval ``low_*, high_*`` (whole sessions resampled; null below two),
         and ``pi_*``, the mean reference of the ``reference_events`` among them with ``observed_*`` of the same; mean ``t10, t11``;
-        and ``comparisons``, how many rows were looked at.
+        and ``comparisons``, the number of rows with events.
 
     Raises
     ------
@@ -145,7 +140,7 @@ def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParam
 
     if conditions.height != len(events) or any(c not in conditions.columns for c in COLUMNS):
         raise ContractError(f"conditions: expected {', '.join(COLUMNS)} in {len(events)} rows, found {conditions.height} rows")
-    refuse_mixed(events.frame["trigger_id"], "conditions")
+    require_one_market_ids(events.frame["trigger_id"], "conditions")
     p = params or AuditParams()
     labels = events.labels(p.retrieval.horizon)
     use = scored_rows(events, labels)
@@ -197,9 +192,9 @@ def _condition_mean(x: NDArray[np.float64]) -> float:
 def share_interval(
     hit: NDArray[np.float64], sessions: NDArray[np.int64], draws: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95% interval of each class's share: whole sessions resampled, widened (`few_sessions`), never inside Wilson's (1927); NaN below two.
+    """(low, high) of the 95% interval of each class's share: session bootstrap, widened by `few_sessions`; NaN below two sessions.
 
-    A class that never came in six events has a share of 0 in every resample, and is not known to be impossible for that.
+    It is never narrower than Wilson's (1927): a class that is absent has a share of 0 in every resample.
     """
     days, at = np.unique(sessions, return_inverse=True)
     m = len(days)
@@ -218,7 +213,7 @@ def share_interval(
 
 
 # ----------------------------------------------------------------------------
-# How often each level is approached and touched, and what follows a touch: counts with intervals, by level and direction
+# Hit rates: how often each level is approached and touched, and the outcomes of touches, by level and direction
 
 ARM = "arm"
 
@@ -228,15 +223,13 @@ NEEDED = ("episode_id", "session_date", "level_id", "approach", "kind", "armed",
 
 
 def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = HIT_RATE_DRAWS, seed: int = 0) -> pl.DataFrame:
-    """Approaches, touches and outcomes of each level, from each side.
-
-    Every number counts episodes: one run of windows that approach a level is one, however many windows it has.
+    """Counts and shares of approaches, touches and outcomes of each level, from each side; all counts are of episodes.
 
     Parameters
     ----------
     triggers
-        Rows of ``mbo_trigger_vectors``, of any kinds and sessions; candle rows count candles and are left out. Where
-        they have `DECIDED_UNTIL` (`engine.retrieval.dataset.until_decided`), arms after it are not decided, touched or not.
+        Rows of ``mbo_trigger_vectors``, of any kinds and sessions; kind ``candle`` is ignored. Arms after `DECIDED_UNTIL`
+        (`engine.retrieval.dataset.with_decided_until`), where there is that column, do not count as decided.
     horizon
         One of `engine.params.HORIZONS`.
     draws, seed
@@ -245,11 +238,10 @@ def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = HIT_R
     Returns
     -------
     DataFrame
-        A row per ``level_id`` and ``approach`` (and, for every level together, ``all``): ``sessions``; ``approaches``, and of those
-        that had come close enough to be armed, ``armed``; ``decided``, armed ones of which the data tell whether they touched, and
-        ``touched``, with ``share_touched, low_touched, high_touched``; ``outcomes``, touched ones whose horizon lies within the
-        data, and for each class ``n_*, share_*, low_*, high_*`` of those. Intervals are at 95%, whole sessions resampled, never
-        inside Wilson's; null below two sessions.
+        A row per ``level_id`` (``all`` for all together) and ``approach``: ``sessions``; ``approaches``; ``armed``, approaches that came
+        close enough to be armed; ``decided``, armed ones known to have touched or not; ``touched``, with ``share_touched, low_touched,
+        high_touched``; ``outcomes``, touched ones whose horizon lies within the data, and for each class ``n_*, share_*, low_*, high_*``
+        of those. Intervals as `share_interval`; null below two sessions.
 
     Raises
     ------
@@ -263,11 +255,11 @@ def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = HIT_R
         raise ContractError(
             f"hit rates: expected {', '.join(NEEDED)} and a horizon of {', '.join(HORIZONS)}; missing {lacking}, {horizon!r}"
         )
-    refuse_mixed(triggers["episode_id"], "hit rates")
+    require_one_market_ids(triggers["episode_id"], "hit rates")
     c = pl.col
     decided = c("touched") | pl.any_horizontal(c(f"outcome_{h}") == NO_TOUCH for h in HORIZONS if f"outcome_{h}" in triggers.columns)
     if DECIDED_UNTIL in triggers.columns:
-        # Near the end of the data only touches can be told: every arm known there would say yes.
+        # Near the end of the data only touches can be decided, which would bias the share upward.
         decided = decided & (c("window_end_ts_ns") <= c(DECIDED_UNTIL))
     rows = triggers.filter(c("kind") != "candle")
     seen = rows.group_by("level_id", "approach").agg(
@@ -306,12 +298,17 @@ def _rates(arms: pl.DataFrame, draws: int, rng: np.random.Generator) -> dict[str
         for i, name in enumerate(names):
             n = int(values[:, i].sum())
             share = n / len(values) if len(values) else None
-            out |= {f"n_{name}": n, f"share_{name}": share, f"low_{name}": _known(low[i]), f"high_{name}": _known(high[i])}
+            out |= {
+                f"n_{name}": n,
+                f"share_{name}": share,
+                f"low_{name}": _finite_or_none(low[i]),
+                f"high_{name}": _finite_or_none(high[i]),
+            }
     out.pop("n_touched")
     return out
 
 
-def _known(x: float) -> float | None:
+def _finite_or_none(x: float) -> float | None:
     return float(x) if np.isfinite(x) else None
 
 
@@ -326,7 +323,7 @@ def _schema() -> dict[str, pl.DataType]:
 
 
 # ----------------------------------------------------------------------------
-# What gold's own forecasts were worth, by level and direction: the signals' probabilities against what came
+# Scores of gold's forecasts (signals) against the outcomes, by level and direction
 
 DRAWS = 2000
 
@@ -336,10 +333,10 @@ SCORED = ("log_loss", "brier")
 def scores_by_level(
     signals: pl.DataFrame, triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = DRAWS, seed: int = 0
 ) -> pl.DataFrame:
-    """Log loss and Brier score of the forecasts that gold holds, and their skill against the reference beside them.
+    """Log loss and Brier score of gold's forecasts, and their skill against the reference, by level and direction.
 
-    The forecasts were made walking forward, each from sessions before its own. Only `arm` rows count, one per episode, that were
-    touched, have a forecast and are not said to be without comparison.
+    The forecasts are walk-forward, each from sessions before its own. Only touched `arm` rows with a forecast count, one per episode,
+    without those flagged ``nothing_comparable``.
 
     Parameters
     ----------
@@ -348,7 +345,7 @@ def scores_by_level(
     triggers
         Rows of ``mbo_trigger_vectors`` of the same sessions: ``trigger_id, episode_id, session_date, outcome_*``.
     horizon
-        The horizon that the signals are of.
+        Horizon of the signals.
     draws, seed
         Of the bootstrap of whole sessions.
 
@@ -369,7 +366,7 @@ def scores_by_level(
     c = pl.col
     if f"outcome_{horizon}" not in triggers.columns:
         raise ContractError(f"scores by level: expected outcome_{horizon} among the triggers' columns, found none")
-    refuse_mixed(triggers["trigger_id"], "scores by level")
+    require_one_market_ids(triggers["trigger_id"], "scores by level")
     label = c(f"outcome_{horizon}").replace_strict(OUTCOME_CLASS, default=None, return_dtype=pl.Int64).alias("class")
     joined = (
         signals.filter(c("kind") == "arm")
@@ -402,7 +399,7 @@ def _scores(rows: pl.DataFrame, draws: int, rng: np.random.Generator) -> dict[st
     for score, name in zip(SCORED, ("skill", "brier_skill")):
         mine, reference = EACH[score](p, y), EACH[score](pi, y)
         found = skill(mine, reference, codes, counts)
-        # One session resampled is itself: its interval would have no width.
+        # A bootstrap of a single session has no spread.
         low, high = (found.low, found.high) if counts.shape[1] > 1 else (float("nan"),) * 2
         out |= {name: found.value, f"{name}_low": low, f"{name}_high": high}
         if score == "log_loss":
@@ -415,14 +412,14 @@ def _mean(x: np.ndarray) -> float:
 
 
 # ----------------------------------------------------------------------------
-# One feature of the trigger vectors at a time: its distribution by what followed, and by level
+# Distribution of one feature of the trigger vectors, by outcome and by level
 
 BINS = 24
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 OUTER = 0.01
-"""Share at either end that is counted in the outermost bins: one wild value would leave all others in a single bin."""
+"""Share at either end that is counted in the outermost bins, so that an outlier does not stretch all bins."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -433,7 +430,7 @@ class FeatureDistribution:
     ----------
     name : str
     edges : float64 ``(bins + 1,)``
-        Equal bins between the 1% and 99% points; what lies beyond is counted in the outermost.
+        Equal bins between the 1% and 99% quantiles; values beyond count in the outermost.
     counts : dict of int64 ``(bins,)``
         By class.
     by_class, by_level : DataFrame
@@ -451,14 +448,14 @@ class FeatureDistribution:
 
 
 def feature_distribution(events: Events, name: str, horizon: str = "h1", bins: int = BINS) -> FeatureDistribution:
-    """Distribution of the dimension `name` over `events`, by the class that followed and by level and direction.
+    """Distribution of the dimension `name` over `events`, by outcome class and by level and direction.
 
     Raises
     ------
     ContractError
         Where the vectors have no such dimension, or the events are of several markets.
     """
-    refuse_mixed(events.frame["trigger_id"], f"feature {name}")
+    require_one_market_ids(events.frame["trigger_id"], f"feature {name}")
     value = feature_values(events, name)
     known = np.isfinite(value)
     label = events.labels(horizon)
@@ -508,14 +505,14 @@ def _groups(value: NDArray[np.float64], group: NDArray[np.object_], names: list[
 
 
 def share_below(events: Events, name: str, value: float) -> float:
-    """Share of the triggers that have a vector whose dimension `name` is below `value`; NaN where none has one.
+    """Share of triggers whose dimension `name` is below `value`, of those with a vector; NaN where there are none.
 
     Raises
     ------
     ContractError
         As `feature_distribution`.
     """
-    refuse_mixed(events.frame["trigger_id"], f"feature {name}")
+    require_one_market_ids(events.frame["trigger_id"], f"feature {name}")
     known = feature_values(events, name)
     known = known[np.isfinite(known)]
     return float((known < value).mean()) if known.size else float("nan")

@@ -1,4 +1,4 @@
-"""What is tuned inside the fold: neighbours, power of the similarity, weight of the reference, and the bound of abstention."""
+"""Tuning on history (neighbours K, power of the similarity, weight alpha of the reference, abstention bound) and the posterior."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ ORIGINAL_K = 20
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the fold chose.
+    """Tuned parameters.
 
     Attributes
     ----------
     k, power, alpha
         Neighbours, power of the similarity, weight of the reference.
     loss : float
-        Log loss of history's own events under leave-own-session-out, nats; NaN where nothing was tuned.
+        Leave-own-session-out log loss on history, nats; NaN where nothing was tuned.
     abstain_below : float
-        Likeness (`Answer.likeness`) below which nothing is comparable.
+        Likeness (`Answer.likeness`) below which a forecast abstains.
     """
 
     k: int
@@ -35,20 +35,20 @@ class Tuned:
     abstain_below: float
 
     def to_json(self) -> dict[str, float | None]:
-        """For a manifest; what is not a number is null."""
+        """Fields for a manifest; NaN and infinity as null."""
         return {k: v if np.isfinite(v) else None for k, v in asdict(self).items()}
 
 
 def tuned_from_json(value: dict[str, Any]) -> Tuned:
-    """Back from `Tuned.to_json`."""
+    """The `Tuned` of a `Tuned.to_json` value."""
     loss, below = value["loss"], value["abstain_below"]
     return Tuned(value["k"], value["power"], value["alpha"], float("nan") if loss is None else loss, -np.inf if below is None else below)
 
 
-def own_session_out(
+def leave_own_session_out(
     pool: Pool, vectors: NDArray[np.float32], k: int, params: RetrievalParams
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """(chosen rows, neighbours, similarities) of evenly spaced events of history among all other sessions."""
+    """(chosen rows, neighbours, similarities) of evenly spaced events of history, with neighbours from other sessions only."""
     n = len(pool)
     chosen = np.unique(np.linspace(0, n - 1, min(n, params.tune_queries)).round().astype(np.int64))
     rows = np.empty((len(chosen), k), np.int64)
@@ -60,23 +60,23 @@ def own_session_out(
     return chosen, rows, similarity
 
 
-def least_likeness(pool: Pool, vectors: NDArray[np.float32], params: RetrievalParams) -> float:
-    """The quantile of history's likeness to the most alike of other sessions."""
-    _, _, similarity = own_session_out(pool, vectors, 1, params)
+def abstention_bound(pool: Pool, vectors: NDArray[np.float32], params: RetrievalParams) -> float:
+    """Abstention bound: a low quantile of the similarity of history's events to their nearest neighbour in other sessions."""
+    _, _, similarity = leave_own_session_out(pool, vectors, 1, params)
     return float(np.quantile(similarity[:, 0], params.abstain_quantile))
 
 
 def original_tuning(params: RetrievalParams) -> tuple[Tuned, NDArray[np.float64], NDArray[np.int64]]:
-    """The original's 20 neighbours, all alike, and no reference; nothing is tuned, so there are no losses."""
+    """The original recipe's parameters in the form of `tune`: 20 neighbours, equal weights, no reference, no losses."""
     return Tuned(ORIGINAL_K, 1.0, 0.0, float("nan"), -np.inf), np.zeros(0), np.zeros(0, np.int64)
 
 
 def tune(
     pool: Pool, vectors: NDArray[np.float32], labels: NDArray[np.int64], pi: NDArray[np.float64], params: RetrievalParams
 ) -> tuple[Tuned, NDArray[np.float64], NDArray[np.int64]]:
-    """The grid's best by log loss on history, each event judged by the neighbours it has in other sessions."""
+    """Grid search by leave-own-session-out log loss on history: (best, its loss per event, rows of those events)."""
     sizes = [k for k in params.k_grid if k <= len(pool) // 3] or [min(params.k_grid)]
-    chosen, rows, similarity = own_session_out(pool, vectors, max(sizes), params)
+    chosen, rows, similarity = leave_own_session_out(pool, vectors, max(sizes), params)
     classes = pi.shape[1]
     near = np.where(rows >= 0, labels[np.maximum(rows, 0)], -1)
     y, reference = labels[chosen], pi[chosen]
@@ -87,7 +87,7 @@ def tune(
         for k in sizes:
             n_eff = effective_number(w[:, :k])
             if np.mean(n_eff < params.min_n_eff) > 0.05 and best is not None:
-                continue  # such a setting would abstain too often to be of use
+                continue  # this setting would abstain too often
             phat = shares(w[:, :k], near[:, :k], classes)
             for alpha in params.alpha_grid:
                 p = posterior(phat, n_eff, reference, alpha)
@@ -100,18 +100,18 @@ def tune(
 
 
 # ----------------------------------------------------------------------------
-# From neighbours to probabilities: weights, effective number, Dirichlet posterior, interval (retrieval.md)
+# Neighbours to probabilities: weights, effective number, Dirichlet posterior, interval (retrieval.md)
 
 Floats = NDArray[np.float64]
 
 
 def weights_of(similarity: Floats, power: float) -> Floats:
-    """``max(similarity, 0) ** power``; shape kept, 0 where there is no neighbour."""
+    """Weights of neighbours, ``max(similarity, 0) ** power``, in the same shape; 0 where there is no neighbour."""
     return np.asarray(np.maximum(similarity, 0.0) ** power)
 
 
 def effective_number(weights: Floats) -> Floats:
-    """``(sum w)^2 / sum w^2`` over the last axis (Kish 1965); 0 where there is no weight."""
+    """Effective number of neighbours, ``(sum w)^2 / sum w^2`` over the last axis (Kish 1965); 0 where all weights are 0."""
     squares = (weights * weights).sum(axis=-1)
     return np.divide(weights.sum(axis=-1) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
 
@@ -124,12 +124,12 @@ def shares(weights: Floats, labels: NDArray[np.int64], classes: int) -> Floats:
 
 
 def posterior(phat: Floats, n_eff: Floats, pi: Floats, alpha: float) -> Floats:
-    """``(n_eff phat + alpha pi) / (n_eff + alpha)``, the mean of a Dirichlet; ``(q, classes)``."""
+    """Posterior class probabilities ``(q, classes)``: ``(n_eff phat + alpha pi) / (n_eff + alpha)``, the mean of a Dirichlet."""
     return np.asarray((n_eff[:, None] * phat + alpha * pi) / (n_eff[:, None] + alpha))
 
 
 def interval(p: Floats, n_eff: Floats, alpha: float, mass: float) -> tuple[Floats, Floats]:
-    """Central interval of each class's probability under that Dirichlet: its marginals are Beta; two ``(q, classes)``."""
+    """(low, high) of the central interval of each class's probability under the Dirichlet of `posterior`, each ``(q, classes)``."""
     from scipy.stats import beta
 
     total = (n_eff + alpha)[:, None]
@@ -138,25 +138,15 @@ def interval(p: Floats, n_eff: Floats, alpha: float, mass: float) -> tuple[Float
 
 
 def weighted_quantile(values: Floats, weights: Floats, q: float) -> Floats:
-    """Quantile of each row: the least value at which the weights of it and all below reach the share `q`.
+    """Weighted quantile of each row of ``(n, k)``: the smallest value at which the cumulative weight reaches the share `q`, ``(n,)``.
 
-    Parameters
-    ----------
-    values : float64 ``(n, k)``
-        NaN is left out.
-    weights : float64 ``(n, k)``
-        0 is left out, too.
-
-    Returns
-    -------
-    float64 ``(n,)``
-        NaN where nothing is left.
+    NaN values and zero weights are ignored; NaN where none are left.
     """
     w = np.where(np.isfinite(values), weights, 0.0)
     order = np.argsort(np.where(w > 0, values, np.inf), axis=1, kind="stable")
     w = np.take_along_axis(w, order, axis=1)
     total = np.cumsum(w, axis=1)
-    # The last bit of a sum must not decide between two values.
+    # Tolerance, so that rounding in the sum does not decide between two values.
     reached = total >= q * total[:, -1:] * (1 - 1e-12)
     at = np.take_along_axis(order, reached.argmax(axis=1)[:, None], axis=1)
     picked = np.take_along_axis(values, at, axis=1)[:, 0]
@@ -164,7 +154,7 @@ def weighted_quantile(values: Floats, weights: Floats, q: float) -> Floats:
 
 
 def weighted_mean(values: Floats, weights: Floats) -> Floats:
-    """Weighted mean of each row over the values that are known; NaN where none is."""
+    """Weighted mean of each row over its finite values; NaN where there are none."""
     w = np.where(np.isfinite(values), weights, 0.0)
     total = w.sum(axis=1)
     sums = (np.where(np.isfinite(values), values, 0.0) * w).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Walk-forward evaluation by session: what is fitted on which past, and which sessions are scored."""
+"""Walk-forward evaluation by session: the refit schedule, and forecasts of the reference, the neighbours and gradient-boosted trees."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from engine.retrieval.events import Events
 from engine.retrieval.model import Recipe, class_count, fit, forecast, target_labels
 from engine.retrieval.reference import fit_reference
 
-# ----------------------------------------------------------------------------
-# Walking forward by session: what is fitted on which past, and scored on which sessions
-
 Dates = NDArray[np.datetime64]
 
 Floats = NDArray[np.float64]
@@ -32,7 +29,7 @@ class Block:
     Attributes
     ----------
     before : datetime64
-        Only sessions before this one are fitted on, and are candidates.
+        Only sessions before this one are used for fitting and as neighbours.
     sessions : datetime64 ``(m,)``
         Sessions scored.
     """
@@ -48,9 +45,9 @@ class WalkForwardResult:
     Attributes
     ----------
     probability : float64 ``(n, classes)``
-        One row per event of the walk, NaN where it is not scored.
+        One row per event, NaN where it is not scored.
     abstained : bool ``(n,)``
-        Whether it said "nothing comparable"; the probability stands there all the same.
+        Whether the forecast was flagged "nothing comparable"; its probability is recorded nevertheless.
     """
 
     probability: Floats
@@ -58,11 +55,10 @@ class WalkForwardResult:
 
 
 def schedule(sessions: Dates, labels: NDArray[np.int64], params: AuditParams) -> list[Block]:
-    """When everything is refitted: at the first session with enough history, and whenever history has grown by ``refit_growth``.
+    """The refit schedule: a new block at the first session with enough history, and whenever history has grown by ``refit_growth``.
 
-    A block's first session decides what all its sessions are fitted on (the sessions before its day minus 1), so a block's
-    later sessions are forecast from a slightly older past than they could be. A block's start depends on earlier
-    sessions alone: taking one away changes nothing before it.
+    All sessions of a block are forecast from the history of its first one (less the embargo), so later ones from a slightly older past
+    than possible. The start of a block depends on earlier sessions only.
     """
     days, at = np.unique(sessions, return_inverse=True)
     labelled = np.bincount(at, weights=labels >= 0, minlength=len(days))
@@ -83,7 +79,7 @@ def schedule(sessions: Dates, labels: NDArray[np.int64], params: AuditParams) ->
 
 
 def scored_rows(events: Events, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Rows that count: `arm` events, one per episode, with a label."""
+    """Mask of the rows that are scored: `arm` events, one per episode, with a label."""
     return (events.frame["kind"] == "arm").to_numpy() & (labels >= 0)
 
 
@@ -92,7 +88,7 @@ def _empty(n: int, classes: int) -> WalkForwardResult:
 
 
 def walk_reference(events: Events, blocks: Sequence[Block], params: AuditParams, target: Target) -> WalkForwardResult:
-    """pi of every event of the blocks."""
+    """Reference forecasts pi of every event of the blocks."""
     classes = class_count(target)
     labels = target_labels(events, target, params.retrieval.horizon)
     use = scored_rows(events, labels)
@@ -118,9 +114,9 @@ def walk_neighbours(
     Parameters
     ----------
     groups
-        Events that share a pool, each with the walk's row of every one of them.
+        Events that share a pool, each with the result's row of each event.
     n
-        Rows of the walk.
+        Number of rows of the result.
     """
     out = _empty(n, class_count(target))
     for b in blocks:
@@ -144,7 +140,7 @@ def walk_neighbours(
 
 
 def walk_trees(events: Events, blocks: Sequence[Block], params: AuditParams, target: Target, step: Step) -> WalkForwardResult:
-    """LightGBM on the raw vectors and the covariates: what a strong learner makes of the same past."""
+    """LightGBM forecasts from raw vectors and covariates, as a strong baseline fitted on the same history."""
     classes = class_count(target)
     labels = target_labels(events, target, params.retrieval.horizon)
     use = scored_rows(events, labels)
@@ -161,7 +157,7 @@ def walk_trees(events: Events, blocks: Sequence[Block], params: AuditParams, tar
 def _trees(x: Floats, y: NDArray[np.int64], queries: Floats, classes: int, seed: int) -> Floats:
     import lightgbm
 
-    # Shallow, slow and strongly regularised: fitted on hundreds of events, anything larger loses to pi.
+    # Shallow trees, a low learning rate and strong regularisation: on hundreds of events anything larger loses to pi.
     options = {"learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 30, "lambda_l2": 5.0}
     sampled = {"feature_fraction": 0.5, "bagging_fraction": 0.7, "bagging_freq": 1, "seed": seed}
     fixed = {"objective": "multiclass", "num_class": classes, "verbosity": -1, "num_threads": 1, "deterministic": True}
@@ -171,16 +167,16 @@ def _trees(x: Floats, y: NDArray[np.int64], queries: Floats, classes: int, seed:
 
 
 # ----------------------------------------------------------------------------
-# Everything that an audit compares, walked forward, one after the other or side by side
+# All representations of an audit, evaluated sequentially or in parallel
 
 REPRESENTATIONS = ("pi", "blocks_original", "blocks", "means", "learned", "lightgbm")
-"""What is compared: the reference; the original recipe (20 neighbours of `blocks`, unsmoothed); `blocks` and `means` tuned and
-smoothed; `learned`, an embedding of `means`; trees on `means`."""
+"""Forecasters compared: the reference; the original recipe (20 neighbours of `blocks`, unsmoothed); `blocks` and `means` tuned and
+smoothed; `learned`, an embedding of `means`; gradient-boosted trees on `means`."""
 
 
 @dataclass(frozen=True, eq=False)
 class AuditData:
-    """The same triggers in the representations to compare.
+    """The same triggers in the representations that an audit compares.
 
     Attributes
     ----------
@@ -189,7 +185,7 @@ class AuditData:
     blocks : sequence of Events
         The same triggers in the original schema, one `Events` per approach; may be empty.
     truth : float64 ``(len(means), 3)`` or None
-        Exact class probabilities where the data's law is known; rows as in `means`.
+        Exact class probabilities where the data are simulated; rows as in `means`.
     """
 
     means: Events
@@ -205,11 +201,11 @@ def walk_all(
     step: Callable[[str], None],
     executor: Executor | None,
 ) -> dict[Target, dict[str, WalkForwardResult]]:
-    """Forecasts of each of `wanted` for every target; `step` is told of each fit by name, as they end where `executor` walks them."""
+    """Forecasts of each of `wanted` for every target; `step` is called with the name after each fit (with `executor`, as jobs finish)."""
     if executor is None:
         return {t: {name: _walk(name, data, blocks, p, t, step) for name in wanted} for t, blocks in plans.items()}
-    # The slowest first, so that none is waited for alone at the end.
-    jobs = {(t, name): executor.submit(_walk, name, data, blocks, p, t, _silent) for name in wanted[::-1] for t, blocks in plans.items()}
+    # The slowest first, so that none runs alone at the end.
+    jobs = {(t, name): executor.submit(_walk, name, data, blocks, p, t, _no_step) for name in wanted[::-1] for t, blocks in plans.items()}
     of = {future: job for job, future in jobs.items()}
     for future in as_completed(of):
         target, name = of[future]
@@ -218,8 +214,8 @@ def walk_all(
     return {t: {name: jobs[t, name].result() for name in wanted} for t in plans}
 
 
-def _silent(what: str) -> None:
-    """A walk in another process tells no steps."""
+def _no_step(what: str) -> None:
+    """A `step` that reports nothing, for other processes."""
 
 
 def _walk(

@@ -1,4 +1,4 @@
-"""What all stages share: reading inputs, enforcing contracts, skipping what is current, writing with lineage."""
+"""`Stage` and what all stages share: inputs, staleness, and building a session's outputs with their lineage."""
 
 from __future__ import annotations
 
@@ -13,18 +13,7 @@ from engine.errors import PartitionCorrupt, PartitionMissing, SessionError
 from engine.lake.catalog import dataset
 from engine.lake.manifest import Lineage, Manifest, canonical, sha256_text
 from engine.lake.store import Lake, input_key
-from engine.params import (
-    ApproachParams,
-    FeatureParams,
-    GoldParams,
-    LevelParams,
-    Params,
-    ReplayParams,
-    RetrievalParams,
-    SetupParams,
-    SignalRuleParams,
-    StreamParams,
-)
+from engine.params import RunParams
 from engine.provenance import Selection, accepted, code_of
 from engine.sessions import SessionWindows, session_windows
 from engine.vocab import root_of
@@ -35,22 +24,8 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=8)
 def version(package: str) -> str:
-    """Version of an installed distribution; looking it up reads files, and a run asks for it once a session."""
+    """Version of an installed distribution, cached since the look-up reads files."""
     return metadata.version(package)
-
-
-class RunParams(Params):
-    """All knobs that silver and gold depend on; each stage's lineage has only those it reads."""
-
-    replay: ReplayParams = ReplayParams()
-    levels: LevelParams = LevelParams()
-    features: FeatureParams = FeatureParams()
-    approach: ApproachParams = ApproachParams()
-    setups: SetupParams = SetupParams()
-    gold: GoldParams = GoldParams()
-    retrieval: RetrievalParams = RetrievalParams()
-    fire: SignalRuleParams = SignalRuleParams()
-    stream: StreamParams = StreamParams()
 
 
 @dataclass(frozen=True)
@@ -63,7 +38,7 @@ class StageIO:
 
 @dataclass(frozen=True)
 class Ref:
-    """One input partition of a session; without a `required` one nothing can be made, without another one less."""
+    """One input partition of a session; a stage cannot run without a `required` one."""
 
     key: str
     date: dt.date
@@ -72,7 +47,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Output:
-    """What a stage made of one dataset."""
+    """Rows and notes that a stage made for one dataset."""
 
     frame: pl.DataFrame
     notes: dict[str, Any] = field(default_factory=dict)
@@ -80,7 +55,7 @@ class Output:
 
 @dataclass(frozen=True)
 class StageInputs:
-    """What a stage's function gets: its declared inputs, and nothing else of the lake."""
+    """Argument of a stage's function: its declared inputs."""
 
     lake: Lake
     symbol: str
@@ -90,20 +65,20 @@ class StageInputs:
     earlier: tuple[tuple[str, dt.date], ...] = ()
 
     def present(self, key: str) -> list[dt.date]:
-        """Dates of the dataset's partitions that are there, in order."""
+        """Dates of a dataset's partitions that are present, sorted."""
         return sorted(d for (k, d), m in self.manifests.items() if k == key and m is not None)
 
     def notes(self, key: str, date: dt.date) -> dict[str, Any]:
-        """Notes of an input that is there."""
+        """Notes of an input's manifest; empty where the input is absent."""
         manifest = self.manifests[key, date]
         return manifest.notes if manifest is not None else {}
 
     def parts(self, key: str, date: dt.date, columns: Sequence[str] | None = None, where: pl.Expr | None = None) -> Iterator[pl.DataFrame]:
-        """An input's rows, part by part."""
+        """Yield an input's rows, part by part."""
         return self.lake.read_parts(key, self.symbol, date, columns, where)
 
     def frame(self, key: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """The session's own partition of a silver or gold input."""
+        """Rows of the session's own partition of a silver or gold input."""
         return self.lake.read(key, self.symbol, self.windows.date, columns)
 
 
@@ -120,36 +95,36 @@ class Stage:
     refs : callable
         Session windows and parameters to the input partitions.
     run : callable
-        The transform: inputs to one `Output` per dataset. What it reaches of the engine is the stage's code (`engine.provenance`).
-    knobs : tuple of str
+        The transform: inputs to one `Output` per dataset. All engine code it reaches is its code version (`engine.provenance`).
+    parameters : tuple of str
         Fields of `RunParams` it reads.
     entries : callable
-        From the parameters it reads, the entries of registries that count; all where it names none.
+        Values of those parameters to the registry entries that are part of the code version; all where it names none.
     packages : tuple of str
-        Distributions whose version decides about the rows, as the exchange's calendar does; part of the code version.
+        Distributions whose version affects the rows, such as the exchange calendar; part of the code version.
     history : str
-        Dataset of which it reads all earlier sessions of the same root, too; empty for none.
+        Dataset whose earlier sessions of the same root it reads as well; empty for none.
     """
 
     name: str
     io: StageIO
     refs: Callable[[SessionWindows, RunParams], tuple[Ref, ...]]
     run: Callable[[StageInputs], dict[str, Output]]
-    knobs: tuple[str, ...] = ()
+    param_groups: tuple[str, ...] = ()
     entries: Callable[[dict[str, Any]], Selection] = lambda values: {}
     packages: tuple[str, ...] = ()
     history: str = ""
 
     def earlier(self, lake: Lake, symbol: str, date: dt.date) -> list[tuple[str, dt.date]]:
-        """(contract, date) of its history in the lake, by date."""
+        """(contract, date) of the partitions of its history before `date`, sorted by date."""
         if not self.history:
             return []
         root = root_of(symbol)
         return sorted(((s, d) for s, d in lake.partitions(self.history) if d < date and root_of(s) == root), key=lambda p: (p[1], p[0]))
 
     def code_versions(self, symbol: str, profile: str, values: dict[str, Any]) -> tuple[str, ...]:
-        """Hashes of code that makes the rows of such a session, today's code first."""
-        # The windows and the tick size decide about every stage's rows, also where only the plumbing reads them.
+        """Code versions that make the same rows of such a session, the current one first."""
+        # Session windows and tick size affect every stage's rows, also where only `build` reads them.
         selection = {"ROOTS.code": {root_of(symbol).code}, "PROFILES.name": {profile}, **self.entries(values)}
         return accepted(code_of(self.run, session_windows, root_of), selection, {p: version(p) for p in self.packages})
 
@@ -164,12 +139,12 @@ class Stage:
         return dataset(self.io.outputs[0]).product_type
 
     def values(self, params: RunParams) -> dict[str, Any]:
-        """The parameters it reads."""
-        return params.model_dump(mode="json", include=set(self.knobs))
+        """Values of the parameters it reads."""
+        return params.model_dump(mode="json", include=set(self.param_groups))
 
 
 def params_hash(values: dict[str, Any]) -> str:
-    """Hash of a stage's parameters, as it stands in lineages."""
+    """Hash of a stage's parameter values, as recorded in lineages."""
     return sha256_text(canonical(values))
 
 
@@ -180,9 +155,9 @@ def _digest(lake: Lake, key: str) -> str | None:
 
 
 def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, params: RunParams | None) -> str | None:
-    """Why the stage's outputs of a session must be made (again); None where they are current.
+    """Why the stage's outputs of a session are missing or stale; None where they are current.
 
-    With `params` None the parameters are taken as they were.
+    Parameters are not compared where `params` is None.
     """
     for key in stage.io.outputs:
         try:
@@ -206,7 +181,7 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
             new = expected - set(line.inputs)
             if new:
                 return f"input {min(new)} appeared"
-        # Which inputs a session has otherwise follows from date, profile, parameters and code, all equal here: the recorded ones will do.
+        # The set of other inputs follows from date, profile, parameters and code, which are equal here, so the recorded ones are complete.
         for name, digest in line.inputs.items():
             try:
                 found = _digest(lake, name)
@@ -218,17 +193,12 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
 
 
 def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, params: RunParams, *, overwrite: bool = False) -> int | None:
-    """Make the stage's outputs of one session, unless they are current.
-
-    Returns
-    -------
-    int or None
-        Rows written; None where everything was current.
+    """Build the stage's outputs of one session unless they are current; returns the rows written, or None where all were current.
 
     Raises
     ------
     PartitionMissing
-        A required input is not there; with the command that makes it.
+        A required input is missing; names the command that makes it.
     SessionError
         The inputs hold no data for the session.
     """
@@ -241,7 +211,7 @@ def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, pa
         if found is None and ref.required:
             raise PartitionMissing(
                 f"{stage.name} of {symbol} {date}: expected {ref.key} of {ref.date}, found none; "
-                f"`{lake.mend(ref.key, symbol, ref.date)}` makes it"
+                f"`{lake.repair_command(ref.key, symbol, ref.date)}` makes it"
             )
         manifests[ref.key, ref.date] = found
     inputs = {input_key(k, symbol, d): m.digest() if m else None for (k, d), m in manifests.items()}
@@ -252,7 +222,7 @@ def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, pa
     made = stage.run(StageInputs(lake, symbol, windows, params, manifests, tuple(earlier)))
     if set(made) != set(stage.io.outputs):
         raise SessionError(f"stage {stage.name}: declared {', '.join(stage.io.outputs)}, made {', '.join(made)}")
-    # What comes of a simulated market says so, through every layer.
+    # Mark everything derived from a simulated market, through every layer.
     mark = {"simulated": True} if any(m is not None and m.notes.get("simulated") for m in manifests.values()) else {}
     rows = 0
     for key in stage.io.outputs:

@@ -1,4 +1,4 @@
-"""Bronze: a raw file's records, per contract, every column, in file order."""
+"""Bronze stage: a raw file's records by contract, all columns, in file order; and the index of raw files by date."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 STAGE = "bronze"
 
 PART_ROWS = 1_000_000
-"""Rows of a part: 54 MB in memory, so that a day of any size is written and read in little."""
+"""Rows of a part file: 54 MB in memory, so that a day of any size needs little."""
 
 SIMULATED = ".SIM"
-"""How the dataset's name of a simulated file ends; everything made from one says so in its notes."""
+"""Suffix of the dataset name in simulated files; everything made from one has a note of it."""
 
 SLOT_NS = 900 * NS
-"""Trades are counted per quarter of an hour: every session window starts and ends on one."""
+"""Length of a slot in which trades are counted; every session window starts and ends on a quarter of an hour."""
 
 
 def _raw_key(lake: Lake, path: Path) -> str:
@@ -41,12 +41,12 @@ def _raw_key(lake: Lake, path: Path) -> str:
 
 
 def code_versions(symbol: str) -> tuple[str, ...]:
-    """Hashes of code that makes the bronze rows of a contract, today's code first."""
+    """Code versions that make the same bronze rows of a contract, the current one first."""
     return accepted(code_of(convert), {"ROOTS.code": {root_of(symbol).code}})
 
 
 def why_stale_bronze(lake: Lake, symbol: str, raw: RawFile, *, keep: bool = True) -> str | None:
-    """Why the bronze partition of `symbol` in `raw` must be made (again), None where it is current; without `keep` nothing is written."""
+    """Why the bronze partition of `symbol` from `raw` is missing or stale, None where current; without `keep` no hash is cached."""
     try:
         manifest = lake.find_manifest(BRONZE_MBO, symbol, raw.date)
     except PartitionCorrupt as e:
@@ -62,12 +62,12 @@ def why_stale_bronze(lake: Lake, symbol: str, raw: RawFile, *, keep: bool = True
         return f"made from {', '.join(manifest.lineage.inputs)}, the file is now {name}"
     if manifest.observed.get("raw") == [raw.size, raw.mtime_ns]:
         return None
-    # Copied or touched: only then is the file hashed.
+    # The file is hashed only where its size or time changed.
     return None if raw_sha256(lake, raw, keep=keep) == manifest.lineage.inputs[name] else f"input {name} changed"
 
 
 class _Contract:
-    """Buffers one contract's records, and writes them in parts of `PART_ROWS`."""
+    """Buffer of one contract's records, written in parts of `PART_ROWS`."""
 
     def __init__(self, writer: PartitionWriter, ids: list[int]) -> None:
         self.writer = writer
@@ -111,7 +111,7 @@ class _Contract:
 
 
 def columns_frame(columns: MboColumns) -> pl.DataFrame:
-    """DBN columns as a frame under the bronze contract; nothing is copied but the two enums."""
+    """DBN columns as a frame under the bronze contract; only the two enums are copied."""
     import polars as pl
 
     data: dict[str, Any] = {}
@@ -138,14 +138,9 @@ def _by_instrument(columns: MboColumns, ids: list[int], only: bool) -> Iterator[
 
 
 def build_bronze(lake: Lake, raw: RawFile, symbols: tuple[str, ...], *, overwrite: bool = False) -> int | None:
-    """Convert the contracts `symbols` of a raw file to bronze partitions, unless they are current.
+    """Convert the contracts `symbols` of a raw file to bronze; returns the rows written, or None where all were current.
 
-    One pass over the file writes all of them, whole or not at all: a truncated file leaves none.
-
-    Returns
-    -------
-    int or None
-        Rows written; None where everything was current.
+    One pass over the file writes all of them atomically: a truncated file leaves none.
 
     Raises
     ------
@@ -161,7 +156,7 @@ def build_bronze(lake: Lake, raw: RawFile, symbols: tuple[str, ...], *, overwrit
 
 
 def convert(raw: RawFile, symbols: tuple[str, ...], writer_of: Callable[[str], PartitionWriter]) -> list[PartitionWriter]:
-    """Write the records of the contracts `symbols` of a raw file, each to the writer that `writer_of` opens for it; the writers.
+    """Write the records of the contracts `symbols` of a raw file, each to a writer opened by `writer_of`; returns the writers.
 
     Raises
     ------
@@ -189,16 +184,16 @@ def _member(values: np.ndarray, ids: list[int]) -> np.ndarray:
 
 
 def session_trades(notes: list[dict[str, Any]], start_ns: int, end_ns: int) -> int:
-    """Trades in ``[start_ns, end_ns)`` (quarters of an hour) by the notes of bronze partitions."""
+    """Number of trades in ``[start_ns, end_ns)``, whole quarters of an hour, by the notes of bronze partitions."""
     return sum(n for note in notes for slot, n in note["trades_by_slot"].items() if start_ns <= int(slot) < end_ns)
 
 
 # ----------------------------------------------------------------------------
-# Which raw file holds which date: read from the files' headers, never from their names, and remembered
+# The index of raw files by date and contract: read from the files' headers, never from their names, and cached
 
-CACHE = "raw_index.json"
+HEADER_CACHE = "raw_index.json"
 
-HASHES = "raw_sha256.json"
+HASH_CACHE = "raw_sha256.json"
 
 SUFFIXES = (".dbn", ".dbn.zst")
 
@@ -216,7 +211,7 @@ class RawFile:
 
 @dataclass
 class RawIndex:
-    """The raw files of one root; `bad` has those whose header cannot be read, with the reason."""
+    """The raw files of one root; `bad` has those with an unreadable header, with the reason."""
 
     root: str
     folder: Path
@@ -232,7 +227,7 @@ class RawIndex:
         return f"spymaster add FILE --lake {self.folder.parents[4]}"
 
     def _unreadable(self) -> str:
-        """One of the unreadable files may be the one that is looked for."""
+        """Text about unreadable files for errors, since one of them may be the missing one."""
         return f" and {len(self.bad)} that cannot be read: {'; '.join(map(str, self.bad.values()))}" if self.bad else ""
 
     def of(self, symbol: str, date: dt.date) -> list[tuple[RawFile, tuple[str, ...]]]:
@@ -271,19 +266,19 @@ class RawIndex:
 
 
 def outrights(symbols: set[str] | list[str], root: str) -> tuple[str, ...]:
-    """Those of `symbols` that are outright contracts of `root`, sorted."""
+    """The outright contracts of `root` among `symbols`, sorted."""
     split = ((s, split_contract(s)) for s in symbols)
     return tuple(sorted(s for s, parts in split if parts is not None and parts[0].code == root))
 
 
 def header_facts(path: Path, root: str) -> dict[str, Any]:
-    """Date (ISO) and outright contracts of `root` that a file's header names; after a change here, headers are read again.
+    """Date (ISO) and outright contracts of `root` in a file's header; a change of this code invalidates the cache of headers.
 
     Raises
     ------
     BadDbn
     """
-    from engine.mbo.dbn import read_header  # the DBN reader is slow to import, and mostly not needed
+    from engine.mbo.dbn import read_header  # slow to import, and rarely needed
 
     header = read_header(path)
     return {"date": header.date.isoformat(), "symbols": outrights(set(header.symbols.values()), root)}
@@ -295,18 +290,10 @@ def raw_paths(folder: Path) -> list[Path]:
 
 
 def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
-    """Index the raw files of `root`, reading the header of those that are new or changed.
-
-    Parameters
-    ----------
-    lake, root
-        Where to look.
-    keep
-        Remember what was read; a command that only looks does not write.
-    """
+    """The index of the raw files of `root`; reads the headers of new or changed files, and caches them with `keep`."""
     folder = lake.raw_folder(root)
     index = RawIndex(root, folder)
-    known = lake.cached(CACHE)
+    known = lake.read_cache(HEADER_CACHE)
     fresh = dict(known)
     code, *_ = accepted(code_of(header_facts), {"ROOTS.code": {root}})
     for path in raw_paths(folder):
@@ -323,18 +310,18 @@ def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
             fresh[name] = entry
         index.files.append(RawFile(path, dt.date.fromisoformat(entry["date"]), tuple(entry["symbols"]), entry["size"], entry["mtime_ns"]))
     if keep and fresh != known:
-        lake.cache(CACHE, fresh)
+        lake.write_cache(HEADER_CACHE, fresh)
     return index
 
 
 def raw_sha256(lake: Lake, raw: RawFile, *, keep: bool = True) -> str:
-    """SHA-256 of a raw file; with `keep` remembered by size and time, so that a touched file is hashed once, not in every run."""
+    """SHA-256 of a raw file; with `keep` cached by size and time, so that a touched file is hashed only once."""
     name = str(raw.path.relative_to(lake.root))
-    known = lake.cached(HASHES)
+    known = lake.read_cache(HASH_CACHE)
     entry = known.get(name)
     if isinstance(entry, list) and entry[:2] == [raw.size, raw.mtime_ns]:
         return str(entry[2])
     found = sha256_file(raw.path)
     if keep:
-        lake.cache(HASHES, {**known, name: [raw.size, raw.mtime_ns, found]})
+        lake.write_cache(HASH_CACHE, {**known, name: [raw.size, raw.mtime_ns, found]})
     return found

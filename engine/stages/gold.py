@@ -1,4 +1,4 @@
-"""Gold: a session's triggers with outcomes and vectors; then their signals, from earlier sessions, and the pressure stream."""
+"""Gold stages: triggers with outcomes and vectors; signals (forecasts from earlier sessions); the pressure stream."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine.lake.catalog import BRONZE_MBO, LADDER, LEVELS, SIGNALS, STREAM, TAPE, TRIGGERS, VACUUM
+from engine.params import RunParams
 from engine.sessions import SessionWindows, utc_dates
-from engine.stages.base import Output, Ref, RunParams, Stage, StageInputs, StageIO
+from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
 from engine.vocab import Approach, Outcome, TriggerKind, root_of
 
 if TYPE_CHECKING:
     import polars as pl
 
 VECTOR_FAMILIES = ("vacuum_down", "vacuum_up", "tape")
-"""Families of features that a vector can be made of."""
+"""Families of features in vectors."""
 
 
 def _trigger_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
@@ -24,7 +25,7 @@ def _trigger_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
 
 
 def make_triggers(inputs: StageInputs) -> dict[str, Output]:
-    """Triggers of all levels with outcomes and vectors."""
+    """Run of the stage ``triggers``: triggers of all levels with outcomes and vectors."""
     from engine.bars import BRONZE_TRADE_COLUMNS, is_trade, trade_rows
     from engine.features.events import data_end_ns, file_span, with_vectors
     from engine.ladder import Ladder
@@ -52,17 +53,17 @@ def make_triggers(inputs: StageInputs) -> dict[str, Output]:
 
 
 def make_signals(inputs: StageInputs) -> dict[str, Output]:
-    """Forecasts of the session's triggers from the sessions before it, and which of them fire."""
+    """Run of the stage ``signals``: forecasts of the session's triggers from earlier sessions, and which of them fire."""
     import polars as pl
 
-    from engine.retrieval.dataset import MIRROR, groups_of, names_of, read_triggers, require_same_params, until_decided
+    from engine.retrieval.dataset import MIRROR, groups_of, names_of, read_triggers, require_same_params, with_decided_until
     from engine.retrieval.events import events_from_frame
     from engine.retrieval.forecast import apply_signal_rule, forecast_frame
 
     p = inputs.params
     own = (inputs.symbol, inputs.windows.date)
     require_same_params(inputs.lake, [*inputs.earlier, own])
-    triggers = until_decided(inputs.lake, *own, inputs.frame(TRIGGERS))
+    triggers = with_decided_until(inputs.lake, *own, inputs.frame(TRIGGERS))
     earlier = [read_triggers(inputs.lake, inputs.earlier, p.retrieval.kinds)] if inputs.earlier else []
     history = pl.concat([triggers.clear(), *earlier])
 
@@ -80,7 +81,7 @@ def make_signals(inputs: StageInputs) -> dict[str, Output]:
 
 
 def make_stream(inputs: StageInputs) -> dict[str, Output]:
-    """Pressure and state of every level's windows."""
+    """Run of the stage ``stream``: pressure and state in every window of every level."""
     from engine.features.pressure import KEYS, pressure_stream, stream_features
 
     windows = inputs.frame(VACUUM, (*KEYS, *stream_features()))
@@ -91,7 +92,7 @@ TRIGGER_STAGES: tuple[Stage, ...] = (
     Stage(
         name="triggers",
         io=StageIO((BRONZE_MBO, LADDER, TAPE, LEVELS), (TRIGGERS,)),
-        knobs=("features", "approach", "setups", "gold"),
+        param_groups=("features", "approach", "setups", "gold"),
         refs=_trigger_refs,
         run=make_triggers,
         entries=lambda values: {"_FEATURES.name": None, "_FEATURES.family": VECTOR_FAMILIES},
@@ -102,7 +103,7 @@ SIGNAL_STAGES: tuple[Stage, ...] = (
     Stage(
         name="signals",
         io=StageIO((TRIGGERS,), (SIGNALS,)),
-        knobs=("features", "gold", "retrieval", "fire"),
+        param_groups=("features", "gold", "retrieval", "fire"),
         refs=lambda w, params: (Ref(TRIGGERS, w.date),),
         run=make_signals,
         packages=("scikit-learn", "faiss-cpu"),
@@ -111,7 +112,7 @@ SIGNAL_STAGES: tuple[Stage, ...] = (
     Stage(
         name="stream",
         io=StageIO((VACUUM, SIGNALS), (STREAM,)),
-        knobs=("stream",),
+        param_groups=("stream",),
         refs=lambda w, params: (Ref(VACUUM, w.date), Ref(SIGNALS, w.date)),
         run=make_stream,
     ),
@@ -119,7 +120,7 @@ SIGNAL_STAGES: tuple[Stage, ...] = (
 
 
 # ----------------------------------------------------------------------------
-# Signals: the forecast of each trigger from the sessions before, as a pure function of both
+# Signals: the forecast of each trigger from earlier sessions, as a pure function
 
 KEYS = (
     "trigger_id", "episode_id", "level_id", "approach", "kind", "window_start_ts_ns", "window_end_ts_ns", "level_tick",
@@ -130,9 +131,9 @@ KEYS = (
 NOT_IN_STREAM = (
     "trigger_id", "kind", "reason", "neighbours", "best_similarity", "excursion_ahead_q50_ticks", "excursion_behind_q50_ticks",
 )  # fmt: skip
-"""Columns of a signal that do not stand in the pressure stream."""
+"""Columns of a signal that are not in the pressure stream."""
 
-SAYS = {
+SIGNAL_OUTCOME = {
     ("break", Approach.UP.value): Outcome.BREAK_UP.value,
     ("reject", Approach.UP.value): Outcome.REJECT_DOWN.value,
     ("break", Approach.DOWN.value): Outcome.BREAK_DOWN.value,
@@ -143,7 +144,7 @@ Forecast = Callable[["pl.DataFrame", "pl.DataFrame"], "pl.DataFrame"]
 """History and queries (rows of ``mbo_trigger_vectors``) to one row per query with its ``trigger_id``."""
 
 Fire = Callable[["pl.DataFrame"], "pl.Series"]
-"""Signals of a session to which of them fire."""
+"""Signals of a session to their fire flags."""
 
 
 def session_signals(history: pl.DataFrame, triggers: pl.DataFrame, forecast: Forecast, fire: Fire) -> pl.DataFrame:
@@ -154,10 +155,10 @@ def session_signals(history: pl.DataFrame, triggers: pl.DataFrame, forecast: For
     history : pl.DataFrame
         Triggers of earlier sessions.
     triggers : pl.DataFrame
-        The session's.
+        Triggers of the session.
     forecast, fire
-        How a forecast is made of both, and which signals fire. The fire rule sees the `window` triggers alone, each window
-        once; where a table has none, it sees all. Another trigger at the same window of the same episode has its flag.
+        Functions for the forecast and the fire flags. `fire` gets only the `window` triggers, so that each window counts once (all
+        triggers where there are none); other triggers take the flag of the same window and episode.
 
     Returns
     -------
@@ -172,14 +173,16 @@ def session_signals(history: pl.DataFrame, triggers: pl.DataFrame, forecast: For
     seen = windows if windows.height else signals
     flags = seen.select("episode_id", "window_end_ts_ns").with_columns(fire(seen).alias("fire_flag"))
     flags = flags.group_by("episode_id", "window_end_ts_ns").agg(pl.col("fire_flag").any())
-    says = pl.concat_str("c_top1", pl.lit("/"), "approach").replace_strict({f"{c}/{a}": o for (c, a), o in SAYS.items()}, default=None)
+    says = pl.concat_str("c_top1", pl.lit("/"), "approach").replace_strict(
+        {f"{c}/{a}": o for (c, a), o in SIGNAL_OUTCOME.items()}, default=None
+    )
     return signals.join(flags, on=["episode_id", "window_end_ts_ns"], how="left", maintain_order="left").with_columns(
         pl.col("fire_flag").fill_null(False), pl.when(pl.col("fire_flag")).then(says).cast(pl.String).alias("signal")
     )
 
 
 def window_signals(signals: pl.DataFrame) -> pl.DataFrame:
-    """The signals of `window` triggers without what the stream leaves out: one per level and window at most."""
+    """The signals of `window` triggers without `NOT_IN_STREAM`: at most one per level and window."""
     import polars as pl
 
     return signals.filter(pl.col("kind") == TriggerKind.WINDOW.value).drop(NOT_IN_STREAM)

@@ -1,4 +1,4 @@
-"""Silver: from a contract's records to ladder and tape, bars, levels, and the features at the levels."""
+"""Silver stages: ladder and tape, bars, levels, and the features at the levels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from engine.errors import NoData
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
+from engine.params import RunParams
 from engine.sessions import SessionWindows, previous_full_rth, utc_dates
-from engine.stages.base import Output, Ref, RunParams, Stage, StageInputs, StageIO
+from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
 from engine.vocab import NS, root_of
 
 if TYPE_CHECKING:
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
     from engine.levels import Gap
     from engine.mbo.dbn import MboColumns
 
-# What the replay looks at; the other columns of a record are not read back.
+# Columns that the replay reads.
 REPLAY_COLUMNS = ("ts_event", "ts_recv", "order_id", "price", "size", "flags", "action", "side")
 
 THE_CONTRACT = 1
 
 TABLE_FAMILIES = ("vacuum_down", "vacuum_up", "tape", "condition")
-"""Families of features that stand in the table of windows (`engine.features.registry.table_features`)."""
+"""Families of features in the table of windows (`engine.features.registry.table_features`)."""
 
 
 def _ladder_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
-    # The first file builds the book; a later one that is missing leaves its seconds invalid.
+    # The first file builds the book and is required; a missing later one only leaves its seconds invalid.
     first, *rest = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
     return (Ref(BRONZE_MBO, first), *(Ref(BRONZE_MBO, d, required=False) for d in rest))
 
@@ -50,10 +51,10 @@ def _mbo_columns(frame: pl.DataFrame) -> MboColumns:
     from engine.mbo.dbn import MboColumns
 
     n = frame.height
-    # The replay does not look at these: zeros that are never touched cost no memory.
+    # Not read by the replay; untouched zeros cost no memory.
     dtypes = (("publisher_id", "u2"), ("channel_id", "u1"), ("ts_in_delta", "i4"), ("sequence", "u4"))
     unread = {name: np.zeros(n, dtype) for name, dtype in dtypes}
-    # A partition is one contract's, whatever number the venue gave it on that date.
+    # A partition has one contract, whatever instrument id the venue gave it on that date.
     unread["instrument_id"] = np.full(n, THE_CONTRACT, np.uint32)
     read = {}
     for name in REPLAY_COLUMNS:
@@ -63,12 +64,12 @@ def _mbo_columns(frame: pl.DataFrame) -> MboColumns:
 
 
 def make_ladder(inputs: StageInputs) -> dict[str, Output]:
-    """Replay the records once, into the ladder and the tape."""
+    """Run of the stage ``ladder``: replay the records once, into the ladder and the tape."""
     from engine.mbo.replay import LadderReplay
 
     w = inputs.windows
     days = inputs.present(BRONZE_MBO)
-    # A crossed book is normal before the venue opens, and a fault after it.
+    # A crossed book is normal before the venue opens, and an error after it.
     open_ns = max(w.ladder_start_ns, w.globex_start_ns)
     replay = LadderReplay({THE_CONTRACT: inputs.symbol}, w.ladder_start_ns, w.ladder_end_ns, inputs.params.replay, open_ns=open_ns)
     rows = 0
@@ -81,7 +82,7 @@ def make_ladder(inputs: StageInputs) -> dict[str, Output]:
     if rows == 0:
         raise NoData(
             f"{inputs.symbol} {w.date}: expected records between {w.ladder_start_ns} and {w.ladder_end_ns}, found none; if the raw file "
-            f"should have some, replace it and run `{inputs.lake.mend(BRONZE_MBO, inputs.symbol, days[0], overwrite=True)}`"
+            f"should have some, replace it and run `{inputs.lake.repair_command(BRONZE_MBO, inputs.symbol, days[0], overwrite=True)}`"
         )
     made = replay.finish()[inputs.symbol]
     missing = sorted(d.isoformat() for (k, d), m in inputs.manifests.items() if m is None)
@@ -90,7 +91,7 @@ def make_ladder(inputs: StageInputs) -> dict[str, Output]:
 
 
 def trades_of(inputs: StageInputs, days: list[dt.date]) -> pl.DataFrame:
-    """``ts_event, tick, size, side`` (code) of the trades of `days`, in file order; trades that the replay gives no tick are not there."""
+    """``ts_event, tick, size, side`` (code) of the trades of `days`, in file order, without those off the tick grid."""
     from engine.bars import BRONZE_TRADE_COLUMNS, is_trade, trade_rows
 
     where = is_trade()
@@ -99,13 +100,13 @@ def trades_of(inputs: StageInputs, days: list[dt.date]) -> pl.DataFrame:
 
 
 def days_in(inputs: StageInputs, start_ns: int, end_ns: int) -> list[dt.date]:
-    """UTC dates of the span whose bronze is there."""
+    """UTC dates of the span with bronze."""
     wanted = utc_dates(start_ns, end_ns)
     return [d for d in inputs.present(BRONZE_MBO) if d in wanted]
 
 
 def gaps_in(inputs: StageInputs, start_ns: int, end_ns: int) -> tuple[Gap, ...]:
-    """Spans of ``[start_ns, end_ns)`` without data: UTC files that are missing, and what lies beyond a file's end."""
+    """Spans of ``[start_ns, end_ns)`` without data: dates without a file, and times outside a file's range."""
     from engine.levels import Gap
 
     gaps = []
@@ -126,7 +127,7 @@ def gaps_in(inputs: StageInputs, start_ns: int, end_ns: int) -> tuple[Gap, ...]:
 
 
 def make_bars(inputs: StageInputs) -> dict[str, Output]:
-    """Two-minute bars of the Globex day."""
+    """Run of the stage ``bars``: two-minute bars of the Globex day."""
     from engine.bars import bars_2m
 
     w = inputs.windows
@@ -136,7 +137,7 @@ def make_bars(inputs: StageInputs) -> dict[str, Output]:
 
 
 def make_levels(inputs: StageInputs) -> dict[str, Output]:
-    """Levels as step functions; what cannot be known is absent, with the reason in the notes."""
+    """Run of the stage ``levels``: levels as step functions; levels that cannot be known are absent, with the reason in the notes."""
     from engine.bars import trades_between
     from engine.levels import LevelInputs, build_levels
 
@@ -161,7 +162,7 @@ def make_levels(inputs: StageInputs) -> dict[str, Output]:
 
 
 def make_vacuum(inputs: StageInputs) -> dict[str, Output]:
-    """The features and conditions of every level's windows."""
+    """Run of the stage ``vacuum``: features and conditions in every window of every level."""
     from engine.features.windows import level_windows
     from engine.ladder import Ladder
 
@@ -173,7 +174,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="ladder",
         io=StageIO((BRONZE_MBO,), (LADDER, TAPE)),
-        knobs=("replay",),
+        param_groups=("replay",),
         refs=_ladder_refs,
         run=make_ladder,
     ),
@@ -186,17 +187,17 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="levels",
         io=StageIO((BRONZE_MBO, BARS), (LEVELS,)),
-        knobs=("levels",),
+        param_groups=("levels",),
         refs=_level_refs,
         run=make_levels,
         entries=lambda values: {"LEVELS.level_id": values["levels"]["level_ids"]},
-        # Its calendar says which RTH session was the previous one, and when it closed.
+        # The calendar decides which RTH session was the previous one, and when it closed.
         packages=("exchange-calendars",),
     ),
     Stage(
         name="vacuum",
         io=StageIO((LADDER, TAPE, LEVELS), (VACUUM,)),
-        knobs=("features", "approach"),
+        param_groups=("features", "approach"),
         refs=lambda w, params: (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date)),
         run=make_vacuum,
         entries=lambda values: {"_FEATURES.family": TABLE_FAMILIES},

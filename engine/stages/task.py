@@ -1,4 +1,4 @@
-"""The unit of work that crosses to another process: a small spec there, a small receipt back, never data."""
+"""Tasks for worker processes: a picklable spec in, a small receipt back, never data."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Literal
 
 from engine.errors import NoData
 from engine.lake.store import Lake
+from engine.params import RunParams
 from engine.stages import gold, silver
-from engine.stages.base import RunParams, Stage, build, why_stale
+from engine.stages.base import Stage, build, why_stale
 from engine.stages.bronze import RawFile, build_bronze, why_stale_bronze
 
 Status = Literal["made", "current", "empty", "failed"]
@@ -22,7 +23,7 @@ GROUPS: dict[Group, tuple[Stage, ...]] = {
     "triggers": gold.TRIGGER_STAGES,
     "signals": gold.SIGNAL_STAGES,
 }
-"""Stages that one task runs, one after the other; a group waits until the one before it is made of all sessions."""
+"""Stages that one task runs in order; a group starts when the previous one is done for all sessions."""
 
 STAGES = tuple(stage for stages in GROUPS.values() for stage in stages)
 """All stages after bronze."""
@@ -45,14 +46,14 @@ class TaskSpec:
 
     @property
     def name(self) -> str:
-        """How the task is called in progress and reports."""
+        """Name of the task in progress bars and reports."""
         symbols = self.symbols[0] if len(self.symbols) == 1 else f"{len(self.symbols)} contracts"
         return f"{'bronze' if self.raw else self.group} {symbols} {self.date}"
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a task; pickled it stays under 1 KB."""
+    """Result of a task; under 1 KB when pickled."""
 
     name: str
     status: Status
@@ -74,7 +75,7 @@ def failed(name: str, error: BaseException, stage: str = "", seconds: float = 0.
 
 
 def is_current(spec: TaskSpec) -> bool:
-    """Whether nothing of the task need be made; reads manifests only."""
+    """Whether all outputs of the task are current; reads manifests only."""
     if spec.overwrite:
         return False
     lake = Lake(spec.lake)
@@ -85,9 +86,9 @@ def is_current(spec: TaskSpec) -> bool:
 
 
 def run_partition(spec: TaskSpec) -> Receipt:
-    """Do a task; what is current already is left as it is, so that doing it again after a death is safe.
+    """Run a task and return its receipt; outputs that are current are skipped, so running it again after a crash is safe.
 
-    Every error becomes a receipt: it would come again with the same input, so nothing retries it.
+    Errors become receipts and are not retried, since the same input would fail again.
     """
     started = time.perf_counter()
     lake = Lake(spec.lake)
@@ -110,6 +111,6 @@ def run_partition(spec: TaskSpec) -> Receipt:
     except NoData as e:
         seconds = time.perf_counter() - started
         return Receipt(spec.name, "empty", rows, tuple(made), seconds, type(e).__name__, _clip(str(e)))
-    except Exception as e:  # EngineError or a bug, which must name its partition, too, and let the others finish
+    except Exception as e:  # also bugs: the receipt names the partition, and other tasks go on
         return replace(failed(spec.name, e, stage_name, time.perf_counter() - started), rows=rows, made=tuple(made))
     return Receipt(spec.name, "made" if made else "current", rows, tuple(made), time.perf_counter() - started)

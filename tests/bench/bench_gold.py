@@ -12,9 +12,9 @@ from engine.features.vector import trigger_vectors
 from engine.ladder import Ladder
 from engine.lake.catalog import TRIGGERS
 from engine.lake.store import Lake
-from engine.params import LevelParams, SimParams
+from engine.params import LevelParams, RunParams, SimParams
 from engine.simulate.dbn import DayTask, run_day
-from engine.stages.base import RunParams, build
+from engine.stages.base import build
 from engine.stages.bronze import raw_index
 from engine.stages.gold import TRIGGER_STAGES
 from engine.stages.silver import STAGES

@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from engine.lake.store import Lake
-from engine.stages.base import RunParams, build
+from engine.params import RunParams
+from engine.stages.base import build
 from engine.stages.bronze import build_bronze, raw_index
 from engine.stages.silver import STAGES
 from tests.bench.harness import Measure, bench, median_seconds

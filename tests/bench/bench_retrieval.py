@@ -15,7 +15,7 @@ import polars as pl
 
 from engine.lake.store import Lake
 from engine.params import RetrievalParams
-from engine.retrieval.dataset import grouped
+from engine.retrieval.dataset import events_by_group
 from engine.retrieval.embedding import unit
 from engine.retrieval.events import Events
 from engine.retrieval.index import build_index, index_root, open_index, read_index_manifest
@@ -128,7 +128,7 @@ def opening() -> Measure:
 @lru_cache(maxsize=1)
 def history() -> Events:
     """Two thousand events of a hundred sessions."""
-    return grouped(gold_frame(2000))["mirrored"]
+    return events_by_group(gold_frame(2000))["mirrored"]
 
 
 @bench("fit on 2,000 events x 300", bar="")

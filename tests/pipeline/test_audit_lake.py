@@ -58,14 +58,12 @@ def test_rebuild_audits_and_indexes_what_won(null_lake: Lake) -> None:
     look = ("audit", "--lake", null_lake.root, "--only", "means", "--growth", 0.5, "--workers", 1)
     found = report(*look)
     assert found["table"] is None
-    assert found["not_kept"].startswith(
-        "printed, not kept: this audit has nothing of blocks_original, blocks, learned, lightgbm, and would"
-    )
+    assert found["not_kept"].startswith("printed, not stored: this audit lacks blocks_original, blocks, learned, lightgbm, and would")
     with null_lake.lock():
         busy = spymaster(*look, check=False)
     assert busy.returncode == 1
     assert "means" in busy.stdout
-    assert "the audit is printed, not kept: " in busy.stderr
+    assert "the audit is printed, not stored: " in busy.stderr
     assert read_audit(null_lake.root)[1]["digest"] == kept["digest"]
 
 

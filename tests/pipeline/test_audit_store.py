@@ -1,4 +1,4 @@
-"""The kept audit knows what it was made of, and the index is of the representation that it chose; else it says that none did."""
+"""The stored audit knows what it was made of, and the index is of the representation that it chose; else it says that none did."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from engine.errors import ContractError, PartitionCorrupt, SessionError
 from engine.lake.catalog import LADDER, LEVELS, TAPE, dataset
 from engine.lake.manifest import Lineage, canonical, sha256_text
 from engine.lake.store import Lake
-from engine.params import AuditParams, RetrievalParams
+from engine.params import AuditParams, RetrievalParams, RunParams
 from engine.retrieval.audit import Report, audit
-from engine.retrieval.audit_store import REPORT, TABLE, audit_inputs, audited, read_audit, store_audit, write_audit
+from engine.retrieval.audit_store import REPORT, TABLE, audit_choice, audit_inputs, read_audit, store_audit, write_audit
 from engine.retrieval.dataset import VECTORS, gold_events, sessions_in
 from engine.retrieval.hints import gold_command
 from engine.retrieval.index import build_index, open_index, read_index_manifest
 from engine.retrieval.neighbours import neighbours, trigger_query
 from engine.retrieval.walk_forward import AuditData
-from engine.stages.base import RunParams
 from tests.support.lakes import report as said_by
 from tests.support.retrieval import SYMBOL, gold_frame, write_gold
 
@@ -96,17 +95,17 @@ def test_without_an_audit_the_index_says_that_none_chose(lake: Lake, reports: di
     assert f"`spymaster audit --lake {lake.root}` makes it" in found["about_the_choice"]
     assert "for this index" not in found["about_the_choice"]
     other = f"""; for this index `spymaster audit --lake {lake.root} --params <(echo '{{"retrieval": {{"cap": 5}}}}')` does"""
-    assert audited(lake, None, "means", RetrievalParams(cap=5))[1].endswith(other)
+    assert audit_choice(lake, None, "means", RetrievalParams(cap=5))[1].endswith(other)
     keep(lake, reports["means"])
-    # One of other knobs chooses nothing, nor one that is stale.
-    choice, why = audited(lake, None, "means", RetrievalParams(cap=5))
+    # One of other parameters chooses nothing, nor one that is stale.
+    choice, why = audit_choice(lake, None, "means", RetrievalParams(cap=5))
     assert choice is None
-    assert "with other knobs (cap)" in why
-    assert "of horizon h1, not of h2" in audited(lake, None, "means", RetrievalParams(horizon="h2"))[1]
+    assert "with other parameters (cap)" in why
+    assert "of horizon h1, not of h2" in audit_choice(lake, None, "means", RetrievalParams(horizon="h2"))[1]
     keep(lake, reports["learned"])
-    assert "has nothing of blocks" in audited(lake, None, "blocks", RetrievalParams())[1]
+    assert "lacks blocks" in audit_choice(lake, None, "blocks", RetrievalParams())[1]
     change_gold(lake)
-    assert "was made anew" in said_by("index", "--lake", lake.root)["about_the_choice"]
+    assert "was rebuilt" in said_by("index", "--lake", lake.root)["about_the_choice"]
     assert read_index_manifest(lake)["chosen"]["by"] == "history"
 
 
@@ -116,27 +115,27 @@ def test_a_partial_audit_chooses_nothing_and_replaces_no_whole_one(lake: Lake, r
 
     whole, quick = reports["means"], replace(reports["means"], params=reports["means"].params | {"refit_growth": 0.5})
     partial = {
-        "alone": (reports["alone"], "has nothing of learned"),
+        "alone": (reports["alone"], "lacks learned"),
         "quick": (quick, "refitted when history had grown by 50%, not by 15%"),
     }
     for report, says in partial.values():
         # Where none is kept it is better than nothing to look at, and no more than that.
         place, why = store_audit(lake.root, report, audit_inputs(lake, None))
         assert (place, why) == (lake.root / TABLE, "")
-        choice, why = audited(lake, None, "means", RetrievalParams())
+        choice, why = audit_choice(lake, None, "means", RetrievalParams())
         assert choice is None
         assert says in why
         assert rebuild_says() is None
     # All that gold of means can serve: it chooses, and is not the audit that rebuild makes.
     assert store_audit(lake.root, reports["learned"], audit_inputs(lake, None))[0] is not None
-    assert audited(lake, None, "means", RetrievalParams())[0] is not None
+    assert audit_choice(lake, None, "means", RetrievalParams())[0] is not None
     assert rebuild_says() is None
     digest = keep(lake, whole)
     assert rebuild_says() == whole.verdict
     for report in (reports["alone"], quick, reports["learned"]):
         place, why = store_audit(lake.root, report, audit_inputs(lake, None))
         assert place is None
-        assert why.startswith("printed, not kept: this audit ")
+        assert why.startswith("printed, not stored: this audit ")
     assert read_audit(lake.root)[1]["digest"] == digest
     assert store_audit(lake.root, whole, audit_inputs(lake, None))[0] is not None
 
@@ -145,7 +144,7 @@ def test_where_a_representation_won_that_gold_does_not_hold_the_command_that_mak
     lake: Lake, reports: dict[str, Report]
 ) -> None:
     keep(lake, replace(reports["learned"], winner="blocks"))
-    choice, said = audited(lake, None, "means", RetrievalParams())
+    choice, said = audit_choice(lake, None, "means", RetrievalParams())
     assert choice is not None
     sessions = lake.partitions(VECTORS)
     make = gold_command(lake, sessions[-1], [d for _, d in sessions], gold={"representation": "blocks"})
@@ -156,16 +155,16 @@ def test_where_a_representation_won_that_gold_does_not_hold_the_command_that_mak
 def test_an_index_does_not_go_on_claiming_an_audit_that_is_gone(lake: Lake, reports: dict[str, Report]) -> None:
     def stale() -> str:
         job = _Rebuild(lake, "ES", [], False, "rth", RunParams(), 1, False, True)
-        return job._stale_index(*audited(lake, "ES", "means", RetrievalParams()))
+        return job._stale_index(*audit_choice(lake, "ES", "means", RetrievalParams()))
 
     digest = keep(lake, reports["means"])
-    choice, _ = audited(lake, "ES", "means", RetrievalParams())
+    choice, _ = audit_choice(lake, "ES", "means", RetrievalParams())
     build_index(lake, symbol="ES", choice=choice)
     assert stale() == ""
     another = keep(lake, replace(reports["means"], verdict="another"))
     assert stale() == f"the audit {another[:12]} chose means"
     older_code(lake)
-    assert f"chosen by the audit {digest[:12]}; no audit to choose by: the kept audit was made with another code" in stale()
+    assert f"chosen by the audit {digest[:12]}; no audit to choose by: the stored audit was made with another code" in stale()
     shutil.rmtree(lake.root / "audit")
     assert f"chosen by the audit {digest[:12]}; no audit to choose by: " in stale()
     build_index(lake, symbol="ES")
@@ -189,12 +188,12 @@ def test_a_table_and_a_report_of_two_audits_are_no_audit(lake: Lake, reports: di
     ):
         keep(lake, reports["means"])
         (lake.root / name).write_bytes(content)
-        with pytest.raises(PartitionCorrupt, match=f"{says}.*`spymaster audit --lake {lake.root}` makes it anew"):
+        with pytest.raises(PartitionCorrupt, match=f"{says}.*`spymaster audit --lake {lake.root}` rebuilds it"):
             read_audit(lake.root)
-        choice, why = audited(lake, None, "means", RetrievalParams())
+        choice, why = audit_choice(lake, None, "means", RetrievalParams())
         assert choice is None
         assert says in why
-    # It is written anew by the next, also by a partial one: there is no whole one to lose.
+    # The next one is stored even if partial: there is no full one to replace.
     (lake.root / REPORT).write_bytes(report)
     assert store_audit(lake.root, reports["alone"], audit_inputs(lake, None))[0] is not None
 
@@ -238,8 +237,8 @@ def older_code(lake: Lake) -> None:
 
 
 STALE = {
-    gold_again: f"was made of {VECTORS}/{SYMBOL}/2025-03-03, which was made anew",
-    silver_again: f"was made of {LEVELS}/{SYMBOL}/2025-03-06, which was made anew and 2 more",
+    gold_again: f"was made of {VECTORS}/{SYMBOL}/2025-03-03, which was rebuilt",
+    silver_again: f"was made of {LEVELS}/{SYMBOL}/2025-03-06, which was rebuilt and 2 more",
     a_session_more: f"was made without {LEVELS}/{SYMBOL}/2025-05-05, which is new and 2 more",
     a_session_less: "which is gone",
     another_profile: "with another profile (rth) than there is now (globex_open)",
@@ -252,9 +251,9 @@ def test_a_kept_audit_is_stale_where_its_inputs_are(lake: Lake, reports: dict[st
     keep(lake, reports["means"])
     change(lake)
     assert STALE[change] in read_audit(lake.root)[1]["stale"]
-    choice, why = audited(lake, None, "means", RetrievalParams())
+    choice, why = audit_choice(lake, None, "means", RetrievalParams())
     assert choice is None
-    assert f"`spymaster audit --lake {lake.root}` makes it anew" in why
+    assert f"`spymaster audit --lake {lake.root}` rebuilds it" in why
 
 
 def another_market(lake: Lake) -> None:
@@ -270,19 +269,20 @@ def test_an_audit_of_other_sessions_or_of_another_market_chooses_nothing(lake: L
     # Silver of a second contract alone: the audit of it is of the same root, and has seen none of the index's sessions.
     write_silver(lake, "ESU5", dt.date(2025, 6, 2))
     keep(lake, reports["learned"], "ESU5")
-    choice, why = audited(lake, "ES", "means", RetrievalParams())
+    choice, why = audit_choice(lake, "ES", "means", RetrievalParams())
     assert choice is None
-    assert f"has not seen {VECTORS}/{SYMBOL}/2025-03-03 and 19 more; `spymaster audit --lake {lake.root} --symbol ES` makes it" in why
+    again = f"`spymaster audit --lake {lake.root} --symbol ES` rebuilds it"
+    assert f"does not include {VECTORS}/{SYMBOL}/2025-03-03 and 19 more; {again}" in why
     # Silver of another market alone: gold is of ES only, so that an index of it needs no symbol.
     write_silver(lake, "CLM5", dt.date(2025, 6, 2))
     keep(lake, reports["learned"], "CL")
-    choice, why = audited(lake, None, "means", RetrievalParams())
+    choice, why = audit_choice(lake, None, "means", RetrievalParams())
     assert choice is None
-    assert "the kept audit is of CL, not of ES" in why
+    assert "the stored audit is of CL, not of ES" in why
     assert said_by("index", "--lake", lake.root)["chosen"]["by"] == "history"
     # Of the root, it has seen the contract's sessions too.
     keep(lake, reports["learned"], "ES")
-    assert audited(lake, None, "means", RetrievalParams())[0] == audited(lake, SYMBOL, "means", RetrievalParams())[0] is not None
+    assert audit_choice(lake, None, "means", RetrievalParams())[0] == audit_choice(lake, SYMBOL, "means", RetrievalParams())[0] is not None
 
 
 def test_markets_are_not_pooled_and_contracts_of_one_are(lake: Lake, reports: dict[str, Report]) -> None:
@@ -294,8 +294,8 @@ def test_markets_are_not_pooled_and_contracts_of_one_are(lake: Lake, reports: di
         with pytest.raises(SessionError, match=r"expected the sessions of one market, found CL, ES.*`--symbol CL`"):
             pooled(lake)
     assert len(gold_events(lake, "ES")["mirrored"]) == len(gold_events(lake, "CL")["mirrored"]) == 400
-    # The kept audit is of ES.
-    assert "is of ES, not of CL" in audited(lake, "CL", "means", RetrievalParams())[1]
+    # The stored audit is of ES.
+    assert "is of ES, not of CL" in audit_choice(lake, "CL", "means", RetrievalParams())[1]
     assert build_index(lake, name="cl", symbol="CL")["market"] == "CL"
     query = trigger_query(lake, str(lake.read(VECTORS, SYMBOL, lake.partitions(VECTORS, SYMBOL)[15][1])["trigger_id"][0]))
     found = neighbours(lake, query)

@@ -19,11 +19,11 @@ import pytest
 from engine.errors import DuplicateRaw, NoData, PartitionCorrupt, PartitionMissing, RawMissing, SessionError
 from engine.lake.catalog import BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
 from engine.lake.store import Lake
-from engine.params import LevelParams, ReplayParams, SelectionParams
+from engine.params import LevelParams, ReplayParams, RunParams, SelectionParams
 from engine.pipeline import plan_bronze, plan_sessions
 from engine.selection import make_selection, route
 from engine.stages import task
-from engine.stages.base import Ref, RunParams
+from engine.stages.base import Ref
 from engine.stages.bronze import raw_index
 from engine.stages.silver import STAGES
 from tests.support.dbn_files import DAY_NS, utc_ns, write_dbn
@@ -305,7 +305,7 @@ def test_a_full_disk_fails_by_name_keeps_what_was_there_and_is_mended_by_the_nex
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, preexec_fn=limited)
     assert done.returncode == 1
     assert "LakeWriteFailed" in done.stderr
-    assert "nothing of it was kept" in done.stderr
+    assert "the partition is unchanged" in done.stderr
     assert digests(copied_lake.root) == before
     assert not leftovers(copied_lake.root)
     again = report("run", "--lake", copied_lake.root, "--symbol", "ESZ5", "--dates", "2025-11-04", "--overwrite")

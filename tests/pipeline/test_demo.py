@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from engine.commands.demo import AFTER_S, HISTORY_S, Kernels, clearest_answer, compile_kernels, demo_moment, small_day
+from engine.commands.demo import AFTER_S, HISTORY_S, Kernels, compile_day, compile_kernels, demo_query, largest_reaction
 from engine.lake.store import Lake
 from engine.vocab import NS
 from tests.reference.venue_twin import Venue
@@ -11,7 +11,7 @@ from tests.reference.venue_twin import Venue
 
 def test_the_small_day_is_one_that_a_venue_could_have_published():
     venue = Venue()
-    rows = small_day()
+    rows = compile_day()
     venue.feed(rows)
     assert venue.trades > 1000
     assert (np.diff(rows[:, 5]) >= 0).all()
@@ -33,11 +33,11 @@ def test_the_clearest_answer_is_the_touch_from_afar_that_price_left_most():
         path[at + 1 : at + 200] = 100 + after
         path[at + 200 :] = 80
     path[HISTORY_S + 2500 :] = 100 + np.arange(500) % 2  # hovers: comes from nowhere
-    assert clearest_answer(tape(path), 100, 0) == (15, (HISTORY_S + 1500) * NS)
-    assert clearest_answer(tape(path), 100, (HISTORY_S + 1501) * NS)[1] == (HISTORY_S + 2500) * NS
-    assert clearest_answer(tape(path[: HISTORY_S + 500 + AFTER_S]), 100, 0) == (0.0, None)
-    assert clearest_answer(tape(path), 400, 0) == (0.0, None)
+    assert largest_reaction(tape(path), 100, 0) == (15, (HISTORY_S + 1500) * NS)
+    assert largest_reaction(tape(path), 100, (HISTORY_S + 1501) * NS)[1] == (HISTORY_S + 2500) * NS
+    assert largest_reaction(tape(path[: HISTORY_S + 500 + AFTER_S]), 100, 0) == (0.0, None)
+    assert largest_reaction(tape(path), 400, 0) == (0.0, None)
 
 
 def test_a_lake_without_silver_has_no_setup(tmp_lake):
-    assert demo_moment(Lake(tmp_lake)) is None
+    assert demo_query(Lake(tmp_lake)) is None

@@ -15,14 +15,14 @@ from engine.features.vector import vector_names
 from engine.lake.catalog import BRONZE_MBO, SIGNALS, STREAM, TRIGGERS, VACUUM, dataset
 from engine.lake.contract import enforce_contract
 from engine.lake.store import Lake
-from engine.params import GoldParams, SetupParams
+from engine.params import GoldParams, RunParams, SetupParams
 from engine.pipeline import lake_state, plan_sessions
 from engine.retrieval.dataset import audit_events, gold_events
 from engine.retrieval.events import Events
 from engine.retrieval.statistics import condition_events
 from engine.sessions import session_windows
 from engine.setups import trigger_schema
-from engine.stages.base import RunParams, why_stale
+from engine.stages.base import why_stale
 from engine.stages.gold import SIGNAL_STAGES, TRIGGER_STAGES
 from engine.stages.task import GROUPS, Group, Receipt, TaskSpec, run_partition
 from tests.support.lakes import MONDAY, TUESDAY, leftovers, make_silver, report, spymaster
@@ -125,14 +125,14 @@ def test_a_second_time_nothing_is_made_and_parameters_make_only_what_reads_them_
     # Monday's gold is of another representation: it is refused by name, not compared.
     receipt = make(copied_gold, "signals", params=blocks)
     assert receipt.status == "failed"
-    assert "expected the same knobs in all 2 sessions, found gold." in receipt.message
+    assert "expected the same parameters in all 2 sessions, found gold." in receipt.message
 
 
 def test_what_is_made_on_the_fly_is_made_with_the_knobs_of_gold(copied_gold: Lake) -> None:
     other = RunParams(setups=SetupParams(barrier=5, arm_ticks=6))
     assert make(copied_gold, "triggers", params=other).status == "made"
     for pooled in (audit_events, gold_events, condition_events):
-        with pytest.raises(ContractError, match=r"expected the same knobs in all 2 sessions, found setups\.arm_ticks"):
+        with pytest.raises(ContractError, match=r"expected the same parameters in all 2 sessions, found setups\.arm_ticks"):
             pooled(copied_gold, SYMBOL)
     assert make(copied_gold, "triggers", MONDAY, other).status == "made"
     kept = copied_gold.read(TRIGGERS, SYMBOL, TUESDAY).filter(kind="arm")

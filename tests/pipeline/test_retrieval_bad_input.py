@@ -1,4 +1,4 @@
-"""Bad input of retrieval, and the commands that errors name for it: what is missing, too little, or of other knobs."""
+"""Bad input of retrieval, and the commands that errors name for it: what is missing, too little, or of other parameters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_command_that_makes_gold_again_has_the_knobs_that_it_was_made_with(t
     assert made == f"""{start} --params <(echo '{{"gold": {{"representation": "blocks"}}, "setups": {{"arm_ticks": 6}}}}')"""
     assert gold_command(lake, (SYMBOL, dates[1]), dates) == start
     # Of two sessions the first stands for most.
-    with pytest.raises(ContractError, match=r"expected the same knobs in all 2 sessions, .* makes them as most are") as refused:
+    with pytest.raises(ContractError, match=r"expected the same parameters in all 2 sessions, .* rebuilds them as most are") as refused:
         gold_events(lake)
     assert f"`{gold_command(lake, (SYMBOL, dates[0]), dates)}`" in str(refused.value)
 

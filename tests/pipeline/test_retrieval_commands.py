@@ -69,7 +69,7 @@ def test_commands(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     frame = gold_frame(400).filter(pl.col("session_date") == pl.col("session_date").min())
     write_gold(lake.root, frame.with_columns(pl.lit("CHOP").alias("outcome_h1")))
     for use in (("index", "--lake", lake.root, "--name", "cli", "--check"), (*ask, "--mode", "all", "--name", "cli")):
-        assert f"`spymaster index --lake {lake.root} --name cli` makes it anew" in refused(capsys, *use).replace("\n", "")
+        assert f"`spymaster index --lake {lake.root} --name cli` rebuilds it" in refused(capsys, *use).replace("\n", "")
     gone = ("neighbours", "--lake", lake.root, "--trigger", trigger.replace(trigger[:10], "2031-01-02"))
     assert "--dates 2031-01-02" in refused(capsys, *gone)
     assert "expected some of arm" in refused(capsys, "index", "--lake", lake.root, "--kinds", "magic")

@@ -163,11 +163,11 @@ REFUSALS: dict[str, tuple[Callable[[Lake], None], str]] = {
     "another contract": (edit_manifest(contract="f" * 64), r"another contract of gold.future_mbo.mbo_trigger_vectors \(ffffffffffff\)"),
     "other code": (edit_manifest(code="0" * 64), r"built with other code \(000000000000\) than there is now"),
     "another format": (edit_manifest(format=0), "another format"),
-    "a harmed index": (harm("all/mirrored.index"), "is not the one the manifest speaks of"),
-    "harmed metadata": (harm("all/mirrored.metadata.parquet"), "is not the one the manifest speaks of"),
-    "harmed statistics": (harm("norm_stats.json"), "is not the one the manifest speaks of"),
-    "harmed models": (harm("models.json"), "is not the one the manifest speaks of"),
-    "cut vectors": (harm("mirrored.vectors.npy", cut=8), "is not the one the manifest speaks of"),
+    "a harmed index": (harm("all/mirrored.index"), "does not match its size or hash in the manifest"),
+    "harmed metadata": (harm("all/mirrored.metadata.parquet"), "does not match its size or hash in the manifest"),
+    "harmed statistics": (harm("norm_stats.json"), "does not match its size or hash in the manifest"),
+    "harmed models": (harm("models.json"), "does not match its size or hash in the manifest"),
+    "cut vectors": (harm("mirrored.vectors.npy", cut=8), "does not match its size or hash in the manifest"),
     "a missing file": (remove("all/mirrored.index"), "found none"),
     "no _SUCCESS": (remove("_SUCCESS"), "expected manifest.json and _SUCCESS"),
     "a changed manifest": (harm("manifest.json"), "index"),
@@ -180,8 +180,8 @@ def test_an_index_is_refused_with_the_command_that_mends_it(copied: Lake, reason
     change(copied)
     with pytest.raises(StaleIndex, match=says) as refused:
         open_index(copied)
-    # Where the manifest can be trusted, the command has its knobs.
-    assert re.search(rf"`spymaster index --lake {copied.root} --name default( --params <\(echo '.*'\))?` makes it anew", str(refused.value))
+    # Where the manifest can be trusted, the command has its parameters.
+    assert re.search(rf"`spymaster index --lake {copied.root} --name default( --params <\(echo '.*'\))?` rebuilds it", str(refused.value))
     if reason != "another session profile":
         build_index(copied, params=PARAMS)
         assert len(open_index(copied).pool) > 300
@@ -189,7 +189,7 @@ def test_an_index_is_refused_with_the_command_that_mends_it(copied: Lake, reason
 
 def test_the_code_of_an_index_is_what_fits_and_writes_it_and_not_what_makes_gold_or_asks() -> None:
     found = {m.rpartition(":")[2] for m in code_of(gold_events, write_index_files).reached}
-    writes = {"write_index_files", "_write_pool", "gold_events", "read_triggers", "until_decided"}
+    writes = {"write_index_files", "_write_pool", "gold_events", "read_triggers", "with_decided_until"}
     fits = {"default_recipe", "fit", "retune", "fit_embedding", "fit_normaliser", "fit_reference", "make_pool", "Events"}
     assert writes | fits <= found
     makes_gold_or_asks = {"audit", "walk_neighbours", "audit_codes", "read_audit", "neighbours", "open_index", "means", "session_triggers"}
@@ -197,7 +197,7 @@ def test_the_code_of_an_index_is_what_fits_and_writes_it_and_not_what_makes_gold
 
 
 def test_other_knobs_are_refused_by_name(indexed: Lake) -> None:
-    with pytest.raises(StaleIndex, match=r"built with other knobs \(cap\)"):
+    with pytest.raises(StaleIndex, match=r"built with other parameters \(cap\)"):
         open_index(indexed, params=PARAMS.model_copy(update={"cap": 5}))
     check_index(indexed, read_index_manifest(indexed), PARAMS)
 
@@ -206,13 +206,13 @@ def test_the_command_makes_the_index_that_was_asked_for(copied: Lake) -> None:
     params = PARAMS.model_copy(update={"kinds": ("arm", "window")})
     build_index(copied, name="mine", symbol=SYMBOL, params=params)
     change_gold(copied)
-    with pytest.raises(StaleIndex, match=f"--name mine --symbol {SYMBOL} --kinds arm,window --params .* makes it anew") as refused:
+    with pytest.raises(StaleIndex, match=f"--name mine --symbol {SYMBOL} --kinds arm,window --params .* rebuilds it") as refused:
         open_index(copied, "mine")
     with pytest.raises(
-        StaleIndex, match=r"other knobs \(horizon\); `spymaster .* --kinds arm,window --horizon h2 --params .* makes it anew"
+        StaleIndex, match=r"other parameters \(horizon\); `spymaster .* --kinds arm,window --horizon h2 --params .* rebuilds it"
     ):
         open_index(copied, "mine", params=params.model_copy(update={"horizon": "h2"}))
-    # As it stands in the message, in a shell: the index has every knob that it had.
+    # As it stands in the message, in a shell: the index has every parameter that it had.
     command = str(refused.value).split("`")[1].replace("spymaster", f"{sys.executable} -m engine.cli", 1)
     subprocess.run(["bash", "-c", command], check=True, capture_output=True)
     manifest = read_index_manifest(copied, "mine")

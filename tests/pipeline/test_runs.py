@@ -49,7 +49,7 @@ def test_another_profile_is_refused_with_the_reason(whole_lake: Lake):
     before = digests(whole_lake.root)
     done = spymaster("run", "--lake", whole_lake.root, "--symbol", "ESZ5", "--dates", "2025-11-03", "--session", "globex_open", check=False)
     assert done.returncode == 1
-    assert "holds the session profile 'rth'" in done.stderr
+    assert "found silver of 'rth'" in done.stderr
     assert digests(whole_lake.root) == before
 
 
@@ -123,7 +123,7 @@ def test_kill_9_leaves_nothing_half_visible_and_the_next_run_repairs(big_days: P
     assert not [p for p in shown if p["stale"]]
     assert set(digests(tmp_lake)) < set(undisturbed)
     repaired = report("run", "--lake", tmp_lake, "--symbol", "ESZ5", "--dates", "2025-11-03:2025-11-04")
-    assert any(line.startswith("mended after a killed run") for line in repaired["said"])
+    assert any(line.startswith("cleaned up after a killed run") for line in repaired["said"])
     assert not leftovers(tmp_lake)
     assert digests(tmp_lake) == undisturbed
 

@@ -14,11 +14,11 @@ import pytest
 from engine.errors import SessionError
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
 from engine.lake.store import Lake
-from engine.params import LevelParams, ReplayParams
+from engine.params import LevelParams, ReplayParams, RunParams
 from engine.pipeline import build_pipeline, lake_state
 from engine.sessions import session_windows
 from engine.stages import base
-from engine.stages.base import RunParams, why_stale
+from engine.stages.base import why_stale
 from engine.stages.silver import STAGES
 from tests.support.dbn_files import DAY_NS, utc_ns, write_dbn
 from tests.support.lakes import ESZ5, MONDAY, RAW, TUESDAY, day_records, digests, leftovers, make_bronze, make_silver
@@ -165,6 +165,6 @@ def test_globex_open_reads_the_day_after_too(raw_days: dict[dt.date, Path], lake
 
 
 def test_a_stage_that_makes_other_than_it_declared_is_refused(copied_lake: Lake):
-    wrong = dataclasses.replace(stage("bars"), run=stage("ladder").run, knobs=("replay",))
+    wrong = dataclasses.replace(stage("bars"), run=stage("ladder").run, param_groups=("replay",))
     with pytest.raises(SessionError, match=r"declared silver\.future_mbo\.bars_2m"):
         base.build(copied_lake, wrong, "ESZ5", TUESDAY, "rth", RunParams())

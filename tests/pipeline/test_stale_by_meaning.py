@@ -15,10 +15,10 @@ import pytest
 from engine import provenance
 from engine.lake.catalog import BARS, VACUUM
 from engine.lake.store import Lake
+from engine.params import RunParams
 from engine.retrieval import audit_store, index
 from engine.simulate import dbn
 from engine.stages import bronze
-from engine.stages.base import RunParams
 from engine.stages.task import STAGES
 
 ENGINE = Path(provenance.__file__).resolve().parent

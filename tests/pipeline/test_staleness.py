@@ -15,11 +15,11 @@ from engine.bars import nearest_tick
 from engine.lake.catalog import BARS, BRONZE_MBO, LEVELS, dataset
 from engine.lake.manifest import Lineage
 from engine.lake.store import CACHE_DIR, Lake
+from engine.params import RunParams
 from engine.pipeline import lake_state
 from engine.sessions import session_windows, to_ns
 from engine.stages import base
-from engine.stages.base import RunParams
-from engine.stages.bronze import CACHE, raw_index
+from engine.stages.bronze import HEADER_CACHE, raw_index
 from engine.stages.silver import STAGES
 from engine.vocab import NS, ROOTS
 from tests.support.lakes import MONDAY, RAW, TUESDAY, make_bronze
@@ -34,7 +34,7 @@ def test_another_exchange_calendar_makes_the_levels_stale(copied_lake: Lake, mon
 
 
 def test_an_index_of_headers_read_by_other_code_is_read_again(copied_lake: Lake):
-    path = copied_lake.root / CACHE_DIR / CACHE
+    path = copied_lake.root / CACHE_DIR / HEADER_CACHE
     before = raw_index(copied_lake, "ES").files
     known = json.loads(path.read_text())
     for entry in known.values():

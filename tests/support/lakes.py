@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.stages.base import RunParams
+from engine.params import RunParams
 from engine.stages.bronze import raw_index
 from engine.stages.task import Receipt, TaskSpec, run_partition
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlencode
 
-from engine.commands.demo import demo_moment
+from engine.commands.demo import demo_query
 from engine.lake.store import Lake
 from tests.support.lakes import spymaster
 from tests.ui.conftest import ROOT, Server, launched
@@ -44,7 +44,7 @@ def main() -> None:
             lake = Path(tmp) / "lake"
             spymaster("demo", "--lake", lake, "--no-serve")
         # The moment on which the demo opens.
-        moment = demo_moment(Lake(lake)) or {}
+        moment = demo_query(Lake(lake)) or {}
         shown = urlencode(moment, safe=":")
         if moment:
             # Compare has a picture of it to hold against the lake.

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.commands.retrieval import blocks_of, synthetic_events
+from engine.commands.retrieval import synthetic_blocks, synthetic_events
 from engine.errors import NoData, PartitionCorrupt, PartitionMissing
 from engine.lake.manifest import canonical, sha256_file, sha256_text
 from engine.params import AuditParams, RetrievalParams
@@ -301,7 +301,7 @@ def test_permuted_days_keep_the_counts_and_lose_the_link() -> None:
 def test_blocks_of_a_ramp() -> None:
     # x_t = t: the first difference is 1 but for the first window, means and deltas are those of a ramp.
     paths = np.arange(24.0)[None, :, None]
-    values, names = blocks_of(paths)
+    values, names = synthetic_blocks(paths)
     at = dict(zip(names, values[0]))
     assert (at["w0_x0"], at["w0_d1_x0"], at["w0_d2_x0"]) == (23, 1, 0)
     assert (at["w3_mean_x0"], at["w24_mean_x0"]) == (22, 11.5)
@@ -315,7 +315,7 @@ def test_table_in_the_lake(planted: Report, tmp_lake: Path) -> None:
         read_audit(tmp_lake)
     write_audit(tmp_lake, planted, {"symbol": None})
     frame, report = read_audit(tmp_lake)
-    assert report["stale"].startswith("the kept audit was made of sessions that are gone: ")
+    assert report["stale"].startswith("the stored audit was made of sessions that are gone: ")
     assert frame["representation"].to_list() == [r.representation for r in planted.rows]
     assert frame.filter(pl.col("representation") == "learned")["skill"][0] == planted.row("learned").skill
     assert report["diagrams"]["class/learned"][0]["events"] > 0

@@ -95,7 +95,7 @@ def test_dates_that_are_none_are_refused(given):
 
 
 def test_knobs_come_from_a_file_and_levels_by_name(tmp_path: Path):
-    path = tmp_path / "knobs.json"
+    path = tmp_path / "parameters.json"
     path.write_text('{"replay": {"rest_ns": 250000000}}')
     params = read_params(path, "pm_high, price:6800.25")
     assert params.replay.rest_ns == 250_000_000

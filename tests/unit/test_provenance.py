@@ -11,12 +11,11 @@ import pytest
 
 from engine import provenance
 from engine.errors import UnknownDataset
-from engine.params import RetrievalParams
+from engine.params import RetrievalParams, RunParams
 from engine.provenance import Program, code_of, trace
 from engine.retrieval.index import build_index
 from engine.simulate.dbn import write_day
 from engine.stages import bronze
-from engine.stages.base import RunParams
 from engine.stages.silver import make_bars, make_ladder, make_levels, make_vacuum
 from engine.stages.task import STAGES
 

@@ -13,7 +13,7 @@ from engine.lake.catalog import LADDER, TAPE
 from engine.lake.manifest import SUCCESS, Lineage
 from engine.lake.quality import COLUMNS, invalid_spans, quality_table
 from engine.lake.store import Lake
-from engine.retrieval.dataset import grouped
+from engine.retrieval.dataset import events_by_group
 from engine.retrieval.events import DECIDED_UNTIL
 from engine.retrieval.statistics import feature_distribution, feature_values, hit_rates, scores_by_level, share_below
 from tests.support.ladders import DATE, NS, SYMBOL, make_frames
@@ -110,7 +110,9 @@ def test_scores_by_level_are_mean_losses_by_hand(gold: pl.DataFrame) -> None:
 
 
 def test_a_feature_is_counted_where_it_lies(gold: pl.DataFrame) -> None:
-    (events,) = grouped(gold.with_columns(pl.when(pl.int_range(pl.len()) < 7).then(None).otherwise("vector").alias("vector"))).values()
+    (events,) = events_by_group(
+        gold.with_columns(pl.when(pl.int_range(pl.len()) < 7).then(None).otherwise("vector").alias("vector"))
+    ).values()
     name = events.names[0]
     found = feature_distribution(events, name)
     value, label = feature_values(events, name), events.labels("h1")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from engine.errors import ContractError, NoData
 from engine.params import RetrievalParams, SignalRuleParams
 from engine.retrieval.events import CLASSES, Events, concat_events, events_from_frame, level_kind
-from engine.retrieval.forecast import apply_signal_rule, before_embargo, candidates, forecast_frame, table, travel_excursions
+from engine.retrieval.forecast import apply_signal_rule, before_embargo, candidates, forecast_frame, forecast_table, travel_excursions
 from engine.retrieval.model import fit, forecast
 from engine.retrieval.reference import fit_reference, reference_from_json
 from tests.reference import retrieval_twin as twin
@@ -173,7 +173,7 @@ def test_what_is_like_nothing_in_history_is_said_to_be(events: Events) -> None:
     assert abs(answer.likeness[0]) < 0.01 < model.tuned.abstain_below
     assert answer.nothing_comparable[0]
     assert answer.similarity[0, 0] > answer.likeness[0] + 0.5
-    assert table(model, answer, concat_events([odd, events.take(slice(440, 460))]))["reason"][0] == "nothing like it"
+    assert forecast_table(model, answer, concat_events([odd, events.take(slice(440, 460))]))["reason"][0] == "nothing like it"
     assert answer.nothing_comparable[1:].mean() < 0.2
     few = forecast(fit(events.take(slice(0, 400)), PARAMS.model_copy(update={"min_n_eff": 500.0})), events.take(slice(450, 452)))
     assert few.nothing_comparable.all()

@@ -247,7 +247,7 @@ def test_without_an_exchange_of_folders_a_failed_swap_puts_the_old_one_back(lake
     assert lake.write(LEVELS, "ESH4", DATE, levels(2.0), LINEAGE).rows == 3
     assert lake.read(LEVELS, "ESH4", DATE)["price"][0] == 2.0
     monkeypatch.setattr(Path, "rename", full)
-    with pytest.raises(LakeWriteFailed, match="nothing of it was kept"):
+    with pytest.raises(LakeWriteFailed, match="the partition is unchanged"):
         lake.write(LEVELS, "ESH4", DATE, levels(3.0), LINEAGE)
     assert os.listdir(written.parent) == ["dt=2024-01-02"]
     assert lake.read(LEVELS, "ESH4", DATE)["price"][0] == 2.0
@@ -256,9 +256,9 @@ def test_without_an_exchange_of_folders_a_failed_swap_puts_the_old_one_back(lake
 def test_small_files_that_cannot_be_written_are_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LakeWriteFailed, match="could not be written"):
-        writer.write_frame(tmp_path / "file" / "map.parquet", levels())
+        writer.write_parquet_atomic(tmp_path / "file" / "map.parquet", levels())
     with pytest.raises(LakeWriteFailed, match="could not be written"):
-        writer.write_whole(tmp_path / "file" / "map.json", "{}")
+        writer.write_text_atomic(tmp_path / "file" / "map.json", "{}")
 
 
 def test_a_harmed_profile_is_mended_by_the_printed_command(lake: Lake, written: Path):
@@ -287,7 +287,7 @@ def test_another_contract_than_it_was_written_under_is_refused(lake: Lake, writt
 
 def test_one_profile_a_lake(lake: Lake, written: Path):
     assert lake.profile() == "rth"
-    with pytest.raises(UnknownProfile, match="holds the session profile 'rth'"):
+    with pytest.raises(UnknownProfile, match="found silver of 'rth'"):
         lake.write(LEVELS, "ESH4", DATE, levels(), Lineage("levels", "p", "c", {}, "globex_open"))
     assert lake.read(LEVELS, "ESH4", DATE).equals(levels())
 
@@ -331,7 +331,7 @@ Lake({str(lake.root)!r}).write(LEVELS, "ESH4", DATE, frame, LINEAGE)
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert found.returncode == 1
     assert "LakeWriteFailed" in found.stderr
-    assert "nothing of it was kept" in found.stderr
+    assert "the partition is unchanged" in found.stderr
     assert os.listdir(written.parent) == ["dt=2024-01-02"]
     assert lake.read(LEVELS, "ESH4", DATE).equals(levels())
 

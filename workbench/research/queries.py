@@ -95,7 +95,7 @@ def hit_rates(root: str, horizon: str, contract: str | None = None, progress: Pr
 @lru_cache(maxsize=8)
 def _hit_rates(root: str, horizon: str, of: str | None, mark: str, watched: Watched) -> pl.DataFrame:
     from engine.params import HORIZONS
-    from engine.retrieval.dataset import require_one_market, require_same_params, sessions_in, until_decided
+    from engine.retrieval.dataset import require_one_market, require_same_params, sessions_in, with_decided_until
     from engine.retrieval.statistics import NEEDED
     from engine.retrieval.statistics import hit_rates as rates
 
@@ -106,7 +106,7 @@ def _hit_rates(root: str, horizon: str, of: str | None, mark: str, watched: Watc
     require_same_params(lake, sessions)
     parts = []
     for i, (symbol, date) in enumerate(sessions):
-        parts.append(until_decided(lake, symbol, date, lake.read(TRIGGERS, symbol, date, columns)))
+        parts.append(with_decided_until(lake, symbol, date, lake.read(TRIGGERS, symbol, date, columns)))
         watched.tell(i + 1, len(sessions), str(date))
     return rates(pl.concat(parts), horizon)
 

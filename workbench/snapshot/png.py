@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from engine.errors import BadPicture
-from engine.lake.writer import write_whole
+from engine.lake.writer import write_text_atomic
 from workbench.snapshot.state import ForeignState, SetupState
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def write_sidecar(picture: Path, **fields: object) -> ForeignState:
         state = ForeignState.model_validate({**fields, "picture_sha256": hashlib.sha256(data).hexdigest()})
     except ValidationError as e:
         raise BadPicture(f"{picture.name}: what was typed in cannot be kept: {faults(e)}") from e
-    write_whole(sidecar_path(picture), state.model_dump_json(indent=1) + "\n")
+    write_text_atomic(sidecar_path(picture), state.model_dump_json(indent=1) + "\n")
     return state
 
 
