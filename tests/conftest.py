@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import built
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -23,6 +25,13 @@ def real_dbn() -> Path:
     if not path.exists():
         pytest.skip(f"no real market data at {path}; set SPYMASTER_REAL_DBN to a file such as {REAL_DBN}")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is built once is shared by the processes of this run."""
+    base = tmp_path_factory.getbasetemp()
+    built.use((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "built")
 
 
 @pytest.fixture
