@@ -14,7 +14,19 @@ from tests.support import built
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+# Read by the libraries when they are first imported: more threads than cores contend, and a fit takes ten times as long.
+for _library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
 REAL_DBN = "esh4-glbx-mdp3-20231225.mbo.dbn.zst"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Before workers begin, all kernels are compiled once, side by side: each worker would compile its own."""
+    if session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput"):
+        from tests.support.kernels import compile_all
+
+        compile_all()
 
 
 @pytest.fixture(scope="session")
