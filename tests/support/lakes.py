@@ -58,7 +58,7 @@ def shared_workers() -> Iterator[None]:
         yield
 
 
-def spymaster(*args: object, check: bool = True, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def spymaster(*args: object, check: bool = True, env: dict[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run the command line in this process, and with real workers; `command` is for those that need a process of their own.
 
     What it printed comes back as of a process. An exception that the command line does not answer is the test's.
@@ -67,7 +67,7 @@ def spymaster(*args: object, check: bool = True, env: dict[str, str] | None = No
     out, err, code = io.StringIO(), io.StringIO(), 0
     # Workers have the environment in which they were begun.
     workers = nullcontext() if env else shared_workers()
-    with patch.dict(os.environ, {"COLUMNS": "80", **(env or {})}), chdir(ROOT), redirect_stdout(out), redirect_stderr(err), workers:
+    with patch.dict(os.environ, {"COLUMNS": "80", **(env or {})}), chdir(cwd), redirect_stdout(out), redirect_stderr(err), workers:
         try:
             main(words)
         except SystemExit as e:
