@@ -122,7 +122,7 @@ def rth_span(date: dt.date) -> tuple[int, int] | None:
 
 
 def previous_full_rth(windows: SessionWindows, sessions_back: int = 1) -> tuple[dt.date, int, int]:
-    """(date, start, end in ns) of the `sessions_back`-th RTH session that ended before the session's ladder starts; SessionError without."""
+    """(date, start, end in ns) of the `sessions_back`-th RTH session ended before the session's ladder starts; SessionError without."""
     left = sessions_back
     for back in range(31):
         date = windows.date - dt.timedelta(days=back)

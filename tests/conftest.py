@@ -9,10 +9,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import built
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+# Read by the libraries when they are first imported: more threads than cores contend, and a fit takes ten times as long.
+for _library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
 REAL_DBN = "esh4-glbx-mdp3-20231225.mbo.dbn.zst"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Before workers begin, all kernels are compiled once, side by side: each worker would compile its own."""
+    if session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput"):
+        from tests.support.kernels import compile_all
+
+        compile_all()
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +37,13 @@ def real_dbn() -> Path:
     if not path.exists():
         pytest.skip(f"no real market data at {path}; set SPYMASTER_REAL_DBN to a file such as {REAL_DBN}")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is built once is shared by the processes of this run."""
+    base = tmp_path_factory.getbasetemp()
+    built.use((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "built")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import panel as pn
 
 from engine.errors import SessionError
 from workbench import session_cache
+from workbench.assets import style
 from workbench.research.queries import hit_rates
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
@@ -59,5 +60,4 @@ def component(view: Any, *, height: int = 860) -> pn.Column:
     """
     view.start()
     variables = ";".join(f"{k}:{v}" for k, v in css_variables(THEMES[view.state.theme]).items())
-    style = f":host {{ {variables}; background: var(--sm-page); color: var(--sm-text); }}"
-    return pn.Column(view, height=height, sizing_mode="stretch_width", stylesheets=[style])
+    return pn.Column(view, height=height, sizing_mode="stretch_width", stylesheets=[style("notebook", variables=variables)])

@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -23,6 +24,7 @@ from engine.lake.store import Lake
 from tests.docs.blocks import DOCUMENTS, LANGUAGES, ROOT, Block, blocks_of
 from tests.docs.test_add_one_thing import PROMISES
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
+from tests.support.lakes import spymaster
 
 FIRST, LAST = dt.date(2025, 10, 13), dt.date(2025, 11, 7)
 ASKED = dt.date(2025, 11, 4)
@@ -45,6 +47,8 @@ INSTEAD: dict[str, dict[str, str]] = {
     "docs/RETRIEVAL.md": {
         "2025-11-04/ESZ5/pm_high/approach_up/arm/1762268405000000000": "TRIGGER",
         "--synthetic 2000": "--synthetic 260",
+        # The whole audit is among README's commands.
+        "audit --lake lake": "audit --lake lake --only means",
     },
     "docs/SIMULATOR.md": {
         # One thin day instead of two months.
@@ -80,9 +84,8 @@ def environment() -> dict[str, str]:
 
 def run(arguments: list[str], folder: Path) -> None:
     """`spymaster` with these arguments, in `folder`."""
-    command = [sys.executable, "-m", "engine.cli", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, f"spymaster {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    with patch.dict(os.environ, environment(), clear=True):
+        spymaster(*arguments, cwd=folder)
 
 
 def serve(arguments: list[str], folder: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine.lake.store import Lake
-from tests.support.lakes import MONDAY, RAW, TUESDAY, WEDNESDAY, day_file, make_bronze, make_silver
+from tests.support.built import copy_of_built
+from tests.support.lakes import MONDAY, RAW, TUESDAY, WEDNESDAY, day_file, make_whole_lake
 
 
 @pytest.fixture(scope="session")
@@ -36,16 +37,9 @@ def lake_with(raw_days: dict[dt.date, Path], tmp_lake: Path) -> Callable[..., La
 
 
 @pytest.fixture(scope="session")
-def whole_lake(raw_days: dict[dt.date, Path], tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def whole_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """A lake with Monday's and Tuesday's bronze and Tuesday's silver; only to be read or copied."""
-    root = tmp_path_factory.mktemp("whole") / "lake"
-    lake = Lake(root)
-    for date in (MONDAY, TUESDAY):
-        lake.add_raw(raw_days[date], "ES")
-        assert make_bronze(lake, date).status == "made"
-    receipt = make_silver(lake, TUESDAY)
-    assert receipt.status == "made", receipt
-    return lake
+    return Lake(copy_of_built("whole-lake", make_whole_lake, tmp_path_factory.mktemp("whole")) / "lake")
 
 
 @pytest.fixture

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from engine.commands.run import run
 from engine.commands.simulate import simulate
+from engine.lake.catalog import LADDER
 from engine.lake.store import Lake
-from engine.params import AuditParams, RetrievalParams
+from engine.params import AuditParams, RetrievalParams, RunParams
+from engine.pipeline import plan_sessions
 from engine.retrieval.audit import audit
 from engine.retrieval.audit_store import read_audit
 from engine.retrieval.dataset import audit_events
@@ -18,19 +18,37 @@ from engine.retrieval.events import Events
 from engine.retrieval.index import read_index_manifest
 from engine.retrieval.model import fit, forecast
 from engine.retrieval.walk_forward import AuditData, schedule, walk_neighbours
+from engine.runner import reuse_workers, run_tasks
+from engine.stages.task import run_partition
 from tests.support.lakes import report, spymaster
 
-DATES = "2025-09-16:2025-10-15"  # after the roll: ESZ5 is the front month throughout
+DATES = "2025-09-16:2025-10-08"  # after the roll: ESZ5 is the front month throughout
 PARAMS = AuditParams(retrieval=RetrievalParams(tune_queries=400))
 
 
 @pytest.fixture(scope="module")
 def null_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """22 sessions of a market without levels (kappa = 0): no path knows anything of what follows."""
-    root: Path = tmp_path_factory.mktemp("tier_b") / "lake"
-    simulate(dates=DATES, lake=root, rate=0.02, kappa=0.0, seed=11, workers=2)
-    run(symbol="ESZ5", dates=DATES, lake=root, workers=2)
-    return Lake(root)
+    """17 sessions of a market without levels (kappa = 0): no path knows anything of what follows.
+
+    Signals are left out, which no audit reads, and so are the hours after those that levels are watched in.
+    """
+    lake = Lake(tmp_path_factory.mktemp("tier_b") / "lake")
+    with reuse_workers():
+        simulate(dates=DATES, lake=lake.root, rate=0.02, kappa=0.0, seed=11, thin_after="12:35", workers=2)
+        for layer in ("bronze", "silver"):
+            run(symbol="ESZ5", dates=DATES, lake=lake.root, layer=layer, workers=2)
+        plan = plan_sessions(lake, lake.partitions(LADDER), "rth", RunParams(), group="triggers", overwrite=False, must=True)
+        made: list[str] = []
+        run_tasks(
+            run_partition,
+            plan.todo,
+            workers=2,
+            on_result=lambda spec, receipt: made.append(receipt.status),
+            on_poison=lambda spec, deaths: pytest.fail(f"{spec.name}: its process died {deaths} times"),
+        )
+    assert len(made) >= 17
+    assert set(made) == {"made"}
+    return lake
 
 
 @pytest.fixture(scope="module")

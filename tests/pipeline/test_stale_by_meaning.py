@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -55,8 +57,15 @@ def codes() -> dict[str, str]:
     return made | {k: v[0] for k, v in others.items()} | {"simulator": dbn.simulator_codes("ES")[0]}
 
 
+@cache
+def unedited() -> dict[str, str]:
+    """Code versions of the source as it is."""
+    with patch.object(provenance, "PACKAGE", ENGINE):
+        return codes()
+
+
 def changed(folder: Path, edit: Edit) -> set[str]:
-    before = codes()
+    before = unedited()
     edit(folder)
     after = codes()
     return {name for name in before if before[name] != after[name]}

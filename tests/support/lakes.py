@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import chdir, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
+from engine import runner
+from engine.cli import main
+from engine.lake.store import Lake
 from engine.params import RunParams
 from engine.stages.bronze import raw_index
 from engine.stages.task import Receipt, TaskSpec, run_partition
@@ -40,11 +48,33 @@ def day_file(
     return write_dbn(path, day_records(date, messages, symbols), symbols=symbols, start=start, end=start + DAY_NS, dataset=dataset)
 
 
-def spymaster(*args: object, check: bool = True, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    done = subprocess.run(command(*args), capture_output=True, text=True, cwd=ROOT, env={**os.environ, **(env or {})})
+_workers: dict[int, Executor] = {}
+
+
+@contextmanager
+def shared_workers() -> Iterator[None]:
+    """Within it runs go on with the worker processes of the runs before, as the groups of one run do: new ones take seconds to load."""
+    with patch.object(runner, "_pools", _workers):
+        yield
+
+
+def spymaster(*args: object, check: bool = True, env: dict[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the command line in this process, and with real workers; `command` is for those that need a process of their own.
+
+    What it printed comes back as of a process. An exception that the command line does not answer is the test's.
+    """
+    words = [str(a) for a in args]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    # Workers have the environment in which they were begun.
+    workers = nullcontext() if env else shared_workers()
+    with patch.dict(os.environ, {"COLUMNS": "80", **(env or {})}), chdir(cwd), redirect_stdout(out), redirect_stderr(err), workers:
+        try:
+            main(words)
+        except SystemExit as e:
+            code = e.code if isinstance(e.code, int) else int(e.code is not None)
+    done = subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
     if check and done.returncode != 0:
-        raise AssertionError(f"spymaster {' '.join(map(str, args))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        raise AssertionError(f"spymaster {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done
 
 
@@ -69,6 +99,16 @@ def make_silver(lake: Any, date: dt.date, profile: str = "rth", params: RunParam
     """Make a session in this process."""
     params = params or RunParams()
     return run_partition(TaskSpec(str(lake.root), date, (symbol,), profile=profile, params=params.model_dump_json()))
+
+
+def make_whole_lake(folder: Path) -> None:
+    """``lake`` in `folder`: Monday's and Tuesday's bronze and Tuesday's silver."""
+    lake = Lake(folder / "lake")
+    for date in (MONDAY, TUESDAY):
+        lake.add_raw(day_file(folder, date), "ES")
+        assert make_bronze(lake, date).status == "made"
+    receipt = make_silver(lake, TUESDAY)
+    assert receipt.status == "made", receipt
 
 
 def leftovers(root: Path) -> list[str]:

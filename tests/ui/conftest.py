@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.support.built import copy_of_built
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
 from tests.support.lakes import spymaster
 from tests.support.similar_lake import similar_lake
@@ -38,14 +39,17 @@ def chromium() -> str | None:
 
 def generated_lake(folder: Path, messages: int, seed: int = 3) -> Path:
     """A lake with one New York morning of a made-up market, through the whole pipeline."""
-    lake = folder / "lake"
-    records = busy_day(messages, seed, date=DATE, start_ns=utc_ns(DATE, 9), end_ns=utc_ns(DATE, 17, 35), symbols={17077: "ESZ5"})
-    file = write_dbn(
-        folder / "glbx-mdp3-20251104.mbo.dbn.zst", records, symbols={17077: "ESZ5"}, start=utc_ns(DATE), end=utc_ns(DATE) + DAY_NS
-    )
-    spymaster("add", file, "--lake", lake)
-    spymaster("run", "--lake", lake, "--layer", "all", "--symbol", "ESZ5", "--dates", DATE, "--session", "rth")
-    return lake
+
+    def make(place: Path) -> None:
+        records = busy_day(messages, seed, date=DATE, start_ns=utc_ns(DATE, 9), end_ns=utc_ns(DATE, 17, 35), symbols={17077: "ESZ5"})
+        file = write_dbn(
+            place / "glbx-mdp3-20251104.mbo.dbn.zst", records, symbols={17077: "ESZ5"}, start=utc_ns(DATE), end=utc_ns(DATE) + DAY_NS
+        )
+        spymaster("add", file, "--lake", place / "lake")
+        run = ("run", "--lake", place / "lake", "--layer", "all", "--symbol", "ESZ5", "--dates", DATE, "--session", "rth")
+        spymaster(*run)
+
+    return copy_of_built(f"generated-lake-{messages}-{seed}", make, folder) / "lake"
 
 
 class Server:

@@ -73,10 +73,13 @@ def until(page: Any, read: Any, wanted: Any, timeout_ms: int = 15_000) -> None:
 
 
 def until_changed(page: Any, read: Any, before: Any, timeout_ms: int = 15_000) -> Any:
-    """Wait until `read(page)` is not `before`; returns the new value."""
+    """Wait until `read(page)` is there (not None) and not `before`; returns the new value.
+
+    The URL has a key only after the page's first answer.
+    """
     for _ in range(timeout_ms // 50):
         now = read(page)
-        if now != before:
+        if now is not None and now != before:
             return now
         page.wait_for_timeout(50)
     raise AssertionError(f"nothing changed within {timeout_ms} ms: {before!r}")

@@ -12,7 +12,8 @@ from PIL import Image
 
 from engine.cli import main
 from engine.lake.store import Lake
-from tests.support.lakes import MONDAY, TUESDAY, day_file, make_bronze, make_silver, spymaster
+from tests.support.built import copy_of_built
+from tests.support.lakes import MONDAY, TUESDAY, day_file, make_bronze, make_silver, make_whole_lake, spymaster
 from workbench.snapshot import read_state
 
 WHEN = f"{TUESDAY} 09:41:35"
@@ -21,14 +22,7 @@ WHEN = f"{TUESDAY} 09:41:35"
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Monday's and Tuesday's bronze, Tuesday's silver."""
-    folder = tmp_path_factory.mktemp("pictures")
-    place = Lake(folder / "lake")
-    for date in (MONDAY, TUESDAY):
-        place.add_raw(day_file(folder, date), "ES")
-        assert make_bronze(place, date).status == "made"
-    receipt = make_silver(place, TUESDAY)
-    assert receipt.status == "made", receipt
-    return place.root
+    return copy_of_built("whole-lake", make_whole_lake, tmp_path_factory.mktemp("pictures")) / "lake"
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,6 @@
+// A text in parts, each with whether it is code, that stands between backticks.
+const codeParts = (text) => text.split("`").map((part, i) => [part, i % 2 === 1]);
+
 export function render({ model, el }) {
   const box = document.createElement("div"), list = document.createElement("ul"), close = document.createElement("button");
   box.className = "said";
@@ -8,10 +11,10 @@ export function render({ model, el }) {
   box.append(list, close);
   const line = (text) => {
     const li = document.createElement("li");
-    text.split("`").forEach((part, i) => {
-      if (i % 2 === 0) { li.append(part); return; }
+    for (const [part, isCode] of codeParts(text)) {
+      if (!isCode) { li.append(part); continue; }
       const code = document.createElement("code"); code.textContent = part; li.append(code);
-    });
+    }
     return li;
   };
   const draw = () => {

@@ -13,8 +13,8 @@ export function render({ view }) {
   });
   doc.on_event("client_reconnected", () => { box.hidden = true; box.replaceChildren(); });
   const mark = (left) => {
-    const stages = bokeh.views((v) => v.model.css_classes?.includes("sm-stage"));
-    for (const v of stages) v.el.setAttribute("role", "main");
+    const stages = bokeh.viewsOfClass("sm-stage");
+    for (const v of stages) bokeh.element(v).setAttribute("role", "main");
     if (!stages.length && left) setTimeout(() => mark(left - 1), 300);
   };
   setTimeout(() => mark(20), 100);

@@ -1,3 +1,8 @@
+// The colour `#rrggbb` or `#rrggbbaa` as a canvas keeps a pixel: alpha, blue, green, red from the highest byte down.
+const pixelOf = (colour) => {
+  const part = (i) => parseInt(colour.slice(i, i + 2), 16);
+  return ((colour.length > 7 ? part(7) : 255) << 24 | part(5) << 16 | part(3) << 8 | part(1)) >>> 0;
+};
 const pane = (name) => {
   const canvas = document.createElement("canvas");
   const ctx = canvas.getContext("2d");
@@ -27,7 +32,7 @@ const pane = (name) => {
     const r = bokeh.canvas(view).pixel_ratio;
     ctx.setTransform(r, 0, 0, r, (0.5 - left) * r, (0.5 - top) * r);
   };
-  const source = (key) => bokeh.renderers(view).find((r) => r.data_source?.name === key)?.data_source;
+  const source = (name) => bokeh.source(view, name);
   return { ctx, canvas, find, clear, begin, source, get view() { return view; } };
 };
 const box = (ctx, x, y, w, h) => { ctx.beginPath(); ctx.rect(x, y, w, h); ctx.clip(); };
@@ -37,8 +42,7 @@ const stroke = (ctx, colour, width, alpha = 1, dash = []) => {
 };
 const grid = (p, colour) => {
   const { ctx, view } = p, { x_scale: sx, y_scale: sy, bbox } = bokeh.frame(view);
-  for (const g of bokeh.center(view)) {
-    if (g.type !== "Grid" || g.grid_line_color === null) continue;
+  for (const g of bokeh.grids(view)) {
     const [xs, ys] = bokeh.gridLines(view, g);
     ctx.beginPath();
     xs.forEach((x, i) => {
@@ -64,22 +68,18 @@ export function render({ model, el }) {
     ink.putImageData(pixels, 0, 0, first, 0, count, rows);
   };
   const take = () => {
-    const source = chart.source("heat"), codes = source.get_column("image")[0], [rows, columns] = codes.shape;
-    const at = (k) => source.get_column(k)[0];
+    const source = chart.source("heat"), codes = bokeh.column(source, "image")[0], [rows, columns] = codes.shape;
+    const at = (k) => bokeh.column(source, k)[0];
     heat = { rows, columns, x: at("x"), y: at("y"), dw: at("dw"), dh: at("dh") };
     image.width = columns; image.height = rows;
     pixels = ink.createImageData(columns, rows);
     data = new Uint32Array(pixels.data.buffer);
-    const glyph = bokeh.renderers(chart.view).find((r) => r.data_source === source).glyph;
-    colours = new Uint32Array(glyph.color_mapper.palette.map((c) => {
-      const part = (i) => parseInt(c.slice(i, i + 2), 16);
-      return ((c.length > 7 ? part(7) : 255) << 24 | part(5) << 16 | part(3) << 8 | part(1)) >>> 0;
-    }));
+    colours = new Uint32Array(bokeh.palette(chart.view, source).map(pixelOf));
     paint(codes, 0, columns);
   };
   const known = (f) => {
     // What the figures' own sources have of the strip; what comes after is sent.
-    const s = chart.source("quotes"), x = s.get_column("x"), bid = s.get_column("bid"), ask = s.get_column("ask");
+    const s = chart.source("quotes"), [x, bid, ask] = ["x", "bid", "ask"].map((k) => bokeh.column(s, k));
     let i = x.length;
     while (i > 0 && x[i - 1] >= f.since) i--;
     quotes = [];
@@ -88,7 +88,7 @@ export function render({ model, el }) {
   };
 
   const candles = (p, f, look, sx, sy) => {
-    const { ctx } = p, s = p.source("candles"), col = (k) => s.get_column(k);
+    const { ctx } = p, s = p.source("candles"), col = (k) => bokeh.column(s, k);
     const keys = ["x", "low", "high", "top", "bottom", "up", "width"], n = col("x").length;
     const fresh = new Set(f.candles.x), all = [];
     for (let i = 0; i < n; i++) if (col("x")[i] + col("width")[i] >= f.since && !fresh.has(col("x")[i]))
@@ -133,7 +133,7 @@ export function render({ model, el }) {
     grid(chart, look.grid);
     if (b > a) ctx.drawImage(image, a, 0, b - a, rows, x0, y0, x1 - x0, y1 - y0);
     ctx.beginPath();
-    for (const y of chart.source("zones").get_column("y")) {
+    for (const y of bokeh.column(chart.source("zones"), "y")) {
       ctx.moveTo(bbox.left, Math.round(sy.compute(y))); ctx.lineTo(bbox.right, Math.round(sy.compute(y)));
     }
     stroke(ctx, look.muted, 1, 1, [1, 5]);
@@ -152,7 +152,7 @@ export function render({ model, el }) {
       ctx.lineWidth = width; ctx.globalAlpha = 1; ctx.strokeStyle = colour; ctx.stroke(path);
     }
     candles(chart, f, look, sx, sy);
-    const s = chart.source("levels"), col = (k) => s.get_column(k), n = col("y").length;
+    const s = chart.source("levels"), col = (k) => bokeh.column(s, k), n = col("y").length;
     for (const casing of [true, false]) for (let i = 0; i < n; i++) {
       if (col("x1")[i] < f.since) continue;
       const y = sy.compute(col("y")[i]);
@@ -174,7 +174,7 @@ export function render({ model, el }) {
     ctx.save();
     box(ctx, bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.fillStyle = look.floor; ctx.fillRect(bbox.left, bbox.top, bbox.width, bbox.height);
-    const band = bokeh.center(ladder.view).find((c) => c.type === "BoxAnnotation" && c.visible);
+    const band = bokeh.band(ladder.view);
     if (band) {
       const top = sy.compute(band.top), high = sy.compute(band.bottom) - top;
       ctx.globalAlpha = band.fill_alpha; ctx.fillStyle = look.level; ctx.fillRect(bbox.left, top, bbox.width, high);
@@ -250,7 +250,7 @@ export function render({ model, el }) {
     }
     off++;
     if (!chart.find()) return;
-    if (watched !== chart.view) { watched = chart.view; watched.repainted.connect(draw); }
+    if (watched !== chart.view) { watched = chart.view; bokeh.onRepaint(watched, draw); }
     const anew = f.base !== base;
     if (f.run !== run) { take(); run = f.run; }
     if (anew) { known(f); base = f.base; }

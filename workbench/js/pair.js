@@ -1,8 +1,9 @@
+const within = (v, most) => Math.min(Math.max(v, 0), Math.max(most, 0));
+
 export function render({ model, el }) {
   let n = 0;
   // The enlarged place, as shares of a picture's width and height: at first the level at the moment.
   const at = { x: 0.62, y: 0.42 }, LOW = 90;
-  const within = (v, most) => Math.min(Math.max(v, 0), Math.max(most, 0));
   const figure = () => {
     const img = make("img"), said = make("p", { className: "said" }), guide = make("div", { className: "guide" });
     const spot = make("div", { className: "spot" }), hint = make("span", { textContent: "enlarged: the place under the pointer" });

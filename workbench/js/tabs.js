@@ -13,7 +13,7 @@ export function render({ model, el }) {
   };
   let again = 0;
   const due = new Set();
-  const there = (v) => v.el.getClientRects().length > 0;
+  const there = (v) => bokeh.element(v).getClientRects().length > 0;
   const settle = () => {
     for (const v of due) {
       if (!bokeh.isGone(v) && !there(v)) continue;
@@ -26,7 +26,7 @@ export function render({ model, el }) {
   const dress = (theme) => {
     if (document.documentElement.dataset.smTheme === theme) return;
     document.documentElement.dataset.smTheme = theme;
-    for (const view of bokeh.views(bokeh.canvas)) { wipe(bokeh.canvas(view)); due.add(view); }
+    for (const view of bokeh.painted()) { wipe(bokeh.canvas(view)); due.add(view); }
     later();
   };
   dress(model.theme);

@@ -1,4 +1,9 @@
 const REFRESH_MS = 1000 / 60, HOLD_MS = 1.5 * REFRESH_MS;
+// Points of the scrubber's path, 2 to 30 from above; a move of less than eight ticks does not fill it.
+const pathPoints = (xs, ys) => {
+  const low = Math.min(...ys), high = Math.max(...ys, low + 8);
+  return xs.map((x, i) => `${x},${30 - 28 * (ys[i] - low) / (high - low)}`).join(" ");
+};
 
 export function render({ model, el }) {
   let n = 0;
@@ -43,8 +48,7 @@ export function render({ model, el }) {
       return e;
     };
     const path = document.createElementNS(NS, "polyline");
-    const y = t.y, low = Math.min(...y), high = Math.max(...y, low + 8);
-    path.setAttribute("points", t.x.map((x, i) => `${x},${30 - 28 * (y[i] - low) / (high - low)}`).join(" "));
+    path.setAttribute("points", pathPoints(t.x, t.y));
     svg.replaceChildren(...t.hours.map(([x]) => line("hour", x, 0, 44)), path, ...t.touches.map((x) => line("touch", x, 34, 44)));
     hours.replaceChildren(...t.hours.map(([x, text]) => {
       const s = make("span", { textContent: text });

@@ -1,6 +1,11 @@
 const TOP = 3, RIGHT = 4, NONE = 65535, NO_PRICE = -32768, UNIT = 1000;
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
 const signed = (v) => (v > 0 ? "+" : v < 0 ? "\u2212" : "") + Math.abs(v);
+// Colour of a size, of 255, by its root up to `top`; and of a signed share, that is sent as thousandths above `UNIT`.
+const sizeCode = (v, top) => Math.round(Math.sqrt(Math.min(v, top) / top) * 254) + 1;
+const signedCode = (v) => Math.round((v - UNIT) / UNIT * 127 + 128);
+// How many columns of a card are over at `at`, seconds from zero; the setup itself is shown whole.
+const columnsUntil = (card, at) => (card.query ? card.n : Math.max(0, Math.min(card.n, Math.floor((at - card.start) / card.step + 1e-9))));
 
 export function render({ model, el }) {
   let at = 0, playing = false, told = 0, before = 0, raf = 0, n = 0, timer = 0;
@@ -24,8 +29,7 @@ export function render({ model, el }) {
     for (let r = 0; r < card.rows; r++) for (let c = 0; c < card.n; c++) {
       const v = sizes[r * card.n + c];
       if (v === NONE) continue;
-      const code = sign ? Math.round((v - UNIT) / UNIT * 127 + 128) : Math.round(Math.sqrt(Math.min(v, top) / top) * 254) + 1;
-      const k = 4 * ((card.rows - 1 - r) * card.n + c), [R, G, B] = rgb[code];
+      const k = 4 * ((card.rows - 1 - r) * card.n + c), [R, G, B] = rgb[sign ? signedCode(v) : sizeCode(v, top)];
       out.data[k] = R; out.data[k + 1] = G; out.data[k + 2] = B; out.data[k + 3] = 255;
     }
     const canvas = make("canvas", { width: Math.max(card.n, 1), height: Math.max(card.rows, 1) });
@@ -56,7 +60,7 @@ export function render({ model, el }) {
     g.save();
     g.beginPath(); g.rect(LEFT, TOP, w - LEFT - RIGHT, h - TOP - BOTTOM); g.clip();
     // What lies after the scrubber is not drawn: the wall is replayed, and its end is no news before its time.
-    const whole = card.query ? card.n : Math.max(0, Math.min(card.n, Math.floor((at - card.start) / card.step + 1e-9)));
+    const whole = columnsUntil(card, at);
     if (whole > 0) {
       g.imageSmoothingEnabled = false;
       const x0 = x(card.start), x1 = x(card.start + whole * card.step), y0 = y(card.low + card.rows - 0.5), y1 = y(card.low - 0.5);
