@@ -65,6 +65,10 @@ class LakeWriteFailed(EngineError):
     """The lake could not be written (a full disk, a read-only folder); writes are atomic, nothing partial remains."""
 
 
+class NameTaken(LakeWriteFailed):
+    """Another raw file of the same name is in the lake."""
+
+
 class RunFailed(EngineError):
     """A run in which one or more tasks failed; names each with the reason."""
 

@@ -133,12 +133,12 @@ ROOTS: dict[str, Root] = {
     )
 }
 
-_OUTRIGHT = re.compile(r"^(?P<root>[A-Z0-9]{1,3}?)(?P<month>[FGHJKMNQUVXZ])(?P<year>\d{1,2})$")
+_OUTRIGHT = re.compile(r"(?P<root>[A-Z0-9]{1,3}?)(?P<month>[FGHJKMNQUVXZ])(?P<year>[0-9]{1,2})")
 
 
 def split_contract(symbol: str) -> tuple[Root, str, str] | None:
     """(root, month letter, year digits) of an outright's symbol (``ESZ5``, ``ESZ25``); None for spreads, unknown roots and months."""
-    m = _OUTRIGHT.match(symbol)
+    m = _OUTRIGHT.fullmatch(symbol)
     if m is None:
         return None
     root = ROOTS.get(m["root"])

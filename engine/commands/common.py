@@ -25,6 +25,13 @@ LakeDir = Annotated[Path, Parameter(name="--lake", env_var="SPYMASTER_LAKE", hel
 JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), help="Print a JSON report on standard output instead of tables.")]
 
 
+EARLIEST = dt.date(2005, 1, 1)
+"""First date of the exchange's calendar, before any market-by-order data."""
+
+DAYS_AHEAD = 364
+"""Days from today that the exchange's calendar covers."""
+
+
 def _day(text: str) -> dt.date:
     try:
         return dt.date.fromisoformat(text.strip())
@@ -52,12 +59,15 @@ def parse_dates(dates: str | None, start_date: str | None, end_date: str | None)
         raise SessionError("dates: expected --dates A:B, --dates A,B,C or --start-date A --end-date B, one of them")
     found: set[dt.date] = set()
     must = False
+    latest = dt.date.today() + dt.timedelta(days=DAYS_AHEAD)
     for item in dates.split(","):
         first, colon, last = item.partition(":")
         a = _day(first)
         b = _day(last) if colon else a
         if b < a:
             raise SessionError(f"dates {item!r}: expected the first date before the last")
+        if a < EARLIEST or b > latest:
+            raise SessionError(f"dates {item!r}: expected dates from {EARLIEST} to {latest}, which the exchange's calendar covers")
         must = must or a == b
         found.update(a + dt.timedelta(days=i) for i in range((b - a).days + 1))
     return sorted(found), must

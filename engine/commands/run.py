@@ -6,16 +6,20 @@ import datetime as dt
 import os
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, receipt_json, text_table
-from engine.errors import BadDbn, EngineError, RawMissing, RunFailed, SessionError
+from engine.errors import BadDbn, DuplicateRaw, EngineError, NameTaken, RawMissing, RunFailed, SessionError
 from engine.vocab import split_contract
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from engine.lake.store import Lake
     from engine.params import RunParams
     from engine.pipeline import Plan
@@ -294,9 +298,10 @@ def add(
     lake: LakeDir = Path("lake"),
     json: JsonFlag = False,
 ) -> None:
-    """Check Databento market-by-order files and put them into the lake's raw folder; a file that is there is never overwritten.
+    """Read Databento market-by-order files to their end and put them into the lake's raw folder; a whole file is never replaced.
 
-    A file goes under the root of the outright contracts its metadata map, as a hard link where the disk allows, else as a copy.
+    A file goes under the root of the outright contracts its metadata map, as a hard link where the disk allows, else as a copy. A damaged
+    file of the same day that is in the lake is moved to ``raw/.quarantine/``.
 
     Examples
     --------
@@ -318,39 +323,79 @@ def add(
         raise RawMissing(f"{', '.join(map(str, sources))}: expected files that end in .dbn or .dbn.zst, found none")
     report: list[dict[str, str]] = []
     faults: list[str] = []
-    for path in files:
-        try:
-            report += _add_one(place, path)
-        except EngineError as e:
-            faults.append(f"{type(e).__name__}: {e}")
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=len(files))
+        for i, path in enumerate(files):
+            bar.update(task, description=f"checking {path.name}")
+            try:
+                report += _add_one(place, path, partial(_advance, bar, task, i))
+            except EngineError as e:
+                faults.append(f"{type(e).__name__}: {e}")
     if json:
         print_json({"lake": str(lake), "added": report, "failed": faults})
     else:
         for line in report:
-            print_line(f"{line['what']} {line['place']}: {line['date']} {line['contracts']}")
+            print_line(f"{line['what']} {line['place']}: {line['date']} {line['contracts']}, {int(line['records']):,} records")
+            if "replaced" in line:
+                print_line(f"  instead of a damaged file, which is now {line['replaced']}")
     if faults:
         raise RunFailed(f"{len(faults)} of {len(files)} files were not added:\n" + "\n".join(faults))
 
 
-def _add_one(place: object, path: Path) -> list[dict[str, str]]:
-    from engine.lake.store import Lake
-    from engine.mbo.dbn import read_header
-    from engine.stages.bronze import outrights
+def _advance(bar: Progress, task: TaskID, before: int, share: float) -> None:
+    bar.update(task, completed=before + share)
 
-    assert isinstance(place, Lake)
+
+def _add_one(place: Lake, path: Path, progress: Callable[[float], object]) -> list[dict[str, str]]:
+    """Add a file under each root that it maps, once it has been read to its end."""
+    from engine.mbo.dbn import count_records, read_header
+    from engine.stages.bronze import outrights, raw_index
+
     header = read_header(path)
     symbols = set(header.symbols.values())
     roots = sorted({parts[0].code for s in symbols if (parts := split_contract(s)) is not None})
     if not roots:
         found = ", ".join(sorted(symbols)[:5]) or "none"
         raise BadDbn(f"{path}: expected an outright contract of a known root among its symbols, found {found}")
+    records = count_records(path, progress)
     out = []
     for root in roots:
-        added = place.add_raw(path, root)
-        where = added or place.raw_folder(root) / path.name
-        contracts = ", ".join(outrights(symbols, root))
-        out.append({"what": "added" if added else "there already", "place": str(where), "date": str(header.date), "contracts": contracts})
+        contracts, replaced = outrights(symbols, root), None
+        where = place.raw_folder(root) / path.name
+        for other in raw_index(place, root).files:
+            both = sorted({*other.symbols} & {*contracts})
+            if other.path != where and other.date == header.date and both:
+                # A second download under another name: with both in the folder no run could tell which one is meant.
+                replaced = _quarantine(place, other.path)
+                if replaced is None:
+                    raise DuplicateRaw(f"{path}: not added: {', '.join(both)} of {header.date} is there already: {other.path}")
+        try:
+            added = place.add_raw(path, root)
+        except NameTaken:
+            replaced = _quarantine(place, where)
+            if replaced is None:
+                raise
+            added = place.add_raw(path, root)
+        line = {"what": "added" if added else "there already", "place": str(where), "date": str(header.date)}
+        line |= {"contracts": ", ".join(contracts), "records": str(records)}
+        out.append(line | ({"replaced": str(replaced)} if replaced else {}))
     return out
+
+
+def _quarantine(place: Lake, path: Path) -> Path | None:
+    """Where the raw file `path` was moved to, since it is damaged; None where it is whole, and stays."""
+    from engine.mbo.dbn import count_records
+
+    try:
+        count_records(path)
+    except BadDbn:
+        return place.quarantine_raw(path)
+    return None
 
 
 # ----------------------------------------------------------------------------

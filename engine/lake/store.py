@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionCha
 from engine.lake.catalog import RAW_MBO_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets
 from engine.lake.contract import Contract, enforce_contract
 from engine.lake.manifest import Lineage, Manifest, read_manifest, sha256_file
-from engine.lake.writer import PartitionWriter, link_or_copy, recover, write_parquet_atomic, write_text_atomic
+from engine.lake.writer import PartitionWriter, fsync_path, link_or_copy, recover, write_parquet_atomic, write_text_atomic
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,6 +30,8 @@ PROFILE_FILE = "silver/_PROFILE.json"
 LOCK_FILE = ".lock"
 
 CACHE_DIR = ".cache"
+
+QUARANTINE_DIR = "raw/.quarantine"
 
 AUDIT_DIR = "audit"
 
@@ -90,11 +93,32 @@ class LakeFolder:
 
         Raises
         ------
+        NameTaken
+            Where another file of the same name is there: raw is never overwritten.
         LakeWriteFailed
-            Where another file of the same name is there (raw is never overwritten), or the folder cannot be written.
+            Where the folder cannot be written.
         """
         place = self.raw_folder(root_symbol) / source.name
         return place if link_or_copy(source, place) else None
+
+    def quarantine_raw(self, path: Path) -> Path:
+        """Move a bad raw file out of the way, to ``raw/.quarantine/`` under the folders it was in; returns its new path.
+
+        Raises
+        ------
+        LakeWriteFailed
+        """
+        place = self.root / QUARANTINE_DIR / path.relative_to(self.root / "raw")
+        with self.lock():
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                while place.exists():
+                    place = place.with_name(f"{path.name}.{secrets.token_hex(4)}")
+                path.rename(place)
+                fsync_path(place.parent)
+            except OSError as e:
+                raise LakeWriteFailed(f"{path}: cannot be moved to {place}: {e}; fix the folder's permissions, then add again") from e
+        return place
 
     def read_cache(self, name: str) -> dict[str, Any]:
         """Content of a small JSON cache; empty where there is none."""

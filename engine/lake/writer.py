@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from engine.errors import LakeWriteFailed
+from engine.errors import LakeWriteFailed, NameTaken
 from engine.lake.catalog import Dataset
 from engine.lake.contract import enforce_contract
 from engine.lake.manifest import MANIFEST, SUCCESS, Lineage, Manifest, PartFile, sha256_file
@@ -78,21 +78,24 @@ def link_or_copy(source: Path, place: Path) -> bool:
 
     Raises
     ------
+    NameTaken
+        Where another file is there.
     LakeWriteFailed
-        Where another file is there, or the folder cannot be written.
+        Where the folder cannot be written.
     """
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.exists():
             if place.samefile(source) or (place.stat().st_size == source.stat().st_size and sha256_file(place) == sha256_file(source)):
                 return False
-            raise LakeWriteFailed(f"{place}: another file of this name is there, and raw files are never overwritten; rename {source}")
+            raise NameTaken(f"{place}: another file of this name is there, and raw files are never overwritten; rename {source}")
         try:
             os.link(source.resolve(), place)
         except OSError:
             tmp = place.with_name(f"{TMP_PREFIX}{place.name}-{os.getpid()}")
             try:
                 shutil.copyfile(source, tmp)
+                fsync_path(tmp)
                 tmp.rename(place)
             finally:
                 tmp.unlink(missing_ok=True)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numba as nb
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
 from engine.errors import BadDbn, RawMissing, UnmappedInstrument
 from engine.vocab import NS, split_contract
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 if TYPE_CHECKING:
     from databento_dbn import Metadata
@@ -141,40 +147,88 @@ def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root
     """
 
     path = Path(path)
-    with _open(path) as raw:
+    header, record_bytes, _, chunks = _open_records(path, chunk_records)
+    outrights = header.outrights(root)
+    known = np.array(sorted(header.symbols), np.uint32)
+    keep = np.array([int(i) in outrights for i in known], np.bool_)
+    done = 0
+    for words in chunks:
+        out = MboColumns.empty(len(words))
+        kept, bad = split(words, known, keep, *(getattr(out, name) for name in COLUMN_TYPES))
+        if bad >= 0:
+            raise _bad_record(path, words[bad], done + bad, record_bytes, known)
+        if kept:
+            yield out.rows(0, kept)
+        done += len(words)
+
+
+def count_records(path: Path | str, progress: Callable[[float], object] = lambda share: None) -> int:
+    """Number of records of a DBN file, read and checked to its last byte: whole zstd frames, whole records, all of them MBO.
+
+    Parameters
+    ----------
+    path
+        As `stream_columns`.
+    progress
+        Called with the share of the file that has been read, 0 to 1.
+
+    Raises
+    ------
+    RawMissing, BadDbn
+        As `stream_columns`; instruments without a symbol are not looked at.
+    """
+    path = Path(path)
+    header, record_bytes, source, chunks = _open_records(path, CHUNK_RECORDS)
+    head = 0xA000 | record_bytes // 4
+    done = 0
+    for words in chunks:
+        action, side = _ACTIONS[words[:, 4] >> 48 & 0xFF], _SIDES[words[:, 4] >> 56]
+        wrong = np.flatnonzero(((words[:, 0] & 0xFFFF) != head) | (action == 255) | (side == 255))
+        if len(wrong):
+            known = np.array(sorted(header.symbols), np.uint32)
+            raise _bad_record(path, words[wrong[0]], done + int(wrong[0]), record_bytes, known)
+        done += len(words)
+        progress(source.share())
+    return done
+
+
+def _open_records(path: Path, chunk_records: int) -> tuple[DbnHeader, int, ByteSource, Iterator[NDArray[np.uint64]]]:
+    """Header, bytes per record, and the records as uint64 (records, words), `chunk_records` at a time in one buffer."""
+    raw = _open(path)
+    try:
         source = ByteSource(raw, path)
         header, record_bytes = _header(path, source)
-        outrights = header.outrights(root)
-        known = np.array(sorted(header.symbols), np.uint32)
-        keep = np.array([int(i) in outrights for i in known], np.bool_)
+    except BaseException:
+        raw.close()
+        raise
+
+    def chunks() -> Iterator[NDArray[np.uint64]]:
         buffer = np.empty(chunk_records * record_bytes, np.uint8)
         done = 0
-        while True:
-            filled = source.read_into(buffer.data)
-            n, rest = divmod(filled, record_bytes)
-            if n:
-                words = buffer[: n * record_bytes].view(np.uint64).reshape(n, record_bytes // 8)
-                out = MboColumns.empty(n)
-                kept, bad = split(words, known, keep, *(getattr(out, name) for name in COLUMN_TYPES))
-                if bad >= 0:
-                    raise _bad_record(path, words[bad], done + bad, record_bytes, known)
-                if kept:
-                    yield out.rows(0, kept)
-                done += n
-            if rest:
-                raise BadDbn(
-                    f"{path}: truncated after record {done:,}: expected records of {record_bytes} bytes, found {rest} bytes more; {_AGAIN}"
-                )
-            if filled < len(buffer):
-                break
+        with raw:
+            while filled := source.read_into(buffer.data):
+                n, rest = divmod(filled, record_bytes)
+                if n:
+                    yield buffer[: n * record_bytes].view(np.uint64).reshape(n, record_bytes // 8)
+                    done += n
+                if rest:
+                    raise BadDbn(
+                        f"{path}: truncated after record {done:,}: expected records of {record_bytes} bytes, found {rest} bytes more; "
+                        f"{_AGAIN}"
+                    )
         if done == 0:
             raise BadDbn(f"{path}: holds no records; {_AGAIN}, or remove it if the venue was closed on {header.date}")
+
+    return header, record_bytes, source, chunks()
 
 
 def _open(path: Path) -> BinaryIO:
     if not path.is_file():
         raise RawMissing(f"{path}: expected a Databento file (.dbn or .dbn.zst), found no file; check the path")
-    return path.open("rb")
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise BadDbn(f"{path}: cannot be opened: {error}; let this user read it") from error
 
 
 def _header(path: Path, source: ByteSource) -> tuple[DbnHeader, int]:
@@ -257,30 +311,32 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 
-_READ_BYTES = 1 << 18
-
-_FETCH_AGAIN = "fetch the file again"
+# A frame may ask for a window of gigabytes. Databento's ask for at most 8 MB; zstd's own command refuses more than 128 MB, too.
+_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 27}
 
 
 class ByteSource:
-    """Read a raw or zstd file front to back; several zstd frames in a row read as one."""
+    """Read a raw or zstd file front to back; several zstd frames in a row read as one.
+
+    However far a file expands, no more of it is in memory than is asked for and zstd's window.
+    """
 
     def __init__(self, raw: BinaryIO, path: Path) -> None:
         self._raw = raw
         self._path = path
         magic = raw.read(4)
         raw.seek(0)
-        self._zstd = magic == ZSTD_MAGIC or int.from_bytes(magic, "little") in _SKIPPABLE
-        self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._compressed = b""
-        self._ready = memoryview(b"")
-        self._taken = 0
+        compressed = magic == ZSTD_MAGIC or int.from_bytes(magic, "little") in _SKIPPABLE
+        self._file: Any = zstd.ZstdFile(raw, options=_OPTIONS) if compressed else raw
 
     def read(self, n: int) -> bytes:
         """Up to `n` bytes; fewer at the file's end."""
-        buffer = bytearray(n)
-        filled = self.read_into(memoryview(buffer))
-        return bytes(buffer[:filled])
+        blocks = []
+        # A damaged length may ask for more than there is: only what comes is held.
+        while n > 0 and (block := self._take(bytearray(min(n, 1 << 20)))):
+            blocks.append(bytes(block))
+            n -= len(block)
+        return b"".join(blocks)
 
     def read_into(self, target: memoryview) -> int:
         """Fill `target` and return the number of bytes written; fewer than its length only at the file's end.
@@ -288,45 +344,27 @@ class ByteSource:
         Raises
         ------
         BadDbn
-            Where a zstd frame is corrupt or ends before its last block, naming the compressed byte reached.
+            Where the file cannot be read, or a zstd frame is corrupt or ends before its last block, naming the compressed byte reached.
         """
         filled = 0
-        while filled < len(target):
-            if not self._ready:
-                self._ready = memoryview(self._more())
-                if not self._ready:
-                    break
-            n = min(len(target) - filled, len(self._ready))
-            target[filled : filled + n] = self._ready[:n]
-            self._ready = self._ready[n:]
-            filled += n
+        try:
+            while filled < len(target) and (n := self._file.readinto(target[filled:])):
+                filled += n
+        except EOFError:
+            at = self._raw.tell()
+            raise BadDbn(f"{self._path}: truncated: the file ends at byte {at:,} inside a zstd frame; {_AGAIN}") from None
+        except zstd.ZstdError as error:
+            raise BadDbn(f"{self._path}: corrupt zstd data before byte {self._raw.tell():,} ({error}); {_AGAIN}") from error
+        except OSError as error:
+            raise BadDbn(f"{self._path}: cannot be read: {error}; check the disk, or {_AGAIN}") from error
         return filled
 
-    def _more(self) -> bytes:
-        """The next decompressed bytes; empty at the end."""
-        if not self._zstd:
-            return self._raw.read(_READ_BYTES)
-        while True:
-            if not self._compressed:
-                self._compressed = self._raw.read(_READ_BYTES)
-                self._taken += len(self._compressed)
-                if not self._compressed:
-                    if self._frame is not None:
-                        raise BadDbn(f"{self._path}: truncated: the file ends at byte {self._taken:,} inside a zstd frame; {_FETCH_AGAIN}")
-                    return b""
-            if self._frame is None:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
-            try:
-                out = self._frame.decompress(self._compressed)
-            except zstandard.ZstdError as error:
-                raise BadDbn(f"{self._path}: corrupt zstd data before byte {self._taken:,} ({error}); {_FETCH_AGAIN}") from error
-            if self._frame.eof:
-                self._compressed = self._frame.unused_data
-                self._frame = None
-            else:
-                self._compressed = b""
-            if out:
-                return out
+    def share(self) -> float:
+        """Share of the file's bytes that have been read."""
+        return self._raw.tell() / max(os.fstat(self._raw.fileno()).st_size, 1)
+
+    def _take(self, buffer: bytearray) -> memoryview:
+        return memoryview(buffer)[: self.read_into(memoryview(buffer))]
 
 
 # ----------------------------------------------------------------------------
