@@ -203,7 +203,7 @@ def bronze_dates(lake: Lake, symbol: str, dates: list[dt.date], profile: str, pa
 
 @dataclass(frozen=True)
 class PartitionState:
-    """A partition as `spymaster lake` shows it; `stale` is the reason why it is stale, empty where it is current."""
+    """A partition as `spymaster lake` shows it; `stale` is the reason why it is stale or `corrupt`, empty where it is current."""
 
     dataset: str
     symbol: str
@@ -212,6 +212,7 @@ class PartitionState:
     size: int
     stale: str
     notes: dict[str, object]
+    corrupt: bool = False
 
 
 def lake_state(lake: Lake, params: RunParams | None = None, *, verify: bool = False) -> list[PartitionState]:
@@ -230,6 +231,7 @@ def lake_state(lake: Lake, params: RunParams | None = None, *, verify: bool = Fa
     for key in datasets():
         for symbol, date in lake.partitions(key):
             rows = size = 0
+            corrupt = False
             notes: dict[str, object] = {}
             try:
                 manifest = (lake.verify if verify else lake.manifest)(key, symbol, date)
@@ -239,8 +241,8 @@ def lake_state(lake: Lake, params: RunParams | None = None, *, verify: bool = Fa
                 else:
                     stale = why_stale(lake, stage_of[key], symbol, date, lake.profile() or "", params) or ""
             except EngineError as e:
-                stale = str(e)
-            out.append(PartitionState(key, symbol, date, rows, size, stale, notes))
+                stale, corrupt = str(e), isinstance(e, PartitionCorrupt)
+            out.append(PartitionState(key, symbol, date, rows, size, stale, notes, corrupt))
     return out
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, print_json, size_text, wide_console
-from engine.errors import ContractError
+from engine.errors import ContractError, PartitionCorrupt
+
+if TYPE_CHECKING:
+    from engine.pipeline import PartitionState
 
 
 def lake(
@@ -20,7 +23,7 @@ def lake(
     full: Annotated[bool, Parameter(name="--full", negative=(), help="A line for every partition, not for every table.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Show what is in the lake and what is stale, with the reason; exit code 0 either way.
+    """Show what is in the lake and what is stale, with the reason; exit code 0 either way, but 1 where --verify finds corrupt files.
 
     Examples
     --------
@@ -36,12 +39,16 @@ def lake(
 
     place = Lake(lake)
     states = [s for s in lake_state(place, verify=verify) if symbol in (None, s.symbol)]
+    corrupt = [s for s in states if verify and s.corrupt]
     raw = {root: raw_index(place, root, keep=False) for root in place.raw_roots()}
     if json:
         files = {r: [[str(f.path), f.date] for f in i.files] for r, i in raw.items()}
         unreadable = {str(p): str(e) for i in raw.values() for p, e in i.bad.items()}
         found = [asdict(s) for s in states]
-        print_json({"lake": str(lake), "profile": place.profile(), "raw": files, "unreadable": unreadable, "partitions": found})
+        passed_over = {str(p): why for p, why in place.passed_over().items()}
+        report = {"lake": str(lake), "profile": place.profile(), "raw": files, "unreadable": unreadable, "passed_over": passed_over}
+        print_json({**report, "partitions": found})
+        _require_whole(corrupt)
         return
     from rich.table import Table
 
@@ -52,6 +59,8 @@ def lake(
         console.print(f"raw {root}: {len(index.files)} files, {span}")
         for path, error in index.bad.items():
             console.print(f"  unreadable {path}: {error}", style="red", markup=False, soft_wrap=True)
+    for path, why in place.passed_over().items():
+        console.print(f"passed over {path}: {why}", style="yellow", markup=False, soft_wrap=True)
     if not states:
         console.print(f"no partitions in {lake}; `spymaster add FILE` and `spymaster run` make some", markup=False, soft_wrap=True)
         return
@@ -83,6 +92,14 @@ def lake(
         if isinstance(absent, dict) and (full or len(states) <= 20):
             for level_id, reason in absent.items():
                 console.print(f"absent {level_id} {s.symbol} {s.date}: {reason}", style="dim", markup=False, soft_wrap=True)
+    _require_whole(corrupt)
+
+
+def _require_whole(corrupt: list[PartitionState]) -> None:
+    """PartitionCorrupt that names every corrupt partition, where there is one."""
+    if corrupt:
+        names = "\n".join(f"  {s.dataset} {s.symbol} {s.date}: {s.stale}" for s in corrupt)
+        raise PartitionCorrupt(f"{len(corrupt)} partitions are corrupt:\n{names}")
 
 
 # ----------------------------------------------------------------------------

@@ -5,13 +5,21 @@ Nothing here imports polars, so that a run that finds everything current starts 
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
+import os
+import re
+import stat
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from engine.errors import PartitionCorrupt
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 MANIFEST = "_MANIFEST.json"
 
@@ -104,6 +112,28 @@ class Manifest:
         return json.dumps({**self._hashed(), "observed": self.observed, "digest": self.digest()}, indent=1, sort_keys=True) + "\n"
 
 
+MOST_BYTES = 1 << 24
+"""Most bytes of a manifest or ``_SUCCESS``; a year of inputs takes a hundredth of it."""
+
+_PART = re.compile(r"[A-Za-z0-9_-]+\.parquet")
+
+_INPUT = re.compile(r"raw/.+|[^/]+/[^/]+/([0-9]{4}-[0-9]{2}-[0-9]{2})")
+
+
+@cache
+def _models() -> tuple[TypeAdapter[Manifest], dict[bool, TypeAdapter[Any]]]:
+    """Strict models of a manifest, and of its notes: those of bronze (True) and of the other datasets."""
+    from pydantic import Field, StringConstraints, TypeAdapter  # slow to import
+    from typing_extensions import TypedDict
+
+    count = Annotated[int, Field(ge=0, lt=1 << 63)]
+    notes = {"absent": dict[str, str], "simulated": bool}
+    slots = dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")], count]
+    raw = {"dataset": str, "instrument_ids": list[count], "dbn_start_ns": count, "dbn_end_ns": count, "trades_by_slot": slots}
+    of_bronze, of_others = TypedDict("BronzeNotes", {**raw, "simulated": bool}), TypedDict("Notes", notes, total=False)  # type: ignore[operator]
+    return TypeAdapter(Manifest), {True: TypeAdapter(of_bronze), False: TypeAdapter(of_others)}
+
+
 def parse_manifest(text: str, where: str) -> Manifest:
     """The manifest in `text`, after checking its own digest.
 
@@ -116,23 +146,46 @@ def parse_manifest(text: str, where: str) -> Manifest:
         raw = json.loads(text)
         if raw["format"] != FORMAT:
             raise PartitionCorrupt(f"{where}: expected a manifest of format {FORMAT}, found {raw['format']!r}")
-        manifest = Manifest(
-            dataset=raw["dataset"],
-            symbol=raw["symbol"],
-            date=raw["date"],
-            rows=raw["rows"],
-            files=tuple(PartFile(**f) for f in raw["files"]),
-            contract=raw["contract"],
-            lineage=Lineage(**raw["lineage"]),
-            notes=raw["notes"],
-            observed=raw["observed"],
-        )
-        claimed = raw["digest"]
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise PartitionCorrupt(f"{where}: expected a manifest, found {type(e).__name__}: {e}") from e
-    if manifest.digest() != claimed:
+        model, notes = _models()
+        manifest = model.validate_json(text, strict=True)
+        notes[manifest.dataset.startswith("bronze.")].validate_python(manifest.notes, strict=True)
+        same = manifest.digest() == raw["digest"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        raise PartitionCorrupt(f"{where}: expected a manifest, found {type(e).__name__}: {str(e)[:300]}") from e
+    if not same:
         raise PartitionCorrupt(f"{where}: the manifest does not match its own digest: it was changed after it was written")
+    for part in manifest.files:
+        if _PART.fullmatch(part.name) is None:
+            raise PartitionCorrupt(f"{where}: expected files such as part-00000.parquet in its own folder, found {part.name!r}")
+    for name in manifest.lineage.inputs:
+        if not _is_input(name):
+            raise PartitionCorrupt(f"{where}: expected inputs such as silver.future_mbo.levels/ESZ5/2025-11-04, found {name!r}")
     return manifest
+
+
+def _is_input(name: str) -> bool:
+    found = _INPUT.fullmatch(name)
+    try:
+        return found is not None and (found[1] is None or bool(dt.date.fromisoformat(found[1])))
+    except ValueError:
+        return False
+
+
+def _small_text(path: Path, where: str) -> str:
+    """Text of a small regular file of a partition; FileNotFoundError where there is none, PartitionCorrupt where it is anything else."""
+    try:
+        # A pipe or a device would never end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise PartitionCorrupt(f"{where}: expected a file {path.name}, found something else of that name")
+        with path.open("rb") as f:
+            content = f.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise PartitionCorrupt(f"{where}: expected {path.name} of a few KB, found more than {MOST_BYTES >> 20} MB")
+        return content.decode()
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as e:
+        raise PartitionCorrupt(f"{where}: {path.name} cannot be read: {e}") from e
 
 
 def read_manifest(folder: Path, where: str) -> Manifest | None:
@@ -144,23 +197,28 @@ def read_manifest(folder: Path, where: str) -> Manifest | None:
         Where the folder lacks ``_SUCCESS`` or the manifest, or they do not match each other or the files.
     """
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        text = _small_text(folder / MANIFEST, where)
     except FileNotFoundError:
-        if folder.exists():
+        if os.path.lexists(folder):
             raise PartitionCorrupt(f"{where}: expected {MANIFEST}, found a folder without it") from None
         return None
     manifest = parse_manifest(text, where)
     try:
-        success = (folder / SUCCESS).read_text(encoding="utf-8").strip()
+        success = _small_text(folder / SUCCESS, where).strip()
     except FileNotFoundError:
         raise PartitionCorrupt(f"{where}: expected {SUCCESS}, found none: the partition was not committed") from None
     if success != manifest.digest():
         raise PartitionCorrupt(f"{where}: {SUCCESS} does not match the manifest")
     for part in manifest.files:
+        path = folder / part.name
         try:
-            size = (folder / part.name).stat().st_size
+            size = path.stat().st_size
         except FileNotFoundError:
             raise PartitionCorrupt(f"{where}: expected file {part.name} as its manifest says, found none") from None
+        except OSError as e:
+            raise PartitionCorrupt(f"{where}: file {part.name} cannot be read: {e}") from e
+        if path.is_symlink() or not path.is_file():
+            raise PartitionCorrupt(f"{where}: expected a file {part.name} of its own, found a link or a folder")
         if size != part.size:
             raise PartitionCorrupt(f"{where}: file {part.name}: expected {part.size} bytes as its manifest says, found {size}")
     return manifest

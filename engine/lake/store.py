@@ -55,7 +55,7 @@ class LakeFolder:
             return str(json.loads(path.read_text(encoding="utf-8"))["profile"])
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as e:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
             raise PartitionCorrupt(
                 f'{path}: expected {{"profile": name}}, found {e!r}; write the session profile of this lake\'s silver to it, '
                 f'for the cash session with `echo \'{{"profile": "rth"}}\' > {path}`'
@@ -86,7 +86,7 @@ class LakeFolder:
         """Roots that have a raw folder."""
         before = RAW_MBO_TEMPLATE.partition("symbol={root}")[0]
         base = self.root / before
-        return sorted(e.name.removeprefix("symbol=") for e in base.iterdir() if e.name.startswith("symbol=")) if base.is_dir() else []
+        return [e.name.removeprefix("symbol=") for e in _entries(base) if e.name.startswith("symbol=")]
 
     def add_raw(self, source: Path, root_symbol: str) -> Path | None:
         """Add a file to the root's raw folder (hard link, else copy); returns its path, or None where it is there already.
@@ -124,7 +124,7 @@ class LakeFolder:
         """Content of a small JSON cache; empty where there is none."""
         try:
             value = json.loads((self.root / CACHE_DIR / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 
@@ -167,9 +167,23 @@ class LakeFolder:
             yield
 
 
-_INPUT = re.compile(r"^([^/]+)/([^/]+)/(\d{4}-\d{2}-\d{2})$")
+_INPUT = re.compile(r"([^/]+)/([^/]+)/([0-9]{4}-[0-9]{2}-[0-9]{2})")
 
-_PARTITION = re.compile(r"^dt=(\d{4}-\d{2}-\d{2})$")
+
+def _partition_date(name: str) -> dt.date | None:
+    """Date of the folder ``dt=YYYY-MM-DD``; None where it is not such a name."""
+    try:
+        return dt.date.fromisoformat(name.removeprefix("dt=")) if re.fullmatch(r"dt=[0-9]{4}(-[0-9]{2}){2}", name) else None
+    except ValueError:
+        return None
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder, sorted; empty where it is no folder or cannot be listed, which `Lake.passed_over` names."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def input_key(key: str, symbol: str, date: dt.date) -> str:
@@ -200,8 +214,14 @@ class Lake(LakeFolder):
 
     def find_manifest(self, key: str, symbol: str, date: dt.date) -> Manifest | None:
         """The partition's manifest, or None where there is no such folder; PartitionCorrupt where it is invalid."""
+        label, folder = self._label(key, symbol, date), self.path(key, symbol, date)
         try:
-            return read_manifest(self.path(key, symbol, date), self._label(key, symbol, date))
+            found = read_manifest(folder, label)
+            if found is not None and (found.dataset, found.symbol, found.date) != (key, symbol, date.isoformat()):
+                raise PartitionCorrupt(f"{label}: found the partition {found.dataset} {found.symbol} {found.date} in its folder")
+            if found is not None and not os.path.realpath(folder).startswith(os.path.realpath(self.root) + os.sep):
+                raise PartitionCorrupt(f"{label}: expected a folder in the lake, found a link out of it, to {os.path.realpath(folder)}")
+            return found
         except PartitionCorrupt as e:
             raise PartitionCorrupt(f"{e}; `{self.repair_command(key, symbol, date)}` rebuilds it") from e
 
@@ -241,7 +261,7 @@ class Lake(LakeFolder):
             return bool(manifest.notes["simulated"])
         if any(name.startswith("raw/") and "simulated" in name.rpartition("/")[2] for name in manifest.lineage.inputs):
             return True
-        made_of = (m.groups() for name in manifest.lineage.inputs if (m := _INPUT.match(name)) and m[1] in datasets())
+        made_of = (m.groups() for name in manifest.lineage.inputs if (m := _INPUT.fullmatch(name)) and m[1] in datasets())
         inputs = [(k, s, dt.date.fromisoformat(d)) for k, s, d in made_of]
         return any(self.has(*i) and self.is_simulated(*i) for i in inputs)
 
@@ -249,21 +269,34 @@ class Lake(LakeFolder):
         """Yield (symbol, folder) of every symbol that has the dataset's table."""
         before, _, after = dataset(key).path.partition("symbol={symbol}")
         tail = after.strip("/").rpartition("/")[0]
-        base = self.root / before
-        if base.is_dir():
-            for entry in sorted(base.iterdir()):
-                table = entry / tail
-                if entry.name.startswith("symbol=") and table.is_dir():
-                    yield entry.name.removeprefix("symbol="), table
+        for entry in _entries(self.root / before):
+            table = entry / tail
+            if entry.name.startswith("symbol=") and table.is_dir():
+                yield entry.name.removeprefix("symbol="), table
 
     def partitions(self, key: str, symbol: str | None = None) -> list[tuple[str, dt.date]]:
         """(symbol, date) of every partition folder of a dataset, sorted; `has` says whether one is valid."""
         out = []
         for found, table in self.tables(key):
             if symbol is None or symbol == found:
-                dates = (_PARTITION.match(e.name) for e in sorted(table.iterdir()))
-                out += [(found, dt.date.fromisoformat(m[1])) for m in dates if m]
+                out += [(found, date) for e in _entries(table) if (date := _partition_date(e.name)) is not None]
         return out
+
+    def passed_over(self) -> dict[Path, str]:
+        """Paths among the partitions and the raw files that are neither, and why nothing reads them."""
+        found: dict[Path, str] = {}
+        for key in datasets():
+            for _, table in self.tables(key):
+                if not os.access(table, os.R_OK | os.X_OK):
+                    found[table] = "cannot be listed by this user"
+                for entry in _entries(table):
+                    if _partition_date(entry.name) is None and not entry.name.startswith("."):
+                        found[entry] = "expected a folder named dt=YYYY-MM-DD"
+        for root in self.raw_roots():
+            for entry in _entries(self.raw_folder(root)):
+                if not entry.is_file():
+                    found[entry] = "expected a DBN file, found a folder" if entry.is_dir() else "expected a DBN file, found no file"
+        return found
 
     # --- reading
 
@@ -342,7 +375,10 @@ class Lake(LakeFolder):
         """
         manifest = self.manifest(key, symbol, date)
         for part in manifest.files:
-            found = sha256_file(self.path(key, symbol, date) / part.name)
+            try:
+                found = sha256_file(self.path(key, symbol, date) / part.name)
+            except OSError as e:
+                raise PartitionCorrupt(f"{self._label(key, symbol, date)}: {part.name} cannot be read: {e}") from e
             if found != part.sha256:
                 raise PartitionCorrupt(
                     f"{self._label(key, symbol, date)}: {part.name}: expected SHA-256 {part.sha256[:12]}, found {found[:12]}; "

@@ -106,7 +106,7 @@ def link_or_copy(source: Path, place: Path) -> bool:
 
 def swap_in(new: Path, place: Path) -> None:
     """Replace the folder `place` by `new`, atomically where the file system can exchange two folders."""
-    if not place.exists():
+    if not os.path.lexists(place):
         new.rename(place)
         return
     libc = ctypes.CDLL(None, use_errno=True)
@@ -132,13 +132,15 @@ def recover(table: Path) -> list[str]:
     for entry in sorted(table.iterdir()) if table.is_dir() else []:
         if entry.name.startswith(OLD_PREFIX):
             place = entry.with_name(entry.name.removeprefix(OLD_PREFIX).rsplit("-", 1)[0])
-            if place.exists():
+            if not os.path.lexists(place):
+                entry.rename(place)
+            elif entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:
-                entry.rename(place)
+                entry.unlink()
             done.append(str(entry))
         elif entry.name.startswith(TMP_PREFIX):
-            if entry.is_dir():
+            if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:
                 entry.unlink()

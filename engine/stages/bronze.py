@@ -284,9 +284,20 @@ def header_facts(path: Path, root: str) -> dict[str, Any]:
     return {"date": header.date.isoformat(), "symbols": outrights(set(header.symbols.values()), root)}
 
 
+def _is_facts(entry: dict[str, Any]) -> bool:
+    """Whether a cached entry has what `header_facts` gives."""
+    try:
+        dt.date.fromisoformat(entry["date"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    symbols = entry.get("symbols")
+    return isinstance(symbols, list) and all(isinstance(s, str) for s in symbols)
+
+
 def raw_paths(folder: Path) -> list[Path]:
-    """DBN files in a folder, sorted."""
-    return sorted(p for p in folder.iterdir() if p.name.endswith(SUFFIXES) and not p.name.startswith(".")) if folder.is_dir() else []
+    """DBN files in a folder, sorted; folders and dangling links of such names are passed over (`Lake.passed_over` names them)."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    return sorted(p for p in there if p.name.endswith(SUFFIXES) and not p.name.startswith(".") and p.is_file())
 
 
 def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
@@ -300,13 +311,14 @@ def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
         stat = path.stat()
         name = str(path.relative_to(lake.root))
         entry = known.get(name)
-        if entry is None or (entry["size"], entry["mtime_ns"]) != (stat.st_size, stat.st_mtime_ns) or entry.get("code") != code:
+        expected = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "code": code}
+        if not isinstance(entry, dict) or {k: entry.get(k) for k in expected} != expected or not _is_facts(entry):
             try:
                 facts = header_facts(path, root)
             except BadDbn as e:
                 index.bad[path] = e
                 continue
-            entry = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "code": code, **facts}
+            entry = {**expected, **facts}
             fresh[name] = entry
         index.files.append(RawFile(path, dt.date.fromisoformat(entry["date"]), tuple(entry["symbols"]), entry["size"], entry["mtime_ns"]))
     if keep and fresh != known:
@@ -319,7 +331,7 @@ def raw_sha256(lake: Lake, raw: RawFile, *, keep: bool = True) -> str:
     name = str(raw.path.relative_to(lake.root))
     known = lake.read_cache(HASH_CACHE)
     entry = known.get(name)
-    if isinstance(entry, list) and entry[:2] == [raw.size, raw.mtime_ns]:
+    if isinstance(entry, list) and len(entry) == 3 and entry[:2] == [raw.size, raw.mtime_ns]:
         return str(entry[2])
     found = sha256_file(raw.path)
     if keep:
