@@ -3,7 +3,8 @@
 Everything is refused that is not expressly allowed, in this order: a method other than GET, a path that the page does not use, a ``Host``
 that is not this server's (a name that was rebound to loopback), an ``Origin`` that is not this server's page (and a websocket without
 one), a request that another site's page made (``Sec-Fetch-Site``) or that would be shown in a frame, and one without the secret of this
-start. The secret comes once in the printed address and is kept in a cookie from then on. See SECURITY.md.
+start. The secret comes once in the printed address and is kept in a cookie from then on. With a password Panel's sign-in page stands in
+place of the secret. See SECURITY.md.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import os
 import re
 import secrets
 import sys
+import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -36,6 +39,12 @@ PATHS = re.compile(
 )
 """What the page asks for: itself, its websocket, and the scripts and styles of Bokeh and Panel. Any other route is closed, new ones too."""
 
+SIGN_IN = ("/login", "/logout")
+"""Panel's pages of the password, which answer where there is one; the first one's form is the only thing that is posted."""
+
+MOST_GUESSES = 10
+"""Passwords that may be tried in a minute, by all browsers together."""
+
 MOST_WAITING = 20
 """Pages that were made and have not connected yet; Bokeh forgets them after 15 s. More are refused until then."""
 
@@ -43,7 +52,7 @@ HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob: data:; worker-src 'self' blob:; object-src 'none'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
@@ -74,10 +83,13 @@ class Access:
         The secret of this start; empty where none is asked for.
     names : frozenset of str
         Host names, with or without a port, by which the server may be reached beside the address it is bound to and loopback.
+    password : bool
+        Whether Panel asks for a password.
     """
 
     token: str
     names: frozenset[str] = frozenset()
+    password: bool = False
 
     def hosts(self, address: str, port: int) -> set[str]:
         """Values of a ``Host`` header that mean this server, for a request that arrived at `address` and `port`."""
@@ -90,9 +102,11 @@ class Access:
         hosts = self.hosts(address, port)
         header = request.headers.get
         upgrade = header("Upgrade", "").lower() == "websocket"
-        if request.method != "GET":
+        signs_in = self.password and request.path in SIGN_IN
+        posts = signs_in and request.method == "POST" and request.path == SIGN_IN[0]
+        if request.method != "GET" and not posts:
             return Refusal(405, f"{request.method} is not answered here; expected GET")
-        if PATHS.fullmatch(request.path) is None or ".." in request.path or upgrade != (request.path == "/app/ws"):
+        if (PATHS.fullmatch(request.path) is None and not signs_in) or ".." in request.path or upgrade != (request.path == "/app/ws"):
             return Refusal(404, "there is nothing here; the page is at /app")
         host = header("Host", "").lower()
         if host not in hosts:
@@ -100,8 +114,9 @@ class Access:
             return Refusal(403, f"the host {host!r} is not this server ({known}); `spymaster serve --host NAME` lets it answer to a name")
         origin = header("Origin")
         if origin is None:
-            if upgrade:
-                return Refusal(403, "a websocket without an Origin: expected one from this server's own page")
+            if upgrade or posts:
+                what = "a websocket" if upgrade else "a password"
+                return Refusal(403, f"{what} without an Origin: expected one from this server's own page")
         elif urlsplit(origin).netloc.lower() not in hosts or urlsplit(origin).scheme not in ("http", "https"):
             return Refusal(403, f"the page of {origin!r} asked; expected this server's own page")
         if header("Sec-Fetch-Dest", "document") in ("iframe", "frame", "embed", "object"):
@@ -205,6 +220,8 @@ def _find_handler(self: Any, request: HTTPServerRequest, **kwargs: Any) -> Any:
         waiting = sum(session.connection_count == 0 for session in self.get_sessions("/app"))
         if waiting >= MOST_WAITING:
             refusal = Refusal(503, f"{waiting} pages were asked for and have not connected yet; try again in a minute")
+    if refusal is None and request.method == "POST" and _too_many_guesses(time.monotonic()):
+        refusal = Refusal(429, f"{MOST_GUESSES} passwords were tried within a minute; try again in a minute")
     if refusal is not None:
         _log_once(refusal.status, refusal.reason)
         return self.get_handler_delegate(request, RefusedHandler, {"refusal": refusal})
@@ -218,12 +235,23 @@ def _log_once(status: int, reason: str) -> None:
     log.warning("refused (%d): %s", status, reason)
 
 
+_guesses: deque[float] = deque(maxlen=MOST_GUESSES)
+
+
+def _too_many_guesses(now: float) -> bool:
+    """Whether one more password would be more than `MOST_GUESSES` in a minute; counts it where not."""
+    if len(_guesses) == MOST_GUESSES and now - _guesses[0] < 60:
+        return True
+    _guesses.append(now)
+    return False
+
+
 def installed() -> bool:
     """Whether every request passes the guard."""
     return bool(_access)
 
 
-def install(token: str | None = None, names: Iterable[str] = ()) -> Access:
+def install(token: str | None = None, names: Iterable[str] = (), *, password: bool = False) -> Access:
     """Put the guard before every request that this process answers from now on.
 
     Parameters
@@ -232,12 +260,14 @@ def install(token: str | None = None, names: Iterable[str] = ()) -> Access:
         The secret of this start; empty for none, a new one that is printed where None.
     names
         Host names by which the server may be reached beside its address.
+    password
+        Whether Panel asks for a password.
     """
     if not _access:
         if token is None:
             token = secrets.token_urlsafe(24)
             print(f"open the page with ?{TOKEN}={token} behind its address", file=sys.stderr, flush=True)
-        _access.append(Access(token, frozenset(n.lower() for n in names if n)))
+        _access.append(Access(token, frozenset(n.lower() for n in names if n), password))
         BokehTornado.find_handler = _find_handler
         # Bokeh's own check does not know a host such as [::1]:5006; what comes so far has passed this one.
         WSHandler.check_origin = lambda self, origin: True
@@ -245,5 +275,6 @@ def install(token: str | None = None, names: Iterable[str] = ()) -> Access:
 
 
 def install_from_environment() -> Access:
-    """`install` as `spymaster serve` says: ``SPYMASTER_TOKEN`` (empty for none) and ``SPYMASTER_HOSTS`` (names, by commas)."""
-    return install(os.environ.get("SPYMASTER_TOKEN"), os.environ.get("SPYMASTER_HOSTS", "").split(","))
+    """`install` as `spymaster serve` says, by ``SPYMASTER_TOKEN`` (empty: none), ``SPYMASTER_HOSTS`` (commas) and Panel's password."""
+    password = bool(os.environ.get("PANEL_BASIC_AUTH"))
+    return install(os.environ.get("SPYMASTER_TOKEN"), os.environ.get("SPYMASTER_HOSTS", "").split(","), password=password)

@@ -1,0 +1,254 @@
+"""Sharing on purpose: a password, TLS, a server that comes back; by the real command and a real browser."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.ui.conftest import DATE, ROOT
+from tests.ui.pages import query, until
+
+PASSWORD = "a-long-password"
+
+
+class Serving:
+    """``spymaster serve`` as a user starts it, on a free port (or `port`), with a home of its own."""
+
+    def __init__(self, lake: Path, home: Path, *options: str, port: int = 0, password: str | None = None) -> None:
+        if not port:
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", 0))
+                port = s.getsockname()[1]
+        self.port, self.log = port, home / f"serve-{time.monotonic_ns()}.log"
+        env = {k: v for k, v in os.environ.items() if not k.startswith("SPYMASTER_")}
+        env |= {"XDG_STATE_HOME": str(home), "NO_COLOR": "1"} | ({"SPYMASTER_PASSWORD": password} if password else {})
+        command = [sys.executable, "-m", "engine.cli", "serve", "--lake", str(lake), "--port", str(port), *options]
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+
+    def ready(self) -> Serving:
+        """Itself, once it answers."""
+        for _ in range(1_800):
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return self
+        raise AssertionError(f"it does not answer: {self.log.read_text()}")
+
+    @property
+    def addresses(self) -> list[str]:
+        """Addresses that it printed."""
+        return re.findall(r"^https?://\S+", self.log.read_text(), re.M)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def ask(self, path: str, method: str = "GET", body: str = "", **headers: str) -> tuple[int, str, dict[str, str]]:
+        """Status, text and headers of an answer."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(errors="replace"), {k.lower(): v for k, v in answer.getheaders()}
+
+
+@contextmanager
+def serving(lake: Path, home: Path, *options: str, port: int = 0, password: str | None = None) -> Iterator[Serving]:
+    server = Serving(lake, home, *options, port=port, password=password)
+    try:
+        yield server.ready()
+    finally:
+        server.kill()
+
+
+def refused(lake: Path, home: Path, *options: str, password: str | None = None) -> str:
+    """What is said by a command that does not serve."""
+    server = Serving(lake, home, *options, password=password)
+    assert server.process.wait(60) == 1
+    return server.log.read_text()
+
+
+def test_a_bind_beyond_loopback_needs_a_password_or_the_flag(made_lake: Path, tmp_path: Path) -> None:
+    assert "it needs a password: add --password" in refused(made_lake, tmp_path, "--address", "0.0.0.0")
+    assert "SPYMASTER_PASSWORD" in refused(made_lake, tmp_path, "--address", "0.0.0.0", "--password")
+    assert "at least 8 characters, found 3" in refused(made_lake, tmp_path, "--address", "0.0.0.0", "--password", password="abc")
+    with serving(made_lake, tmp_path, "--address", "0.0.0.0", "--no-password") as server:
+        said = server.log.read_text()
+        assert "Shared: everyone on any network of this machine who has this address can see" in said
+        assert "Not encrypted: whoever can read that network can read the secret and the screen." in said
+        assert all("0.0.0.0" not in a and "127.0.0.1" not in a and "token=" in a for a in server.addresses)
+        # The names that it printed are names that it answers to.
+        for address in server.addresses:
+            host = address.split("/")[2]
+            if not host.replace(":", ".").replace(".", "").isdigit():
+                assert server.ask("/app", Host=host)[0] == 403
+                assert "does not have the secret" in server.ask("/app", Host=host)[1]
+        assert "is not this server" in server.ask("/app", Host=f"elsewhere.example:{server.port}")[1]
+
+
+def test_a_password_is_asked_for_once_and_guards_everything(browser: Browser, made_lake: Path, tmp_path: Path) -> None:
+    with serving(made_lake, tmp_path, "--password", password=PASSWORD) as server:
+        assert "token=" not in server.addresses[0]
+        own = f"http://127.0.0.1:{server.port}"
+        status, _, headers = server.ask("/app")
+        assert (status, headers["location"].split("?")[0]) == (302, "./login")
+        assert server.ask("/login", "POST", "username=x&password=y")[0] == 403, "a form of another page"
+        assert server.ask("/login", "POST", "username=x&password=y", Origin="http://evil.example")[0] == 403
+        assert server.ask("/app", "POST", "x", Origin=own)[0] == 405
+        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13", "Sec_WebSocket_Key": "x" * 22 + "=="}
+        assert server.ask("/app/ws", Origin=own, **upgrade)[0] in (302, 403)
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"{server.addresses[0]}?t=10:05:00&level=pm_high")
+        page.get_by_label("Password").fill("not-the-password")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("alert").filter(has_text="not the password").wait_for()
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.locator(".sm-say").wait_for(timeout=60_000)
+        until(page, lambda p: query(p).get("t"), "10:05:00", 30_000)
+        cookies = {c["name"]: c for c in context.cookies()}
+        assert cookies["user"]["httpOnly"]
+        assert PASSWORD not in page.content()
+        assert cookies["user"]["value"] not in page.content(), "scripts of the page could read the sign-in"
+        context.close()
+        guesses = [server.ask("/login", "POST", "username=x&password=y", Origin=own)[0] for _ in range(12)]
+        assert guesses[-1] == 429
+        assert stat.S_IMODE((tmp_path / "spymaster" / "key").stat().st_mode) == 0o600
+
+
+def test_tls(made_lake: Path, tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True,
+    )  # fmt: skip
+    assert "expected both or none" in refused(made_lake, tmp_path, "--cert", str(cert))
+    assert "PEM files" in refused(made_lake, tmp_path, "--cert", str(key), "--key", str(cert))
+    with serving(made_lake, tmp_path, "--cert", str(cert), "--key", str(key)) as server:
+        address = server.addresses[0]
+        assert address.startswith("https://127.0.0.1:")
+        trusted = ssl.create_default_context(cafile=cert)
+        with closing(http.client.HTTPSConnection("127.0.0.1", server.port, context=trusted, timeout=30)) as connection:
+            connection.request("GET", "/app?" + address.partition("?")[2])
+            answer = connection.getresponse()
+            assert answer.status == 200
+            cookie = answer.getheader("Set-Cookie") or ""
+            assert "Secure" in cookie
+            assert "HttpOnly" in cookie
+        with pytest.raises((http.client.HTTPException, OSError)):
+            server.ask("/app")
+
+
+def test_a_server_that_was_killed_and_started_again_keeps_the_page(browser: Browser, made_lake: Path, tmp_path: Path) -> None:
+    server = Serving(made_lake, tmp_path).ready()
+    context = browser.new_context()
+    try:
+        first = server.addresses[0]
+        page = context.new_page()
+        page.goto(f"{first}&t=10:05:00&level=pm_low&window=10&session={DATE}")
+        page.locator(".sm-say").wait_for(timeout=60_000)
+        until(page, lambda p: (query(p).get("level"), query(p).get("token")), ("pm_low", None), 30_000)
+        page.keyboard.press("ArrowRight")
+        until(page, lambda p: query(p).get("t"), "10:05:05", 30_000)
+        asked = query(page)
+        page.evaluate("() => { window.before = true; }")
+        server.kill()
+        page.get_by_role("alert").filter(has_text="goes on here as soon as the server is back").wait_for(timeout=30_000)
+        server = Serving(made_lake, tmp_path, port=server.port).ready()
+        assert server.addresses[0] == first
+        page.wait_for_function("() => window.before === undefined", timeout=60_000)
+        page.locator(".sm-say").wait_for(timeout=60_000)
+        until(page, query, asked, 30_000)
+        # With new secrets the old page says what to do.
+        server.kill()
+        server = Serving(made_lake, tmp_path, "--new-secret", port=server.port).ready()
+        assert server.addresses[0] != first
+        page.get_by_role("alert").filter(has_text="open the address that it printed").wait_for(timeout=60_000)
+    finally:
+        server.kill()
+        context.close()
+
+
+class Wire:
+    """A port of loopback that hands bytes to another one and back, and can be cut."""
+
+    def __init__(self, target: int) -> None:
+        self.target, self.cut = target, False
+        self.ends: list[socket.socket] = []
+        self.door = socket.create_server(("127.0.0.1", 0))
+        self.port = self.door.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self.door.accept()
+            except OSError:
+                return
+            if self.cut:
+                near.close()
+                continue
+            far = socket.create_connection(("127.0.0.1", self.target))
+            self.ends += [near, far]
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self._copy, args=(a, b), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def break_all(self) -> None:
+        """Cut it, and let nothing through until `cut` is false again."""
+        self.cut = True
+        for end in self.ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def test_where_only_the_connection_broke_the_page_goes_on_as_it_is(browser: Browser, made_lake: Path, tmp_path: Path) -> None:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    wire = Wire(port)
+    with serving(made_lake, tmp_path, "--host", f"127.0.0.1:{wire.port}", port=port) as server:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(server.addresses[0].replace(f":{port}", f":{wire.port}") + "&t=10:05:00")
+        page.locator(".sm-say").wait_for(timeout=60_000)
+        until(page, lambda p: query(p).get("t"), "10:05:00", 30_000)
+        page.evaluate("() => { window.before = true; }")
+        lost = page.get_by_role("alert").filter(has_text="connection to the server is lost")
+        wire.break_all()
+        lost.wait_for(timeout=30_000)
+        page.wait_for_timeout(2_000)
+        wire.cut = False
+        lost.wait_for(state="hidden", timeout=30_000)
+        page.keyboard.press("ArrowRight")
+        until(page, lambda p: query(p).get("t"), "10:05:05", 30_000)
+        assert page.evaluate("() => window.before") is True
+        context.close()
+    wire.door.close()
