@@ -1,4 +1,4 @@
-"""When the simulated Globex trades, how busy it is, which contracts are listed, and where prices stand between files."""
+"""When the simulated Globex trades, how busy it is, which contracts are listed, and what prices are between files."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def _fill_book(order, levels, classes, st, par, rng, birth, weight, activity, ce
     st[o.BEST_ASK] = levels.shape[1] - 1
     for side in range(2):
         for i in range(m.REACH):
-            near = 0.3 if i < 4 else 1.0  # the touch is eaten into: fewer stand there than births and lives alone would say
+            near = 0.3 if i < 4 else 1.0  # the touch is eaten into: fewer rest there than births and lives alone would say
             for cls in range(o.CLASSES):
                 share = birth[i, cls] - (birth[i, cls - 1] if cls > 0 else 0.0)
                 rate = m.CLASS_RATE[cls] * activity ** (m.CANCEL_POWER - 1.0)
@@ -72,7 +72,7 @@ class Book:
         self.tables = (m.distance_table(), m.birth_table())
 
     def open_at(self, price: float, activity: float, now_ns: int) -> None:
-        """Fill the book around `price` (a tick index) as it would stand at an activity, at `now_ns`."""
+        """Fill the book around `price` (a tick index) as it would be at an activity, at `now_ns`."""
         weight = np.bincount(self.tables[0], minlength=m.REACH) / m.QUANTILES
         self.st[o.NOW_NS] = self.st[o.GRID_NS] = now_ns
         self.fs[m.P_] = price
@@ -93,7 +93,7 @@ WARM_S = 120
 CENTRE = WIDTH // 2
 FOLLOW_RATE = 1.0
 LEAST_RATE = 0.03
-"""A thin contract keeps a book of this rate and only acts more slowly: thinner books would be empty ones."""
+"""A thin contract has the book of this rate and only acts more slowly: thinner books would be empty ones."""
 
 SPREAD_TICK_FIXED = 50_000_000
 SNAPSHOT_FLAGS = 40
@@ -217,7 +217,7 @@ class Day:
                 raise SessionError(f"simulated {self.date}: price left the {WIDTH} ticks around its opening; use another --seed")
 
     def _open(self) -> NDArray[np.int64]:
-        """Warm the books up and write how they stand: a snapshot at midnight, or on a Sunday the orders that come before the open."""
+        """Records of the books once they are warm: a snapshot at midnight, or on a Sunday the orders that come before the open."""
         first_open = int(np.argmax(self.activity > 0)) * cal.MINUTE_NS + self.start_ns
         cold = self.date.weekday() == 6
         at = first_open if cold else self.start_ns

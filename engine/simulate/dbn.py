@@ -133,9 +133,10 @@ def is_done(task: DayTask) -> bool:
     path = task.out / task.name
     if task.overwrite or not path.exists():
         return False
-    if not _receipt_path(task).exists():
+    receipt = _receipt_path(task)
+    if not receipt.exists():
         return False  # a run was killed between the file and its receipt; the name says that the file is ours to write
-    made = json.loads(_receipt_path(task).read_text())  # whole, or not there: `run_day` puts it in place in one act
+    made = json.loads(receipt.read_text())  # whole, or not there: `run_day` writes it at once
     want = {"params": (task.params.digest(),), "code": simulator_codes(task.params.root), "bytes": (path.stat().st_size,)}
     other = [k for k, values in want.items() if made.get(k) not in values]
     if not other:
@@ -157,7 +158,7 @@ def truth_path(task: DayTask) -> Path:
 
 
 def _receipt_path(task: DayTask) -> Path:
-    return task.truth / f"{task.date.isoformat()}.json"
+    return truth_path(task).with_suffix(".json")
 
 
 def run_day(task: DayTask) -> DayReceipt:

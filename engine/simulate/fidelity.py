@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from engine.errors import SessionError
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns, read_header, stream_columns
 from engine.mbo.replay import LadderReplay, ReplayedContract
+from engine.params import SimParams
+from engine.sessions import rth_span, to_ns
 from engine.vocab import NS, root_of
 
 if TYPE_CHECKING:
@@ -215,8 +217,6 @@ def file_facts(path: Path, *, start_ns: int | None = None, end_ns: int | None = 
     SessionError
         Where the file has no such contract, or too little of a market to measure.
     """
-    from engine.sessions import rth_span
-
     header = read_header(path)
     outrights = header.outrights()
     trades: Counter[int] = Counter()
@@ -239,7 +239,7 @@ def file_facts(path: Path, *, start_ns: int | None = None, end_ns: int | None = 
         raise SessionError(f"{path}: expected trades of {symbol}, found none; give another --symbol")
     if start_ns is None or end_ns is None:
         span = rth_span(header.date)
-        # Before the first trade a book may stand open and crossed for hours: that is no market yet.
+        # Before the first trade a book may be open and crossed for hours: that is no market yet.
         start_ns, end_ns = (first[found[0]] // NS + 1) * NS, header.end_ns
         if span is not None and start_ns <= span[0] and span[1] <= end_ns:
             start_ns, end_ns = span
@@ -265,15 +265,13 @@ def _main_columns(day: Day, until_ns: int) -> Iterator[MboColumns]:
 
 
 def fresh_sessions(seeds: int, first_seed: int) -> tuple[list[dt.date], list[int]]:
-    """Dates and seeds of as many sessions, for `simulated_facts`; three dates in turn."""
+    """Dates (three in turn) and seeds of as many sessions, for `simulated_facts`."""
     first = dt.date(2025, 9, 2)
     return [first + dt.timedelta(days=k % 3) for k in range(seeds)], [first_seed + k for k in range(seeds)]
 
 
 def simulated_facts(date: dt.date, seed: int, rate: float, kappa: float = 0.0) -> Facts:
     """Facts of a simulated day's cash session, without a file between; the rest of the day is thin, or left out."""
-    from engine.params import SimParams
-    from engine.sessions import rth_span
     from engine.simulate.day import Day
 
     span = rth_span(date)
@@ -288,7 +286,7 @@ def simulated_facts(date: dt.date, seed: int, rate: float, kappa: float = 0.0) -
 
 
 def curves(facts: list[Facts], pooled: dict[str, float]) -> dict[str, pl.DataFrame]:
-    """What a report draws, by name.
+    """Frames that a report draws.
 
     ``sign_acf`` (lag, measured, fitted), ``returns`` (sd, density, normal: 10 s returns in their session's own standard deviations),
     ``intraday`` (half_hour, messages_per_s), ``response`` (size, ticks), and ``sessions`` (fact, title, session, value, pooled, low,
@@ -316,7 +314,7 @@ def curves(facts: list[Facts], pooled: dict[str, float]) -> dict[str, pl.DataFra
 
 
 # ----------------------------------------------------------------------------
-# What regimes leave in the ladder: a few plain numbers per approach, and whether they tell regimes apart
+# What regimes leave in the ladder: a few plain numbers per approach, and whether they separate regimes
 
 MARKS = ("wall_add", "wall_pull", "wall_depth", "replenish", "opposite_pull")
 """Log ratios: adds at the wall to adds within ten ticks beyond it; size pulled from the wall to its depth; the wall's depth to that
@@ -434,8 +432,6 @@ def distinguishable(
 
 def simulated_marks(date: dt.date, seed: int, rate: float, kappa: float, gamma: float = 0.5, *, round_ticks: int = 30) -> pl.DataFrame:
     """Marks of a simulated morning (09:30-12:30 New York) with a level at every `round_ticks` ticks."""
-    from engine.params import SimParams
-    from engine.sessions import to_ns
     from engine.simulate.day import Day
 
     end = dt.time(12, 30)

@@ -158,7 +158,7 @@ LEVEL_EVERY_TICKS = 40
 HORIZON_S, BARRIER_TICKS, RESPONSE_S = 180, 8, 10
 
 EXPECTED = {"hold": "reject", "absorb": "reject", "pull": "break", "spoof": "break", "chop": "reject"}
-"""What a known regime lets one expect. Chop leans neither way, but that the mid stands half a tick before the level at the touch."""
+"""What a known regime lets one expect. Chop leans neither way, but that the mid is half a tick before the level at the touch."""
 
 
 def touches(date: dt.date, seed: int, rate: float, kappa: float, gamma: float = 0.5) -> pl.DataFrame:
@@ -243,50 +243,25 @@ CLASSES = ("break", "reject", "chop")
 
 @dataclass(frozen=True)
 class Law:
-    """The law of tier A, of paths ``(windows, features)``.
-
-    Attributes
-    ----------
-    persistence
-        AR(1) coefficient from window to window, in [0, 1).
-    correlation
-        Correlation between any two features at a time, in [0, 1).
-    strength
-        Standard deviation of each score; 0 makes labels that no path tells anything about.
-    priors
-        Class probabilities at scores of zero.
-    decay
-        Weight of a window relative to the one after it: the last windows matter most.
-    """
+    """The law of tier A, of paths ``(windows, features)``."""
 
     windows: int = 24
     features: int = 10
-    persistence: float = 0.7
-    correlation: float = 0.3
-    strength: float = 1.0
-    priors: tuple[float, float, float] = (0.36, 0.47, 0.17)
-    decay: float = 0.85
+    persistence: float = 0.7  # AR(1) coefficient from window to window, in [0, 1)
+    correlation: float = 0.3  # between any two features at a time, in [0, 1)
+    strength: float = 1.0  # standard deviation of each score; 0 makes labels that no path says anything about
+    priors: tuple[float, float, float] = (0.36, 0.47, 0.17)  # class probabilities at scores of zero
+    decay: float = 0.85  # weight of a window relative to the one after it: the last windows matter most
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Draws from a `Law`.
+    """Draws from a `Law`."""
 
-    Attributes
-    ----------
-    paths : float64 ``(n, windows, features)``
-    posterior : float64 ``(n, 3)``
-        Exact probabilities of `CLASSES` given the path.
-    labels : int64 ``(n,)``
-        Positions in `CLASSES`, drawn from the posterior.
-    sessions : int64 ``(n,)``
-        Session number, rising; splits by session are splits by this.
-    """
-
-    paths: NDArray[np.float64]
-    posterior: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    sessions: NDArray[np.int64]
+    paths: NDArray[np.float64]  # (n, windows, features)
+    posterior: NDArray[np.float64]  # (n, 3), exact probabilities of `CLASSES` given the path
+    labels: NDArray[np.int64]  # (n,), positions in `CLASSES`, drawn from the posterior
+    sessions: NDArray[np.int64]  # (n,), session number, rising; splits by session are splits by this
 
     def bayes_log_loss(self) -> float:
         """Expected log loss of the exact posterior on these paths, in nats: its mean entropy. No forecast can do better."""

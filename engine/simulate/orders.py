@@ -152,7 +152,7 @@ def move(order, levels, st, slot, tick):
 
 @kernel
 def resize(order, levels, slot, qty):
-    """Give an order another displayed size where it stands."""
+    """Give an order another displayed size in its place."""
     row = order[slot]
     levels[row[SIDE], row[TICK], SIZE] += qty - row[QTY]
     row[QTY] = qty
