@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from engine.errors import EngineError, RunFailed, StaleIndex
 from engine.lake.catalog import TRIGGERS
 from engine.lake.manifest import canonical, sha256_text
-from engine.params import GoldParams
+from engine.params import GoldParams, RetrievalParams
 from engine.vocab import root_of
 from workbench import session_cache
 from workbench.state import HORIZON_WORDS
@@ -113,7 +113,6 @@ def forecast_in_worker(root: str, trigger_id: str, horizon: str) -> dict[str, An
 
 
 def _forecast(root: str, trigger_id: str, horizon: str) -> dict[str, Any]:
-    from engine.params import RetrievalParams
     from engine.retrieval.neighbours import neighbours, trigger_query
 
     lake = session_cache.open_lake(root)
@@ -126,7 +125,7 @@ AHEAD_AFTER_S = 5.0
 
 
 def start_in_worker(root: str, symbol: str, date: dt.date) -> None:
-    """A moment from now, let the process fit what the first question about a session asks of."""
+    """A moment from now, let the process fit what the first question about a session needs."""
 
     def begin() -> None:
         try:
@@ -146,9 +145,9 @@ def _fit_ahead(root: str, symbol: str, date: dt.date) -> None:
 
     # An error is for the one who asks the question.
     with suppress(EngineError):
-        made_of, horizon, stamp = gold_representation(root, symbol, date), Question(root, symbol, date, "", 0).horizon, gold_stamp(root)
+        made_of, stamp = gold_representation(root, symbol, date), gold_stamp(root)
         for group in groups_of(made_of):
-            _fitted(root, Scope(made_of, group, "all", "", date, root_of(symbol).code), horizon, stamp)
+            _fitted(root, Scope(made_of, group, "all", "", date, root_of(symbol).code), Question.horizon, stamp)
 
 
 @lru_cache(maxsize=48)
@@ -166,7 +165,6 @@ def _find(q: Question, made_of: str, stamp: str, session_stamp: str) -> Similar:
 
 @lru_cache(maxsize=6)
 def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> tuple[Fitted, dict[str, Reference]]:
-    from engine.params import RetrievalParams
     from engine.retrieval.neighbours import fit_scope, horizon_references
 
     params = None if scope.mode == "all" else RetrievalParams(horizon=horizon)  # type: ignore[arg-type]

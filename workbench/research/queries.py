@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import polars as pl
 
 from engine.errors import ContractError, EngineError, NoData
 from engine.lake.catalog import LADDER, LEVELS, SIGNALS, TAPE, TRIGGERS, VACUUM, datasets
+from engine.params import HORIZONS, AuditParams, RetrievalParams
 from engine.vocab import Approach, root_of
 from workbench.session_cache import dataset_stamp as stamp
 from workbench.session_cache import open_lake
@@ -36,11 +37,11 @@ def nothing(done: int, of: int, what: str) -> None:
     """Progress that nobody watches."""
 
 
+@dataclass(unsafe_hash=True)
 class Watched:
     """A progress callback as an argument of cached functions: all are equal, so that an answer is cached whoever watched."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.report = progress
+    report: Progress = field(compare=False)
 
     def __enter__(self) -> Watched:
         return self
@@ -48,12 +49,6 @@ class Watched:
     def __exit__(self, *_: object) -> None:
         # The cache holds this object, and so would hold the page that watched.
         self.report = nothing
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Watched)
 
 
 def market(contract: str | None) -> str | None:
@@ -81,7 +76,6 @@ def hit_rates(root: str, horizon: str, contract: str | None = None, progress: Pr
 
 @lru_cache(maxsize=8)
 def _hit_rates(root: str, horizon: str, of: str | None, mark: str, watched: Watched) -> pl.DataFrame:
-    from engine.params import HORIZONS
     from engine.retrieval.dataset import require_one_market, require_same_params, sessions_in, with_decided_until
     from engine.retrieval.statistics import NEEDED
     from engine.retrieval.statistics import hit_rates as rates
@@ -110,7 +104,6 @@ def hypothesis(root: str, horizon: str, contract: str | None = None, progress: P
 
 @lru_cache(maxsize=8)
 def _hypothesis(root: str, horizon: str, of: str | None, mark: str, watched: Watched) -> pl.DataFrame:
-    from engine.params import AuditParams, RetrievalParams
     from engine.retrieval.statistics import condition_table
 
     events, conditions = _conditions(root, of, mark, watched)
