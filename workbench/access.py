@@ -75,16 +75,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Access:
-    """Who may talk to the server.
+    """Who may talk to the server: a browser with the secret `token` of this start (any where it is empty), under a name of the server.
 
-    Attributes
-    ----------
-    token : str
-        The secret of this start; empty where none is asked for.
-    names : frozenset of str
-        Host names, with or without a port, by which the server may be reached beside the address it is bound to and loopback.
-    password : bool
-        Whether Panel asks for a password.
+    `names` are host names, with or without a port, beside loopback and the address that the server is bound to. With `password` Panel asks
+    for one, and its sign-in page answers.
     """
 
     token: str
@@ -135,12 +129,12 @@ class Access:
 
 
 def cookie_name(port: int) -> str:
-    """Name of the cookie of a server on `port`; cookies do not know ports by themselves."""
+    """Name of the cookie of a server on `port`, since a browser sends a cookie to all ports of a host."""
     return f"spymaster-{port}"
 
 
 def cookie(request: HTTPServerRequest, port: int) -> str:
-    """The secret that the browser kept; empty where it has none."""
+    """The secret in the browser's cookie; empty where it has none."""
     found = request.cookies.get(cookie_name(port))
     return found.value if found is not None else ""
 
@@ -156,15 +150,13 @@ def arrived_at(request: HTTPServerRequest) -> tuple[str, int]:
     return str(address).removeprefix("::ffff:"), int(port)
 
 
-class RefusedHandler(RequestHandler):
-    """Answers a request that is refused with a sentence."""
+class _RefusedHandler(RequestHandler):
+    """Answers a request that is refused with a sentence; no method of a handler is called after `prepare`."""
 
     def initialize(self, refusal: Refusal) -> None:
-        """Tornado's hook for a handler's arguments."""
         self.refusal = refusal
 
     def prepare(self) -> None:
-        """Answer; no method of a handler is called."""
         self.set_status(self.refusal.status)
         link = ""
         if self.request.path == "/app":
@@ -173,11 +165,13 @@ class RefusedHandler(RequestHandler):
         self.finish(f"<!doctype html><title>spymaster</title><p>Refused: {html.escape(self.refusal.reason)}.</p>{link}")
 
 
-class SignInHandler(RequestHandler):
-    """Puts the secret of the address into a cookie, and leads to the same address without it."""
+class _SignInHandler(RequestHandler):
+    """Puts the secret of the address into a cookie, and leads to the same address without it.
+
+    The page that follows is asked for by this one, so that a strict cookie goes with it whoever led here.
+    """
 
     def prepare(self) -> None:
-        """Answer; the page that follows is asked for by this one, so that a strict cookie goes with it whoever led here."""
         _, port = arrived_at(self.request)
         secure = self.request.protocol == "https"
         self.set_cookie(cookie_name(port), given_token(self.request), path="/", httponly=True, samesite="Strict", secure=secure)
@@ -186,7 +180,7 @@ class SignInHandler(RequestHandler):
         self.finish(f'<!doctype html><title>spymaster</title><meta http-equiv="refresh" content="0;url={target}">')
 
 
-class Headers(OutputTransform):
+class _Headers(OutputTransform):
     """Puts `HEADERS` on every answer, and takes away what would let another site read it."""
 
     def __init__(self, request: HTTPServerRequest) -> None:
@@ -195,24 +189,21 @@ class Headers(OutputTransform):
     def transform_first_chunk(
         self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, HTTPHeaders, bytes]:
-        """Tornado's hook for the head of an answer."""
         for name in [n for n in headers if n.lower().startswith("access-control-")]:
             del headers[name]
-        for name, value in HEADERS.items():
-            headers[name] = value
+        headers.update(HEADERS)
         return status_code, headers, chunk
 
 
 _answer = BokehTornado.find_handler
-
 _access: list[Access] = []
 
 
 def _find_handler(self: Any, request: HTTPServerRequest, **kwargs: Any) -> Any:
     """What answers a request: Bokeh's handler where `Access` lets it, else a refusal."""
     access = _access[0]
-    if Headers not in self.transforms:
-        self.add_transform(Headers)
+    if _Headers not in self.transforms:
+        self.add_transform(_Headers)
     address, port = arrived_at(request)
     refusal = access.refusal(request, address, port)
     signs_in = refusal is None and request.path == "/app" and bool(access.token) and access.holds(given_token(request))
@@ -224,9 +215,9 @@ def _find_handler(self: Any, request: HTTPServerRequest, **kwargs: Any) -> Any:
         refusal = Refusal(429, f"{MOST_GUESSES} passwords were tried within a minute; try again in a minute")
     if refusal is not None:
         _log_once(refusal.status, refusal.reason)
-        return self.get_handler_delegate(request, RefusedHandler, {"refusal": refusal})
+        return self.get_handler_delegate(request, _RefusedHandler, {"refusal": refusal})
     if signs_in:
-        return self.get_handler_delegate(request, SignInHandler)
+        return self.get_handler_delegate(request, _SignInHandler)
     return _answer(self, request, **kwargs)
 
 
@@ -252,17 +243,7 @@ def installed() -> bool:
 
 
 def install(token: str | None = None, names: Iterable[str] = (), *, password: bool = False) -> Access:
-    """Put the guard before every request that this process answers from now on.
-
-    Parameters
-    ----------
-    token
-        The secret of this start; empty for none, a new one that is printed where None.
-    names
-        Host names by which the server may be reached beside its address.
-    password
-        Whether Panel asks for a password.
-    """
+    """The guard, now before every request that this process answers (`Access`); where `token` is None, a new one is printed."""
     if not _access:
         if token is None:
             token = secrets.token_urlsafe(24)

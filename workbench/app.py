@@ -17,7 +17,7 @@ from workbench.page import Shell
 from workbench.state import LevelState
 from workbench.views.components import page_css
 
-# Panel waits 50 ms before it hands a change on, a third of the time in which the picture shall have followed. 2 ms still
+# Panel waits 50 ms before it sends a change, a third of the time in which the picture shall have followed. 2 ms still
 # gather the changes of one act, and those that queue up behind a repaint.
 Syncable._debounce = 2
 

@@ -22,23 +22,11 @@ def _read(path: Path) -> str:
 
 
 def script(*names: str, **constants: float | str | bool) -> str:
-    """Text of the scripts `names`, one after the other, after a line ``const NAME = value;`` for each constant.
-
-    Raises
-    ------
-    FileNotFoundError
-        Naming the script that is not there.
-    """
+    """Text of the scripts `names`, one after the other, after a line ``const NAME = value;`` for each constant."""
     lines = [f"const {name} = {json.dumps(value)};\n" for name, value in constants.items()]
     return "".join([*lines, *(_read(JS / f"{name}.js") for name in names)])
 
 
 def style(*names: str, **values: str) -> str:
-    """Text of the styles `names`, one after the other, with ``${FONT}``, ``${MONO}`` and ``${name}`` of `values` filled in.
-
-    Raises
-    ------
-    KeyError
-        Where a style asks for a value that is not given.
-    """
+    """Text of the styles `names`, one after the other, with `values` (or a KeyError) and the fonts for ``${name}``."""
     return "".join(Template(_read(CSS / f"{name}.css")).substitute(values, FONT=FONT, MONO=MONO) for name in names)

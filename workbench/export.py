@@ -1,4 +1,4 @@
-"""What is shown, as a file that tells where it comes from: CSV with the state in its first line, or parquet with it in the metadata."""
+"""What is shown, as a file that says where it comes from: CSV with the state in its first line, or parquet with it in the metadata."""
 
 from __future__ import annotations
 
@@ -29,16 +29,9 @@ MAX_CELLS = 40_000_000
 
 @dataclass(frozen=True)
 class Table:
-    """Something that can be saved.
+    """Something that can be saved under the file name's `key` and the trader's `label`.
 
-    Attributes
-    ----------
-    key : str
-        Short name, part of the file's.
-    label : str
-        What the trader reads.
-    make : callable
-        Gives the frame, and the state it is of (JSON values); raises an EngineError where there is nothing to save yet.
+    `make` returns the frame, and the state it is of (JSON values); it raises an EngineError where there is nothing to save yet.
     """
 
     key: str
@@ -47,17 +40,10 @@ class Table:
 
 
 def to_bytes(frame: pl.DataFrame, state: Mapping[str, Any], kind: Kind) -> bytes:
-    """`frame` as a file.
+    """`frame` as a file, with its `state` (contract, session, level, window, ...: JSON values).
 
-    Parameters
-    ----------
-    frame : pl.DataFrame
-        Lists (vectors) are written as JSON texts to a CSV, which has no lists.
-    state : mapping
-        Contract, session, level, window, ...: JSON values.
-    kind : str
-        ``csv``: UTF-8, the state in a first line ``# spymaster:state {...}`` (``comment_prefix="#"`` of polars, ``comment="#"`` of pandas
-        passes over it); ``parquet``: the state in the file's key-value metadata.
+    ``csv``: UTF-8, the state in a first line ``# spymaster:state {...}`` (polars passes over it with ``comment_prefix="#"``, pandas with
+    ``comment="#"``), lists (vectors) as JSON texts. ``parquet``: the state in the file's key-value metadata.
 
     Raises
     ------
@@ -71,13 +57,11 @@ def to_bytes(frame: pl.DataFrame, state: Mapping[str, Any], kind: Kind) -> bytes
     text = json.dumps(dict(state), sort_keys=True, default=str)
     out = io.BytesIO()
     if kind == "csv":
-        lists = [c for c, t in frame.schema.items() if isinstance(t, pl.List)]
-        flat = frame.with_columns(
-            pl.Series(c, [None if v is None else json.dumps(list(v)) for v in frame[c]], dtype=pl.String) for c in lists
-        )
+        lists = [s for s in frame if isinstance(s.dtype, pl.List)]
+        texts = [pl.Series(s.name, [None if v is None else json.dumps(list(v)) for v in s], dtype=pl.String) for s in lists]
         # A line break inside a JSON text is escaped: the state is one line, whatever is in it.
         out.write(f"# {KEY} {text}\n".encode())
-        flat.write_csv(out)
+        frame.with_columns(texts).write_csv(out)
     elif kind == "parquet":
         frame.write_parquet(out, compression="zstd", metadata={KEY: text})
     else:
@@ -86,14 +70,7 @@ def to_bytes(frame: pl.DataFrame, state: Mapping[str, Any], kind: Kind) -> bytes
 
 
 def read_state(data: bytes, kind: Kind) -> dict[str, Any]:
-    """The state that a saved file carries.
-
-    Raises
-    ------
-    ContractError
-        Where it carries none.
-    """
-    text = None
+    """The state that a saved file carries; ContractError where it carries none."""
     if kind == "csv":
         first = data.split(b"\n", 1)[0].decode("utf-8", "replace")
         text = first.removeprefix(f"# {KEY} ") if first.startswith(f"# {KEY} ") else None
@@ -113,9 +90,7 @@ def file_name(key: str, state: Mapping[str, Any], kind: Kind) -> str:
 def cube_frame(cube: xr.Dataset) -> pl.DataFrame:
     """A cube as one row per window and price: its coordinates, then every variable; rows run through prices first."""
     windows, ticks = cube.sizes["window"], cube.sizes["tick"]
-    columns: dict[str, Any] = {}
-    for name in ("window_start_ts_ns", "window_end_ts_ns"):
-        columns[name] = cube[name].to_numpy().repeat(ticks)
+    columns: dict[str, Any] = {n: cube[n].to_numpy().repeat(ticks) for n in ("window_start_ts_ns", "window_end_ts_ns")}
     for name in ("tick", "price"):
         columns[name] = pl.Series(name, cube[name].to_numpy()).gather(list(range(ticks)) * windows)
     for key, values in cube.data_vars.items():

@@ -27,10 +27,7 @@ __all__ = ["LevelView", "component", "hit_rates", "state_of"]
 def state_of(root: str, symbol: str, date: dt.date, **values: Any) -> LevelState:
     """The state of a tab that looks at one session of the lake at `root`.
 
-    Parameters
-    ----------
-    values
-        Parameters of `LevelState`: ``level, cursor_ts_ns, window_s, layer, span_min, theme, ...``.
+    `values` are parameters of `LevelState`: ``level, cursor_ts_ns, window_s, layer, span_min, theme, ...``.
 
     Raises
     ------
@@ -49,14 +46,9 @@ def state_of(root: str, symbol: str, date: dt.date, **values: Any) -> LevelState
 
 
 def component(view: Any, *, height: int = 860) -> pn.Column:
-    """A view as a cell's output, drawn.
+    """A view such as ``LevelView(root, state, [])`` as a cell's output, drawn; its ``state`` changes it afterwards.
 
-    Parameters
-    ----------
-    view : Viewer
-        Such as ``LevelView(root, state, [])``; more of it can be changed through its ``state``.
-    height : int
-        Pixels: a cell, unlike a page, has no height of its own.
+    `height` is in pixels: a cell, unlike a page, has no height of its own.
     """
     view.start()
     variables = ";".join(f"{k}:{v}" for k, v in css_variables(THEMES[view.state.theme]).items())

@@ -20,8 +20,10 @@ HEADER = {
     "flex": "0 0 46px", "box-sizing": "border-box",
 }  # fmt: skip
 
-DRAWER = {"background": "var(--sm-panel)", "border-right": "1px solid var(--sm-edge)", "padding": "6px 14px", "overflow-y": "auto",
-          "box-sizing": "border-box", "flex": "0 0 300px"}  # fmt: skip
+DRAWER = {
+    "background": "var(--sm-panel)", "border-right": "1px solid var(--sm-edge)", "padding": "6px 14px", "overflow-y": "auto",
+    "box-sizing": "border-box", "flex": "0 0 300px",
+}  # fmt: skip
 
 URL_AFTER_MS = 250
 
@@ -35,17 +37,15 @@ class Shell:
         self._bodies: dict[str, Any] = {}
         self._controls: dict[str, list[Any]] = {}
         self._url_timer: Any = None
-        self._standing = False
-        stretch: dict[str, Any] = {"sizing_mode": "stretch_both", "margin": 0}
-        self.stage = pn.Column(css_classes=["sm-stage"], **stretch)
+        self._started = False
+        self.stage = pn.Column(css_classes=["sm-stage"], sizing_mode="stretch_both", margin=0)
         self.side = pn.Row(margin=0)
-        # What the drawer holds is made when it is opened: the first picture does not wait for it.
+        # Its content is made when it is opened: the first picture does not wait for it.
         self.box = pn.Column(visible=False, width=300, margin=0, css_classes=["sm-drawer"], styles=DRAWER, sizing_mode="stretch_height")
         self.bar = Bar(light=state.theme == "light")
-        self.tabs = Tabs(
-            items=[{"id": v.key, "label": v.title} for v in views.in_order()], value=state.view, theme=state.theme, margin=(0, 10, 0, 0)
-        )
-        # Before any view: they shall find a session that the contract has.
+        tabs = [{"id": v.key, "label": v.title} for v in views.in_order()]
+        self.tabs = Tabs(items=tabs, value=state.view, theme=state.theme, margin=(0, 10, 0, 0))
+        # Watched before any view is made: they shall find a session that the contract has.
         state.param.watch(self._on_contract, "contract")
         self._bring()
         self.bar.param.watch(lambda e: self._open_drawer(), "drawer")
@@ -62,10 +62,11 @@ class Shell:
 
     def page(self) -> pn.Column:
         """Everything, laid out."""
-        menu = Form(row=True, margin=0).bind(
-            self.bar, [input_for(self.bar, "drawer", "Drawer: window, buckets, colours, keys", kind="toggle", icon="☰")]
+        words = {"drawer": ("Drawer: window, buckets, colours, keys", "☰"), "light": ("Light or dark theme", "◐")}
+        menu, light = (
+            Form(row=True, margin=0).bind(self.bar, [input_for(self.bar, name, text, kind="toggle", icon=icon)])
+            for name, (text, icon) in words.items()
         )
-        light = Form(row=True, margin=0).bind(self.bar, [input_for(self.bar, "light", "Light or dark theme", kind="toggle", icon="◐")])
         brand = pn.pane.HTML("<span class='sm-brand'>spymaster</span>", margin=(6, 10, 0, 10), stylesheets=[PANE_CSS])
         header = pn.Row(
             menu, brand, self.tabs, session_pickers(self.state), pn.Spacer(sizing_mode="stretch_width"), self.side, light,
@@ -75,23 +76,21 @@ class Shell:
         return pn.Column(header, body, Connection(margin=0), margin=0, sizing_mode="stretch_both", styles=PAGE)
 
     def start(self) -> None:
-        """Let the view in front draw; called once the page stands."""
-        self._standing = True
+        """Let the view in front draw; called once the page is laid out."""
+        self._started = True
         self.view.start()
         self._write_url()
 
     def _bring(self) -> bool:
-        """Put the view in front, made now if it is not there yet; returns whether it was made."""
+        """Put the view in front; whether it was made for that."""
         key = self.state.view
         new = key not in self.made
         if new:
-            made = views.VIEWS[key].cls(self.root, self.state, self.complaints)
-            self.made[key] = made
-            body = made.__panel__()
-            self.stage.append(body)
+            made = self.made[key] = views.VIEWS[key].cls(self.root, self.state, self.complaints)
+            self._bodies[key] = made.__panel__()
+            self.stage.append(self._bodies[key])
             if getattr(made, "header", None) is not None:
                 self.side.append(made.header)
-            self._bodies[key] = body
         for k, body in self._bodies.items():
             body.visible = k == key
             head = getattr(self.made[k], "header", None)
@@ -114,11 +113,10 @@ class Shell:
             self.tabs.value = event.new
             new = self._bring()
             self._open_drawer()
-        if new and self._standing:
-            doc = pn.state.curdoc
+        if new and self._started:
             # The empty page of the new view first: what it reads may take a moment, and the tab answers at once.
-            if doc is not None:
-                doc.add_next_tick_callback(self.view.start)
+            if pn.state.curdoc is not None:
+                pn.state.curdoc.add_next_tick_callback(self.view.start)
             else:
                 self.view.start()
         elif not new and hasattr(self.view, "front"):
@@ -134,7 +132,7 @@ class Shell:
         self.box.visible = self.bar.drawer
 
     def _write_url(self) -> None:
-        """Put the state into the URL once the trader's hands rest: the browser's bookkeeping of it would delay the picture."""
+        """Put the state into the URL once nothing has changed for a moment: the browser's bookkeeping of it would delay the picture."""
         doc = pn.state.curdoc
         if doc is None or pn.state.location is None:
             return

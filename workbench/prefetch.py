@@ -14,12 +14,9 @@ from workbench.plots.heatmap import LAYERS
 
 @lru_cache(maxsize=1)
 def prefetch_newest_session(root: str) -> str | None:
-    """Read the newest session of the lake at `root` and everything that a first look computes from it.
+    """``CONTRACT DATE`` of the newest session of the lake, read now with everything that a first look computes from it.
 
-    Returns
-    -------
-    str or None
-        ``CONTRACT DATE`` of what was read; None where the lake holds nothing that can be shown (the page says what is wrong).
+    None where the lake holds nothing that can be shown (the page says what is wrong).
     """
     read = None
     try:
@@ -41,10 +38,10 @@ def prefetch_newest_session(root: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def freeze_garbage_collector() -> None:
-    """Set what is alive now aside from garbage collection.
+    """Exclude what is alive now from garbage collection.
 
-    Libraries and sessions are some million objects that live as long as the server; walking them all takes a fifth of a
-    second, in the middle of whatever the trader has just asked for.
+    Libraries and sessions are some million objects that live as long as the server; walking them all takes a fifth of a second, in the
+    middle of whatever the trader has just asked for.
     """
     gc.collect()
     gc.freeze()

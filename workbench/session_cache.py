@@ -16,6 +16,7 @@ from engine.errors import PartitionCorrupt
 from engine.features import pressure_cube
 from engine.ladder import COLUMNS, NO_TICK, Ladder
 from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE
+from engine.lake.manifest import sha256_text
 from engine.lake.store import Lake
 from engine.levels import level_ids
 from engine.params import FeatureParams, SetupParams
@@ -47,8 +48,7 @@ def open_lake(root: str) -> Lake:
 def contracts(root: str) -> dict[str, list[str]]:
     """Contract -> session dates that have a ladder a reader may trust, newest first.
 
-    Contracts stand by their newest session; where several have that, the one with most in its ladder comes first, for it is the
-    one that the market trades.
+    Contracts are sorted by their newest session, then by the rows of its ladder: the market trades the one that has most.
     """
     lake = open_lake(root)
     found: dict[str, dict[str, int]] = {}  # contract -> date -> rows, newest first
@@ -66,11 +66,15 @@ def contracts(root: str) -> dict[str, list[str]]:
 def stamp(root: str, symbol: str, date: dt.date) -> str:
     """What the lake says of the session's partitions now; another stamp than a `Session` has means that it is stale."""
     lake = open_lake(root)
-    parts = []
-    for key in (LADDER, TAPE, BARS, LEVELS):
-        found = lake.find_manifest(key, symbol, date)
-        parts.append(found.digest()[:16] if found else "-")
-    return "/".join(parts)
+    manifests = (lake.find_manifest(key, symbol, date) for key in (LADDER, TAPE, BARS, LEVELS))
+    return "/".join(m.digest()[:16] if m else "-" for m in manifests)
+
+
+def dataset_stamp(root: str, *keys: str) -> str:
+    """What the lake says of some datasets now: another one means that what was computed is of another lake."""
+    lake = open_lake(root)
+    found = [(key, s, d, lake.find_manifest(key, s, d)) for key in keys for s, d in lake.partitions(key)]
+    return sha256_text("\n".join(f"{key}/{s}/{d}/{m.digest() if m else ''}" for key, s, d, m in found))
 
 
 def load(root: str, symbol: str, date: dt.date) -> Session:
@@ -81,20 +85,17 @@ def load(root: str, symbol: str, date: dt.date) -> Session:
     PartitionMissing
         Where the ladder or its tape is not there; bars and levels may be missing, and are then named in `notes`.
     """
-    mark = stamp(root, symbol, date)
-    session = _load(root, symbol, date, mark)
-    key = (root, symbol, date, mark)
+    key = (root, symbol, date, stamp(root, symbol, date))
+    session = _load(*key)
     if key in _SEEN:
         _SEEN.remove(key)
     _SEEN.append(key)
     return session
 
 
-KEPT = 6
-"""Sessions in memory."""
-
-_SEEN: deque[tuple[str, str, dt.date, str]] = deque(maxlen=KEPT)
-"""What `_load` holds, oldest use first: as many as it keeps, forgotten in the same order."""
+SESSIONS_IN_MEMORY = 6
+_SEEN: deque[tuple[str, str, dt.date, str]] = deque(maxlen=SESSIONS_IN_MEMORY)
+"""What `_load` holds, oldest use first: as many, and forgotten in the same order."""
 
 
 def in_memory(root: str, symbol: str, date: dt.date) -> bool:
@@ -102,7 +103,7 @@ def in_memory(root: str, symbol: str, date: dt.date) -> bool:
     return (root, symbol, date, stamp(root, symbol, date)) in _SEEN
 
 
-@pn.cache(max_items=KEPT, policy="LRU")
+@pn.cache(max_items=SESSIONS_IN_MEMORY, policy="LRU")
 def _load(root: str, symbol: str, date: dt.date, mark: str) -> Session:
     return Session.open(open_lake(root), symbol, date, stamp=mark)
 
@@ -110,29 +111,25 @@ def _load(root: str, symbol: str, date: dt.date, mark: str) -> Session:
 def ordered_level_ids(session: Session) -> list[str]:
     """Key levels in the screen's order: those under the keys first, fixed prices of the lake last."""
     known = list(level_ids())
-    rest = [i for i in known if i not in KEY_LEVELS]
-    extra = [i for i in session.levels["level_id"].unique(maintain_order=True).to_list() if i not in known]
-    return [*(k for k in KEY_LEVELS if k in known), *rest, *extra]
+    of_lake = session.levels["level_id"].unique(maintain_order=True).to_list()
+    return list(dict.fromkeys([*(k for k in KEY_LEVELS if k in known), *known, *of_lake]))
 
 
 @cached_with_session(24)
 def runs(session: Session, level_id: str) -> pl.DataFrame:
-    """All level lines of the session as `workbench.plots.levels.level_runs`, with a trader's own price among them if `level_id` is one."""
+    """All level lines of the session (`workbench.plots.levels.level_runs`), with a trader's own price among them if `level_id` is one."""
     return level_runs(session.levels_with(level_id))
 
 
 @cached_with_session(64)
 def rows_at(session: Session, now_ns: int, k_ref: int, reach: int, window_s: int, step: int, half_life_s: float) -> pl.DataFrame:
     """The ladder of the window that begins at `now_ns`, `reach` ticks around the level: as `workbench.plots.ladder.rows_at`."""
-    one = pressure_cube(
-        session.ladder, now_ns, now_ns + window_s * NS, k_ref - reach, k_ref + reach, window_s=window_s, step_ticks=step,
-        half_life_s=half_life_s,
-    )  # fmt: skip
-    return ladder_rows(one, 0, k_ref)
+    span = (now_ns, now_ns + window_s * NS, k_ref - reach, k_ref + reach)
+    return ladder_rows(pressure_cube(session.ladder, *span, window_s=window_s, step_ticks=step, half_life_s=half_life_s), 0, k_ref)
 
 
 def pooled(start_ns: int, end_ns: int, rows: int, window_s: int) -> int:
-    """How many windows one column of the picture stands for, so that all of ``[start_ns, end_ns)`` is within `CELLS`."""
+    """How many windows one column of the picture is of, so that all of ``[start_ns, end_ns)`` is within `CELLS`."""
     windows = -(-(end_ns - start_ns) // (window_s * NS))
     return -(-windows // max(CELLS // max(rows, 1), 60))
 
@@ -145,8 +142,7 @@ def loaded_span(session: Session, start_ns: int, end_ns: int, rows: int, window_
     if hi - lo <= room:
         return lo, hi
     # Half of the room stays on the side that the trader came from, so that panning either way stays in memory.
-    start = (start_ns + end_ns) // 2 - room // 2
-    start = int(min(max(start, lo), hi - room)) // w * w
+    start = int(min(max((start_ns + end_ns) // 2 - room // 2, lo), hi - room)) // w * w
     return start, start + room
 
 
@@ -170,7 +166,6 @@ ADD, FILL = ([COLUMNS.index(f"{side}_{name}") for side in ("bid", "ask")] for na
 
 
 def _seconds(session: Session, end_ns: int) -> int:
-    """Seconds of the session that have passed at `end_ns`."""
     lad = session.ladder
     return min(max((end_ns - lad.start_ns) // NS, 0), lad.seconds)
 
@@ -195,13 +190,11 @@ def confluent(session: Session, level_id: str, now_ns: int) -> list[str]:
     k = tick_at(session.level(level_id), now_ns)
     if k is None:
         return []
-    at = {
-        i: int(ticks_at(session.levels, i, np.array([now_ns]), session.ladder)[0])
-        for i in ordered_level_ids(session)
-        if i != level_id and i in set(session.levels["level_id"])
-    }
+    there = set(session.levels["level_id"]) - {level_id}
+    others = [i for i in ordered_level_ids(session) if i in there]
+    ticks = (int(ticks_at(session.levels, i, np.array([now_ns]), session.ladder)[0]) for i in others)
     near = SetupParams().confluence_ticks
-    return [level_title(i) for i, tick in at.items() if tick != NO_TICK and abs(tick - k) <= near]
+    return [level_title(i) for i, tick in zip(others, ticks) if tick != NO_TICK and abs(tick - k) <= near]
 
 
 @cached_with_session(1)
@@ -215,7 +208,7 @@ def day(session: Session) -> DayImage:
 
 
 # ----------------------------------------------------------------------------
-# Short stretches of the lake's sessions around a level: what small replays are made from. Kept for all tabs, never written to
+# Short stretches of the lake's sessions around a level: what small replays are made from. Shared by all tabs, never written to
 
 CLIP_COLUMNS = 300
 """About as many windows as a small replay has pixels."""
@@ -223,31 +216,18 @@ CLIP_COLUMNS = 300
 
 @dataclass(frozen=True)
 class Stretch:
-    """How much is shown on both sides of the instant and of the level, and of what.
-
-    Attributes
-    ----------
-    before_s, after_s : int
-    reach : int
-        Ticks.
-    layer : str
-        Key of `workbench.plots.heatmap.LAYERS`.
-    half_life_s : float
-        Of the flows behind ``long, short, net``.
-    least_s : int
-        Shortest window.
-    """
+    """How much is shown on both sides of the instant and of the level (`reach`, in ticks), and of what."""
 
     before_s: int
     after_s: int
     reach: int
-    layer: str
-    half_life_s: float
+    layer: str  # key of `workbench.plots.heatmap.LAYERS`
+    half_life_s: float  # of the flows behind ``long, short, net``
     least_s: int = 1
 
     @property
     def window_s(self) -> int:
-        """Length of a window: the shortest, not below `least_s`, with which `COLUMNS` suffice."""
+        """Length of a window: the shortest, not below `least_s`, with which `CLIP_COLUMNS` suffice."""
         return max(self.least_s, -(-(self.before_s + self.after_s) // CLIP_COLUMNS))
 
 
@@ -275,7 +255,7 @@ def _clip(root: str, symbol: str, date: dt.date, stamp: str, level_tick: int, ze
         cube = ladder.cube(begin, end, low, high, window_s=w)
     seconds = (cube["window_end_ts_ns"].to_numpy() - ladder.start_ns) // NS - 1
     made = mini(cube, ladder.last_tick[np.minimum(seconds, ladder.seconds - 1)], level_tick=level_tick, zero_ns=zero_ns, layer=layer)
-    # The values alone are kept: a slice with all its channels is thirty times as large.
+    # The values alone are stored: a slice with all its channels is thirty times as large.
     return Mini(made.values.copy(), made.ticks, made.ends_s, made.last)
 
 

@@ -1,4 +1,4 @@
-"""Similar setups of the moment on the screen, asked of the engine and kept for all tabs; computes nothing of its own.
+"""Similar setups of the moment on the screen, asked of the engine once for all tabs; computes nothing of its own.
 
 The first question of a session takes seconds: a page asks with `find_in_worker` in a thread (`workbench.views.background`).
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from engine.errors import EngineError, RunFailed, StaleIndex
 from engine.lake.catalog import TRIGGERS
 from engine.lake.manifest import canonical, sha256_text
-from engine.params import GoldParams
+from engine.params import GoldParams, RetrievalParams
 from engine.vocab import root_of
 from workbench import session_cache
 from workbench.state import HORIZON_WORDS
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from engine.retrieval.reference import Reference
 
 Mode = Literal["walk_forward", "all"]
-
 Pool = Literal["all", "kind", "level"]
 
 log = logging.getLogger(__name__)
@@ -40,46 +39,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: the window of a session that ended at `end_ns`, at a level, and of which setups.
-
-    Attributes
-    ----------
-    mode : str
-        ``walk_forward``: sessions before, on which all is fitted. ``all``: every other session, from the index.
-    pool : str
-        Setups at all levels, at levels of this one's kind, or at this level and in this direction alone.
-    horizon : str
-        The outcome for which neighbours are weighed, ``h0`` to ``h6``; an index of another one is refused.
-    direction : str or None
-        ``approach_up`` or ``approach_down``; the side on which price stands where None.
-    """
+    """What is asked: the window of a session that ended at `end_ns`, at a level, and of which setups."""
 
     root: str
     symbol: str
     date: dt.date
     level_id: str
     end_ns: int
-    mode: Mode = "walk_forward"
-    pool: Pool = "all"
-    horizon: str = "h1"
-    direction: str | None = None
+    mode: Mode = "walk_forward"  # sessions before, on which all is fitted; "all": every other session, from the index
+    pool: Pool = "all"  # setups at all levels; "kind": at levels of this one's kind; "level": at this level in this direction alone
+    horizon: str = "h1"  # of the outcomes that neighbours are weighed for, h0 to h6; an index of another one is refused
+    direction: str | None = None  # "approach_up" or "approach_down"; from the side on which price is where None
 
 
 @dataclass(frozen=True, eq=False)
 class Similar:
-    """What similar setups did.
-
-    Attributes
-    ----------
-    question : Question
-    answer : Neighbours
-    outcomes : DataFrame
-        `engine.retrieval.neighbours.COLUMNS`.
-    """
+    """What similar setups did."""
 
     question: Question
     answer: Neighbours
-    outcomes: pl.DataFrame
+    outcomes: pl.DataFrame  # `engine.retrieval.neighbours.COLUMNS`
 
     @property
     def forecast(self) -> dict[str, Any]:
@@ -113,26 +92,16 @@ def nothing() -> None:
     """An answer that is wanted to the end."""
 
 
-def find_in_worker(question: Question, wanted: Callable[[], object] = nothing) -> Similar:
-    """As `find`, in a process that the whole server shares.
+def find_in_worker(question: Question, wanted: Callable[[], object]) -> Similar:
+    """As `find`, in a process that the whole server shares; an EngineError, too, where that was ended.
 
     A fit takes some seconds: in a thread of the server it held up the page (p95 of a level's change then: 290 to 440 ms, beside a process
-    of its own 160 ms, with neither 120 ms).
-
-    Parameters
-    ----------
-    wanted
-        Raises where the answer is not wanted any more (`workbench.workers.WorkerTask.ask`).
-
-    Raises
-    ------
-    EngineError
-        As `find`; and where the process was ended.
+    of its own 160 ms, with neither 120 ms). `wanted` raises where the answer is not wanted any more (`workbench.workers.WorkerTask.ask`).
     """
     return process_of(str(question.date)).ask(wanted, find, question)
 
 
-def forecast_in_worker(root: str, trigger_id: str, horizon: str, wanted: Callable[[], object] = nothing) -> dict[str, Any]:
+def forecast_in_worker(root: str, trigger_id: str, horizon: str) -> dict[str, Any]:
     """The forecast's row of a trigger in gold, from the sessions before it; in a process as `find_in_worker`.
 
     Raises
@@ -140,11 +109,10 @@ def forecast_in_worker(root: str, trigger_id: str, horizon: str, wanted: Callabl
     EngineError
         Where there is no such trigger or too little history.
     """
-    return process_of(trigger_id.partition("/")[0]).ask(wanted, _forecast, root, trigger_id, horizon)
+    return process_of(trigger_id.partition("/")[0]).ask(nothing, _forecast, root, trigger_id, horizon)
 
 
 def _forecast(root: str, trigger_id: str, horizon: str) -> dict[str, Any]:
-    from engine.params import RetrievalParams
     from engine.retrieval.neighbours import neighbours, trigger_query
 
     lake = session_cache.open_lake(root)
@@ -157,13 +125,13 @@ AHEAD_AFTER_S = 5.0
 
 
 def start_in_worker(root: str, symbol: str, date: dt.date) -> None:
-    """A moment from now, let the process fit what the first question about a session asks of."""
+    """A moment from now, let the process fit what the first question about a session needs."""
 
     def begin() -> None:
         try:
             process_of(str(date)).ask(nothing, _fit_ahead, root, symbol, date)
         except RunFailed as e:
-            # Nobody asked yet: the question that comes starts another process.
+            # No page waits for it: the first question starts another process.
             log.warning("nothing was fitted ahead: %s", e)
 
     later = threading.Timer(AHEAD_AFTER_S, begin)
@@ -175,11 +143,11 @@ def _fit_ahead(root: str, symbol: str, date: dt.date) -> None:
     from engine.retrieval.dataset import groups_of
     from engine.retrieval.neighbours import Scope
 
-    # What it has to say is said when the question is asked.
+    # An error is for the one who asks the question.
     with suppress(EngineError):
-        made_of, horizon, stamp = gold_representation(root, symbol, date), Question(root, symbol, date, "", 0).horizon, gold_stamp(root)
+        made_of, stamp = gold_representation(root, symbol, date), gold_stamp(root)
         for group in groups_of(made_of):
-            _fitted(root, Scope(made_of, group, "all", "", date, root_of(symbol).code), horizon, stamp)
+            _fitted(root, Scope(made_of, group, "all", "", date, root_of(symbol).code), Question.horizon, stamp)
 
 
 @lru_cache(maxsize=48)
@@ -197,7 +165,6 @@ def _find(q: Question, made_of: str, stamp: str, session_stamp: str) -> Similar:
 
 @lru_cache(maxsize=6)
 def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> tuple[Fitted, dict[str, Reference]]:
-    from engine.params import RetrievalParams
     from engine.retrieval.neighbours import fit_scope, horizon_references
 
     params = None if scope.mode == "all" else RetrievalParams(horizon=horizon)  # type: ignore[arg-type]
@@ -208,12 +175,11 @@ def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> tuple[Fitted, 
 
 def gold_stamp(root: str) -> str:
     """What the lake says of its trigger vectors now."""
-    lake = session_cache.open_lake(root)
-    return sha256_text("/".join(f"{s}{d}{lake.manifest(TRIGGERS, s, d).digest()}" for s, d in sorted(lake.partitions(TRIGGERS))))
+    return session_cache.dataset_stamp(root, TRIGGERS)
 
 
 def gold_representation(root: str, symbol: str, date: dt.date) -> str:
-    """Of what the vectors of the sessions before `date` are made, and so a query to them; of the first there are where none is before.
+    """Representation of the vectors of the session before `date`, and so of a query to them; of the first one where none is before.
 
     Raises
     ------
@@ -238,12 +204,12 @@ def index_name(lake: Lake, market: str) -> str:
 
 
 def index_manifest(root: str, market: str, horizon: str) -> dict[str, Any]:
-    """The manifest of the market's index, which shall be of the lake as it is now, and weigh its neighbours by their outcome at `horizon`.
+    """The manifest of the market's index of the lake as it is now, which weighs neighbours by their outcome at `horizon`.
 
     Raises
     ------
     PartitionMissing, StaleIndex
-        Where it is not; with the command that makes one.
+        Where there is none; with the command that makes one.
     """
     from engine.retrieval.index import check_index, read_index_manifest, rebuild_command
 

@@ -16,11 +16,8 @@ from engine.vocab import Root, root_of
 from workbench.theme import PALETTES, THEMES
 
 LAYER_KEYS = ("depth", "add", "pull", "fill", "long", "short", "net")
-
 STEPS = {"1 tick": "tick", "$1": "dollar"}
-
 VOLUME = {"Off": "off", "On": "on"}
-
 SPANS = {"10 min": 10, "20 min": 20, "30 min": 30, "1 hour": 60, "2 hours": 120, "Session": 0}
 """Minutes shown by the chart; 0 is the whole session."""
 
@@ -28,11 +25,8 @@ HORIZON_WORDS = {f"{m} min": f"h{i}" for i, m in enumerate((1, 2, 4, 6, 8, 10, 1
 """Time after the touch in which an outcome counts, in words -> its key in gold."""
 
 MODES = {"Sessions before (walk-forward)": "walk_forward", "All other sessions (index)": "all"}
-
 POOLS = {"All levels": "all", "Levels of this kind": "kind", "This level and direction": "level"}
-
 DIRECTIONS = {"As price stands": "price", "From below": "approach_up", "From above": "approach_down"}
-
 SECTION_KEYS = ("hypothesis", "audit", "levels", "features", "quality")
 """Questions of the Research view."""
 
@@ -40,7 +34,6 @@ ASKED = frozenset({"horizon", "mode", "pool", "direction", "neighbours_k"})
 """Parameters of the question about similar setups; they change no picture of the session itself."""
 
 BUCKETS = ("at", "near", "mid", "far")
-
 QUERY = {
     "view": "view", "contract": "contract", "session": "session", "level": "level", "t": "cursor_ts_ns", "window": "window_s",
     "at": "at", "near": "near", "mid": "mid", "far": "far", "layer": "layer", "step": "step",
@@ -72,9 +65,7 @@ class LevelState(param.Parameterized):
     contract: Any = param.Selector(objects=[], allow_None=True, check_on_set=True, doc="Contract, such as ESH4")
     session: Any = param.Selector(objects=[], allow_None=True, check_on_set=True, doc="Session date, New York")
     level = param.String(default="pm_high", doc="Level id: a key level, or price:6800.25 for any price")
-    cursor_ts_ns = param.Integer(
-        default=None, allow_None=True, doc="Start of the window at the cursor, ns since the epoch; None is the last one"
-    )
+    cursor_ts_ns = param.Integer(None, allow_None=True, doc="Start of the window at the cursor, ns since the epoch; None is the last one")
     window_s = param.Integer(**param_from_field(FeatureParams, "window_s"))
     at = param.Integer(**param_from_field(ZoneParams, "at"))
     near = param.Integer(**param_from_field(ZoneParams, "near"))
@@ -99,27 +90,21 @@ class LevelState(param.Parameterized):
         super().__init__(**params)
         self.refused = ""
         """Why the last change of the buckets was taken back; whoever shows it empties it."""
-        self._rising = self._buckets()
-
-    def _buckets(self) -> dict[str, int]:
-        return {k: getattr(self, k) for k in BUCKETS}
+        self._rising = {k: getattr(self, k) for k in BUCKETS}
 
     @param.depends("at", "near", "mid", "far", watch=True)
-    def _keep_rising(self) -> None:
-        """Take back bounds that do not rise, before anyone sees them: every view and the URL hold the same buckets as the picture."""
-        now = self._buckets()
+    def _take_back_unless_rising(self) -> None:
+        """Before anyone sees bounds that do not rise: every view and the URL hold the same buckets as the picture."""
         try:
-            self.zones()
+            self._rising, self.refused = self.zones().model_dump(), ""
         except ValidationError:
-            back = self._rising
+            now, back = [getattr(self, k) for k in BUCKETS], self._rising
             self.refused = (
-                f"Not applied: the buckets' bounds must rise from At to Far, {', '.join(map(str, now.values()))} do not; "
+                f"Not applied: the buckets' bounds must rise from At to Far, {', '.join(map(str, now))} do not; "
                 f"they stay at {', '.join(map(str, back.values()))}"
             )
             with discard_events(self):
                 self.param.update(**back)
-        else:
-            self._rising, self.refused = now, ""
 
     @param.depends("contract", watch=True)
     def _offer_steps(self) -> None:
@@ -135,7 +120,7 @@ class LevelState(param.Parameterized):
         return ZoneParams(at=self.at, near=self.near, mid=self.mid, far=self.far)
 
     def query(self) -> dict[str, str]:
-        """The state as URL parameters; what stands at its default is left out, contract, session and level always stand."""
+        """The state as URL parameters: contract, session and level, and of the others those that are not at their default."""
         out = {}
         for key, name in QUERY.items():
             value = getattr(self, name)
@@ -145,7 +130,7 @@ class LevelState(param.Parameterized):
         return out
 
     def read_query(self, query: dict[str, str]) -> list[str]:
-        """Take what is good of `query`; the sentences returned say what was not, and what stands in its place."""
+        """Sentences about what of `query` cannot be taken, and what is shown in its place; the rest is taken."""
         known = {k: str(v) for k, v in query.items() if k in QUERY}
         bad = [f"Link: “{k}” is not a setting of this page; it is ignored" for k in query if k not in QUERY]
         taken: dict[str, Any] = {}
@@ -156,7 +141,7 @@ class LevelState(param.Parameterized):
                 value = self._parse(name, text, taken)
                 self.param[name]._validate(value)
             except (ValueError, TypeError, EngineError) as e:
-                bad.append(f"Link: {key} “{text}” cannot be shown ({_reason(self, name, e)}); {_said(self, name)} stands in its place")
+                bad.append(f"Link: {key} “{text}” cannot be shown ({_reason(self, name, e)}); {_instead(self, name)} stands in its place")
                 continue
             taken[name] = value
         zones = {k: taken.get(k, getattr(self, k)) for k in BUCKETS}
@@ -200,8 +185,7 @@ def _reason(state: LevelState, name: str, error: Exception) -> str:
     return str(error)
 
 
-def _said(state: LevelState, name: str) -> str:
-    """What stands in the place of a value that cannot be shown."""
+def _instead(state: LevelState, name: str) -> str:
     value = getattr(state, name)
     if name == "cursor_ts_ns":
         return "the latest approach to the level" if value is None else clock_text(value)

@@ -1,7 +1,7 @@
 """The workbench's colours in both themes: text contrast of WCAG AA, safe for colour-blind eyes, one table for all plots.
 
-Blue is always long, bid, up; orange is always short, ask, down. Colour never stands alone: a sign, a side of an
-axis, a hollow or filled body, or a word goes with it.
+Blue is always long, bid, up; orange is always short, ask, down. No meaning is in colour alone: a sign, a side of an axis, a hollow or
+filled body, or a word goes with it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from functools import lru_cache
 import numpy as np
 
 FONT = "system-ui, 'Segoe UI', 'Helvetica Neue', 'Liberation Sans', 'DejaVu Sans', Arial, sans-serif"
-
 MONO = "ui-monospace, 'DejaVu Sans Mono', 'Liberation Mono', Menlo, Consolas, monospace"
 
 NO_DATA = "#00000000"
@@ -45,15 +44,13 @@ class Theme:
 DARK = Theme(
     name="dark", page="#0a0e13", panel="#121922", edge="#2a3644", text="#eef3f8", muted="#a9b8c7", grid="#1c2632", long="#5cb0ff",
     short="#ffa24d", level="#ffe45c", casing="#05080b", candle_up="#3ddbb4", candle_down="#ff6b7a", invalid="#5d6c7c",
-    wall="#ffe45c", error="#ff8c8c",
-    map_floor="#0a0e13",
+    wall="#ffe45c", error="#ff8c8c", map_floor="#0a0e13",
 )  # fmt: skip
 
 LIGHT = Theme(
     name="light", page="#ffffff", panel="#f3f6f9", edge="#c3ced9", text="#0d141b", muted="#455463", grid="#e3e9ef", long="#0a5fb4",
     short="#b04a00", level="#7a2ea0", casing="#ffffff", candle_up="#00755c", candle_down="#c0172c", invalid="#82909e",
-    wall="#7a2ea0", error="#b00020",
-    map_floor="#ffffff",
+    wall="#7a2ea0", error="#b00020", map_floor="#ffffff",
 )  # fmt: skip
 
 THEMES = {t.name: t for t in (DARK, LIGHT)}
@@ -62,9 +59,7 @@ INKS = ("text", "muted", "long", "short", "level", "wall")
 """Colours that data name instead of carrying them: a change of theme then changes a palette, and no data."""
 
 _INFERNO = ("#000004", "#160b39", "#420a68", "#6a176e", "#932667", "#bc3754", "#dd513a", "#f37819", "#fca50a", "#f6d746", "#fcffa4")
-
 _CIVIDIS = ("#00204c", "#00336f", "#39486b", "#575c6d", "#707173", "#8a8779", "#a69d75", "#c4b56c", "#e4cf5b", "#ffea46")
-
 _BOOKMAP = ("#000000", "#06184a", "#0b3fb0", "#1e7be0", "#ffe94d", "#ffb020", "#ff6a00", "#e01010")
 
 PALETTES = ("perceptual", "cividis", "bookmap")
@@ -78,23 +73,21 @@ def _rgb(colour: str) -> np.ndarray:
 def ramp(stops: tuple[str, ...], n: int) -> list[str]:
     """`n` colours running evenly through `stops` (CSS ``#rrggbb``)."""
     at = np.linspace(0, len(stops) - 1, n)
-    table = np.array([_rgb(s) for s in stops])
-    rgb = np.stack([np.interp(at, np.arange(len(stops)), table[:, c]) for c in range(3)], axis=1)
+    rgb = np.stack([np.interp(at, np.arange(len(stops)), channel) for channel in np.transpose([_rgb(s) for s in stops])], axis=1)
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in np.rint(rgb).astype(int)]
 
 
 @lru_cache(maxsize=16)
 def unsigned_palette(theme: Theme, name: str) -> tuple[str, ...]:
     """256 colours for codes of one sign: 0 is no data, 1 is zero, 255 the top of the scale."""
+    dark = theme.name == "dark"
     if name == "bookmap":
-        body = ramp(_BOOKMAP, 255)
+        stops: tuple[str, ...] = _BOOKMAP
     elif name == "cividis":
-        body = ramp(_CIVIDIS if theme.name == "dark" else _CIVIDIS[::-1], 255)
-    elif theme.name == "dark":
-        body = ramp((theme.map_floor, *_INFERNO[1:]), 255)
+        stops = _CIVIDIS if dark else _CIVIDIS[::-1]
     else:
-        body = ramp((theme.map_floor, "#fdf3c0", *_INFERNO[::-1][1:-1]), 255)
-    return (NO_DATA, *body)
+        stops = (theme.map_floor, *_INFERNO[1:]) if dark else (theme.map_floor, "#fdf3c0", *_INFERNO[::-1][1:-1])
+    return (NO_DATA, *ramp(stops, 255))
 
 
 @lru_cache(maxsize=4)

@@ -24,11 +24,11 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
-"""How often one who waits is asked whether the answer is still wanted."""
+"""How often `wanted` is called while a question waits."""
 
 
 class WorkerTask:
-    """One process, started when it is first asked, and anew where it was ended."""
+    """One process, started when it is first asked, and again where it was ended."""
 
     def __init__(self) -> None:
         self._turn = threading.Condition()
@@ -37,13 +37,10 @@ class WorkerTask:
         self._executor: ProcessPoolExecutor | None = None
 
     def ask(self, wanted: Callable[[], object], work: Callable[..., T], *args: object) -> T:
-        """What `work` gives for `args`, there.
+        """What ``work(*args)`` returns in the process.
 
-        Parameters
-        ----------
-        wanted
-            Called again and again while this waits; raises where the answer is not wanted any more. What has begun by then goes on to
-            its end in the process, and the next one waits for that.
+        `wanted` is called again and again while this waits; it raises where the answer is not wanted any more. What has begun by then goes
+        on to its end in the process, and the next one waits for that.
 
         Raises
         ------
@@ -60,9 +57,8 @@ class WorkerTask:
             return future.result()
         except BrokenProcessPool as e:
             self._end(executor)
-            raise RunFailed(
-                "the process that compares setups was ended, as a system short of memory does; change anything to ask again"
-            ) from e
+            what = "the process that compares setups was ended, as a system short of memory does"
+            raise RunFailed(f"{what}; change anything to ask again") from e
 
     def _begun(
         self, wanted: Callable[[], object], work: Callable[..., T], args: tuple[object, ...]
@@ -75,7 +71,7 @@ class WorkerTask:
                 wanted()
                 with self._turn:
                     if self._line[0] is ticket and (self._running is None or self._running.done()):
-                        # No callback tells its end: it would be called with the executor's lock held, and wait for this one here.
+                        # No callback at its end: it would be called with the executor's lock held, and wait for this one here.
                         self._running = made = self._submit(work, args)
                         return made, self._executor
                     self._turn.wait(POLL_S)
@@ -100,7 +96,7 @@ class WorkerTask:
             raise RunFailed(f"a process to compare setups could not be started: {e}; change anything to ask again") from e
 
     def _end(self, executor: ProcessPoolExecutor | None) -> None:
-        """Be done with `executor`; where another one has taken its place already, that goes on."""
+        """Shut `executor` down; where another one has taken its place already, that goes on."""
         with self._turn:
             if executor is not None:
                 executor.shutdown(wait=False)

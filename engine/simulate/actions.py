@@ -96,7 +96,7 @@ def cancel(order, levels, classes, st, rng, out, slot):
 
 @kernel
 def cancel_or_modify(order, levels, classes, st, par, rng, out, tables, levels_at, cls, x):
-    """One cancel clock rang for class `cls`: leave, shrink, or reprice."""
+    """Let an order of the life-time class `cls` leave, shrink or move to another price."""
     slot = classes[cls, int(uniform(rng, MAIN) * st[o.N_CLASS + cls])]
     if par[m.KAPPA] > 0.0:
         slot = divert_cancel(order, levels, classes, st, par, rng, levels_at, slot)

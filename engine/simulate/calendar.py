@@ -1,4 +1,4 @@
-"""When the simulated Globex trades, how busy it is, which contracts are listed, and where prices stand between files."""
+"""When the simulated Globex trades, how busy it is, which contracts are listed, and what prices are between files."""
 
 from __future__ import annotations
 
@@ -14,21 +14,13 @@ from engine.simulate.rng import hash_words
 from engine.vocab import NS, Root
 
 DAY_NS = 86_400 * NS
-
 MINUTE_NS = 60 * NS
-
 CLOSE = dt.time(17)
-
 OPEN = dt.time(18)
-
 HOLIDAY_CLOSE = dt.time(13)
-
 HALF_DAY_CLOSE = dt.time(13, 15)
-
 HOLIDAY_ACTIVITY = 0.25
-
 PREMARKET = dt.time(4)
-
 THIN_ACTIVITY = 0.012
 """Activity at most, outside the hours that a demo is about: a market that just goes on."""
 
@@ -40,11 +32,8 @@ _SHAPE = (
 )  # fmt: skip
 
 BASE_TICKS = {"ES": 27_200, "MES": 27_200, "NQ": 99_000, "MNQ": 99_000, "RTY": 24_000, "YM": 47_000, "CL": 6_200, "GC": 40_000}
-
 CARRY_PER_YEAR = 0.04
-
 WALK_MEMORY_DAYS = 40.0
-
 WALK_DAYS = 400
 
 
@@ -109,7 +98,7 @@ def _shape_by_minute() -> np.ndarray:
 def activity(date: dt.date, thin_after: dt.time | None = None) -> np.ndarray:
     """Activity per minute of the UTC date, ``(1441,)``; 0 where the market is closed (the last minute always is).
 
-    With `thin_after` (New York) only the hours from 04:00 to it are as busy as they are; the rest goes on thinly, which keeps a demo small.
+    With `thin_after` only the hours from 04:00 New York to it are as busy as ever; the others are thin, so that a demo stays small.
     """
     start = utc_midnight(date)
     shape = _shape_by_minute()
@@ -139,9 +128,8 @@ def _busy_minutes(thin_after: dt.time | None) -> float:
 def walk(seed: int, root: Root, date: dt.date, thin_after: dt.time | None = None) -> float:
     """Price in ticks at 00:00 UTC of `date`, before carry, from the seed alone: why files made apart still connect.
 
-    An autoregressive walk over calendar days that forgets in about forty, so that it never leaves the price's own
-    scale; weekends hardly move it. Days that are thin for the most part move less: a bridge to a price farther off than a
-    day's own activity leads would be a trend within it.
+    An autoregressive walk over calendar days that forgets in about forty, so that it never leaves the price's own scale; weekends hardly
+    move it. Thin days move less: a bridge to a price farther off than a day's own activity leads would be a trend within it.
     """
     sd = 0.8 * math.sqrt(60.0 * _busy_minutes(thin_after))
     total = 0.0

@@ -36,7 +36,7 @@ def _fill_book(order, levels, classes, st, par, rng, birth, weight, activity, ce
     st[o.BEST_ASK] = levels.shape[1] - 1
     for side in range(2):
         for i in range(m.REACH):
-            near = 0.3 if i < 4 else 1.0  # the touch is eaten into: fewer stand there than births and lives alone would say
+            near = 0.3 if i < 4 else 1.0  # the touch is eaten into: fewer rest there than births and lives alone would say
             for cls in range(o.CLASSES):
                 share = birth[i, cls] - (birth[i, cls - 1] if cls > 0 else 0.0)
                 rate = m.CLASS_RATE[cls] * activity ** (m.CANCEL_POWER - 1.0)
@@ -72,7 +72,7 @@ class Book:
         self.tables = (m.distance_table(), m.birth_table())
 
     def open_at(self, price: float, activity: float, now_ns: int) -> None:
-        """Fill the book around `price` (a tick index) as it would stand at an activity, at `now_ns`."""
+        """Fill the book around `price` (a tick index) as it would be at an activity, at `now_ns`."""
         weight = np.bincount(self.tables[0], minlength=m.REACH) / m.QUANTILES
         self.st[o.NOW_NS] = self.st[o.GRID_NS] = now_ns
         self.fs[m.P_] = price
@@ -89,35 +89,19 @@ class Book:
 
 
 SLICE_NS = 300 * NS
-
 WARM_S = 120
-
 CENTRE = WIDTH // 2
-
 FOLLOW_RATE = 1.0
-
 LEAST_RATE = 0.03
-"""A thin contract keeps a book of this rate and only acts more slowly: thinner books would be empty ones."""
+"""A thin contract has the book of this rate and only acts more slowly: thinner books would be empty ones."""
 
 SPREAD_TICK_FIXED = 50_000_000
-
 SNAPSHOT_FLAGS = 40
-
 LEVEL_IDS = ("pm_high", "pm_low", "or_high", "or_low")
-
 TRUTH_SCHEMA = {
-    "symbol": pl.String,
-    "level_id": pl.String,
-    "level_tick": pl.Int64,
-    "approach": pl.String,
-    "regime": pl.String,
-    "start_ts_ns": pl.Int64,
-    "touch_ts_ns": pl.Int64,
-    "end_ts_ns": pl.Int64,
-    "outcome": pl.String,
-    "kappa": pl.Float64,
-    "gamma": pl.Float64,
-}
+    "symbol": pl.String, "level_id": pl.String, "level_tick": pl.Int64, "approach": pl.String, "regime": pl.String,
+    "start_ts_ns": pl.Int64, "touch_ts_ns": pl.Int64, "end_ts_ns": pl.Int64, "outcome": pl.String, "kappa": pl.Float64, "gamma": pl.Float64,
+}  # fmt: skip
 
 
 def _standing(book: Book) -> NDArray[np.int32]:
@@ -134,7 +118,7 @@ def _standing(book: Book) -> NDArray[np.int32]:
 
 
 def _book_records(book: Book, event_ns: NDArray[np.int64], recv_ns: NDArray[np.int64], flags: int, last_flags: int) -> NDArray[np.int64]:
-    """A clear, then an add per resting order; `event_ns` and `recv_ns` have one time for each of them."""
+    """A clear, then an add per resting order; one time of each of `event_ns` and `recv_ns` for each of them."""
     slots = _standing(book)
     rows = np.zeros((len(slots) + 1, 7), np.int64)
     orders = book.order[slots].astype(np.int64)
@@ -153,7 +137,7 @@ def _book_records(book: Book, event_ns: NDArray[np.int64], recv_ns: NDArray[np.i
 
 
 class Day:
-    """The market of one root on one UTC date.
+    """The market of one root on one UTC date, ``[start_ns, end_ns)``.
 
     Attributes
     ----------
@@ -163,8 +147,6 @@ class Day:
         The contract with most activity, its instrument id, and its tick as a fixed-point price.
     extremes : list of (int, int, int)
         Start, highest and lowest trade (tick index) of that contract's slices so far.
-    start_ns, end_ns : int
-        The UTC date.
     """
 
     def __init__(self, date: dt.date, params: SimParams, *, with_levels: bool = True) -> None:
@@ -235,7 +217,7 @@ class Day:
                 raise SessionError(f"simulated {self.date}: price left the {WIDTH} ticks around its opening; use another --seed")
 
     def _open(self) -> NDArray[np.int64]:
-        """Warm the books up and write how they stand: a snapshot at midnight, or on a Sunday the orders that come before the open."""
+        """Records of the books once they are warm: a snapshot at midnight, or on a Sunday the orders that come before the open."""
         first_open = int(np.argmax(self.activity > 0)) * cal.MINUTE_NS + self.start_ns
         cold = self.date.weekday() == 6
         at = first_open if cold else self.start_ns
@@ -255,7 +237,7 @@ class Day:
                 times = at - 15 * cal.MINUTE_NS + np.arange(n) * (14 * cal.MINUTE_NS // n) + j
                 rows.append(_book_records(book, times, times + 120_000, o.LAST_FLAGS, o.LAST_FLAGS))
             else:
-                # The oldest first in each queue is not kept: a snapshot's own event times are old, and nobody may use them as flow.
+                # Times do not follow the queues' order: a snapshot's own event times are old, and nobody may use them as flow.
                 times = at - 3_600 * NS + np.arange(n) * (3_000 * NS // n)
                 rows.append(_book_records(book, times, np.full(n, at), SNAPSHOT_FLAGS, o.F_LAST_BIT | SNAPSHOT_FLAGS))
         self._anchor[:] = self.books[0].index_mid
@@ -315,14 +297,13 @@ class Day:
         finish_day(self.books[0].st, self.levels)
 
     def run_main(self, until_ns: int) -> Iterator[NDArray[np.int64]]:
-        """Records of the main contract alone from where it stands to `until_ns`; the others follow it and change nothing in it.
+        """Records of the main contract alone from where it is to `until_ns`; the others follow it and change nothing in it.
 
         A span that is cut elsewhere than every five minutes ends a time step there, and another path begins.
         """
         if self.books[0].st[o.NOW_NS] == 0:
             self._open()
-        begin = max(self.start_ns, int(self.books[0].st[o.NOW_NS]))
-        for start, end in self._slices(begin, until_ns):
+        for start, end in self._slices(max(self.start_ns, int(self.books[0].st[o.NOW_NS])), until_ns):
             yield self._slice(0, start, end)
 
     def truth(self) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DuplicateRaw, EngineError
+from engine.lake.writer import write_text_atomic
 from engine.params import SimParams
 from engine.provenance import accepted, code_of
 
@@ -58,7 +59,7 @@ def metadata_bytes(date: dt.date, root: str, symbols: dict[int, str], start_ns: 
 
 
 def write_file(path: Path, metadata: bytes, chunks: Iterable[NDArray[np.int64]]) -> int:
-    """Write metadata and records; the file appears whole or not at all. Returns the number of records."""
+    """Number of records written after the metadata; the file appears whole or not at all."""
     import zstandard
 
     part = path.with_name(f".{path.name}.part")
@@ -77,12 +78,12 @@ def write_file(path: Path, metadata: bytes, chunks: Iterable[NDArray[np.int64]])
 
 
 def file_name(root: str, date: dt.date) -> str:
-    """Name of a simulated day's file; the word stands in it."""
+    """Name of a simulated day's file, which says that it is one."""
     return f"{root.lower()}-simulated-glbx-mdp3-{date:%Y%m%d}.mbo.dbn.zst"
 
 
 def write_day(out: Path, truth: Path, date: dt.date, params: SimParams) -> int:
-    """Simulate one UTC day into ``out/<file_name>`` and its regimes into ``truth/<date>.parquet``; records written."""
+    """Records written: one UTC day simulated into ``out/<file_name>``, its regimes into ``truth/<date>.parquet``."""
     from engine.simulate.day import Day
 
     day = Day(date, params)
@@ -135,7 +136,7 @@ def is_done(task: DayTask) -> bool:
     receipt = _receipt_path(task)
     if not receipt.exists():
         return False  # a run was killed between the file and its receipt; the name says that the file is ours to write
-    made = json.loads(receipt.read_text())  # whole, or not there: `run_day` puts it in place in one act
+    made = json.loads(receipt.read_text())  # whole, or not there: `run_day` writes it at once
     want = {"params": (task.params.digest(),), "code": simulator_codes(task.params.root), "bytes": (path.stat().st_size,)}
     other = [k for k, values in want.items() if made.get(k) not in values]
     if not other:
@@ -147,21 +148,21 @@ def is_done(task: DayTask) -> bool:
 
 
 def simulator_codes(root: str) -> tuple[str, ...]:
-    """Hashes of simulators that make the same files, today's first: a month is not to be made half by one and half by another."""
+    """Hashes of simulators that make the same files, the present one first: no month is made half by one and half by another."""
     return accepted(code_of(write_day), {"ROOTS.code": {root}})
 
 
 def truth_path(task: DayTask) -> Path:
-    """Where the regimes of the day stand."""
+    """File with the regimes of the day."""
     return task.truth / f"{task.date.isoformat()}.parquet"
 
 
 def _receipt_path(task: DayTask) -> Path:
-    return task.truth / f"{task.date.isoformat()}.json"
+    return truth_path(task).with_suffix(".json")
 
 
 def run_day(task: DayTask) -> DayReceipt:
-    """Simulate one file unless it is there; errors meant for users come back in the receipt."""
+    """The receipt of a file that is simulated unless it is there; errors meant for users are in it."""
     start = time.perf_counter()
     try:
         if is_done(task):
@@ -170,10 +171,7 @@ def run_day(task: DayTask) -> DayReceipt:
         size = (task.out / task.name).stat().st_size
         # Written last: a file without it, from a run that was killed here, is simulated again.
         receipt = {"params": task.params.digest(), "code": simulator_codes(task.params.root)[0], "bytes": size, "records": n}
-        path = _receipt_path(task)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(json.dumps(receipt) + "\n")
-        os.replace(part, path)
+        write_text_atomic(_receipt_path(task), json.dumps(receipt) + "\n")
     except (EngineError, OSError) as e:
         return DayReceipt(task.name, 0, time.perf_counter() - start, f"{type(e).__name__}: {e}")
     return DayReceipt(task.name, n, time.perf_counter() - start)

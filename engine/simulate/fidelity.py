@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -17,10 +19,14 @@ from numpy.typing import NDArray
 from engine.errors import SessionError
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns, read_header, stream_columns
 from engine.mbo.replay import LadderReplay, ReplayedContract
+from engine.params import SimParams
+from engine.sessions import rth_span, to_ns
 from engine.vocab import NS, root_of
 
-_BINS = np.ceil(np.geomspace(10, 1001, 13)).astype(np.int64)
+if TYPE_CHECKING:
+    from engine.simulate.day import Day
 
+_BINS = np.ceil(np.geomspace(10, 1001, 13)).astype(np.int64)
 LAGS = np.array([np.exp(np.log(np.arange(a, b)).mean()) for a, b in itertools.pairwise(_BINS)])
 """Lags, in trades, at which the autocorrelation of trade signs is fitted: geometric means of twelve bins of equal width in the log.
 It is averaged over each bin (and over sessions) before logarithms are taken: at single far lags it is smaller than its own error."""
@@ -29,7 +35,6 @@ SIZE_BINS = (0.0, 0.5, 0.8, 0.95, 1.0)
 """Quantiles of trade size between which price responses are compared."""
 
 RESPONSE_S = 10
-
 THIN_RATE = 71.0
 """Messages per second of a 10% rate; below it the OFI regression's lower bound is 0.3."""
 
@@ -67,10 +72,7 @@ GATES = (
 
 @dataclass
 class Facts:
-    """What was measured of one contract over one span; `pool` averages over several.
-
-    `values` holds the facts of `GATES` (NaN: not measurable) and more; `sign_acf` the autocorrelation at `LAGS`.
-    """
+    """What was measured of one contract over one span: the facts of `GATES` (NaN: not measurable) and more, `sign_acf` at `LAGS`."""
 
     symbol: str
     start_ns: int
@@ -108,12 +110,11 @@ def exponent(acf: NDArray[np.float64], lags: NDArray[np.float64] = LAGS) -> floa
 
 
 def facts_of(columns: Iterable[MboColumns], instrument_id: int, symbol: str, start_ns: int, end_ns: int) -> Facts:
-    """Measure one contract's facts over ``[start_ns, end_ns)`` from a stream that begins with a snapshot or a cleared book.
+    """One contract's facts over ``[start_ns, end_ns)``, from a stream that begins with a snapshot or a cleared book.
 
-    Signs are not centred before their autocorrelation: their mean is zero by symmetry, and the sample mean of a
-    long-memory series takes so much of it away that the fitted exponent would be half as large again.
+    Signs are not centred before their autocorrelation: their mean is zero by symmetry, and the sample mean of a long-memory series takes
+    so much of it away that the fitted exponent would be half as large again.
     """
-
     replay = LadderReplay({instrument_id: symbol}, start_ns, end_ns)
     counts = np.zeros(COUNT_WORDS, np.int64)
     ids = np.zeros(4096, np.uint64)
@@ -135,7 +136,6 @@ def facts_of(columns: Iterable[MboColumns], instrument_id: int, symbol: str, sta
 def _measure(
     symbol: str, start_ns: int, end_ns: int, tape: pl.DataFrame, trades: NDArray[np.int64], counts: NDArray[np.int64], crossed: float
 ) -> Facts:
-
     quoted = tape.with_columns(pl.col("best_bid_tick", "best_ask_tick").forward_fill()).drop_nulls(["best_bid_tick", "best_ask_tick"])
     if quoted.height < 600:
         raise SessionError(
@@ -145,8 +145,7 @@ def _measure(
     first = int(quoted["window_start_ts_ns"][0])
     mid = 0.5 * (bid + ask)
     r1, r60 = mid[1:] - mid[:-1], mid[60:] - mid[:-60]
-    edges = mid[: (len(mid) - 1) // 10 * 10 + 1 : 10]
-    r10 = np.diff(edges)
+    r10 = np.diff(mid[: (len(mid) - 1) // 10 * 10 + 1 : 10])
     ofi = quoted["ofi"].to_numpy().astype(np.float64)[1 : 10 * len(r10) + 1].reshape(-1, 10).sum(axis=1)
     seconds = (end_ns - start_ns) / NS
     messages = quoted["messages"].to_numpy()
@@ -189,8 +188,7 @@ def _measure(
 
 def pool(facts: list[Facts]) -> dict[str, float]:
     """Facts averaged over sessions; the sign exponent is fitted to the averaged autocorrelation, crossed states are summed."""
-    keys = facts[0].values
-    out = {k: float(np.mean([f.values[k] for f in facts])) for k in keys}
+    out = {k: float(np.mean([f.values[k] for f in facts])) for k in facts[0].values}
     out["sign_exponent"] = exponent(np.mean([f.sign_acf for f in facts], axis=0))
     out["crossed"] = float(sum(f.values["crossed"] for f in facts))
     return out
@@ -199,18 +197,14 @@ def pool(facts: list[Facts]) -> dict[str, float]:
 def gate_table(pooled: dict[str, float]) -> pl.DataFrame:
     """Each gate, the pooled value and whether it holds: columns fact, title, value, low, high, holds."""
     rows = []
-    for g in GATES:
-        low = 0.3 if g.fact == "ofi_r2" and pooled["messages_per_s"] < THIN_RATE else g.low
-        gate = Gate(g.fact, g.title, low, g.high)
-        value = pooled[g.fact]
-        strict = g.fact in ("response", "response_growth") and value == 0
-        rows.append(
-            {"fact": g.fact, "title": g.title, "value": value, "low": low, "high": g.high, "holds": gate.holds(value) and not strict}
-        )
-    return pl.DataFrame(
-        rows,
-        schema={"fact": pl.String, "title": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "holds": pl.Boolean},
-    )
+    for gate in GATES:
+        if gate.fact == "ofi_r2" and pooled["messages_per_s"] < THIN_RATE:
+            gate = replace(gate, low=0.3)
+        value = pooled[gate.fact]
+        is_nothing = gate.fact in ("response", "response_growth") and value == 0
+        rows.append((gate.fact, gate.title, value, gate.low, gate.high, gate.holds(value) and not is_nothing))
+    schema = {"fact": pl.String, "title": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "holds": pl.Boolean}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def file_facts(path: Path, *, start_ns: int | None = None, end_ns: int | None = None, symbol: str | None = None) -> Facts:
@@ -223,18 +217,15 @@ def file_facts(path: Path, *, start_ns: int | None = None, end_ns: int | None = 
     SessionError
         Where the file has no such contract, or too little of a market to measure.
     """
-    from engine.sessions import rth_span
-
     header = read_header(path)
     outrights = header.outrights()
-    trades: dict[int, int] = {}
+    trades: Counter[int] = Counter()
     first: dict[int, int] = {}
     for chunk in stream_columns(path):
-        for number in np.unique(chunk.instrument_id):
-            times = chunk.ts_event[(chunk.instrument_id == number) & (chunk.action == 4)]
-            if len(times):
-                trades[int(number)] = trades.get(int(number), 0) + len(times)
-                first.setdefault(int(number), int(times[0]))
+        traded = chunk.action == _TRADE
+        numbers, at, counts = np.unique(chunk.instrument_id[traded], return_index=True, return_counts=True)
+        trades.update(dict(zip(numbers.tolist(), counts.tolist())))
+        first = dict(zip(numbers.tolist(), chunk.ts_event[traded][at].tolist())) | first
     if not trades:
         raise SessionError(f"{path}: expected trades to measure, found none")
     if symbol is None:
@@ -248,7 +239,7 @@ def file_facts(path: Path, *, start_ns: int | None = None, end_ns: int | None = 
         raise SessionError(f"{path}: expected trades of {symbol}, found none; give another --symbol")
     if start_ns is None or end_ns is None:
         span = rth_span(header.date)
-        # Before the first trade a book may stand open and crossed for hours: that is no market yet.
+        # Before the first trade a book may be open and crossed for hours: that is no market yet.
         start_ns, end_ns = (first[found[0]] // NS + 1) * NS, header.end_ns
         if span is not None and start_ns <= span[0] and span[1] <= end_ns:
             start_ns, end_ns = span
@@ -261,34 +252,33 @@ def columns_of(words: NDArray[np.int64], instrument_id: int) -> MboColumns:
 
     out = MboColumns.empty(len(words))
     known = np.unique((words[:, 0] >> 32).astype(np.uint32))
-    kept, _bad = dbn.split(words.view(np.uint64), known, known == instrument_id, *(getattr(out, name) for name in COLUMN_TYPES))
-    return out.rows(0, kept)
+    n, _bad = dbn.split(words.view(np.uint64), known, known == instrument_id, *(getattr(out, name) for name in COLUMN_TYPES))
+    return out.rows(0, n)
+
+
+def _main_columns(day: Day, until_ns: int) -> Iterator[MboColumns]:
+    """Columns of the day's main contract, to the end of the chunk in which `until_ns` has passed."""
+    for words in day.chunks():
+        yield columns_of(words, day.main_id)
+        if words[-1, 1] > until_ns:
+            return
 
 
 def fresh_sessions(seeds: int, first_seed: int) -> tuple[list[dt.date], list[int]]:
-    """Dates and seeds of as many sessions, for `simulated_facts`; three dates in turn."""
+    """Dates (three in turn) and seeds of as many sessions, for `simulated_facts`."""
     first = dt.date(2025, 9, 2)
     return [first + dt.timedelta(days=k % 3) for k in range(seeds)], [first_seed + k for k in range(seeds)]
 
 
 def simulated_facts(date: dt.date, seed: int, rate: float, kappa: float = 0.0) -> Facts:
     """Facts of a simulated day's cash session, without a file between; the rest of the day is thin, or left out."""
-    from engine.params import SimParams
-    from engine.sessions import rth_span
     from engine.simulate.day import Day
 
     span = rth_span(date)
     if span is None:
         raise SessionError(f"{date}: expected a day with a cash session; choose another date")
     day = Day(date, SimParams(seed=seed, rate=rate, kappa=kappa, thin_after=dt.time(16)))
-
-    def stream() -> Iterator[MboColumns]:
-        for words in day.chunks():
-            yield columns_of(words, day.main_id)
-            if words[-1, 1] > span[1]:
-                return
-
-    return facts_of(stream(), day.main_id, day.main_symbol, *span)
+    return facts_of(_main_columns(day, span[1]), day.main_id, day.main_symbol, *span)
 
 
 # ----------------------------------------------------------------------------
@@ -296,14 +286,11 @@ def simulated_facts(date: dt.date, seed: int, rate: float, kappa: float = 0.0) -
 
 
 def curves(facts: list[Facts], pooled: dict[str, float]) -> dict[str, pl.DataFrame]:
-    """What a report draws.
+    """Frames that a report draws.
 
-    Returns
-    -------
-    dict of str to pl.DataFrame
-        ``sign_acf`` (lag, measured, fitted), ``returns`` (sd, density, normal: 10 s returns in their session's own standard
-        deviations), ``intraday`` (half_hour, messages_per_s), ``response`` (size, ticks), and ``sessions`` (fact, title, session,
-        value, pooled, low, high): every fact of every session beside its gate.
+    ``sign_acf`` (lag, measured, fitted), ``returns`` (sd, density, normal: 10 s returns in their session's own standard deviations),
+    ``intraday`` (half_hour, messages_per_s), ``response`` (size, ticks), and ``sessions`` (fact, title, session, value, pooled, low,
+    high): every fact of every session beside its gate.
     """
     acf = np.mean([f.sign_acf for f in facts], axis=0)
     good = acf > 0
@@ -327,13 +314,12 @@ def curves(facts: list[Facts], pooled: dict[str, float]) -> dict[str, pl.DataFra
 
 
 # ----------------------------------------------------------------------------
-# What regimes leave in the ladder: a few plain numbers per approach, and whether they tell regimes apart
+# What regimes leave in the ladder: a few plain numbers per approach, and whether they separate regimes
 
 MARKS = ("wall_add", "wall_pull", "wall_depth", "replenish", "opposite_pull")
 """Log ratios: adds at the wall to adds within ten ticks beyond it; size pulled from the wall to its depth; the wall's depth to that
 beyond it; size that icebergs showed again at the wall to what traded there; pulls within two ticks of the other side's touch to its
 depth."""
-
 
 WALL_TICKS, BEYOND_TICKS, BEFORE_S, AFTER_S = 3, 13, 60, 60
 
@@ -355,8 +341,7 @@ def refreshes(columns: list[MboColumns], tick_fixed: int) -> pl.DataFrame:
 def approach_marks(contract: ReplayedContract, truth: pl.DataFrame, shown_again: pl.DataFrame) -> pl.DataFrame:
     """`MARKS` of each touched approach inside the ladder, with its regime and outcome.
 
-    The first three and the last are read in the minute before the touch, `replenish` in the minute after it, when
-    there is aggression to absorb.
+    `replenish` is read in the minute after the touch, when there is aggression to absorb, the others in the minute before it.
     """
     rows, tape = contract.rows, contract.tape
     second = rows["window_start_ts_ns"].to_numpy() // NS
@@ -374,23 +359,20 @@ def approach_marks(contract: ReplayedContract, truth: pl.DataFrame, shown_again:
         side, other, sign = ("ask", "bid", 1) if up else ("bid", "ask", -1)
         lo, hi = np.searchsorted(second, [begin, touch])
         beyond = sign * (tick[lo:hi] - level)
-        wall, deep = (beyond >= 0) & (beyond < WALL_TICKS), (beyond >= WALL_TICKS) & (beyond < BEYOND_TICKS)
+        wall, deep = _within(beyond, 0, WALL_TICKS), _within(beyond, WALL_TICKS, BEYOND_TICKS)
+        near = np.abs(tick[lo:hi] - best[other][second[lo:hi] - first]) <= 2
 
         def total(name: str, mask: NDArray[np.bool_], lo: int = lo, hi: int = hi) -> float:
             return float(column[name][lo:hi][mask].sum())
 
-        touch_of = best[other][second[lo:hi] - first]
-        near = np.abs(tick[lo:hi] - touch_of) <= 2
-        later = slice(*np.searchsorted(second, [touch, touch + AFTER_S]))
-        at_wall = (sign * (tick[later] - level) >= 0) & (sign * (tick[later] - level) < WALL_TICKS)
-        fill = float(column[f"{side}_fill"][later][at_wall].sum())
-        at = (shown_second >= touch) & (shown_second < touch + AFTER_S)
-        shown = float(shown_size[at & (sign * (shown_tick - level) >= 0) & (sign * (shown_tick - level) < WALL_TICKS)].sum())
+        after_lo, after_hi = np.searchsorted(second, [touch, touch + AFTER_S])
+        at_wall = _within(sign * (tick[after_lo:after_hi] - level), 0, WALL_TICKS)
+        shown = _within(shown_second, touch, touch + AFTER_S) & _within(sign * (shown_tick - level), 0, WALL_TICKS)
         ratios = (
             (total(f"{side}_add", wall), total(f"{side}_add", deep)),
             (total(f"{side}_pull", wall), total(f"{side}_depth", wall)),
             (total(f"{side}_depth", wall), total(f"{side}_depth", deep)),
-            (shown, fill),
+            (float(shown_size[shown].sum()), total(f"{side}_fill", at_wall, after_lo, after_hi)),
             (total(f"{other}_pull", near), total(f"{other}_depth", near)),
         )
         marks = {name: math.log((1 + x) / (1 + y)) for name, (x, y) in zip(MARKS, ratios)}
@@ -398,13 +380,16 @@ def approach_marks(contract: ReplayedContract, truth: pl.DataFrame, shown_again:
     return pl.DataFrame(out, schema={"regime": pl.String, "outcome": pl.String, **dict.fromkeys(MARKS, pl.Float64)})
 
 
+def _within(x: NDArray[Any], low: int, high: int) -> NDArray[np.bool_]:
+    return (x >= low) & (x < high)
+
+
 def auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[float, float]:
     """Area under the ROC curve and its standard error (Hanley and McNeil 1982); NaN where a class is empty."""
     n, k = int(positive.sum()), int((~positive).sum())
     if n == 0 or k == 0:
         return math.nan, math.nan
-    a = score[positive][:, None]
-    b = score[~positive][None, :]
+    a, b = score[positive][:, None], score[~positive][None, :]
     area = float((a > b).mean() + 0.5 * (a == b).mean())
     q1, q2 = area / (2 - area), 2 * area * area / (1 + area)
     variance = (area * (1 - area) + (n - 1) * (q1 - area * area) + (k - 1) * (q2 - area * area)) / (n * k)
@@ -414,8 +399,7 @@ def auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[float,
 def auc_interval(area: float, error: float) -> tuple[float, float]:
     """95% interval of an AUC, made on the logit scale (Pepe 2003, section 5.2).
 
-    With seven approaches against eleven the plain ``area +- 1.96 error`` leaves 0.5 out too often: the error shrinks as the area
-    leaves 0.5.
+    With seven approaches against eleven the plain ``area +- 1.96 error`` leaves 0.5 out too often: the error shrinks away from 0.5.
     """
     if not 0.0 < area < 1.0:
         return (math.nan, math.nan) if math.isnan(area) else (area, area)
@@ -429,8 +413,8 @@ def distinguishable(
 ) -> tuple[float, float]:
     """AUC and its standard error on `marks` of a linear discriminant between two groups of regimes, fitted to `fit`.
 
-    The fit must come from other sessions: neighbouring approaches of one session are alike, so that halves of a session
-    agree by chance, and a null would come out above 0.5.
+    The fit must come from other sessions: neighbouring approaches of one session are alike, so that halves of a session agree by chance,
+    and a null would come out above 0.5.
     """
 
     def split(frame: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -448,53 +432,36 @@ def distinguishable(
 
 def simulated_marks(date: dt.date, seed: int, rate: float, kappa: float, gamma: float = 0.5, *, round_ticks: int = 30) -> pl.DataFrame:
     """Marks of a simulated morning (09:30-12:30 New York) with a level at every `round_ticks` ticks."""
-    from engine.params import SimParams
-    from engine.sessions import to_ns
     from engine.simulate.day import Day
 
     end = dt.time(12, 30)
     day = Day(date, SimParams(seed=seed, rate=rate, kappa=kappa, gamma=gamma, round_ticks=round_ticks, thin_after=end))
-    number = next(iter(day.symbols))
     span = to_ns(date, dt.time(9, 30)), to_ns(date, end)
-
-    def stream() -> Iterator[MboColumns]:
-        for words in day.chunks():
-            yield columns_of(words, number)
-            if words[-1, 1] > span[1]:
-                return
-
-    replay = LadderReplay({number: day.main_symbol}, *span)
-    kept = []
-    for chunk in stream():
+    replay = LadderReplay({day.main_id: day.main_symbol}, *span)
+    chunks = list(_main_columns(day, span[1]))
+    for chunk in chunks:
         replay.feed(chunk)
-        kept.append(chunk)
-    shown_again = refreshes(kept, root_of(day.main_symbol).tick_fixed)
+    shown_again = refreshes(chunks, root_of(day.main_symbol).tick_fixed)
     return approach_marks(replay.finish()[day.main_symbol], day.truth(), shown_again)
 
 
 # ----------------------------------------------------------------------------
-# One pass over an order stream for what the ladder does not keep: orders by kind, and trades one by one
+# One pass over an order stream for what the ladder does not hold: orders by kind, and trades one by one
 
 ADDS, CANCELS, CARRIED, FILLS, MODIFIES, MESSAGES, N_TRADES, N_IDS, IN_TRADE = range(9)
-
 COUNT_WORDS = 12
 
 _ADD, _CANCEL, _MODIFY, _TRADE, _FILL = 0, 1, 2, 4, 5
-
 _LAST, _SNAPSHOT = 0x80, 0x20
 
 
 @njit(cache=True, nogil=True)
 def count(ts_event, order_id, size, flags, action, side, start_ns, end_ns, counts, ids, trade_ns, trade_sign, trade_size):
-    """Count one instrument's records in ``[start_ns, end_ns)``, and list its aggressive orders.
+    """Number of aggressive orders listed in the three arrays (as long as the chunk) of one instrument's records, which `counts` counts.
 
-    The prices that one aggressor takes are one trade (same event, same order id). A cancel carries out an execution where its
-    order was filled in the same event (mbo.md, rules 6-9). `counts` and `ids` carry an event over to the next chunk.
-
-    Returns
-    -------
-    int
-        Number of trades listed; the caller makes the three arrays as long as the chunk.
+    Only records in ``[start_ns, end_ns)`` count. The prices that one aggressor takes are one trade (same event, same order id). A cancel
+    carries out an execution where its order was filled in the same event (mbo.md, rules 6-9). `counts` and `ids` carry an event over to
+    the next chunk.
     """
     n = 0
     last_order = np.uint64(0)

@@ -35,7 +35,7 @@ def _step_slow(fs, par, rng, dt):
 
 @kernel
 def run(order, levels, classes, touched, st, fs, par, rng, out, tables, activity, anchor, clock, levels_at, end_ns):
-    """Advance one instrument to `end_ns`, or until `out` is nearly full.
+    """Advance one instrument: 0 at `end_ns`, 1 where `out` is nearly full, 2 where price left the ticks' window or the order table is full.
 
     Parameters
     ----------
@@ -53,11 +53,6 @@ def run(order, levels, classes, touched, st, fs, par, rng, out, tables, activity
         Ns of the first minute of `activity`, ns of the first second of `anchor`.
     levels_at
         Levels and approaches (`engine.simulate.regimes`); untouched at kappa = 0.
-
-    Returns
-    -------
-    int
-        0 at `end_ns`; 1 where the buffer is full; 2 where the price left the window of ticks or the order table is full.
     """
     rho = par[m.RHO]
     follow = par[m.FOLLOW] > 0.0

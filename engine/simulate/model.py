@@ -11,68 +11,46 @@ import numpy as np
 
 # Volatility: y is the sum of three Ornstein-Uhlenbeck processes.
 Y_SD = (0.40, 0.40, 0.25)
-
 Y_TAU = (15.0, 150.0, 1500.0)
-
 Y_VAR = sum(s * s for s in Y_SD)
-
 SIGMA = 0.8
-
 NOISE_SHARE = 0.6
-
 MEAN_PULL = 0.06
-
 JUMPS_PER_S = 1.0 / 3600.0
-
 JUMP_SD = 2.0 / 0.8
 
 # The signal that quotes follow: x = P + n - mid.
 SIGNAL_SD, SIGNAL_TAU, X_CLIP = 0.15, 1.0, 4.0
-
 EDGE_SLOPE = 8.0
 
+# Orders: adds, life times, pulls.
 ADD_RATE, REFILL_RATE, GAP_RATE = 330.0, 150.0, 250.0
-
 REACH = 40
-
 CLASS_RATE = (8.0, 1.2, 0.15, 0.02, 0.002)
-
 CLASS_BIRTH = (0.48, 0.30, 0.17, 0.045, 0.005)
-
 CANCEL_POWER = 1.15
-
 MODIFY_SHARE, SIZE_DOWN_SHARE = 0.18, 0.40
-
 PARTIAL_CANCEL_SHARE = 0.15  # of the size-downs; CME writes both forms
-
 PULL_RATE, PULL_SLOPE, PULL_SLOPE_THIN, PULL_X, PULL_DEEPER = 10.0, 5.0, 10.0, 0.8, 0.18
 
+# Aggression and its impact.
 MARKET_RATE, HAWKES_BRANCH, HAWKES_DECAY = 4.0, 0.5, 5.0
-
 INFORMED_RATE, INFORMED_X, INFORMED_CAP = 6.0, 0.4, 1.5
-
 META_ORDERS, META_TAIL = 4, 1.50
-
 REPEAT_SHARE, REPEAT_S = 0.3, 0.1
-
 SWEEP_SHARE = 0.15
-
 IMPACT_SHARE = 0.4
-
 IMPACT_BASE, IMPACT_LOG = 0.48, 0.45
 """Impact grows with the log of size; about 1 in the mean square over the sizes there are."""
 
 EMA_GAIN = (0.5, 0.125, 0.03, 0.008)
-
 EMA_WEIGHT_THIN = (0.127, 0.354, 0.154, 0.180)
-
 EMA_WEIGHT_FULL = (0.369, 0.019, 0.360, 0.095)
 """How the next sign is predicted, up to a 15% rate and at full rate (log-linear between). The second is the least-squares fit to four
 million signs of the process itself: what is left autocorrelated of the surprises goes straight into the variance ratio (1.14 at full
 rate with the weights first given). The first lies half way from those to its own fit, because thin books pull the ratio down."""
 
 ICEBERG_SHARE = 0.02
-
 QUANTILES = 4096
 
 
@@ -92,7 +70,7 @@ def birth_table() -> np.ndarray:
 
 
 def size_params(rho: float) -> tuple[float, float, float]:
-    """``(szmul, sd of d, dvol)`` at a rate, between the three the model was measured at (log-linear in `rho`)."""
+    """``(szmul, sd of d, dvol)`` at a rate, log-linear in `rho` between the three rates that the model was measured at."""
     at = np.log([0.10, 0.15, 1.0])
     x = math.log(min(max(rho, 0.10), 1.0))
     return (
@@ -112,7 +90,6 @@ PAR_WORDS = 24
 
 # Float state of one instrument.
 Y0, P_, N_, D_BID, D_ASK, HAWKES, EMA0, TARGET, VAR_LEFT, SLOW_S = 0, 3, 4, 5, 6, 7, 8, 12, 13, 14
-
 FLOAT_WORDS = 32
 
 

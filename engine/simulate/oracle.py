@@ -1,15 +1,14 @@
 """Tier B's bound: what comes after a trigger, over continuations of the same market with other luck.
 
-The market is simulated up to the trigger with its own seed; then the streams of chance are seeded anew, again and again.
-How often price breaks, rejects or stays is the probability given the whole state of the market, latent price and regime
-included: an oracle's forecast, which no observer of the book can beat but by luck.
+The market is simulated up to the trigger with its own seed, and from there with one seed after another. How often price breaks, rejects or
+stays is the probability given the whole state of the market, latent price and regime included: an oracle's forecast, which no observer of
+the book can beat but by luck.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +18,14 @@ from numpy.typing import NDArray
 
 from engine.errors import SessionError
 from engine.params import SimParams
+from engine.sessions import to_ns
 from engine.simulate import orders as o
 from engine.simulate.day import Day
+from engine.simulate.regimes import DRIFT, DRIFT_TICKS, PRIORS, REGIMES
 from engine.simulate.rng import MAIN, REGIME, hash_words
 from engine.vocab import NS
 
 OUTCOMES = ("reject", "chop", "break", "untouched")
-
 REJECT, CHOP, BREAK, UNTOUCHED = range(4)
 
 
@@ -33,7 +33,7 @@ REJECT, CHOP, BREAK, UNTOUCHED = range(4)
 class Continuations:
     """Outcomes of the continuations of one trigger, in the order of `OUTCOMES`."""
 
-    counts: tuple[int, int, int, int]
+    counts: tuple[int, ...]
 
     @property
     def touched(self) -> int:
@@ -73,10 +73,9 @@ def outcome_of(
     level_tick, sign
         The level, and the direction of travel to it: +1 from below.
     wait_s
-        A touch later than this after the trigger is none.
+        A touch (a trade at the level or beyond) later than this after the trigger is none.
     horizon_s, barrier_ticks
-        The touch is a trade at the level or beyond; then the first trade so far beyond it breaks, so far back rejects, before the
-        horizon ends.
+        From the touch to the horizon's end, the first trade so far beyond the level breaks, so far back rejects.
     """
     beyond = sign * (tick - level_tick)
     at = np.flatnonzero((beyond >= 0) & (ts_ns < wait_s * NS))
@@ -121,15 +120,11 @@ def continuations(
 
     Parameters
     ----------
-    date, params
-        The simulated day.
     trigger_ts_ns
         The end of the trigger's window, ns: the market up to there is the day's own, to within the kernel's last time step.
-    level_tick, sign
-        The level's tick, and +1 where it is approached from below, -1 from above.
     n, seed
         How many, and what they are seeded from.
-    wait_s, horizon_s, barrier_ticks
+    level_tick, sign, wait_s, horizon_s, barrier_ticks
         As `outcome_of`.
 
     Raises
@@ -137,60 +132,42 @@ def continuations(
     SessionError
         Where the trigger and what follows do not lie in the day.
     """
-    return Continuations(_tally(_outcomes(date, params, trigger_ts_ns, level_tick, sign, n, seed, wait_s, horizon_s, barrier_ticks)))
-
-
-def _tally(found: Iterator[int]) -> tuple[int, int, int, int]:
-    counts = [0, 0, 0, 0]
-    for k in found:
-        counts[k] += 1
-    return counts[0], counts[1], counts[2], counts[3]
-
-
-def _outcomes(
-    date: dt.date, params: SimParams, trigger: int, level: int, sign: int, n: int, seed: int, wait_s: int, horizon_s: int, barrier: int
-) -> Iterator[int]:
     day = Day(date, params)
-    end = trigger + (wait_s + horizon_s) * NS
-    if not day.start_ns < trigger < end <= day.end_ns:
-        raise SessionError(f"{date}: expected a trigger with {wait_s + horizon_s} s of its day after it, found {trigger}")
-    for _ in day.run_main(trigger):
+    end = trigger_ts_ns + (wait_s + horizon_s) * NS
+    if not day.start_ns < trigger_ts_ns < end <= day.end_ns:
+        raise SessionError(f"{date}: expected a trigger with {wait_s + horizon_s} s of its day after it, found {trigger_ts_ns}")
+    for _ in day.run_main(trigger_ts_ns):
         pass
     saved = _Saved(day)
-    book = day.books[0]
+    counts = [0] * len(OUTCOMES)
     for k in range(n):
         saved.restore()
         for stream in (MAIN, REGIME):
-            book.rng[stream] = hash_words(seed, trigger, level, k, stream)
-        rows = np.concatenate(list(day.run_main(end)))
-        times, ticks = trades_of(rows, day.main_id, day.tick_fixed)
-        yield outcome_of(times - trigger, ticks, level, sign, wait_s=wait_s, horizon_s=horizon_s, barrier_ticks=barrier)
+            day.books[0].rng[stream] = hash_words(seed, trigger_ts_ns, level_tick, k, stream)
+        ts_ns, tick = trades_of(np.concatenate(list(day.run_main(end))), day.main_id, day.tick_fixed)
+        after_ns = ts_ns - trigger_ts_ns
+        found = outcome_of(after_ns, tick, level_tick, sign, wait_s=wait_s, horizon_s=horizon_s, barrier_ticks=barrier_ticks)
+        counts[found] += 1
+    return Continuations(tuple(counts))
 
 
 # ----------------------------------------------------------------------------
 # What regimes do to outcomes: every touch of a level in simulated cash sessions, judged by trades, and the table of it
 
 LEVEL_EVERY_TICKS = 40
-
 HORIZON_S, BARRIER_TICKS, RESPONSE_S = 180, 8, 10
 
 EXPECTED = {"hold": "reject", "absorb": "reject", "pull": "break", "spoof": "break", "chop": "reject"}
-"""What a known regime lets one expect. Chop leans neither way, but that the mid stands half a tick before the level at the touch."""
+"""What a known regime lets one expect. Chop leans neither way, but that the mid is half a tick before the level at the touch."""
 
 
 def touches(date: dt.date, seed: int, rate: float, kappa: float, gamma: float = 0.5) -> pl.DataFrame:
     """Touches of the cash session of a day with a level at every fortieth tick.
 
-    Returns
-    -------
-    pl.DataFrame
-        ``regime``; ``outcome`` from the touch by the first trade at or beyond the level to the first trade eight ticks beyond it
-        (break) or back (reject) within 180 s, else chop; ``by_mid``, the same where touch and barriers are looked at on the mid, on
-        the kernel's time grid, as `truth` has it; ``went``, ticks that the last trade ten seconds after the touch stands beyond the level.
+    Columns: ``regime``; ``outcome`` from the touch by the first trade at or beyond the level to the first trade eight ticks beyond it
+    (break) or back (reject) within 180 s, else chop; ``by_mid``, the same where touch and barriers are looked at on the mid, on the
+    kernel's time grid, as `truth` has it; ``went``, ticks beyond the level of the last trade ten seconds after the touch.
     """
-    from engine.sessions import to_ns
-    from engine.simulate.day import Day
-
     close = dt.time(16)
     day = Day(date, SimParams(seed=seed, rate=rate, kappa=kappa, gamma=gamma, round_ticks=LEVEL_EVERY_TICKS, thin_after=close))
     start, end = to_ns(date, dt.time(9, 30)), to_ns(date, close)
@@ -199,15 +176,16 @@ def touches(date: dt.date, seed: int, rate: float, kappa: float, gamma: float = 
     out = []
     truth = day.truth().filter((pl.col("start_ts_ns") >= start) & pl.col("level_id").str.starts_with("price:"))
     for a in truth.iter_rows(named=True):
+        sign = 1 if a["approach"] == "approach_up" else -1
         lo = int(np.searchsorted(ts, a["start_ts_ns"]))
         hi = int(np.searchsorted(ts, a["end_ts_ns"] + HORIZON_S * NS, "right"))
         found = outcome_of(
-            ts[lo:hi] - a["start_ts_ns"], tick[lo:hi], a["level_tick"], 1 if a["approach"] == "approach_up" else -1,
+            ts[lo:hi] - a["start_ts_ns"], tick[lo:hi], a["level_tick"], sign,
             wait_s=1 + (a["end_ts_ns"] - a["start_ts_ns"]) // NS, horizon_s=HORIZON_S, barrier_ticks=BARRIER_TICKS,
         )  # fmt: skip
         if found == UNTOUCHED or a["end_ts_ns"] + HORIZON_S * NS > end:
             continue
-        beyond = (1 if a["approach"] == "approach_up" else -1) * (tick[lo:hi] - a["level_tick"])
+        beyond = sign * (tick[lo:hi] - a["level_tick"])
         touch = lo + int(np.argmax(beyond >= 0))
         went = int(beyond[int(np.searchsorted(ts, ts[touch] + RESPONSE_S * NS)) - 1 - lo])
         out.append({"regime": a["regime"], "outcome": OUTCOMES[found], "by_mid": a["outcome"], "went": went})
@@ -236,8 +214,6 @@ def expected_shares(kappa: float, gamma: float, gain: float = 1.0, start_ticks: 
     Scale functions of a diffusion whose drift over variance is ``-kappa gamma xi / 4`` per tick within four ticks of the level and
     nought beyond (Karlin and Taylor 1981, section 15.3); started `start_ticks` before the level, with barriers at eight ticks.
     """
-    from engine.simulate.regimes import DRIFT, DRIFT_TICKS, PRIORS, REGIMES
-
     x = np.linspace(-BARRIER_TICKS, BARRIER_TICKS, 3201)
     inside = np.clip(x, -DRIFT_TICKS, DRIFT_TICKS)
     out = {}
@@ -252,10 +228,7 @@ def expected_shares(kappa: float, gamma: float, gain: float = 1.0, start_ticks: 
 def same_shares(counts: tuple[float, ...], others: tuple[float, ...]) -> float:
     """Probability of a difference at least as large between two samples of the same outcomes (chi-square of homogeneity).
 
-    Parameters
-    ----------
-    counts, others : tuple of float
-        Counts of each outcome, none of which is nought in both.
+    `counts` and `others` have the count of each outcome, none of which is nought in both.
     """
     from scipy.stats import chi2_contingency
 
@@ -270,52 +243,25 @@ CLASSES = ("break", "reject", "chop")
 
 @dataclass(frozen=True)
 class Law:
-    """The law of tier A.
-
-    Attributes
-    ----------
-    windows, features : int
-        Shape of a path.
-    persistence : float
-        AR(1) coefficient from window to window, in [0, 1).
-    correlation : float
-        Correlation between any two features at a time, in [0, 1).
-    strength : float
-        Standard deviation of each score; 0 makes labels that no path tells anything about.
-    priors : tuple of float
-        Class probabilities at scores of zero.
-    decay : float
-        Weight of a window relative to the one after it: the last windows matter most.
-    """
+    """The law of tier A, of paths ``(windows, features)``."""
 
     windows: int = 24
     features: int = 10
-    persistence: float = 0.7
-    correlation: float = 0.3
-    strength: float = 1.0
-    priors: tuple[float, float, float] = (0.36, 0.47, 0.17)
-    decay: float = 0.85
+    persistence: float = 0.7  # AR(1) coefficient from window to window, in [0, 1)
+    correlation: float = 0.3  # between any two features at a time, in [0, 1)
+    strength: float = 1.0  # standard deviation of each score; 0 makes labels that no path says anything about
+    priors: tuple[float, float, float] = (0.36, 0.47, 0.17)  # class probabilities at scores of zero
+    decay: float = 0.85  # weight of a window relative to the one after it: the last windows matter most
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Draws from a `Law`.
+    """Draws from a `Law`."""
 
-    Attributes
-    ----------
-    paths : float64 ``(n, windows, features)``
-    posterior : float64 ``(n, 3)``
-        Exact probabilities of `CLASSES` given the path.
-    labels : int64 ``(n,)``
-        Positions in `CLASSES`, drawn from the posterior.
-    sessions : int64 ``(n,)``
-        Session number, rising; what is split by session is split by this.
-    """
-
-    paths: NDArray[np.float64]
-    posterior: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    sessions: NDArray[np.int64]
+    paths: NDArray[np.float64]  # (n, windows, features)
+    posterior: NDArray[np.float64]  # (n, 3), exact probabilities of `CLASSES` given the path
+    labels: NDArray[np.int64]  # (n,), positions in `CLASSES`, drawn from the posterior
+    sessions: NDArray[np.int64]  # (n,), session number, rising; splits by session are splits by this
 
     def bayes_log_loss(self) -> float:
         """Expected log loss of the exact posterior on these paths, in nats: its mean entropy. No forecast can do better."""

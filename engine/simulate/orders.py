@@ -11,15 +11,10 @@ import numpy as np
 from engine.simulate.rng import JITTER, bits, kernel
 
 PREV, NEXT, TICK, SIDE, QTY, HIDDEN, SHOW, CLS, POS, OID, EVENT, PUBLIC = range(12)
-
 ORDER_WORDS = 16
-
 HEAD, TAIL, COUNT, SIZE = range(4)
-
 BID, ASK = 0, 1
-
 CLASSES = 5
-
 FREE = CLASSES  # the row of the class table that holds free slots
 
 # Integer state of one instrument.
@@ -27,17 +22,12 @@ FREE = CLASSES  # the row of the class table that holds free slots
     BEST_BID, BEST_ASK, N_BID, N_ASK, N_CLASS, N_FREE, NEXT_ID, SEQUENCE, N_OUT, LAST_RECV, EVENT_NO, WORD0, ID_BASE, TICK0, TICK_FIXED,
     NOW_NS,
 ) = (0, 1, 2, 3, 4, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19)  # fmt: skip
-
 GRID_NS, LAST_MO_NS, LAST_SIGN, META, HIGH, LOW = 20, 21, 22, 23, 31, 32
-
 STATE_WORDS = 64
 
 A_, C_, M_, R_, T_, F_ = ord("A"), ord("C"), ord("M"), ord("R"), ord("T"), ord("F")
-
 B_CHAR, A_CHAR, N_CHAR = ord("B"), ord("A"), ord("N")
-
 F_LAST_BIT = 128
-
 LAST_FLAGS = 130
 """F_LAST and the publisher's own bit, as CME's files have it on every record that ends an event."""
 
@@ -162,7 +152,7 @@ def move(order, levels, st, slot, tick):
 
 @kernel
 def resize(order, levels, slot, qty):
-    """Give an order another displayed size where it stands."""
+    """Give an order another displayed size in its place."""
     row = order[slot]
     levels[row[SIDE], row[TICK], SIZE] += qty - row[QTY]
     row[QTY] = qty
@@ -172,8 +162,8 @@ def resize(order, levels, slot, qty):
 def execute(order, levels, classes, touched, st, rng, out, sign, size, max_levels):
     """Run a marketable order of `size` through at most `max_levels` prices; write T, F..., then the C/M that carry it out.
 
-    `touched` is scratch for the orders it meets. Returns the size traded. The rest, if any, is dropped
-    (immediate-or-cancel), as is the rest of a sweep that would empty a side.
+    Returns the size traded; the rest is dropped (immediate-or-cancel), as is the rest of a sweep that would empty a side. `touched` is
+    scratch for the orders that it meets.
     """
     side = ASK if sign > 0 else BID
     st[EVENT_NO] += 1

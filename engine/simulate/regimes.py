@@ -16,30 +16,22 @@ from engine.simulate.orders import ASK, BEST_ASK, BEST_BID, BID, CLS, COUNT, N_C
 from engine.simulate.rng import REGIME, kernel, mix, uniform
 
 REGIMES = ("hold", "absorb", "pull", "spoof", "chop")
-
 HOLD, ABSORB, PULL, SPOOF, CHOP = range(5)
-
 PRIORS = (0.18, 0.12, 0.22, 0.16, 0.32)
-
 DRIFT = (1.0, 1.0, -1.0, -0.5, 0.0)
 """xi: which way price drifts after the touch, away from the level (+) or through it (-)."""
 
 OUTCOMES = ("untouched", "break", "reject", "chop", "open")
-
 UNTOUCHED, BREAK, REJECT, UNDECIDED, OPEN = range(5)
 
 ARM_TICKS, START_TICKS, GIVE_UP_TICKS = 14, 10, 20
-
 DECIDE_TICKS, DECIDE_S = 8, 180
-
 DRIFT_TICKS = 4.0
-
 DRIFT_GAIN = 1.32
 """What price does is decided against its realised variance, which impact and informed flow make larger than sigma_t squared; chosen so
 that the regime, when known, names the outcome as often as simulator.md's table has it (docs/SIMULATOR.md)."""
 
 NEAR_TICKS = 2
-
 WALL_TICKS = 3
 
 # Words of the approach in progress.
@@ -50,25 +42,13 @@ LOG_WORDS, LOG_ROWS = 8, 1024
 
 
 class Levels(NamedTuple):
-    """Levels of a day and the approach in progress, as plain arrays (a tuple the kernels take).
+    """Levels of a day and the approach in progress, as plain int64 arrays (a tuple the kernels take)."""
 
-    Attributes
-    ----------
-    tick : int64 ``(n,)``
-        Level as a tick index; negative until it can be known.
-    armed, tally : int64 ``(n,)``
-        Whether price has been far enough away since the last approach; approaches so far.
-    now : int64 ``(8,)``
-        The approach in progress; ``now[LEVEL]`` is -1 without one.
-    log : int64 ``(LOG_ROWS, 8)``
-        Finished approaches: level, sign, regime, start, touch (0: none), end, outcome, tick index.
-    """
-
-    tick: np.ndarray
-    armed: np.ndarray
-    tally: np.ndarray
-    now: np.ndarray
-    log: np.ndarray
+    tick: np.ndarray  # (n,) level as a tick index; negative until it can be known
+    armed: np.ndarray  # (n,) whether price has been far enough away since the last approach
+    tally: np.ndarray  # (n,) approaches so far
+    now: np.ndarray  # (8,) the approach in progress; now[LEVEL] is -1 without one
+    log: np.ndarray  # (LOG_ROWS, 8) finished approaches: level, sign, regime, start, touch (0: none), end, outcome, tick index
 
 
 def make_levels(n: int, seed: int) -> Levels:

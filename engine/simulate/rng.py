@@ -21,13 +21,9 @@ MAIN, REGIME, JITTER = 0, 1, 2
 """Streams: the market's own, the one footprints of regimes draw from, and the one of receive times."""
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
-
 _M1 = np.uint64(0xBF58476D1CE4E5B9)
-
 _M2 = np.uint64(0x94D049BB133111EB)
-
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
-
 _SCALE = 1.0 / 9007199254740992.0
 
 

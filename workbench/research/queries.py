@@ -1,19 +1,24 @@
-"""Questions of the Research view to the lake: hit rates, conditions, audit, features, data quality; cached by the lake's state."""
+"""Questions of the Research view to the lake: hit rates, conditions, audit, features, data quality; cached by the lake's state.
+
+All may take seconds: views ask in a thread (`workbench.views.background`).
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from engine.errors import ContractError, EngineError, NoData
 from engine.lake.catalog import LADDER, LEVELS, SIGNALS, TAPE, TRIGGERS, VACUUM, datasets
-from engine.lake.manifest import sha256_text
+from engine.params import HORIZONS, AuditParams, RetrievalParams
 from engine.vocab import Approach, root_of
+from workbench.session_cache import dataset_stamp as stamp
 from workbench.session_cache import open_lake
 
 if TYPE_CHECKING:
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 
 
 # ----------------------------------------------------------------------------
-# What the questions share: the state of the lake that an answer is of, the market, and progress past a cache
+# What the questions share: the market, and progress through a cache
 
 Progress = Callable[[int, int, str], None]
 
@@ -32,35 +37,18 @@ def nothing(done: int, of: int, what: str) -> None:
     """Progress that nobody watches."""
 
 
-def stamp(root: str, *keys: str) -> str:
-    """What the lake says of some datasets now: another one means that what was computed is of another lake."""
-    lake = open_lake(root)
-    parts = []
-    for key in keys:
-        for symbol, date in lake.partitions(key):
-            found = lake.find_manifest(key, symbol, date)
-            parts.append(f"{key}/{symbol}/{date}/{found.digest() if found else ''}")
-    return sha256_text("\n".join(parts))
-
-
+@dataclass(unsafe_hash=True)
 class Watched:
-    """Carries a progress callback past a cache."""
+    """A progress callback as an argument of cached functions: all are equal, so that an answer is cached whoever watched."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.tell = progress
+    report: Progress = field(compare=False)
 
     def __enter__(self) -> Watched:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The cache keeps this object, and so would keep the page that watched.
-        self.tell = nothing
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Watched)
+        # The cache holds this object, and so would hold the page that watched.
+        self.report = nothing
 
 
 def market(contract: str | None) -> str | None:
@@ -81,20 +69,13 @@ def simulated(root: str, of: str | None = None) -> bool:
 
 
 def hit_rates(root: str, horizon: str, contract: str | None = None, progress: Progress = nothing) -> pl.DataFrame:
-    """`engine.retrieval.statistics.hit_rates` of the contract's market in the lake (of the only one where None).
-
-    Raises
-    ------
-    NoData
-        Where the lake has no gold, with the command that makes it.
-    """
+    """`engine.retrieval.statistics.hit_rates` of the contract's market (of the only one where None); NoData where it has no gold."""
     with Watched(progress) as watched:
         return _hit_rates(root, horizon, market(contract), stamp(root, TRIGGERS), watched)
 
 
 @lru_cache(maxsize=8)
 def _hit_rates(root: str, horizon: str, of: str | None, mark: str, watched: Watched) -> pl.DataFrame:
-    from engine.params import HORIZONS
     from engine.retrieval.dataset import require_one_market, require_same_params, sessions_in, with_decided_until
     from engine.retrieval.statistics import NEEDED
     from engine.retrieval.statistics import hit_rates as rates
@@ -107,7 +88,7 @@ def _hit_rates(root: str, horizon: str, of: str | None, mark: str, watched: Watc
     parts = []
     for i, (symbol, date) in enumerate(sessions):
         parts.append(with_decided_until(lake, symbol, date, lake.read(TRIGGERS, symbol, date, columns)))
-        watched.tell(i + 1, len(sessions), str(date))
+        watched.report(i + 1, len(sessions), str(date))
     return rates(pl.concat(parts), horizon)
 
 
@@ -116,24 +97,17 @@ def _hit_rates(root: str, horizon: str, of: str | None, mark: str, watched: Watc
 
 
 def hypothesis(root: str, horizon: str, contract: str | None = None, progress: Progress = nothing) -> pl.DataFrame:
-    """`engine.retrieval.statistics.condition_table` of the contract's market in the lake (of the only one where None).
-
-    Raises
-    ------
-    EngineError
-        Where the market has no gold, with the command that makes it.
-    """
+    """`engine.retrieval.statistics.condition_table` of the contract's market (of the only one where None); an EngineError without gold."""
     with Watched(progress) as watched:
         return _hypothesis(root, horizon, market(contract), stamp(root, TRIGGERS, VACUUM), watched)
 
 
 @lru_cache(maxsize=8)
 def _hypothesis(root: str, horizon: str, of: str | None, mark: str, watched: Watched) -> pl.DataFrame:
-    from engine.params import AuditParams, RetrievalParams
     from engine.retrieval.statistics import condition_table
 
     events, conditions = _conditions(root, of, mark, watched)
-    watched.tell(0, 0, "intervals and the reference of earlier sessions")
+    watched.report(0, 0, "intervals and the reference of earlier sessions")
     return condition_table(events, conditions, AuditParams(retrieval=RetrievalParams(horizon=horizon)))  # type: ignore[arg-type]
 
 
@@ -141,16 +115,16 @@ def _hypothesis(root: str, horizon: str, of: str | None, mark: str, watched: Wat
 def _conditions(root: str, of: str | None, mark: str, watched: Watched) -> tuple[Events, pl.DataFrame]:
     from engine.retrieval.statistics import condition_events
 
-    return condition_events(open_lake(root), of, progress=watched.tell)
+    return condition_events(open_lake(root), of, progress=watched.report)
 
 
 # ----------------------------------------------------------------------------
-# The kept audit, and what gold's own forecasts were worth
+# The stored audit, and what gold's own forecasts were worth
 
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """The kept audit: the table, the whole report, and when it was made."""
+    """The stored audit: its table, its whole report, and when it was made."""
 
     frame: pl.DataFrame
     report: dict[str, Any]
@@ -159,8 +133,8 @@ class Audit:
 
 @dataclass(frozen=True, eq=False)
 class Worth:
-    """The kept audit (None where there is none of the market, with the reason), and what gold's own forecasts were worth by level and
-    direction, at the `horizon` that they are of."""
+    """The stored audit of the market (None with the reason `why` there is none), and what gold's own forecasts at `horizon` were worth by
+    level and direction."""
 
     audit: Audit | None
     why: str
@@ -169,7 +143,7 @@ class Worth:
 
 
 def audit(root: str, of: str | None = None) -> Audit:
-    """The lake's kept audit.
+    """The audit stored in the lake.
 
     Raises
     ------
@@ -188,24 +162,18 @@ def audit(root: str, of: str | None = None) -> Audit:
 
 
 def worth(root: str, contract: str | None = None, progress: Progress = nothing) -> Worth:
-    """The audit, and gold's forecasts against what came, of the contract's market (of the only one where None).
-
-    Raises
-    ------
-    EngineError
-        Where the lake has neither.
-    """
+    """The audit, and gold's forecasts against what came, of the contract's market (of the only one where None); NoData without both."""
     progress(0, 0, "the kept audit")
-    kept, why = None, ""
+    stored, why = None, ""
     try:
-        kept = audit(root, market(contract))
+        stored = audit(root, market(contract))
     except EngineError as e:
         why = str(e)
     with Watched(progress) as watched:
         by_level, horizon = _by_level(root, market(contract), stamp(root, TRIGGERS, SIGNALS), watched)
-    if kept is None and not by_level.height:
+    if stored is None and not by_level.height:
         raise NoData(why)
-    return Worth(kept, why, by_level, horizon)
+    return Worth(stored, why, by_level, horizon)
 
 
 @lru_cache(maxsize=2)
@@ -215,8 +183,8 @@ def _by_level(root: str, of: str | None, mark: str, watched: Watched) -> tuple[p
     from engine.retrieval.statistics import scores_by_level
 
     lake = open_lake(root)
-    sessions = [p for p in lake.partitions(SIGNALS) if lake.has(SIGNALS, *p) and lake.has(TRIGGERS, *p)]
-    sessions = [p for p in sessions if of in (None, root_of(p[0]).code)]
+    both = (p for p in lake.partitions(SIGNALS) if lake.has(SIGNALS, *p) and lake.has(TRIGGERS, *p))
+    sessions = [p for p in both if of in (None, root_of(p[0]).code)]
     if not sessions:
         return pl.DataFrame(), ""
     require_one_market(lake, sessions, of)
@@ -229,12 +197,11 @@ def _by_level(root: str, of: str | None, mark: str, watched: Watched) -> tuple[p
             f"`{gold_command(lake, newest, [d for _, d in sessions])}` makes them all as that of {newest[1]} is"
         )
     horizon = horizons.pop()
-    signals, triggers = [], []
+    arm, signals, triggers = pl.col("kind") == "arm", [], []
     for i, (symbol, date) in enumerate(sessions):
-        arm = pl.col("kind") == "arm"
         signals.append(lake.read(SIGNALS, symbol, date, where=arm))
         triggers.append(lake.read(TRIGGERS, symbol, date, ["trigger_id", "session_date", f"outcome_{horizon}"], arm))
-        watched.tell(i + 1, len(sessions), str(date))
+        watched.report(i + 1, len(sessions), str(date))
     return scores_by_level(pl.concat(signals), pl.concat(triggers), horizon), horizon
 
 
@@ -244,35 +211,17 @@ def _by_level(root: str, of: str | None, mark: str, watched: Watched) -> tuple[p
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """What is known of a market's data.
-
-    Attributes
-    ----------
-    sessions, gaps
-        `engine.lake.quality.quality_table`.
-    selection
-        The selection map.
-    stale
-        ``dataset, symbol, session_date, stale``: partitions that the next run would make again.
-    datasets
-        ``dataset, partitions, rows, columns, holds``: every dataset of the catalog that has a partition of the market.
-    """
+    """What is known of a market's data; `sessions` and `gaps` as `engine.lake.quality.quality_table`."""
 
     sessions: pl.DataFrame
     gaps: pl.DataFrame
     selection: pl.DataFrame
-    stale: pl.DataFrame
-    datasets: pl.DataFrame
+    stale: pl.DataFrame  # dataset, symbol, session_date, stale: partitions that the next run would make again
+    datasets: pl.DataFrame  # dataset, partitions, rows, columns, holds: those of the catalog that have a partition of the market
 
 
 def quality(root: str, contract: str | None = None, progress: Progress = nothing) -> Quality:
-    """What the data of the contract's market are worth: every session's book, the selection map, and what is stale.
-
-    Raises
-    ------
-    NoData
-        Where the market has no session at all.
-    """
+    """Every session's book, the selection map and what is stale, of the contract's market; NoData where it has no session at all."""
     from engine.lake.quality import quality_table
     from engine.pipeline import lake_state
     from engine.selection import read_selection, selection_frame
@@ -285,15 +234,13 @@ def quality(root: str, contract: str | None = None, progress: Progress = nothing
         raise NoData(f"{where}: expected sessions, found none; `spymaster run --lake {root} --layer all` makes them")
     progress(0, 0, "what is stale")
     held = [s for s in lake_state(lake) if root_of(s.symbol).code == of]
-    states = [s for s in held if s.stale]
+    stale = [(s.dataset, s.symbol, s.date, s.stale) for s in held if s.stale]
     schema = {"dataset": pl.String, "symbol": pl.String, "session_date": pl.Date, "stale": pl.String}
-    stale = pl.DataFrame([(s.dataset, s.symbol, s.date, s.stale) for s in states], schema=schema, orient="row")
-    of_market = [r for r in read_selection(lake, of) if root_of(r["dominant_symbol"]).code == of]
-    return Quality(sessions, gaps, selection_frame(of_market), stale, _datasets(held))
+    selection = selection_frame([r for r in read_selection(lake, of) if root_of(r["dominant_symbol"]).code == of])
+    return Quality(sessions, gaps, selection, pl.DataFrame(stale, schema=schema, orient="row"), _datasets(held))
 
 
 def _datasets(held: list[PartitionState]) -> pl.DataFrame:
-    """A row per dataset of the catalog that has a partition among `held`."""
     rows = []
     for key, dataset in datasets().items():
         mine = [s.rows for s in held if s.dataset == key]
@@ -305,7 +252,7 @@ def _datasets(held: list[PartitionState]) -> pl.DataFrame:
 
 
 # ----------------------------------------------------------------------------
-# One feature of the trigger vectors: its distribution, and where a moment stands in it
+# One feature of the trigger vectors: its distribution, and the place of a moment in it
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,14 +266,9 @@ class Feature:
 
 
 def events(root: str, contract: str | None = None) -> dict[str, Events]:
-    """The `arm` events of the gold of the contract's market, of the only one where None.
+    """The `arm` events of the gold of the contract's market (of the only one where None) by group; NoData without gold.
 
-    They stand by group: both directions are one group where their vectors are mirrored.
-
-    Raises
-    ------
-    NoData
-        Where the market has no gold, with the command that makes it.
+    Both directions are one group where their vectors are mirrored.
     """
     return _events(root, market(contract), stamp(root, TRIGGERS))
 
@@ -351,12 +293,7 @@ WINDOW = "w0_"
 def dimensions(root: str, contract: str | None = None) -> dict[str, tuple[str, ...]]:
     """By group, what can be looked at: features of the trigger's own window that no dimension of its vector is made of, and the vector's.
 
-    Of mirrored vectors those are the tape's: features of the vacuum are not in the frame of travel.
-
-    Raises
-    ------
-    NoData
-        As `events`.
+    With mirrored vectors only the tape's features: those of the vacuum are not in the frame of travel. Raises as `events`.
     """
     from engine.features.registry import features
     from engine.features.vector import feature_of
@@ -380,7 +317,7 @@ def feature(
     contract: str | None = None,
     progress: Progress = nothing,
 ) -> Feature:
-    """Distribution of one feature in the contract's market, and its value at a moment: contract, session, level, end of the window.
+    """Distribution of one feature in the contract's market, and its value at a moment (contract, session, level, end of the window).
 
     Raises
     ------
@@ -393,19 +330,19 @@ def feature(
         return Feature(distribution, None, None, "no moment is chosen yet: type a New York time beside the question")
     progress(0, 0, "the value at the cursor")
     query, why = _moment(root, *moment, stamp(root, LADDER, TAPE, LEVELS))
-    past = _events(root, of, mark)[group]
-    if query is not None and name not in past.names:
-        query, past = _with_windows(root, query, name), _with_windows(root, past, name)
+    history = _events(root, of, mark)[group]
+    of_window = name not in history.names
+    if query is not None and of_window:
+        query, history = _with_windows(root, query, name), _with_windows(root, history, name)
     if query is None or name not in query.names:
         return Feature(distribution, None, None, why or "the moment approaches from the other side")
     from engine.retrieval.statistics import feature_values, share_below
 
     value = float(feature_values(query, name)[0])
     if value != value:
-        of_window = name not in _events(root, of, mark)[group].names
         lacks = "the lake's table of windows has no such window of the level"
         return Feature(distribution, None, None, lacks if of_window else "two minutes of a valid book are needed before the moment")
-    return Feature(distribution, value, share_below(past, name, value), "")
+    return Feature(distribution, value, share_below(history, name, value), "")
 
 
 @lru_cache(maxsize=64)
@@ -418,9 +355,6 @@ def _feature(root: str, of: str | None, group: str, name: str, horizon: str, mar
 
 def _with_windows(root: str, found: Events, name: str) -> Events:
     """`found` with the one dimension `name`, read from the table of the levels' windows; NaN where that has no such window."""
-    import numpy as np
-    import polars as pl
-
     from engine.retrieval.events import Events
 
     lake, column = open_lake(root), name.removeprefix(WINDOW)
