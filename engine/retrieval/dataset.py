@@ -229,8 +229,8 @@ def require_one_market(lake: Lake, sessions: Sessions, symbol: str | None) -> No
     roots = sorted({root_of(s).code for s, _ in sessions})
     if symbol is None and len(roots) > 1:
         raise SessionError(
-            f"{lake.root}: expected the sessions of one market, found {', '.join(roots)}, whose ticks are not comparable; choose one, "
-            f"such as `--symbol {roots[0]}`"
+            f"{lake.root}: expected the sessions of one market, found {', '.join(roots)}: their ticks are not comparable; "
+            f"`--symbol {roots[0]}` takes one"
         )
 
 
@@ -244,8 +244,8 @@ def require_one_market_ids(ids: pl.Series, what: str) -> None:
     roots = sorted({root_of(s).code for s in ids.str.extract(r"^\d{4}-\d{2}-\d{2}/([^/]+)/").drop_nulls().unique().to_list()})
     if len(roots) > 1:
         raise ContractError(
-            f"{what}: expected rows of one market, found {', '.join(roots)}, whose ticks are not comparable; choose one, such as "
-            f"`gold_events(lake, {roots[0]!r})` or `--symbol {roots[0]}`"
+            f"{what}: expected rows of one market, found {', '.join(roots)}: their ticks are not comparable; read those of one, as "
+            f"`gold_events(lake, {roots[0]!r})` or `--symbol {roots[0]}` does"
         )
 
 

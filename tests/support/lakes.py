@@ -65,8 +65,8 @@ def spymaster(*args: object, check: bool = True, env: dict[str, str] | None = No
     """
     words = [str(a) for a in args]
     out, err, code = io.StringIO(), io.StringIO(), 0
-    # Workers have the environment in which they were begun.
-    workers = nullcontext() if env else shared_workers()
+    # Workers have the environment and the folder in which they were begun.
+    workers = nullcontext() if env or cwd != ROOT else shared_workers()
     with patch.dict(os.environ, {"COLUMNS": "80", **(env or {})}), chdir(cwd), redirect_stdout(out), redirect_stderr(err), workers:
         try:
             main(words)
