@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cyclopts import App
 
 from engine import __version__
-from engine.errors import EngineError
+from engine.errors import MORE_FILES, OUT_OF_FILES, EngineError, defect_text
 
 HELP = """A level workbench for futures: from Databento market-by-order files to the pressure at a price.
 
@@ -58,15 +63,43 @@ app.command("engine.commands.serve:serve", help="Serve the screen on this machin
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; EngineError is printed as one message with exit code 1, Ctrl-C exits with 130."""
+    """Run the command line; an error is printed as one message with exit code 1, Ctrl-C and SIGTERM exit with 130."""
     try:
-        app(argv)
+        with _terminable():
+            app(argv)
     except EngineError as e:
         sys.stderr.write(f"{type(e).__name__}: {e}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has enough; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as e:
+        if isinstance(e, OSError) and e.errno in OUT_OF_FILES:
+            sys.stderr.write(f"{e.strerror}: {e.filename or 'a file'} could not be opened; {MORE_FILES}\n")
+        else:
+            sys.stderr.write(defect_text(e, "spymaster " + " ".join(sys.argv[1:] if argv is None else argv)) + "\n")
+        sys.exit(1)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Context manager in which SIGTERM raises KeyboardInterrupt, so that a service manager's stop ends a command as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python takes signals in the main thread alone
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,41 @@
-"""Exceptions of the engine; all derive from `EngineError`."""
+"""Exceptions of the engine, all derived from `EngineError`; and what is said of an exception that is none of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import os
+import tempfile
+import traceback
+from pathlib import Path
+
+OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+"""Numbers of the errors of a process or a system that may open no more files."""
+
+MORE_FILES = "raise the limit, `ulimit -n 4096`, and run again"
+
+
+def remedy(error: BaseException) -> str:
+    """What helps against an error of writing."""
+    if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
+        return MORE_FILES
+    return "free space or fix the folder's permissions, then run again"
+
+
+def defect_text(error: BaseException, doing: str) -> str:
+    """A sentence for an exception that nobody expected, whose traceback is added to a log that the sentence names."""
+    text = "".join(traceback.format_exception(error))
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "spymaster"
+    for folder in (state, Path(tempfile.gettempdir())):
+        log = folder / "spymaster-errors.log"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with log.open("a", encoding="utf-8") as f:
+                f.write(f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ} {doing}\n{text}\n")
+        except OSError:
+            continue
+        return f"Defect: {type(error).__name__}: {error}: this was not expected. Nothing was written half. Please report it with {log}"
+    return f"Defect: {type(error).__name__}: {error}: this was not expected. Please report it:\n{text}"
 
 
 class EngineError(Exception):

@@ -6,12 +6,14 @@ until then nothing guards the server: such a server shows no page.
 
 from __future__ import annotations
 
+import logging
 import os
+from html import escape
 
 import panel as pn
 from panel.reactive import Syncable
 
-from engine.errors import EngineError
+from engine.errors import EngineError, defect_text
 from workbench import access, prefetch, session_cache, tcp_nodelay, views
 from workbench.page import Shell
 from workbench.state import LevelState
@@ -24,8 +26,20 @@ Syncable._debounce = 2
 tcp_nodelay.disable_nagle()
 
 
+log = logging.getLogger("spymaster")
+
+
+def page(query: dict[str, str]) -> pn.viewable.Viewable:
+    """The page for one tab, its state taken from the URL's `query`; a sentence where it cannot be made, never nothing."""
+    try:
+        return build(query)
+    except Exception as e:
+        log.exception("the page could not be made")
+        return pn.pane.Alert(escape(defect_text(e, "the page")), alert_type="danger", margin=20)
+
+
 def build(query: dict[str, str]) -> pn.Column:
-    """The page for one tab, its state taken from the URL's `query`."""
+    """The page for one tab."""
     root = os.environ.get("SPYMASTER_LAKE", "lake")
     state = LevelState()
     state.param["view"].objects = [v.key for v in views.in_order()]
@@ -43,6 +57,8 @@ def build(query: dict[str, str]) -> pn.Column:
         state.session = state.param["session"].objects[0]
     complaints += state.read_query(query)
     shell = Shell(root, state, complaints)
+    if pn.state.curdoc is not None:
+        pn.config.exception_handler = shell.report
     pn.state.onload(shell.start)
     return shell.page()
 
@@ -64,6 +80,6 @@ if pn.state.served or __name__.startswith("bokeh_app"):
     else:
         pn.state.onload(prefetch.freeze_garbage_collector)
     if context is None or context.server_context is None or access.installed():
-        build(query_of_request()).servable(title="spymaster")
+        page(query_of_request()).servable(title="spymaster")
     else:
         pn.pane.Alert(UNGUARDED, alert_type="danger").servable(title="spymaster")

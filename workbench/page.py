@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
 import panel as pn
 from param.parameterized import discard_events
 
+from engine.errors import EngineError, defect_text
 from workbench import session_cache, views
 from workbench.state import LevelState
 from workbench.views.components import PANE_CSS, Connection, Form, Tabs, input_for
 from workbench.views.controls import Bar, session_pickers
+
+log = logging.getLogger("spymaster")
 
 PAGE = {"height": "100vh", "width": "100vw", "overflow": "hidden", "background": "var(--sm-page)"}
 
@@ -80,6 +85,18 @@ class Shell:
         self._started = True
         self.view.start()
         self._write_url()
+
+    def report(self, error: BaseException) -> None:
+        """Say what went wrong where nothing else has: the page stays, and the traceback is in the log."""
+        log.error("a defect of the page", exc_info=error)
+        said = str(error) if isinstance(error, EngineError) else defect_text(error, f"the page's view {self.state.view}")
+        if said not in self.complaints:
+            self.complaints.append(said)
+        notices = getattr(self.made.get(self.state.view), "notices", None)
+        if notices is not None:
+            notices.show()
+        elif not self.stage.objects:
+            self.stage.append(pn.pane.Alert(escape(said), alert_type="danger", margin=20))
 
     def _bring(self) -> bool:
         """Put the view in front; whether it was made for that."""

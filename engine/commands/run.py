@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import signal
 import time
 from collections.abc import Callable
 from functools import partial
@@ -134,7 +133,7 @@ class Run:
         for line in self.lake.clean():
             self.say(f"cleaned up after a killed run: {line}")
         try:
-            with _Terminable(), reuse_workers():
+            with reuse_workers():
                 if layer in ("bronze", "all"):
                     self._bronze(layer)
                 if layer != "bronze":
@@ -272,19 +271,6 @@ def _line(receipt: Receipt) -> str:
     if receipt.status in ("failed", "empty"):
         return f"  {receipt.status} {receipt.name}: {receipt.error}: {receipt.message}"
     return f"  {receipt.status} {receipt.name}: {receipt.rows:,} rows, {receipt.seconds:.1f} s"
-
-
-class _Terminable:
-    """Context manager that turns SIGTERM into KeyboardInterrupt, so that a service manager's stop leaves a clean lake."""
-
-    def __enter__(self) -> None:
-        def interrupt(signum: int, frame: object) -> None:
-            raise KeyboardInterrupt
-
-        self._before = signal.signal(signal.SIGTERM, interrupt)
-
-    def __exit__(self, *exc: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
 
 
 # ----------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from engine.errors import PartitionCorrupt
+from engine.errors import OUT_OF_FILES, PartitionCorrupt
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -185,6 +185,9 @@ def _small_text(path: Path, where: str) -> str:
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as e:
+        # A process without file descriptors learns nothing of the partition, and must not take it for corrupt.
+        if isinstance(e, OSError) and e.errno in OUT_OF_FILES:
+            raise
         raise PartitionCorrupt(f"{where}: {path.name} cannot be read: {e}") from e
 
 

@@ -13,7 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionChanged, PartitionCorrupt, PartitionMissing, UnknownProfile
+from engine.errors import (
+    OUT_OF_FILES,
+    ContractError,
+    LakeBusy,
+    LakeWriteFailed,
+    PartitionChanged,
+    PartitionCorrupt,
+    PartitionMissing,
+    UnknownProfile,
+)
 from engine.lake.catalog import RAW_MBO_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets
 from engine.lake.contract import Contract, enforce_contract
 from engine.lake.manifest import Lineage, Manifest, read_manifest, sha256_file
@@ -182,7 +191,9 @@ def _entries(folder: Path) -> list[Path]:
     """What is in a folder, sorted; empty where it is no folder or cannot be listed, which `Lake.passed_over` names."""
     try:
         return sorted(folder.iterdir())
-    except OSError:
+    except OSError as e:
+        if e.errno in OUT_OF_FILES:
+            raise
         return []
 
 

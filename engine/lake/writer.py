@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from engine.errors import LakeWriteFailed, NameTaken
+from engine.errors import LakeWriteFailed, NameTaken, remedy
 from engine.lake.catalog import Dataset
 from engine.lake.contract import enforce_contract
 from engine.lake.manifest import MANIFEST, SUCCESS, Lineage, Manifest, PartFile, sha256_file
@@ -54,7 +54,7 @@ def _replace(path: Path, write: Callable[[Path], object], errors: tuple[type[Exc
         tmp.replace(path)
         fsync_path(path.parent)
     except errors as e:
-        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or fix the folder's permissions, then run again") from e
+        raise LakeWriteFailed(f"{path}: could not be written: {e}; {remedy(e)}") from e
     finally:
         with suppress(OSError):  # renamed already; or the folder cannot be used, which the error above reports
             tmp.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def link_or_copy(source: Path, place: Path) -> bool:
             finally:
                 tmp.unlink(missing_ok=True)
     except OSError as e:
-        raise LakeWriteFailed(f"{place}: could not be written: {e}; free space or fix the folder's permissions, then add it again") from e
+        raise LakeWriteFailed(f"{place}: could not be written: {e}; {remedy(e)}") from e
     return True
 
 
@@ -201,7 +201,7 @@ class PartitionWriter:
     def _failed(self, e: BaseException) -> LakeWriteFailed:
         return LakeWriteFailed(
             f"{self.where}: could not be written to {self._place.parent}: {e}; the partition is unchanged. "
-            f"Free space (`df -h {self._place.anchor}`) or fix the folder's permissions, then run the same command again"
+            f"`df -h {self._place.anchor}` says what is free; {remedy(e)}"
         )
 
     def _commit(self) -> None:
