@@ -27,7 +27,7 @@ From files to the screen, at once or step by step:
 spymaster lake shows what is there and what is stale. Every command takes --lake (or SPYMASTER_LAKE).
 """
 
-app = App(name="spymaster", help=HELP, help_format="plaintext", version=__version__)
+app = App(name="spymaster", help=HELP, help_format="plaintext", version=__version__, suppress_keyboard_interrupt=False)
 
 app.command("engine.commands.run:run", help="Make bronze, silver and gold from the raw files in the lake.")
 

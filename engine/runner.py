@@ -104,6 +104,18 @@ def stop(executor: Executor) -> None:
         process.join()
 
 
+def wait_for_some(futures: Iterable[Future[R]]) -> set[Future[R]]:
+    """Those of `futures` that are done, once there is one; Ctrl-C and SIGTERM are heeded meanwhile.
+
+    Polars puts a handler of its own before Python's, after which the system restarts a wait without an end instead of breaking it off, and
+    the signal would be heeded with the next result only. A wait with an end comes back.
+    """
+    pending = set(futures)
+    while not (done := wait(pending, timeout=0.5, return_when=FIRST_COMPLETED).done):
+        pass
+    return done
+
+
 def run_tasks(
     function: Callable[[S], R],
     specs: Iterable[S],
@@ -184,7 +196,7 @@ def _run_until_broken(
                     broke = True
             if not under_way:
                 break
-            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            done = wait_for_some(under_way)
             for future in done:
                 pending = under_way.pop(future)
                 try:

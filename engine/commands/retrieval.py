@@ -80,6 +80,7 @@ def index(
                 raise SessionError(f"--kinds {kinds!r}: expected some of {', '.join(KINDS)}")
         values = read_params(params, None).retrieval.model_copy(update=asked)
         with progress_bars() as bars, place.lock():
+            place.clean()
             check_market(place, name, root_of(sessions_in(place, VECTORS, symbol)[0][0]).code)
             choice, why = audit_choice(place, symbol, representation_of(place, symbol), values)
             manifest = build_index(place, name=name, symbol=symbol, params=values, choice=choice, progress=progress_step(bars, "index"))
@@ -206,6 +207,7 @@ def audit(
 
         try:
             with Lake(lake).lock():
+                Lake(lake).clean()
                 kept, why = store_audit(lake, report, made)
         except LakeBusy as e:
             # Print the result of minutes of work before raising that it could not be stored.

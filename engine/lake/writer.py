@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import glob
 import os
 import secrets
 import shutil
@@ -49,6 +50,7 @@ def _replace(path: Path, write: Callable[[Path], object], errors: tuple[type[Exc
     tmp = path.with_name(f"{TMP_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path)
         write(tmp)
         fsync_path(tmp)
         tmp.replace(path)
@@ -58,6 +60,24 @@ def _replace(path: Path, write: Callable[[Path], object], errors: tuple[type[Exc
     finally:
         with suppress(OSError):  # renamed already; or the folder cannot be used, which the error above reports
             tmp.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove temporary files that processes which are dead by now left when they wrote `path`."""
+    for left in path.parent.glob(f"{TMP_PREFIX}{glob.escape(path.name)}-*"):
+        pid = left.name.removeprefix(f"{TMP_PREFIX}{path.name}-").split("-")[0]
+        if pid.isdecimal() and not _runs(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True
 
 
 def write_text_atomic(path: Path, text: str) -> None:
@@ -92,6 +112,7 @@ def link_or_copy(source: Path, place: Path) -> bool:
         try:
             os.link(source.resolve(), place)
         except OSError:
+            sweep(place)
             tmp = place.with_name(f"{TMP_PREFIX}{place.name}-{os.getpid()}")
             try:
                 shutil.copyfile(source, tmp)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from engine.params import AuditParams, Target
 from engine.retrieval.events import Events
 from engine.retrieval.model import Recipe, class_count, fit, forecast, target_labels
 from engine.retrieval.reference import fit_reference
+from engine.runner import wait_for_some
 
 Dates = NDArray[np.datetime64]
 
@@ -207,10 +208,13 @@ def walk_all(
     # The slowest first, so that none runs alone at the end.
     jobs = {(t, name): executor.submit(_walk, name, data, blocks, p, t, _no_step) for name in wanted[::-1] for t, blocks in plans.items()}
     of = {future: job for job, future in jobs.items()}
-    for future in as_completed(of):
-        target, name = of[future]
-        for _ in range(0 if name == "pi" else len(plans[target])):
-            step(name)
+    pending = set(of)
+    while pending:
+        done = wait_for_some(pending)
+        pending -= done
+        for target, name in (of[future] for future in done):
+            for _ in range(0 if name == "pi" else len(plans[target])):
+                step(name)
     return {t: {name: jobs[t, name].result() for name in wanted} for t in plans}
 
 
