@@ -101,7 +101,13 @@ def time_formatter() -> models.DatetimeTickFormatter:
 
 
 def plain_figure(name: str, **properties: Any) -> figure:
-    """An empty figure without tools and toolbar."""
+    """An empty figure without tools and toolbar.
+
+    Examples
+    --------
+    >>> plain_figure("strip", height=90).name
+    'strip'
+    """
     return figure(name=name, toolbar_location=None, tools=[], output_backend="canvas", **properties)
 
 
