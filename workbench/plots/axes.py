@@ -21,6 +21,10 @@ ThemeValues = list[tuple[models.Model, dict[str, Any]]]
 """What a theme sets, model by model, without setting it: a page can have the other theme's ready."""
 
 
+IMAGE = {k: k for k in ("image", "x", "y", "dw", "dh")}
+"""Properties of an image's glyph, and the columns of its source that they are read from."""
+
+
 @lru_cache(maxsize=1024)
 def offset_ms(ts_ns: int) -> int:
     """Ms to add to UTC at `ts_ns` to get New York's clock (a session does not cross a clock change)."""
