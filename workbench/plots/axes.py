@@ -21,7 +21,10 @@ ThemeValues = list[tuple[models.Model, dict[str, Any]]]
 """What a theme sets, model by model, without setting it: a page can have the other theme's ready."""
 
 
-IMAGE = {k: k for k in ("image", "x", "y", "dw", "dh")}
+Look = dict[str, Any]
+"""Properties of a glyph, or of words."""
+
+IMAGE: Look = {k: k for k in ("image", "x", "y", "dw", "dh")}
 """Properties of an image's glyph, and the columns of its source that they are read from."""
 
 

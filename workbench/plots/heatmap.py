@@ -29,7 +29,7 @@ BAR_MS = 120_000.0
 LEFT, RIGHT, TOP, BOTTOM = 78, 104, 24, 22
 """Borders in px, the same in every figure of a column or row, so that axes of different figures line up."""
 
-HATCHED = {"fill_alpha": 0.12, "hatch_pattern": "/", "hatch_scale": 9, "hatch_alpha": 0.55, "line_color": None}
+HATCHED: axes.Look = {"fill_alpha": 0.12, "hatch_pattern": "/", "hatch_scale": 9, "hatch_alpha": 0.55, "line_color": None}
 """Look of stretches in which the book is not valid."""
 
 SOURCES = {
@@ -205,7 +205,7 @@ def candle_data(bars: pl.DataFrame, day_ts_ns: int) -> dict[str, object]:
     }
 
 
-def quote_data(tape: pl.DataFrame, day_ts_ns: int, step_s: int = 1) -> dict[str, object]:
+def quote_data(tape: pl.DataFrame, day_ts_ns: int, step_s: int = 1) -> dict[str, np.ndarray]:
     """Source of the best bid and ask lines; gaps where a side is empty, or the book not valid in a second of the window.
 
     Parameters

@@ -133,7 +133,7 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
     )
     fig.add_layout(LinearAxis(ticker=FixedTicker(ticks=[-1, 0, 1]), formatter=sizes), "below")
     colour = axes.ink(ink := axes.ink_mapper(theme))
-    row = {"y": "y", "height": "h", "line_color": None}
+    row: axes.Look = {"y": "y", "height": "h", "line_color": None}
     made = {
         "rest": axes.add(fig, HBar, src, **row, left=1.1, right="rest", fill_color=colour, fill_alpha=0.45),
         "short": axes.add(fig, HBar, src, **row, left="short", right=0),

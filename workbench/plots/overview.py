@@ -62,8 +62,8 @@ def overview_figure(theme: Theme, x_range: Range1d, tick_size: float, *, height:
     fig.grid.visible = False
     mapper = LinearColorMapper(palette=day_palette(theme), low=-0.5, high=255.5)
     colour = axes.ink(ink := axes.ink_mapper(theme))
-    line = {"x0": "x0", "y0": "y", "x1": "x1", "y1": "y", "line_width": "chosen", "line_dash": [4, 3]}
-    mark = {"x": "x", "y": "y", "marker": "marker", "size": 8, "line_width": 1, "line_alpha": 0.9}
+    line: axes.Look = {"x0": "x0", "y0": "y", "x1": "x1", "y1": "y", "line_width": "chosen", "line_dash": [4, 3]}
+    mark: axes.Look = {"x": "x", "y": "y", "marker": "marker", "size": 8, "line_width": 1, "line_alpha": 0.9}
     made = {
         "day": axes.add(fig, Image, day, **axes.IMAGE, color_mapper=mapper, level="underlay"),
         "levels": axes.add(fig, Segment, levels, **line, line_color=colour),

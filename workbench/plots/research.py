@@ -389,7 +389,7 @@ def coverage_figure(theme: Theme, *, width: int = 760) -> Coverage:
     fig.yaxis.ticker = FixedTicker(ticks=[])
     fig.ygrid.visible = False
     sessions, gaps = axes.empty(*BANDS, name="coverage"), axes.empty(*BANDS, name="gaps")
-    place = {"y": "y", "left": "left", "right": "right", "height": 0.6}
+    place: axes.Look = {"y": "y", "left": "left", "right": "right", "height": 0.6}
     made = {
         "sessions": axes.add(fig, HBar, sessions, **place, fill_alpha=0.45, line_color=None),
         # Of one second, a gap is less than a pixel: its outline keeps it in sight.
@@ -496,7 +496,7 @@ def feature_pictures(theme: Theme, *, width: int = 760) -> FeaturePictures:
     >>> sorted(feature_pictures(DARK).lines)
     ['break', 'chop', 'reject']
     """
-    common = {
+    common: axes.Look = {
         "width": width, "sizing_mode": "stretch_width", "x_range": Range1d(0, 1), "min_border_left": 160, "min_border_right": 16,
         "min_border_top": 30,
     }  # fmt: skip

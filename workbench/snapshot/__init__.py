@@ -11,20 +11,6 @@ from workbench.snapshot.scene import Scene, SetupBars, make_scene, setup_bars
 from workbench.snapshot.state import ForeignState, PictureParams, SetupState
 
 __all__ = [
-    "Comparison",
-    "ForeignState",
-    "PictureParams",
-    "Scene",
-    "SetupBars",
-    "SetupState",
-    "compare",
-    "draw",
-    "draw_scene",
-    "make_scene",
-    "picture",
-    "read_sidecar",
-    "read_state",
-    "setup_bars",
-    "sidecar_path",
-    "write_sidecar",
-]
+    "Comparison", "ForeignState", "PictureParams", "Scene", "SetupBars", "SetupState", "compare", "draw", "draw_scene",
+    "make_scene", "picture", "read_sidecar", "read_state", "setup_bars", "sidecar_path", "write_sidecar",
+]  # fmt: skip

@@ -111,7 +111,7 @@ def _titles(sheet: Sheet, top: float, candles: float, heat: float, heat_right: f
     name = next((n for n in names if sheet.text_width(n, 13) <= room), layer.title)
     sheet.text(heat, top - 38, name, colour=muted)
     _legend(sheet, layer, heat_right, top - 38)
-    turned = {"rotation": 90, "rotation_mode": "anchor", "ha": "center"}
+    turned: axes.Look = {"rotation": 90, "rotation_mode": "anchor", "ha": "center"}
     sheet.text(heat - 42, (top + strip[0]) / 2, "ticks from level", px=12, colour=muted, **turned)
     low, high = panels.X_BOUNDS
     for x, text in panels.HEADS:

@@ -154,8 +154,8 @@ def _ribbon(sheet: Sheet, ax: Axes) -> None:
         x0, x1 = scene.x(a), scene.x(b)
         ax.fill_between((x0, x1), 1.006, 1.030, transform=transform, color=fill, linewidth=1, edgecolor=theme.page, clip_on=False)
         if (x1 - x0) / sheet.per_px(ax)[0] > sheet.text_width(text, 11, bold=True) + 4:
-            place = {"transform": transform, "ha": "center", "va": "center"}
-            ax.text((x0 + x1) / 2, 1.018, text, color=ink, fontproperties=font(11, bold=True), **place)
+            look: axes.Look = {"color": ink, "fontproperties": font(11, bold=True), "ha": "center", "va": "center"}
+            ax.text((x0 + x1) / 2, 1.018, text, transform=transform, **look)
 
 
 def draw_conditions(sheet: Sheet, ax: Axes) -> None:

@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 
 KEY = "spymaster:setup"
 
-MAX_BYTES = 20_000_000
-
-MAX_PIXELS = 24_000_000
-
-MAX_SIDE = 8_000
-
-MAX_STATE = 8_192
+MAX_BYTES, MAX_PIXELS, MAX_SIDE, MAX_STATE = 20_000_000, 24_000_000, 8_000, 8_192
 """Bytes of a picture, its pixels, its longer side, characters of its state: above any that this project draws."""
 
 _MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -48,7 +42,6 @@ def encode(figure: Figure, state: SetupState | None = None) -> bytes:
 
     from workbench.snapshot.panels import pixels
 
-    image = Image.fromarray(np.ascontiguousarray(pixels(figure)[..., :3]))
     info = PngImagePlugin.PngInfo()
     if state is not None:
         text = state.model_dump_json(exclude_defaults=False)
@@ -56,18 +49,13 @@ def encode(figure: Figure, state: SetupState | None = None) -> bytes:
             raise BadPicture(f"state of the picture: expected at most {MAX_STATE} characters, found {len(text)}")
         info.add_text(KEY, text)
     out = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(pixels(figure)[..., :3]))
     image.save(out, format="PNG", pnginfo=info, compress_level=6)
     return out.getvalue()
 
 
 def picture(scene: Scene, profile: str) -> bytes:
-    """The scene's picture as PNG that carries its state.
-
-    Parameters
-    ----------
-    profile : str
-        Session profile of the lake that the scene was read from.
-    """
+    """The scene's picture as PNG that carries its state; `profile` is the session profile of the lake that it was read from."""
     from workbench.snapshot.draw import draw_scene
 
     return encode(draw_scene(scene), scene.state(profile))
@@ -104,7 +92,8 @@ def decode(data: bytes, name: str = "picture") -> Image.Image:
             raise BadPicture(f"{name}: expected one size in the file, found {size} and {image.size}")
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as e:
-        raise BadPicture(f"{name}: expected a whole PNG picture, it cannot be decoded ({_short(e)}); save or export it again") from e
+        why = _printable(str(e)) or type(e).__name__
+        raise BadPicture(f"{name}: expected a whole PNG picture, it cannot be decoded ({why}); save or export it again") from e
     return image
 
 
@@ -144,12 +133,11 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:160]
 
 
-def _short(error: BaseException) -> str:
-    return _printable(str(error)) or type(error).__name__
-
-
 # ----------------------------------------------------------------------------
-# What a trader types in once for a picture from elsewhere, kept beside it in ``NAME.png.json``
+# What a trader types in once for a picture from elsewhere, stored beside it in ``NAME.png.json``
+
+
+RETYPE = "and type date, level and direction in again"
 
 
 def sidecar_path(picture: Path) -> Path:
@@ -157,26 +145,31 @@ def sidecar_path(picture: Path) -> Path:
     return picture.with_name(picture.name + ".json")
 
 
+def _read(path: Path, most: int, expected: str, too_long: str) -> bytes:
+    """Content of a file, and no more of it than it may have."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as e:
+        raise BadPicture(f"{path}: expected {expected}, it cannot be read: {e.strerror or e}") from e
+    if len(data) > most:
+        raise BadPicture(f"{path}: expected {too_long}")
+    return data
+
+
 def picture_bytes(path: Path) -> bytes:
-    """Content of the picture's file, no more of it than a picture may have.
+    """Content of the picture's file.
 
     Raises
     ------
     BadPicture
         Where it is not there, or larger than `MAX_BYTES`.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as e:
-        raise BadPicture(f"{path}: expected a picture, it cannot be read: {e.strerror or e}") from e
-    if len(data) > MAX_BYTES:
-        raise BadPicture(f"{path}: expected a picture of at most {MAX_BYTES:,} bytes; save it smaller")
-    return data
+    return _read(path, MAX_BYTES, "a picture", f"a picture of at most {MAX_BYTES:,} bytes; save it smaller")
 
 
 def write_sidecar(picture: Path, **fields: object) -> ForeignState:
-    """Keep what was typed in for `picture`, in one step; what stood there before is replaced.
+    """Store what was typed in for `picture`, in one step, in place of what was there before.
 
     Parameters
     ----------
@@ -211,17 +204,11 @@ def read_sidecar(picture: Path) -> ForeignState | None:
     path = sidecar_path(picture)
     if not path.exists():
         return None
+    too_long = f"at most {MAX_STATE} bytes; delete the file {RETYPE}"
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_STATE + 1)
-    except OSError as e:
-        raise BadPicture(f"{path}: expected what was typed in for {picture.name}, it cannot be read: {e.strerror or e}") from e
-    if len(raw) > MAX_STATE:
-        raise BadPicture(f"{path}: expected at most {MAX_STATE} bytes; delete the file and type date, level and direction in again")
-    try:
-        state = ForeignState.model_validate_json(raw)
+        state = ForeignState.model_validate_json(_read(path, MAX_STATE, f"what was typed in for {picture.name}", too_long))
     except ValidationError as e:
-        raise BadPicture(f"{path}: {faults(e)}; delete the file and type date, level and direction in again") from e
+        raise BadPicture(f"{path}: {faults(e)}; delete the file {RETYPE}") from e
     if state.picture_sha256 != hashlib.sha256(picture_bytes(picture)).hexdigest():
-        raise BadPicture(f"{path}: was written for another picture of this name; delete it and type date, level and direction in again")
+        raise BadPicture(f"{path}: was written for another picture of this name; delete it {RETYPE}")
     return state

@@ -208,8 +208,9 @@ def session_scene(
         valid = row is not None and bool(row["book_valid"])
         approach, distance = (row["approach"], row["distance_ticks"]) if row is not None and valid else (None, None)
         why = "nothing has traded yet" if valid else f"the book is not valid at {axes.clock(now)}"
-        where = {"tick_size": session.tick_size, "near": z.near, "far": z.far}
-        said = sentence(title, k, rows, approach=approach, distance=distance, why=why, **where)
+        said = sentence(
+            title, k, rows, approach=approach, distance=distance, near=z.near, far=z.far, tick_size=session.tick_size, why=why
+        )  # fmt: skip
     layer = heatmap.LAYERS[picture.layer]
     seen = cube.isel(window=slice(0, (end - start) // w))
     bars, setup = _candles(session, frame, now, end, picture)
