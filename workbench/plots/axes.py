@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,6 +24,16 @@ ThemeValues = list[tuple[models.Model, dict[str, Any]]]
 
 Look = dict[str, Any]
 """Properties of a glyph, or of words."""
+
+
+@dataclass
+class Parts:
+    """A figure and what is patched in it, by name."""
+
+    figure: figure
+    sources: dict[str, models.ColumnDataSource]
+    renderers: dict[str, models.GlyphRenderer]
+
 
 IMAGE: Look = {k: k for k in ("image", "x", "y", "dw", "dh")}
 """Properties of an image's glyph, and the columns of its source that they are read from."""

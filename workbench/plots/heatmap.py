@@ -225,7 +225,7 @@ def price_bounds(k: int, rows: int, step: int) -> tuple[float, float]:
     return (k - rows) // step * step - 0.5, (k + rows) // step * step + step - 0.5
 
 
-def invalid_data(cube: xr.Dataset) -> dict[str, list[object]]:
+def invalid_data(cube: xr.Dataset) -> dict[str, list[Any]]:
     """Source of the hatched stretches in which the book is not valid."""
     begin, end = cube["window_start_ts_ns"].to_numpy(), cube["window_end_ts_ns"].to_numpy()
     spans = invalid_spans(cube["book_valid"].to_numpy())

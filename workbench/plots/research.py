@@ -34,11 +34,7 @@ POINTS = ("x", "y", "low", "high", "fill", "line", "alpha", "marker", "said")
 
 REFERENCES, COUNTS = ("x", "y", "said"), ("x", "y", "text", "colour")
 
-ROW_PX = 46
-
-HEAD_PX, FOOT_PX = 30, 46
-
-LABEL_PX = 148
+ROW_PX, HEAD_PX, FOOT_PX, LABEL_PX = 46, 30, 46, 148
 
 SIGNED_PX = 380
 """Least height of skills: that of the reliability diagram beside them."""
@@ -66,8 +62,6 @@ def share_panels(theme: Theme, panels: dict[str, str], *, signed: bool = False, 
         Key -> title, from left to right.
     signed : bool
         Skills, with a line at 0, in place of shares from 0 to 1.
-    axis : str
-        Title of the horizontal axes.
 
     Examples
     --------
@@ -125,12 +119,9 @@ def theme_share_panels(parts: SharePanels, theme: Theme) -> None:
 
 
 def fill_share_panels(parts: SharePanels, rows: pl.DataFrame, theme: Theme) -> None:
-    """Patch the panels; groups stand from top to bottom as they first come in `rows`.
+    """Patch the panels from rows of `SCHEMA`; groups are listed from top to bottom as they first come.
 
-    Parameters
-    ----------
-    rows : pl.DataFrame
-        `SCHEMA`; rows without a share make no point, and fewer than 30 events a pale one.
+    Rows without a share make no point, and fewer than 30 events a pale one.
 
     Examples
     --------
@@ -256,17 +247,7 @@ Z95 = 1.959964
 BINS = ("x", "y", "low", "high", "size", "said")
 
 
-@dataclass
-class Reliability:
-    """The figure and what is patched in it."""
-
-    figure: figure
-    bins: models.ColumnDataSource
-    reference: models.ColumnDataSource
-    renderers: dict[str, models.GlyphRenderer]
-
-
-def reliability_figure(theme: Theme, *, height: int = 380, width: int = 420) -> Reliability:
+def reliability_figure(theme: Theme, *, height: int = 380, width: int = 420) -> axes.Parts:
     """An empty diagram: bins as dots with their interval, the reference's bins as hollow squares, the diagonal of a perfect forecaster.
 
     Examples
@@ -289,12 +270,12 @@ def reliability_figure(theme: Theme, *, height: int = 380, width: int = 420) -> 
         "bins": axes.add(fig, Scatter, bins, x="x", y="y", size="size", fill_alpha=0.9),
     }
     fig.add_tools(HoverTool(renderers=[made["bins"]], tooltips="@said"))
-    parts = Reliability(fig, bins, reference, made)
+    parts = axes.Parts(fig, {"bins": bins, "reference": reference}, made)
     theme_reliability(parts, theme)
     return parts
 
 
-def theme_reliability(parts: Reliability, theme: Theme) -> None:
+def theme_reliability(parts: axes.Parts, theme: Theme) -> None:
     """Put `theme` on the diagram."""
     axes.theme_titled(parts.figure, theme)
     for name, colour in (("diagonal", theme.muted), ("reference", theme.muted), ("interval", theme.long)):
@@ -302,7 +283,7 @@ def theme_reliability(parts: Reliability, theme: Theme) -> None:
     parts.renderers["bins"].glyph.update(fill_color=theme.long, line_color=theme.casing)
 
 
-def fill_reliability(parts: Reliability, bins: list[dict[str, float]], reference: list[dict[str, float]], name: str) -> None:
+def fill_reliability(parts: axes.Parts, bins: list[dict[str, float]], reference: list[dict[str, float]], name: str) -> None:
     """Patch the diagram with the bins of one forecast, and of the reference beside it.
 
     The interval of a bin is Wilson's (1927), at 95%: it takes the events of a bin for independent, which several of one morning are not.
@@ -310,16 +291,14 @@ def fill_reliability(parts: Reliability, bins: list[dict[str, float]], reference
     Parameters
     ----------
     bins, reference : list of dict
-        ``events, forecast, observed``, as `engine.retrieval.scores.reliability` has them.
-    name : str
-        Whose they are, for the title.
+        ``events, forecast, observed``, as `engine.retrieval.scores.reliability` has them; `name` says whose they are.
 
     Examples
     --------
     >>> from workbench.theme import DARK
     >>> parts = reliability_figure(DARK)
     >>> fill_reliability(parts, [{"events": 60, "forecast": 0.5, "observed": 0.45}], [], "learned")
-    >>> parts.bins.data["said"]
+    >>> parts.sources["bins"].data["said"]
     ['60 events: 50% sure, 45% right [33%–58%]']
     """
     rows = []
@@ -327,9 +306,9 @@ def fill_reliability(parts: Reliability, bins: list[dict[str, float]], reference
         n, sure, right = b["events"], b["forecast"], b["observed"]
         low, high = wilson(right, n)
         rows.append((sure, right, low, high, 10.0, f"{n:.0f} events: {sure:.0%} sure, {right:.0%} right [{low:.0%}–{high:.0%}]"))
-    parts.bins.data = axes.columns(BINS, rows)
+    parts.sources["bins"].data = axes.columns(BINS, rows)
     squares = [(b["forecast"], b["observed"]) for b in reference]
-    parts.reference.data = axes.columns("xy", squares)
+    parts.sources["reference"].data = axes.columns("xy", squares)
     parts.figure.title.text = f"Reliability: {name} ●, reference □"
     shown = [v for row in rows for v in row[:4]] + [v for square in squares for v in square]
     low, high = (max(min(shown) - 0.05, 0.0), min(max(shown) + 0.05, 1.0)) if shown else (0.0, 1.0)
@@ -353,25 +332,13 @@ def wilson(p: float, n: float) -> tuple[float, float]:
 # ----------------------------------------------------------------------------
 # Coverage of the lake: a band a session, hatched where the book is not valid
 
-QUALITY_ROW_PX = 22
-
-MAP_PX = 1100
-"""Beyond so many pixels the rows of the map get thinner, and not every one has its name."""
+QUALITY_ROW_PX, MAP_PX = 22, 1100
+"""Height of a session's row; beyond so many pixels of the map rows get thinner, and not every one has its name."""
 
 BANDS = ("y", "left", "right", "said")
 
 
-@dataclass
-class Coverage:
-    """The figure and what is patched in it."""
-
-    figure: figure
-    sessions: models.ColumnDataSource
-    gaps: models.ColumnDataSource
-    renderers: dict[str, models.GlyphRenderer]
-
-
-def coverage_figure(theme: Theme, *, width: int = 760) -> Coverage:
+def coverage_figure(theme: Theme, *, width: int = 760) -> axes.Parts:
     """An empty map: New York time to the right, the newest session on top.
 
     Examples
@@ -396,19 +363,19 @@ def coverage_figure(theme: Theme, *, width: int = 760) -> Coverage:
         "gaps": axes.add(fig, HBar, gaps, **place, hatch_pattern="/", hatch_scale=7, line_width=1.5),
     }
     fig.add_tools(HoverTool(renderers=[made["gaps"], made["sessions"]], tooltips="@said"))
-    parts = Coverage(fig, sessions, gaps, made)
+    parts = axes.Parts(fig, {"sessions": sessions, "gaps": gaps}, made)
     theme_coverage(parts, theme)
     return parts
 
 
-def theme_coverage(parts: Coverage, theme: Theme) -> None:
+def theme_coverage(parts: axes.Parts, theme: Theme) -> None:
     """Put `theme` on the map."""
     axes.theme_titled(parts.figure, theme, named=True)
     parts.renderers["sessions"].glyph.fill_color = theme.long
     parts.renderers["gaps"].glyph.update(fill_color=theme.map_floor, line_color=theme.short, hatch_color=theme.short)
 
 
-def fill_coverage(parts: Coverage, sessions: pl.DataFrame, gaps: pl.DataFrame) -> None:
+def fill_coverage(parts: axes.Parts, sessions: pl.DataFrame, gaps: pl.DataFrame) -> None:
     """Patch the map with `engine.lake.quality.quality_table`.
 
     Examples
@@ -417,7 +384,7 @@ def fill_coverage(parts: Coverage, sessions: pl.DataFrame, gaps: pl.DataFrame) -
     >>> parts = coverage_figure(DARK)
     >>> nothing = pl.DataFrame(schema={k: pl.Int64 for k in ("symbol", "session_date", "start_ts_ns", "end_ts_ns", "valid_share")})
     >>> fill_coverage(parts, nothing, nothing)
-    >>> parts.sessions.data["y"]
+    >>> parts.sources["sessions"].data["y"]
     []
     """
     known = sessions.filter(pl.col("start_ts_ns").is_not_null())
@@ -433,7 +400,8 @@ def fill_coverage(parts: Coverage, sessions: pl.DataFrame, gaps: pl.DataFrame) -
         begin, end = r["start_ts_ns"], r["end_ts_ns"]
         said = f"{r['symbol']} {r['session_date']}: not valid {axes.clock(begin)}–{axes.clock(end)}, {(end - begin) / 1e9:,.0f} s"
         holes.append((float(at[r["symbol"], r["session_date"]]), _of_day(begin), _of_day(end), said))
-    parts.sessions.data, parts.gaps.data = axes.columns(BANDS, bands), axes.columns(BANDS, holes)
+    for name, rows in (("sessions", bands), ("gaps", holes)):
+        parts.sources[name].data = axes.columns(BANDS, rows)
     if bands:
         # From midnight of its own day, sessions of different days lie under each other.
         parts.figure.x_range.update(start=min(b[1] for b in bands), end=max(b[2] for b in bands))

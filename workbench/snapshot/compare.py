@@ -65,13 +65,7 @@ def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def compare(a: np.ndarray, b: np.ndarray) -> Comparison:
-    """Compare two pictures, uint8 (height, width, 3).
-
-    Raises
-    ------
-    BadPicture
-        Where they differ in size.
-    """
+    """Compare two pictures, uint8 (height, width, 3); raises `BadPicture` where they differ in size."""
     if a.shape != b.shape:
         sizes = " and ".join(f"{p.shape[1]} x {p.shape[0]}" for p in (a, b))
         raise BadPicture(f"two pictures to compare: expected one size, found {sizes} px; draw both with one --size")

@@ -78,7 +78,8 @@ def draw_heat(sheet: Sheet, ax: Axes) -> None:
 
 def _hatch_invalid(sheet: Sheet, ax: Axes) -> None:
     """Stretches in which the book is not valid: hatched, never filled with what was there before."""
-    for left, right in sheet.scene.invalid_stretches():
+    spans = heatmap.invalid_data(sheet.scene.cube)
+    for left, right in zip(spans["left"], spans["right"]):
         ax.axvspan(left, right, facecolor=sheet.theme.map_floor, edgecolor=sheet.theme.invalid, hatch="////", linewidth=0, zorder=2)
 
 

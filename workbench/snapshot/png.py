@@ -1,4 +1,7 @@
-"""PNG with the state inside, and back: what comes in is bounded before it is decoded, and validated before it is believed."""
+"""PNG with the state inside, and back: what comes in is bounded before it is decoded, and validated before it is believed.
+
+What is refused raises `BadPicture`, which names the file and says what to do.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,7 @@ _MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
 def encode(figure: Figure, state: SetupState | None = None) -> bytes:
-    """The figure as PNG, with `state` in a text chunk; the same bytes for the same figure (no date, no software name).
-
-    Raises
-    ------
-    BadPicture
-        Where the state is longer than a reader would take.
-    """
+    """The figure as PNG, with `state` in a text chunk; the same bytes for the same figure (no date, no software name)."""
     from PIL import Image, PngImagePlugin
 
     from workbench.snapshot.panels import pixels
@@ -76,13 +73,7 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
 
 
 def decode(data: bytes, name: str = "picture") -> Image.Image:
-    """The PNG, decoded whole; nothing but PNG is tried, and nothing larger than the limits.
-
-    Raises
-    ------
-    BadPicture
-        Where it is too large, no PNG, truncated or harmed.
-    """
+    """The PNG, decoded whole; what is too large, no PNG, truncated or harmed is refused."""
     from PIL import Image
 
     size = _size(data, name)
@@ -100,17 +91,7 @@ def decode(data: bytes, name: str = "picture") -> Image.Image:
 def read_state(data: bytes, name: str = "picture") -> SetupState | None:
     """State that a picture carries; None of one that was not drawn here (`read_sidecar` knows it, if someone typed it in).
 
-    Parameters
-    ----------
-    data : bytes
-        The file's content, not trusted.
-    name : str
-        What the file is called in errors.
-
-    Raises
-    ------
-    BadPicture
-        Where the picture is too large, no PNG or harmed, or its state is not one that this version writes.
+    A state that this version does not write is refused. `data` is the file's content, not trusted; `name` the file's in errors.
     """
     text = getattr(decode(data, name), "text", {}).get(KEY)
     if text is None:
@@ -158,30 +139,15 @@ def _read(path: Path, most: int, expected: str, too_long: str) -> bytes:
 
 
 def picture_bytes(path: Path) -> bytes:
-    """Content of the picture's file.
-
-    Raises
-    ------
-    BadPicture
-        Where it is not there, or larger than `MAX_BYTES`.
-    """
+    """Content of the picture's file, at most `MAX_BYTES`."""
     return _read(path, MAX_BYTES, "a picture", f"a picture of at most {MAX_BYTES:,} bytes; save it smaller")
 
 
 def write_sidecar(picture: Path, **fields: object) -> ForeignState:
     """Store what was typed in for `picture`, in one step, in place of what was there before.
 
-    Parameters
-    ----------
-    fields
-        Those of `ForeignState` but `picture_sha256`, which is made here.
-
-    Raises
-    ------
-    BadPicture
-        Where the picture cannot be read or a field is out of its bounds.
-    LakeWriteFailed
-        Where the folder cannot be written.
+    `fields` are those of `ForeignState` but `picture_sha256`, which is made here. Raises `LakeWriteFailed` where the folder
+    cannot be written.
     """
     data = picture_bytes(picture)
     decode(data, picture.name)
@@ -196,10 +162,7 @@ def write_sidecar(picture: Path, **fields: object) -> ForeignState:
 def read_sidecar(picture: Path) -> ForeignState | None:
     """What was typed in for `picture`; None where nothing was.
 
-    Raises
-    ------
-    BadPicture
-        Where the file beside it is not one that `write_sidecar` writes, or was written for another picture of this name.
+    A file that `write_sidecar` does not write, or that was written for another picture of this name, is refused.
     """
     path = sidecar_path(picture)
     if not path.exists():

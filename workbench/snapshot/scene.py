@@ -132,12 +132,6 @@ class Scene:
             for i, a, b, k in runs.select("level_id", "start_ts_ns", "end_ts_ns", "level_tick").iter_rows()
         ]
 
-    def invalid_stretches(self) -> list[tuple[float, float]]:
-        """Stretches of the heatmap in which the book is not valid."""
-        begin, end = (self.cube[f"window_{e}_ts_ns"].to_numpy() for e in ("start", "end"))
-        spans = heatmap.invalid_spans(self.cube["book_valid"].to_numpy())
-        return [(self.x(int(begin[a])), self.x(int(end[b - 1]))) for a, b in spans]
-
     def conditions(self, direction: str) -> tuple[np.ndarray, np.ndarray]:
         """Cells of a direction's strip (`workbench.plots.conditions.condition_cells`) and how many are open, 0 where it is not known."""
         start = self.cube["window_start_ts_ns"].to_numpy()
@@ -152,12 +146,7 @@ DRAWN = ("window_start_ts_ns", "level_tick", *(f"{d}_{i}" for d in ("down", "up"
 def make_scene(ladder: Ladder, levels: pl.DataFrame, bars: pl.DataFrame, *, simulated: bool = False, **moment: Any) -> Scene:
     """What the picture of a moment shows, from ``levels`` and ``bars_2m`` of the session.
 
-    Parameters
-    ----------
-    simulated : bool
-        Whether the orders are made up; the picture says so.
-    moment
-        `level_id`, `ts_ns`, `features`, `picture` of `session_scene`, which raises as it does.
+    `simulated` says that the orders are made up; `moment` are the keywords of `session_scene`, which raises what is wrong.
     """
     return session_scene(Session(ladder.symbol, ladder.date, ladder, bars, levels, {}, simulated=simulated), **moment)
 
@@ -170,16 +159,9 @@ def session_scene(
     Parameters
     ----------
     level_id : str
-        Such as ``pm_high`` or ``price:6800.25``.
+        Such as ``pm_high`` or ``price:6800.25``; raises `UnknownLevel` where it is not there.
     ts_ns : int
-        Any instant of the window, ns since the epoch.
-
-    Raises
-    ------
-    UnknownLevel
-        Where the level is not there.
-    SessionError
-        Where the moment lies outside the session.
+        Any instant of the window, ns since the epoch; raises `SessionError` where it lies outside the session.
     """
     features, picture = features or FeatureParams(), picture or PictureParams()
     ladder = session.ladder
@@ -269,7 +251,7 @@ class SetupBars:
     trigger_ns, confirmation_ns : int or None
         The candle that touches or crosses the level, and the next one, at whose close the setup is read.
     crossed : str
-        What the trigger did: ``crossed above``, ``crossed below``, ``touched from below``, ``touched from above``; empty without one.
+        What the trigger did, such as ``crossed above`` or ``touched from below``; empty without one.
     back_ns, forward_ns : tuple of int or None
         ``[start, end)`` of the look-back and of the look-forward.
     """
@@ -282,19 +264,11 @@ class SetupBars:
 
 
 def setup_bars(bars: pl.DataFrame, level: pl.DataFrame, now_ns: int, tape: pl.DataFrame | None = None) -> SetupBars:
-    """The setup that the moment belongs to.
+    """The setup that the moment belongs to, from ``bars_2m`` and the steps of one level.
 
     Its trigger is the moment's own candle or the next within `AHEAD` that touches the level, else the last within
-    `BEHIND`; without one the look-back ends with the moment's candle and nothing is looked forward to.
-
-    Parameters
-    ----------
-    bars : pl.DataFrame
-        ``bars_2m``.
-    level : pl.DataFrame
-        Steps of one level (LEVELS frame).
-    tape : pl.DataFrame
-        Seconds before, for the side that a candle came from which opens at the level.
+    `BEHIND`; without one the look-back ends with the moment's candle and nothing is looked forward to. The seconds of `tape`
+    say which side a candle came from that opens at the level.
     """
     own = now_ns // BAR_NS * BAR_NS
     met, start = candles_at_level(bars, level, tape), pl.col("window_start_ts_ns")
@@ -333,10 +307,7 @@ def _crossed(side: int, beyond: int) -> str:
 def contract_of(lake: Lake, symbol: str | None, date: dt.date) -> str:
     """The contract that `symbol` (a contract, a root, or none) means on a session date.
 
-    Raises
-    ------
-    SessionError
-        Where there is none, or more than one and no selection map says which.
+    Raises `SessionError` where there is none, or more than one and no selection map says which.
     """
     if symbol is not None and symbol not in ROOTS:
         return symbol
@@ -359,13 +330,7 @@ def contract_of(lake: Lake, symbol: str | None, date: dt.date) -> str:
 
 
 def profile_of(lake: Lake) -> str:
-    """Session profile of the lake's silver.
-
-    Raises
-    ------
-    UnknownProfile
-        Where it has none yet.
-    """
+    """Session profile of the lake's silver; raises `UnknownProfile` where it has none yet."""
     profile = lake.profile()
     if profile is None:
         raise UnknownProfile(f"lake {lake.root}: expected silver of a session profile, found none; `spymaster run` makes it")
@@ -375,11 +340,6 @@ def profile_of(lake: Lake) -> str:
 def scene_of(lake: Lake, symbol: str, date: dt.date, **moment: Any) -> Scene:
     """The scene of a moment, read from the lake; `moment` as in `make_scene`.
 
-    Raises
-    ------
-    PartitionMissing
-        Where ladder, tape, bars or levels are not there, with the command that makes them.
-    UnknownLevel, SessionError
-        As `session_scene`.
+    Raises what `session_scene` does, and `PartitionMissing` where ladder, tape, bars or levels are not there.
     """
     return session_scene(Session.open(lake, symbol, date, whole=True), **moment)

@@ -33,13 +33,9 @@ def _plausible(date: dt.date) -> dt.date:
 
 
 Contract = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,8}$"), AfterValidator(partial(_known, root_of))]
-
 Profile = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$"), AfterValidator(partial(_known, profile_named))]
-
 LevelId = Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9_]{0,31}|price:-?[0-9]{1,7}(\.[0-9]{1,9})?)$")]
-
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
 Day = Annotated[dt.date, AfterValidator(_plausible)]
 
 
