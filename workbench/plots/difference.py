@@ -101,8 +101,6 @@ def fill_difference(
         In the frame of travel; cells that are not `shown` stay empty.
     up : bool
         Whether the query comes from below; from above, the map is turned back to prices: up is up, and blue is long.
-    title : str
-        What was counted.
 
     Examples
     --------

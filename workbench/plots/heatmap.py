@@ -208,13 +208,8 @@ def candle_data(bars: pl.DataFrame, day_ts_ns: int) -> dict[str, object]:
 def quote_data(tape: pl.DataFrame, day_ts_ns: int, step_s: int = 1) -> dict[str, np.ndarray]:
     """Source of the best bid and ask lines; gaps where a side is empty, or the book not valid in a second of the window.
 
-    Parameters
-    ----------
-    tape : pl.DataFrame
-        Seconds in order, the first the start of a window; a part of one at the end is left out.
-    step_s : int
-        Seconds in a window. A window shows the prices at its end, as the heatmap shows what rests at its end; the last one stands
-        twice, so that its step ends with it.
+    Seconds of `tape` are in order, the first the start of a window; a part of one at the end is left out. A window of `step_s` seconds
+    shows the prices at its end, as the heatmap shows what rests at its end; the last one is there twice, so that its step ends with it.
     """
     made = best_quotes(tape, step_s)
     return {"x": axes.x_ms(made.edges_ns, day_ts_ns), "bid": made.bid, "ask": made.ask}
@@ -293,15 +288,7 @@ def pool_windows(shown: np.ndarray, pool: int) -> np.ndarray:
 def pool_net(long: np.ndarray, short: np.ndarray, pool: int) -> np.ndarray:
     """The balance of flow over every `pool` windows, as if they were one; of single windows the loudest would be noise.
 
-    Parameters
-    ----------
-    long, short : ndarray of float, shape (windows, rows)
-        NaN where the book is not valid.
-
-    Returns
-    -------
-    ndarray of float32, shape (ceil(windows / pool), rows)
-        NaN only where all windows are.
+    Flows have shape (windows, rows), the balance (ceil(windows / pool), rows), float32; NaN where no window's book is valid.
     """
     flows = {"long": _blocks(long, pool), "short": _blocks(short, pool)}
     sums = {name: np.nansum(blocks, axis=1, dtype=np.float64) for name, blocks in flows.items()}

@@ -45,24 +45,15 @@ class LadderParts:
 
 
 def rows_at(cube: xr.Dataset, window: int, k_ref: int) -> pl.DataFrame:
-    """Rows of one window, top price first.
-
-    Parameters
-    ----------
-    cube : xr.Dataset
-        A ladder cube with the pressure variables ``long, short, net, bid_change, ask_change``.
-    window : int
-        Position along ``window``.
-    k_ref : int
-        The level's tick.
+    """Rows of one window of a cube with pressure, top price first.
 
     Returns
     -------
     pl.DataFrame
         ``tick, long, short, net, side, rest, change, times, wall``: the side with more resting size (``bid``, ``ask`` or
         ``none``), that size, its change in the window, how many times the median of that side's non-empty rows it is (rows
-        at most `WALL_REACH` ticks from the level), and whether it is marked: among these rows, at least `WALL_TIMES`, the
-        heaviest of its five neighbours, one of its side's heaviest three. Of equally heavy rows the one nearer to the level
+        at most `WALL_REACH` ticks from the level `k_ref`), and whether it is marked: among these rows, at least `WALL_TIMES`,
+        the heaviest of its five neighbours, one of its side's heaviest three. Of equally heavy rows the one nearer to the level
         counts, of those equally near the lower.
     """
     keys = ("bid_depth", "ask_depth", "long", "short", "net", "bid_change", "ask_change")

@@ -47,13 +47,8 @@ def class_words(approach: str) -> dict[str, str]:
 def outcome_counts(found: pl.DataFrame, minutes: Sequence[float]) -> pl.DataFrame:
     """`OUTCOME_COLUMNS` from neighbours alone; shares, intervals and reference are null until the forecast fills them in.
 
-    Parameters
-    ----------
-    found : pl.DataFrame
-        Neighbours with ``weight`` and ``outcome_h0, outcome_h1, ...`` (`engine.vocab.Outcome`); a horizon that reached past its
-        session's data, or was never touched, does not count.
-    minutes : sequence of float
-        Length of each horizon.
+    Neighbours have ``weight`` and ``outcome_h0, outcome_h1, ...`` (`engine.vocab.Outcome`), `minutes` are the horizons' lengths; a
+    horizon that reached past its session's data, or was never touched, does not count.
     """
     rows: list[tuple[object, ...]] = []
     for h, m in enumerate(minutes):
@@ -90,12 +85,7 @@ def outcome_figure(
 ) -> figure:
     """Bars are counts, whiskers the posterior's interval around its dot, diamonds what usually happens at this distance and hour.
 
-    Parameters
-    ----------
-    rule : str
-        The outcome rule in words (barrier, clock), printed under the bars.
-    nothing : str
-        Why there is nothing comparable; then it is said instead of drawn.
+    `rule` is the outcome rule in words, printed under the bars; `nothing` why there is nothing comparable, said instead of bars.
 
     Examples
     --------
@@ -189,16 +179,8 @@ def rule_words(barrier: int | str) -> str:
 def outcome_html(rows: pl.DataFrame, facts: Facts, theme: Theme, *, waiting: bool = False, roomy: bool = False) -> str:
     """The table: a row per class, breaks where price goes up on top, a column per horizon.
 
-    Parameters
-    ----------
-    rows : pl.DataFrame
-        ``horizon`` and `OUTCOME_COLUMNS`.
-    facts : Facts
-        With `Facts.nothing` the reason and what is usual take the table's place.
-    waiting : bool
-        Whether another answer is on its way: this one is dimmed.
-    roomy : bool
-        Higher bars, where there is place for them.
+    `rows` have ``horizon`` and `OUTCOME_COLUMNS`. With `Facts.nothing` the reason and what is usual take the table's place. Where
+    another answer is on its way (`waiting`) this one is dimmed; `roomy` makes higher bars.
     """
     side = "below" if facts.approach == "approach_up" else "above"
     top = f"<div class='top'><span class='m'><b>After a touch</b> of {escape(facts.level)} from {side}</span>{_touch(facts)}</div>"
@@ -306,12 +288,12 @@ DOTS, MEDIANS = ("x", "y", "fill", "said"), ("x", "low", "high")
 
 
 def excursion_data(found: pl.DataFrame, approach: str, theme: Theme) -> dict[str, dict[str, list[object]]]:
-    """Sources (dots, medians) of the excursions in the frame of travel.
+    """Sources of the excursions in the frame of travel; neighbours without a touch are left out.
 
     Parameters
     ----------
     found : pl.DataFrame
-        Neighbours: ``approach, excursion_up_ticks, excursion_down_ticks, outcome_class``; those without a touch are left out.
+        Neighbours: ``approach, excursion_up_ticks, excursion_down_ticks, outcome_class``.
     approach : str
         The query's, for the colours.
 
@@ -410,12 +392,7 @@ FAMILIES = {
 def why_rows(found: pl.DataFrame, neighbour: int | None = None) -> pl.DataFrame:
     """``family, share``: what each family of features adds to the cosine, the largest first.
 
-    Parameters
-    ----------
-    found : pl.DataFrame
-        Neighbours with columns ``why_{family}``.
-    neighbour : int or None
-        Position of one of them; the mean over all where None.
+    From the columns ``why_{family}`` of one neighbour, by its position, or of their mean.
     """
     shares = found.select(pl.col("^why_.*$").name.map(lambda c: c.removeprefix("why_")))
     mean = (shares if neighbour is None else shares[neighbour]).mean()

@@ -96,12 +96,7 @@ def day_data(image: DayImage, start_ns: int, day_ts_ns: int) -> dict[str, list[o
 def approach_data(vacuum: pl.DataFrame, day_ts_ns: int, reach: float) -> dict[str, list[object]]:
     """Source of the marks of approaches to a level, one each, where price was nearest: a triangle pointing the way price went.
 
-    Parameters
-    ----------
-    vacuum : pl.DataFrame
-        The level's windows: ``window_start_ts_ns, level_tick, distance_ticks, approach``, in time order.
-    reach : float
-        Ticks between the level and its marks: those of approaches from below stand below it.
+    From the level's windows in time order. Marks are `reach` ticks from the level: those of approaches from below are below it.
     """
     columns = ("window_start_ts_ns", "level_tick", "distance_ticks", "approach")
     approach, at = pl.col("approach"), pl.col("at")
@@ -159,16 +154,8 @@ def day_image(second: np.ndarray, tick: np.ndarray, added: np.ndarray, traded: n
 
     Brightness is the logarithm of the contracts in a cell, from one contract to the 99.5% quantile of the cells that have any.
 
-    Parameters
-    ----------
-    second, tick : ndarray of int, shape (rows of the ladder,)
-        Second of the session and price of each row.
-    added, traded : ndarray of int, same shape
-        Contracts that arrived, and that traded, of both sides.
-    seconds : int
-        Length of the session.
-    low, high : int
-        Lowest and highest tick of the image.
+    `second` and `tick` of each row, contracts `added` and `traded` of both sides; the session has so many `seconds`, the image reaches
+    from tick `low` to `high`.
     """
     import datashader as ds
     import pandas as pd

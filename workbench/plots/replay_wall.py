@@ -59,12 +59,7 @@ class Mini:
 def mini(cube: xr.Dataset, last_tick: np.ndarray, *, level_tick: int, zero_ns: int, layer: heatmap.Layer) -> Mini:
     """A small replay from a slice of the ladder, counted from `level_tick` and from the instant `zero_ns`.
 
-    Parameters
-    ----------
-    cube : xr.Dataset
-        One tick a row, with pressure where `layer` needs it.
-    last_tick : ndarray of int, shape (windows,)
-        Last trade at each window's end, `NO_TICK` where there is none.
+    The cube has one tick a row, with pressure where `layer` needs it; `last_tick` the last trade at each window's end, or `NO_TICK`.
     """
     ends = (cube["window_end_ts_ns"].to_numpy() - zero_ns) / 1e9
     last = np.where(last_tick == NO_TICK, np.nan, last_tick.astype(np.float64) - level_tick)

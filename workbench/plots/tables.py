@@ -30,14 +30,7 @@ class Column:
 def table_html(
     columns: Sequence[Column], rows: pl.DataFrame | Iterable[Row], *, caption: str = "", mark: Callable[[Row], str] | None = None
 ) -> str:
-    """`rows` as an HTML table.
-
-    Parameters
-    ----------
-    caption : str
-        What the table says, and how it counts.
-    mark : callable
-        Class of a row: ``few`` (pale), ``strong``, ``bad``, or nothing.
+    """`rows` as an HTML table; `mark` gives the class of a row: ``few`` (pale), ``strong``, ``bad``, or nothing.
 
     Examples
     --------

@@ -13,11 +13,8 @@ from bokeh.plotting import figure
 from workbench.plots import axes
 from workbench.theme import FONT, MONO, Theme
 
-PROFILE_SHARE = 0.18
-"""The widest bar of the profile takes this share of the chart's width."""
-
-DELTA_SHARE = 0.18
-"""The line of the cumulative delta keeps to this share of the chart's height, at its foot."""
+PROFILE_SHARE, DELTA_SHARE = 0.18, 0.18
+"""Of the chart's width, taken by the profile's widest bar; of its height, taken by the line of the cumulative delta, at its foot."""
 
 
 @dataclass
@@ -100,10 +97,7 @@ def clear(parts: VolumeParts) -> None:
 def volume_at_price(tick: np.ndarray, bid_fill: np.ndarray, ask_fill: np.ndarray) -> pl.DataFrame:
     """Volume at each price: ``tick, bought, sold`` (contracts), sorted; the resting asks that were filled were bought.
 
-    Parameters
-    ----------
-    tick, bid_fill, ask_fill : ndarray of int, shape (rows of the ladder,)
-        Prices and fills of the ladder's rows up to the moment.
+    Prices and fills are those of the ladder's rows up to the moment.
     """
     traded = (bid_fill > 0) | (ask_fill > 0)
     if not traded.any():
@@ -131,17 +125,8 @@ def profile_data(rows: pl.DataFrame, low: int, high: int) -> tuple[dict[str, lis
 def delta_data(tape: pl.DataFrame, since_ns: int, day_ts_ns: int, step_s: int = 1) -> tuple[dict[str, object], tuple[float, float]]:
     """Source of the cumulative delta's line (bought less sold since the session began) from `since_ns` on, and its axis.
 
-    Parameters
-    ----------
-    tape : pl.DataFrame
-        ``window_start_ts_ns, buy_volume, sell_volume`` of every second from the session's start up to the moment.
-    step_s : int
-        A point every so many seconds; the last second always has one.
-
-    Returns
-    -------
-    dict, (start, end)
-        The axis is that of the whole session so far, so that the line keeps its shape while the chart is panned.
+    Of `tape`, every second up to the moment, a point every `step_s` seconds and the last one. The axis is that of the whole
+    session so far, so that the line keeps its shape while the chart is panned.
     """
     delta = (tape["buy_volume"].cast(pl.Int64) - tape["sell_volume"].cast(pl.Int64)).fill_null(0).cum_sum().to_numpy()
     end = tape["window_start_ts_ns"].to_numpy() + 1_000_000_000

@@ -28,12 +28,7 @@ def tests_text(before: int, *, coming: bool) -> str:
 def outpaced(rows: pl.DataFrame, k_ref: int, within: int, tick_size: float) -> str:
     """Which prices near the level see more long than short (or the reverse): the side that holds more of them is named.
 
-    Parameters
-    ----------
-    rows : pl.DataFrame
-        `workbench.plots.ladder.rows_at`.
-    within : int
-        Only rows this many ticks from the level.
+    `rows` are those of `workbench.plots.ladder.rows_at`, of which only those at most `within` ticks from the level count.
     """
     # Tick and lead of each row, by the side that leads it; a few dozen rows are quicker as numbers than as a query.
     sides: dict[str, list[tuple[int, float]]] = {"long": [], "short": []}
@@ -86,12 +81,9 @@ def sentence(
     Parameters
     ----------
     approach, distance
-        Of the window at the cursor; None where there is none (before the first trade, or the book not valid).
+        Of the window at the cursor; None where there is none (before the first trade, or the book not valid): `why` is said.
     near, far : int
-        Outer bounds of the zones: flow is compared within `near`, the wall is looked for within `far`, at most
-        `workbench.plots.ladder.WALL_REACH`.
-    why : str
-        What is said where there is no approach or distance.
+        Outer bounds of the zones: flow is compared within `near`, the wall is looked for within `far`, at most `WALL_REACH`.
     tests : int or None
         How often the level was touched before; None where that is not known.
     confluent : list of str
