@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -56,7 +58,7 @@ class StripParts:
 
 
 def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 168) -> StripParts:
-    """An empty strip; give it the chart's `x_range` to keep both on one time axis.
+    """An empty strip; give it the chart's `x_range` to have both on one time axis.
 
     Examples
     --------
@@ -149,25 +151,34 @@ def strip_data(frame: pl.DataFrame, window_s: int, day_ts_ns: int) -> tuple[dict
     return cells, counts
 
 
-def words_html(row: dict[str, object] | None, theme: Theme, *, key: bool = True) -> str:
+MARKS = {None: "–", False: "○", True: "●"}
+"""Sign of a condition: not known, shut, open."""
+
+
+def readings(row: Mapping[str, Any] | None, direction: str) -> tuple[str, list[tuple[str, bool | None, float | None]]]:
+    """How many conditions of a window are open, in words; and of each its words, whether it is open, its strength (None: not known)."""
+    row = row or {}
+    n = row.get(f"{direction}_open")
+    read = []
+    for i, (title, column, sign) in enumerate(CONDITIONS[direction], start=1):
+        strength = row.get(column)
+        read.append((f"{i} {title}", row.get(f"{direction}_{i}"), None if strength is None else sign * strength))
+    return "not known" if n is None else f"{n} of 4 open", read
+
+
+def words_html(row: Mapping[str, Any] | None, theme: Theme, *, key: bool = True) -> str:
     """The conditions at the cursor in words: open or shut, the strength, and the count of four, for both directions; then `key_html`."""
-    row, blocks = row or {}, []
+    blocks = ""
     for d, arrow, colour in (("down", "▼", theme.short), ("up", "▲", theme.long)):
-        n = row.get(f"{d}_open")
-        count = "not known" if n is None else f"{n} of 4 open"
-        lines = []
-        for i, (title, column, sign) in enumerate(CONDITIONS[d], start=1):
-            state, strength = row.get(f"{d}_{i}"), row.get(column)
-            mark = "–" if state is None else "●" if state else "○"
-            number = f"{sign * strength:+.3f}".replace("-", "−") if isinstance(strength, float) else ""
-            lines.append(
-                f"<div class='c' style='color:{theme.text if state else theme.muted}'>"
-                f"<span style='color:{colour if state else theme.muted}'>{mark}</span>"
-                f"<span>{i} {title}</span><span class='n'>{number}</span></div>"
-            )
-        head = f"<div class='h' style='color:{colour}'>{arrow} {d.upper()} <b>{count}</b></div>"
-        blocks.append(f"<div class='b'>{head}{''.join(lines)}</div>")
-    return f"<style>{style('conditions')}</style><div class='w'>{''.join(blocks)}</div>{key_html(theme) if key else ''}"
+        count, read = readings(row, d)
+        blocks += f"<div class='b'><div class='h' style='color:{colour}'>{arrow} {d.upper()} <b>{count}</b></div>"
+        for words, state, strength in read:
+            ink, mark = (theme.text, colour) if state else (theme.muted, theme.muted)
+            number = "" if strength is None else f"{strength:+.3f}".replace("-", "−")
+            blocks += f"<div class='c' style='color:{ink}'><span style='color:{mark}'>{MARKS[state]}</span>"
+            blocks += f"<span>{words}</span><span class='n'>{number}</span></div>"
+        blocks += "</div>"
+    return f"<style>{style('conditions')}</style><div class='w'>{blocks}</div>{key_html(theme) if key else ''}"
 
 
 def key_html(theme: Theme) -> str:

@@ -381,7 +381,7 @@ def legend_html(layer: Layer, top: float, palette: list[str], theme: Theme, wind
 # The read-out under the pointer: New York time, price, ticks from the level, and the exact size with its side, computed in the brow
 
 NO_BOOK = 65_535
-"""What stands for "book not valid" among whole numbers."""
+"""What means "book not valid" among whole numbers."""
 
 READOUT = {
     "$x": "readout.time(f, special_vars.x)",

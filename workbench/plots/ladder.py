@@ -98,7 +98,7 @@ def _walls(rest: np.ndarray, times: np.ndarray, is_bid: np.ndarray, distance: np
 
 
 def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = None, width: int = 400, height: int = 520) -> LadderParts:
-    """An empty ladder; give it the chart's `y_range` to keep both on one price axis.
+    """An empty ladder; give it the chart's `y_range` to have both on one price axis.
 
     Examples
     --------

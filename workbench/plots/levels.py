@@ -57,9 +57,9 @@ def name_data(
     shown, prices : tuple of float
         Start and end of the time axis (ms) and of the price axis (ticks).
     height_px : float
-        Height of the price axis; below `LEAST_PX` it is not laid out yet, and `USUAL_PX` stands for it.
+        Height of the price axis; below `LEAST_PX` it is not laid out yet, and `USUAL_PX` is taken for it.
     quotes : dict of str to int
-        Ticks of the best ``bid`` and ``ask`` where the picture ends; named too, so that the sides are told apart.
+        Ticks of the best ``bid`` and ``ask`` where the picture ends; named too, so that one sees which side is which.
     """
     low, high = prices
     at: dict[tuple[int, str], list[str]] = {}

@@ -48,7 +48,7 @@ def outcome_counts(found: pl.DataFrame, minutes: Sequence[float]) -> pl.DataFram
     """`OUTCOME_COLUMNS` from neighbours alone; shares, intervals and reference are null until the forecast fills them in.
 
     Neighbours have ``weight`` and ``outcome_h0, outcome_h1, ...`` (`engine.vocab.Outcome`), `minutes` are the horizons' lengths; a
-    horizon that reached past its session's data, or was never touched, does not count.
+    horizon that reached beyond its session's data, or was never touched, does not count.
     """
     rows: list[tuple[object, ...]] = []
     for h, m in enumerate(minutes):
@@ -132,7 +132,7 @@ def outcome_figure(
 
 
 # ----------------------------------------------------------------------------
-# What similar setups did, on the space of a hand: counts first, then the posterior beside what is usual, and bars for every horizon
+# What similar setups did, as a small table: counts first, then the posterior beside what is usual, and bars for every horizon
 
 CSS = f"<style>{style('outcomes')}</style>"
 

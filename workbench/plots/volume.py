@@ -66,7 +66,7 @@ def add_volume(fig: figure, theme: Theme) -> VolumeParts:
     # All at once: each change of the list would have the server walk the whole document.
     fig.renderers = [*fig.renderers, *made.values()]
     parts = VolumeParts(bars, peak, line, said, scale, made)
-    theme_volume(parts, theme)
+    axes.put_on(volume_theme_values(parts, theme))
     return parts
 
 
@@ -80,11 +80,6 @@ def volume_theme_values(parts: VolumeParts, theme: Theme) -> axes.ThemeValues:
         (r["line"], {"line_color": theme.text}),
         *((r[name], {"text_color": theme.text, "background_fill_color": theme.page}) for name in ("peak", "said")),
     ]
-
-
-def theme_volume(parts: VolumeParts, theme: Theme) -> None:
-    """Put `theme` on profile and line."""
-    axes.put_on(volume_theme_values(parts, theme))
 
 
 def clear(parts: VolumeParts) -> None:

@@ -1,7 +1,7 @@
 """A setup as one picture without a browser: drawn to the byte, carrying its state, read back safely, compared.
 
 `draw` makes the figure, `picture` the PNG with its state; `read_state` and the sidecar functions take it back;
-`compare` tells two pictures apart.
+`compare` says how alike two pictures are.
 """
 
 from workbench.snapshot.compare import Comparison, compare

@@ -115,14 +115,14 @@ def _level_lines(sheet: Sheet, ax: Axes) -> None:
     scene, theme, k = sheet.scene, sheet.theme, sheet.scene.k_ref
     for x0, x1, y, mine in scene.level_runs():
         ax.plot((x0, x1), (y, y), color=theme.casing, linewidth=4.4 if mine else 3.0, zorder=4, solid_capstyle="butt", alpha=0.8)
-        look = (theme.level, 2.2, (6, 2)) if mine else (theme.text, 1.2, (4, 3))
-        ax.plot((x0, x1), (y, y), color=look[0], linewidth=look[1], linestyle=(0, look[2]), zorder=4)
+        colour, width, dashes = (theme.level, 2.2, (6, 2)) if mine else (theme.text, 1.2, (4, 3))
+        ax.plot((x0, x1), (y, y), color=colour, linewidth=width, linestyle=(0, dashes), zorder=4)
     low, high = ax.get_ylim()
     at: dict[int, list[str]] = {}
     for n in scene.names:
         if n.known and low <= n.tick <= high:
             at.setdefault(n.tick, []).append(n.title)
-    # A label stands above its line, and is pushed up or down where another one stands already.
+    # A label is just above its line, pushed up or down where another one is there already.
     per_px = sheet.per_px(ax)[1]
     ticks = sorted(at)
     places = spread([tick + 11 * per_px for tick in ticks], 20 * per_px, low + 9 * per_px, high - 10 * per_px)
@@ -479,7 +479,7 @@ def mark_setup(sheet: Sheet, ax: Axes) -> None:
     def tip(bar_ns: int) -> tuple[float, float]:
         return scene.x(bar_ns + BAR_NS // 2), panel.extremes(scene.x(bar_ns), scene.x(bar_ns + BAR_NS))[1]
 
-    # The two notes stand in the room above the candles, one below the other, so that neither covers the other's arrow.
+    # The two notes are in the room above the candles, one below the other, so that neither covers the other's arrow.
     line = 2.6 * PX * panel.ticks_per_px
     if s.trigger_ns is not None:
         text, to = f"Trigger candle {axes.clock(s.trigger_ns, seconds=False)}\n{s.crossed} {scene.title}", tip(s.trigger_ns)
@@ -566,24 +566,23 @@ def draw_ladder(sheet: Sheet, ax: Axes) -> None:
 def draw_words(sheet: Sheet, left: float, right: float, strip: tuple[float, float]) -> None:
     """The conditions in words, each in line with its row of the strip (whose top and bottom are `strip`, px)."""
     theme, row = sheet.theme, sheet.scene.row
-    if row is None or not row["book_valid"]:
-        row = {}
+    if row is not None and not row["book_valid"]:
+        row = None
 
     def y_of(place: float) -> float:
         return strip[0] + (conditions.TOP_Y - place) / (conditions.TOP_Y + 0.1) * (strip[1] - strip[0])
 
     for d, arrow, colour in (("down", "▼", theme.short), ("up", "▲", theme.long)):
         base = conditions.BASE[d] + conditions.ROWS
-        n = row.get(f"{d}_open")
+        count, read = conditions.readings(row, d)
         y = y_of(base + conditions.BAND / 2 - 0.1)
         sheet.text(left, y, f"{arrow} {d.upper()}", px=14, colour=colour, bold=True)
-        sheet.text(left + 84, y, "not known" if n is None else f"{n} of 4 open", px=14, bold=True)
-        for i, (title, column, sign) in enumerate(conditions.CONDITIONS[d], start=1):
-            state, value = row.get(f"{d}_{i}"), row.get(column)
-            y = y_of(base - i + 0.5)
-            ink = theme.text if state else theme.muted
-            sheet.text(left + 2, y, "–" if state is None else "●" if state else "○", colour=colour if state else theme.muted)
-            sheet.text(left + 20, y, f"{i} {title}", colour=ink)
-            if isinstance(value, float):
-                text = f"{sign * value:+.3f}".replace("-", "−")
+        sheet.text(left + 84, y, count, px=14, bold=True)
+        for i, (words, state, strength) in enumerate(read):
+            y = y_of(base - i - 0.5)
+            ink, mark = (theme.text, colour) if state else (theme.muted, theme.muted)
+            sheet.text(left + 2, y, conditions.MARKS[state], colour=mark)
+            sheet.text(left + 20, y, words, colour=ink)
+            if strength is not None:
+                text = f"{strength:+.3f}".replace("-", "−")
                 sheet.text(right, y, "0.000" if text[1:] == "0.000" else text, colour=ink, mono=True, ha="right")

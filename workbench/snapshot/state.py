@@ -90,8 +90,6 @@ class ForeignState(BaseModel):
 # ----------------------------------------------------------------------------
 # How a setup's picture is drawn: size, theme, layer, and how much time and price around the moment
 
-LayerKey = Literal["depth", "add", "pull", "fill", "long", "short", "net"]
-
 
 class PictureParams(Params):
     """What of the moment is drawn, and in which size and colours."""
@@ -99,7 +97,7 @@ class PictureParams(Params):
     width_px: int = Field(1920, ge=1440, le=3840, description="Width of the picture, px")
     height_px: int = Field(1080, ge=860, le=2400, description="Height of the picture, px")
     theme: Literal["dark", "light"] = Field("dark", description="Dark or light")
-    layer: LayerKey = Field("depth", description="What the heatmap shows")
+    layer: Literal["depth", "add", "pull", "fill", "long", "short", "net"] = Field("depth", description="What the heatmap shows")
     palette: Literal["perceptual", "cividis", "bookmap"] = Field("perceptual", description="Colours of resting size and one-signed flows")
     rows: int = Field(16, ge=8, le=30, description="Ticks shown above and below the level")
     before_min: int = Field(12, ge=2, le=60, description="Time that the heatmap shows before the moment, minutes")
