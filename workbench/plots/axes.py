@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from bokeh import models
 from bokeh.core.property.descriptors import DataSpecPropertyDescriptor
+from bokeh.models import ColumnDataSource, GlyphRenderer
 from bokeh.plotting import figure
 
 from workbench.theme import FONT, INKS, MONO, Theme
@@ -31,8 +32,8 @@ class Parts:
     """A figure and what is patched in it, by name."""
 
     figure: figure
-    sources: dict[str, models.ColumnDataSource]
-    renderers: dict[str, models.GlyphRenderer]
+    sources: dict[str, ColumnDataSource]
+    renderers: dict[str, GlyphRenderer]
 
 
 IMAGE: Look = {k: k for k in ("image", "x", "y", "dw", "dh")}
@@ -129,9 +130,9 @@ def plain_figure(name: str, **properties: Any) -> figure:
     return figure(name=name, toolbar_location=None, tools=[], output_backend="canvas", **properties)
 
 
-def empty(*columns: str, name: str | None = None) -> models.ColumnDataSource:
+def empty(*columns: str, name: str | None = None) -> ColumnDataSource:
     """A source with these columns and no rows."""
-    return models.ColumnDataSource({c: [] for c in columns}, name=name)
+    return ColumnDataSource({c: [] for c in columns}, name=name)
 
 
 def columns(names: Iterable[str], rows: Sequence[Sequence[object]]) -> dict[str, list[object]]:
@@ -139,8 +140,8 @@ def columns(names: Iterable[str], rows: Sequence[Sequence[object]]) -> dict[str,
     return {name: [row[i] for row in rows] for i, name in enumerate(names)}
 
 
-def add(fig: figure, kind: type[models.Glyph], source: models.ColumnDataSource, *, level: str = "glyph", **properties: Any) -> Any:
-    """Draw `source` in `fig` as glyphs of one kind; returns the renderer.
+def add(fig: figure, kind: type[models.Glyph], source: ColumnDataSource, *, level: str = "glyph", **properties: Any) -> GlyphRenderer:
+    """Draw `source` in `fig` as glyphs of one kind.
 
     The figure's own methods make a glyph each for selected, not selected and muted data too, which nothing here is; these are a
     quarter of what a page would have to make, send and build.
