@@ -1,1 +1,1 @@
-"""Subcommands that draw: the engine knows no screen, so they stand here and the command line names them by their dotted path."""
+"""Subcommands that draw: the engine knows no screen, so they are here and the command line names them by their dotted path."""

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -15,10 +15,7 @@ from engine.errors import EngineError, SessionError
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
-    from engine.params import FeatureParams
-    from workbench.snapshot import PictureParams
     from workbench.snapshot.scene import Scene
-
 
 # ----------------------------------------------------------------------------
 # ``spymaster compare``: how alike two pictures are, with an exit code for regression tests
@@ -110,33 +107,31 @@ def snapshot(
         spymaster snapshot --like SETUP_1.png --out again.png
     """
     from engine.lake.store import Lake
+    from engine.sessions import NEW_YORK
     from workbench.snapshot import picture
-    from workbench.snapshot.scene import profile_of
+    from workbench.snapshot.scene import contract_of, profile_of, scene_of
 
-    place = Lake(lake)
+    source = Lake(lake)
     if like is not None:
-        scene, note = _again(place, like)
+        scene, note = _again(source, like)
         default = like.with_name(f"{like.stem}_again.png")
     elif level is None or ts is None:
         raise SessionError("snapshot: expected --level and --ts, or --like PICTURE.png")
     else:
-        scene = _scene(place, level, _moment(ts), symbol, *_params(window, zones, layer, rows, theme, palette, size, hindsight))
-        clock = dt.datetime.fromtimestamp(scene.now_ns // 10**9, _new_york())
+        date, ts_ns = _moment(ts)
+        drawn: dict[str, object] = {"layer": layer, "rows": rows, "theme": theme, "palette": palette, "hindsight": hindsight}
+        params = _params(window, zones, size, drawn)
+        scene = scene_of(source, contract_of(source, symbol, date), date, level_id=level, ts_ns=ts_ns, **params)
+        clock = dt.datetime.fromtimestamp(scene.now_ns // 10**9, NEW_YORK)
         default = Path(f"SETUP_{scene.symbol}_{scene.date}_{clock:%H%M%S}_{re.sub('[^a-z0-9.]+', '_', level)}.png")
         note = scene.sentence
     path = out or default
-    data = picture(scene, profile_of(place))
+    data = picture(scene, profile_of(source))
     try:
         path.write_bytes(data)
     except OSError as e:
         raise EngineError(f"{path}: expected to write the picture there: {e.strerror or e}; choose another --out") from e
     print(f"{path}: {note}")
-
-
-def _new_york() -> dt.tzinfo:
-    from engine.sessions import NEW_YORK
-
-    return NEW_YORK
 
 
 def _moment(text: str) -> tuple[dt.date, int]:
@@ -152,9 +147,8 @@ def _moment(text: str) -> tuple[dt.date, int]:
     return when.date(), to_ns(when.date(), when.time())
 
 
-def _params(
-    window: int, zones: str, layer: str, rows: int, theme: str, palette: str, size: str, hindsight: bool
-) -> tuple[FeatureParams, PictureParams]:
+def _params(window: int, zones: str, size: str, drawn: dict[str, object]) -> dict[str, Any]:
+    """Parameters of features and picture, as `scene_of` takes them."""
     from pydantic import ValidationError
 
     from engine.params import FeatureParams, ZoneParams
@@ -168,24 +162,15 @@ def _params(
     if px is None:
         raise EngineError(f"--size {size!r}: expected WIDTHxHEIGHT in px such as 1920x1080")
     try:
-        z = dict(zip(("at", "near", "mid", "far"), map(int, bounds.groups())))
-        drawn = {"width_px": int(px[1]), "height_px": int(px[2]), "layer": layer, "rows": rows, "theme": theme, "palette": palette}
-        return FeatureParams(window_s=window, zones=ZoneParams(**z)), PictureParams.model_validate({**drawn, "hindsight": hindsight})
+        z = ZoneParams(**dict(zip(("at", "near", "mid", "far"), map(int, bounds.groups()))))
+        picture = PictureParams.model_validate({"width_px": int(px[1]), "height_px": int(px[2]), **drawn})
+        return {"features": FeatureParams(window_s=window, zones=z), "picture": picture}
     except ValidationError as e:
         raise EngineError(f"snapshot: {faults(e)}") from e
 
 
-def _scene(
-    lake: Lake, level: str, moment: tuple[dt.date, int], symbol: str | None, features: FeatureParams, picture: PictureParams
-) -> Scene:
-    from workbench.snapshot.scene import contract_of, scene_of
-
-    date, ts_ns = moment
-    return scene_of(lake, contract_of(lake, symbol, date), date, level_id=level, ts_ns=ts_ns, features=features, picture=picture)
-
-
 def _again(lake: Lake, path: Path) -> tuple[Scene, str]:
-    """The scene that a picture carries, from this lake, and whether it still holds the same numbers."""
+    """The scene that a picture carries, from this lake, and whether its numbers are still the same."""
     from workbench.snapshot import read_state
     from workbench.snapshot.png import picture_bytes
     from workbench.snapshot.scene import profile_of, scene_of
@@ -196,8 +181,7 @@ def _again(lake: Lake, path: Path) -> tuple[Scene, str]:
     profile = profile_of(lake)
     if profile != state.profile:
         raise SessionError(f"{path}: was drawn from a {state.profile} session, {lake.root} holds {profile}; give the lake it came from")
-    scene = scene_of(
-        lake, state.symbol, state.session_date, level_id=state.level_id, ts_ns=state.ts_ns, features=state.features, picture=state.picture
-    )
+    params = {k: getattr(state, k) for k in ("level_id", "ts_ns", "features", "picture")}
+    scene = scene_of(lake, state.symbol, state.session_date, **params)
     same = scene.digest() == state.drawn_sha256
     return scene, "the same numbers" if same else f"other numbers than {path.name} shows: the lake or the code has changed since"

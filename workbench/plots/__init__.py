@@ -38,26 +38,10 @@ _MODULE_OF = {name: (module, name) for module, names in _FROM.items() for name i
 _MODULE_OF["level_sentence"] = ("workbench.plots.words", "sentence")
 
 __all__ = [
-    "DARK",
-    "LIGHT",
-    "Theme",
-    "conditions_picture",
-    "difference_figure",
-    "difference_words",
-    "excursion_figure",
-    "fill_difference",
-    "fill_share_panels",
-    "hit_rows",
-    "ladder_picture",
-    "level_picture",
-    "level_sentence",
-    "outcome_counts",
-    "outcome_figure",
-    "rows_at",
-    "share_panels",
-    "why_figure",
-    "why_rows",
-]
+    "DARK", "LIGHT", "Theme", "conditions_picture", "difference_figure", "difference_words", "excursion_figure",
+    "fill_difference", "fill_share_panels", "hit_rows", "ladder_picture", "level_picture", "level_sentence",
+    "outcome_counts", "outcome_figure", "rows_at", "share_panels", "why_figure", "why_rows",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from bokeh import models
 from bokeh.core.property.descriptors import DataSpecPropertyDescriptor
-from bokeh.models import (
-    AdaptiveTicker,
-    Axis,
-    CategoricalColorMapper,
-    ColumnDataSource,
-    CustomJSTickFormatter,
-    DatetimeTickFormatter,
-    Glyph,
-    GlyphRenderer,
-    Grid,
-    Model,
-    Plot,
-    Range1d,
-)
+from bokeh.models import ColumnDataSource, GlyphRenderer
 from bokeh.plotting import figure
 
 from workbench.theme import FONT, INKS, MONO, Theme
 
 NEW_YORK = ZoneInfo("America/New_York")
 
-ThemeValues = list[tuple[Model, dict[str, Any]]]
-"""What a theme sets, model by model: known without setting it, so that a page can have the other theme's at hand."""
+ThemeValues = list[tuple[models.Model, dict[str, Any]]]
+"""What a theme sets, model by model, without setting it: a page can have the other theme's ready."""
+
+
+Look = dict[str, Any]
+"""Properties of a glyph, or of words."""
+
+
+@dataclass
+class Parts:
+    """A figure and what is patched in it, by name."""
+
+    figure: figure
+    sources: dict[str, ColumnDataSource]
+    renderers: dict[str, GlyphRenderer]
+
+
+IMAGE: Look = {k: k for k in ("image", "x", "y", "dw", "dh")}
+"""Properties of an image's glyph, and the columns of its source that they are read from."""
 
 
 @lru_cache(maxsize=1024)
@@ -55,7 +62,7 @@ def clock(ts_ns: int, *, seconds: bool = True) -> str:
     return dt.datetime.fromtimestamp(ts_ns / 1e9, NEW_YORK).strftime("%H:%M:%S" if seconds else "%H:%M")
 
 
-def show_range(axis: Range1d, start: float, end: float, bounds: tuple[float, float]) -> None:
+def show_range(axis: models.Range1d, start: float, end: float, bounds: tuple[float, float]) -> None:
     """Show ``[start, end]``, come back to it on reset, and let the trader pan and zoom within `bounds`."""
     # The bounds first: the browser keeps what is set within those it has.
     if axis.bounds != bounds:
@@ -65,8 +72,7 @@ def show_range(axis: Range1d, start: float, end: float, bounds: tuple[float, flo
 
 def decimals(tick_size: float) -> int:
     """Digits after the point that show every multiple of `tick_size`."""
-    text = f"{tick_size:.9f}".rstrip("0")
-    return max(len(text.split(".")[1]), 0)
+    return len(f"{tick_size:.9f}".rstrip("0").split(".")[1])
 
 
 def price_text(tick: float, tick_size: float) -> str:
@@ -80,38 +86,61 @@ def short_price_text(tick: int, tick_size: float) -> str:
     return f"{price:.0f}" if float(price).is_integer() else price_text(tick, tick_size)
 
 
-def price_formatter(tick_size: float) -> CustomJSTickFormatter:
+def price_formatter(tick_size: float) -> models.CustomJSTickFormatter:
     """Axis labels in price from coordinates in ticks."""
-    return CustomJSTickFormatter(args={"size": tick_size, "digits": decimals(tick_size)}, code="return (tick * size).toFixed(digits)")
+    args = {"size": tick_size, "digits": decimals(tick_size)}
+    return models.CustomJSTickFormatter(args=args, code="return (tick * size).toFixed(digits)")
 
 
-def distance_formatter() -> CustomJSTickFormatter:
+def distance_formatter() -> models.CustomJSTickFormatter:
     """Axis labels in ticks from the level, always with their sign."""
-    return CustomJSTickFormatter(code="return tick > 0 ? '+' + tick : (tick < 0 ? '\\u2212' + (-tick) : '0')")
+    return models.CustomJSTickFormatter(code="return tick > 0 ? '+' + tick : (tick < 0 ? '\\u2212' + (-tick) : '0')")
 
 
-def tick_ticker() -> AdaptiveTicker:
+def tick_ticker() -> models.AdaptiveTicker:
     """Whole ticks in steps of 1, 2, 4, 8, 16...: the $1 of ES is among them."""
-    return AdaptiveTicker(base=16, mantissas=[1, 2, 4, 8], min_interval=1, desired_num_ticks=9, num_minor_ticks=0)
+    return models.AdaptiveTicker(base=16, mantissas=[1, 2, 4, 8], min_interval=1, desired_num_ticks=9, num_minor_ticks=0)
 
 
-def time_ticker() -> AdaptiveTicker:
+def time_ticker() -> models.AdaptiveTicker:
     """Whole seconds, minutes and hours in the steps of a clock.
 
     One ticker for all that a session needs: the axis of dates brings a dozen, down to years, each a model to make and to send.
     There is no longest step: a range's two ends come one after the other, and a picture painted between them, its range reaching
     from 1970 to the session, would have a million half hours to write (the page stood still for 12 to 35 s).
     """
-    return AdaptiveTicker(base=60, mantissas=[1, 2, 5, 10, 15, 20, 30], min_interval=1_000, desired_num_ticks=7, num_minor_ticks=0)
+    return models.AdaptiveTicker(base=60, mantissas=[1, 2, 5, 10, 15, 20, 30], min_interval=1_000, desired_num_ticks=7, num_minor_ticks=0)
 
 
-def time_formatter() -> DatetimeTickFormatter:
+def time_formatter() -> models.DatetimeTickFormatter:
     """New York's clock on a time axis, never a date in the middle of a session."""
-    hm, hms = "%H:%M", "%H:%M:%S"
-    return DatetimeTickFormatter(milliseconds=hms, seconds=hms, minsec=hms, minutes=hm, hourmin=hm, hours=hm, days=hm, months=hm, years=hm)
+    short = dict.fromkeys(("milliseconds", "seconds", "minsec"), "%H:%M:%S")
+    long = dict.fromkeys(("minutes", "hourmin", "hours", "days", "months", "years"), "%H:%M")
+    return models.DatetimeTickFormatter(**short, **long)
 
 
-def add(fig: figure, kind: type[Glyph], source: ColumnDataSource, *, level: str = "glyph", **properties: Any) -> GlyphRenderer:
+def plain_figure(name: str, **properties: Any) -> figure:
+    """An empty figure without tools and toolbar.
+
+    Examples
+    --------
+    >>> plain_figure("strip", height=90).name
+    'strip'
+    """
+    return figure(name=name, toolbar_location=None, tools=[], output_backend="canvas", **properties)
+
+
+def empty(*columns: str, name: str | None = None) -> ColumnDataSource:
+    """A source with these columns and no rows."""
+    return ColumnDataSource({c: [] for c in columns}, name=name)
+
+
+def columns(names: Iterable[str], rows: Sequence[Sequence[object]]) -> dict[str, list[object]]:
+    """Data of a source from rows, whose values are in the order of `names`."""
+    return {name: [row[i] for row in rows] for i, name in enumerate(names)}
+
+
+def add(fig: figure, kind: type[models.Glyph], source: ColumnDataSource, *, level: str = "glyph", **properties: Any) -> GlyphRenderer:
     """Draw `source` in `fig` as glyphs of one kind.
 
     The figure's own methods make a glyph each for selected, not selected and muted data too, which nothing here is; these are a
@@ -125,52 +154,51 @@ def inks(theme: Theme) -> list[str]:
     return [getattr(theme, name) for name in INKS]
 
 
-def ink_mapper(theme: Theme) -> CategoricalColorMapper:
+def ink_mapper(theme: Theme) -> models.CategoricalColorMapper:
     """From the name of an ink to its colour."""
-    return CategoricalColorMapper(factors=list(INKS), palette=inks(theme), name="ink")
+    return models.CategoricalColorMapper(factors=list(INKS), palette=inks(theme), name="ink")
 
 
-def ink(mapper: CategoricalColorMapper) -> dict[str, Any]:
+def ink(mapper: models.CategoricalColorMapper) -> dict[str, Any]:
     """Colour of a glyph whose data name an ink in ``colour``."""
     return {"field": "colour", "transform": mapper}
 
 
-def theme_values(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> ThemeValues:
+def theme_values(fig: models.Plot, theme: Theme, *, size: str = "13px") -> ThemeValues:
     """Colours and type of `theme` on `fig` itself, its axes and grids."""
-    out: ThemeValues = [
-        (fig, {"background_fill_color": theme.map_floor, "border_fill_color": theme.page, "outline_line_color": theme.edge})
-    ]
+    axis = {
+        "axis_line_color": theme.edge, "major_tick_line_color": theme.edge, "minor_tick_line_color": None,
+        "major_label_text_color": theme.text, "major_label_text_font_size": size, "major_label_text_font": MONO,
+        "axis_label_text_color": theme.muted, "axis_label_text_font": FONT, "axis_label_text_font_size": size,
+        "axis_label_text_font_style": "normal",
+    }  # fmt: skip
     # Looked up where they are: `fig.axis` and `fig.grid` walk the whole document.
-    for axis in (a for side in (fig.left, fig.right, fig.above, fig.below) for a in side if isinstance(a, Axis)):
-        look = {
-            "axis_line_color": theme.edge, "major_tick_line_color": theme.edge, "minor_tick_line_color": None,
-            "major_label_text_color": theme.text, "major_label_text_font_size": size, "major_label_text_font": MONO,
-            "axis_label_text_color": theme.muted, "axis_label_text_font": FONT, "axis_label_text_font_size": size,
-            "axis_label_text_font_style": "normal",
-        }  # fmt: skip
-        out.append((axis, look))
-    out += [(g, {"grid_line_color": theme.grid}) for g in fig.center if isinstance(g, Grid)]
-    return out
+    sides = (*fig.left, *fig.right, *fig.above, *fig.below)
+    return [
+        (fig, {"background_fill_color": theme.map_floor, "border_fill_color": theme.page, "outline_line_color": theme.edge}),
+        *((a, axis) for a in sides if isinstance(a, models.Axis)),
+        *((g, {"grid_line_color": theme.grid}) for g in fig.center if isinstance(g, models.Grid)),
+    ]
 
 
-def as_sent(dress: ThemeValues) -> dict[str, dict[str, object]]:
-    """`dress` by id of model and property, the later of two for one property, as the browser's own models take it."""
+def as_sent(values: ThemeValues) -> dict[str, dict[str, object]]:
+    """`values` by id of model and property, the later of two for one property, as the browser's own models take it."""
     out: dict[str, dict[str, object]] = {}
-    for model, values in dress:
-        made = out.setdefault(model.id, {})
-        for name, to in values.items():
+    for model, properties in values:
+        for name, to in properties.items():
             # What may be a column of the data, too, says that it is none.
-            made[name] = {"value": to} if isinstance(model.lookup(name), DataSpecPropertyDescriptor) else to
+            is_spec = isinstance(model.lookup(name), DataSpecPropertyDescriptor)
+            out.setdefault(model.id, {})[name] = {"value": to} if is_spec else to
     return out
 
 
-def put_on(dress: ThemeValues) -> None:
-    """Set what `dress` says."""
-    for model, values in dress:
-        model.update(**values)
+def put_on(values: ThemeValues) -> None:
+    """Set `values` on their models."""
+    for model, properties in values:
+        model.update(**properties)
 
 
-def apply_theme(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> None:
+def apply_theme(fig: models.Plot, theme: Theme, *, size: str = "13px") -> None:
     """Give `fig` the colours and type of `theme`; called again when the theme changes."""
     put_on(theme_values(fig, theme, size=size))
 
@@ -178,3 +206,11 @@ def apply_theme(fig: figure | Plot, theme: Theme, *, size: str = "13px") -> None
 def theme_title(fig: figure, theme: Theme, *, style: str = "bold") -> None:
     """Give the title of `fig` the colour and type of `theme`."""
     fig.title.update(text_color=theme.text, text_font=FONT, text_font_size="13px", text_font_style=style)
+
+
+def theme_titled(fig: figure, theme: Theme, *, named: bool = False) -> None:
+    """`apply_theme` in the small size and `theme_title`; where `named`, the vertical axis has words for labels."""
+    apply_theme(fig, theme, size="12px")
+    theme_title(fig, theme)
+    if named:
+        fig.yaxis.major_label_text_font = FONT

@@ -38,32 +38,28 @@ def level_picture(
 
     Examples
     --------
-    `cube`, `bars`, `levels`, `tape` of a session, as the notebooks read them::
-
     >>> level_picture(cube, bars, levels, tape, level_id="pm_high", tick_size=0.25).name
     'level_chart'
     """
     parts = heatmap.level_chart(theme, tick_size)
-    shown = heatmap.LAYERS[layer]
-    day = int(cube["window_start_ts_ns"][0])
-    begin, end = day, int(cube["window_end_ts_ns"][-1])
+    src, shown = parts.sources, heatmap.LAYERS[layer]
+    day, end = int(cube["window_start_ts_ns"][0]), int(cube["window_end_ts_ns"][-1])
     k = int(levels.filter(pl.col("level_id") == level_id)["level_tick"][-1])
     step, window_s = int(cube.attrs["step_ticks"]), int(cube.attrs["window_s"])
+    x0, x1 = (float(axes.x_ms(t, day)) for t in (day, end))
     parts.mark.visible = simulated
     parts.mapper.palette = heatmap.palette_of(theme, shown, palette)
-    heat = heatmap.heat_data(cube, shown, heatmap.scale_top(heatmap.values(cube, shown), shown))
-    src = parts.sources
-    src["heat"].data = heat
-    src["facts"].data = heatmap.facts_data(shown, tick_size=tick_size, k_ref=k, step=step, window_s=window_s, x0=float(heat["x"][0]))  # type: ignore[arg-type]
+    src["heat"].data = heatmap.heat_data(cube, shown, heatmap.scale_top(heatmap.values(cube, shown), shown))
+    src["facts"].data = heatmap.facts_data(shown, tick_size=tick_size, k_ref=k, step=step, window_s=window_s, x0=x0)
     src["candles"].data = heatmap.candle_data(bars, day)
     src["levels"].data = levels_plot.level_data(levels_plot.level_runs(levels), level_id, day)
-    src["quotes"].data = heatmap.quote_data(tape.filter(pl.col("window_start_ts_ns").is_between(begin, end)), day, window_s)
+    src["quotes"].data = heatmap.quote_data(tape.filter(pl.col("window_start_ts_ns").is_between(day, end)), day, window_s)
     src["zones"].data = levels_plot.zone_data(k, zones)
     src["invalid"].data = heatmap.invalid_data(cube)
     low, high = float(cube["tick"][0]), float(cube["tick"][-1]) + step - 1
     parts.figure.y_range.update(start=low - 0.5, end=high + 0.5)
     parts.distance.update(start=low - 0.5 - k, end=high + 0.5 - k)
-    parts.figure.x_range.update(start=float(axes.x_ms(begin, day)), end=float(axes.x_ms(end, day)))
+    parts.figure.x_range.update(start=x0, end=x1)
     return parts.figure
 
 
@@ -72,8 +68,6 @@ def ladder_picture(rows: pl.DataFrame, *, level_tick: int, tick_size: float, ste
 
     Examples
     --------
-    `rows` from `workbench.plots.ladder.rows_at`::
-
     >>> ladder_picture(rows, level_tick=20_003, tick_size=0.25).name
     'ladder'
     """
@@ -88,12 +82,10 @@ def ladder_picture(rows: pl.DataFrame, *, level_tick: int, tick_size: float, ste
 
 
 def conditions_picture(vacuum: pl.DataFrame, *, window_s: int, theme: Theme = DARK) -> figure:
-    """The four conditions of one level's rows in both directions.
+    """The four conditions in both directions, from one level's rows of `engine.features.level_windows`.
 
     Examples
     --------
-    `vacuum` from `engine.features.level_windows`::
-
     >>> conditions_picture(vacuum, window_s=5).name
     'conditions'
     """
@@ -102,6 +94,5 @@ def conditions_picture(vacuum: pl.DataFrame, *, window_s: int, theme: Theme = DA
     parts.cells.data, parts.counts.data = conditions.strip_data(vacuum, window_s, day)
     x = axes.x_ms(vacuum["window_start_ts_ns"].to_numpy(), day)
     parts.figure.x_range.update(start=float(x[0]), end=float(x[-1]) + window_s * 1000)
-    parts.figure.xaxis.visible = True
-    parts.figure.xaxis.formatter = axes.time_formatter()
+    parts.figure.xaxis.update(visible=True, formatter=axes.time_formatter())
     return parts.figure

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -56,7 +58,7 @@ class StripParts:
 
 
 def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 168) -> StripParts:
-    """An empty strip; give it the chart's `x_range` to keep both on one time axis.
+    """An empty strip; give it the chart's `x_range` to have both on one time axis.
 
     Examples
     --------
@@ -64,29 +66,22 @@ def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 
     >>> strip_figure(DARK).figure.name
     'conditions'
     """
-    fig = figure(
-        name="conditions", height=height, sizing_mode="stretch_width", x_range=x_range or Range1d(0, 1), y_range=Range1d(-0.2, TOP_Y),
-        toolbar_location=None, tools=[], output_backend="canvas", min_border_left=heatmap.LEFT, min_border_right=heatmap.RIGHT,
-        min_border_top=4, min_border_bottom=4,
+    fig = axes.plain_figure(
+        "conditions", height=height, sizing_mode="stretch_width", x_range=x_range or Range1d(0, 1), y_range=Range1d(-0.2, TOP_Y),
+        min_border_left=heatmap.LEFT, min_border_right=heatmap.RIGHT, min_border_top=4, min_border_bottom=4,
     )  # fmt: skip
-    fig.xaxis.visible = False
+    fig.xaxis.visible = fig.ygrid.visible = False
     fig.xaxis.ticker = fig.xgrid.ticker = axes.time_ticker()
-    fig.ygrid.visible = False
     places = {BASE[d] + ROWS - 0.5 - i: f"{i + 1}" for d in BASE for i in range(4)}
-    places |= {BASE["down"] + ROWS + BAND / 2: "DOWN", BASE["up"] + ROWS + BAND / 2: "UP"}
+    places |= {BASE[d] + ROWS + BAND / 2: d.upper() for d in ("down", "up")}
     fig.yaxis.ticker = FixedTicker(ticks=sorted(places))
-    fig.yaxis.major_label_overrides = dict(places)
+    fig.yaxis.major_label_overrides = places
     mapper = LinearColorMapper(palette=["#000000"] * 4, low=-0.5, high=3.5)
-    cells = ColumnDataSource({k: [] for k in ("image", "x", "y", "dw", "dh")})
-    counts = ColumnDataSource(dict(NO_COUNTS))
-    invalid = ColumnDataSource({"left": [], "right": []})
+    cells, counts, invalid = axes.empty(*axes.IMAGE), ColumnDataSource(dict(NO_COUNTS)), axes.empty("left", "right")
     made = {
-        "invalid": axes.add(
-            fig, Quad, invalid, left="left", right="right", bottom=-5, top=TOP_Y + 5, hatch_pattern="/", hatch_scale=9, hatch_alpha=0.55,
-            fill_alpha=0.12, line_color=None,
-        ),
-        "cells": axes.add(fig, Image, cells, image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper),
-    }  # fmt: skip
+        "invalid": axes.add(fig, Quad, invalid, **heatmap.HATCHED, left="left", right="right", bottom=-5, top=TOP_Y + 5),
+        "cells": axes.add(fig, Image, cells, **axes.IMAGE, color_mapper=mapper),
+    }
     for d in BASE:
         made[d] = axes.add(fig, VAreaStep, counts, x="x", y1=value(floor(d)), y2=d, step_mode="after", fill_alpha=0.85)
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
@@ -126,12 +121,6 @@ def condition_cells(frame: pl.DataFrame, direction: str) -> np.ndarray:
     return np.ascontiguousarray(cells, dtype=np.uint8)
 
 
-def _codes(frame: pl.DataFrame, direction: str) -> np.ndarray:
-    """`condition_cells`, in which 3 is open up, so that both directions share one palette."""
-    cells = condition_cells(frame, direction)
-    return cells if direction == "down" else np.where(cells == 2, np.uint8(3), cells)
-
-
 def grid(frame: pl.DataFrame, window_s: int) -> pl.DataFrame:
     """`frame` with a row for every window between its first and last: a level that has no value for a while leaves nulls."""
     if frame.height == 0:
@@ -147,45 +136,49 @@ def grid(frame: pl.DataFrame, window_s: int) -> pl.DataFrame:
 def strip_data(frame: pl.DataFrame, window_s: int, day_ts_ns: int) -> tuple[dict[str, list[object]], dict[str, object]]:
     """Sources of the strip (cells, heights of the counts' bands) from one level's vacuum rows, sorted by window."""
     if frame.height == 0:
-        return {k: [] for k in ("image", "x", "y", "dw", "dh")}, dict(NO_COUNTS)
+        return axes.columns(axes.IMAGE, []), dict(NO_COUNTS)
     full = grid(frame, window_s)
     x = axes.x_ms(full["window_start_ts_ns"].to_numpy(), day_ts_ns)
     width = float(full.height * window_s * 1000)
-    cells: dict[str, list[object]] = {
-        "image": [_codes(full, d) for d in BASE],
-        "x": [float(x[0])] * 2,
-        "y": list(BASE.values()),
-        "dw": [width] * 2,
-        "dh": [ROWS] * 2,
-    }
-    edge = np.append(x, x[0] + width)
-    counts: dict[str, object] = {"x": edge}
+    # One palette for both directions: what is open is 2 down and 3 up.
+    down, up = (condition_cells(full, d) for d in ("down", "up"))
+    image = {"down": down, "up": np.where(up == 2, np.uint8(3), up)}
+    cells = axes.columns(axes.IMAGE, [(image[d], float(x[0]), BASE[d], width, ROWS) for d in BASE])
+    counts: dict[str, object] = {"x": np.append(x, x[0] + width)}
     for d in BASE:
         n = full[f"{d}_open"].cast(pl.Float32).fill_null(0.0).to_numpy()
         counts[d] = (floor(d) + (BAND - 0.3) * np.append(n, n[-1]) / 4).astype(np.float32)
     return cells, counts
 
 
-def words_html(row: dict[str, object] | None, theme: Theme, *, key: bool = True) -> str:
+MARKS = {None: "–", False: "○", True: "●"}
+"""Sign of a condition: not known, shut, open."""
+
+
+def readings(row: Mapping[str, Any] | None, direction: str) -> tuple[str, list[tuple[str, bool | None, float | None]]]:
+    """How many conditions of a window are open, in words; and of each its words, whether it is open, its strength (None: not known)."""
+    row = row or {}
+    n = row.get(f"{direction}_open")
+    read = []
+    for i, (title, column, sign) in enumerate(CONDITIONS[direction], start=1):
+        strength = row.get(column)
+        read.append((f"{i} {title}", row.get(f"{direction}_{i}"), None if strength is None else sign * strength))
+    return "not known" if n is None else f"{n} of 4 open", read
+
+
+def words_html(row: Mapping[str, Any] | None, theme: Theme, *, key: bool = True) -> str:
     """The conditions at the cursor in words: open or shut, the strength, and the count of four, for both directions; then `key_html`."""
-    blocks = []
+    blocks = ""
     for d, arrow, colour in (("down", "▼", theme.short), ("up", "▲", theme.long)):
-        n = None if row is None else row.get(f"{d}_open")
-        count = "not known" if n is None else f"{n} of 4 open"
-        lines = []
-        for i, (title, column, sign) in enumerate(CONDITIONS[d], start=1):
-            state = None if row is None else row.get(f"{d}_{i}")
-            value = None if row is None else row.get(column)
-            mark = "–" if state is None else "●" if state else "○"
-            ink = colour if state else theme.muted
-            strength = "" if not isinstance(value, float) else f"{sign * value:+.3f}".replace("-", "−")
-            lines.append(
-                f"<div class='c' style='color:{theme.text if state else theme.muted}'><span style='color:{ink}'>{mark}</span>"
-                f"<span>{i} {title}</span><span class='n'>{strength}</span></div>"
-            )
-        head = f"<div class='h' style='color:{colour}'>{arrow} {d.upper()} <b>{count}</b></div>"
-        blocks.append(f"<div class='b'>{head}{''.join(lines)}</div>")
-    return f"<style>{style('conditions')}</style><div class='w'>{''.join(blocks)}</div>{key_html(theme) if key else ''}"
+        count, read = readings(row, d)
+        blocks += f"<div class='b'><div class='h' style='color:{colour}'>{arrow} {d.upper()} <b>{count}</b></div>"
+        for words, state, strength in read:
+            ink, mark = (theme.text, colour) if state else (theme.muted, theme.muted)
+            number = "" if strength is None else f"{strength:+.3f}".replace("-", "−")
+            blocks += f"<div class='c' style='color:{ink}'><span style='color:{mark}'>{MARKS[state]}</span>"
+            blocks += f"<span>{words}</span><span class='n'>{number}</span></div>"
+        blocks += "</div>"
+    return f"<style>{style('conditions')}</style><div class='w'>{blocks}</div>{key_html(theme) if key else ''}"
 
 
 def key_html(theme: Theme) -> str:

@@ -5,26 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from bokeh import models
 from bokeh.core.properties import value
-from bokeh.models import (
-    ColorBar,
-    ColumnDataSource,
-    FixedTicker,
-    GlyphRenderer,
-    HoverTool,
-    Image,
-    LinearColorMapper,
-    NumeralTickFormatter,
-    Range1d,
-    Span,
-    Text,
-)
+from bokeh.models import FixedTicker, HoverTool, Image, LinearColorMapper, NumeralTickFormatter, Range1d, Span, Text
 from bokeh.plotting import figure
 
 from workbench.plots import axes
 from workbench.theme import MONO, Theme, signed_palette
-
-COLUMNS = ("image", "low", "high", "x", "y", "dw", "dh")
 
 
 @dataclass
@@ -32,13 +19,13 @@ class DifferenceParts:
     """The figure and what is patched in it."""
 
     figure: figure
-    cells: ColumnDataSource
-    signs: ColumnDataSource
+    cells: models.ColumnDataSource
+    signs: models.ColumnDataSource
     mapper: LinearColorMapper
-    bar: ColorBar
+    bar: models.ColorBar
     level: Span
     touch: Span
-    renderers: dict[str, GlyphRenderer]
+    renderers: dict[str, models.GlyphRenderer]
 
 
 def difference_figure(theme: Theme, *, height: int = 300, width: int = 760) -> DifferenceParts:
@@ -50,29 +37,30 @@ def difference_figure(theme: Theme, *, height: int = 300, width: int = 760) -> D
     >>> difference_figure(DARK).figure.name
     'difference'
     """
-    fig = figure(
-        name="difference", title=" ", width=width, height=height, sizing_mode="stretch_width", x_range=Range1d(-120, 0),
-        y_range=Range1d(-16, 16),
-        toolbar_location=None, tools=[], output_backend="canvas", x_axis_label="seconds to the touch", y_axis_label="ticks from level",
-        min_border_top=30, min_border_left=60,
+    fig = axes.plain_figure(
+        "difference", title=" ", width=width, height=height, sizing_mode="stretch_width", x_range=Range1d(-120, 0),
+        y_range=Range1d(-16, 16), x_axis_label="seconds to the touch", y_axis_label="ticks from level", min_border_top=30,
+        min_border_left=60,
     )  # fmt: skip
     fig.grid.visible = False
     fig.yaxis.formatter = axes.distance_formatter()
     fig.yaxis.ticker = axes.tick_ticker()
     mapper = LinearColorMapper(palette=list(signed_palette(theme)[1:]), low=-1, high=1, nan_color="#00000000")
-    cells = ColumnDataSource({k: [] for k in COLUMNS}, name="difference")
-    made = {"cells": axes.add(fig, Image, cells, image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper, level="image")}
-    signs = ColumnDataSource({k: [] for k in ("x", "y", "text")}, name="difference_signs")
-    made["signs"] = axes.add(
-        fig, Text, signs, x="x", y="y", text="text", text_align="center", text_baseline="middle", text_font=value(MONO),
-        text_font_size="12px", text_font_style="bold",
-    )  # fmt: skip
+    cells = axes.empty("image", "low", "high", "x", "y", "dw", "dh", name="difference")
+    signs = axes.empty("x", "y", "text", name="difference_signs")
+    made = {
+        "cells": axes.add(fig, Image, cells, **axes.IMAGE, color_mapper=mapper, level="image"),
+        "signs": axes.add(
+            fig, Text, signs, x="x", y="y", text="text", text_align="center", text_baseline="middle", text_font=value(MONO),
+            text_font_size="12px", text_font_style="bold",
+        ),
+    }  # fmt: skip
     level = Span(location=0, dimension="width", line_width=2, line_dash=[6, 3])
     touch = Span(location=0, dimension="height", line_width=2)
-    bar = ColorBar(color_mapper=mapper, ticker=FixedTicker(ticks=[-1, 0, 1]), formatter=NumeralTickFormatter(format="+0.00"), width=10)
-    for extra in (level, touch):
-        fig.add_layout(extra)
-    fig.add_layout(bar, "right")
+    formatter = NumeralTickFormatter(format="+0.00")
+    bar = models.ColorBar(color_mapper=mapper, ticker=FixedTicker(ticks=[-1, 0, 1]), formatter=formatter, width=10)
+    for annotation, place in ((level, "center"), (touch, "center"), (bar, "right")):
+        fig.add_layout(annotation, place)
     said = [("break − reject", "@image{+0.00} [@low{+0.00} to @high{+0.00}]"), ("at", "$x{0} s, $y{+0} ticks")]
     fig.add_tools(HoverTool(renderers=[made["cells"]], tooltips=said))
     parts = DifferenceParts(fig, cells, signs, mapper, bar, level, touch, made)
@@ -81,13 +69,7 @@ def difference_figure(theme: Theme, *, height: int = 300, width: int = 760) -> D
 
 
 def theme_difference(parts: DifferenceParts, theme: Theme) -> None:
-    """Put `theme` on the map.
-
-    Examples
-    --------
-    >>> from workbench.theme import DARK, LIGHT
-    >>> theme_difference(difference_figure(DARK), LIGHT)
-    """
+    """Put `theme` on the map."""
     axes.apply_theme(parts.figure, theme, size="12px")
     axes.theme_title(parts.figure, theme, style="normal")
     parts.mapper.palette = list(signed_palette(theme)[1:])
@@ -119,8 +101,6 @@ def fill_difference(
         In the frame of travel; cells that are not `shown` stay empty.
     up : bool
         Whether the query comes from below; from above, the map is turned back to prices: up is up, and blue is long.
-    title : str
-        What was counted.
 
     Examples
     --------
@@ -132,17 +112,12 @@ def fill_difference(
     [[nan], [nan], [-0.4000000059604645]]
     """
     sign = 1 if up else -1
-    flip = slice(None, None, sign)
-    images = [(sign * np.where(shown, v, np.nan))[:, flip].T for v in (difference, *((low, high) if up else (high, low)))]
+    images = [(sign * np.where(shown, v, np.nan))[:, ::sign].T for v in (difference, *((low, high) if up else (high, low)))]
     windows, rows = difference.shape
-    half = rows * step_ticks / 2
-    parts.cells.data = {
-        **{k: [np.ascontiguousarray(v, dtype=np.float32)] for k, v in zip(("image", "low", "high"), images)},
-        "x": [float(-windows * window_s)],
-        "y": [-half],
-        "dw": [float(windows * window_s)],
-        "dh": [2 * half],
-    }
+    length, half = float(windows * window_s), rows * step_ticks / 2
+    image, lowest, highest = ([np.ascontiguousarray(v, dtype=np.float32)] for v in images)
+    place = {"x": [-length], "y": [-half], "dw": [length], "dh": [2 * half]}
+    parts.cells.data = {"image": image, "low": lowest, "high": highest, **place}
     # A sign in each cell: colour does not stand alone.
     row, window = np.nonzero(np.isfinite(images[0]))
     parts.signs.data = {

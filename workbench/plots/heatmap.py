@@ -8,36 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 import polars as pl
 import xarray as xr
+from bokeh import models
 from bokeh.core.properties import value
-from bokeh.models import (
-    CategoricalColorMapper,
-    ColumnDataSource,
-    CrosshairTool,
-    CustomJS,
-    CustomJSHover,
-    GlyphRenderer,
-    HoverTool,
-    HSpan,
-    Image,
-    Label,
-    LinearAxis,
-    LinearColorMapper,
-    PanTool,
-    Quad,
-    Range1d,
-    ResetTool,
-    SaveTool,
-    Segment,
-    Span,
-    Step,
-    Text,
-    VBar,
-    WheelZoomTool,
-)
+from bokeh.models import GlyphRenderer, HSpan, Image, LinearColorMapper, Quad, Range1d, Segment, Span, Step, Text, VBar, WheelZoomTool
 from bokeh.plotting import figure
 
 from engine.features.pressure import net
@@ -46,24 +24,25 @@ from workbench.assets import script
 from workbench.plots import axes
 from workbench.theme import FONT, MONO, Theme, side_palette, signed_palette, unsigned_palette
 
-# ----------------------------------------------------------------------------
-# The Level view's main picture: pressure heatmap, outlined candles and levels on one price axis and one time axis
-
 BAR_MS = 120_000.0
 
 LEFT, RIGHT, TOP, BOTTOM = 78, 104, 24, 22
 """Borders in px, the same in every figure of a column or row, so that axes of different figures line up."""
 
-EMPTY: dict[str, dict[str, list[object]]] = {
-    "heat": {k: [] for k in ("image", "value", "x", "y", "dw", "dh")},
-    "candles": {k: [] for k in ("x", "low", "high", "top", "bottom", "up", "width")},
-    "quotes": {k: [] for k in ("x", "bid", "ask")},
-    "levels": {k: [] for k in ("x0", "x1", "y", "chosen", "colour")},
-    "names": {k: [] for k in ("x", "y", "text", "colour", "edge", "tick")},
-    "zones": {k: [] for k in ("y", "text")},
-    "invalid": {k: [] for k in ("left", "right", "text")},
-    "facts": {k: [] for k in ("k", "size", "digits", "step", "w", "x0", "signed", "sided", "title")},
+HATCHED: axes.Look = {"fill_alpha": 0.12, "hatch_pattern": "/", "hatch_scale": 9, "hatch_alpha": 0.55, "line_color": None}
+"""Look of stretches in which the book is not valid."""
+
+SOURCES = {
+    "heat": ("image", "value", "x", "y", "dw", "dh"),
+    "candles": ("x", "low", "high", "top", "bottom", "up", "width"),
+    "quotes": ("x", "bid", "ask"),
+    "levels": ("x0", "x1", "y", "chosen", "colour"),
+    "names": ("x", "y", "text", "colour", "edge", "tick"),
+    "zones": ("y", "text"),
+    "invalid": ("left", "right", "text"),
+    "facts": ("k", "size", "digits", "step", "w", "x0", "signed", "sided", "title"),
 }
+"""Columns of each source of the chart."""
 
 
 @dataclass
@@ -71,13 +50,13 @@ class ChartParts:
     """The figure and what is patched in it."""
 
     figure: figure
-    sources: dict[str, ColumnDataSource]
+    sources: dict[str, models.ColumnDataSource]
     mapper: LinearColorMapper
-    mark: Label
+    mark: models.Label
     cursor: Span
-    cross: CrosshairTool
+    cross: models.CrosshairTool
     distance: Range1d
-    ink: CategoricalColorMapper
+    ink: models.CategoricalColorMapper
     renderers: dict[str, GlyphRenderer]
 
 
@@ -90,7 +69,7 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     >>> level_chart(DARK, 0.25).figure.name
     'level_chart'
     """
-    src = {k: ColumnDataSource({c: list(v) for c, v in d.items()}, name=k) for k, d in EMPTY.items()}
+    src = {name: axes.empty(*columns, name=name) for name, columns in SOURCES.items()}
     mapper = LinearColorMapper(palette=list(unsigned_palette(theme, "perceptual")), low=-0.5, high=255.5)
     fig = figure(
         name="level_chart", height=height, sizing_mode="stretch_both", x_range=Range1d(0, 1), y_range=Range1d(0, 1),
@@ -106,27 +85,20 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     fig.yaxis.ticker = axes.tick_ticker()
     distance = Range1d(-1, 1, name="distance")
     fig.extra_y_ranges = {"distance": distance}
-    fig.add_layout(
-        LinearAxis(y_range_name="distance", axis_label="ticks from level", formatter=axes.distance_formatter(), ticker=axes.tick_ticker()),
-        "left",
-    )
+    left = {"y_range_name": "distance", "axis_label": "ticks from level"}
+    fig.add_layout(models.LinearAxis(**left, formatter=axes.distance_formatter(), ticker=axes.tick_ticker()), "left")
     # The two sides of the axis stay in step while the trader pans and zooms, without asking the server.
-    follow = CustomJS(
+    follow = models.CustomJS(
         args={"y": fig.y_range, "d": distance, "facts": src["facts"]},
         code="const k = Number(facts.data.k[0] ?? 0); d.setv({start: y.start - k, end: y.end - k})",
     )
     fig.y_range.js_on_change("start", follow)
     fig.y_range.js_on_change("end", follow)
     made: dict[str, GlyphRenderer] = {}
-    made["invalid"] = axes.add(
-        fig, Quad, src["invalid"], left="left", right="right", bottom=-1e7, top=1e7, fill_alpha=0.12, hatch_pattern="/", hatch_scale=9,
-        hatch_alpha=0.55, line_color=None, level="underlay",
-    )  # fmt: skip
-    made["heat"] = axes.add(fig, Image, src["heat"], image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper, level="underlay")
-    made["zones"] = axes.add(fig, HSpan, src["zones"], y="y", line_dash=[1, 5], line_width=1)
-    for side in ("bid", "ask"):
-        made[f"{side}_casing"] = axes.add(fig, Step, src["quotes"], x="x", y=side, mode="after", line_width=3.6, line_alpha=0.7)
-        made[side] = axes.add(fig, Step, src["quotes"], x="x", y=side, mode="after", line_width=1.7)
+
+    def draw(name: str, kind: type[models.Glyph], source: str, **look: Any) -> None:
+        made[name] = axes.add(fig, kind, src[source], **look)
+
     wick = {"x0": "x", "y0": "low", "x1": "x", "y1": "high"}
     body = {"x": "x", "width": "width", "top": "top", "bottom": "bottom"}
     line = {"x0": "x0", "y0": "y", "x1": "x1", "y1": "y"}
@@ -134,33 +106,37 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     # Of the two colours only the palettes change with the theme, not the data.
     lines, fills = (LinearColorMapper(palette=[theme.text] * 2, low=-0.5, high=1.5, name=f"candle_{k}") for k in ("lines", "fills"))
     line_color, fill_color = ({"field": "up", "transform": mapper} for mapper in (lines, fills))
-    made["wick_casing"] = axes.add(fig, Segment, src["candles"], **wick, line_width=4.5)
-    made["body_casing"] = axes.add(fig, VBar, src["candles"], **body, fill_color=None, line_width=4.5)
-    made["wick"] = axes.add(fig, Segment, src["candles"], **wick, line_width=1.8, line_color=line_color)
-    made["body"] = axes.add(fig, VBar, src["candles"], **body, fill_color=fill_color, line_color=line_color, line_width=1.8, fill_alpha=0.9)
-    made["levels_casing"] = axes.add(fig, Segment, src["levels"], **line, line_width=4)
-    made["levels"] = axes.add(fig, Segment, src["levels"], **line, line_width="chosen", line_color=colour, line_dash=[6, 3])
-    made["leaders"] = axes.add(fig, Segment, src["names"], x0="edge", y0="tick", x1="x", y1="y", line_width=1.5, line_color=colour)
-    made["names"] = axes.add(
-        fig, Text, src["names"], x="x", y="y", text="text", text_font=value(FONT), text_font_size="13px", text_font_style="bold",
+    draw("invalid", Quad, "invalid", **HATCHED, left="left", right="right", bottom=-1e7, top=1e7, level="underlay")
+    draw("heat", Image, "heat", **axes.IMAGE, color_mapper=mapper, level="underlay")
+    draw("zones", HSpan, "zones", y="y", line_dash=[1, 5], line_width=1)
+    for side in ("bid", "ask"):
+        draw(f"{side}_casing", Step, "quotes", x="x", y=side, mode="after", line_width=3.6, line_alpha=0.7)
+        draw(side, Step, "quotes", x="x", y=side, mode="after", line_width=1.7)
+    draw("wick_casing", Segment, "candles", **wick, line_width=4.5)
+    draw("body_casing", VBar, "candles", **body, fill_color=None, line_width=4.5)
+    draw("wick", Segment, "candles", **wick, line_width=1.8, line_color=line_color)
+    draw("body", VBar, "candles", **body, fill_color=fill_color, line_color=line_color, line_width=1.8, fill_alpha=0.9)
+    draw("levels_casing", Segment, "levels", **line, line_width=4)
+    draw("levels", Segment, "levels", **line, line_width="chosen", line_color=colour, line_dash=[6, 3])
+    draw("leaders", Segment, "names", x0="edge", y0="tick", x1="x", y1="y", line_width=1.5, line_color=colour)
+    draw(
+        "names", Text, "names", x="x", y="y", text="text", text_font=value(FONT), text_font_size="13px", text_font_style="bold",
         text_baseline="middle", text_align="right", text_color=colour, padding=2, border_radius=3, background_fill_alpha=0.86,
     )  # fmt: skip
     # On the canvas itself, so that a saved picture carries it.
-    mark = Label(
+    mark = models.Label(
         x=10, y=8, x_units="screen", y_units="screen", text="SIMULATED MARKET", text_font=FONT, text_font_size="12px",
         text_font_style="bold", padding=3, border_radius=3, background_fill_alpha=0.82, visible=False,
     )  # fmt: skip
-    fig.add_layout(mark)
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
-    fig.add_layout(cursor)
-    hover = readout_hover(src["facts"], src["quotes"], made["heat"])
+    for annotation in (mark, cursor):
+        fig.add_layout(annotation)
     # At the bounds of the session a zoom goes on to the other side instead of stopping.
-    wheel = WheelZoomTool(dimensions="width", maintain_focus=False)
-    cross = CrosshairTool(line_alpha=0.45)
-    fig.add_tools(PanTool(), wheel, WheelZoomTool(dimensions="height", maintain_focus=False), ResetTool(), SaveTool(), cross, hover)
-    fig.toolbar.active_scroll = wheel
-    fig.toolbar.logo = None
-    fig.toolbar.autohide = False
+    wheels = [WheelZoomTool(dimensions=d, maintain_focus=False) for d in ("width", "height")]
+    cross = models.CrosshairTool(line_alpha=0.45)
+    hover = readout_hover(src["facts"], src["quotes"], made["heat"])
+    fig.add_tools(models.PanTool(), *wheels, models.ResetTool(), models.SaveTool(), cross, hover)
+    fig.toolbar.update(active_scroll=wheels[0], logo=None, autohide=False)
     parts = ChartParts(fig, src, mapper, mark, cursor, cross, distance, ink, made)
     theme_chart(parts, theme)
     return parts
@@ -169,7 +145,6 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
 def chart_theme_values(parts: ChartParts, theme: Theme) -> axes.ThemeValues:
     """What `theme` sets on the chart, but for the heatmap's palette."""
     r = {name: renderer.glyph for name, renderer in parts.renderers.items()}
-    casings = ("wick_casing", "body_casing", "levels_casing", "bid_casing", "ask_casing")
     return [
         *axes.theme_values(parts.figure, theme),
         (r["body"].line_color["transform"], {"palette": [theme.candle_down, theme.candle_up]}),
@@ -179,7 +154,7 @@ def chart_theme_values(parts: ChartParts, theme: Theme) -> axes.ThemeValues:
         (r["zones"], {"line_color": theme.muted}),
         (r["bid"], {"line_color": theme.long}),
         (r["ask"], {"line_color": theme.short}),
-        *((r[k], {"line_color": theme.casing}) for k in casings),
+        *((glyph, {"line_color": theme.casing}) for name, glyph in r.items() if name.endswith("_casing")),
         (r["names"], {"background_fill_color": theme.page}),
         (parts.mark, {"text_color": theme.text, "background_fill_color": theme.page}),
         (parts.cursor, {"line_color": theme.text}),
@@ -196,9 +171,7 @@ def palette_of(theme: Theme, layer: Layer, preset: str) -> list[str]:
     """The 256 colours that `layer` is painted with."""
     if layer.kind == "signed":
         return list(signed_palette(theme))
-    if layer.kind in ("long", "short"):
-        return list(side_palette(theme, layer.kind))
-    return list(unsigned_palette(theme, preset))
+    return list(unsigned_palette(theme, preset) if layer.kind == "map" else side_palette(theme, layer.kind))
 
 
 def heat_data(cube: xr.Dataset, layer: Layer, top: float, pool: int = 1) -> dict[str, list[object]]:
@@ -207,48 +180,36 @@ def heat_data(cube: xr.Dataset, layer: Layer, top: float, pool: int = 1) -> dict
     A column is `pool` windows, and shows of each price the window with the most in it; of a signed layer, all of them together.
     """
     shown = pooled(cube, layer, pool)
-    begin = cube["window_start_ts_ns"].to_numpy()
-    end = cube["window_end_ts_ns"].to_numpy()
-    tick = cube["tick"].to_numpy()
-    step = int(cube.attrs.get("step_ticks", 1))
+    begin, end, tick = (cube[k].to_numpy() for k in ("window_start_ts_ns", "window_end_ts_ns", "tick"))
     x0 = float(axes.x_ms(begin[0], begin[0]))
     x1 = x0 + shown.shape[0] * pool * (end[0] - begin[0]) / 1e6
     return {
-        "image": [np.ascontiguousarray(codes(shown, layer, top).T)],
-        "value": [for_hover(shown.T)],
-        "x": [x0],
-        "y": [float(tick[0]) - 0.5],
-        "dw": [x1 - x0],
-        "dh": [float(tick.size * step)],
-    }
+        "image": [np.ascontiguousarray(codes(shown, layer, top).T)], "value": [for_hover(shown.T)], "x": [x0], "y": [float(tick[0]) - 0.5],
+        "dw": [x1 - x0], "dh": [float(tick.size * int(cube.attrs.get("step_ticks", 1)))],
+    }  # fmt: skip
 
 
 def candle_data(bars: pl.DataFrame, day_ts_ns: int) -> dict[str, object]:
     """Source of the candles from ``bars_2m``: rising bodies hollow, falling ones filled, so colour does not stand alone."""
     o, c = bars["open_tick"].to_numpy(), bars["close_tick"].to_numpy()
-    up = c >= o
-    # A body of no height would vanish: the quarter tick keeps its bar visible.
+    # A body of no height would vanish: a quarter tick makes its bar visible.
+    flat = np.where(o == c, 0.12, 0.0)
     return {
         "x": axes.x_ms(bars["window_start_ts_ns"].to_numpy(), day_ts_ns) + BAR_MS / 2,
         "low": bars["low_tick"].to_numpy().astype(float),
         "high": bars["high_tick"].to_numpy().astype(float),
-        "top": np.maximum(o, c) + np.where(o == c, 0.12, 0.0),
-        "bottom": np.minimum(o, c) - np.where(o == c, 0.12, 0.0),
-        "up": up.astype(float),
+        "top": np.maximum(o, c) + flat,
+        "bottom": np.minimum(o, c) - flat,
+        "up": (c >= o).astype(float),
         "width": np.full(o.size, BAR_MS * 0.5),
     }
 
 
-def quote_data(tape: pl.DataFrame, day_ts_ns: int, step_s: int = 1) -> dict[str, object]:
+def quote_data(tape: pl.DataFrame, day_ts_ns: int, step_s: int = 1) -> dict[str, np.ndarray]:
     """Source of the best bid and ask lines; gaps where a side is empty, or the book not valid in a second of the window.
 
-    Parameters
-    ----------
-    tape : pl.DataFrame
-        Seconds in order, the first the start of a window; a part of one at the end is left out.
-    step_s : int
-        Seconds in a window. A window shows the prices at its end, as the heatmap shows what rests at its end; the last one stands
-        twice, so that its step ends with it.
+    Seconds of `tape` are in order, the first the start of a window; a part of one at the end is left out. A window of `step_s` seconds
+    shows the prices at its end, as the heatmap shows what rests at its end; the last one is there twice, so that its step ends with it.
     """
     made = best_quotes(tape, step_s)
     return {"x": axes.x_ms(made.edges_ns, day_ts_ns), "bid": made.bid, "ask": made.ask}
@@ -259,7 +220,7 @@ def price_bounds(k: int, rows: int, step: int) -> tuple[float, float]:
     return (k - rows) // step * step - 0.5, (k + rows) // step * step + step - 0.5
 
 
-def invalid_data(cube: xr.Dataset) -> dict[str, list[object]]:
+def invalid_data(cube: xr.Dataset) -> dict[str, list[Any]]:
     """Source of the hatched stretches in which the book is not valid."""
     begin, end = cube["window_start_ts_ns"].to_numpy(), cube["window_end_ts_ns"].to_numpy()
     spans = invalid_spans(cube["book_valid"].to_numpy())
@@ -309,36 +270,29 @@ def values(cube: xr.Dataset, layer: Layer) -> np.ndarray:
     return cube_values(cube, layer.parts)
 
 
+def _blocks(shown: np.ndarray, pool: int) -> np.ndarray:
+    """Windows in blocks of `pool`, shape (ceil(windows / pool), pool, rows), the last one filled up with NaN."""
+    gap = -shown.shape[0] % pool
+    return np.pad(shown, ((0, gap), (0, 0)), constant_values=np.nan).reshape(-1, pool, shown.shape[1])
+
+
 def pool_windows(shown: np.ndarray, pool: int) -> np.ndarray:
     """Of every `pool` windows the value furthest from zero, shape (ceil(windows / pool), rows); NaN only where all of them are."""
     if pool == 1:
         return shown
-    short = -shown.shape[0] % pool
-    parts = np.pad(shown, ((0, short), (0, 0)), constant_values=np.nan).reshape(-1, pool, shown.shape[1])
-    size = np.where(np.isnan(parts), -1.0, np.abs(parts))
-    return np.take_along_axis(parts, size.argmax(axis=1)[:, None, :], axis=1)[:, 0]
+    blocks = _blocks(shown, pool)
+    size = np.where(np.isnan(blocks), -1.0, np.abs(blocks))
+    return np.take_along_axis(blocks, size.argmax(axis=1)[:, None, :], axis=1)[:, 0]
 
 
 def pool_net(long: np.ndarray, short: np.ndarray, pool: int) -> np.ndarray:
     """The balance of flow over every `pool` windows, as if they were one; of single windows the loudest would be noise.
 
-    Parameters
-    ----------
-    long, short : ndarray of float, shape (windows, rows)
-        NaN where the book is not valid.
-
-    Returns
-    -------
-    ndarray of float32, shape (ceil(windows / pool), rows)
-        NaN only where all windows are.
+    Flows have shape (windows, rows), the balance (ceil(windows / pool), rows), float32; NaN where no window's book is valid.
     """
-    gap = -long.shape[0] % pool
-    sums, known = {}, np.zeros(0, dtype=bool)
-    for name, flow in (("long", long), ("short", short)):
-        parts = np.pad(flow, ((0, gap), (0, 0)), constant_values=np.nan).reshape(-1, pool, flow.shape[1])
-        known = np.isfinite(parts).any(axis=1)
-        sums[name] = np.nansum(parts, axis=1, dtype=np.float64)
-    return np.where(known, net(sums), np.nan).astype(np.float32)
+    flows = {"long": _blocks(long, pool), "short": _blocks(short, pool)}
+    sums = {name: np.nansum(blocks, axis=1, dtype=np.float64) for name, blocks in flows.items()}
+    return np.where(np.isfinite(flows["short"]).any(axis=1), net(sums), np.nan).astype(np.float32)
 
 
 def pooled(cube: xr.Dataset, layer: Layer, pool: int) -> np.ndarray:
@@ -427,7 +381,7 @@ def legend_html(layer: Layer, top: float, palette: list[str], theme: Theme, wind
 # The read-out under the pointer: New York time, price, ticks from the level, and the exact size with its side, computed in the brow
 
 NO_BOOK = 65_535
-"""What stands for "book not valid" among whole numbers."""
+"""What means "book not valid" among whole numbers."""
 
 READOUT = {
     "$x": "readout.time(f, special_vars.x)",
@@ -448,7 +402,7 @@ def for_hover(shown: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(shown)
 
 
-def readout_hover(facts: ColumnDataSource, quotes: ColumnDataSource, renderer: GlyphRenderer) -> HoverTool:
+def readout_hover(facts: models.ColumnDataSource, quotes: models.ColumnDataSource, renderer: GlyphRenderer) -> models.HoverTool:
     """The read-out over `renderer`."""
     name = f"font-family:{FONT};font-size:12px;color:var(--sm-muted);padding-right:10px"
     cell = f"font-family:{MONO};font-size:13px;color:var(--sm-text)"
@@ -457,8 +411,8 @@ def readout_hover(facts: ColumnDataSource, quotes: ColumnDataSource, renderer: G
     # The numbers come from data sources: new formatters would make the server walk the whole document (some 40 ms).
     args = {"facts": facts, "quotes": quotes}
     code = script("readout", NO_BOOK=NO_BOOK) + "const f = facts.data, q = quotes.data; return "
-    formatters = {k: CustomJSHover(args=args, code=code + shown) for k, shown in READOUT.items()}
-    return HoverTool(
+    formatters = {k: models.CustomJSHover(args=args, code=code + shown) for k, shown in READOUT.items()}
+    return models.HoverTool(
         renderers=[renderer], point_policy="follow_mouse", attachment="horizontal", formatters=formatters,
         tooltips=f'<table style="background:var(--sm-panel);padding:4px">{body}</table>',
     )  # fmt: skip

@@ -8,19 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import xarray as xr
+from bokeh import models
 from bokeh.core.properties import value
-from bokeh.models import (
-    BoxAnnotation,
-    CategoricalColorMapper,
-    ColumnDataSource,
-    CustomJSTickFormatter,
-    FixedTicker,
-    GlyphRenderer,
-    HBar,
-    LinearAxis,
-    Range1d,
-    Text,
-)
+from bokeh.models import ColumnDataSource, CustomJSTickFormatter, FixedTicker, GlyphRenderer, HBar, LinearAxis, Range1d, Text
 from bokeh.plotting import figure
 
 from engine.session import nice_top
@@ -48,31 +38,22 @@ class LadderParts:
     figure: figure
     source: ColumnDataSource
     texts: ColumnDataSource
-    level: BoxAnnotation
+    level: models.BoxAnnotation
     scale: ColumnDataSource
-    ink: CategoricalColorMapper
+    ink: models.CategoricalColorMapper
     renderers: dict[str, GlyphRenderer]
 
 
 def rows_at(cube: xr.Dataset, window: int, k_ref: int) -> pl.DataFrame:
-    """Rows of one window, top price first.
-
-    Parameters
-    ----------
-    cube : xr.Dataset
-        A ladder cube with the pressure variables ``long, short, net, bid_change, ask_change``.
-    window : int
-        Position along ``window``.
-    k_ref : int
-        The level's tick.
+    """Rows of one window of a cube with pressure, top price first.
 
     Returns
     -------
     pl.DataFrame
         ``tick, long, short, net, side, rest, change, times, wall``: the side with more resting size (``bid``, ``ask`` or
         ``none``), that size, its change in the window, how many times the median of that side's non-empty rows it is (rows
-        at most `WALL_REACH` ticks from the level), and whether it is marked: among these rows, at least `WALL_TIMES`, the
-        heaviest of its five neighbours, one of its side's heaviest three. Of equally heavy rows the one nearer to the level
+        at most `WALL_REACH` ticks from the level `k_ref`), and whether it is marked: among these rows, at least `WALL_TIMES`,
+        the heaviest of its five neighbours, one of its side's heaviest three. Of equally heavy rows the one nearer to the level
         counts, of those equally near the lower.
     """
     keys = ("bid_depth", "ask_depth", "long", "short", "net", "bid_change", "ask_change")
@@ -89,21 +70,15 @@ def rows_of(window: Mapping[str, np.ndarray], valid: bool, ticks: np.ndarray, k_
     rest = np.where(is_bid, bid, ask)
     tick = ticks.astype(np.int64)
     around = np.abs(tick - k_ref) <= WALL_REACH
-    near = {"bid": bid[around & (bid > 0)], "ask": ask[around & (ask > 0)]}
-    medians = {s: float(np.median(v)) if v.size else np.nan for s, v in near.items()}
+    medians = [float(np.median(near)) if (near := v[around & (v > 0)]).size else np.nan for v in (bid, ask)]
     with np.errstate(invalid="ignore"):
-        times = rest / np.where(is_bid, medians["bid"], medians["ask"])
+        times = rest / np.where(is_bid, *medians)
     columns = {
-        "tick": tick,
-        "long": at["long"],
-        "short": at["short"],
-        "net": at["net"],
-        "side": np.where(rest == 0, "none", np.where(is_bid, "bid", "ask")),
-        "rest": rest,
-        "change": np.where(is_bid, at["bid_change"], at["ask_change"]),
-        "times": np.where(rest > 0, times, 0.0),
+        "tick": tick, "long": at["long"], "short": at["short"], "net": at["net"],
+        "side": np.where(rest == 0, "none", np.where(is_bid, "bid", "ask")), "rest": rest,
+        "change": np.where(is_bid, at["bid_change"], at["ask_change"]), "times": np.where(rest > 0, times, 0.0),
         "wall": _walls(np.where(around, rest, 0.0), np.nan_to_num(times), is_bid, tick - k_ref),
-    }
+    }  # fmt: skip
     return pl.DataFrame({k: v[::-1] for k, v in columns.items()})
 
 
@@ -123,7 +98,7 @@ def _walls(rest: np.ndarray, times: np.ndarray, is_bid: np.ndarray, distance: np
 
 
 def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = None, width: int = 400, height: int = 520) -> LadderParts:
-    """An empty ladder; give it the chart's `y_range` to keep both on one price axis.
+    """An empty ladder; give it the chart's `y_range` to have both on one price axis.
 
     Examples
     --------
@@ -131,17 +106,13 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
     >>> ladder_figure(DARK, 0.25).figure.name
     'ladder'
     """
-    src = ColumnDataSource({c: [] for c in _BARS}, name="ladder")
-    texts = ColumnDataSource({c: [] for c in _TEXTS}, name="ladder_texts")
-    fig = figure(
-        name="ladder", width=width, height=height, sizing_mode="stretch_both", x_range=Range1d(-1.03, 2.75),
-        y_range=y_range or Range1d(0, 1), toolbar_location=None, tools=[], output_backend="canvas", min_border_left=4,
-        min_border_right=4, min_border_top=heatmap.TOP,
-        min_border_bottom=heatmap.BOTTOM, x_axis_location="above",
+    src, texts = axes.empty(*_BARS, name="ladder"), axes.empty(*_TEXTS, name="ladder_texts")
+    fig = axes.plain_figure(
+        "ladder", width=width, height=height, sizing_mode="stretch_both", x_range=Range1d(-1.03, 2.75), y_range=y_range or Range1d(0, 1),
+        min_border_left=4, min_border_right=4, min_border_top=heatmap.TOP, min_border_bottom=heatmap.BOTTOM, x_axis_location="above",
     )  # fmt: skip
-    fig.yaxis.visible = False
+    fig.yaxis.visible = fig.grid.visible = False
     fig.yaxis.formatter = axes.price_formatter(tick_size)
-    fig.grid.visible = False
     header = fig.xaxis[0]
     header.ticker = FixedTicker(ticks=[-0.5, 0.5, 1.42, 2.45])
     header.formatter = CustomJSTickFormatter(
@@ -151,22 +122,20 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
     sizes = CustomJSTickFormatter(
         args={"scale": scale}, code="return Math.round(Math.abs(tick) * scale.data.top[0]).toLocaleString('en-US')"
     )
-    foot = LinearAxis(ticker=FixedTicker(ticks=[-1, 0, 1]), formatter=sizes)
-    fig.add_layout(foot, "below")
+    fig.add_layout(LinearAxis(ticker=FixedTicker(ticks=[-1, 0, 1]), formatter=sizes), "below")
     colour = axes.ink(ink := axes.ink_mapper(theme))
+    row: axes.Look = {"y": "y", "height": "h", "line_color": None}
     made = {
-        "rest": axes.add(
-            fig, HBar, src, y="y", height="h", left=1.1, right="rest", fill_color=colour, line_color=None, fill_alpha=0.45
-        ),
-        "short": axes.add(fig, HBar, src, y="y", height="h", left="short", right=0, line_color=None),
-        "long": axes.add(fig, HBar, src, y="y", height="h", left=0, right="long", line_color=None),
+        "rest": axes.add(fig, HBar, src, **row, left=1.1, right="rest", fill_color=colour, fill_alpha=0.45),
+        "short": axes.add(fig, HBar, src, **row, left="short", right=0),
+        "long": axes.add(fig, HBar, src, **row, left=0, right="long"),
         "texts": axes.add(
             fig, Text, texts, x="x", y="y", text="text", text_align="align", text_color=colour, text_font_style="style",
             text_baseline="middle", text_font=value(MONO), text_font_size="12px",
         ),
     }  # fmt: skip
     # A band, not a line: the level's own row has numbers too.
-    level = BoxAnnotation(fill_alpha=0.16, line_width=1.3, level="underlay", visible=False)
+    level = models.BoxAnnotation(fill_alpha=0.16, line_width=1.3, level="underlay", visible=False)
     fig.add_layout(level)
     parts = LadderParts(fig, src, texts, level, scale, ink, made)
     theme_ladder(parts, theme)
@@ -177,8 +146,7 @@ def ladder_theme_values(parts: LadderParts, theme: Theme) -> axes.ThemeValues:
     """What `theme` sets on the ladder."""
     return [
         *axes.theme_values(parts.figure, theme),
-        (parts.figure.above[0], {"major_label_text_font": FONT, "major_label_text_color": theme.muted}),
-        (parts.figure.below[0], {"major_label_text_font": FONT, "major_label_text_color": theme.muted}),
+        *((a, {"major_label_text_font": FONT, "major_label_text_color": theme.muted}) for a in (*parts.figure.above, *parts.figure.below)),
         (parts.ink, {"palette": axes.inks(theme)}),
         (parts.renderers["long"].glyph, {"fill_color": theme.long}),
         (parts.renderers["short"].glyph, {"fill_color": theme.short}),
@@ -204,17 +172,20 @@ def mark_level(parts: LadderParts, tick: int | None) -> None:
 def patch_ladder(parts: LadderParts, made: dict[str, list[object]]) -> None:
     """Show `ladder_data`. Only texts that say something are sent, in one glyph: an empty one costs the browser as much as a full one."""
     parts.source.data = {k: made["rest_colour" if k == "colour" else k] for k in _BARS}
-    flat: dict[str, list[object]] = {k: [] for k in _TEXTS}
-    for column, x, align, style, colours in (
-        ("rest_text", 1.72, "right", "normal", made["fill_colour"]),
-        ("wall_text", 1.78, "left", "bold", ["wall"] * len(made["y"])),
-        ("change_text", 2.72, "right", "normal", made["change_colour"]),
-    ):
-        for y, text, colour in zip(made["y"], made[column], colours):
-            if text:
-                for key, item in zip(_TEXTS, (x, y, text, align, style, colour)):
-                    flat[key].append(item)
-    parts.texts.data = flat
+    walls = ["wall"] * len(made["y"])
+    parts.texts.data = axes.columns(
+        _TEXTS,
+        [
+            (x, y, text, align, style, colour)
+            for key, x, align, style, colours in (
+                ("rest_text", 1.72, "right", "normal", made["fill_colour"]),
+                ("wall_text", 1.78, "left", "bold", walls),
+                ("change_text", 2.72, "right", "normal", made["change_colour"]),
+            )
+            for y, text, colour in zip(made["y"], made[key], colours)
+            if text
+        ],
+    )
 
 
 def flow_top(rows: pl.DataFrame) -> float:
@@ -228,24 +199,19 @@ def ladder_data(rows: pl.DataFrame, step: int, top: float, *, text_every_row: bo
     Colours are names of `workbench.theme.INKS`.
     """
     # Lists, not arrays: an array is two messages more on the wire, which costs more than a few dozen numbers as text.
-    rest = rows["rest"].to_numpy()
-    change = rows["change"].to_numpy()
-    times = rows["times"].to_numpy()
-    most = rest.max() if rest.size and rest.max() > 0 else 1.0
-    wall = rows["wall"].to_numpy()
-    side = rows["side"].to_list()
+    long, short, rest, change, times, wall = (rows[k].to_numpy() for k in ("long", "short", "rest", "change", "times", "wall"))
+    most = rest.max(initial=0) or 1.0
     show = wall | text_every_row
-    change_text = [f"▲ {c:,.0f}" if c > 0 else f"▼ {-c:,.0f}" if c < 0 else "" for c in change]
     return {
         "y": (rows["tick"].to_numpy() + (step - 1) / 2).tolist(),
         "h": [step * 0.8] * rows.height,
-        "short": (-np.minimum(rows["short"].to_numpy() / top, 1.0)).tolist(),
-        "long": np.minimum(rows["long"].to_numpy() / top, 1.0).tolist(),
+        "short": (-np.minimum(short / top, 1.0)).tolist(),
+        "long": np.minimum(long / top, 1.0).tolist(),
         "rest": (1.1 + 0.6 * rest / most).tolist(),
         "rest_text": [f"{r:,.0f}" if s and r > 0 else "" for r, s in zip(rest, show)],
-        "rest_colour": ["long" if s == "bid" else "short" for s in side],
+        "rest_colour": ["long" if s == "bid" else "short" for s in rows["side"]],
         "fill_colour": ["text"] * rows.height,
-        "change_text": [t if s else "" for t, s in zip(change_text, show)],
+        "change_text": [f"{'▲' if c > 0 else '▼'} {abs(c):,.0f}" if s and c else "" for c, s in zip(change, show)],
         "change_colour": ["text" if c > 0 else "muted" for c in change],
         "wall_text": [f"◆{t:.1f}×" if w else "" for t, w in zip(times, wall)],
     }

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import polars as pl
 
 from workbench.plots import axes
 
-NAME_PX = 21.0
-"""Room of one name, px from line to line."""
-
-ABOVE_PX = 12.0
-"""A name stands so far above its line, px from its middle, unless another one stands there."""
+NAME_PX, ABOVE_PX = 21.0, 12.0
+"""Room of one name, from line to line; and how far its middle is above its line, unless another one is there already. Px."""
 
 LEAST_PX, USUAL_PX = 100.0, 480.0
 
@@ -49,7 +48,7 @@ def name_data(
 ) -> dict[str, list[object]]:
     """Source of the names at the right edge of what is shown.
 
-    Levels on one tick share a line of text. A name stands just above its line; where names would overlap they are spread, and a
+    Levels on one tick share a line of text. A name is just above its line; where names would overlap they are spread, and a
     short line leads from the level to the name that was moved.
 
     Parameters
@@ -58,9 +57,9 @@ def name_data(
     shown, prices : tuple of float
         Start and end of the time axis (ms) and of the price axis (ticks).
     height_px : float
-        Height of the price axis; below `LEAST_PX` it is not laid out yet, and `USUAL_PX` stands for it.
+        Height of the price axis; below `LEAST_PX` it is not laid out yet, and `USUAL_PX` is taken for it.
     quotes : dict of str to int
-        Ticks of the best ``bid`` and ``ask`` where the picture ends; named too, so that the sides are told apart.
+        Ticks of the best ``bid`` and ``ask`` where the picture ends; named too, so that one sees which side is which.
     """
     low, high = prices
     at: dict[tuple[int, str], list[str]] = {}
@@ -71,26 +70,20 @@ def name_data(
     chosen = {tick for _, tick, is_chosen in names if is_chosen}
     # The best ask's name above all others of its tick, the best bid's below them.
     order = {"bid": -1, "level": 0, "ask": 1}
-    kept = sorted((k for k in at if low <= k[0] <= high), key=lambda k: (k[0], order[k[1]]))
+    shown_at = sorted((k for k in at if low <= k[0] <= high), key=lambda k: (k[0], order[k[1]]))
     per_px = (high - low) / (height_px if height_px >= LEAST_PX else USUAL_PX)
-    natural = [tick + (-1 if side == "bid" else 1) * ABOVE_PX * per_px for tick, side in kept]
+    natural = [tick + (-1 if side == "bid" else 1) * ABOVE_PX * per_px for tick, side in shown_at]
     room = NAME_PX * per_px
-    wanted = list(natural)
-    for i in range(1, len(wanted)):
-        wanted[i] = max(wanted[i], wanted[i - 1])
-    places = spread(wanted, room, low + room / 2, high - room / 2)
+    places = spread(list(accumulate(natural, max)), room, low + room / 2, high - room / 2)
     edge, x = shown[1], shown[1] - LEADER_SHARE * (shown[1] - shown[0])
     ink = {"bid": "long", "ask": "short"}
-    moved = [abs(a - b) > 3 * per_px for a, b in zip(natural, places)]
-    return {
-        "x": [x] * len(kept),
-        "y": list(places),
-        "text": [f"{' · '.join(at[k])}  {axes.price_text(k[0], tick_size)}" for k in kept],
-        "colour": [ink.get(side, "level" if tick in chosen else "text") for tick, side in kept],
-        "edge": [edge] * len(kept),
-        # Not a number where the name stands at its line: no line is drawn to it.
-        "tick": [float(tick) if m else float("nan") for (tick, _), m in zip(kept, moved)],
-    }
+    rows = []
+    for (tick, side), own, y in zip(shown_at, natural, places):
+        text = f"{' · '.join(at[tick, side])}  {axes.price_text(tick, tick_size)}"
+        # Not a number where the name is at its line: no line is drawn to it.
+        moved = float(tick) if abs(own - y) > 3 * per_px else float("nan")
+        rows.append((x, y, text, ink.get(side, "level" if tick in chosen else "text"), edge, moved))
+    return axes.columns(("x", "y", "text", "colour", "edge", "tick"), rows)
 
 
 def zone_data(k_ref: int | None, bounds: tuple[int, ...]) -> dict[str, list[object]]:
@@ -104,16 +97,16 @@ def spread(wanted: list[float], room: float, low: float, high: float) -> list[fl
 
     Labels pushed apart keep their order and stay as near to where they belong as their neighbours let them.
     """
-    groups: list[list[float]] = []  # per group whose members stand `room` apart: sum of (wanted - place in the group * room), count
+    groups: list[list[float]] = []  # per group whose members are `room` apart: sum of (wanted - place in the group * room), count
+
+    def first(total: float, n: float) -> float:
+        return max(min(total / n, high - (n - 1) * room), low)
+
     for w in wanted:
         groups.append([w, 1])
         while len(groups) > 1:
             (a, n), (b, m) = groups[-2], groups[-1]
-            if _first(a, n, room, low, high) + n * room <= _first(b, m, room, low, high):
+            if first(a, n) + n * room <= first(b, m):
                 break
             groups[-2:] = [[a + b - n * m * room, n + m]]
-    return [_first(a, n, room, low, high) + i * room for a, n in groups for i in range(int(n))]
-
-
-def _first(total: float, n: float, room: float, low: float, high: float) -> float:
-    return max(min(total / n, high - (n - 1) * room), low)
+    return [first(a, n) + i * room for a, n in groups for i in range(int(n))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ from bokeh.plotting import figure
 
 from workbench.assets import style
 from workbench.plots import axes
-from workbench.theme import FONT, MONO, Theme
+from workbench.theme import MONO, Theme
 
 CLASSES = ("reject", "chop", "break")
 """Order of the classes everywhere, the worse for a break first."""
@@ -25,32 +26,29 @@ FEW = 30
 KEY = "● with its 80% interval   ◆ usual at this distance and hour"
 
 OUTCOME_COLUMNS = ("minutes", "outcome", "count", "of", "p", "low", "high", "reference", "n_eff")
-"""Columns that `outcome_data` reads: a row per horizon and class."""
+"""A row per horizon and class: how many neighbours of how many, the posterior share with its interval, the reference's share (all of
+them null where they are not known), and the effective number."""
+
+BARS = ("x", "share", "text", "fill", "alpha", "low", "high", "reference", "p", "over", "said")
 
 
 def class_colours(theme: Theme, approach: str) -> dict[str, str]:
     """Colour of each class: blue is where price goes up, orange where it goes down, chop is neither."""
-    up, down = theme.long, theme.short
-    broke, rejected = (up, down) if approach != "approach_down" else (down, up)
+    rejected, broke = (theme.short, theme.long) if approach != "approach_down" else (theme.long, theme.short)
     return {"reject": rejected, "chop": theme.muted, "break": broke}
 
 
 def class_words(approach: str) -> dict[str, str]:
     """Each class with the way price goes: ``break ▲``, ``reject ▼``."""
-    up = approach != "approach_down"
-    return {"reject": f"reject {'▼' if up else '▲'}", "chop": "chop", "break": f"break {'▲' if up else '▼'}"}
+    rejected, broke = "▼▲" if approach != "approach_down" else "▲▼"
+    return {"reject": f"reject {rejected}", "chop": "chop", "break": f"break {broke}"}
 
 
 def outcome_counts(found: pl.DataFrame, minutes: Sequence[float]) -> pl.DataFrame:
     """`OUTCOME_COLUMNS` from neighbours alone; shares, intervals and reference are null until the forecast fills them in.
 
-    Parameters
-    ----------
-    found : pl.DataFrame
-        Neighbours with ``weight`` and ``outcome_h0, outcome_h1, ...`` (`engine.vocab.Outcome`); a horizon that reached past its
-        session's data, or was never touched, does not count.
-    minutes : sequence of float
-        Length of each horizon.
+    Neighbours have ``weight`` and ``outcome_h0, outcome_h1, ...`` (`engine.vocab.Outcome`), `minutes` are the horizons' lengths; a
+    horizon that reached beyond its session's data, or was never touched, does not count.
     """
     rows: list[tuple[object, ...]] = []
     for h, m in enumerate(minutes):
@@ -58,43 +56,28 @@ def outcome_counts(found: pl.DataFrame, minutes: Sequence[float]) -> pl.DataFram
         known = known.filter(pl.col("outcome").is_in(CLASSES))
         w = known["weight"].to_numpy()
         n_eff = float(w.sum() ** 2 / (w**2).sum()) if w.any() else 0.0
-        nothing_yet = (None,) * 4
-        rows += [(float(m), c, int((known["outcome"] == c).sum()), known.height, *nothing_yet, n_eff) for c in CLASSES]
+        rows += [(float(m), c, int((known["outcome"] == c).sum()), known.height, None, None, None, None, n_eff) for c in CLASSES]
     kinds = (pl.Float64, pl.String, pl.Int64, pl.Int64, *[pl.Float64] * 5)
     return pl.DataFrame(rows, schema=dict(zip(OUTCOME_COLUMNS, kinds)), orient="row")
 
 
 def outcome_data(rows: pl.DataFrame, theme: Theme, approach: str) -> dict[str, list[object]]:
-    """Source of the histogram.
-
-    Parameters
-    ----------
-    rows : pl.DataFrame
-        `OUTCOME_COLUMNS`: the horizon in minutes, the class, how many neighbours of how many, the posterior share with its
-        interval, the reference's share (all of them null where they are not known), and the effective number.
-    """
-    colours = class_colours(theme, approach)
+    """Source of the histogram from `OUTCOME_COLUMNS`."""
+    colours, words = class_colours(theme, approach), class_words(approach)
     order = pl.col("outcome").replace_strict(dict(zip(CLASSES, range(3))), return_dtype=pl.Int8)
-    keys = ("x", "share", "text", "fill", "alpha", "low", "high", "reference", "p", "over", "said")
-    out: dict[str, list[object]] = {k: [] for k in keys}
-    words = class_words(approach)
+    bars = []
     for r in rows.sort("minutes", order).iter_rows(named=True):
-        share = r["count"] / r["of"] if r["of"] else 0.0
-        said = f"{words[r['outcome']]} {r['count']} of {r['of']}"
+        c, share = r["outcome"], r["count"] / r["of"] if r["of"] else 0.0
+        said = f"{words[c]} {r['count']} of {r['of']}"
         if r["p"] is not None:
             said += f", {r['p']:.0%} [{r['low']:.0%}–{r['high']:.0%}]"
         if r["reference"] is not None:
             said += f", usually {r['reference']:.0%}"
-        out["x"].append((f"{r['minutes']:g} min", r["outcome"]))
-        out["share"].append(share)
-        out["text"].append(f"{r['count']}")
-        out["fill"].append(colours[r["outcome"]])
-        out["alpha"].append(0.85 if r["n_eff"] >= FEW else 0.3)
-        out["said"].append(said)
-        out["over"].append(max(share, r["high"] or 0.0, r["reference"] or 0.0) + 0.015)
-        for k in ("low", "high", "reference", "p"):
-            out[k].append(float("nan") if r[k] is None else float(r[k]))
-    return out
+        over = max(share, r["high"] or 0.0, r["reference"] or 0.0) + 0.015
+        shares = (float("nan") if r[k] is None else float(r[k]) for k in ("low", "high", "reference", "p"))
+        alpha = 0.85 if r["n_eff"] >= FEW else 0.3
+        bars.append(((f"{r['minutes']:g} min", c), share, f"{r['count']}", colours[c], alpha, *shares, over, said))
+    return axes.columns(BARS, bars)
 
 
 def outcome_figure(
@@ -102,12 +85,7 @@ def outcome_figure(
 ) -> figure:
     """Bars are counts, whiskers the posterior's interval around its dot, diamonds what usually happens at this distance and hour.
 
-    Parameters
-    ----------
-    rule : str
-        The outcome rule in words (barrier, clock), printed under the bars.
-    nothing : str
-        Why there is nothing comparable; then it is said instead of drawn.
+    `rule` is the outcome rule in words, printed under the bars; `nothing` why there is nothing comparable, said instead of bars.
 
     Examples
     --------
@@ -117,18 +95,19 @@ def outcome_figure(
     'outcomes'
     """
     factors = [(f"{m:g} min", c) for m in sorted(rows["minutes"].unique().to_list()) for c in CLASSES] or [("", c) for c in CLASSES]
-    fig = figure(
-        name="outcomes", width=width, height=height, sizing_mode="stretch_width", x_range=FactorRange(*factors, range_padding=0.02),
-        y_range=Range1d(0, 1), toolbar_location=None, tools=[], output_backend="canvas", title="" if nothing else KEY,
+    fig = axes.plain_figure(
+        "outcomes", width=width, height=height, sizing_mode="stretch_width", x_range=FactorRange(*factors, range_padding=0.02),
+        y_range=Range1d(0, 1), title="" if nothing else KEY,
     )  # fmt: skip
     axes.apply_theme(fig, theme, size="12px")
     fig.xgrid.visible = False
     fig.xaxis.group_text_color, fig.xaxis.group_text_font_size = theme.text, "12px"
     fig.xaxis.separator_line_color = theme.edge
     fig.yaxis.axis_label = "share, given a touch"
-    fig.title.update(text_color=theme.muted, text_font_size="12px", text_font_style="normal")
+    note = {"text_color": theme.muted, "text_font_size": "12px", "text_font_style": "normal"}
+    fig.title.update(**note)
     if rule:
-        fig.add_layout(Title(text=rule, text_color=theme.muted, text_font_size="12px", text_font_style="normal"), "below")
+        fig.add_layout(Title(text=rule, **note), "below")
     fig.xaxis.major_label_orientation = 0.9
     if nothing:
         fig.xaxis.visible = fig.yaxis.visible = False
@@ -142,10 +121,10 @@ def outcome_figure(
         "x", "over", "text", source=src, text_align="center", text_baseline="bottom", text_color=theme.text, text_font=value(MONO),
         text_font_size="12px",
     )  # fmt: skip
-    fig.add_layout(Whisker(base="x", lower="low", upper="high", source=src, line_color=theme.text, line_width=1.5, level="overlay"))
-    for end in fig.select({"type": Whisker}):
-        for head in (end.lower_head, end.upper_head):
-            head.update(size=8, line_color=theme.text)
+    whisker = Whisker(base="x", lower="low", upper="high", source=src, line_color=theme.text, line_width=1.5, level="overlay")
+    for end in (whisker.lower_head, whisker.upper_head):
+        end.update(size=8, line_color=theme.text)
+    fig.add_layout(whisker)
     fig.scatter("x", "p", source=src, size=6, color=theme.text, line_color=theme.casing)
     fig.scatter("x", "reference", source=src, size=11, marker="diamond", fill_color=theme.level, line_color=theme.casing)
     fig.add_tools(HoverTool(renderers=[bars], tooltips="@said"))
@@ -153,14 +132,14 @@ def outcome_figure(
 
 
 # ----------------------------------------------------------------------------
-# What similar setups did, on the space of a hand: counts first, then the posterior beside what is usual, and bars for every horizon
+# What similar setups did, as a small table: counts first, then the posterior beside what is usual, and bars for every horizon
 
 CSS = f"<style>{style('outcomes')}</style>"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What stands around the table.
+    """What is written around the table.
 
     Attributes
     ----------
@@ -168,13 +147,10 @@ class Facts:
         The level in words; ``approach_up`` or ``approach_down``.
     horizon : str
         The one in words, ``h0`` to ``h6``.
-    whose : str
-        Whose setups were compared, such as ``only the 18 sessions before 2025-10-28``.
-    rule : str
-        The outcome rule.
+    whose, rule : str
+        Whose setups were compared, such as ``only the 18 sessions before 2025-10-28``; the outcome rule.
     neighbours, days : int
         Setups, and distinct sessions among them.
-    n_eff : float
     p_touch, pi_touch : float or None
         Probability of a touch, and what is usual; None where it is not known.
     nothing : str
@@ -196,31 +172,15 @@ class Facts:
 
 def rule_words(barrier: int | str) -> str:
     """The outcome rule: what ends a touch as what, and by which clock."""
-    if barrier == "auto":
-        beyond = "as many ticks as volatility sets"
-    else:
-        beyond = f"{barrier} ticks"
+    beyond = "as many ticks as volatility sets" if barrier == "auto" else f"{barrier} ticks"
     return f"a trade {beyond} beyond is a break, {beyond} back a reject, neither chop"
 
 
 def outcome_html(rows: pl.DataFrame, facts: Facts, theme: Theme, *, waiting: bool = False, roomy: bool = False) -> str:
     """The table: a row per class, breaks where price goes up on top, a column per horizon.
 
-    Parameters
-    ----------
-    rows : pl.DataFrame
-        ``horizon`` and `workbench.plots.outcomes.OUTCOME_COLUMNS`.
-    facts : Facts
-        What stands around it; with `Facts.nothing` the reason and what is usual stand in the table's place.
-    waiting : bool
-        Whether another answer is on its way: this one is dimmed.
-    roomy : bool
-        Higher bars, where there is place for them.
-
-    Examples
-    --------
-    >>> from IPython.display import HTML
-    >>> HTML(outcome_html(rows, facts, DARK))  # doctest: +SKIP
+    `rows` have ``horizon`` and `OUTCOME_COLUMNS`. With `Facts.nothing` the reason and what is usual take the table's place. Where
+    another answer is on its way (`waiting`) this one is dimmed; `roomy` makes higher bars.
     """
     side = "below" if facts.approach == "approach_up" else "above"
     top = f"<div class='top'><span class='m'><b>After a touch</b> of {escape(facts.level)} from {side}</span>{_touch(facts)}</div>"
@@ -230,8 +190,8 @@ def outcome_html(rows: pl.DataFrame, facts: Facts, theme: Theme, *, waiting: boo
         body = _table(rows, facts, theme)
     few = f" · <b>fewer than {FEW}: grey</b>" if facts.n_eff < FEW and not facts.nothing else ""
     n = f"<b>{facts.neighbours}</b> setups, <b>{facts.days}</b> days, n_eff <b>{facts.n_eff:.0f}</b>"
-    foot = f"<div class='m'>{n} · {escape(facts.whose)}{few}<br>{escape(facts.rule)}</div>"
-    return _page(f"<div class='wait'></div><div class='dim'>{top}{body}{foot}</div>" if waiting else f"{top}{body}{foot}", theme, roomy)
+    whole = f"{top}{body}<div class='m'>{n} · {escape(facts.whose)}{few}<br>{escape(facts.rule)}</div>"
+    return _page(f"<div class='wait'></div><div class='dim'>{whole}</div>" if waiting else whole, theme, roomy)
 
 
 def outcome_notice(text: str, theme: Theme, *, waiting: bool = False, head: str = "After a touch") -> str:
@@ -241,8 +201,7 @@ def outcome_notice(text: str, theme: Theme, *, waiting: bool = False, head: str 
 
 
 def _page(body: str, theme: Theme, roomy: bool = False) -> str:
-    keys = ("text", "muted", "edge", "panel", "level")
-    ink = ";".join(f"--{k}:{getattr(theme, k)}" for k in keys)
+    ink = ";".join(f"--{k}:{getattr(theme, k)}" for k in ("text", "muted", "edge", "panel", "level"))
     return f"{CSS}<div class='o{' roomy' if roomy else ''}' style='{ink};color:{theme.text}' role='status' aria-live='polite'>{body}</div>"
 
 
@@ -256,32 +215,26 @@ def _touch(facts: Facts) -> str:
 
 def _usual(rows: pl.DataFrame, facts: Facts) -> str:
     mine = rows.filter(pl.col("horizon") == facts.horizon)
+    if mine.height == 0:
+        return ""
     words = class_words(facts.approach)
     said = ", ".join(f"{words[r['outcome']]} <b class='n'>{r['reference']:.0%}</b>" for r in mine.iter_rows(named=True))
-    return f"<div>Usual at this distance and hour{_minutes(mine)}: {said}</div>" if said else ""
-
-
-def _minutes(mine: pl.DataFrame) -> str:
-    return f", within {mine['minutes'][0]:g} min" if mine.height else ""
-
-
-def _order(approach: str) -> Sequence[str]:
-    return CLASSES[::-1] if approach != "approach_down" else CLASSES
+    return f"<div>Usual at this distance and hour, within {mine['minutes'][0]:g} min: {said}</div>"
 
 
 def _table(rows: pl.DataFrame, facts: Facts, theme: Theme) -> str:
     colours, words = class_colours(theme, facts.approach), class_words(facts.approach)
-    peak = max(0.3, *(_peak(r) for r in rows.iter_rows(named=True))) * 1.06
-    marks = rows.unique("horizon", keep="first", maintain_order=True).sort("minutes")
+    peak = max(0.3, *(max(_share(r), r["high"] or 0.0, r["reference"] or 0.0) for r in rows.iter_rows(named=True))) * 1.06
+    horizons = rows.unique("horizon", keep="first", maintain_order=True).sort("minutes")
     heads = "".join(
-        f"<th class='{'on' if h == facts.horizon else ''}'>{m:g}′</th>" for h, m in marks.select("horizon", "minutes").iter_rows()
+        f"<th class='{'on' if h == facts.horizon else ''}'>{m:g}′</th>" for h, m in horizons.select("horizon", "minutes").iter_rows()
     )
     lines = []
-    for c in _order(facts.approach):
-        of_class = rows.filter(pl.col("outcome") == c).sort("minutes")
-        cells = "".join(_cell(r, colours[c], words[c], peak, on=r["horizon"] == facts.horizon) for r in of_class.iter_rows(named=True))
-        shown = of_class.filter(pl.col("horizon") == facts.horizon)
-        lines.append(f"<tr>{_words(shown.row(0, named=True) if shown.height else None, words[c], colours[c])}{cells}</tr>")
+    for c in CLASSES if facts.approach == "approach_down" else CLASSES[::-1]:
+        of_class = rows.filter(pl.col("outcome") == c).sort("minutes").to_dicts()
+        cells = "".join(_cell(r, colours[c], words[c], peak, on=r["horizon"] == facts.horizon) for r in of_class)
+        shown = next((r for r in of_class if r["horizon"] == facts.horizon), None)
+        lines.append(f"<tr><td class='w'><b style='color:{colours[c]}'>{words[c]}</b>{_figures(shown)}</td>{cells}</tr>")
     key = "bar: count · line: 80% interval · dashes: usual here"
     return (
         f"<table><colgroup><col style='width:46%'></colgroup><tr><th class='w m' title='{key}'>┃ 80% interval "
@@ -289,33 +242,33 @@ def _table(rows: pl.DataFrame, facts: Facts, theme: Theme) -> str:
     )
 
 
-def _peak(row: dict[str, object]) -> float:
-    share = int(row["count"]) / int(row["of"]) if row["of"] else 0.0  # type: ignore[call-overload]
-    return max(share, *(float(row[k] or 0.0) for k in ("high", "reference")))  # type: ignore[arg-type]
+def _share(row: dict[str, Any]) -> float:
+    return row["count"] / row["of"] if row["of"] else 0.0
 
 
-def _words(row: dict[str, object] | None, word: str, colour: str) -> str:
+def _dim(row: dict[str, Any]) -> str:
+    return " dim" if row["n_eff"] < FEW else ""
+
+
+def _figures(row: dict[str, Any] | None) -> str:
     """The chosen horizon in figures: counts, posterior and interval, and the reference."""
     if row is None:
-        return f"<td class='w'><b style='color:{colour}'>{word}</b></td>"
-    dim = " dim" if float(row["n_eff"]) < FEW else ""  # type: ignore[arg-type]
-    head = f"<b style='color:{colour}'>{word}</b> <span class='big'>{row['count']} of {row['of']}</span>"
+        return ""
+    counts = f" <span class='big'>{row['count']} of {row['of']}</span>"
     if row["p"] is None:
-        return f"<td class='w'>{head}</td>"
-    share = f"{row['p']:.0%} [{100 * row['low']:.0f}–{100 * row['high']:.0f}]"  # type: ignore[operator]
-    return f"<td class='w'>{head}<br><span class='{dim}'>{share}</span> <span class='m'>usual {row['reference']:.0%}</span></td>"
+        return counts
+    share = f"{row['p']:.0%} [{100 * row['low']:.0f}–{100 * row['high']:.0f}]"
+    return f"{counts}<br><span class='{_dim(row)}'>{share}</span> <span class='m'>usual {row['reference']:.0%}</span>"
 
 
-def _cell(row: dict[str, object], colour: str, word: str, peak: float, *, on: bool) -> str:
+def _cell(row: dict[str, Any], colour: str, word: str, peak: float, *, on: bool) -> str:
     """One horizon of one class: its count over a bar, the interval as a line, the reference as dashes."""
-    count, of = int(row["count"]), int(row["of"])  # type: ignore[call-overload]
-    dim = " dim" if float(row["n_eff"]) < FEW else ""  # type: ignore[arg-type]
 
-    def at(x: object) -> float:
-        return 100 * float(x or 0.0) / peak  # type: ignore[arg-type]
+    def at(x: float | None) -> float:
+        return 100 * (x or 0.0) / peak
 
-    parts = f"<div class='bar{dim}' style='height:{at(count / of if of else 0):.0f}%;background:{colour}'></div>"
-    said = f"{word} {count} of {of} within {row['minutes']:g} min"
+    parts = f"<div class='bar{_dim(row)}' style='height:{at(_share(row)):.0f}%;background:{colour}'></div>"
+    said = f"{word} {row['count']} of {row['of']} within {row['minutes']:g} min"
     if row["reference"] is not None:
         parts += f"<div class='pi' style='bottom:{at(row['reference']):.0f}%'></div>"
         said += f", usually {row['reference']:.0%}"
@@ -324,20 +277,23 @@ def _cell(row: dict[str, object], colour: str, word: str, peak: float, *, on: bo
         parts += f"<div class='iv' style='bottom:{low:.0f}%;height:{high - low:.0f}%'></div>"
         parts += f"<div class='p' style='bottom:calc({at(row['p']):.0f}% - 1px)'></div>"
         said += f", expected {row['p']:.0%} [{row['low']:.0%}–{row['high']:.0%}]"
-    return f"<td class='{'on' if on else ''}' title='{said}'><div class='count'>{count}</div><div class='cell'>{parts}</div></td>"
+    cell = f"<div class='count'>{row['count']}</div><div class='cell'>{parts}</div>"
+    return f"<td class='{'on' if on else ''}' title='{said}'>{cell}</td>"
 
 
 # ----------------------------------------------------------------------------
 # How far price went after the touch of each similar setup, on and back
 
+DOTS, MEDIANS = ("x", "y", "fill", "said"), ("x", "low", "high")
 
-def excursion_data(found: pl.DataFrame, approach: str, theme: Theme) -> dict[str, dict[str, object]]:
-    """Sources (dots, medians) of the excursions in the frame of travel.
+
+def excursion_data(found: pl.DataFrame, approach: str, theme: Theme) -> dict[str, dict[str, list[object]]]:
+    """Sources of the excursions in the frame of travel; neighbours without a touch are left out.
 
     Parameters
     ----------
     found : pl.DataFrame
-        Neighbours: ``approach, excursion_up_ticks, excursion_down_ticks, outcome_class``; those without a touch are left out.
+        Neighbours: ``approach, excursion_up_ticks, excursion_down_ticks, outcome_class``.
     approach : str
         The query's, for the colours.
 
@@ -352,26 +308,19 @@ def excursion_data(found: pl.DataFrame, approach: str, theme: Theme) -> dict[str
     behind = pl.when(up).then("excursion_down_ticks").otherwise("excursion_up_ticks")
     known = found.select(ahead.abs().alias("ahead"), -behind.abs().alias("behind"), "outcome_class").drop_nulls()
     colours = class_colours(theme, approach)
-    dots: dict[str, list[object]] = {k: [] for k in ("x", "y", "fill", "said")}
-    medians: dict[str, list[object]] = {k: [] for k in ("x", "low", "high")}
+    dots, medians = [], []
     for row, name in enumerate(CLASSES):
         part = known.filter(pl.col("outcome_class") == name)
-        for way in ("behind", "ahead"):
+        for way in ("behind", "ahead") if part.height else ():
             x = part[way].to_numpy().astype(float)
-            if x.size == 0:
-                continue
-            dots["x"] += x.tolist()
-            dots["y"] += (row + _beside(x)).tolist()
-            dots["fill"] += [colours[name]] * x.size
-            dots["said"] += [f"{name}: {abs(v):g} ticks {way}" for v in x]
-            medians["x"].append(float(np.median(x)))
-            medians["low"].append(row - 0.36)
-            medians["high"].append(row + 0.36)
-    return {"dots": dots, "medians": medians}  # type: ignore[dict-item]
+            places = (row + _beside(x)).tolist()
+            dots += [(v, y, colours[name], f"{name}: {abs(v):g} ticks {way}") for v, y in zip(x.tolist(), places)]
+            medians.append((float(np.median(x)), row - 0.36, row + 0.36))
+    return {"dots": axes.columns(DOTS, dots), "medians": axes.columns(MEDIANS, medians)}
 
 
 def _beside(x: np.ndarray) -> np.ndarray:
-    """Offsets within a row, ±0.3 at most: equal values stand side by side, the same way at every drawing."""
+    """Offsets within a row, ±0.3 at most: equal values side by side, the same way at every drawing."""
     out = np.zeros(x.size)
     for v in np.unique(x):
         at = np.flatnonzero(x == v)
@@ -390,23 +339,19 @@ def excursion_figure(
     --------
     >>> excursion_figure(near.found, "approach_up", DARK, barrier=8)  # doctest: +SKIP
     """
-    fig = figure(
-        name="excursions", width=width, height=height, sizing_mode="stretch_both", y_range=Range1d(-0.6, 2.6), toolbar_location=None,
-        tools=[], output_backend="canvas", x_axis_label="ticks from the level after the touch: back (−), on (+)",
-        title="How far price went (bars: medians)",
+    fig = axes.plain_figure(
+        "excursions", width=width, height=height, sizing_mode="stretch_both", y_range=Range1d(-0.6, 2.6),
+        x_axis_label="ticks from the level after the touch: back (−), on (+)", title="How far price went (bars: medians)",
     )  # fmt: skip
     fig.yaxis.ticker = [0, 1, 2]
-    fig.yaxis.major_label_overrides = dict(enumerate(class_words(approach).values()))
     fig.xaxis.formatter = axes.distance_formatter()
-    data = excursion_data(found, approach, theme)
-    src, medians = ColumnDataSource(data["dots"]), ColumnDataSource(data["medians"])
-    dots = fig.scatter("x", "y", source=src, size=8, fill_color="fill", fill_alpha=0.85, name="dots")
-    fig.segment("x", "low", "x", "high", source=medians, line_width=2.5, name="medians")
+    dots = fig.scatter("x", "y", source=axes.empty(*DOTS), size=8, fill_color="fill", fill_alpha=0.85, name="dots")
+    fig.segment("x", "low", "x", "high", source=axes.empty(*MEDIANS), line_width=2.5, name="medians")
     fig.add_layout(Span(location=0, dimension="height", line_width=2, name="level"))
-    for sign in (-1, 1):
-        span = Span(location=sign * (barrier or 0), visible=barrier is not None, dimension="height", line_dash=[4, 3], name="barrier")
-        fig.add_layout(span)
+    for _ in range(2):
+        fig.add_layout(Span(dimension="height", line_dash=[4, 3], name="barrier"))
     fig.add_tools(HoverTool(renderers=[dots], tooltips="@said"))
+    paint_excursions(fig, found, approach, theme, barrier=barrier)
     theme_excursions(fig, theme)
     return fig
 
@@ -416,15 +361,13 @@ def paint_excursions(fig: figure, found: pl.DataFrame, approach: str, theme: The
     for name, columns in excursion_data(found, approach, theme).items():
         fig.select_one({"name": name}).data_source.data = columns
     fig.yaxis.major_label_overrides = dict(enumerate(class_words(approach).values()))
-    for sign, span in zip((-1, 1), fig.select({"name": "barrier"})):
+    for sign, span in zip((-1, 1), (s for s in fig.center if s.name == "barrier")):
         span.update(location=sign * (barrier or 0), visible=barrier is not None)
 
 
 def theme_excursions(fig: figure, theme: Theme) -> None:
     """Put `theme` on the figure; the dots' colours come with their data."""
-    axes.apply_theme(fig, theme, size="12px")
-    axes.theme_title(fig, theme)
-    fig.yaxis.major_label_text_font = FONT
+    axes.theme_titled(fig, theme, named=True)
     fig.select_one({"name": "dots"}).glyph.line_color = theme.casing
     fig.select_one({"name": "medians"}).glyph.line_color = theme.text
     fig.select_one({"name": "level"}).line_color = theme.level
@@ -449,29 +392,24 @@ FAMILIES = {
 def why_rows(found: pl.DataFrame, neighbour: int | None = None) -> pl.DataFrame:
     """``family, share``: what each family of features adds to the cosine, the largest first.
 
-    Parameters
-    ----------
-    found : pl.DataFrame
-        Neighbours with columns ``why_{family}``.
-    neighbour : int or None
-        Position of one of them; the mean over all where None.
+    From the columns ``why_{family}`` of one neighbour, by its position, or of their mean.
     """
-    columns = [c for c in found.columns if c.startswith("why_")]
-    rows = found.select(columns) if neighbour is None else found.select(columns)[neighbour]
-    mean = rows.mean().row(0) if columns else ()
-    data = {"family": [c.removeprefix("why_") for c in columns], "share": [0.0 if v is None else float(v) for v in mean]}
+    shares = found.select(pl.col("^why_.*$").name.map(lambda c: c.removeprefix("why_")))
+    mean = (shares if neighbour is None else shares[neighbour]).mean()
+    data = {"family": mean.columns, "share": [float(v or 0.0) for v in mean.row(0)] if mean.columns else []}
     schema = {"family": pl.String, "share": pl.Float64}
     return pl.DataFrame(data, schema=schema).sort("share", descending=True, maintain_order=True)
 
 
 def why_data(rows: pl.DataFrame) -> dict[str, list[object]]:
     """Source of `why_figure` from `why_rows`."""
-    share = rows["share"].to_list()
-    return {
-        "y": [FAMILIES.get(f, f) for f in rows["family"].to_list()], "share": share,
-        "text": [f"{v:+.2f}".replace("-", "−") for v in share],
-        "align": ["left" if v >= 0 else "right" for v in share], "offset": [5 if v >= 0 else -5 for v in share],
-    }  # fmt: skip
+    return axes.columns(
+        ("y", "share", "text", "align", "offset"),
+        [
+            (FAMILIES.get(f, f), v, f"{v:+.2f}".replace("-", "−"), *(("left", 5) if v >= 0 else ("right", -5)))
+            for f, v in rows.select("family", "share").iter_rows()
+        ],
+    )
 
 
 def why_figure(rows: pl.DataFrame, theme: Theme, *, whose: str = "", height: int = 180, width: int = 420) -> figure:
@@ -481,9 +419,9 @@ def why_figure(rows: pl.DataFrame, theme: Theme, *, whose: str = "", height: int
     --------
     >>> why_figure(why_rows(near.found), DARK)  # doctest: +SKIP
     """
-    fig = figure(
-        name="why", title="What makes them alike", width=width, height=height, y_range=FactorRange(), x_range=Range1d(),
-        toolbar_location=None, tools=[], output_backend="canvas", sizing_mode="stretch_both", x_axis_label=" ",
+    fig = axes.plain_figure(
+        "why", title="What makes them alike", width=width, height=height, y_range=FactorRange(), x_range=Range1d(),
+        sizing_mode="stretch_both", x_axis_label=" ",
     )  # fmt: skip
     src = ColumnDataSource(why_data(rows))
     fig.ygrid.visible = False
@@ -501,19 +439,17 @@ def why_figure(rows: pl.DataFrame, theme: Theme, *, whose: str = "", height: int
 def paint_why(fig: figure, rows: pl.DataFrame, whose: str = "") -> None:
     """Patch the figure; `whose` says which neighbours the bars are of."""
     share = rows["share"].to_numpy()
-    edge = float(np.abs(share).max()) if share.size else 1.0
+    edge = 0.28 * float(np.abs(share).max()) if share.size else 0.28
     data = why_data(rows)
     fig.y_range.factors = list(data["y"])[::-1]
-    fig.x_range.update(start=min(float(share.min(initial=0)) - 0.28 * edge, 0.0), end=max(float(share.max(initial=0)) + 0.28 * edge, 0.05))
+    fig.x_range.update(start=min(float(share.min(initial=0)) - edge, 0.0), end=max(float(share.max(initial=0)) + edge, 0.05))
     fig.xaxis.axis_label = f"part of the cosine, {share.sum():.2f} in all{f' ({whose})' if whose else ''}"
     fig.select_one({"name": "bars"}).data_source.data = data
 
 
 def theme_why(fig: figure, theme: Theme) -> None:
     """Put `theme` on the figure."""
-    axes.apply_theme(fig, theme, size="12px")
-    axes.theme_title(fig, theme)
-    fig.yaxis.major_label_text_font = FONT
+    axes.theme_titled(fig, theme, named=True)
     fig.select_one({"name": "bars"}).glyph.fill_color = theme.long
     fig.select_one({"name": "texts"}).glyph.text_color = theme.text
     fig.select_one({"name": "zero"}).line_color = theme.edge

@@ -6,18 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from bokeh.models import (
-    CategoricalColorMapper,
-    ColumnDataSource,
-    GlyphRenderer,
-    Image,
-    LinearColorMapper,
-    Range1d,
-    RangeTool,
-    Scatter,
-    Segment,
-    Span,
-)
+from bokeh import models
+from bokeh.models import ColumnDataSource, GlyphRenderer, Image, LinearColorMapper, Range1d, RangeTool, Scatter, Segment, Span
 from bokeh.plotting import figure
 
 from workbench.plots import axes, heatmap
@@ -27,7 +17,7 @@ GAP_WINDOWS = 3
 """Windows of one approach with at most so many others between them are one approach (features.md section 8, gap_windows)."""
 
 FAR_SHARE = 0.35
-"""Levels this share of the session's range away from it are kept in sight; farther ones would squeeze the day."""
+"""Levels this share of the session's range away from it stay in sight; farther ones would squeeze the day."""
 
 
 @dataclass
@@ -41,7 +31,7 @@ class OverviewParts:
     approaches: ColumnDataSource
     tool: RangeTool
     cursor: Span
-    ink: CategoricalColorMapper
+    ink: models.CategoricalColorMapper
     renderers: dict[str, GlyphRenderer]
 
 
@@ -54,15 +44,15 @@ def overview_figure(theme: Theme, x_range: Range1d, tick_size: float, *, height:
     >>> overview_figure(DARK, Range1d(0, 1), 0.25).figure.name
     'overview'
     """
-    day = ColumnDataSource({k: [] for k in ("image", "x", "y", "dw", "dh")}, name="day")
-    levels = ColumnDataSource({k: [] for k in ("x0", "x1", "y", "chosen", "colour")})
-    approaches = ColumnDataSource({k: [] for k in ("x", "y", "marker", "colour")}, name="approaches")
+    day = axes.empty(*axes.IMAGE, name="day")
+    levels = axes.empty("x0", "x1", "y", "chosen", "colour")
+    approaches = axes.empty("x", "y", "marker", "colour", name="approaches")
     tool = RangeTool(x_range=x_range, start_gesture="pan")
-    fig = figure(
-        name="overview", height=height, min_height=90, sizing_mode="stretch_width", x_range=Range1d(0, 1), y_range=Range1d(0, 1),
-        toolbar_location=None, tools=[tool], output_backend="canvas", min_border_left=heatmap.LEFT, min_border_right=heatmap.RIGHT,
-        min_border_top=2, min_border_bottom=20, y_axis_location="right",
+    fig = axes.plain_figure(
+        "overview", height=height, min_height=90, sizing_mode="stretch_width", x_range=Range1d(0, 1), y_range=Range1d(0, 1),
+        min_border_left=heatmap.LEFT, min_border_right=heatmap.RIGHT, min_border_top=2, min_border_bottom=20, y_axis_location="right",
     )  # fmt: skip
+    fig.add_tools(tool)
     fig.xaxis.formatter = axes.time_formatter()
     fig.xaxis.ticker = fig.xgrid.ticker = axes.time_ticker()
     fig.xaxis.axis_label = None
@@ -72,14 +62,12 @@ def overview_figure(theme: Theme, x_range: Range1d, tick_size: float, *, height:
     fig.grid.visible = False
     mapper = LinearColorMapper(palette=day_palette(theme), low=-0.5, high=255.5)
     colour = axes.ink(ink := axes.ink_mapper(theme))
+    line: axes.Look = {"x0": "x0", "y0": "y", "x1": "x1", "y1": "y", "line_width": "chosen", "line_dash": [4, 3]}
+    mark: axes.Look = {"x": "x", "y": "y", "marker": "marker", "size": 8, "line_width": 1, "line_alpha": 0.9}
     made = {
-        "day": axes.add(fig, Image, day, image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper, level="underlay"),
-        "levels": axes.add(
-            fig, Segment, levels, x0="x0", y0="y", x1="x1", y1="y", line_width="chosen", line_color=colour, line_dash=[4, 3]
-        ),
-        "approaches": axes.add(
-            fig, Scatter, approaches, x="x", y="y", marker="marker", fill_color=colour, size=8, line_width=1, line_alpha=0.9
-        ),
+        "day": axes.add(fig, Image, day, **axes.IMAGE, color_mapper=mapper, level="underlay"),
+        "levels": axes.add(fig, Segment, levels, **line, line_color=colour),
+        "approaches": axes.add(fig, Scatter, approaches, **mark, fill_color=colour),
     }
     cursor = Span(dimension="height", line_width=1.5, line_dash=[3, 3])
     fig.add_layout(cursor)
@@ -101,30 +89,23 @@ def theme_overview(parts: OverviewParts, theme: Theme) -> None:
 def day_data(image: DayImage, start_ns: int, day_ts_ns: int) -> dict[str, list[object]]:
     """Source of the session's orders and trades; the session starts at `start_ns`."""
     rows, columns = image.codes.shape
-    return {
-        "image": [image.codes],
-        "x": [float(axes.x_ms(start_ns, day_ts_ns))],
-        "y": [image.low - 0.5],
-        "dw": [float(columns * image.column_s * 1000)],
-        "dh": [float(rows * image.row_ticks)],
-    }
+    x, y = float(axes.x_ms(start_ns, day_ts_ns)), image.low - 0.5
+    return axes.columns(axes.IMAGE, [(image.codes, x, y, float(columns * image.column_s * 1000), float(rows * image.row_ticks))])
 
 
 def approach_data(vacuum: pl.DataFrame, day_ts_ns: int, reach: float) -> dict[str, list[object]]:
     """Source of the marks of approaches to a level, one each, where price was nearest: a triangle pointing the way price went.
 
-    Parameters
-    ----------
-    vacuum : pl.DataFrame
-        The level's windows: ``window_start_ts_ns, level_tick, distance_ticks, approach``, in time order.
-    reach : float
-        Ticks between the level and its marks: those of approaches from below stand below it.
+    From the level's windows in time order. Marks are `reach` ticks from the level: those of approaches from below are below it.
     """
-    on = vacuum.select("window_start_ts_ns", "level_tick", "distance_ticks", "approach").with_row_index("at")
-    on = on.filter(pl.col("approach") != "approach_none")
-    other = (pl.col("approach") != pl.col("approach").shift()) | (pl.col("at") - pl.col("at").shift() > GAP_WINDOWS + 1)
+    columns = ("window_start_ts_ns", "level_tick", "distance_ticks", "approach")
+    approach, at = pl.col("approach"), pl.col("at")
+    other = (approach != approach.shift()) | (at - at.shift() > GAP_WINDOWS + 1)
     nearest = (
-        on.with_columns(other.fill_null(True).cum_sum().alias("run"))
+        vacuum.select(columns)
+        .with_row_index("at")
+        .filter(approach != "approach_none")
+        .with_columns(other.fill_null(True).cum_sum().alias("run"))
         .sort("run", pl.col("distance_ticks").abs(), "at")
         .unique("run", keep="first", maintain_order=True)
     )
@@ -138,7 +119,7 @@ def approach_data(vacuum: pl.DataFrame, day_ts_ns: int, reach: float) -> dict[st
 
 
 def price_bounds(low: int, high: int, level_ticks: list[int], chosen: int | None = None) -> tuple[float, float]:
-    """Price axis of a session between `low` and `high`, with a margin; levels somewhat away are kept in sight, the chosen one farther."""
+    """Price axis of a session between `low` and `high`, with a margin; levels somewhat away stay in sight, the chosen one farther."""
     span = max(high - low, 8)
     near = [k for k in level_ticks if low - span * FAR_SHARE <= k <= high + span * FAR_SHARE]
     if chosen is not None and low - span <= chosen <= high + span:
@@ -160,15 +141,7 @@ ORDERS, TRADES = 96, 159
 
 @dataclass(frozen=True, eq=False)
 class DayImage:
-    """Codes, uint8 (rows, columns), from the lowest price and the first second on, and where they lie.
-
-    Attributes
-    ----------
-    column_s, row_ticks : int
-        Seconds of a column, ticks of a row.
-    low : int
-        Lowest tick of the first row.
-    """
+    """Codes, uint8 (rows, columns), from the lowest price and the first second on; `low` is the lowest tick of the first row."""
 
     codes: np.ndarray
     column_s: int
@@ -179,31 +152,18 @@ class DayImage:
 def day_image(second: np.ndarray, tick: np.ndarray, added: np.ndarray, traded: np.ndarray, seconds: int, low: int, high: int) -> DayImage:
     """The image of a session's ladder rows.
 
-    Parameters
-    ----------
-    second, tick : ndarray of int, shape (rows of the ladder,)
-        Second of the session and price of each row.
-    added, traded : ndarray of int, same shape
-        Contracts that arrived, and that traded, of both sides.
-    seconds : int
-        Length of the session.
-    low, high : int
-        Lowest and highest tick of the image.
+    Brightness is the logarithm of the contracts in a cell, from one contract to the 99.5% quantile of the cells that have any.
 
-    Returns
-    -------
-    DayImage
-        Brightness is the logarithm of the contracts in a cell, from one contract to the 99.5% quantile of the cells that have any.
+    `second` and `tick` of each row, contracts `added` and `traded` of both sides; the session has so many `seconds`, the image reaches
+    from tick `low` to `high`.
     """
     import datashader as ds
     import pandas as pd
 
-    column_s = -(-seconds // COLUMNS)
-    row_ticks = -(-(high - low + 1) // ROWS)
+    column_s, row_ticks = -(-seconds // COLUMNS), -(-(high - low + 1) // ROWS)
     width, height = -(-seconds // column_s), -(-(high - low + 1) // row_ticks)
-    canvas = ds.Canvas(
-        plot_width=width, plot_height=height, x_range=(0, width * column_s), y_range=(low - 0.5, low - 0.5 + height * row_ticks)
-    )
+    across, up = (0, width * column_s), (low - 0.5, low - 0.5 + height * row_ticks)
+    canvas = ds.Canvas(plot_width=width, plot_height=height, x_range=across, y_range=up)
     codes = np.zeros((height, width), np.uint8)
     inside = (tick >= low) & (tick < low + height * row_ticks)
     for amount, first, n in ((added, 1, ORDERS), (traded, ORDERS + 1, TRADES)):

@@ -12,10 +12,8 @@ import xarray as xr
 from engine.ladder import NO_TICK
 from workbench.plots import heatmap
 
-NO_SIZE = 65_535
-"""Stands for "no data" among the sizes of a small replay."""
-
-NO_PRICE = -32_768
+NO_SIZE, NO_PRICE = 65_535, -32_768
+"""What means "no data" among the sizes and prices of a small replay."""
 
 SHARE_UNIT = 1_000
 """Shares of a signed layer travel as thousandths, with this added."""
@@ -59,23 +57,9 @@ class Mini:
 
 
 def mini(cube: xr.Dataset, last_tick: np.ndarray, *, level_tick: int, zero_ns: int, layer: heatmap.Layer) -> Mini:
-    """A small replay from a slice of the ladder.
+    """A small replay from a slice of the ladder, counted from `level_tick` and from the instant `zero_ns`.
 
-    Parameters
-    ----------
-    cube : xr.Dataset
-        One tick a row, with pressure where `layer` needs it.
-    last_tick : ndarray of int, shape (windows,)
-        Last trade at each window's end, `NO_TICK` where there is none.
-    level_tick : int
-        The level, which becomes 0.
-    zero_ns : int
-        The instant that becomes 0 seconds.
-
-    Examples
-    --------
-    >>> cube = ladder.cube(touch - 120 * NS, touch + 120 * NS, tick - 16, tick + 16)  # doctest: +SKIP
-    >>> small = mini(cube, last, level_tick=tick, zero_ns=touch, layer=LAYERS["depth"])  # doctest: +SKIP
+    The cube has one tick a row, with pressure where `layer` needs it; `last_tick` the last trade at each window's end, or `NO_TICK`.
     """
     ends = (cube["window_end_ts_ns"].to_numpy() - zero_ns) / 1e9
     last = np.where(last_tick == NO_TICK, np.nan, last_tick.astype(np.float64) - level_tick)
@@ -101,12 +85,8 @@ def packed(m: Mini, *, signed: bool) -> dict[str, object]:
     shown = m.values * SHARE_UNIT + SHARE_UNIT if signed else m.values
     sizes = np.where(np.isfinite(shown), np.clip(np.rint(shown), 0, NO_SIZE - 1), NO_SIZE).astype("<u2")
     path = np.where(np.isfinite(m.last), np.clip(m.last, NO_PRICE + 1, -NO_PRICE - 1), NO_PRICE).astype("<i2")
+    text = {k: base64.b64encode(a.tobytes()).decode() for k, a in (("sizes", sizes.T), ("path", path))}
     return {
-        "sizes": _text(np.ascontiguousarray(sizes.T)), "path": _text(path), "n": int(m.ends_s.size), "rows": int(m.ticks.size),
-        "low": int(m.ticks[0]) if m.ticks.size else 0, "start": float(m.ends_s[0] - m.window_s) if m.ends_s.size else 0.0,
-        "step": m.window_s,
+        **text, "n": int(m.ends_s.size), "rows": int(m.ticks.size), "low": int(m.ticks[0]) if m.ticks.size else 0,
+        "start": float(m.ends_s[0] - m.window_s) if m.ends_s.size else 0.0, "step": m.window_s,
     }  # fmt: skip
-
-
-def _text(a: np.ndarray) -> str:
-    return base64.b64encode(a.tobytes()).decode()

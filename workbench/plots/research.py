@@ -6,46 +6,35 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from bokeh import models
 from bokeh.core.properties import value
-from bokeh.models import (
-    ColumnDataSource,
-    FixedTicker,
-    GlyphRenderer,
-    HBar,
-    HoverTool,
-    Label,
-    Line,
-    NumeralTickFormatter,
-    Range1d,
-    Scatter,
-    Segment,
-    Span,
-    Text,
-)
+from bokeh.models import FixedTicker, HBar, HoverTool, Line, NumeralTickFormatter, Range1d, Scatter, Segment, Span, Text
 from bokeh.plotting import figure
 
 from workbench.plots import axes
 from workbench.plots.outcomes import CLASSES, FEW
 from workbench.theme import FONT, MONO, Theme
 
-COLUMNS = ("group", "panel", "direction", "n", "count", "share", "low", "high", "reference")
-"""A share of one group in one panel: ``count`` of ``n`` (null where it is no count), its interval, and what is usual (null: not known)."""
-
 SCHEMA = {
     **dict.fromkeys(("group", "panel", "direction"), pl.String),
     **dict.fromkeys(("n", "count"), pl.Int64),
     **dict.fromkeys(("share", "low", "high", "reference"), pl.Float64),
 }
+"""A share of one group in one panel: ``count`` of ``n`` (null where it is no count), its interval, and what is usual (null: not known)."""
 
-WAYS = {"up": "▲", "down": "▼", "both": "●", "": "●"}
+DIRECTIONS = {
+    "up": ("▲", "triangle", "long"),
+    "down": ("▼", "inverted_triangle", "short"),
+    "both": ("", "circle", "text"),
+    "": ("", "circle", "long"),
+}
+"""Sign, marker and colour of a point."""
 
 POINTS = ("x", "y", "low", "high", "fill", "line", "alpha", "marker", "said")
 
-ROW_PX = 46
+REFERENCES, COUNTS = ("x", "y", "said"), ("x", "y", "text", "colour")
 
-HEAD_PX, FOOT_PX = 30, 46
-
-LABEL_PX = 148
+ROW_PX, HEAD_PX, FOOT_PX, LABEL_PX = 46, 30, 46, 148
 
 SIGNED_PX = 380
 """Least height of skills: that of the reliability diagram beside them."""
@@ -53,14 +42,14 @@ SIGNED_PX = 380
 
 @dataclass
 class SharePanels:
-    """Panels on one vertical axis and what is patched in them."""
+    """Panels on one vertical axis and what is patched in them, by panel."""
 
     figures: dict[str, figure]
-    points: dict[str, ColumnDataSource]
-    references: dict[str, ColumnDataSource]
-    counts: dict[str, ColumnDataSource]
+    points: dict[str, models.ColumnDataSource]
+    references: dict[str, models.ColumnDataSource]
+    counts: dict[str, models.ColumnDataSource]
     zeros: dict[str, Span]
-    usual: list[GlyphRenderer]
+    usual: dict[str, models.GlyphRenderer]
     signed: bool
 
 
@@ -73,26 +62,24 @@ def share_panels(theme: Theme, panels: dict[str, str], *, signed: bool = False, 
         Key -> title, from left to right.
     signed : bool
         Skills, with a line at 0, in place of shares from 0 to 1.
-    axis : str
-        Title of the horizontal axes.
 
     Examples
     --------
     >>> from workbench.theme import DARK
-    >>> parts = share_panels(DARK, {"break": "break", "reject": "reject"})
-    >>> list(parts.figures)
+    >>> list(share_panels(DARK, {"break": "break", "reject": "reject"}).figures)
     ['break', 'reject']
     """
     y = Range1d(-0.5, 0.5)
-    made = SharePanels({}, {}, {}, {}, {}, [], signed)
-    for i, (key, title) in enumerate(panels.items()):
-        first = i == 0
-        fig = figure(
-            name=f"research_{key}", title=title, width=240 + LABEL_PX * first, height=200, sizing_mode="stretch_width", y_range=y,
-            x_range=Range1d(0, 1), toolbar_location=None, tools=[], output_backend="canvas", x_axis_label=axis,
-            min_border_left=LABEL_PX if first else 12, min_border_right=14, min_border_top=HEAD_PX, min_border_bottom=FOOT_PX,
+    made = SharePanels({}, {}, {}, {}, {}, {}, signed)
+    for key, title in panels.items():
+        first = not made.figures
+        left = LABEL_PX if first else 12
+        fig = axes.plain_figure(
+            f"research_{key}", title=title, width=240 + LABEL_PX * first, height=200, sizing_mode="stretch_width", y_range=y,
+            x_range=Range1d(0, 1), x_axis_label=axis, min_border_left=left, min_border_right=14, min_border_top=HEAD_PX,
+            min_border_bottom=FOOT_PX,
             # The names' room is the first panel's own: what is left for the dots is alike in all.
-            styles={"flex": f"1 1 {LABEL_PX if first else 12}px"},
+            styles={"flex": f"1 1 {left}px"},
         )  # fmt: skip
         fig.ygrid.visible = False
         fig.yaxis.visible = first
@@ -101,9 +88,8 @@ def share_panels(theme: Theme, panels: dict[str, str], *, signed: bool = False, 
         fig.xaxis.ticker.desired_num_ticks = 5
         if not signed:
             fig.xaxis.bounds = (0, 1)
-        points = ColumnDataSource({k: [] for k in POINTS}, name=f"points_{key}")
-        references = ColumnDataSource({k: [] for k in ("x", "y", "said")})
-        counts = ColumnDataSource({k: [] for k in ("x", "y", "text", "colour")})
+        points = axes.empty(*POINTS, name=f"points_{key}")
+        references, counts = axes.empty(*REFERENCES), axes.empty(*COUNTS)
         zero = Span(location=0, dimension="height", line_width=1.5, visible=signed)
         fig.add_layout(zero)
         usual = axes.add(fig, Scatter, references, x="x", y="y", marker=value("diamond"), size=14, fill_color=None, line_width=1.8)
@@ -116,38 +102,26 @@ def share_panels(theme: Theme, panels: dict[str, str], *, signed: bool = False, 
             fig, Text, counts, x="x", y="y", text="text", text_color="colour", text_font=value(MONO), text_font_size="12px",
             text_align="right", text_baseline="middle", x_offset=-3,
         )  # fmt: skip
-        made.usual.append(usual)
         fig.add_tools(HoverTool(renderers=[dots], tooltips="@said"))
-        made.figures[key], made.points[key], made.references[key], made.counts[key], made.zeros[key] = fig, points, references, counts, zero
+        made.figures[key], made.zeros[key], made.usual[key] = fig, zero, usual
+        made.points[key], made.references[key], made.counts[key] = points, references, counts
     theme_share_panels(made, theme)
     return made
 
 
 def theme_share_panels(parts: SharePanels, theme: Theme) -> None:
-    """Put `theme` on the panels; the points' colours are in their data, so fill them again.
-
-    Examples
-    --------
-    >>> from workbench.theme import DARK, LIGHT
-    >>> theme_share_panels(share_panels(DARK, {"break": "break"}), LIGHT)
-    """
+    """Put `theme` on the panels; the points' colours are in their data, so fill them again."""
     for key, fig in parts.figures.items():
-        axes.apply_theme(fig, theme, size="12px")
-        fig.yaxis.major_label_text_font = FONT
+        axes.theme_titled(fig, theme, named=True)
         fig.yaxis.major_label_text_font_size = "13px"
-        axes.theme_title(fig, theme)
         parts.zeros[key].line_color = theme.muted
-    for r in parts.usual:
-        r.glyph.line_color = theme.level
+        parts.usual[key].glyph.line_color = theme.level
 
 
 def fill_share_panels(parts: SharePanels, rows: pl.DataFrame, theme: Theme) -> None:
-    """Patch the panels; groups stand from top to bottom as they first come in `rows`.
+    """Patch the panels from rows of `SCHEMA`; groups are listed from top to bottom as they first come.
 
-    Parameters
-    ----------
-    rows : pl.DataFrame
-        `COLUMNS`; rows without a share make no point, and fewer than 30 events a pale one.
+    Rows without a share make no point, and fewer than 30 events a pale one.
 
     Examples
     --------
@@ -160,48 +134,45 @@ def fill_share_panels(parts: SharePanels, rows: pl.DataFrame, theme: Theme) -> N
     """
     groups = rows["group"].unique(maintain_order=True).to_list()
     place = {g: len(groups) - 1 - i for i, g in enumerate(groups)}
-    ways = [w for w in WAYS if w in set(rows["direction"].to_list())]
-    shift = {w: 0.0 if len(ways) < 2 else 0.17 - 0.34 * i / (len(ways) - 1) for i, w in enumerate(ways)}
-    colours = {"up": theme.long, "down": theme.short, "both": theme.text, "": theme.long}
-    markers = {"up": "triangle", "down": "inverted_triangle", "both": "circle", "": "circle"}
-    span = _bounds(rows, parts.signed)
-    text = "{:+.1%}" if parts.signed else "{:.0%}"
+    there = [d for d in DIRECTIONS if d in set(rows["direction"])]
+    shift = {d: 0.0 if len(there) < 2 else 0.17 - 0.34 * i / (len(there) - 1) for i, d in enumerate(there)}
+    start, end = _bounds(rows, parts.signed)
     for key, fig in parts.figures.items():
-        points: dict[str, list[object]] = {k: [] for k in POINTS}
-        refs: dict[str, list[object]] = {k: [] for k in ("x", "y", "said")}
-        counts: dict[str, list[object]] = {k: [] for k in ("x", "y", "text", "colour")}
+        points, references, counts = [], [], []
         for r in rows.filter(pl.col("panel") == key).iter_rows(named=True):
             y = place[r["group"]] + shift[r["direction"]]
-            counts["x"].append(span[1])
-            counts["y"].append(y)
-            counts["text"].append(f"{r['n']:,}" if r["count"] is None else f"{r['count']:,}/{r['n']:,}")
-            counts["colour"].append(theme.muted)
+            counts.append((end, y, f"{r['n']:,}" if r["count"] is None else f"{r['count']:,}/{r['n']:,}", theme.muted))
             if r["share"] is None:
                 continue
-            low, high = (r["share"] if r[k] is None else r[k] for k in ("low", "high"))
-            said = f"{r['group']} {WAYS[r['direction']]}: ".replace(" ●:", ":")
-            said += f"{r['n']:,} events, " if r["count"] is None else f"{r['count']:,} of {r['n']:,}, "
-            said += text.format(r["share"]) + ("" if r["low"] is None else f" [{text.format(low)}–{text.format(high)}]")
+            said = _share_words(r, parts.signed)
             if r["reference"] is not None:
-                said += f", {'attainable' if parts.signed else 'usually'} {text.format(r['reference'])}"
-                for k, v in zip(refs, (r["reference"], y, said)):
-                    refs[k].append(v)
-            colour = colours[r["direction"]]
-            item = (r["share"], y, low, high, colour, colour, 1.0 if r["n"] >= FEW else 0.4, markers[r["direction"]], said)
-            for k, v in zip(POINTS, item):
-                points[k].append(v)
-        parts.points[key].data, parts.references[key].data, parts.counts[key].data = points, refs, counts
-        fig.x_range.update(start=span[0], end=span[1])
+                references.append((r["reference"], y, said))
+            low, high = (r["share"] if r[k] is None else r[k] for k in ("low", "high"))
+            _, marker, ink = DIRECTIONS[r["direction"]]
+            colour = getattr(theme, ink)
+            points.append((r["share"], y, low, high, colour, colour, 1.0 if r["n"] >= FEW else 0.4, marker, said))
+        parts.points[key].data = axes.columns(POINTS, points)
+        parts.references[key].data, parts.counts[key].data = axes.columns(REFERENCES, references), axes.columns(COUNTS, counts)
+        fig.x_range.update(start=start, end=end)
         fig.height = max(HEAD_PX + FOOT_PX + ROW_PX * max(len(groups), 1), SIGNED_PX if parts.signed else 0)
     first = next(iter(parts.figures.values()))
     first.y_range.update(start=-0.5, end=max(len(groups), 1) - 0.5)
-    labels = {place[g]: g for g in groups}
-    first.yaxis.ticker.ticks = sorted(labels)
-    first.yaxis.major_label_overrides = labels
+    first.yaxis.ticker.ticks = sorted(place.values())
+    first.yaxis.major_label_overrides = {y: g for g, y in place.items()}
+
+
+def _share_words(r: dict, signed: bool) -> str:
+    text = ("{:+.1%}" if signed else "{:.0%}").format
+    sign = DIRECTIONS[r["direction"]][0]
+    count = f"{r['n']:,} events" if r["count"] is None else f"{r['count']:,} of {r['n']:,}"
+    said = f"{r['group']}{' ' * bool(sign)}{sign}: {count}, {text(r['share'])}"
+    if r["low"] is not None:
+        said += f" [{text(r['low'])}–{text(r['share'] if r['high'] is None else r['high'])}]"
+    return said if r["reference"] is None else f"{said}, {'attainable' if signed else 'usually'} {text(r['reference'])}"
 
 
 def _bounds(rows: pl.DataFrame, signed: bool) -> tuple[float, float]:
-    known = [v for c in ("share", "low", "high", "reference") for v in rows[c].drop_nulls().to_list()]
+    known = [v for c in ("share", "low", "high", "reference") for v in rows[c].drop_nulls()]
     if not signed:
         return -0.02, 1.22 if max(known, default=0.0) > 0.8 else max(known, default=0.8) * 1.4
     low, high = min([0.0, *known]), max([0.0, *known])
@@ -209,49 +180,46 @@ def _bounds(rows: pl.DataFrame, signed: bool) -> tuple[float, float]:
     return low - 0.08 * pad, high + 0.4 * pad
 
 
-def hypothesis_rows(table: pl.DataFrame, stratum: str = "all") -> pl.DataFrame:
-    """`COLUMNS` of `engine.retrieval.statistics.condition_table`: a group per number of open conditions, a panel per class.
+def _share_rows(rows: list[tuple]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
-    Examples
-    --------
-    >>> one = {"direction": "up", "stratum": "all", "open": 4, "events": 40}
-    >>> shares = {f"{k}_{c}": v for c in CLASSES for k, v in {"n": 14, "share": 0.35, "low": 0.24, "high": 0.48, "pi": 0.41}.items()}
-    >>> hypothesis_rows(pl.DataFrame([{**one, **shares}])).height
-    3
-    """
+
+def hypothesis_rows(table: pl.DataFrame, stratum: str = "all") -> pl.DataFrame:
+    """`SCHEMA` of `engine.retrieval.statistics.condition_table`: a group per number of open conditions, a panel per class."""
     mine = table.filter((pl.col("stratum") == stratum) & pl.col("direction").is_in(["up", "down"])).sort("open", descending=True)
-    out = []
-    for r in mine.iter_rows(named=True):
-        for c in CLASSES:
-            numbers = (r["events"], r[f"n_{c}"], r[f"share_{c}"], r[f"low_{c}"], r[f"high_{c}"], r[f"pi_{c}"])
-            out.append((f"{r['open']} of 4 open", c, r["direction"], *numbers))
-    return pl.DataFrame(out, schema=SCHEMA, orient="row")
+    return _share_rows(
+        [
+            (f"{r['open']} of 4 open", c, r["direction"], r["events"], *(r[f"{k}_{c}"] for k in ("n", "share", "low", "high", "pi")))
+            for r in mine.iter_rows(named=True)
+            for c in CLASSES
+        ]
+    )
 
 
 def hit_rows(table: pl.DataFrame, titles: dict[str, str]) -> pl.DataFrame:
-    """`COLUMNS` of `engine.retrieval.statistics.hit_rates`: a group per level of `titles`, in their order.
+    """`SCHEMA` of `engine.retrieval.statistics.hit_rates`: a group per level of `titles`, in their order.
 
     Panels are ``touched`` and the classes. What is usual is the share over all levels in the same direction.
 
     Examples
     --------
-    >>> hit_rows(pl.DataFrame(schema={"level_id": pl.String, "approach": pl.String}), {}).columns == list(COLUMNS)
+    >>> hit_rows(pl.DataFrame(schema={"level_id": pl.String, "approach": pl.String}), {}).columns == list(SCHEMA)
     True
     """
     out = []
     usual = {r["approach"]: r for r in table.filter(pl.col("level_id") == "all").iter_rows(named=True)}
     for level, title in titles.items():
         for r in table.filter(pl.col("level_id") == level).iter_rows(named=True):
-            way = "up" if r["approach"] == "approach_up" else "down"
+            direction = r["approach"].removeprefix("approach_")
             for panel in ("touched", *CLASSES):
                 n, count = (r["decided"], r["touched"]) if panel == "touched" else (r["outcomes"], r[f"n_{panel}"])
                 reference = None if level == "all" else usual[r["approach"]][f"share_{panel}"]
-                out.append((title, panel, way, n, count, r[f"share_{panel}"], r[f"low_{panel}"], r[f"high_{panel}"], reference))
-    return pl.DataFrame(out, schema=SCHEMA, orient="row")
+                out.append((title, panel, direction, n, count, *(r[f"{k}_{panel}"] for k in ("share", "low", "high")), reference))
+    return _share_rows(out)
 
 
 def skill_rows(frame: pl.DataFrame, target: str = "class") -> pl.DataFrame:
-    """`COLUMNS` of the kept audit: a group per representation, panels ``skill`` (log loss) and ``brier_skill``; diamonds are attainable.
+    """`SCHEMA` of the stored audit: a group per representation, panels ``skill`` (log loss) and ``brier_skill``; diamonds are attainable.
 
     Examples
     --------
@@ -261,12 +229,14 @@ def skill_rows(frame: pl.DataFrame, target: str = "class") -> pl.DataFrame:
     >>> skill_rows(pl.DataFrame([row]))["share"].to_list()
     [0.02, 0.01]
     """
-    out = []
-    for r in frame.filter((pl.col("target") == target) & (pl.col("representation") != "pi")).iter_rows(named=True):
-        for panel in ("skill", "brier_skill"):
-            reference = r["attainable"] if panel == "skill" else None
-            out.append((r["representation"], panel, "", r["events"], None, r[panel], r[f"{panel}_low"], r[f"{panel}_high"], reference))
-    return pl.DataFrame(out, schema=SCHEMA, orient="row")
+    mine = frame.filter((pl.col("target") == target) & (pl.col("representation") != "pi"))
+    return _share_rows(
+        [
+            (r["representation"], panel, "", r["events"], None, r[panel], r[f"{panel}_low"], r[f"{panel}_high"], reference)
+            for r in mine.iter_rows(named=True)
+            for panel, reference in (("skill", r["attainable"]), ("brier_skill", None))
+        ]
+    )
 
 
 # ----------------------------------------------------------------------------
@@ -274,18 +244,10 @@ def skill_rows(frame: pl.DataFrame, target: str = "class") -> pl.DataFrame:
 
 Z95 = 1.959964
 
-
-@dataclass
-class Reliability:
-    """The figure and what is patched in it."""
-
-    figure: figure
-    bins: ColumnDataSource
-    reference: ColumnDataSource
-    renderers: dict[str, GlyphRenderer]
+BINS = ("x", "y", "low", "high", "size", "said")
 
 
-def reliability_figure(theme: Theme, *, height: int = 380, width: int = 420) -> Reliability:
+def reliability_figure(theme: Theme, *, height: int = 380, width: int = 420) -> axes.Parts:
     """An empty diagram: bins as dots with their interval, the reference's bins as hollow squares, the diagonal of a perfect forecaster.
 
     Examples
@@ -294,15 +256,13 @@ def reliability_figure(theme: Theme, *, height: int = 380, width: int = 420) -> 
     >>> reliability_figure(DARK).figure.name
     'reliability'
     """
-    fig = figure(
-        name="reliability", title="Reliability", width=width, height=height, sizing_mode="stretch_width", x_range=Range1d(0, 1),
-        y_range=Range1d(0, 1), toolbar_location=None, tools=[], output_backend="canvas",
-        x_axis_label="how sure: probability of the likeliest", y_axis_label="how often right", min_border_top=30,
+    fig = axes.plain_figure(
+        "reliability", title="Reliability", width=width, height=height, sizing_mode="stretch_width", x_range=Range1d(0, 1),
+        y_range=Range1d(0, 1), x_axis_label="how sure: probability of the likeliest", y_axis_label="how often right", min_border_top=30,
     )  # fmt: skip
     fig.xaxis.formatter = fig.yaxis.formatter = NumeralTickFormatter(format="0%")
-    bins = ColumnDataSource({k: [] for k in ("x", "y", "low", "high", "size", "said")}, name="reliability")
-    reference = ColumnDataSource({k: [] for k in ("x", "y")})
-    diagonal = ColumnDataSource({"x": [0.0, 1.0], "y": [0.0, 1.0]})
+    bins, reference = axes.empty(*BINS, name="reliability"), axes.empty("x", "y")
+    diagonal = models.ColumnDataSource({"x": [0.0, 1.0], "y": [0.0, 1.0]})
     made = {
         "diagonal": axes.add(fig, Line, diagonal, x="x", y="y", line_width=1.5, line_dash=[5, 4]),
         "reference": axes.add(fig, Scatter, reference, x="x", y="y", marker="square", size=8, fill_color=None, line_width=1.5),
@@ -310,28 +270,20 @@ def reliability_figure(theme: Theme, *, height: int = 380, width: int = 420) -> 
         "bins": axes.add(fig, Scatter, bins, x="x", y="y", size="size", fill_alpha=0.9),
     }
     fig.add_tools(HoverTool(renderers=[made["bins"]], tooltips="@said"))
-    parts = Reliability(fig, bins, reference, made)
+    parts = axes.Parts(fig, {"bins": bins, "reference": reference}, made)
     theme_reliability(parts, theme)
     return parts
 
 
-def theme_reliability(parts: Reliability, theme: Theme) -> None:
-    """Put `theme` on the diagram.
-
-    Examples
-    --------
-    >>> from workbench.theme import DARK, LIGHT
-    >>> theme_reliability(reliability_figure(DARK), LIGHT)
-    """
-    axes.apply_theme(parts.figure, theme, size="12px")
-    axes.theme_title(parts.figure, theme)
-    parts.renderers["diagonal"].glyph.line_color = theme.muted
-    parts.renderers["reference"].glyph.line_color = theme.muted
-    parts.renderers["interval"].glyph.line_color = theme.long
+def theme_reliability(parts: axes.Parts, theme: Theme) -> None:
+    """Put `theme` on the diagram."""
+    axes.theme_titled(parts.figure, theme)
+    for name, colour in (("diagonal", theme.muted), ("reference", theme.muted), ("interval", theme.long)):
+        parts.renderers[name].glyph.line_color = colour
     parts.renderers["bins"].glyph.update(fill_color=theme.long, line_color=theme.casing)
 
 
-def fill_reliability(parts: Reliability, bins: list[dict[str, float]], reference: list[dict[str, float]], name: str) -> None:
+def fill_reliability(parts: axes.Parts, bins: list[dict[str, float]], reference: list[dict[str, float]], name: str) -> None:
     """Patch the diagram with the bins of one forecast, and of the reference beside it.
 
     The interval of a bin is Wilson's (1927), at 95%: it takes the events of a bin for independent, which several of one morning are not.
@@ -339,30 +291,26 @@ def fill_reliability(parts: Reliability, bins: list[dict[str, float]], reference
     Parameters
     ----------
     bins, reference : list of dict
-        ``events, forecast, observed``, as `engine.retrieval.scores.reliability` has them.
-    name : str
-        Whose they are, for the title.
+        ``events, forecast, observed``, as `engine.retrieval.scores.reliability` has them; `name` says whose they are.
 
     Examples
     --------
     >>> from workbench.theme import DARK
     >>> parts = reliability_figure(DARK)
     >>> fill_reliability(parts, [{"events": 60, "forecast": 0.5, "observed": 0.45}], [], "learned")
-    >>> parts.bins.data["said"]
+    >>> parts.sources["bins"].data["said"]
     ['60 events: 50% sure, 45% right [33%–58%]']
     """
-    data: dict[str, list[object]] = {k: [] for k in ("x", "y", "low", "high", "size", "said")}
+    rows = []
     for b in bins:
-        n, p = b["events"], b["observed"]
-        low, high = wilson(p, n)
-        said = f"{n:.0f} events: {b['forecast']:.0%} sure, {p:.0%} right [{low:.0%}–{high:.0%}]"
-        for k, v in zip(data, (b["forecast"], p, low, high, 10.0, said)):
-            data[k].append(v)
-    parts.bins.data = data
-    parts.reference.data = {"x": [b["forecast"] for b in reference], "y": [b["observed"] for b in reference]}
+        n, sure, right = b["events"], b["forecast"], b["observed"]
+        low, high = wilson(right, n)
+        rows.append((sure, right, low, high, 10.0, f"{n:.0f} events: {sure:.0%} sure, {right:.0%} right [{low:.0%}–{high:.0%}]"))
+    parts.sources["bins"].data = axes.columns(BINS, rows)
+    squares = [(b["forecast"], b["observed"]) for b in reference]
+    parts.sources["reference"].data = axes.columns("xy", squares)
     parts.figure.title.text = f"Reliability: {name} ●, reference □"
-    spans = [wilson(b["observed"], b["events"]) for b in bins]
-    shown = [v for b in (*bins, *reference) for v in (b["forecast"], b["observed"])] + [v for span in spans for v in span]
+    shown = [v for row in rows for v in row[:4]] + [v for square in squares for v in square]
     low, high = (max(min(shown) - 0.05, 0.0), min(max(shown) + 0.05, 1.0)) if shown else (0.0, 1.0)
     for r in (parts.figure.x_range, parts.figure.y_range):
         r.update(start=low, end=high)
@@ -384,23 +332,13 @@ def wilson(p: float, n: float) -> tuple[float, float]:
 # ----------------------------------------------------------------------------
 # Coverage of the lake: a band a session, hatched where the book is not valid
 
-QUALITY_ROW_PX = 22
+QUALITY_ROW_PX, MAP_PX = 22, 1100
+"""Height of a session's row; beyond so many pixels of the map rows get thinner, and not every one has its name."""
 
-MAP_PX = 1100
-"""Beyond so many pixels the rows of the map get thinner, and not every one has its name."""
-
-
-@dataclass
-class Coverage:
-    """The figure and what is patched in it."""
-
-    figure: figure
-    sessions: ColumnDataSource
-    gaps: ColumnDataSource
-    renderers: dict[str, GlyphRenderer]
+BANDS = ("y", "left", "right", "said")
 
 
-def coverage_figure(theme: Theme, *, width: int = 760) -> Coverage:
+def coverage_figure(theme: Theme, *, width: int = 760) -> axes.Parts:
     """An empty map: New York time to the right, the newest session on top.
 
     Examples
@@ -409,46 +347,35 @@ def coverage_figure(theme: Theme, *, width: int = 760) -> Coverage:
     >>> coverage_figure(DARK).figure.name
     'coverage'
     """
-    fig = figure(
-        name="coverage", title="Seconds with a valid book (▨ not valid)", width=width, height=200, sizing_mode="stretch_width",
-        x_range=Range1d(0, 1), y_range=Range1d(-0.5, 0.5), toolbar_location=None, tools=[], output_backend="canvas",
-        x_axis_label="New York time", min_border_left=190, min_border_right=20,
+    fig = axes.plain_figure(
+        "coverage", title="Seconds with a valid book (▨ not valid)", width=width, height=200, sizing_mode="stretch_width",
+        x_range=Range1d(0, 1), y_range=Range1d(-0.5, 0.5), x_axis_label="New York time", min_border_left=190, min_border_right=20,
     )  # fmt: skip
     fig.xaxis.ticker = fig.xgrid.ticker = axes.time_ticker()
     fig.xaxis.formatter = axes.time_formatter()
     fig.yaxis.ticker = FixedTicker(ticks=[])
     fig.ygrid.visible = False
-    sessions = ColumnDataSource({k: [] for k in ("y", "left", "right", "said")}, name="coverage")
-    gaps = ColumnDataSource({k: [] for k in ("y", "left", "right", "said")}, name="gaps")
+    sessions, gaps = axes.empty(*BANDS, name="coverage"), axes.empty(*BANDS, name="gaps")
+    place: axes.Look = {"y": "y", "left": "left", "right": "right", "height": 0.6}
     made = {
-        "sessions": axes.add(fig, HBar, sessions, y="y", left="left", right="right", height=0.6, fill_alpha=0.45, line_color=None),
+        "sessions": axes.add(fig, HBar, sessions, **place, fill_alpha=0.45, line_color=None),
         # Of one second, a gap is less than a pixel: its outline keeps it in sight.
-        "gaps": axes.add(
-            fig, HBar, gaps, y="y", left="left", right="right", height=0.6, hatch_pattern="/", hatch_scale=7, line_width=1.5
-        ),
-    }  # fmt: skip
+        "gaps": axes.add(fig, HBar, gaps, **place, hatch_pattern="/", hatch_scale=7, line_width=1.5),
+    }
     fig.add_tools(HoverTool(renderers=[made["gaps"], made["sessions"]], tooltips="@said"))
-    parts = Coverage(fig, sessions, gaps, made)
+    parts = axes.Parts(fig, {"sessions": sessions, "gaps": gaps}, made)
     theme_coverage(parts, theme)
     return parts
 
 
-def theme_coverage(parts: Coverage, theme: Theme) -> None:
-    """Put `theme` on the map.
-
-    Examples
-    --------
-    >>> from workbench.theme import DARK, LIGHT
-    >>> theme_coverage(coverage_figure(DARK), LIGHT)
-    """
-    axes.apply_theme(parts.figure, theme, size="12px")
-    parts.figure.yaxis.major_label_text_font = FONT
-    axes.theme_title(parts.figure, theme)
+def theme_coverage(parts: axes.Parts, theme: Theme) -> None:
+    """Put `theme` on the map."""
+    axes.theme_titled(parts.figure, theme, named=True)
     parts.renderers["sessions"].glyph.fill_color = theme.long
     parts.renderers["gaps"].glyph.update(fill_color=theme.map_floor, line_color=theme.short, hatch_color=theme.short)
 
 
-def fill_coverage(parts: Coverage, sessions: pl.DataFrame, gaps: pl.DataFrame) -> None:
+def fill_coverage(parts: axes.Parts, sessions: pl.DataFrame, gaps: pl.DataFrame) -> None:
     """Patch the map with `engine.lake.quality.quality_table`.
 
     Examples
@@ -457,34 +384,32 @@ def fill_coverage(parts: Coverage, sessions: pl.DataFrame, gaps: pl.DataFrame) -
     >>> parts = coverage_figure(DARK)
     >>> nothing = pl.DataFrame(schema={k: pl.Int64 for k in ("symbol", "session_date", "start_ts_ns", "end_ts_ns", "valid_share")})
     >>> fill_coverage(parts, nothing, nothing)
-    >>> parts.sessions.data["y"]
+    >>> parts.sources["sessions"].data["y"]
     []
     """
     known = sessions.filter(pl.col("start_ts_ns").is_not_null())
-    at = {(r["symbol"], r["session_date"]): known.height - 1 - i for i, r in enumerate(known.iter_rows(named=True))}
-    band: dict[str, list[object]] = {k: [] for k in ("y", "left", "right", "said")}
-    gap: dict[str, list[object]] = {k: [] for k in ("y", "left", "right", "said")}
-    names = {}
-    for r in known.iter_rows(named=True):
-        y = at[r["symbol"], r["session_date"]]
-        names[y] = f"{r['symbol']}  {r['session_date']}  {percent(r['valid_share'])}"
-        said = f"{r['symbol']} {r['session_date']}: book valid in {percent(r['valid_share'])} of {r['seconds']:,} seconds"
-        for k, v in zip(band, (float(y), _of_day(r["start_ts_ns"]), _of_day(r["end_ts_ns"]), said)):
-            band[k].append(v)
+    n = max(known.height, 1)
+    bands, holes, names, at = [], [], {}, {}
+    for i, r in enumerate(known.iter_rows(named=True), start=1):
+        y = at[r["symbol"], r["session_date"]] = known.height - i
+        valid = percent(r["valid_share"])
+        names[y] = f"{r['symbol']}  {r['session_date']}  {valid}"
+        said = f"{r['symbol']} {r['session_date']}: book valid in {valid} of {r['seconds']:,} seconds"
+        bands.append((float(y), _of_day(r["start_ts_ns"]), _of_day(r["end_ts_ns"]), said))
     for r in gaps.iter_rows(named=True):
         begin, end = r["start_ts_ns"], r["end_ts_ns"]
         said = f"{r['symbol']} {r['session_date']}: not valid {axes.clock(begin)}–{axes.clock(end)}, {(end - begin) / 1e9:,.0f} s"
-        for k, v in zip(gap, (float(at[r["symbol"], r["session_date"]]), _of_day(begin), _of_day(end), said)):
-            gap[k].append(v)
-    parts.sessions.data, parts.gaps.data = band, gap
-    if band["left"]:
+        holes.append((float(at[r["symbol"], r["session_date"]]), _of_day(begin), _of_day(end), said))
+    for name, rows in (("sessions", bands), ("gaps", holes)):
+        parts.sources[name].data = axes.columns(BANDS, rows)
+    if bands:
         # From midnight of its own day, sessions of different days lie under each other.
-        parts.figure.x_range.update(start=min(band["left"]), end=max(band["right"]))  # type: ignore[type-var]
-    row = min(max(MAP_PX / max(known.height, 1), 4.0), float(QUALITY_ROW_PX))
+        parts.figure.x_range.update(start=min(b[1] for b in bands), end=max(b[2] for b in bands))
+    row = min(max(MAP_PX / n, 4.0), float(QUALITY_ROW_PX))
     parts.figure.yaxis.ticker.ticks = sorted(names, reverse=True)[:: max(round(16 / row), 1)]
     parts.figure.yaxis.major_label_overrides = names
-    parts.figure.y_range.update(start=-0.6, end=max(known.height, 1) - 0.4)
-    parts.figure.height = 84 + round(row * max(known.height, 1))
+    parts.figure.y_range.update(start=-0.6, end=n - 0.4)
+    parts.figure.height = 84 + round(row * n)
 
 
 def _of_day(ts_ns: int) -> float:
@@ -504,19 +429,17 @@ def percent(share: float) -> str:
 
 
 # ----------------------------------------------------------------------------
-# The feature explorer: a feature's distribution by what followed, by level, and where the moment on the screen stands
+# The feature explorer: a feature's distribution by what followed, by level, and where the moment on the screen lies
 
-DASHES: dict[str, list[int] | str] = {"reject": [7, 4], "chop": [2, 3], "break": "solid"}
-
-STROKES = {"reject": "╍╍", "chop": "┈┈", "break": "━━"}
-"""Each class's line in the legend."""
+LINES = {"break": ("long", "solid", "━━"), "reject": ("short", [7, 4], "╍╍"), "chop": ("muted", [2, 3], "┈┈")}
+"""Each class's colour, its dashes, and its line in the legend."""
 
 HEADROOM = 1.2
 """Room above the highest class, where the value at the cursor is written."""
 
 FEATURE_ROW_PX = 24
 
-BOX = ("y", "q10", "q25", "q50", "q75", "q90", "alpha", "said")
+QUANTILES = ("q10", "q25", "q50", "q75", "q90")
 
 
 @dataclass
@@ -525,11 +448,11 @@ class FeaturePictures:
 
     classes: figure
     levels: figure
-    lines: dict[str, ColumnDataSource]
-    boxes: ColumnDataSource
+    lines: dict[str, models.ColumnDataSource]
+    boxes: models.ColumnDataSource
     now: list[Span]
-    label: Label
-    renderers: dict[str, GlyphRenderer]
+    label: models.Label
+    renderers: dict[str, models.GlyphRenderer]
 
 
 def feature_pictures(theme: Theme, *, width: int = 760) -> FeaturePictures:
@@ -541,67 +464,49 @@ def feature_pictures(theme: Theme, *, width: int = 760) -> FeaturePictures:
     >>> sorted(feature_pictures(DARK).lines)
     ['break', 'chop', 'reject']
     """
-    common = {
-        "width": width, "sizing_mode": "stretch_width", "toolbar_location": None, "tools": [], "output_backend": "canvas",
-        "min_border_left": 160, "min_border_right": 16, "min_border_top": 30,
+    common: axes.Look = {
+        "width": width, "sizing_mode": "stretch_width", "x_range": Range1d(0, 1), "min_border_left": 160, "min_border_right": 16,
+        "min_border_top": 30,
     }  # fmt: skip
-    x = Range1d(0, 1)
-    classes = figure(
-        name="feature_classes", title="", height=260, x_range=x, y_range=Range1d(0, 1), y_axis_label="share of class", **common
-    )
-    levels = figure(
-        name="feature_levels", title="By level: median, half (bar), four fifths (line) of the events", height=300, x_range=x,
-        y_range=Range1d(-0.5, 0.5), x_axis_label="value", **common,
+    classes = axes.plain_figure("feature_classes", title="", height=260, y_range=Range1d(0, 1), y_axis_label="share of class", **common)
+    levels = axes.plain_figure(
+        "feature_levels", title="By level: median, half (bar), four fifths (line) of the events", height=300, y_range=Range1d(-0.5, 0.5),
+        x_axis_label="value", **common,
     )  # fmt: skip
     levels.yaxis.ticker = FixedTicker(ticks=[])
     classes.yaxis.formatter.update(use_scientific=False)
-    made: dict[str, GlyphRenderer] = {}
-    lines = {c: ColumnDataSource({"x": [], "y": []}, name=f"feature_{c}") for c in CLASSES}
-    for c in CLASSES:
-        made[c] = axes.add(classes, Line, lines[c], x="x", y="y", line_width=2.5, line_dash=DASHES[c])
-    boxes = ColumnDataSource({k: [] for k in BOX}, name="feature_levels")
+    lines = {c: axes.empty("x", "y", name=f"feature_{c}") for c in CLASSES}
+    made = {c: axes.add(classes, Line, lines[c], x="x", y="y", line_width=2.5, line_dash=LINES[c][1]) for c in CLASSES}
+    boxes = axes.empty("y", *QUANTILES, "alpha", "said", name="feature_levels")
     made["whisker"] = axes.add(levels, Segment, boxes, x0="q10", y0="y", x1="q90", y1="y", line_width=1.5, line_alpha="alpha")
     made["half"] = axes.add(levels, HBar, boxes, y="y", left="q25", right="q75", height=0.55, fill_alpha="alpha", line_color=None)
     made["median"] = axes.add(levels, Scatter, boxes, x="q50", y="y", size=7)
     levels.add_tools(HoverTool(renderers=[made["half"]], tooltips="@said"))
     levels.ygrid.visible = False
     now = [Span(dimension="height", line_width=2, visible=False) for _ in range(2)]
-    classes.add_layout(now[0])
-    levels.add_layout(now[1])
-    label = Label(
+    label = models.Label(
         x=0, y=183, y_units="screen", text="", text_font=FONT, text_font_size="13px", text_font_style="bold", x_offset=5, visible=False,
         background_fill_alpha=0.86, padding=2, border_radius=3,
     )  # fmt: skip
-    classes.add_layout(label)
+    for fig, annotation in ((classes, now[0]), (levels, now[1]), (classes, label)):
+        fig.add_layout(annotation)
     parts = FeaturePictures(classes, levels, lines, boxes, now, label, made)
     theme_features(parts, theme)
     return parts
 
 
 def theme_features(parts: FeaturePictures, theme: Theme) -> None:
-    """Put `theme` on both figures.
-
-    Examples
-    --------
-    >>> from workbench.theme import DARK, LIGHT
-    >>> theme_features(feature_pictures(DARK), LIGHT)
-    """
-    for fig in (parts.classes, parts.levels):
-        axes.apply_theme(fig, theme, size="12px")
-        axes.theme_title(fig, theme)
-    parts.levels.yaxis.major_label_text_font = FONT
-    for name, colour in _colours(theme).items():
-        parts.renderers[name].glyph.line_color = colour
+    """Put `theme` on both figures."""
+    axes.theme_titled(parts.classes, theme)
+    axes.theme_titled(parts.levels, theme, named=True)
+    for name, (ink, _, _) in LINES.items():
+        parts.renderers[name].glyph.line_color = getattr(theme, ink)
     parts.renderers["whisker"].glyph.line_color = theme.muted
     parts.renderers["half"].glyph.fill_color = theme.long
     parts.renderers["median"].glyph.update(fill_color=theme.text, line_color=theme.casing)
     for span in parts.now:
         span.line_color = theme.level
     parts.label.update(text_color=theme.level, background_fill_color=theme.page)
-
-
-def _colours(theme: Theme) -> dict[str, str]:
-    return {"break": theme.long, "reject": theme.short, "chop": theme.muted}
 
 
 def legend_html(counts: dict[str, np.ndarray], theme: Theme) -> str:
@@ -614,10 +519,11 @@ def legend_html(counts: dict[str, np.ndarray], theme: Theme) -> str:
     True
     """
     words = []
-    for c, colour in _colours(theme).items():
+    for c, (ink, _, stroke) in LINES.items():
         if c in counts:
             n = int(counts[c].sum())
-            words.append(f"<b style='color:{colour};white-space:nowrap'>{STROKES[c]} {c} {n:,}{' (few)' if n < FEW else ''}</b>")
+            few = " (few)" if n < FEW else ""
+            words.append(f"<b style='color:{getattr(theme, ink)};white-space:nowrap'>{stroke} {c} {n:,}{few}</b>")
     return " &ensp; ".join(words)
 
 
@@ -640,7 +546,7 @@ def fill_features(
     title : str
         The feature in words.
     now : float or None
-        Value at the moment on the screen; a line stands there, at the edge where it lies outside.
+        Value at the moment on the screen, drawn as a line: at the edge where it lies outside.
 
     Examples
     --------
@@ -652,36 +558,32 @@ def fill_features(
     >>> parts.lines["reject"].data["y"].tolist()
     [0.0, 0.25, 0.25, 0.75, 0.75, 0.0]
     """
-    top = 0.0
+    shares = {c: counts[c] / max(int(counts[c].sum()), 1) for c in parts.lines}
     for c, source in parts.lines.items():
-        n = int(counts[c].sum())
-        share = counts[c] / n if n else np.zeros(len(counts[c]))
         # A step for every bin, from the floor and back to it.
-        source.data = {"x": np.repeat(edges, 2), "y": np.concatenate(([0.0], np.repeat(share, 2), [0.0]))}
-        top = max(top, float(share.max(initial=0)))
+        source.data = {"x": np.repeat(edges, 2), "y": np.concatenate(([0.0], np.repeat(shares[c], 2), [0.0]))}
+    top = max(float(s.max(initial=0)) for s in shares.values())
     parts.classes.title.text = title
     parts.classes.y_range.update(start=0, end=top * HEADROOM or 1.0)
     pad = 0.03 * float(edges[-1] - edges[0])
-    parts.classes.x_range.update(start=float(edges[0]) - pad, end=float(edges[-1]) + pad)
+    start, end = float(edges[0]) - pad, float(edges[-1]) + pad
+    parts.classes.x_range.update(start=start, end=end)
     m = by_level.height
-    names = {m - 1 - i: f"{r['group']}   {r['n']:,}" for i, r in enumerate(by_level.iter_rows(named=True))}
-    quantiles = ("q10", "q25", "q50", "q75", "q90")
-    said = [
-        f"{r['group']}: {r['n']:,} events, median {r['q50']:.3g}, half within {r['q25']:.3g} to {r['q75']:.3g}"
-        for r in by_level.iter_rows(named=True)
-    ]
+    rows = dict(zip(range(m - 1, -1, -1), by_level.iter_rows(named=True)))
     parts.boxes.data = {
-        "y": [float(m - 1 - i) for i in range(m)],
-        **{q: by_level[q].to_list() for q in quantiles},
-        "alpha": [0.75 if n >= FEW else 0.3 for n in by_level["n"].to_list()],
-        "said": said,
+        "y": [float(y) for y in rows],
+        **{q: by_level[q].to_list() for q in QUANTILES},
+        "alpha": [0.75 if n >= FEW else 0.3 for n in by_level["n"]],
+        "said": [
+            f"{r['group']}: {r['n']:,} events, median {r['q50']:.3g}, half within {r['q25']:.3g} to {r['q75']:.3g}" for r in rows.values()
+        ],
     }
-    parts.levels.yaxis.ticker.ticks = sorted(names)
-    parts.levels.yaxis.major_label_overrides = names
+    parts.levels.yaxis.ticker.ticks = sorted(rows)
+    parts.levels.yaxis.major_label_overrides = {y: f"{r['group']}   {r['n']:,}" for y, r in rows.items()}
     parts.levels.y_range.update(start=-0.6, end=max(m, 1) - 0.4)
     parts.levels.height = 80 + FEATURE_ROW_PX * max(m, 1)
     there = now is not None and bool(np.isfinite(now))
-    at = min(max(float(now), float(edges[0]) - pad), float(edges[-1]) + pad) if there else 0.0  # type: ignore[arg-type]
+    at = min(max(float(now), start), end) if there else 0.0  # type: ignore[arg-type]
     left = at > (edges[0] + edges[-1]) / 2
     for span in parts.now:
         span.update(location=at, visible=there)

@@ -30,14 +30,7 @@ class Column:
 def table_html(
     columns: Sequence[Column], rows: pl.DataFrame | Iterable[Row], *, caption: str = "", mark: Callable[[Row], str] | None = None
 ) -> str:
-    """`rows` as an HTML table.
-
-    Parameters
-    ----------
-    caption : str
-        What the table says, and how it counts.
-    mark : callable
-        Class of a row: ``few`` (pale), ``strong``, ``bad``, or nothing.
+    """`rows` as an HTML table; `mark` gives the class of a row: ``few`` (pale), ``strong``, ``bad``, or nothing.
 
     Examples
     --------
@@ -45,23 +38,19 @@ def table_html(
     >>> "&lt;b&gt;PM" in html
     True
     """
-    heads = "".join(
-        f"<th scope='col'{_kind(c)}{f' title={chr(34)}{escape(c.note)}{chr(34)}' if c.note else ''}>{escape(c.head)}</th>" for c in columns
-    )
-    body = []
+    heads = "".join(f"<th scope='col'{_attributes(c, c.note)}>{escape(c.head)}</th>" for c in columns)
+    body = ""
     for r in rows.iter_rows(named=True) if isinstance(rows, pl.DataFrame) else rows:
         name = mark(r) if mark is not None else ""
-        cells = "".join(f"<td{_kind(c)}>{escape(c.show(r))}</td>" for c in columns)
-        body.append(f"<tr class='{name}'>{cells}</tr>" if name else f"<tr>{cells}</tr>")
+        cells = "".join(f"<td{_attributes(c)}>{escape(c.show(r))}</td>" for c in columns)
+        body += f"<tr class='{name}'>{cells}</tr>" if name else f"<tr>{cells}</tr>"
     top = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return (
-        f"<div class='sm-scroll'><table class='sm-table'>{top}<thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
+    return f"<div class='sm-scroll'><table class='sm-table'>{top}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
-def _kind(c: Column) -> str:
-    names = [n for n, on in (("l", c.text), ("w", c.wide)) if on]
-    return f" class='{' '.join(names)}'" if names else ""
+def _attributes(c: Column, note: str = "") -> str:
+    names = " ".join(n for n, on in (("l", c.text), ("w", c.wide)) if on)
+    return (f" class='{names}'" if names else "") + (f' title="{escape(note)}"' if note else "")
 
 
 def number(key: str, form: str = ",") -> Callable[[Row], str]:

@@ -13,11 +13,8 @@ from bokeh.plotting import figure
 from workbench.plots import axes
 from workbench.theme import FONT, MONO, Theme
 
-PROFILE_SHARE = 0.18
-"""The widest bar of the profile takes this share of the chart's width."""
-
-DELTA_SHARE = 0.18
-"""The line of the cumulative delta keeps to this share of the chart's height, at its foot."""
+PROFILE_SHARE, DELTA_SHARE = 0.18, 0.18
+"""Of the chart's width, taken by the profile's widest bar; of its height, taken by the line of the cumulative delta, at its foot."""
 
 
 @dataclass
@@ -42,35 +39,34 @@ def add_volume(fig: figure, theme: Theme) -> VolumeParts:
     >>> type(add_volume(level_chart(DARK, 0.25).figure, DARK)).__name__
     'VolumeParts'
     """
-    bars = ColumnDataSource({k: [] for k in ("y", "mid", "right")}, name="profile")
-    peak = ColumnDataSource({k: [] for k in ("x", "y", "text")})
-    line = ColumnDataSource({"x": [], "y": []}, name="delta")
-    said = ColumnDataSource({k: [] for k in ("x", "y", "text")})
+    bars, peak = axes.empty("y", "mid", "right", name="profile"), axes.empty("x", "y", "text")
+    line, said = axes.empty("x", "y", name="delta"), axes.empty("x", "y", "text")
     scale = Range1d(0.0, 1.0)
     across = CoordinateMapping(x_source=Range1d(0, 1 / PROFILE_SHARE), y_source=fig.y_range, x_target=fig.x_range, y_target=fig.y_range)
     along = CoordinateMapping(x_source=fig.x_range, y_source=scale, x_target=fig.x_range, y_target=fig.y_range)
-    text = {"text_font_size": "12px", "text_font_style": "bold", "padding": 2, "border_radius": 3, "background_fill_alpha": 0.86}
+    bar = {"y": "y", "height": 0.86, "fill_alpha": 0.6, "line_width": 1}
+    text = {
+        "x": "x", "y": "y", "text": "text", "text_font_size": "12px", "text_font_style": "bold", "padding": 2, "border_radius": 3,
+        "background_fill_alpha": 0.86,
+    }  # fmt: skip
 
     def glyph(kind: type, source: ColumnDataSource, where: CoordinateMapping, **more: object) -> GlyphRenderer:
         return GlyphRenderer(data_source=source, glyph=kind(**more), coordinates=where)
 
     made = {
-        "bought": glyph(HBar, bars, across, y="y", height=0.86, left=0, right="mid", fill_alpha=0.6, line_width=1),
-        "sold": glyph(HBar, bars, across, y="y", height=0.86, left="mid", right="right", fill_alpha=0.6, line_width=1),
-        "peak": glyph(
-            Text, peak, across, x="x", y="y", text="text", x_offset=4, text_baseline="middle", text_font=value(FONT), **text
-        ),
+        "bought": glyph(HBar, bars, across, **bar, left=0, right="mid"),
+        "sold": glyph(HBar, bars, across, **bar, left="mid", right="right"),
+        "peak": glyph(Text, peak, across, **text, x_offset=4, text_baseline="middle", text_font=value(FONT)),
         "casing": glyph(Line, line, along, x="x", y="y", line_width=5, line_alpha=0.8),
         "line": glyph(Line, line, along, x="x", y="y", line_width=2.2),
         "said": glyph(
-            Text, said, along, x="x", y="y", text="text", x_offset=-8, y_offset=-12, text_align="right", text_baseline="bottom",
-            text_font=value(MONO), **text,
+            Text, said, along, **text, x_offset=-8, y_offset=-12, text_align="right", text_baseline="bottom", text_font=value(MONO)
         ),
-    }  # fmt: skip
+    }
     # All at once: each change of the list would have the server walk the whole document.
     fig.renderers = [*fig.renderers, *made.values()]
     parts = VolumeParts(bars, peak, line, said, scale, made)
-    theme_volume(parts, theme)
+    axes.put_on(volume_theme_values(parts, theme))
     return parts
 
 
@@ -86,11 +82,6 @@ def volume_theme_values(parts: VolumeParts, theme: Theme) -> axes.ThemeValues:
     ]
 
 
-def theme_volume(parts: VolumeParts, theme: Theme) -> None:
-    """Put `theme` on profile and line."""
-    axes.put_on(volume_theme_values(parts, theme))
-
-
 def clear(parts: VolumeParts) -> None:
     """Show nothing of it any more."""
     for source in (parts.bars, parts.peak, parts.line, parts.said):
@@ -101,10 +92,7 @@ def clear(parts: VolumeParts) -> None:
 def volume_at_price(tick: np.ndarray, bid_fill: np.ndarray, ask_fill: np.ndarray) -> pl.DataFrame:
     """Volume at each price: ``tick, bought, sold`` (contracts), sorted; the resting asks that were filled were bought.
 
-    Parameters
-    ----------
-    tick, bid_fill, ask_fill : ndarray of int, shape (rows of the ladder,)
-        Prices and fills of the ladder's rows up to the moment.
+    Prices and fills are those of the ladder's rows up to the moment.
     """
     traded = (bid_fill > 0) | (ask_fill > 0)
     if not traded.any():
@@ -120,49 +108,31 @@ def profile_data(rows: pl.DataFrame, low: int, high: int) -> tuple[dict[str, lis
 
     Bars are shares of the session's most; the mark says how many contracts that is.
     """
-    if rows.height == 0:
-        return {k: [] for k in ("y", "mid", "right")}, {k: [] for k in ("x", "y", "text")}
     total = rows["bought"] + rows["sold"]
-    most = int(total.max())  # type: ignore[arg-type]
-    k = int(rows["tick"].to_numpy()[int(total.to_numpy().argmax())])
+    most, top = int(total.max() or 1), int(total.arg_max() or 0)  # type: ignore[arg-type]
     shown = rows.filter(pl.col("tick").is_between(low, high))
-    bought = shown["bought"] / most
-    right = (shown["bought"] + shown["sold"]) / most
-    here = low <= k <= high
-    return (
-        {"y": shown["tick"].to_list(), "mid": bought.to_list(), "right": right.to_list()},
-        {"x": [1.0] * here, "y": [float(k)] * here, "text": [f"most traded: {most:,}"] * here},
-    )
+    mid, right = shown["bought"] / most, (shown["bought"] + shown["sold"]) / most
+    peak = [(1.0, float(k), f"most traded: {most:,}") for k in rows["tick"][top : top + 1] if low <= k <= high]
+    bars = {"y": shown["tick"].to_list(), "mid": mid.to_list(), "right": right.to_list()}
+    return bars, axes.columns(("x", "y", "text"), peak)
 
 
 def delta_data(tape: pl.DataFrame, since_ns: int, day_ts_ns: int, step_s: int = 1) -> tuple[dict[str, object], tuple[float, float]]:
     """Source of the cumulative delta's line (bought less sold since the session began) from `since_ns` on, and its axis.
 
-    Parameters
-    ----------
-    tape : pl.DataFrame
-        ``window_start_ts_ns, buy_volume, sell_volume`` of every second from the session's start up to the moment.
-    step_s : int
-        A point every so many seconds; the last second always has one.
-
-    Returns
-    -------
-    dict, (start, end)
-        The axis is that of the whole session so far, so that the line keeps its shape while the chart is panned.
+    Of `tape`, every second up to the moment, a point every `step_s` seconds and the last one. The axis is that of the whole
+    session so far, so that the line keeps its shape while the chart is panned.
     """
     delta = (tape["buy_volume"].cast(pl.Int64) - tape["sell_volume"].cast(pl.Int64)).fill_null(0).cum_sum().to_numpy()
     end = tape["window_start_ts_ns"].to_numpy() + 1_000_000_000
-    low, high = float(min(delta.min(initial=0), 0)), float(max(delta.max(initial=0), 0))
+    low, high = float(delta.min(initial=0)), float(delta.max(initial=0))
     span = max(high - low, 1.0)
-    axis = low - 0.1 * span, low + span / DELTA_SHARE
-    kept = np.flatnonzero(end > since_ns)
-    at = np.unique(np.append(kept[step_s - 1 :: step_s], kept[-1:]))
-    return {"x": axes.x_ms(end[at], day_ts_ns), "y": delta[at].astype(float)}, axis
+    shown = np.flatnonzero(end > since_ns)
+    at = np.unique(np.append(shown[step_s - 1 :: step_s], shown[-1:]))
+    return {"x": axes.x_ms(end[at], day_ts_ns), "y": delta[at].astype(float)}, (low - 0.1 * span, low + span / DELTA_SHARE)
 
 
 def delta_words(line: dict[str, object]) -> dict[str, list[object]]:
     """Source of the figure at the line's end."""
-    x, y = np.asarray(line["x"]), np.asarray(line["y"])
-    if x.size == 0:
-        return {k: [] for k in ("x", "y", "text")}
-    return {"x": [float(x[-1])], "y": [float(y[-1])], "text": [f"cumulative delta {y[-1]:+,.0f}".replace("-", "−")]}
+    ends = zip(np.asarray(line["x"])[-1:].tolist(), np.asarray(line["y"])[-1:].tolist())
+    return axes.columns(("x", "y", "text"), [(x, y, f"cumulative delta {y:+,.0f}".replace("-", "−")) for x, y in ends])

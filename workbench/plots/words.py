@@ -13,15 +13,7 @@ from workbench.plots.ladder import WALL_REACH
 from workbench.plots.outcomes import FAMILIES, FEW
 from workbench.plots.tables import Column, Row, count_of, number, share
 
-# ----------------------------------------------------------------------------
-# The state of a level in the trader's words, made from the numbers that are on the screen and from nothing else
-
 FROM = {"approach_up": "approach from below", "approach_down": "approach from above", "approach_none": "no approach"}
-
-
-def ticks_text(n: int) -> str:
-    """``1 tick away``, ``3 ticks away``, ``at the level``."""
-    return "at the level" if n == 0 else f"{abs(n)} tick{'' if abs(n) == 1 else 's'} away"
 
 
 def tests_text(before: int, *, coming: bool) -> str:
@@ -36,12 +28,7 @@ def tests_text(before: int, *, coming: bool) -> str:
 def outpaced(rows: pl.DataFrame, k_ref: int, within: int, tick_size: float) -> str:
     """Which prices near the level see more long than short (or the reverse): the side that holds more of them is named.
 
-    Parameters
-    ----------
-    rows : pl.DataFrame
-        `workbench.plots.ladder.rows_at`.
-    within : int
-        Only rows this many ticks from the level.
+    `rows` are those of `workbench.plots.ladder.rows_at`, of which only those at most `within` ticks from the level count.
     """
     # Tick and lead of each row, by the side that leads it; a few dozen rows are quicker as numbers than as a query.
     sides: dict[str, list[tuple[int, float]]] = {"long": [], "short": []}
@@ -51,20 +38,19 @@ def outpaced(rows: pl.DataFrame, k_ref: int, within: int, tick_size: float) -> s
     if not any(sides.values()):
         return f"no flow within {within} ticks"
     # A tie in rows goes to the side whose rows carry more contracts.
-    name = max(sides, key=lambda s: (len(sides[s]), sum(lead for _, lead in sides[s])))
-    other = "short" if name == "long" else "long"
+    name, other = sorted(sides, key=lambda s: (len(sides[s]), sum(lead for _, lead in sides[s])), reverse=True)
     best = sorted(tick for tick, _ in sorted(sides[name], key=lambda r: -r[1])[:3])
     prices = ", ".join(short_price_text(k, tick_size) for k in best)
     more = len(sides[name]) - len(best)
     return f"{name} outpaces {other} at {prices}" + (f" and {more} more" if more else "")
 
 
-def wall(rows: pl.DataFrame, k_ref: int, within: int, approach: str, distance: int | None, tick_size: float) -> str:
+def wall(rows: pl.DataFrame, k_ref: int, within: int, approach: str, distance: int, tick_size: float) -> str:
     """The heaviest resting row that price has to go through: sells above on the way up, buys below on the way down.
 
     Of equally heavy ones it is the one nearest to the level, of those the lower.
     """
-    up = approach == "approach_up" or (approach == "approach_none" and (distance or 0) <= 0)
+    up = approach == "approach_up" or (approach == "approach_none" and distance <= 0)
     side, word = ("ask", "sells") if up else ("bid", "buys")
     ahead = [r for r in rows.iter_rows(named=True) if r["side"] == side and abs(r["tick"] - k_ref) <= within]
     if not ahead:
@@ -95,16 +81,13 @@ def sentence(
     Parameters
     ----------
     approach, distance
-        Of the window at the cursor; None where there is none (before the first trade, or the book not valid).
+        Of the window at the cursor; None where there is none (before the first trade, or the book not valid): `why` is said.
     near, far : int
-        Outer bounds of the zones: flow is compared within `near`, the wall is looked for within `far`, at most
-        `workbench.plots.ladder.WALL_REACH`.
-    why : str
-        What is said where there is no approach or distance.
+        Outer bounds of the zones: flow is compared within `near`, the wall is looked for within `far`, at most `WALL_REACH`.
     tests : int or None
         How often the level was touched before; None where that is not known.
     confluent : list of str
-        Titles of the levels that stand by it.
+        Titles of the levels beside it.
     """
     head = f"{title} {price_text(level_tick, tick_size)}"
     if confluent:
@@ -113,12 +96,13 @@ def sentence(
         head += f", {tests_text(tests, coming=approach not in (None, 'approach_none'))}"
     if approach is None or distance is None:
         return f"{head}: no reading, {why or 'there is none at this time'}."
-    side = "" if distance == 0 else " below" if distance < 0 else " above"
-    away = (
-        ticks_text(distance)
-        if distance == 0 or approach != "approach_none"
-        else f"price {abs(distance)} tick{'s'[: abs(distance) != 1]}{side}"
-    )
+    ticks = f"{abs(distance)} tick{'' if abs(distance) == 1 else 's'}"
+    if distance == 0:
+        away = "at the level"
+    elif approach == "approach_none":
+        away = f"price {ticks} {'below' if distance < 0 else 'above'}"
+    else:
+        away = f"{ticks} away"
     flow = outpaced(rows, level_tick, near, tick_size)
     return f"{head}, {FROM[approach]}, {away}: {flow}; {wall(rows, level_tick, min(far, WALL_REACH), approach, distance, tick_size)}."
 
@@ -137,6 +121,9 @@ WAY = {"up": "from below ▲", "down": "from above ▼", "both": "both"}
 SIDE = {"approach_up": "from below ▲", "approach_down": "from above ▼"}
 
 
+DAYS = Column("days", number("sessions"))
+
+
 def hypothesis_sentence(table: pl.DataFrame, stratum: str) -> str:
     """The two claims of the four conditions, against what is usual.
 
@@ -146,10 +133,10 @@ def hypothesis_sentence(table: pl.DataFrame, stratum: str) -> str:
     'All four open: no armed approach yet.'
     """
     parts = []
+    rows = table.filter((pl.col("stratum") == stratum) & (pl.col("open") == 4)).to_dicts()
     for way in ("up", "down"):
-        rows = table.filter((pl.col("stratum") == stratum) & (pl.col("open") == 4) & (pl.col("direction") == way)).to_dicts()
-        if rows and rows[0]["events"]:
-            r = rows[0]
+        r = next((r for r in rows if r["direction"] == way), None)
+        if r is not None and r["events"]:
             text = f"{WAY[way]} {r['n_break']} of {r['events']} broke"
             if r["low_break"] is not None:
                 text += f" [{r['low_break']:.0%}–{r['high_break']:.0%}]"
@@ -173,13 +160,7 @@ def verdict(low: float | None, high: float | None, usual: float, n: int) -> str:
 
 
 def hypothesis_columns() -> list[Column]:
-    """Columns of the conditions' table.
-
-    Examples
-    --------
-    >>> [c.head for c in hypothesis_columns()][:3]
-    ['approach', 'price itself', 'open']
-    """
+    """Columns of the conditions' table."""
     classes = [
         c
         for name in SHOWN
@@ -193,50 +174,42 @@ def hypothesis_columns() -> list[Column]:
         Column("price itself", lambda r: STRATA[r["stratum"]], "price's own move in the condition's window", text=True),
         Column("open", number("open"), "conditions open in the direction of travel"),
         Column("events", number("events"), "armed episodes with an outcome"),
-        Column("days", number("sessions")),
+        DAYS,
         *classes,
         Column("t10", number("t10", "+.3f"), "mean retreat of the asks in the book's own frame, free of price's motion"),
         Column("t11", number("t11", "+.3f"), "mean retreat of the bids in the book's own frame, free of price's motion"),
     ]
 
 
-def hit_columns(titles: dict[str, str]) -> list[Column]:
-    """Columns of the hit rates' table; `titles` are the levels in words.
-
-    Examples
-    --------
-    >>> hit_columns({})[0].head
-    'level'
-    """
+def _level_columns(titles: dict[str, str]) -> list[Column]:
     return [
         Column("level", lambda r: titles[r["level_id"]], text=True),
         Column("approach", lambda r: SIDE[r["approach"]], text=True),
-        Column("days", number("sessions")),
+    ]
+
+
+def hit_columns(titles: dict[str, str]) -> list[Column]:
+    """Columns of the hit rates' table; `titles` are the levels in words."""
+    touched = "of the touched ones whose horizon lies in the data"
+    return [
+        *_level_columns(titles),
+        DAYS,
         Column("approaches", number("approaches"), "runs of windows in which price came toward the level within reach"),
         Column("armed", number("armed"), "of those, the ones that came close enough to be armed"),
         Column("touched", count_of("touched", "decided", "low_touched", "high_touched"), "of the armed ones, where the data tell"),
-        *(
-            Column(c, count_of(f"n_{c}", "outcomes", f"low_{c}", f"high_{c}"), "of the touched ones whose horizon lies in the data")
-            for c in SHOWN
-        ),
+        *(Column(c, count_of(f"n_{c}", "outcomes", f"low_{c}", f"high_{c}"), touched) for c in SHOWN),
     ]
 
 
 def audit_columns(attainable: bool) -> list[Column]:
-    """Columns of the audit's table, with the attainable share where the data's law is known.
-
-    Examples
-    --------
-    >>> len(audit_columns(True)) - len(audit_columns(False))
-    1
-    """
+    """Columns of the audit's table, with the attainable share where the data's law is known."""
     extra = [Column("of attainable", number("share_of_attainable", ".2f"), "skill over that of the exact law")] if attainable else []
     return [
         Column("forecast", lambda r: r["representation"], text=True),
         Column("log loss", number("log_loss", ".4f"), "nats, of the events it answered"),
         Column("skill", skill("skill"), "1 − log loss / log loss of pi on the same events, 95% interval"),
         *extra,
-        Column("Brier skill", skill("brier_skill"), "as skill, of the Brier score"),
+        BRIER,
         Column("RPS skill", skill("rps_skill"), "as skill, reject < chop < break"),
         Column("ECE", number("ece", ".3f"), "expected calibration error, 10 bins of equal count"),
         Column("a perfect one's", number("ece_perfect_95", ".3f"), "95% point of the ECE of these forecasts were they perfect"),
@@ -260,64 +233,48 @@ def skill(key: str) -> Callable[[Row], str]:
     return lambda r: "–" if r.get("representation") == "pi" else show(r).replace("-", "−")
 
 
-def level_score_columns(titles: dict[str, str]) -> list[Column]:
-    """Columns of `engine.retrieval.statistics.scores_by_level`; `titles` are the levels in words.
+BRIER = Column("Brier skill", skill("brier_skill"), "as skill, of the Brier score")
 
-    Examples
-    --------
-    >>> [c.head for c in level_score_columns({})][:2]
-    ['level', 'approach']
-    """
+
+def level_score_columns(titles: dict[str, str]) -> list[Column]:
+    """Columns of `engine.retrieval.statistics.scores_by_level`; `titles` are the levels in words."""
     return [
-        Column("level", lambda r: titles[r["level_id"]], text=True),
-        Column("approach", lambda r: SIDE[r["approach"]], text=True),
+        *_level_columns(titles),
         Column("events", number("events"), "armed, touched, forecast"),
-        Column("days", number("sessions")),
+        DAYS,
         Column("abstained", number("abstained"), "nothing comparable"),
         Column("log loss", number("log_loss", ".3f"), "nats"),
         Column("reference", number("reference_log_loss", ".3f"), "log loss of what is usual, on the same events"),
         Column("skill", skill("skill"), "1 − log loss / log loss of the reference, 95% interval"),
-        Column("Brier skill", skill("brier_skill"), "as skill, of the Brier score"),
+        BRIER,
     ]
 
 
 def quality_columns(why: dict[tuple[str, dt.date], str], stale: dict[tuple[str, dt.date], int]) -> list[Column]:
-    """Columns of the sessions' table, with what the selection map says and how many partitions are stale.
+    """Columns of the sessions' table, with what the selection map says and how many partitions are stale."""
 
-    Examples
-    --------
-    >>> quality_columns({}, {})[1].head
-    'contract'
-    """
-
-    def key(r: Row) -> tuple[str, dt.date]:
-        return r["symbol"], r["session_date"]
+    def of_session(table: dict[tuple[str, dt.date], Any], missing: str) -> Callable[[Row], str]:
+        return lambda r: str(table.get((r["symbol"], r["session_date"]), missing))
 
     return [
         Column("session", lambda r: str(r["session_date"]), text=True),
         Column("contract", lambda r: r["symbol"] + (" (simulated)" if r["simulated"] else ""), text=True),
         Column("seconds", number("seconds")),
-        Column("valid", lambda r: "–" if r["valid_share"] is None else f"{r['valid_share']:.2%}", "seconds with a valid book"),
+        Column("valid", number("valid_share", ".2%"), "seconds with a valid book"),
         Column("longest gap", lambda r: "–" if r["longest_gap_s"] is None else f"{r['longest_gap_s']:,} s"),
         Column("messages", number("messages")),
         Column("trades", number("trades")),
         Column("contracts", number("volume_qty"), "volume of the session"),
         Column("levels", number("levels")),
         Column("triggers", number("triggers"), "rows of gold"),
-        Column("stale", lambda r: str(stale[key(r)]) if key(r) in stale else "–", "partitions that the next run would make anew"),
-        Column("selection map", lambda r: why.get(key(r), "not in it"), text=True),
+        Column("stale", of_session(stale, "–"), "partitions that the next run would make anew"),
+        Column("selection map", of_session(why, "not in it"), text=True),
         Column("absent levels", lambda r: r["trouble"] or r["absent_why"] or "–", text=True, wide=True),
     ]
 
 
 def selection_words(selection: pl.DataFrame) -> dict[tuple[str, dt.date], str]:
-    """What the selection map says of each session it names.
-
-    Examples
-    --------
-    >>> selection_words(pl.DataFrame())
-    {}
-    """
+    """What the selection map says of each session it names."""
     out = {}
     for r in selection.iter_rows(named=True):
         text = f"{r['dominance_ratio']:.0%} of the trades"
@@ -360,5 +317,4 @@ def audit_sentence(report: dict[str, Any]) -> str:
     >>> audit_sentence({"verdict": "no edge found", "scored_sessions": 8, "sessions": 20, "first_scored": "2025-10-16"})
     'Audit: no edge found. 8 of 20 sessions scored, from 2025-10-16 on.'
     """
-    span = f"{report['scored_sessions']} of {report['sessions']} sessions scored, from {report['first_scored']} on"
-    return f"Audit: {report['verdict']}. {span}."
+    return "Audit: {verdict}. {scored_sessions} of {sessions} sessions scored, from {first_scored} on.".format(**report)

@@ -30,18 +30,16 @@ def _row(gate: dict[str, object]) -> str:
 
 
 def write_report(path: Path, title: str, summary: str, gates: pl.DataFrame, frames: dict[str, pl.DataFrame]) -> None:
-    """Write the report.
+    """Write the report as one HTML file.
 
     Parameters
     ----------
-    path
-        The HTML file.
     title, summary
         Heading, and the sentence under it.
     gates
         ``title, value, low, high, holds``, a row per gate.
     frames
-        As `workbench.reports.fidelity.fidelity_layout` takes them.
+        As `fidelity_layout` takes them.
     """
     script, div = components(hv.render(fidelity_layout(frames), backend="bokeh"))
     # `Resources.render` would add what Panel registers there, a file of its own server.
@@ -67,75 +65,45 @@ def _axes(theme: Theme, **more: object) -> dict[str, object]:
     return {"width": WIDTH, "height": HEIGHT, "toolbar": None, "fontsize": fonts, "bgcolor": theme.page, "show_grid": True, **more}
 
 
-def sign_acf(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Overlay:
-    """Autocorrelation of trade signs by lag (``lag``, ``measured``, ``fitted``), both axes in the log; what is not positive is left out.
+def _against(
+    points: tuple, law: tuple, axes: tuple[str, str], theme: Theme, names: tuple[str, str], size: int, **look: object
+) -> hv.Overlay:
+    """What was measured as dots, and a law as a dashed line."""
+    measured = hv.Scatter(points, *axes, label=names[0]).opts(color=theme.long, size=size)
+    line = hv.Curve(law, *axes, label=names[1]).opts(color=theme.short, line_dash="dashed")
+    return (measured * line).opts(**_axes(theme, logy=True, legend_position="top_right", **look))
 
-    Examples
-    --------
-    >>> type(sign_acf(pl.DataFrame({"lag": [10.0, 20.0], "measured": [0.1, 0.05], "fitted": [0.1, 0.06]}))).__name__
-    'Overlay'
-    """
+
+def sign_acf(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Overlay:
+    """Autocorrelation of trade signs by lag (``lag``, ``measured``, ``fitted``), both axes in the log; what is not positive is left out."""
     shown = frame.filter((pl.col("measured") > 0) & (pl.col("fitted") > 0))
-    lag = shown["lag"].to_numpy()
-    points = hv.Scatter((lag, shown["measured"].to_numpy()), "lag, trades", "autocorrelation", label="measured")
-    line = hv.Curve((lag, shown["fitted"].to_numpy()), "lag, trades", "autocorrelation", label="power law")
-    return (points.opts(color=theme.long, size=7) * line.opts(color=theme.short, line_dash="dashed")).opts(
-        **_axes(theme, logx=True, logy=True, title="Signs of trades", legend_position="top_right")
-    )
+    lag, measured, fitted = (shown[k].to_numpy() for k in ("lag", "measured", "fitted"))
+    axes, names = ("lag, trades", "autocorrelation"), ("measured", "power law")
+    return _against((lag, measured), (lag, fitted), axes, theme, names, 7, logx=True, title="Signs of trades")
 
 
 def return_density(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Overlay:
-    """Density of 10 s returns in their own standard deviations (``sd``, ``density``, ``normal``) beside the normal law, in the log.
-
-    Examples
-    --------
-    >>> type(return_density(pl.DataFrame({"sd": [0.0, 1.0], "density": [0.4, 0.2], "normal": [0.4, 0.24]}))).__name__
-    'Overlay'
-    """
-    shown = frame.filter(pl.col("density") > 0)
-    x = "10 s return, standard deviations"
-    measured = hv.Scatter((shown["sd"].to_numpy(), shown["density"].to_numpy()), x, "density", label="measured")
-    bell = frame.filter(pl.col("normal") > 1e-6)
-    normal = hv.Curve((bell["sd"].to_numpy(), bell["normal"].to_numpy()), x, "density", label="normal")
-    return (measured.opts(color=theme.long, size=5) * normal.opts(color=theme.short, line_dash="dashed")).opts(
-        **_axes(theme, logy=True, title="Tails", legend_position="top_right")
-    )
+    """Density of 10 s returns in their own standard deviations (``sd``, ``density``, ``normal``) beside the normal law, in the log."""
+    shown, bell = frame.filter(pl.col("density") > 0), frame.filter(pl.col("normal") > 1e-6)
+    points, law = ((f["sd"].to_numpy(), f[k].to_numpy()) for f, k in ((shown, "density"), (bell, "normal")))
+    return _against(points, law, ("10 s return, standard deviations", "density"), theme, ("measured", "normal"), 5, title="Tails")
 
 
 def intraday(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Curve:
-    """Messages per second by half hour of the span (``half_hour``, ``messages_per_s``).
-
-    Examples
-    --------
-    >>> type(intraday(pl.DataFrame({"half_hour": [0, 1], "messages_per_s": [80.0, 60.0]}))).__name__
-    'Curve'
-    """
+    """Messages per second by half hour of the span (``half_hour``, ``messages_per_s``)."""
     x = frame["half_hour"].to_numpy()
     curve = hv.Curve((x, frame["messages_per_s"].to_numpy()), "half hour of the span", "messages per second")
     return curve.opts(color=theme.long, interpolation="steps-mid", ylim=(0, None), **_axes(theme, title="The day's shape"))
 
 
 def response(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Bars:
-    """Move in 10 s after a trade, with its sign, by the trade's size (``size``, ``ticks``).
-
-    Examples
-    --------
-    >>> type(response(pl.DataFrame({"size": ["1", "2-5"], "ticks": [0.1, 0.3]}))).__name__
-    'Bars'
-    """
+    """Move in 10 s after a trade, with its sign, by the trade's size (``size``, ``ticks``)."""
     bars = hv.Bars((frame["size"].to_list(), frame["ticks"].to_numpy()), "trade size", "ticks")
     return bars.opts(color=theme.long, line_alpha=0, **_axes(theme, title="Price answers to trades"))
 
 
 def fact(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Overlay:
-    """One fact's sessions, their pooled value and its gate (``title``, ``session``, ``value``, ``pooled``, ``low``, ``high``).
-
-    Examples
-    --------
-    >>> row = {"title": "spread, ticks", "session": 1, "value": 1.1, "pooled": 1.1, "low": 1.0, "high": 1.3}
-    >>> type(fact(pl.DataFrame([row]))).__name__
-    'Overlay'
-    """
+    """One fact's sessions, their pooled value and its gate (``title``, ``session``, ``value``, ``pooled``, ``low``, ``high``)."""
     first = frame.row(0, named=True)
     session, value = frame["session"].to_numpy(), frame["value"].to_numpy()
     points = hv.Scatter((session, value), "session", "value").opts(color=theme.long, size=7)
@@ -150,20 +118,7 @@ def fact(frame: pl.DataFrame, theme: Theme = LIGHT) -> hv.Overlay:
 
 
 def fidelity_layout(frames: dict[str, pl.DataFrame], theme: Theme = LIGHT) -> hv.Layout:
-    """All plots: the four curves, then every fact against its gate; `frames` as `engine.simulate.fidelity` gives them.
-
-    Examples
-    --------
-    `frames` from `engine.simulate.fidelity`::
-
-    >>> type(fidelity_layout(frames)).__name__
-    'Layout'
-    """
-    curves = [
-        sign_acf(frames["sign_acf"], theme),
-        return_density(frames["returns"], theme),
-        intraday(frames["intraday"], theme),
-        response(frames["response"], theme),
-    ]
+    """All plots: the four curves, then every fact against its gate; `frames` as `engine.simulate.fidelity` gives them."""
+    curves = {"sign_acf": sign_acf, "returns": return_density, "intraday": intraday, "response": response}
     facts = [fact(part, theme) for part in frames["sessions"].partition_by("fact", maintain_order=True)]
-    return hv.Layout([*curves, *facts]).opts(shared_axes=False).cols(3)
+    return hv.Layout([*(plot(frames[k], theme) for k, plot in curves.items()), *facts]).opts(shared_axes=False).cols(3)

@@ -1,7 +1,7 @@
 """A setup as one picture without a browser: drawn to the byte, carrying its state, read back safely, compared.
 
 `draw` makes the figure, `picture` the PNG with its state; `read_state` and the sidecar functions take it back;
-`compare` tells two pictures apart.
+`compare` says how alike two pictures are.
 """
 
 from workbench.snapshot.compare import Comparison, compare
@@ -11,20 +11,6 @@ from workbench.snapshot.scene import Scene, SetupBars, make_scene, setup_bars
 from workbench.snapshot.state import ForeignState, PictureParams, SetupState
 
 __all__ = [
-    "Comparison",
-    "ForeignState",
-    "PictureParams",
-    "Scene",
-    "SetupBars",
-    "SetupState",
-    "compare",
-    "draw",
-    "draw_scene",
-    "make_scene",
-    "picture",
-    "read_sidecar",
-    "read_state",
-    "setup_bars",
-    "sidecar_path",
-    "write_sidecar",
-]
+    "Comparison", "ForeignState", "PictureParams", "Scene", "SetupBars", "SetupState", "compare", "draw", "draw_scene",
+    "make_scene", "picture", "read_sidecar", "read_state", "setup_bars", "sidecar_path", "write_sidecar",
+]  # fmt: skip

@@ -27,10 +27,8 @@ class Comparison:
 
     Attributes
     ----------
-    ssim : float
-        Mean structural similarity, 1 for equal pictures.
-    worst_tile : float
-        Least mean similarity of a tile of `TILE` px; `worst_at` is that tile's (left, top).
+    ssim, worst_tile : float
+        Mean structural similarity, 1 for equal pictures, and the least mean of a tile of `TILE` px, whose (left, top) is `worst_at`.
     changed_share : float
         Share of pixels that differ by more than `CHANGED` in a channel.
     largest : int
@@ -51,17 +49,7 @@ class Comparison:
 
 
 def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Structural similarity at every pixel, mean over channels.
-
-    Parameters
-    ----------
-    a, b : ndarray of uint8, shape (height, width, 3)
-
-    Returns
-    -------
-    ndarray of float64, shape (height, width)
-        1 where the surroundings are equal.
-    """
+    """Structural similarity of two pictures ``uint8 (height, width, 3)`` at every pixel, mean over channels; 1 where they are equal."""
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     total = np.zeros(a.shape[:2])
 
@@ -77,17 +65,7 @@ def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def compare(a: np.ndarray, b: np.ndarray) -> Comparison:
-    """Compare two pictures.
-
-    Parameters
-    ----------
-    a, b : ndarray of uint8, shape (height, width, 3)
-
-    Raises
-    ------
-    BadPicture
-        Where they differ in size.
-    """
+    """Compare two pictures, uint8 (height, width, 3); raises `BadPicture` where they differ in size."""
     if a.shape != b.shape:
         sizes = " and ".join(f"{p.shape[1]} x {p.shape[0]}" for p in (a, b))
         raise BadPicture(f"two pictures to compare: expected one size, found {sizes} px; draw both with one --size")

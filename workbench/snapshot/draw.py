@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
 from engine.ladder import Ladder
-from engine.params import FeatureParams
 from workbench.plots import axes, heatmap
-from workbench.snapshot.panels import (
-    HEADS,
-    X_BOUNDS,
-    Sheet,
-    draw_candles,
-    draw_conditions,
-    draw_heat,
-    draw_ladder,
-    draw_level_names,
-    draw_words,
-    mark_setup,
-    paint,
-    settings,
-)
+from workbench.snapshot import panels
+from workbench.snapshot.panels import Sheet
 from workbench.snapshot.scene import Scene, make_scene
-from workbench.snapshot.state import PictureParams
-from workbench.theme import THEMES
 
 EDGE, TICKS_WIDTH, LEGEND_WIDTH = 20, 58, 190
 """Px between the picture's border and what is drawn, left of the heatmap for its ticks from the level, and of the colour bar."""
 
 
-def draw(
-    ladder: Ladder,
-    levels: pl.DataFrame,
-    bars: pl.DataFrame,
-    *,
-    level_id: str,
-    ts_ns: int,
-    features: FeatureParams | None = None,
-    picture: PictureParams | None = None,
-    simulated: bool = False,
-) -> Figure:
+def draw(ladder: Ladder, levels: pl.DataFrame, bars: pl.DataFrame, **moment: Any) -> Figure:
     """A moment of a level as one figure; the parameters are those of `make_scene`.
 
     Examples
@@ -52,61 +29,55 @@ def draw(
         figure = draw(Ladder.open(lake, "ESZ5", date), lake.read(LEVELS, "ESZ5", date), lake.read(BARS, "ESZ5", date),
                       level_id="pm_high", ts_ns=to_ns(date, dt.time(9, 41, 35)))
     """
-    return draw_scene(
-        make_scene(ladder, levels, bars, level_id=level_id, ts_ns=ts_ns, features=features, picture=picture, simulated=simulated)
-    )
+    return draw_scene(make_scene(ladder, levels, bars, **moment))
 
 
 def draw_scene(scene: Scene) -> Figure:
     """The figure of a scene."""
-    with settings():
-        return _draw(scene)
+    with panels.settings():
+        sheet = Sheet(scene)
+        _draw(sheet)
+        return sheet.figure
 
 
-def _draw(scene: Scene) -> Figure:
-    sheet = Sheet(scene.picture, THEMES[scene.picture.theme])
+def _draw(sheet: Sheet) -> None:
     w, h = sheet.width, sheet.height
-    below = _heading(sheet, scene)
-    top, foot = below + 46, h - 46
-    strip_height = min(max(0.235 * h, 220), 280)
-    strip_top, strip_bottom = foot - strip_height, foot
-    bottom = strip_top - 32
-    names_width, ladder_width, prices_width = 216.0, max(0.215 * w, 390), 62.0
-    ladder_left = w - EDGE - ladder_width
-    candles_left = EDGE + prices_width
-    inner = ladder_left - 76 - candles_left - names_width - TICKS_WIDTH
-    candles_right = candles_left + 0.45 * inner
-    heat_left, heat_right = candles_right + names_width + TICKS_WIDTH, ladder_left - 76
-    panel = sheet.axes(candles_left, top, candles_right, strip_top - 10)
-    volume = sheet.axes(candles_left, strip_top, candles_right, strip_bottom - 22)
-    draw_candles(sheet, scene, panel, volume)
-    mark_setup(sheet, scene, panel)
-    draw_level_names(sheet, scene, panel, candles_right, top, candles_right + names_width - 6, strip_top - 10)
-    heat = sheet.axes(heat_left, top, heat_right, bottom)
-    draw_heat(sheet, scene, heat)
-    draw_ladder(sheet, scene, sheet.axes(ladder_left, top, w - EDGE, bottom))
-    draw_conditions(sheet, scene, sheet.axes(heat_left, strip_top, heat_right, strip_bottom))
-    draw_words(sheet, scene, ladder_left, w - EDGE, (strip_top, strip_bottom))
-    _titles(sheet, scene, top, (candles_left, heat_left, heat_right, ladder_left), (strip_top, strip_bottom))
-    _foot(sheet, scene)
-    return sheet.figure
+    top, foot = _heading(sheet) + 46, h - 46
+    strip = foot - min(max(0.235 * h, 220), 280), foot
+    bottom = strip[0] - 32
+    names_width, ladder_left = 216.0, w - EDGE - max(0.215 * w, 390)
+    candles_left, heat_right = EDGE + 62.0, ladder_left - 76
+    candles_right = candles_left + 0.45 * (heat_right - candles_left - names_width - TICKS_WIDTH)
+    heat_left = candles_right + names_width + TICKS_WIDTH
+    panel = sheet.axes(candles_left, top, candles_right, strip[0] - 10)
+    volume = sheet.axes(candles_left, strip[0], candles_right, foot - 22)
+    panels.draw_candles(sheet, panel, volume)
+    panels.mark_setup(sheet, panel)
+    panels.draw_level_names(sheet, panel, candles_right, top, candles_right + names_width - 6, strip[0] - 10)
+    panels.draw_heat(sheet, sheet.axes(heat_left, top, heat_right, bottom))
+    panels.draw_ladder(sheet, sheet.axes(ladder_left, top, w - EDGE, bottom))
+    panels.draw_conditions(sheet, sheet.axes(heat_left, strip[0], heat_right, foot))
+    panels.draw_words(sheet, ladder_left, w - EDGE, strip)
+    _titles(sheet, top, candles_left, heat_left, heat_right, ladder_left, strip)
+    _foot(sheet)
 
 
-def _heading(sheet: Sheet, scene: Scene) -> float:
+def _heading(sheet: Sheet) -> float:
     """Where and when, and the sentence; returns the px at which it ends."""
-    theme = sheet.theme
-    end = axes.clock(scene.end_ns)
-    where = f"{scene.symbol}   {scene.date:%a %Y-%m-%d}   {axes.clock(scene.now_ns)}–{end} New York"
+    scene, theme = sheet.scene, sheet.theme
+    where = f"{scene.symbol}   {scene.date:%a %Y-%m-%d}   {axes.clock(scene.now_ns)}–{axes.clock(scene.end_ns)} New York"
     sheet.text(EDGE, 25, where, px=17, bold=True)
-    last = "" if scene.last_tick is None else f"   last {axes.price_text(scene.last_tick, scene.tick_size)}"
+    last = "" if scene.last_tick is None else f"   last {scene.price(scene.last_tick)}"
     sheet.text(EDGE + sheet.text_width(where, 17, bold=True), 25, f"{last}   {scene.features.window_s} s window", px=15, colour=theme.muted)
     right = sheet.width - EDGE
     sheet.text(right, 25, "spymaster", px=15, colour=theme.muted, ha="right")
     if scene.simulated:
-        sheet.badge(right - sheet.text_width("spymaster", 15) - 16, 25, "SIMULATED", theme.error)
+        box = {"boxstyle": "round,pad=0.3", "facecolor": theme.error, "edgecolor": "none"}
+        x = right - sheet.text_width("spymaster", 15) - 16
+        sheet.text(x, 25, "SIMULATED", px=14, bold=True, colour=theme.page, ha="right", bbox=box)
     # One line at a readable size where it fits, else two at the largest.
     tries = [(px, _wrap(sheet, scene.sentence, px)) for px in (22.0, 20.5, 19.0)]
-    px, lines = next((t for t in tries if len(t[1]) == 1), next((t for t in tries if len(t[1]) == 2), tries[-1]))
+    px, lines = next((t for n in (1, 2) for t in tries if len(t[1]) == n), tries[-1])
     head = scene.sentence.partition(",")[0].partition(":")[0]
     for i, line in enumerate(lines):
         y, x = 62 + i * px * 1.35, float(EDGE)
@@ -129,55 +100,54 @@ def _wrap(sheet: Sheet, text: str, px: float) -> list[str]:
     return lines
 
 
-def _titles(sheet: Sheet, scene: Scene, top: float, lefts: tuple[float, float, float, float], strip: tuple[float, float]) -> None:
-    theme = sheet.theme
-    candles, heat, heat_right, ladder_left = lefts
-    layer = heatmap.LAYERS[scene.picture.layer]
-    sheet.text(candles, top - 14, "2-minute candles", px=13, colour=theme.muted)
-    sheet.text(candles + 8, strip[0] + 13, "volume: bought up, sold down, contracts", px=11.5, colour=theme.muted)
+def _titles(sheet: Sheet, top: float, candles: float, heat: float, heat_right: float, ladder: float, strip: tuple[float, float]) -> None:
+    scene, muted, layer = sheet.scene, sheet.theme.muted, heatmap.LAYERS[sheet.scene.picture.layer]
+    sheet.text(candles, top - 14, "2-minute candles", colour=muted)
+    sheet.text(candles + 8, strip[0] + 13, "volume: bought up, sold down, contracts", px=11.5, colour=muted)
     per = "" if layer.key == "depth" else f", per {scene.features.window_s} s"
     unit = "contracts" if layer.unit == "contracts" else "share of flow"
     names = (f"{layer.title}: {layer.meaning}{per}, {unit}", f"{layer.title}{per}, {unit}", f"{layer.title}, {unit}", layer.title)
     room = heat_right - LEGEND_WIDTH - 16 - heat
     name = next((n for n in names if sheet.text_width(n, 13) <= room), layer.title)
-    sheet.text(heat, top - 38, name, px=13, colour=theme.muted)
-    _legend(sheet, scene, layer, heat_right, top - 38)
-    sheet.text(heat - 42, (top + strip[0]) / 2, "ticks from level", px=12, colour=theme.muted, rotation=90, ha="center")
-    low, high = X_BOUNDS
-    for x, text in HEADS:
-        at = ladder_left + (x - low) / (high - low) * (sheet.width - EDGE - ladder_left)
-        sheet.text(at, top - 14, text, px=13, colour=theme.muted, ha="center")
-    span = f"{axes.clock(scene.now_ns)}–{axes.clock(scene.end_ns)}"
-    sheet.text(ladder_left, top - 38, f"ladder, {span}, contracts", px=13, colour=theme.muted)
+    sheet.text(heat, top - 38, name, colour=muted)
+    _legend(sheet, layer, heat_right, top - 38)
+    turned: axes.Look = {"rotation": 90, "rotation_mode": "anchor", "ha": "center"}
+    sheet.text(heat - 42, (top + strip[0]) / 2, "ticks from level", px=12, colour=muted, **turned)
+    low, high = panels.X_BOUNDS
+    for x, text in panels.HEADS:
+        at = ladder + (x - low) / (high - low) * (sheet.width - EDGE - ladder)
+        sheet.text(at, top - 14, text, colour=muted, ha="center")
+    sheet.text(ladder, top - 38, f"ladder, {axes.clock(scene.now_ns)}–{axes.clock(scene.end_ns)}, contracts", colour=muted)
 
 
-def _legend(sheet: Sheet, scene: Scene, layer: heatmap.Layer, right: float, y: float) -> None:
+def _legend(sheet: Sheet, layer: heatmap.Layer, right: float, y: float) -> None:
     """The colour bar with its marks, ending at `right`."""
-    theme, width = sheet.theme, LEGEND_WIDTH
+    scene, width = sheet.scene, LEGEND_WIDTH
     ax = sheet.axes(right - width, y - 9, right, y - 1)
-    image = paint(np.arange(1, 256, dtype=np.uint8)[None, :], heatmap.palette_of(theme, layer, scene.picture.palette))
+    palette = heatmap.palette_of(sheet.theme, layer, scene.picture.palette)
+    image = panels.paint(np.arange(1, 256, dtype=np.uint8)[None, :], palette)
     ax.imshow(image, aspect="auto", extent=(0, 1, 0, 1), interpolation="nearest")
     free = right + 1.0  # from the top down, a mark without room is left out
     for place, text in reversed(heatmap.legend_marks(layer, scene.top)):
         wide = sheet.text_width(text, 11, mono=True)
         left = right - width + place * (width - wide)
         if left + wide <= free:
-            sheet.text(left, y + 7, text, px=11, colour=theme.text, mono=True)
+            sheet.text(left, y + 7, text, px=11, mono=True)
             free = left - 6
 
 
-def _foot(sheet: Sheet, scene: Scene) -> None:
-    theme, y = sheet.theme, sheet.height - 17
+def _foot(sheet: Sheet) -> None:
+    scene, theme, y = sheet.scene, sheet.theme, sheet.height - 17
     x = float(EDGE)
     for sign, colour, text in (
         ("▬", theme.long, "best bid"), ("▬", theme.short, "best ask"), ("▲", theme.long, "bought"), ("▼", theme.short, "sold"),
         ("▯", theme.candle_up, "rising"), ("▮", theme.candle_down, "falling"), ("◆", theme.wall, "wall, times the median"),
         ("▨", theme.invalid, "book not valid"), ("┊", theme.text, "the moment"),
     ):  # fmt: skip
-        sheet.text(x, y, sign, px=13, colour=colour)
-        x += 18
-        sheet.text(x, y, text, px=12, colour=theme.muted)
-        x += sheet.text_width(text, 12) + 20
+        sheet.text(x, y, sign, colour=colour)
+        sheet.text(x + 18, y, text, px=12, colour=theme.muted)
+        x += 38 + sheet.text_width(text, 12)
     after = "after it, dimmed: not known then" if scene.picture.hindsight else "nothing after the moment is in this picture"
-    zones = "zones {}, {}, {}, {} ticks".format(*(getattr(scene.features.zones, z) for z in ("at", "near", "mid", "far")))
+    z = scene.features.zones
+    zones = f"zones {z.at}, {z.near}, {z.mid}, {z.far} ticks"
     sheet.text(sheet.width - EDGE, y, f"{after}   ·   {zones}   ·   drawn {scene.digest()[:12]}", px=12, colour=theme.muted, ha="right")

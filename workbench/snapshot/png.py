@@ -1,4 +1,7 @@
-"""PNG with the state inside, and back: what comes in is bounded before it is decoded, and validated before it is believed."""
+"""PNG with the state inside, and back: what comes in is bounded before it is decoded, and validated before it is believed.
+
+What is refused raises `BadPicture`, which names the file and says what to do.
+"""
 
 from __future__ import annotations
 
@@ -24,31 +27,18 @@ if TYPE_CHECKING:
 
 KEY = "spymaster:setup"
 
-MAX_BYTES = 20_000_000
-
-MAX_PIXELS = 24_000_000
-
-MAX_SIDE = 8_000
-
-MAX_STATE = 8_192
+MAX_BYTES, MAX_PIXELS, MAX_SIDE, MAX_STATE = 20_000_000, 24_000_000, 8_000, 8_192
 """Bytes of a picture, its pixels, its longer side, characters of its state: above any that this project draws."""
 
 _MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
 def encode(figure: Figure, state: SetupState | None = None) -> bytes:
-    """The figure as PNG, with `state` in a text chunk; the same bytes for the same figure (no date, no software name).
-
-    Raises
-    ------
-    BadPicture
-        Where the state is longer than a reader would take.
-    """
+    """The figure as PNG, with `state` in a text chunk; the same bytes for the same figure (no date, no software name)."""
     from PIL import Image, PngImagePlugin
 
     from workbench.snapshot.panels import pixels
 
-    image = Image.fromarray(np.ascontiguousarray(pixels(figure)[..., :3]))
     info = PngImagePlugin.PngInfo()
     if state is not None:
         text = state.model_dump_json(exclude_defaults=False)
@@ -56,18 +46,13 @@ def encode(figure: Figure, state: SetupState | None = None) -> bytes:
             raise BadPicture(f"state of the picture: expected at most {MAX_STATE} characters, found {len(text)}")
         info.add_text(KEY, text)
     out = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(pixels(figure)[..., :3]))
     image.save(out, format="PNG", pnginfo=info, compress_level=6)
     return out.getvalue()
 
 
 def picture(scene: Scene, profile: str) -> bytes:
-    """The scene's picture as PNG that carries its state.
-
-    Parameters
-    ----------
-    profile : str
-        Session profile of the lake that the scene was read from.
-    """
+    """The scene's picture as PNG that carries its state; `profile` is the session profile of the lake that it was read from."""
     from workbench.snapshot.draw import draw_scene
 
     return encode(draw_scene(scene), scene.state(profile))
@@ -88,13 +73,7 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
 
 
 def decode(data: bytes, name: str = "picture") -> Image.Image:
-    """The PNG, decoded whole; nothing but PNG is tried, and nothing larger than the limits.
-
-    Raises
-    ------
-    BadPicture
-        Where it is too large, no PNG, truncated or harmed.
-    """
+    """The PNG, decoded whole; what is too large, no PNG, truncated or harmed is refused."""
     from PIL import Image
 
     size = _size(data, name)
@@ -104,24 +83,15 @@ def decode(data: bytes, name: str = "picture") -> Image.Image:
             raise BadPicture(f"{name}: expected one size in the file, found {size} and {image.size}")
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as e:
-        raise BadPicture(f"{name}: expected a whole PNG picture, it cannot be decoded ({_short(e)}); save or export it again") from e
+        why = _printable(str(e)) or type(e).__name__
+        raise BadPicture(f"{name}: expected a whole PNG picture, it cannot be decoded ({why}); save or export it again") from e
     return image
 
 
 def read_state(data: bytes, name: str = "picture") -> SetupState | None:
     """State that a picture carries; None of one that was not drawn here (`read_sidecar` knows it, if someone typed it in).
 
-    Parameters
-    ----------
-    data : bytes
-        The file's content, not trusted.
-    name : str
-        What the file is called in errors.
-
-    Raises
-    ------
-    BadPicture
-        Where the picture is too large, no PNG or harmed, or its state is not one that this version writes.
+    A state that this version does not write is refused. `data` is the file's content, not trusted; `name` the file's in errors.
     """
     text = getattr(decode(data, name), "text", {}).get(KEY)
     if text is None:
@@ -144,12 +114,11 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:160]
 
 
-def _short(error: BaseException) -> str:
-    return _printable(str(error)) or type(error).__name__
-
-
 # ----------------------------------------------------------------------------
-# What a trader types in once for a picture from elsewhere, kept beside it in ``NAME.png.json``
+# What a trader types in once for a picture from elsewhere, stored beside it in ``NAME.png.json``
+
+
+RETYPE = "and type date, level and direction in again"
 
 
 def sidecar_path(picture: Path) -> Path:
@@ -157,38 +126,28 @@ def sidecar_path(picture: Path) -> Path:
     return picture.with_name(picture.name + ".json")
 
 
-def picture_bytes(path: Path) -> bytes:
-    """Content of the picture's file, no more of it than a picture may have.
-
-    Raises
-    ------
-    BadPicture
-        Where it is not there, or larger than `MAX_BYTES`.
-    """
+def _read(path: Path, most: int, expected: str, too_long: str) -> bytes:
+    """Content of a file, and no more of it than it may have."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(most + 1)
     except OSError as e:
-        raise BadPicture(f"{path}: expected a picture, it cannot be read: {e.strerror or e}") from e
-    if len(data) > MAX_BYTES:
-        raise BadPicture(f"{path}: expected a picture of at most {MAX_BYTES:,} bytes; save it smaller")
+        raise BadPicture(f"{path}: expected {expected}, it cannot be read: {e.strerror or e}") from e
+    if len(data) > most:
+        raise BadPicture(f"{path}: expected {too_long}")
     return data
 
 
+def picture_bytes(path: Path) -> bytes:
+    """Content of the picture's file, at most `MAX_BYTES`."""
+    return _read(path, MAX_BYTES, "a picture", f"a picture of at most {MAX_BYTES:,} bytes; save it smaller")
+
+
 def write_sidecar(picture: Path, **fields: object) -> ForeignState:
-    """Keep what was typed in for `picture`, in one step; what stood there before is replaced.
+    """Store what was typed in for `picture`, in one step, in place of what was there before.
 
-    Parameters
-    ----------
-    fields
-        Those of `ForeignState` but `picture_sha256`, which is made here.
-
-    Raises
-    ------
-    BadPicture
-        Where the picture cannot be read or a field is out of its bounds.
-    LakeWriteFailed
-        Where the folder cannot be written.
+    `fields` are those of `ForeignState` but `picture_sha256`, which is made here. Raises `LakeWriteFailed` where the folder
+    cannot be written.
     """
     data = picture_bytes(picture)
     decode(data, picture.name)
@@ -203,25 +162,16 @@ def write_sidecar(picture: Path, **fields: object) -> ForeignState:
 def read_sidecar(picture: Path) -> ForeignState | None:
     """What was typed in for `picture`; None where nothing was.
 
-    Raises
-    ------
-    BadPicture
-        Where the file beside it is not one that `write_sidecar` writes, or was written for another picture of this name.
+    A file that `write_sidecar` does not write, or that was written for another picture of this name, is refused.
     """
     path = sidecar_path(picture)
     if not path.exists():
         return None
+    too_long = f"at most {MAX_STATE} bytes; delete the file {RETYPE}"
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_STATE + 1)
-    except OSError as e:
-        raise BadPicture(f"{path}: expected what was typed in for {picture.name}, it cannot be read: {e.strerror or e}") from e
-    if len(raw) > MAX_STATE:
-        raise BadPicture(f"{path}: expected at most {MAX_STATE} bytes; delete the file and type date, level and direction in again")
-    try:
-        state = ForeignState.model_validate_json(raw)
+        state = ForeignState.model_validate_json(_read(path, MAX_STATE, f"what was typed in for {picture.name}", too_long))
     except ValidationError as e:
-        raise BadPicture(f"{path}: {faults(e)}; delete the file and type date, level and direction in again") from e
+        raise BadPicture(f"{path}: {faults(e)}; delete the file {RETYPE}") from e
     if state.picture_sha256 != hashlib.sha256(picture_bytes(picture)).hexdigest():
-        raise BadPicture(f"{path}: was written for another picture of this name; delete it and type date, level and direction in again")
+        raise BadPicture(f"{path}: was written for another picture of this name; delete it {RETYPE}")
     return state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,9 +21,10 @@ from engine.params import FeatureParams
 from engine.selection import route
 from engine.session import Session, candles_at_level, level_title, tick_at
 from engine.vocab import NS, ROOTS
-from workbench.plots import axes, conditions, heatmap
+from workbench.plots import axes, heatmap
+from workbench.plots.conditions import condition_cells
 from workbench.plots.ladder import WALL_REACH, rows_at
-from workbench.plots.levels import level_runs as runs_of
+from workbench.plots.levels import level_runs
 from workbench.plots.words import sentence
 from workbench.snapshot.state import PictureParams, SetupState
 
@@ -47,7 +49,9 @@ class Scene:
     now_ns, end_ns : int
         The window of the moment, ``[now_ns, end_ns)``; ladder, conditions and sentence are read at its end.
     known : bool
-        Whether the level has a value then; where not, its first value stands in.
+        Whether the level has a value then; where not, its first value is drawn.
+    span_ns : tuple of int
+        ``[start, end)`` of the heatmap.
     cube : xr.Dataset
         The heatmap's slice with pressure; `top` is the top of its colour scale.
     rows : pl.DataFrame
@@ -58,8 +62,6 @@ class Scene:
         The candles drawn; the last one may be the moment's own, unfinished.
     levels : pl.DataFrame
         Steps of all levels, to the end of what is drawn; `names` say what they are called at the moment.
-    span_ns : tuple of int
-        ``[start, end)`` of the heatmap.
     """
 
     symbol: str
@@ -76,7 +78,7 @@ class Scene:
     top: float
     rows: pl.DataFrame
     vacuum: pl.DataFrame
-    row: dict[str, object] | None
+    row: dict[str, Any] | None
     tape: pl.DataFrame
     bars: pl.DataFrame
     setup: SetupBars
@@ -108,62 +110,45 @@ class Scene:
 
     def state(self, profile: str) -> SetupState:
         """What the picture carries."""
+        same: dict[str, Any] = {k: getattr(self, k) for k in ("symbol", "level_id", "direction", "simulated", "features", "picture")}
+        price = round(self.k_ref * self.tick_size, 9)
         return SetupState(
-            session_date=self.date,
-            profile=profile,
-            symbol=self.symbol,
-            level_id=self.level_id,
-            price=round(self.k_ref * self.tick_size, 9),
-            ts_ns=self.now_ns,
-            direction=self.direction,  # type: ignore[arg-type]
-            simulated=self.simulated,
-            features=self.features,
-            picture=self.picture,
-            drawn_sha256=self.digest(),
-        )
+            session_date=self.date, profile=profile, price=price, ts_ns=self.now_ns, drawn_sha256=self.digest(), **same
+        )  # fmt: skip
+
+    def x(self, ts_ns: int) -> float:
+        """Place of an instant on a time axis, ms of New York's clock."""
+        return float(axes.x_ms(ts_ns, self.now_ns))
+
+    def price(self, tick: float) -> str:
+        """Price of `tick` in words."""
+        return axes.price_text(tick, self.tick_size)
+
+    def level_runs(self) -> list[tuple[float, float, int, bool]]:
+        """(start, end, tick, whether chosen) of every stretch in which a level stays on one tick, the chosen level last."""
+        runs = level_runs(self.levels).sort(pl.col("level_id") == self.level_id, maintain_order=True)
+        return [
+            (self.x(a), self.x(b), k, i == self.level_id)
+            for i, a, b, k in runs.select("level_id", "start_ts_ns", "end_ts_ns", "level_tick").iter_rows()
+        ]
+
+    def conditions(self, direction: str) -> tuple[np.ndarray, np.ndarray]:
+        """Cells of a direction's strip (`workbench.plots.conditions.condition_cells`) and how many are open, 0 where it is not known."""
+        start = self.cube["window_start_ts_ns"].to_numpy()
+        full = pl.DataFrame({"window_start_ts_ns": start}).join(self.vacuum, on="window_start_ts_ns", how="left")
+        return condition_cells(full, direction), full[f"{direction}_open"].cast(pl.Float64).fill_null(0).to_numpy()
 
 
 DRAWN = ("window_start_ts_ns", "level_tick", *(f"{d}_{i}" for d in ("down", "up") for i in (1, 2, 3, 4, "open")))
 """Columns of the level's windows that reach the picture."""
 
 
-def make_scene(
-    ladder: Ladder,
-    levels: pl.DataFrame,
-    bars: pl.DataFrame,
-    *,
-    level_id: str,
-    ts_ns: int,
-    features: FeatureParams | None = None,
-    picture: PictureParams | None = None,
-    simulated: bool = False,
-    absent: dict[str, str] | None = None,
-) -> Scene:
-    """Read what the picture of a moment shows.
+def make_scene(ladder: Ladder, levels: pl.DataFrame, bars: pl.DataFrame, *, simulated: bool = False, **moment: Any) -> Scene:
+    """What the picture of a moment shows, from ``levels`` and ``bars_2m`` of the session.
 
-    Parameters
-    ----------
-    ladder : Ladder
-    levels, bars : pl.DataFrame
-        ``levels`` and ``bars_2m`` of the session.
-    level_id : str
-        Such as ``pm_high`` or ``price:6800.25``.
-    ts_ns : int
-        Any instant of the window, ns since the epoch.
-    simulated : bool
-        Whether the orders are made up; the picture says so.
-    absent : dict of str to str
-        Why levels are not in `levels`, as the lake's notes say.
-
-    Raises
-    ------
-    UnknownLevel
-        Where the level is not there.
-    SessionError
-        Where the moment lies outside the session.
+    `simulated` says that the orders are made up; `moment` are the keywords of `session_scene`, which raises what is wrong.
     """
-    session = Session(ladder.symbol, ladder.date, ladder, bars, levels, absent or {}, simulated=simulated)
-    return session_scene(session, level_id=level_id, ts_ns=ts_ns, features=features, picture=picture)
+    return session_scene(Session(ladder.symbol, ladder.date, ladder, bars, levels, {}, simulated=simulated), **moment)
 
 
 def session_scene(
@@ -171,10 +156,12 @@ def session_scene(
 ) -> Scene:
     """What the picture of a moment of a session shows.
 
-    Raises
-    ------
-    UnknownLevel, SessionError
-        As `make_scene`.
+    Parameters
+    ----------
+    level_id : str
+        Such as ``pm_high`` or ``price:6800.25``; raises `UnknownLevel` where it is not there.
+    ts_ns : int
+        Any instant of the window, ns since the epoch; raises `SessionError` where it lies outside the session.
     """
     features, picture = features or FeatureParams(), picture or PictureParams()
     ladder = session.ladder
@@ -185,32 +172,40 @@ def session_scene(
         begin, close = axes.clock(ladder.start_ns), axes.clock(ladder.end_ns)
         raise SessionError(f"{ladder.symbol} {ladder.date}: expected a moment from {begin} to {close} New York, found {axes.clock(ts_ns)}")
     frame, levels = session.level(level_id), session.levels_with(level_id)
-    tick = tick_at(frame, now)
+    tick, title, z = tick_at(frame, now), level_title(level_id), features.zones
     k = tick if tick is not None else int(frame["level_tick"][0])
     end = now + w
     horizon = min(end + picture.after_min * 60 * NS, last) if picture.hindsight else end
     # Whole windows around the moment, never beyond the session.
     start = max((end - picture.before_min * 60 * NS) // w * w, first)
-    reach = max(picture.rows, features.zones.far, WALL_REACH)
+    shown = pl.col("window_start_ts_ns").is_between(start, horizon, closed="left")
+    reach = max(picture.rows, z.far, WALL_REACH)
     cube = pressure_cube(ladder, start, horizon, k - reach, k + reach, window_s=features.window_s, half_life_s=picture.half_life_s)
-    vacuum = session.windows(level_id, features).filter(pl.col("window_start_ts_ns").is_between(start, horizon, closed="left"))
+    vacuum = session.windows(level_id, features).filter(shown)
     row = next(iter(vacuum.filter(pl.col("window_start_ts_ns") == now).iter_rows(named=True)), None)
     rows = rows_at(cube, (now - start) // w, k)
+    if tick is None:
+        said = f"{title}: not known yet at {axes.clock(now)}; it stands from {axes.clock(int(frame['start_ts_ns'][0]))} on."
+    else:
+        valid = row is not None and bool(row["book_valid"])
+        approach, distance = (row["approach"], row["distance_ticks"]) if row is not None and valid else (None, None)
+        why = "nothing has traded yet" if valid else f"the book is not valid at {axes.clock(now)}"
+        said = sentence(
+            title, k, rows, approach=approach, distance=distance, near=z.near, far=z.far, tick_size=session.tick_size, why=why
+        )  # fmt: skip
     layer = heatmap.LAYERS[picture.layer]
     seen = cube.isel(window=slice(0, (end - start) // w))
-    kept, setup = _candles(session, frame, now, end, picture)
-    limit = max(horizon, *kept["window_end_ts_ns"].tail(1).to_list(), 0) if picture.hindsight else end
+    bars, setup = _candles(session, frame, now, end, picture)
+    limit = max(horizon, *bars["window_end_ts_ns"].tail(1).to_list(), 0) if picture.hindsight else end
+    steps = levels.filter(pl.col("start_ts_ns") < limit).with_columns(pl.min_horizontal("end_ts_ns", pl.lit(limit)).alias("end_ts_ns"))
     return Scene(
-        symbol=ladder.symbol, date=ladder.date, tick_size=session.tick_size, level_id=level_id, title=level_title(level_id), k_ref=k,
+        symbol=ladder.symbol, date=ladder.date, tick_size=session.tick_size, level_id=level_id, title=title, k_ref=k,
         known=tick is not None, now_ns=now, end_ns=end, span_ns=(start, horizon), cube=cube,
         # Of what was there at the moment: what came later must not change its colours.
         top=heatmap.scale_top(heatmap.values(seen, layer), layer),
-        rows=rows, vacuum=vacuum, row=row,
-        tape=ladder.tape.filter(pl.col("window_start_ts_ns").is_between(start, horizon, closed="left")),
-        bars=kept, setup=setup, levels=_steps_until(levels, limit), names=_names(levels, level_id, now, limit),
-        last_tick=session.last_tick(end),
-        sentence=_sentence(level_id, k, tick is not None, rows, row, frame, now, features, session.tick_size),
-        simulated=session.simulated, features=features, picture=picture,
+        rows=rows, vacuum=vacuum, row=row, tape=ladder.tape.filter(shown), bars=bars, setup=setup, levels=steps,
+        names=_names(levels, level_id, now, limit), last_tick=session.last_tick(end), sentence=said, simulated=session.simulated,
+        features=features, picture=picture,
     )  # fmt: skip
 
 
@@ -223,45 +218,18 @@ def _candles(session: Session, frame: pl.DataFrame, now: int, end: int, picture:
     return bars.filter(pl.col("window_start_ts_ns").is_between(bar - picture.bars_before * BAR_NS, last)), setup
 
 
-def _steps_until(levels: pl.DataFrame, end_ns: int) -> pl.DataFrame:
-    return levels.filter(pl.col("start_ts_ns") < end_ns).with_columns(pl.min_horizontal("end_ts_ns", pl.lit(end_ns)).alias("end_ts_ns"))
-
-
 def _names(levels: pl.DataFrame, chosen: str, now: int, end_ns: int) -> tuple[LevelName, ...]:
-    """Levels by their tick at the moment; those that come later in what is drawn, with the time from which they stand."""
+    """Levels by their tick at the moment; those that come later in what is drawn, with the time from which they are known."""
     found = []
-    for level_id in levels["level_id"].unique(maintain_order=True).to_list():
-        frame = levels.filter(pl.col("level_id") == level_id)
-        tick, begin = tick_at(frame, now), int(frame["start_ts_ns"][0])
+    for frame in levels.partition_by("level_id", maintain_order=True):
+        level_id, begin, first = frame.select("level_id", "start_ts_ns", "level_tick").row(0)
+        title, tick = level_title(level_id), tick_at(frame, now)
         if tick is not None:
-            found.append(LevelName(level_id, level_title(level_id), tick, level_id == chosen))
+            found.append(LevelName(level_id, title, tick, level_id == chosen))
         elif now < begin < end_ns:
-            later = f"{level_title(level_id)} from {axes.clock(begin, seconds=False)}"
-            found.append(LevelName(level_id, later, int(frame["level_tick"][0]), level_id == chosen, known=False))
+            later = f"{title} from {axes.clock(begin, seconds=False)}"
+            found.append(LevelName(level_id, later, first, level_id == chosen, known=False))
     return tuple(found)
-
-
-def _sentence(
-    level_id: str,
-    k: int,
-    known: bool,
-    rows: pl.DataFrame,
-    row: dict[str, object] | None,
-    frame: pl.DataFrame,
-    now: int,
-    features: FeatureParams,
-    tick_size: float,
-) -> str:
-    name, z = level_title(level_id), features.zones
-    if not known:
-        return f"{name}: not known yet at {axes.clock(now)}; it stands from {axes.clock(int(frame['start_ts_ns'][0]))} on."
-    valid = row is not None and bool(row["book_valid"])
-    return sentence(
-        name, k, rows, tick_size=tick_size, near=z.near, far=z.far,
-        approach=str(row["approach"]) if row is not None and valid else None,
-        distance=row["distance_ticks"] if row is not None and valid else None,  # type: ignore[arg-type]
-        why="nothing has traded yet" if valid else f"the book is not valid at {axes.clock(now)}",
-    )  # fmt: skip
 
 
 # ----------------------------------------------------------------------------
@@ -283,7 +251,7 @@ class SetupBars:
     trigger_ns, confirmation_ns : int or None
         The candle that touches or crosses the level, and the next one, at whose close the setup is read.
     crossed : str
-        What the trigger did: ``crossed above``, ``crossed below``, ``touched from below``, ``touched from above``; empty without one.
+        What the trigger did, such as ``crossed above`` or ``touched from below``; empty without one.
     back_ns, forward_ns : tuple of int or None
         ``[start, end)`` of the look-back and of the look-forward.
     """
@@ -295,97 +263,41 @@ class SetupBars:
     forward_ns: tuple[int, int] | None
 
 
-def candles_in_words(bars: pl.DataFrame, level: pl.DataFrame, tape: pl.DataFrame | None = None) -> pl.DataFrame:
-    """The candles that meet a level (`engine.session.candles_at_level`), with ``crossed`` in words."""
-    met = candles_at_level(bars, level, tape).join(bars.select("window_start_ts_ns", "close_tick"), on="window_start_ts_ns", how="left")
-    side, close, k = pl.col("side"), pl.col("close_tick").cast(pl.Int64), pl.col("level_tick")
-    name = (
-        pl.when((side < 0) & (close > k)).then(pl.lit("crossed above"))
-        .when((side > 0) & (close < k)).then(pl.lit("crossed below"))
-        .when(side < 0).then(pl.lit("touched from below"))
-        .when(side > 0).then(pl.lit("touched from above"))
-        .otherwise(pl.lit("stood at"))
-    )  # fmt: skip
-    return met.select("window_start_ts_ns", name.alias("crossed"))
-
-
 def setup_bars(bars: pl.DataFrame, level: pl.DataFrame, now_ns: int, tape: pl.DataFrame | None = None) -> SetupBars:
-    """The setup that the moment belongs to.
+    """The setup that the moment belongs to, from ``bars_2m`` and the steps of one level.
 
     Its trigger is the moment's own candle or the next within `AHEAD` that touches the level, else the last within
-    `BEHIND`; without one the look-back ends with the moment's candle and nothing is looked forward to.
-
-    Parameters
-    ----------
-    bars : pl.DataFrame
-        ``bars_2m``.
-    level : pl.DataFrame
-        Steps of one level (LEVELS frame).
-    tape : pl.DataFrame
-        Seconds before, for the side that a candle came from which opens at the level.
+    `BEHIND`; without one the look-back ends with the moment's candle and nothing is looked forward to. The seconds of `tape`
+    say which side a candle came from that opens at the level.
     """
     own = now_ns // BAR_NS * BAR_NS
-    found = candles_in_words(bars, level, tape)
-    ahead = found.filter(pl.col("window_start_ts_ns").is_between(own, own + AHEAD * BAR_NS)).head(1)
-    behind = found.filter(pl.col("window_start_ts_ns").is_between(own - BEHIND * BAR_NS, own, closed="left")).tail(1)
+    met, start = candles_at_level(bars, level, tape), pl.col("window_start_ts_ns")
+    ahead = met.filter(start.is_between(own, own + AHEAD * BAR_NS)).head(1)
+    behind = met.filter(start.is_between(own - BEHIND * BAR_NS, own, closed="left")).tail(1)
+
+    def back_to(bar: int) -> tuple[int, int]:
+        return bar - (LOOK_BACK - 1) * BAR_NS, bar + BAR_NS
+
     hit = ahead if ahead.height else behind
     if hit.height == 0:
-        return SetupBars(None, None, "", (own - (LOOK_BACK - 1) * BAR_NS, own + BAR_NS), None)
-    trigger = int(hit["window_start_ts_ns"][0])
-    confirmation = trigger + BAR_NS
-    closes = confirmation + BAR_NS
-    back = (closes - LOOK_BACK * BAR_NS, closes)
+        return SetupBars(None, None, "", back_to(own), None)
+    trigger, k, side = hit.select("window_start_ts_ns", "level_tick", "side").row(0)
+    crossed = _crossed(side, bars.filter(start == trigger)["close_tick"][0] - k)
+    confirmation, closes = trigger + BAR_NS, trigger + 2 * BAR_NS
     there = bars["window_start_ts_ns"]
     if confirmation not in there:
-        return SetupBars(trigger, None, str(hit["crossed"][0]), (trigger - (LOOK_BACK - 1) * BAR_NS, trigger + BAR_NS), None)
+        return SetupBars(trigger, None, crossed, back_to(trigger), None)
     forward = (closes, closes + LOOK_FORWARD * BAR_NS) if (there >= closes).any() else None
-    return SetupBars(trigger, confirmation, str(hit["crossed"][0]), back, forward)
+    return SetupBars(trigger, confirmation, crossed, back_to(confirmation), forward)
 
 
-# ----------------------------------------------------------------------------
-# Arrays that the panels draw: level runs, best prices, condition cells; instants as ms of New York's clock
-
-
-def x_of(ts_ns: int, scene: Scene) -> float:
-    """Place of an instant on a time axis."""
-    return float(axes.x_ms(ts_ns, scene.now_ns))
-
-
-def level_runs(scene: Scene) -> list[tuple[float, float, int, bool]]:
-    """(start, end, tick, whether chosen) of every stretch in which a level keeps its tick, the chosen level last."""
-    runs = runs_of(scene.levels).sort(pl.col("level_id") == scene.level_id, maintain_order=True)
-    return [
-        (x_of(a, scene), x_of(b, scene), k, i == scene.level_id)
-        for i, a, b, k in runs.select("level_id", "start_ts_ns", "end_ts_ns", "level_tick").iter_rows()
-    ]
-
-
-def best_prices(scene: Scene) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Edges of the windows, and the best bid and ask at each window's end (`workbench.plots.heatmap.quote_data`)."""
-    made = heatmap.quote_data(scene.tape, scene.now_ns, scene.features.window_s)
-    return np.asarray(made["x"]), {side: np.asarray(made[side]) for side in ("bid", "ask")}
-
-
-def invalid_stretches(scene: Scene) -> list[tuple[float, float]]:
-    """Stretches of the heatmap in which the book is not valid."""
-    begin, end = (scene.cube[f"window_{e}_ts_ns"].to_numpy() for e in ("start", "end"))
-    spans = heatmap.invalid_spans(scene.cube["book_valid"].to_numpy())
-    return [(x_of(int(begin[a]), scene), x_of(int(end[b - 1]), scene)) for a, b in spans]
-
-
-def condition_cells(scene: Scene, direction: str) -> tuple[np.ndarray, np.ndarray]:
-    """Cells of a direction's strip and its count.
-
-    Returns
-    -------
-    cells : ndarray of uint8, shape (4, windows)
-        0 not known, 1 shut, 2 open; row 0 is condition 4, the lowest of the strip.
-    count : ndarray of float, shape (windows,)
-        How many are open, 0 where it is not known.
-    """
-    start = scene.cube["window_start_ts_ns"].to_numpy()
-    full = pl.DataFrame({"window_start_ts_ns": start}).join(scene.vacuum, on="window_start_ts_ns", how="left")
-    return conditions.condition_cells(full, direction), full[f"{direction}_open"].cast(pl.Float64).fill_null(0).to_numpy()
+def _crossed(side: int, beyond: int) -> str:
+    """What a candle did that came from `side` of the level and closed `beyond` ticks above it."""
+    if side == 0:
+        return "stood at"
+    if side * beyond < 0:
+        return "crossed above" if side < 0 else "crossed below"
+    return "touched from below" if side < 0 else "touched from above"
 
 
 # ----------------------------------------------------------------------------
@@ -395,10 +307,7 @@ def condition_cells(scene: Scene, direction: str) -> tuple[np.ndarray, np.ndarra
 def contract_of(lake: Lake, symbol: str | None, date: dt.date) -> str:
     """The contract that `symbol` (a contract, a root, or none) means on a session date.
 
-    Raises
-    ------
-    SessionError
-        Where there is none, or more than one and no selection map says which.
+    Raises `SessionError` where there is none, or more than one and no selection map says which.
     """
     if symbol is not None and symbol not in ROOTS:
         return symbol
@@ -421,37 +330,16 @@ def contract_of(lake: Lake, symbol: str | None, date: dt.date) -> str:
 
 
 def profile_of(lake: Lake) -> str:
-    """Session profile of the lake's silver.
-
-    Raises
-    ------
-    UnknownProfile
-        Where it has none yet.
-    """
+    """Session profile of the lake's silver; raises `UnknownProfile` where it has none yet."""
     profile = lake.profile()
     if profile is None:
         raise UnknownProfile(f"lake {lake.root}: expected silver of a session profile, found none; `spymaster run` makes it")
     return profile
 
 
-def scene_of(
-    lake: Lake,
-    symbol: str,
-    date: dt.date,
-    *,
-    level_id: str,
-    ts_ns: int,
-    features: FeatureParams | None = None,
-    picture: PictureParams | None = None,
-) -> Scene:
-    """The scene of a moment, read from the lake.
+def scene_of(lake: Lake, symbol: str, date: dt.date, **moment: Any) -> Scene:
+    """The scene of a moment, read from the lake; `moment` as in `make_scene`.
 
-    Raises
-    ------
-    PartitionMissing
-        Where ladder, tape, bars or levels are not there, with the command that makes them.
-    UnknownLevel, SessionError
-        As `make_scene`.
+    Raises what `session_scene` does, and `PartitionMissing` where ladder, tape, bars or levels are not there.
     """
-    session = Session.open(lake, symbol, date, whole=True)
-    return session_scene(session, level_id=level_id, ts_ns=ts_ns, features=features, picture=picture)
+    return session_scene(Session.open(lake, symbol, date, whole=True), **moment)

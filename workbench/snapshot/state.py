@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -15,17 +17,10 @@ from engine.vocab import root_of
 Direction = Literal["approach_up", "approach_down", "approach_none"]
 
 
-def _known_symbol(symbol: str) -> str:
+def _known(look_up: Callable[[str], object], name: str) -> str:
+    """`name`, where `look_up` finds it."""
     try:
-        root_of(symbol)
-    except EngineError as e:
-        raise ValueError(str(e)) from e
-    return symbol
-
-
-def _known_profile(name: str) -> str:
-    try:
-        profile_named(name)
+        look_up(name)
     except EngineError as e:
         raise ValueError(str(e)) from e
     return name
@@ -37,21 +32,15 @@ def _plausible(date: dt.date) -> dt.date:
     return date
 
 
-Contract = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,8}$"), AfterValidator(_known_symbol)]
-
-Profile = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$"), AfterValidator(_known_profile)]
-
+Contract = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,8}$"), AfterValidator(partial(_known, root_of))]
+Profile = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$"), AfterValidator(partial(_known, profile_named))]
 LevelId = Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9_]{0,31}|price:-?[0-9]{1,7}(\.[0-9]{1,9})?)$")]
-
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
 Day = Annotated[dt.date, AfterValidator(_plausible)]
 
 
 class SetupState(BaseModel):
-    """State of a picture that was drawn here; independent of the lake that it was drawn from.
-
-    A picture of another `format` is refused, never guessed at.
+    """State of a picture that was drawn here, whatever the lake; a picture of another `format` is refused, never guessed at.
 
     The moment is the window ``[ts_ns, ts_ns + window)``; `price` is the level's price in that window. `drawn_sha256` hashes the
     numbers that were drawn (`Scene.digest`), whatever their colours: drawn again from another lake or another version,
@@ -82,7 +71,7 @@ class SetupState(BaseModel):
 
 
 class ForeignState(BaseModel):
-    """What is typed in once for a picture that was not drawn here, and kept beside it.
+    """What is typed in once for a picture that was not drawn here, and stored beside it.
 
     `picture_sha256` binds it to the very file, so that another picture of the same name is not taken for it.
     """
@@ -101,8 +90,6 @@ class ForeignState(BaseModel):
 # ----------------------------------------------------------------------------
 # How a setup's picture is drawn: size, theme, layer, and how much time and price around the moment
 
-LayerKey = Literal["depth", "add", "pull", "fill", "long", "short", "net"]
-
 
 class PictureParams(Params):
     """What of the moment is drawn, and in which size and colours."""
@@ -110,7 +97,7 @@ class PictureParams(Params):
     width_px: int = Field(1920, ge=1440, le=3840, description="Width of the picture, px")
     height_px: int = Field(1080, ge=860, le=2400, description="Height of the picture, px")
     theme: Literal["dark", "light"] = Field("dark", description="Dark or light")
-    layer: LayerKey = Field("depth", description="What the heatmap shows")
+    layer: Literal["depth", "add", "pull", "fill", "long", "short", "net"] = Field("depth", description="What the heatmap shows")
     palette: Literal["perceptual", "cividis", "bookmap"] = Field("perceptual", description="Colours of resting size and one-signed flows")
     rows: int = Field(16, ge=8, le=30, description="Ticks shown above and below the level")
     before_min: int = Field(12, ge=2, le=60, description="Time that the heatmap shows before the moment, minutes")
