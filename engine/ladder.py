@@ -1,7 +1,6 @@
 """`Ladder`: the price ladder of a contract-day (features.md section 1).
-
-It holds the sparse rows of ``mbo_price_ladder_1s`` and the tape of ``mbo_tape_1s`` as sorted arrays with two indexes (by second, by
-tick), so that a slice of any window length and price step takes milliseconds.
+It holds the sparse rows of ``mbo_price_ladder_1s`` and the tape of ``mbo_tape_1s`` as sorted arrays with two indexes (by second, by tick),
+so that a slice of any window length and price step takes milliseconds.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from engine.lake.store import Lake
 
 ROWS_DATASET = "silver.future_mbo.mbo_price_ladder_1s"
-
 TAPE_DATASET = "silver.future_mbo.mbo_tape_1s"
 
 CHANNELS = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
@@ -40,22 +38,9 @@ MAX_TICK_RANGE = 1 << 24
 
 
 class Ladder:
-    """Sparse ladder and tape of one session of one contract.
-
-    Build it with `from_frames` or `open`.
-
-    Attributes
-    ----------
-    symbol, date, root
-        Contract, session date, and the contract's root.
-    start_ns, end_ns : int
-        The session's ladder span ``[start_ns, end_ns)``, ns since the epoch, whole seconds.
-    tape : pl.DataFrame
-        One row per second.
-    valid : ndarray of bool, shape (seconds,)
-        ``book_valid``.
-    last_tick, best_bid_tick, best_ask_tick : ndarray of int32, shape (seconds,)
-        At each second's end; `NO_TICK` where there is none.
+    """Sparse ladder and tape of one session of one contract, built by `from_frames` or `open`.
+    ``[start_ns, end_ns)`` is the ladder's span in whole seconds; `tape`, `valid` (``book_valid``), `last_tick`, `best_bid_tick` and
+    `best_ask_tick` (at each second's end, int32, `NO_TICK` where there is none) have a row a second.
     """
 
     def __init__(self, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date, make: str | None = None) -> None:
@@ -79,24 +64,14 @@ class Ladder:
     @classmethod
     def from_frames(cls, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date) -> Ladder:
         """Ladder from its two frames, sorted as in the lake.
-
-        Raises
-        ------
-        ContractError
-            Where a column is missing, the tape has a gap, or rows are not sorted by (window, tick) within it.
+        Raises ContractError where a column is missing, the tape has a gap, or rows are not sorted by (window, tick) within it.
         """
         return cls(rows, tape, symbol=symbol, date=date)
 
     @classmethod
     def open(cls, lake: Lake, symbol: str, date: dt.date) -> Ladder:
-        """Ladder of a contract-day in `lake`.
-
-        Raises
-        ------
-        PartitionCorrupt
-            Where rows and tape are not of one replay, as after a run that was killed between the two.
-        PartitionMissing, ContractError
-            As reading the two partitions does.
+        """Ladder of a contract-day in `lake`; errors are those of reading the two partitions.
+        PartitionCorrupt also where rows and tape are not of one replay, as after a run that was killed between the two.
         """
         rows, tape = (lake.manifest(key, symbol, date).lineage for key in (ROWS_DATASET, TAPE_DATASET))
         if rows != tape:
@@ -155,12 +130,8 @@ class Ladder:
         return self.valid.size
 
     def windows(self, window_s: int, start_ns: int | None = None, end_ns: int | None = None) -> tuple[int, int]:
-        """(first second, number) of the epoch-aligned windows that overlap ``[start_ns, end_ns)``, only those wholly in the session.
-
-        Raises
-        ------
-        SessionError
-            Where no window is left.
+        """(first second, number) of the epoch-aligned windows that overlap ``[start_ns, end_ns)``, only those wholly in the session;
+        SessionError where none is.
         """
         first_s, last_s = self.start_ns // NS, self.end_ns // NS
         lo = first_s if start_ns is None else max(first_s, start_ns // NS)
@@ -176,9 +147,8 @@ class Ladder:
 
     def state_before(self, second: int, tick_low: int, n_ticks: int) -> np.ndarray:
         """``(n_ticks, 4)`` int64: bid and ask depth, bid and ask orders of each tick before `second` of the session.
-
-        Before the first second the conservation law gives the depths (orders are 0: they have no such law). A tick
-        beyond the keyframes' span counts as 0 until its first row.
+        Before the first second the conservation law gives the depths (orders are 0: they have no such law). A tick beyond the keyframes'
+        span counts as 0 until its first row.
         """
 
         state = np.zeros((n_ticks, 4), np.int64)
@@ -189,30 +159,12 @@ class Ladder:
 
     def cube(self, start_ns: int, end_ns: int, tick_low: int, tick_high: int, *, window_s: int = 1, step_ticks: int = 1) -> xr.Dataset:
         """Dense slice of the ladder.
-
-        Parameters
-        ----------
-        start_ns, end_ns : int
-            Span, ns since the epoch; widened to whole windows (aligned to the epoch) and clipped to the session.
-        tick_low, tick_high : int
-            Lowest and highest tick, both included; widened to whole price rows.
-        window_s : int
-            Seconds summed into a window.
-        step_ticks : int
-            Ticks summed into a price row; rows start at absolute multiples of it.
-
-        Returns
-        -------
-        xr.Dataset
-            int64 variables ``(window, tick)``: every channel of `COLUMNS` (depth and orders at the window's end, flows
-            summed) and ``bid_depth_start``, ``ask_depth_start``; bool ``book_valid (window)``, True where all its
-            seconds are. Coordinates ``window_start_ts_ns``, ``window_end_ts_ns`` (window), ``tick`` (the row's lowest
-            tick) and ``price`` (tick).
-
-        Raises
-        ------
-        SessionError
-            Where the slice is empty.
+        The span is widened to whole windows of `window_s` seconds (aligned to the epoch) and clipped to the session, the ticks, both
+        included, to whole price rows of `step_ticks` ticks, which start at absolute multiples of it.
+        Returns int64 variables ``(window, tick)``: every channel of `COLUMNS` (depth and orders at the window's end, flows summed) and
+        ``bid_depth_start``, ``ask_depth_start``; bool ``book_valid (window)``, True where all its seconds are. Coordinates are
+        ``window_start_ts_ns``, ``window_end_ts_ns`` (window), ``tick`` (the row's lowest tick) and ``price`` (tick). SessionError where the
+        slice is empty.
         """
         import xarray as xr
 
@@ -246,14 +198,8 @@ class Ladder:
 
     def conserve(self, params: ReplayParams | None = None) -> pl.DataFrame:
         """Rows of valid seconds that violate conservation, ``depth_end = depth_start + add - pull - fill``; empty where it holds.
-
-        A tick's first row is checked only where an earlier keyframe covered the tick (it was empty then); otherwise the depth before it is
-        unknown.
-
-        Returns
-        -------
-        pl.DataFrame
-            ``window_start_ts_ns, tick, side, depth_start, add, pull, fill, depth_end``.
+        ``window_start_ts_ns, tick, side, depth_start, add, pull, fill, depth_end``. A tick's first row is checked only where an earlier
+        keyframe covered the tick (it was empty then); otherwise the depth before it is unknown.
         """
 
         return broken_rows(self, self._slot_offset, self._slot_rows, (params or ReplayParams()).span_ticks)
@@ -274,20 +220,8 @@ def _ticks(column: pl.Series) -> np.ndarray:
 
 
 def broken_rows(ladder: Ladder, slot_offset: np.ndarray, slot_rows: np.ndarray, span_ticks: int) -> pl.DataFrame:
-    """Rows of valid seconds that violate conservation; see `Ladder.conserve` for which are checked.
-
-    Parameters
-    ----------
-    ladder : Ladder
-    slot_offset, slot_rows : ndarray of int64
-        The ladder's rows by tick (`engine.ladder.index_by_tick`).
-    span_ticks : int
-        Ticks on either side of the mid that a keyframe covers.
-
-    Returns
-    -------
-    pl.DataFrame
-        ``window_start_ts_ns, tick, side, depth_start, add, pull, fill, depth_end``.
+    """As `Ladder.conserve`; `slot_offset` and `slot_rows` are the ladder's rows by tick (`index_by_tick`), a keyframe covers `span_ticks`
+    on either side of the mid.
     """
     start = np.zeros_like(ladder.depth)
     known = np.zeros(ladder.tick.size, np.bool_)
@@ -372,9 +306,8 @@ def state_before(
     state: np.ndarray,
 ) -> None:
     """Fill ``state[i] = (bid depth, ask depth, bid orders, ask orders)`` of tick ``tick_low + i`` before second `at`.
-
-    Every change of depth has a row, so the last row of a tick before `at` holds its state. Before the session's
-    first second there is no row; there the conservation law gives the depth (if `first_known`), and orders stay 0.
+    Every change of depth has a row, so the last row of a tick before `at` holds its state. Before the session's first second there is no
+    row; there the conservation law gives the depth (if `first_known`), and orders stay 0.
     """
     n_slots = slot_offset.size - 1
     for i in range(state.shape[0]):
@@ -416,7 +349,6 @@ def fill_cube(
     out: np.ndarray,
 ) -> None:
     """Fill ``out[channel, window, price row]`` (int64): 16 channels, then bid and ask depth at the window's start.
-
     `state` is the state of the ``rows * step`` ticks before `first_second`, and is advanced in place.
     """
     n_windows = out.shape[1]

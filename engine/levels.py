@@ -1,7 +1,5 @@
 """Levels (prices a trader watches) as step functions of time without look-ahead (lake.md, Levels).
-
-A ``@level`` function takes the session's `LevelInputs` and returns `Steps`, or the reason why the level is absent. To add a level, add
-such a function here.
+A level is a function of the session's `LevelInputs` to `Steps`, or to the reason why it is absent, registered here by `level`.
 """
 
 from __future__ import annotations
@@ -34,23 +32,10 @@ class Gap:
 @dataclass(frozen=True)
 class LevelInputs:
     """Inputs of level functions.
-
-    Attributes
-    ----------
-    windows, root
-        The session's spans, and the contract's root.
-    trades_session : pl.DataFrame
-        ``ts_event, tick, size, side`` of all trades from the Globex open (``windows.globex_start_ns``) to the ladder's
-        end, in file order. Trades outside are ignored.
-    trades_pd : pl.DataFrame or None
-        The same of the previous full RTH session, already cut to its span; None where there is none.
-    pd_reason : str
-        Why `trades_pd` is None.
-    bars : pl.DataFrame
-        `engine.bars.bars_2m` of the Globex day.
-    gaps : tuple of Gap
-        Spans of the Globex day without data. A level whose window overlaps one is absent with the gap's reason; a moving level ends where
-        the gap begins.
+    `trades_session` has ``ts_event, tick, size, side`` of all trades from the Globex open to the ladder's end, in file order (trades
+    outside are ignored); `trades_pd` the same of the previous full RTH session, cut to its span, or None, and `pd_reason` why; `bars` the
+    `engine.bars.bars_2m` of the Globex day. `gaps` are its spans without data: a level whose window overlaps one is absent with the gap's
+    reason, and a moving level ends where the gap begins.
     """
 
     windows: SessionWindows
@@ -94,7 +79,6 @@ class LevelSpec:
 
 
 LEVELS: dict[str, LevelSpec] = {}
-
 _PRICE = re.compile(r"^price:(?P<price>[-+]?\d+(\.\d+)?)$")
 
 
@@ -116,13 +100,7 @@ def level_ids() -> tuple[str, ...]:
 
 
 def parse_level_id(level_id: str) -> tuple[str, float | None]:
-    """``("price", 6800.25)`` for ``price:6800.25``, ``(level_id, None)`` for a registered level.
-
-    Raises
-    ------
-    UnknownLevel
-        Names the known ids.
-    """
+    """``("price", 6800.25)`` for ``price:6800.25``, ``(level_id, None)`` for a registered level; UnknownLevel names the known ids."""
     if level_id in LEVELS:
         return level_id, None
     m = _PRICE.match(level_id)
@@ -154,19 +132,9 @@ def nearest_ticks(price: np.ndarray, root: Root) -> np.ndarray:
 
 
 def build_levels(inputs: LevelInputs, params: LevelParams) -> tuple[pl.DataFrame, dict[str, str]]:
-    """(frame, absent): the levels of `params`, clipped to the session's ladder.
-
-    Returns
-    -------
-    frame : pl.DataFrame
-        ``level_id, start_ts_ns, end_ts_ns, price, level_tick``, in the order of ``params.level_ids``, then of time;
-        spans of one level neither overlap nor leave gaps.
-    absent : dict of str to str
-        Reason by level id, for each level without a row.
-
-    Raises
-    ------
-    UnknownLevel, ContractError
+    """(frame, absent): the levels of `params` clipped to the session's ladder, and by level id why a level has no row.
+    The frame has `LEVEL_SCHEMA`, in the order of ``params.level_ids``, then of time; spans of one level neither overlap nor leave gaps.
+    Raises UnknownLevel, ContractError.
     """
     require_trades(inputs.trades_session, "trades of the session for levels")
     if inputs.trades_pd is not None:
@@ -185,13 +153,7 @@ def build_levels(inputs: LevelInputs, params: LevelParams) -> tuple[pl.DataFrame
 
 
 def price_level(level_id: str, start_ns: int, end_ns: int, root: Root) -> pl.DataFrame:
-    """LEVELS frame of a ``price:<price>`` level over ``[start_ns, end_ns)``.
-
-    Raises
-    ------
-    UnknownLevel
-        Where the id is not of that form.
-    """
+    """LEVELS frame of a ``price:<price>`` level over ``[start_ns, end_ns)``; UnknownLevel where the id is not of that form."""
     _, price = parse_level_id(level_id)
     if price is None:
         raise UnknownLevel(f"level {level_id!r}: expected price:<price>; a registered level is read from the lake")

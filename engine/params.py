@@ -147,13 +147,9 @@ HORIZONS = ("h0", "h1", "h2", "h3", "h4", "h5", "h6")
 """Outcome horizons: 1, 2, 4, 6, 8, 10, 12 minutes after the touch (features.md section 8)."""
 
 Target = Literal["class", "touch"]
-
 PoolName = Literal["all", "kind", "level"]
-
 KindName = Literal["window", "arm", "touch", "candle"]
-
 Size = Annotated[int, Field(ge=1, le=100_000)]
-
 Weight = Annotated[float, Field(gt=0, le=1e6)]
 
 

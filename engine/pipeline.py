@@ -17,7 +17,6 @@ from engine.stages.task import GROUPS, STAGES, Group, Receipt, TaskSpec, failed,
 from engine.vocab import ROOTS, root_of
 
 LAYERS = ("bronze", "silver", "gold", "all")
-
 PRODUCT_TYPES = ("future_mbo",)
 
 
@@ -30,12 +29,8 @@ class Step:
 
 
 def build_pipeline(product_type: str, layer: str) -> tuple[Step, ...]:
-    """The stages of a layer (``bronze``, ``silver``, ``gold`` or ``all``), each after those that make its inputs.
-
-    Raises
-    ------
-    UnknownDataset
-        Where no stage has that product type and layer.
+    """The stages of a layer (``bronze``, ``silver``, ``gold`` or ``all``), each after those that make its inputs; UnknownDataset where none
+    is.
     """
     steps = [Step(bronze.STAGE, StageIO(("raw",), (BRONZE_MBO,))), *(Step(s.name, s.io) for s in STAGES)]
     steps = [s for s in steps if dataset(s.io.outputs[0]).product_type == product_type]
@@ -99,20 +94,9 @@ def is_root(symbol: str) -> bool:
 
 
 def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: bool, must: bool, index: RawIndex | None = None) -> Plan:
-    """Plan of the tasks that bring bronze of `symbol` up to date.
-
-    Parameters
-    ----------
-    symbol
-        A root or a contract.
-    dates
-        UTC dates.
-    overwrite
-        Rebuild also what is current.
-    must
-        Whether a date without a raw file is a failure; not so in a range of dates, whose weekends have none.
-    index
-        The index of raw files, where the caller has it already.
+    """Plan of the tasks that bring bronze of `symbol` (a root or a contract) on UTC `dates` up to date.
+    `overwrite` rebuilds also what is current; `must` makes a date without a raw file a failure: not so in a range of dates, whose weekends
+    have none.
     """
     plan = Plan()
     index = index or raw_index(lake, root_of(symbol).code)
@@ -145,7 +129,6 @@ def plan_sessions(
     must: bool,
 ) -> Plan:
     """Plan of the tasks of a group of stages for (contract, session date) pairs.
-
     Pairs without a required input of the group's first stage are left out, or failures where `must`.
     """
     profile_named(profile)
@@ -173,7 +156,6 @@ def plan_sessions(
 
 def bronze_dates(lake: Lake, symbol: str, dates: list[dt.date], profile: str, params: RunParams, index: RawIndex) -> list[dt.date]:
     """UTC dates with a raw file whose bronze the sessions `dates` read.
-
     Where a session's levels exist, made by the same code and parameters, their lineage has those dates; else they come from the trading
     calendar, which takes seconds to load.
     """
@@ -215,14 +197,8 @@ class PartitionState:
 
 
 def lake_state(lake: Lake, params: RunParams | None = None, *, verify: bool = False) -> list[PartitionState]:
-    """State of every partition of the lake: rows, bytes, and why it is stale.
-
-    Parameters
-    ----------
-    params
-        Parameters to compare with; not compared where None.
-    verify
-        Whether to hash every file.
+    """State of every partition of the lake: rows, bytes, and why it is stale; parameters are compared where given, `verify` hashes every
+    file.
     """
     stage_of = {o: s for s in STAGES for o in s.io.outputs}
     indexes = {root: raw_index(lake, root, keep=False) for root in lake.raw_roots()}

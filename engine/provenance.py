@@ -28,9 +28,7 @@ from typing import Any
 from engine.errors import UnknownDataset
 
 ROOT = "engine"
-
 PACKAGE = Path(__file__).resolve().parent
-
 EARLIER = PACKAGE / "earlier_code.json"
 
 EPOCH = 1
@@ -43,9 +41,7 @@ WORDS = frozenset(("title", "meaning", "formula", "unit", "range", "description"
 """Arguments of a registration that describe the entry; where a contract has them, its fingerprint counts."""
 
 _FILL = frozenset(("append", "add", "update", "setdefault", "insert", "extend"))
-
 _MODELS = ("pydantic.BaseModel",)
-
 _MARK = re.compile("\0([0-9]+)\0")
 
 Selection = Mapping[str, Collection[str] | None]
@@ -622,7 +618,6 @@ class _Encoder:
 
 
 _SCOPES = (ast.FunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.ClassDef)
-
 _UNREAD = frozenset(("ctx", "type_comment", "annotation", "returns", "kind", "type_params"))
 
 
@@ -636,18 +631,9 @@ def _own_scope(function: ast.AST) -> Iterator[ast.AST]:
 
 @dataclass(frozen=True)
 class CodeVersion:
-    """What some functions depend on.
-
-    Attributes
-    ----------
-    core : str
-        Hash of everything but the entries of registries.
-    mentioned : frozenset of str
-        Texts in the code, without the entries.
-    entries : dict
-        ``argument=value`` of each entry to its constant arguments, its hash and the texts in it.
-    reached : tuple of str
-        ``module:name`` of all definitions, entries included.
+    """What some functions depend on: `core` is the hash of everything but the entries of registries, `mentioned` the texts in that code.
+    `entries` maps ``argument=value`` of each entry to its constant arguments, its hash and the texts in it; `reached` names all
+    definitions, entries included, as ``module:name``.
     """
 
     core: str
@@ -681,11 +667,7 @@ def _sha(text: str) -> str:
 
 def trace(program: Program, functions: tuple[tuple[str, str], ...]) -> CodeVersion:
     """What functions, given as (module, name), depend on.
-
-    Raises
-    ------
-    UnknownDataset
-        Where a function is not a definition of its module: its changes would go unseen.
+    Raises UnknownDataset where a function is not a definition of its module: its changes would go unseen.
     """
     core = _Trace(program)
     for module, name in functions:
@@ -744,16 +726,9 @@ def _earlier(path: Path) -> dict[str, Any]:
 
 def accepted(version: CodeVersion, selection: Selection, packages: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Hashes of code that makes the same rows: first that of the code as it is, then those of earlier code.
-
-    Parameters
-    ----------
-    version, selection
-        What the rows depend on, and which entries of registries count.
-    packages
-        Distributions whose version decides about the rows, as the exchange's calendar does, and their versions.
-
-    Earlier code stands in ``earlier_code.json``, where a comparison of two lakes showed that it makes the same rows
-    (``python -m tests.support.same_rows``); such an entry holds only as long as the code is what it was compared with.
+    `packages` are distributions whose version decides about the rows, as the exchange's calendar does, and their versions. Earlier code is
+    listed in ``earlier_code.json``, where a comparison of two lakes showed that it makes the same rows (``python -m
+    tests.support.same_rows``); such an entry holds only as long as the code is what it was compared with.
     """
     packages = dict(packages or {})
     mine = version.selected(selection)

@@ -1,7 +1,6 @@
 """Running tasks in parallel on a ``concurrent.futures.Executor``, tolerant of dying workers.
-
-A bounded number of tasks is submitted at a time. Tasks of a process that died are submitted again; one that kills its process
-`MAX_DEATHS` times on its own is reported as poison while the others finish. Exceptions are never retried.
+A bounded number of tasks is submitted at a time. Tasks of a process that died are submitted again; one that kills its process `MAX_DEATHS`
+times on its own is reported as poison while the others finish. Exceptions are never retried.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ class Named(Protocol):
 
 
 S = TypeVar("S", bound=Named)
-
 R = TypeVar("R")
 
 
@@ -73,7 +71,6 @@ _pools: dict[int, Executor] | None = None
 @contextmanager
 def reuse_workers() -> Iterator[None]:
     """Context manager in which successive `run_tasks` share their processes, since new ones take seconds to load libraries and kernels.
-
     Nesting has no effect. Only executors of `spawned_pool` are shared, and none that broke.
     """
     global _pools
@@ -114,27 +111,10 @@ def run_tasks(
     make_executor: Callable[[int], Executor] = spawned_pool,
     max_deaths: int = MAX_DEATHS,
 ) -> None:
-    """Run ``function(spec)`` for every spec.
-
-    Parameters
-    ----------
-    function
-        A module-level function; it and the specs are picklable. Its result includes expected errors.
-    specs
-        The tasks.
-    workers
-        Number of processes; at most twice as many tasks are submitted at a time.
-    on_result, on_poison
-        Called once per task, in this process: with its result, or with the number of deaths of its process.
-    make_executor
-        Factory of an executor with a number of workers; called again whenever one broke.
-    max_deaths
-        Deaths after which a task is given up.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        After the workers were killed; what they had not committed is left to the lake's next `clean`.
+    """Run ``function(spec)`` for every spec; both are picklable, and the function's result includes expected errors.
+    At most twice as many tasks as `workers` are submitted at a time. `on_result` or `on_poison` is called once per task, in this process,
+    with its result, or with the number of deaths of its process; `make_executor` again whenever an executor broke. On KeyboardInterrupt the
+    workers are killed; what they had not committed is left to the lake's next `clean`.
     """
     queue: deque[_Pending[S]] = deque(_Pending(s) for s in specs)
     suspects: deque[_Pending[S]] = deque()

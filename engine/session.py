@@ -1,5 +1,4 @@
 """One session of one contract as read from the lake, and what is computed of it: level frames, touches, quotes, candles, scale tops.
-
 `Session` is what the page, the replay, pictures and commands share; it knows no screen and caches what it computes.
 """
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 P = ParamSpec("P")
-
 T = TypeVar("T")
 
 
@@ -47,7 +45,6 @@ S = TypeVar("S", bound=HasCache)
 
 def cached_with_session(most: int) -> Callable[[Callable[Concatenate[S, P], T]], Callable[Concatenate[S, P], T]]:
     """As `functools.lru_cache` with `most` answers a session, the function's first argument.
-
     A cache of the module would keep every session alive that it has an answer of, a ladder of 100 MB and more each.
     """
 
@@ -72,35 +69,10 @@ def cached_with_session(most: int) -> Callable[[Callable[Concatenate[S, P], T]],
 @dataclass(frozen=True, eq=False)
 class Session:
     """One session of one contract, compared by identity; what its methods compute is cached in it and goes with it.
-
-    Instants are ns since the epoch (UTC), prices are ticks, and a frame of levels has the columns of `engine.lake.catalog.LEVELS`.
-
-    Attributes
-    ----------
-    symbol : str
-        Contract, such as ``ESZ5``.
-    date : datetime.date
-        The session's date in New York.
-    ladder : Ladder
-        The price ladder, with the tape (``ladder.tape``, a row a second).
-    bars : pl.DataFrame
-        ``bars_2m``.
-    levels : pl.DataFrame
-        Steps of all levels.
-    absent : dict of str to str
-        Why a level is not in `levels`.
-    notes : tuple of str
-        What the lake lacks, with the command that makes it.
-    stamp : str
-        Digests of the partitions that were read; empty where nobody asks for them.
-    simulated : bool
-        Whether the orders are made up.
-    gold_touches : pl.DataFrame or None
-        ``level_id, touch_ts_ns`` of every touch as gold has them; None where gold has no triggers of this very ladder.
-    kept : dict
-        What `cached_with_session` keeps of it.
-    lake : Lake or None
-        Where it was read from; None of a session made from frames, which has no single trades.
+    Instants are ns since the epoch (UTC), prices are ticks, and a frame of levels has the columns of `engine.lake.catalog.LEVELS`. `absent`
+    says why a level is not in `levels`; `notes` what the lake lacks, with the command that makes it. `stamp` has the digests of the
+    partitions that were read, empty where nobody asks for them. `gold_touches` has ``level_id, touch_ts_ns`` of every touch as gold has
+    them, None where gold has no triggers of this very ladder. `lake` is None of a session made from frames, which has no single trades.
     """
 
     symbol: str
@@ -118,12 +90,8 @@ class Session:
 
     @classmethod
     def open(cls, lake: Lake, symbol: str, date: dt.date, *, stamp: str = "", whole: bool = False) -> Session:
-        """The session as the lake has it.
-
-        Raises
-        ------
-        PartitionMissing
-            Where the ladder or its tape is not there; bars and levels may be missing, and are then named in `notes`, unless `whole`.
+        """The session as the lake has it; PartitionMissing where the ladder or its tape is not there.
+        Bars and levels may be missing, and are then named in `notes`, unless `whole`.
         """
         ladder = Ladder.open(lake, symbol, date)
         notes: list[str] = []
@@ -164,11 +132,7 @@ class Session:
     @cached_with_session(24)
     def level(self, level_id: str) -> pl.DataFrame:
         """The level's steps; of ``price:X`` over the whole session.
-
-        Raises
-        ------
-        UnknownLevel
-            Where there is no such level, or it is absent from this session, with the reason.
+        Raises UnknownLevel where there is no such level, or it is absent from this session, with the reason.
         """
         frame = self.levels.filter(pl.col("level_id") == level_id)
         if frame.height:
@@ -191,17 +155,10 @@ class Session:
     @cached_with_session(24)
     def touches(self, level_id: str) -> np.ndarray:
         """Instants at which price touched the level (features.md section 8), int64, rising; of the whole session.
-
-        They are the touches that gold has. Of a price of the trader's own, and where the lake has no gold of this very ladder, the
-        function that gold calls finds them from ladder, levels and trades, with the parameters of gold.
-
-        Raises
-        ------
-        UnknownLevel
-        PartitionMissing
-            Where neither gold nor the trades of bronze are there, with the command that makes them.
-        SessionError
-            Of a session that was made from frames.
+        They are the touches that gold has. Of a price of the trader's own, and where the lake has no gold of this very ladder, the function
+        that gold calls finds them from ladder, levels and trades, with the parameters of gold.
+        Raises UnknownLevel; PartitionMissing, with the command that makes them, where neither gold nor the trades of bronze are there;
+        SessionError of a session that was made from frames.
         """
         levels, found = self.level(level_id), self.gold_touches
         if found is None or not self.has_level(level_id):
@@ -226,7 +183,6 @@ class Session:
 
     def touches_before(self, level_id: str, end_ns: int) -> int | None:
         """How often a level of the lake was touched before `end_ns`; None without gold, and of a price of the trader's own.
-
         A touch ends an approach: ``touch_number`` of features.md section 8 is one more than this.
         """
         if self.gold_touches is None or not self.has_level(level_id):
@@ -284,13 +240,7 @@ class Session:
     @cached_with_session(32)
     def size_top(self, parts: tuple[str, ...], window_s: int, step: int, half_life_s: float) -> float | None:
         """Top of a colour scale for the whole session, contracts; None where the session has nothing to sample.
-
-        Parameters
-        ----------
-        parts : tuple of str
-            Variables of the cube that are summed, such as ``("bid_depth", "ask_depth")``.
-        step : int
-            Ticks in a price row.
+        `parts` are variables of the cube that are summed, such as ``("bid_depth", "ask_depth")``.
         """
         found = self._samples(window_s, step, half_life_s)
         return size_top(np.concatenate([cube_values(c, parts).ravel() for c in found])) if found else None
@@ -354,19 +304,10 @@ def tick_at(level: pl.DataFrame, ts_ns: int) -> int | None:
 
 
 def candles_at_level(bars: pl.DataFrame, level: pl.DataFrame, tape: pl.DataFrame | None = None) -> pl.DataFrame:
-    """The candles that meet a level: ``window_start_ts_ns, level_tick, side`` (-1 came from below, 1 from above, 0 stood at it).
-
-    They are the candle triggers of features.md section 8 (gold's kind ``candle``): the level's tick is that at the candle's start, a
-    candle meets it when it lies within its low and high, and the side is that of the latest trade away from the level before it is met.
-
-    Parameters
-    ----------
-    bars : pl.DataFrame
-        ``bars_2m``.
-    level : pl.DataFrame
-        Steps of one level.
-    tape : pl.DataFrame
-        ``mbo_tape_1s``: tells the side of a candle that opens at the level after one that closed at it.
+    """The candles that meet a level: ``window_start_ts_ns, level_tick, side`` (-1 came from below, 1 from above, 0 was at it).
+    They are the candle triggers of features.md section 8 (gold's kind ``candle``): the level's tick is that at the candle's start, a candle
+    meets it when it lies within its low and high, and the side is that of the latest trade away from the level before it is met. Only the
+    tape (``mbo_tape_1s``) has the side of a candle that opens at the level after one that closed at it.
     """
     at = bars.sort("window_start_ts_ns").join_asof(
         level.sort("start_ts_ns").select("start_ts_ns", "end_ts_ns", pl.col("level_tick").cast(pl.Int64).alias("k")),
@@ -404,15 +345,10 @@ def _came_from(tape: pl.DataFrame, end_ns: int, k: int) -> int:
 
 @dataclass(frozen=True)
 class Quotes:
-    """Best prices of consecutive windows.
-
-    Attributes
-    ----------
-    edges_ns : ndarray of int64, shape (windows + 1,)
-        Start of each window, and the end of the last.
-    bid, ask : ndarray of float64, shape (windows + 1,)
-        Ticks at each window's end, NaN where a side is empty or the book was not valid in all of it; the last one stands twice, so
-        that a step drawn from edge to edge ends with its window.
+    """Best prices of consecutive windows: ``edges_ns`` int64 (windows + 1,), each window's start and the last one's end; bid and ask
+    float64 (windows + 1,), ticks at each window's end.
+    NaN where a side is empty or the book was not valid in all of the window; the last price is there twice, so that a step drawn from edge
+    to edge ends with its window.
     """
 
     edges_ns: np.ndarray
@@ -421,13 +357,7 @@ class Quotes:
 
 
 def best_quotes(tape: pl.DataFrame, window_s: int = 1) -> Quotes:
-    """Best bid and ask at the end of each window.
-
-    Parameters
-    ----------
-    tape : pl.DataFrame
-        Seconds in order, the first the start of a window; a part of one at the end is left out.
-    """
+    """Best bid and ask at the end of each window; the tape's first second is the start of one, and a part of one at the end is left out."""
     n = tape.height // window_s
     at = tape.gather_every(window_s, offset=window_s - 1).head(n)
     ok = tape["book_valid"].to_numpy().astype(bool)[: n * window_s].reshape(n, window_s).all(axis=1)
@@ -450,14 +380,8 @@ class Candle:
 
 
 class Candles:
-    """Two-minute candles of a session as they stood at any second.
-
-    Parameters
-    ----------
-    bars : pl.DataFrame
-        ``bars_2m``.
-    tape : pl.DataFrame
-        ``mbo_tape_1s``, a row a second without gaps; a bar that began before it counts from its start.
+    """Two-minute candles of a session as they were at any second, from ``bars_2m`` and the tape, a row a second without gaps.
+    A bar that began before the tape counts from its start.
     """
 
     def __init__(self, bars: pl.DataFrame, tape: pl.DataFrame) -> None:

@@ -12,15 +12,10 @@ PRICE_SCALE = 1_000_000_000
 """Databento's fixed-point price unit: 1e-9 of a price."""
 
 UNDEF_PRICE = 2**63 - 1
-
 F_LAST = 0x80
-
 F_TOB = 0x40
-
 F_SNAPSHOT = 0x20
-
 F_BAD_TS_RECV = 0x08
-
 F_MAYBE_BAD_BOOK = 0x04
 
 NS = 1_000_000_000
@@ -86,7 +81,6 @@ class State(StrEnum):
 
 
 ACTION_CODES = {a.value: i for i, a in enumerate(Action)}
-
 SIDE_CODES = {s.value: i for i, s in enumerate(Side)}
 
 
@@ -116,7 +110,6 @@ class Root:
 
 
 QUARTERLY = "HMUZ"
-
 ALL_MONTHS = "FGHJKMNQUVXZ"
 
 ROOTS: dict[str, Root] = {

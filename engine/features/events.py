@@ -33,7 +33,6 @@ def with_vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, pa
 
 def data_end_ns(spans: Sequence[tuple[int, int]], start_ns: int, end_ns: int) -> int:
     """Where data that cover `spans` first stop within ``[start_ns, end_ns)``; `start_ns` where there are none.
-
     Data that begin late leave nothing to find before them, and no gap after.
     """
     met = sorted(s for s in spans if s[1] > start_ns and s[0] < end_ns)
@@ -57,28 +56,8 @@ def session_events(
     features: FeatureParams | None = None,
     levels: pl.DataFrame | None = None,
 ) -> dict[str, pl.DataFrame]:
-    """Triggers of a session in the lake, with vectors in each of `representations`.
-
-    Parameters
-    ----------
-    lake, symbol, date
-        A contract's session that has silver; its trades come from bronze.
-    kinds, representations
-        Which.
-    setups, approach, features
-        Parameters; the defaults where None.
-    levels : pl.DataFrame
-        Levels to use instead of the lake's, such as a trader's own price.
-
-    Returns
-    -------
-    dict of str to pl.DataFrame
-        By representation, with the columns of the table ``mbo_trigger_vectors``.
-
-    Raises
-    ------
-    PartitionMissing, PartitionCorrupt
-        Where silver or bronze of the session is not there; with the command that makes it.
+    """Triggers of a session that has silver, by representation, with the columns of the table ``mbo_trigger_vectors``.
+    Trades come from bronze; `levels` replaces the lake's, such as by a trader's own price. Raises as `lake_triggers`.
     """
     params = features or FeatureParams()
     ladder = Ladder.open(lake, symbol, date)
@@ -97,11 +76,7 @@ def lake_triggers(
     levels: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Triggers of a session in the lake (`engine.setups.triggers.session_triggers`), by its ladder and the trades of bronze.
-
-    Raises
-    ------
-    PartitionMissing, PartitionCorrupt
-        Where silver or bronze of the session is not there; with the command that makes it.
+    Raises PartitionMissing or PartitionCorrupt, with the command that makes it, where silver or bronze of the session is not there.
     """
     symbol, date = ladder.symbol, ladder.date
     profile = lake.manifest(TAPE, symbol, date).lineage.profile or "rth"

@@ -17,21 +17,10 @@ AT, NEAR, MID, FAR = range(4)
 
 class SideSums:
     """One side's sums: every attribute is a float64 array over the rows, or ``(rows, 4)`` by zone.
-
-    Attributes
-    ----------
-    start, end : (rows, 4)
-        Depth by zone at the window's start and end.
-    add, pull, rest, fill : (rows, 4)
-        Flows of the window by zone; `rest` is the rested part of `pull`.
-    away, toward : (rows,)
-        Rested reprices, all zones.
-    volume : (rows,)
-        Fills of this side's orders within the far bound on both sides of the level.
-    com_start, com_end : (rows,)
-        Centre of mass in ticks from the level; one beyond the far bound for an empty side.
-    touch_start, touch_end : (rows,)
-        Centre of mass of the ticks next to the side's own best price, in ticks from it.
+    Per zone: `start` and `end` are depth at the window's start and end; `add`, `pull`, `rest` (the rested part of `pull`) and `fill` flows
+    of the window. Per row: `away` and `toward` are rested reprices of all zones; `volume` fills of this side's orders within the far bound
+    on both sides of the level; `com_start` and `com_end` the centre of mass in ticks from the level, one beyond the far bound for an empty
+    side; `touch_start` and `touch_end` that of the ticks next to the side's own best price, in ticks from it.
     """
 
     def __init__(self, block: np.ndarray, touch: np.ndarray, far: int, touch_ticks: int) -> None:
@@ -54,26 +43,13 @@ def _centre(weighted: np.ndarray, depth: np.ndarray, empty: int) -> np.ndarray:
 
 
 class WindowSums:
-    """The sums of all (level, window) rows, and the features made of them so far.
-
-    The direction of travel is that of each window's start; `travel` ``(levels, windows)`` int8 fixes another, such as a trigger's
-    own for all its history.
-
-    ``sums["f1_ask_com_disp_log"]`` computes a feature once and keeps it, so that features can be made of features.
-
-    Attributes
-    ----------
-    ask, bid : SideSums
-    level, window : ndarray
-        Which level (row of `k_ref`) and window each row is.
-    k_ref, travel : ndarray, shape (rows,)
-        Level's tick; +1 for travel up, -1 down, 0 unknown.
-    last_start, last_end : ndarray of float64, shape (rows,)
-        Last trade in ticks, NaN where there is none.
-    ofi, mean_size : ndarray of float64, shape (rows,)
-        Best-level order-flow imbalance of the window, and the mean size at the best prices over its seconds' ends.
-    path_end, behind_end, path_pull, path_add : ndarray of float64, shape (rows,)
-    valid : ndarray of bool, shape (rows,)
+    """The sums of all (level, window) rows, and the features made of them so far: ``sums["f1_ask_com_disp_log"]`` computes a feature once
+    and caches it, so that features can be made of features.
+    The direction of travel is that of each window's start; `travel` ``(levels, windows)`` int8 fixes another, such as a trigger's own for
+    all its history.
+    Per row: `level` (row of `k_ref`) and `window`; `k_ref`, the level's tick; `travel`, +1 up, -1 down, 0 unknown; `last_start` and
+    `last_end`, last trade in ticks, NaN where there is none; `ofi`, best-level order-flow imbalance of the window; `mean_size`, the mean
+    size at the best prices over its seconds' ends; `path_end`, `behind_end`, `path_pull`, `path_add`; `valid`.
     """
 
     def __init__(self, ladder: Ladder, k_ref: np.ndarray, first: int, params: FeatureParams, travel: np.ndarray | None = None) -> None:
@@ -252,22 +228,13 @@ def window_sums(
     touch: np.ndarray,
 ) -> None:
     """Fill `sums`, `path` and `touch`, all int64 and zeroed by the caller.
-
-    Parameters
-    ----------
-    offset, tick, depth, values
-        The ladder's rows: offsets by second, tick, ``(bid, ask)`` depth, all channels.
-    dense : (ticks, 2)
-        Depth of every tick from `low` on before `first_second`; advanced in place.
-    k_ref, travel : (levels, windows)
-        The level's tick (`no_tick` where it has none), and +1 up, -1 down, 0 unknown.
-    zone : (far bound + 1,)
-        Zone (0 at, 1 near, 2 mid, 3 far) by distance in ticks.
-    best_start, best_end : (windows, 2)
-        Best bid and ask tick.
-    sums : (levels, windows, side, N_SUMS)
-    path : (levels, windows, N_PATH)
-    touch : (windows, side, start or end, depth or distance-weighted depth)
+    offset, tick, depth, values: the ladder's rows: offsets by second, tick, ``(bid, ask)`` depth, all channels.
+    dense (ticks, 2): depth of every tick from `low` on before `first_second`; advanced in place.
+    k_ref, travel (levels, windows): the level's tick (`no_tick` where it has none), and +1 up, -1 down, 0 unknown.
+    zone (far bound + 1,): zone (0 at, 1 near, 2 mid, 3 far) by distance in ticks.
+    best_start, best_end (windows, 2): best bid and ask tick.
+    sums (levels, windows, side, N_SUMS); path (levels, windows, N_PATH); touch (windows, side, start or end, depth or weighted by
+    distance).
     """
     n_levels, n_windows = k_ref.shape
     far = zone.size - 1

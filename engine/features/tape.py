@@ -75,10 +75,7 @@ def t4_fill_intensity_log(sums: WindowSums) -> np.ndarray:
     meaning="Order-flow imbalance at the best prices (Cont, Kukanov, Stoikov 2014) with the travel; null where no size stands there",
 )
 def t5_ofi(sums: WindowSums) -> np.ndarray:
-    """Best-level order-flow imbalance over the mean size at the best prices.
-
-    The mean size is that of (bid size + ask size) / 2 at the ends of the window's seconds.
-    """
+    """Best-level order-flow imbalance over the mean of (bid size + ask size) / 2 at the ends of the window's seconds."""
     size = np.where(sums.mean_size > 0, sums.mean_size, np.nan)
     return sums.travelling(sums.travel * sums.ofi / size)
 

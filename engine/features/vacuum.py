@@ -10,7 +10,6 @@ from engine.features.registry import feature
 from engine.features.sums import AT, FAR, NEAR, SideSums, WindowSums
 
 SideFunction = Callable[[SideSums], np.ndarray]
-
 LOG, SHARE, DELTA = ("log ratio", "(-inf, inf)"), ("share", "[0, 1)"), ("share", "(-1, 1)")
 
 
@@ -32,9 +31,7 @@ def both_sides(
 
 
 _PENDING: list[tuple] = []
-
 SHAPE = ("f1", "f3")
-
 FLOW = ("f2", "f4")
 
 

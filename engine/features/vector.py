@@ -23,9 +23,7 @@ from engine.vocab import NS, Approach
 # The `blocks` representation: the original schema of windows, means, deltas and differences (features.md section 5)
 
 DERIVATIVES = ("", "d1_", "d2_", "d3_")
-
 MEANS = (3, 9, 24)
-
 BLOCKS = ("w0", *(f"w{n}_mean" for n in MEANS), *(f"w{n}_delta" for n in MEANS))
 
 REACH = len(DERIVATIVES) - 1
@@ -111,19 +109,10 @@ def blocks_names(approach: str) -> tuple[str, ...]:
 
 
 def blocks(history: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Vectors from windows.
-
-    Parameters
-    ----------
-    history : ndarray of float64, shape (n, HISTORY + REACH, features)
-        Oldest window first; NaN in an invalid window, and anything in one before the session's first.
-    before : ndarray of int64, shape (n,)
-        How many of those windows lie before the session's first.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, dimensions)
-        NaN where a difference touches an invalid window; a difference that reaches before the session's first window is 0.
+    """Vectors from windows, float64 ``(n, dimensions)``: NaN where a difference touches an invalid window; a difference that reaches before
+    the session's first window is 0.
+    `history` ``(n, HISTORY + REACH, features)`` has the oldest window first, NaN in an invalid one and anything in those before the
+    session's first, of which there are `before` ``(n,)``.
     """
     n, _, n_features = history.shape
     x = np.empty((n, HISTORY, n_features, len(DERIVATIVES)))
@@ -164,15 +153,7 @@ def _known(representation: str) -> str:
 
 
 def vector_names(representation: str, approach: str) -> tuple[str, ...]:
-    """Name of every dimension, in the vector's order.
-
-    Parameters
-    ----------
-    representation : str
-        One of `REPRESENTATIONS`.
-    approach : str
-        Value of `engine.vocab.Approach`; `means` has the same names for both.
-    """
+    """Name of every dimension, in the vector's order; `means` has the same names for both approaches."""
     return means_names() if _known(representation) == "means" else blocks_names(approach)
 
 
@@ -204,30 +185,11 @@ def feature_list(representation: str, approach: str) -> dict[str, Any]:
 def trigger_vectors(
     ladder: Ladder, triggers: pl.DataFrame, representation: str = "means", params: FeatureParams | None = None
 ) -> pl.Series:
-    """The raw vector of each trigger, before any normalisation.
-
-    The windows of its history are taken anew around the trigger's own level, for a level that moves.
-
-    Parameters
-    ----------
-    ladder : Ladder
-    triggers : pl.DataFrame
-        `NEEDED`, in any order; also of a moment or a price that is no trigger of any table.
-    representation : str
-        One of `REPRESENTATIONS`.
-    params : FeatureParams
-        Window length and zones.
-
-    Returns
-    -------
-    pl.Series
-        ``vector``, List(Float32), one item per row; null where there are not 24 windows of history with a valid book and
-        a valid second before each, or a value of it is not known.
-
-    Raises
-    ------
-    ContractError
-        On an unknown representation, a missing column, an approach that is none, or a moment outside the ladder.
+    """The raw vector of each trigger, before any normalisation, as a List(Float32) series ``vector``; null where there are not 24 windows
+    of history with a valid book and a valid second before each, or a value of it is not known.
+    The windows of its history are taken around the trigger's own level, also where the level moved since. `triggers` has `NEEDED`, in any
+    order; they may be moments or prices that are triggers of no table.
+    Raises ContractError on an unknown representation, a missing column, an approach that is none, or a moment outside the ladder.
     """
     _known(representation)
     params = params or FeatureParams()
@@ -248,13 +210,7 @@ def as_lists(matrix: np.ndarray) -> pl.Series:
 
 
 def vector_matrix(vectors: pl.Series, dimensions: int) -> np.ndarray:
-    """``(rows, dimensions)`` float32 of vectors that are all there.
-
-    Raises
-    ------
-    ContractError
-        Where one is null or has another length.
-    """
+    """``(rows, dimensions)`` float32 of vectors; ContractError where one is null or has another length."""
     if vectors.null_count() or (vectors.list.len() != dimensions).any():
         raise ContractError(f"vectors: expected {dimensions} numbers in every row, found null or other lengths")
     return vectors.explode().to_numpy().astype(np.float32, copy=False).reshape(-1, dimensions)
@@ -303,7 +259,6 @@ def _vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, params
 
 def _enough(ladder: Ladder, first: int, n_windows: int, window_s: int) -> np.ndarray:
     """Windows that end 24 in a row with a valid book and a valid second before each.
-
     Before the session's first second the book is known by conservation, if that second is valid.
     """
     valid = np.append(True, ladder.valid)
@@ -330,8 +285,7 @@ BINS = 8
 
 @dataclass(frozen=True)
 class SidePrimitive:
-    """A function of one side's sums; it stands in the vector twice, ``ahead_{name}`` and ``behind_{name}``.
-
+    """A function of one side's sums; it is in the vector twice, as ``ahead_{name}`` and ``behind_{name}``.
     A mean over windows has the unit and the range of what it is the mean of.
     """
 
@@ -461,17 +415,7 @@ def means_names() -> tuple[str, ...]:
 
 
 def primitives(sums: WindowSums) -> np.ndarray:
-    """Values of all primitives of all rows.
-
-    Parameters
-    ----------
-    sums : WindowSums
-        With the trigger's travel, +1 or -1 in every row.
-
-    Returns
-    -------
-    ndarray of float64, shape (rows, primitives)
-    """
+    """Values of all primitives, float64 ``(rows, primitives)``; `sums` has the trigger's travel, +1 or -1 in every row."""
     both = [(p.function(sums.ask), p.function(sums.bid)) for p in SIDE_PRIMITIVES]
     ahead = [np.where(sums.up, ask, bid) for ask, bid in both]
     behind = [np.where(sums.up, bid, ask) for ask, bid in both]
@@ -479,18 +423,7 @@ def primitives(sums: WindowSums) -> np.ndarray:
 
 
 def means(history: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
-    """Vectors from windows.
-
-    Parameters
-    ----------
-    history : ndarray, shape (n, HISTORY, primitives)
-        Oldest window first.
-    magnitudes : ndarray, shape (n, 4)
-
-    Returns
-    -------
-    ndarray, shape (n, dimensions)
-    """
+    """Vectors ``(n, dimensions)`` from windows ``(n, HISTORY, primitives)``, oldest first, and magnitudes ``(n, 4)``."""
     n, _, p = history.shape
     binned = history.reshape(n, BINS, HISTORY // BINS, p).mean(axis=2)
     return np.concatenate([binned.reshape(n, BINS * p), magnitudes], axis=1)

@@ -1,5 +1,4 @@
 """Manifests of partitions (rows, files, contract, parameters, code, inputs, notes), and their hashes.
-
 Nothing here imports polars, so that a run that finds everything current starts fast.
 """
 
@@ -14,9 +13,7 @@ from typing import Any
 from engine.errors import PartitionCorrupt
 
 MANIFEST = "_MANIFEST.json"
-
 SUCCESS = "_SUCCESS"
-
 FORMAT = 1
 
 
@@ -49,22 +46,9 @@ class PartFile:
 @dataclass(frozen=True)
 class Lineage:
     """Provenance of a partition; with an equal lineage a rebuild gives the same rows.
-
-    Attributes
-    ----------
-    stage : str
-        Name of the stage that made it.
-    params : str
-        Hash of the parameters that the stage reads.
-    values : dict
-        The parameters themselves.
-    code : str
-        Code version of the stage (`engine.provenance`).
-    inputs : dict
-        ``dataset/symbol/date`` to the input manifest's digest, or None where the input was absent;
-        ``raw/...`` to the file's SHA-256.
-    profile : str or None
-        Session profile (silver and gold).
+    `params` is the hash of the parameters (`values`) that the stage reads, `code` its code version (`engine.provenance`), `profile` the
+    session profile of silver and gold. `inputs` maps ``dataset/symbol/date`` to the input manifest's digest, None where it was absent, and
+    ``raw/...`` to the file's SHA-256.
     """
 
     stage: str
@@ -105,13 +89,7 @@ class Manifest:
 
 
 def parse_manifest(text: str, where: str) -> Manifest:
-    """The manifest in `text`, after checking its own digest.
-
-    Raises
-    ------
-    PartitionCorrupt
-        Where it is not a manifest of this format, or was changed after it was written.
-    """
+    """The manifest in `text`; PartitionCorrupt where it is none of this format, or does not match its own digest."""
     try:
         raw = json.loads(text)
         if raw["format"] != FORMAT:
@@ -137,11 +115,7 @@ def parse_manifest(text: str, where: str) -> Manifest:
 
 def read_manifest(folder: Path, where: str) -> Manifest | None:
     """The manifest of the partition in `folder`; None where there is no committed partition.
-
-    Raises
-    ------
-    PartitionCorrupt
-        Where the folder lacks ``_SUCCESS`` or the manifest, or they do not match each other or the files.
+    Raises PartitionCorrupt where ``_SUCCESS`` or the manifest is missing, or they do not match each other or the files.
     """
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")

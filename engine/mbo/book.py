@@ -1,5 +1,4 @@
 """The replay: one contract's order stream to the price ladder and the tape, record by record (numba).
-
 Rule numbers are those of ``mbo.md``. The kernel can stop before any record (tables to be grown, rows to be drained) and be called again.
 """
 
@@ -98,13 +97,9 @@ from engine.mbo.tables import (
 from engine.vocab import F_LAST, F_MAYBE_BAD_BOOK, F_SNAPSHOT, UNDEF_PRICE
 
 DONE, GROW, DRAIN = 0, 1, 2
-
 _A, _C, _M, _R, _T, _F = 0, 1, 2, 3, 4, 5
-
 _GOLDEN = np.uint64(11400714819323198485)
-
 _LOW32 = np.uint64(0xFFFFFFFF)
-
 _U32 = np.uint64(32)
 
 
@@ -114,24 +109,10 @@ def replay(
     state, table, lines, marks, far, changed, takers, taker_events, ladder, seconds,
 ):  # fmt: skip
     """Replay the records from `first` on that belong to `instrument`.
-
-    Parameters
-    ----------
-    first
-        Index of the first record to replay.
-    event_times, ..., instrument_ids
-        Columns of `engine.mbo.dbn.MboColumns`.
-    state, table, lines, marks, far, changed, takers, taker_events
-        The contract's state (`engine.mbo.tables`, `table`, `grid`); changed in place.
-    ladder
-        int32 (n, `ROW_FIELDS`): ladder rows, filled from ``state[ROWS]`` on.
-    seconds
-        int64 (windows, `TAPE_FIELDS`).
-
-    Returns
-    -------
-    tuple
-        Index of the record to go on with, and `DONE`, `GROW` (a table is too full) or `DRAIN` (take the rows, set ``state[ROWS]`` to 0).
+    event_times, ..., instrument_ids: columns of `engine.mbo.dbn.MboColumns`.
+    state, table, lines, marks, far, changed, takers, taker_events: the contract's state, changed in place.
+    ladder: int32 (n, `ROW_FIELDS`), filled from ``state[ROWS]`` on; seconds: int64 (windows, `TAPE_FIELDS`).
+    Returns the record to go on with, and `DONE`, `GROW` (a table is too full) or `DRAIN` (take the rows, set ``state[ROWS]`` to 0).
     """
     capacity = table.shape[0] // WORDS
     mask = capacity - 1
@@ -438,10 +419,9 @@ TAPE_FIELDS = 13
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def look(st, acc, bits, keys, flow):
-    """Take the book as it stands as the last complete state, adding its order-flow imbalance against the one before when `flow`.
-
-    Order-flow imbalance is e_n of Cont, Kukanov, Stoikov (2014), "The price impact of order book events", eq. 3;
-    an empty side is a price at minus (bid) or plus (ask) infinity with size 0.
+    """Take the book as it is as the last complete state, adding its order-flow imbalance against the one before when `flow`.
+    Order-flow imbalance is e_n of Cont, Kukanov, Stoikov (2014), "The price impact of order book events", eq. 3; an empty side is a price
+    at minus (bid) or plus (ask) infinity with size 0.
     """
     st[MOVED] = 0
     if st[DIRTY + BID] != 0:
@@ -570,7 +550,6 @@ def _write_tape(st, tape):
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def advance(target, st, acc, keys, touched, rows, tape):
     """Close windows until `target` is open; False where the row buffer must be drained first (then call again).
-
     Window -1 is all the time before the ladder, and the window after the last is all the time behind it.
     """
     target = min(target, st[WINDOWS])

@@ -18,7 +18,6 @@ from engine.params import ReplayParams
 from engine.vocab import NS, root_of
 
 CHANNEL_NAMES = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
-
 SIDED_CHANNELS = tuple(f"{side}_{channel}" for channel in CHANNEL_NAMES for side in ("bid", "ask"))
 
 LADDER_SCHEMA: dict[str, Any] = {
@@ -50,11 +49,8 @@ TAPE_SCHEMA: dict[str, Any] = {
 """Columns of the tape: one row per second of the ladder's span, without gaps."""
 
 _NULLABLE = ("best_bid_tick", "best_ask_tick", "last_tick", "high_tick", "low_tick")
-
 _TABLE_START = 1 << 15
-
 _ROWS_START = 1 << 15
-
 _FOREVER = 2**63 - 1
 
 
@@ -70,26 +66,10 @@ class ReplayedContract:
 
 class LadderReplay:
     """Replay the records of several contracts to their ladders and tapes.
-
-    Parameters
-    ----------
-    instruments
-        Instrument id to outright symbol; records of other instruments are passed over.
-    start_ns, end_ns
-        Span of the ladder, whole seconds; earlier records build the book, later ones only count.
-    params
-        Rest time, span and spacing of keyframes.
-    warm
-        The stream needs no snapshot: an empty book at its start is the true book.
-    open_ns
-        From here on crossed or locked states are counted (default: `start_ns`); before the open they are normal (rule 14).
-
-    Raises
-    ------
-    SessionError
-        Where the span is empty or not in whole seconds.
-    UnknownRoot
-        Where a symbol's tick size is not known.
+    `instruments` maps instrument id to outright symbol; records of others are ignored. ``[start_ns, end_ns)`` is the ladder's span: earlier
+    records build the book, later ones only count. A `warm` stream needs no snapshot: an empty book at its start is the true book. From
+    `open_ns` (default: `start_ns`) on crossed or locked states are counted; before the open they are normal (rule 14).
+    Raises SessionError where the span is empty or not in whole seconds, UnknownRoot where a symbol's tick size is not known.
     """
 
     def __init__(
@@ -112,10 +92,9 @@ class LadderReplay:
         self._begun = False
 
     def begin_file(self, header_end_ns: int, header_start_ns: int | None = None) -> None:
-        """Say that the records fed from here on come from another file, which covers ``[header_start_ns, header_end_ns)``.
-
-        Seconds beyond a file's end are invalid until a later file covers them; a file whose first record of a contract is
-        neither a snapshot's nor an ``R`` starts cold: the book is emptied and invalid until one comes.
+        """Say that the next records come from another file, which covers ``[header_start_ns, header_end_ns)``.
+        Seconds beyond a file's end are invalid until a later file covers them; a file whose first record of a contract is neither a
+        snapshot's nor an ``R`` starts cold: the book is emptied and invalid until one comes.
         """
         for c in self._contracts:
             self._end_snapshot(c)

@@ -13,13 +13,9 @@ from numba.extending import intrinsic
 # Accumulators by price: one 64-byte line per side and tick, dense around the market, a small table for far-away ticks (numba)
 
 DEPTH, ORDERS, ADD, PULL, FILL, PULL_REST, AWAY_REST, TOWARD_REST, DEPTH0, ORDERS0, FLAG = range(11)
-
 FIELDS = 16
-
 CHANNELS = 8
-
 _GOLDEN = np.uint64(11400714819323198485)
-
 _U1 = np.uint64(1)
 
 
@@ -210,13 +206,9 @@ def _empty(slot, tick, side, st, acc, touched):
 # Open-addressing table of resting orders (numba): linear probing, Fibonacci hashing, backshift deletion
 
 WORDS = 4
-
 _SIZE = np.uint64(0x7FFFFFFF)
-
 _U31 = np.uint64(31)
-
 _U32 = np.uint64(32)
-
 MAX_SIZE = 0x7FFFFFFF
 
 
@@ -315,15 +307,10 @@ pointer: Any = _pointer
 # Where each scalar of a contract's replay stands in its int64 state array, so that a replay can stop and go on anywhere
 
 BID, ASK = 0, 1
-
 NO_BID = -(2**62)
-
 NO_ASK = 2**62
-
 NO_TICK = -(2**62)
-
 NO_KEY = -(2**63)
-
 TAKER_SLOTS = 1024
 
 RESTED = -(2**62)

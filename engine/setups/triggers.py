@@ -18,7 +18,6 @@ from engine.setups.timeline import Timeline, find_candles, ticks_at
 from engine.vocab import NS, Approach, Outcome, TriggerKind
 
 KINDS = tuple(k.value for k in TriggerKind)
-
 _I32, _I64, _F64, _S = pl.Int32(), pl.Int64(), pl.Float64(), pl.String()
 
 
@@ -52,32 +51,20 @@ def session_triggers(
     trading_start_ns: int | None = None,
     data_end_ns: int | None = None,
 ) -> pl.DataFrame:
-    """Every trigger of a session with its labels.
-
+    """Every trigger of a session with its labels: `trigger_schema`, sorted by ``window_end_ts_ns, level_id, kind``.
+    Columns up to and with ``armed`` are known at the window's end, the rest are labels. ``touched`` is false with null outcomes where the
+    data end before an untouched episode is decided. A candle trigger belongs to no approach: its ``episode_id`` counts candles (``c1``),
+    its clock starts at the confirming close, and its level is that of the candle's start.
     Parameters
     ----------
-    ladder : Ladder
     levels : pl.DataFrame
         ``level_id, start_ts_ns, end_ts_ns, price, level_tick``.
     trades : pl.DataFrame
-        ``ts_event, tick, size, side`` in file order, from before the ladder's start on; others are passed over.
-    params, approach, window_s
-        Knobs of section 8, and the length of a window.
-    kinds : sequence of str
-        Which of `KINDS`.
+        ``ts_event, tick, size, side`` in file order, from before the ladder's start on; others are ignored.
     trading_start_ns : int
         For ``seconds_into_session``; the ladder's start where None.
     data_end_ns : int
         Where the session's data end, if before the ladder does.
-
-    Returns
-    -------
-    pl.DataFrame
-        `trigger_schema`, sorted by ``window_end_ts_ns, level_id, kind``. What is known at the window's end: everything up
-        to and with ``armed``. The rest are labels. ``touched`` is false with null outcomes where the data end before an
-        untouched episode is decided. A candle trigger belongs to no approach: its ``episode_id`` counts candles (``c1``),
-        its clock starts at the confirming close, and its level is that of the candle's start.
-
     Raises
     ------
     ContractError
@@ -250,22 +237,12 @@ NEVER = np.iinfo(np.int64).max
 """A trade that never came, so that it sorts behind all that did."""
 
 BREAKS = {1: Outcome.BREAK_UP, -1: Outcome.BREAK_DOWN}
-
 REJECTS = {1: Outcome.REJECT_DOWN, -1: Outcome.REJECT_UP}
 
 
 def barrier_ticks(sigma: np.ndarray, horizon_s: int, params: SetupParams) -> np.ndarray:
-    """Barrier of a horizon in ticks: the knob, or ``max(2, round(0.82 * sigma * sqrt(T)))`` where that is ``auto``.
-
-    Parameters
-    ----------
-    sigma : ndarray of float64
-        Ticks per sqrt(second), NaN where unknown.
-
-    Returns
-    -------
-    ndarray of int64
-        0 where it is not known.
+    """Barrier of a horizon in ticks, int64, 0 where `sigma` (ticks per sqrt(second)) is NaN: the parameter, or ``max(2, round(0.82 * sigma
+    * sqrt(T)))`` where that is ``auto``.
     """
     if params.barrier != "auto":
         return np.full(sigma.size, params.barrier, np.int64)
@@ -295,24 +272,10 @@ def _reach(
 def reaches(
     time: np.ndarray, tick: np.ndarray, start: np.ndarray, level: np.ndarray, sign: np.ndarray, end_ns: np.ndarray, most: int
 ) -> np.ndarray:
-    """When price first reached each distance from the level after a touch, with the travel and against it.
-
-    Parameters
-    ----------
-    time, tick : ndarray of int64, shape (trades,)
-    start : ndarray of int64, shape (touches,)
-        The trade from which on it counts, itself included.
-    level, sign : ndarray of int64, shape (touches,)
-        Frozen level; +1 for travel up, -1 down.
-    end_ns : ndarray of int64, shape (touches,)
-        End of the longest horizon, exclusive.
-    most : int
-        Largest distance looked at, ticks.
-
-    Returns
-    -------
-    ndarray of int64, shape (touches, 2, most + 1)
-        Number of the trade; ahead, then behind; `NEVER` where it was not reached.
+    """First trade at each distance from the level after a touch, int64 ``(touches, 2, most + 1)``: ahead, then behind; `NEVER` where not
+    reached.
+    Of each touch: `start` is the first trade that counts, `level` the frozen level, `sign` +1 for travel up and -1 down, `end_ns` the end
+    of the longest horizon, exclusive.
     """
     out = np.full((start.size, 2, most + 1), NEVER, np.int64)
     _reach(time, tick, start, level, sign, end_ns, out)
@@ -331,27 +294,13 @@ def outcomes(
     params: SetupParams,
     longest_s: int,
 ) -> dict[str, np.ndarray]:
-    """Labels and hits of touches, one item each; a label whose horizon reaches past the data is "" (none), and so are its like.
-
-    Parameters
-    ----------
-    time, tick : ndarray of int64, shape (trades,)
-        In order; several trades may have the same time.
-    start, clock_ns, level, sign : ndarray of int64, shape (touches,)
-        First trade that counts, the clock's start, frozen level, direction of travel.
-    sigma : ndarray of float64, shape (touches,)
-        For an ``auto`` barrier.
-    data_end_ns : int
-        Where the session's data end.
-    longest_s : int
-        Horizons beyond this have no label.
-
-    Returns
-    -------
-    dict
-        ``outcome_h0`` ... (str, "" for none); ``barrier_ticks``; ``first_hit_ts_ns, second_hit_ts_ns, first_hit_bars,
-        second_hit_bars, adverse_before_hit_ticks`` (-1 for none); ``excursion_up_ticks, excursion_down_ticks,
-        whipsaw_flag`` (-1 for not known); ``seconds_to_resolve`` (NaN for none).
+    """Labels and hits of touches, one item each; a label whose horizon reaches beyond the data is "" (none).
+    Returns ``outcome_h0`` ... (str, "" for none, also of horizons beyond `longest_s`); ``barrier_ticks``; ``first_hit_ts_ns,
+    second_hit_ts_ns, first_hit_bars, second_hit_bars, adverse_before_hit_ticks`` (-1 for none); ``excursion_up_ticks, excursion_down_ticks,
+    whipsaw_flag`` (-1 for not known); ``seconds_to_resolve`` (NaN for none).
+    `time` and `tick` are the trades in order, several of which may have the same time; of each touch `start` is the first trade that
+    counts, `clock_ns` the clock's start, `level` the frozen level, `sign` the direction of travel, `sigma` the volatility for an ``auto``
+    barrier.
     """
     shown = barrier_ticks(sigma, params.horizons_s[params.shown_horizon], params)
     by_horizon = [barrier_ticks(sigma, h, params) for h in params.horizons_s]
@@ -404,24 +353,11 @@ def outcomes(
 
 @dataclass(frozen=True)
 class Episodes:
-    """The episodes of one level in a session, in time order; every array has one item per episode.
-
-    Attributes
-    ----------
-    first, last : ndarray of int64
-        First and last window of the approach; windows between them without it are part of the episode.
-    sign : ndarray of int64
-        +1 for an approach from below, -1 from above.
-    arm : ndarray of int64
-        First window within the arming distance, -1 where none is.
-    touch : ndarray of int64
-        Trade that touches the level, -1 where none does.
-    touch_tick : ndarray of int64
-        The level's tick at the touch, where it is frozen.
-    closed : ndarray of bool
-        Whether a later episode began before a touch: no touch can come any more.
-    of_window : ndarray of int64, shape (windows,)
-        Episode whose approach a window is, -1 where it is none's.
+    """The episodes of one level in a session, in time order, as int64 arrays with one item per episode.
+    `first`, `last`: first and last window of the approach; windows between them without it are part of the episode. `sign`: +1 for an
+    approach from below, -1 from above. `arm`: first window within the arming distance. `touch`, `touch_tick`: the trade that touches the
+    level, and the level's tick then, where it is frozen. `closed`: a later episode began before a touch, so that none can come any more.
+    `of_window`: per window, the episode whose approach it is. -1 where there is none.
     """
 
     first: np.ndarray
@@ -502,17 +438,9 @@ def find_episodes(
     params: SetupParams,
 ) -> Episodes:
     """Episodes of one level.
-
-    Parameters
-    ----------
-    code : ndarray of int8, shape (windows,)
-        Approach of each window, position in `engine.setups.approach.APPROACHES`.
-    last_tick, k_ref : ndarray of int64, shape (windows,)
-        Last trade at each window's end, and the level at its start; `NO_TICK` where there is none.
-    offset : ndarray of int64, shape (windows + 1,)
-        First trade of each window, and the end of the last.
-    tick, level_at : ndarray of int64, shape (trades,)
-        Each trade's tick, and the level's tick at its time.
+    Per window: `code` is the position of its approach in `APPROACHES`, `last_tick` the last trade at its end, `k_ref` the level at its
+    start (`NO_TICK` where there is none), `offset` its first trade, with the end of the last window. Per trade: `tick`, and `level_at`, the
+    level's tick at its time.
     """
     n_windows = code.size
     table = np.zeros((n_windows + 1, 7), np.int64)

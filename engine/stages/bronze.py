@@ -139,12 +139,7 @@ def _by_instrument(columns: MboColumns, ids: list[int], only: bool) -> Iterator[
 
 def build_bronze(lake: Lake, raw: RawFile, symbols: tuple[str, ...], *, overwrite: bool = False) -> int | None:
     """Convert the contracts `symbols` of a raw file to bronze; returns the rows written, or None where all were current.
-
-    One pass over the file writes all of them atomically: a truncated file leaves none.
-
-    Raises
-    ------
-    BadDbn, UnmappedInstrument, LakeWriteFailed
+    One pass over the file writes all of them atomically: a truncated file leaves none. Raises as `convert`.
     """
     todo = tuple(s for s in symbols if overwrite or why_stale_bronze(lake, s, raw) is not None)
     if not todo:
@@ -157,10 +152,7 @@ def build_bronze(lake: Lake, raw: RawFile, symbols: tuple[str, ...], *, overwrit
 
 def convert(raw: RawFile, symbols: tuple[str, ...], writer_of: Callable[[str], PartitionWriter]) -> list[PartitionWriter]:
     """Write the records of the contracts `symbols` of a raw file, each to a writer opened by `writer_of`; returns the writers.
-
-    Raises
-    ------
-    BadDbn, UnmappedInstrument, LakeWriteFailed
+    Raises BadDbn, UnmappedInstrument, LakeWriteFailed.
     """
     from engine.mbo.dbn import read_header, stream_columns
 
@@ -192,9 +184,7 @@ def session_trades(notes: list[dict[str, Any]], start_ns: int, end_ns: int) -> i
 # The index of raw files by date and contract: read from the files' headers, never from their names, and cached
 
 HEADER_CACHE = "raw_index.json"
-
 HASH_CACHE = "raw_sha256.json"
-
 SUFFIXES = (".dbn", ".dbn.zst")
 
 
@@ -232,13 +222,7 @@ class RawIndex:
 
     def of(self, symbol: str, date: dt.date) -> list[tuple[RawFile, tuple[str, ...]]]:
         """Files and contracts to convert for `symbol` on `date`.
-
-        Raises
-        ------
-        RawMissing
-            No file of the date, or none that maps the contract.
-        DuplicateRaw
-            Two files of the date map the same contract.
+        Raises RawMissing where no file is of the date or maps the contract, and DuplicateRaw where two map the same one.
         """
         of_date = [f for f in self.files if f.date == date]
         if not of_date:
@@ -272,11 +256,8 @@ def outrights(symbols: set[str] | list[str], root: str) -> tuple[str, ...]:
 
 
 def header_facts(path: Path, root: str) -> dict[str, Any]:
-    """Date (ISO) and outright contracts of `root` in a file's header; a change of this code invalidates the cache of headers.
-
-    Raises
-    ------
-    BadDbn
+    """Date (ISO) and outright contracts of `root` in a file's header; a change of this code invalidates the cache of headers. May raise
+    BadDbn.
     """
     from engine.mbo.dbn import read_header  # slow to import, and rarely needed
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # Columns that the replay reads.
 REPLAY_COLUMNS = ("ts_event", "ts_recv", "order_id", "price", "size", "flags", "action", "side")
-
 THE_CONTRACT = 1
 
 TABLE_FAMILIES = ("vacuum_down", "vacuum_up", "tape", "condition")
