@@ -170,19 +170,8 @@ def make_vacuum(inputs: StageInputs) -> dict[str, Output]:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage(
-        name="ladder",
-        io=StageIO((BRONZE_MBO,), (LADDER, TAPE)),
-        param_groups=("replay",),
-        refs=_ladder_refs,
-        run=make_ladder,
-    ),
-    Stage(
-        name="bars",
-        io=StageIO((BRONZE_MBO,), (BARS,)),
-        refs=_globex_refs,
-        run=make_bars,
-    ),
+    Stage(name="ladder", io=StageIO((BRONZE_MBO,), (LADDER, TAPE)), param_groups=("replay",), refs=_ladder_refs, run=make_ladder),
+    Stage(name="bars", io=StageIO((BRONZE_MBO,), (BARS,)), refs=_globex_refs, run=make_bars),
     Stage(
         name="levels",
         io=StageIO((BRONZE_MBO, BARS), (LEVELS,)),
