@@ -65,19 +65,7 @@ def bars_2m(trades: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
             pl.col("size").filter(pl.col("side") == SIDE_CODES["A"]).sum().alias("sell_volume"),
             pl.len().cast(pl.Int32).alias("trades"),
         )
-        .with_columns((pl.col("window_start_ts_ns") + BAR_NS).alias("window_end_ts_ns"))
-        .select(
-            "window_start_ts_ns",
-            "window_end_ts_ns",
-            "open_tick",
-            "high_tick",
-            "low_tick",
-            "close_tick",
-            "volume",
-            "buy_volume",
-            "sell_volume",
-            "trades",
-        )
+        .select("window_start_ts_ns", (pl.col("window_start_ts_ns") + BAR_NS).alias("window_end_ts_ns"), pl.exclude("window_start_ts_ns"))
         .collect()
     )
 

@@ -210,32 +210,12 @@ def _premarket(inputs: LevelInputs, high: bool) -> Steps | str:
     return _extreme(inputs, inputs.windows.premarket_start_ns, inputs.windows.premarket_end_ns, "premarket", high)
 
 
-@level("pm_high", "PM High", "Highest premarket trade, known from the end of the premarket on.")
-def pm_high(inputs: LevelInputs) -> Steps | str:
-    """Highest premarket trade."""
-    return _premarket(inputs, True)
-
-
-@level("pm_low", "PM Low", "Lowest premarket trade, known from the end of the premarket on.")
-def pm_low(inputs: LevelInputs) -> Steps | str:
-    """Lowest premarket trade."""
-    return _premarket(inputs, False)
-
-
 def _opening_range(inputs: LevelInputs, high: bool) -> Steps | str:
     return _extreme(inputs, inputs.windows.trading_start_ns, inputs.windows.opening_range_end_ns, "opening-range", high)
 
 
-@level("or_high", "OR High", "Highest trade of the opening range (the first 15 minutes), known from its end on.")
-def or_high(inputs: LevelInputs) -> Steps | str:
-    """Highest trade of the opening range."""
-    return _opening_range(inputs, True)
-
-
-@level("or_low", "OR Low", "Lowest trade of the opening range (the first 15 minutes), known from its end on.")
-def or_low(inputs: LevelInputs) -> Steps | str:
-    """Lowest trade of the opening range."""
-    return _opening_range(inputs, False)
+def _overnight(inputs: LevelInputs, high: bool) -> Steps | str:
+    return _extreme(inputs, inputs.windows.globex_start_ns, inputs.windows.overnight_end_ns, "overnight", high)
 
 
 def _previous_day(inputs: LevelInputs, pick: Callable[[pl.Series], object]) -> Steps | str:
@@ -247,38 +227,23 @@ def _previous_day(inputs: LevelInputs, pick: Callable[[pl.Series], object]) -> S
     return _fixed(inputs, inputs.windows.ladder_start_ns, inputs.root.to_price(int(tick)))  # type: ignore[call-overload]
 
 
-@level("pd_high", "PD High", "Highest trade of the previous full RTH session of the same contract.")
-def pd_high(inputs: LevelInputs) -> Steps | str:
-    """Highest trade of the previous RTH session."""
-    return _previous_day(inputs, pl.Series.max)
-
-
-@level("pd_low", "PD Low", "Lowest trade of the previous full RTH session of the same contract.")
-def pd_low(inputs: LevelInputs) -> Steps | str:
-    """Lowest trade of the previous RTH session."""
-    return _previous_day(inputs, pl.Series.min)
-
-
-@level("pd_close", "PD Close", "Last trade of the previous full RTH session of the same contract.")
-def pd_close(inputs: LevelInputs) -> Steps | str:
-    """Last trade of the previous RTH session."""
-    return _previous_day(inputs, pl.Series.last)
-
-
-def _overnight(inputs: LevelInputs, high: bool) -> Steps | str:
-    return _extreme(inputs, inputs.windows.globex_start_ns, inputs.windows.overnight_end_ns, "overnight", high)
-
-
-@level("on_high", "ON High", "Highest overnight trade (18:00 to 09:30 New York), known from 09:30 on.")
-def on_high(inputs: LevelInputs) -> Steps | str:
-    """Highest overnight trade."""
-    return _overnight(inputs, True)
-
-
-@level("on_low", "ON Low", "Lowest overnight trade (18:00 to 09:30 New York), known from 09:30 on.")
-def on_low(inputs: LevelInputs) -> Steps | str:
-    """Lowest overnight trade."""
-    return _overnight(inputs, False)
+level("pm_high", "PM High", "Highest premarket trade, known from the end of the premarket on.")(partial(_premarket, high=True))
+level("pm_low", "PM Low", "Lowest premarket trade, known from the end of the premarket on.")(partial(_premarket, high=False))
+level("or_high", "OR High", "Highest trade of the opening range (the first 15 minutes), known from its end on.")(
+    partial(_opening_range, high=True)
+)
+level("or_low", "OR Low", "Lowest trade of the opening range (the first 15 minutes), known from its end on.")(
+    partial(_opening_range, high=False)
+)
+level("pd_high", "PD High", "Highest trade of the previous full RTH session of the same contract.")(
+    partial(_previous_day, pick=pl.Series.max)
+)
+level("pd_low", "PD Low", "Lowest trade of the previous full RTH session of the same contract.")(partial(_previous_day, pick=pl.Series.min))
+level("pd_close", "PD Close", "Last trade of the previous full RTH session of the same contract.")(
+    partial(_previous_day, pick=pl.Series.last)
+)
+level("on_high", "ON High", "Highest overnight trade (18:00 to 09:30 New York), known from 09:30 on.")(partial(_overnight, high=True))
+level("on_low", "ON Low", "Lowest overnight trade (18:00 to 09:30 New York), known from 09:30 on.")(partial(_overnight, high=False))
 
 
 def _sma(inputs: LevelInputs, n: int) -> Steps | str:
