@@ -295,16 +295,9 @@ def index_by_tick(tick: np.ndarray, low: int, n_slots: int) -> tuple[np.ndarray,
 
 @njit(cache=True)
 def state_before(
-    slot_offset: np.ndarray,
-    slot_rows: np.ndarray,
-    second: np.ndarray,
-    values: np.ndarray,
-    low: int,
-    at: int,
-    tick_low: int,
-    first_known: bool,
-    state: np.ndarray,
-) -> None:
+    slot_offset: np.ndarray, slot_rows: np.ndarray, second: np.ndarray, values: np.ndarray, low: int, at: int, tick_low: int,
+    first_known: bool, state: np.ndarray,
+) -> None:  # fmt: skip
     """Fill ``state[i] = (bid depth, ask depth, bid orders, ask orders)`` of tick ``tick_low + i`` before second `at`.
     Every change of depth has a row, so the last row of a tick before `at` holds its state. Before the session's first second there is no
     row; there the conservation law gives the depth (if `first_known`), and orders stay 0.
@@ -338,16 +331,9 @@ def state_before(
 
 @njit(cache=True)
 def fill_cube(
-    offset: np.ndarray,
-    tick: np.ndarray,
-    values: np.ndarray,
-    state: np.ndarray,
-    first_second: int,
-    window_s: int,
-    tick_low: int,
-    step: int,
+    offset: np.ndarray, tick: np.ndarray, values: np.ndarray, state: np.ndarray, first_second: int, window_s: int, tick_low: int, step: int,
     out: np.ndarray,
-) -> None:
+) -> None:  # fmt: skip
     """Fill ``out[channel, window, price row]`` (int64): 16 channels, then bid and ask depth at the window's start.
     `state` is the state of the ``rows * step`` ticks before `first_second`, and is advanced in place.
     """

@@ -119,15 +119,9 @@ def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: boo
 
 
 def plan_sessions(
-    lake: Lake,
-    sessions: list[tuple[str, dt.date]],
-    profile: str,
-    params: RunParams,
-    *,
-    group: Group = "silver",
-    overwrite: bool,
+    lake: Lake, sessions: list[tuple[str, dt.date]], profile: str, params: RunParams, *, group: Group = "silver", overwrite: bool,
     must: bool,
-) -> Plan:
+) -> Plan:  # fmt: skip
     """Plan of the tasks of a group of stages for (contract, session date) pairs.
     Pairs without a required input of the group's first stage are left out, or failures where `must`.
     """

@@ -102,15 +102,9 @@ def stop(executor: Executor) -> None:
 
 
 def run_tasks(
-    function: Callable[[S], R],
-    specs: Iterable[S],
-    *,
-    workers: int,
-    on_result: Callable[[S, R], None],
-    on_poison: Callable[[S, int], None],
-    make_executor: Callable[[int], Executor] = spawned_pool,
-    max_deaths: int = MAX_DEATHS,
-) -> None:
+    function: Callable[[S], R], specs: Iterable[S], *, workers: int, on_result: Callable[[S, R], None], on_poison: Callable[[S, int], None],
+    make_executor: Callable[[int], Executor] = spawned_pool, max_deaths: int = MAX_DEATHS,
+) -> None:  # fmt: skip
     """Run ``function(spec)`` for every spec; both are picklable, and the function's result includes expected errors.
     At most twice as many tasks as `workers` are submitted at a time. `on_result` or `on_poison` is called once per task, in this process,
     with its result, or with the number of deaths of its process; `make_executor` again whenever an executor broke. On KeyboardInterrupt the
@@ -135,12 +129,9 @@ def run_tasks(
 
 
 def _run_until_broken(
-    function: Callable[[S], R],
-    batch: Sequence[_Pending[S]],
-    workers: int,
-    make_executor: Callable[[int], Executor],
+    function: Callable[[S], R], batch: Sequence[_Pending[S]], workers: int, make_executor: Callable[[int], Executor],
     on_result: Callable[[S, R], None],
-) -> tuple[list[_Pending[S]], list[_Pending[S]]]:
+) -> tuple[list[_Pending[S]], list[_Pending[S]]]:  # fmt: skip
     """Run a batch on one executor; returns the tasks that were running when it broke, and those not yet submitted."""
     todo = deque(batch)
     under_way: dict[Future[R], _Pending[S]] = {}

@@ -45,17 +45,10 @@ def data_end_ns(spans: Sequence[tuple[int, int]], start_ns: int, end_ns: int) ->
 
 
 def session_events(
-    lake: Lake,
-    symbol: str,
-    date: dt.date,
-    kinds: Sequence[str] = KINDS,
-    representations: Sequence[str] = REPRESENTATIONS,
-    *,
-    setups: SetupParams | None = None,
-    approach: ApproachParams | None = None,
-    features: FeatureParams | None = None,
+    lake: Lake, symbol: str, date: dt.date, kinds: Sequence[str] = KINDS, representations: Sequence[str] = REPRESENTATIONS, *,
+    setups: SetupParams | None = None, approach: ApproachParams | None = None, features: FeatureParams | None = None,
     levels: pl.DataFrame | None = None,
-) -> dict[str, pl.DataFrame]:
+) -> dict[str, pl.DataFrame]:  # fmt: skip
     """Triggers of a session that has silver, by representation, with the columns of the table ``mbo_trigger_vectors``.
     Trades come from bronze; `levels` replaces the lake's, such as by a trader's own price. Raises as `lake_triggers`.
     """
@@ -66,15 +59,9 @@ def session_events(
 
 
 def lake_triggers(
-    lake: Lake,
-    ladder: Ladder,
-    kinds: Sequence[str] = KINDS,
-    *,
-    setups: SetupParams | None = None,
-    approach: ApproachParams | None = None,
-    window_s: int = FeatureParams().window_s,
-    levels: pl.DataFrame | None = None,
-) -> pl.DataFrame:
+    lake: Lake, ladder: Ladder, kinds: Sequence[str] = KINDS, *, setups: SetupParams | None = None, approach: ApproachParams | None = None,
+    window_s: int = FeatureParams().window_s, levels: pl.DataFrame | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """Triggers of a session in the lake (`engine.setups.triggers.session_triggers`), by its ladder and the trades of bronze.
     Raises PartitionMissing or PartitionCorrupt, with the command that makes it, where silver or bronze of the session is not there.
     """

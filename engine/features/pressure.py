@@ -35,13 +35,9 @@ def short(cube: Any) -> Any:
 
 
 @feature(
-    "net",
-    family="pressure",
-    formula="(long - short) / (long + short + 1)",
-    unit="share",
-    range="(-1, 1)",
+    "net", family="pressure", formula="(long - short) / (long + short + 1)", unit="share", range="(-1, 1)",
     meaning="Which way flow pushes, on balance",
-)
+)  # fmt: skip
 def net(cube: Any) -> Any:
     """Balance of long and short flow."""
     return (cube["long"] - cube["short"]) / (cube["long"] + cube["short"] + 1)
@@ -83,16 +79,9 @@ LEAD_HALF_LIVES = 6
 
 
 def pressure_cube(
-    ladder: Ladder,
-    start_ns: int,
-    end_ns: int,
-    tick_low: int,
-    tick_high: int,
-    *,
-    window_s: int = 1,
-    step_ticks: int = 1,
+    ladder: Ladder, start_ns: int, end_ns: int, tick_low: int, tick_high: int, *, window_s: int = 1, step_ticks: int = 1,
     half_life_s: float = 0.0,
-) -> xr.Dataset:
+) -> xr.Dataset:  # fmt: skip
     """A slice of `ladder` with `pressure`, its decayed sums begun `LEAD_HALF_LIVES` before it (or where the session begins).
     So a window's pressure hardly depends on where the slice starts: what is missing of a decayed sum is less than 1/64 of what it was
     before the lead. Arguments and errors are those of `engine.ladder.Ladder.cube` and `pressure`.
@@ -105,17 +94,8 @@ def pressure_cube(
 
 
 _INPUTS = (
-    "bid_add",
-    "ask_add",
-    "bid_pull",
-    "ask_pull",
-    "bid_fill",
-    "ask_fill",
-    "bid_depth",
-    "ask_depth",
-    "bid_depth_start",
-    "ask_depth_start",
-)
+    "bid_add", "ask_add", "bid_pull", "ask_pull", "bid_fill", "ask_fill", "bid_depth", "ask_depth", "bid_depth_start", "ask_depth_start",
+)  # fmt: skip
 
 _OUTPUTS = ("long", "short", "net", "bid_change", "ask_change")
 

@@ -74,25 +74,9 @@ class WindowSums:
         path = np.zeros((n_levels, n_windows, N_PATH), np.int64)
         touch = np.zeros((n_windows, 2, 2, 2), np.int64)
         window_sums(
-            ladder.offset,
-            ladder.tick,
-            ladder.depth,
-            ladder.values,
-            dense,
-            ladder.tick_low,
-            first,
-            window_s,
-            k_ref,
-            travel,
-            zone,
-            best_start,
-            best_end,
-            params.touch_ticks,
-            NO_TICK,
-            sums,
-            path,
-            touch,
-        )
+            ladder.offset, ladder.tick, ladder.depth, ladder.values, dense, ladder.tick_low, first, window_s, k_ref, travel, zone,
+            best_start, best_end, params.touch_ticks, NO_TICK, sums, path, touch,
+        )  # fmt: skip
         self.level, self.window = np.nonzero(k_ref != NO_TICK)
         here = (self.level, self.window)
         self.k_ref = k_ref[here]
@@ -208,25 +192,10 @@ def best_of(dense: np.ndarray, low: int, no_tick: int) -> tuple[int, int]:
 
 @njit(cache=True)
 def window_sums(
-    offset: np.ndarray,
-    tick: np.ndarray,
-    depth: np.ndarray,
-    values: np.ndarray,
-    dense: np.ndarray,
-    low: int,
-    first_second: int,
-    window_s: int,
-    k_ref: np.ndarray,
-    travel: np.ndarray,
-    zone: np.ndarray,
-    best_start: np.ndarray,
-    best_end: np.ndarray,
-    touch_ticks: int,
-    no_tick: int,
-    sums: np.ndarray,
-    path: np.ndarray,
-    touch: np.ndarray,
-) -> None:
+    offset: np.ndarray, tick: np.ndarray, depth: np.ndarray, values: np.ndarray, dense: np.ndarray, low: int, first_second: int,
+    window_s: int, k_ref: np.ndarray, travel: np.ndarray, zone: np.ndarray, best_start: np.ndarray, best_end: np.ndarray, touch_ticks: int,
+    no_tick: int, sums: np.ndarray, path: np.ndarray, touch: np.ndarray,
+) -> None:  # fmt: skip
     """Fill `sums`, `path` and `touch`, all int64 and zeroed by the caller.
     offset, tick, depth, values: the ladder's rows: offsets by second, tick, ``(bid, ask)`` depth, all channels.
     dense (ticks, 2): depth of every tick from `low` on before `first_second`; advanced in place.

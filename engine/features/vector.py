@@ -30,71 +30,27 @@ REACH = len(DERIVATIVES) - 1
 """Windows before the history that the differences of its first window touch."""
 
 FROM_ABOVE = (
-    "f1_ask_com_disp_log",
-    "f1_ask_slope_convex_log",
-    "f1_ask_slope_inner_log",
-    "f1_ask_at_share_delta",
-    "f1_ask_near_share_delta",
-    "f1_ask_reprice_away_share_rest",
-    "f2_ask_pull_add_log_rest",
-    "f2_ask_pull_intensity_log_rest",
-    "f2_ask_at_pull_share_rest",
-    "f2_ask_near_pull_share_rest",
-    "f3_bid_com_disp_log",
-    "f3_bid_slope_convex_log",
-    "f3_bid_slope_inner_log",
-    "f3_bid_at_share_delta",
-    "f3_bid_near_share_delta",
-    "f3_bid_reprice_away_share_rest",
-    "f4_bid_pull_add_log_rest",
-    "f4_bid_pull_intensity_log_rest",
-    "f4_bid_at_pull_share_rest",
-    "f4_bid_near_pull_share_rest",
-    "f5_vacuum_expansion_log",
-    "f6_vacuum_decay_log",
-    "f7_vacuum_total_log",
-)
+    "f1_ask_com_disp_log", "f1_ask_slope_convex_log", "f1_ask_slope_inner_log", "f1_ask_at_share_delta", "f1_ask_near_share_delta",
+    "f1_ask_reprice_away_share_rest", "f2_ask_pull_add_log_rest", "f2_ask_pull_intensity_log_rest", "f2_ask_at_pull_share_rest",
+    "f2_ask_near_pull_share_rest", "f3_bid_com_disp_log", "f3_bid_slope_convex_log", "f3_bid_slope_inner_log", "f3_bid_at_share_delta",
+    "f3_bid_near_share_delta", "f3_bid_reprice_away_share_rest", "f4_bid_pull_add_log_rest", "f4_bid_pull_intensity_log_rest",
+    "f4_bid_at_pull_share_rest", "f4_bid_near_pull_share_rest", "f5_vacuum_expansion_log", "f6_vacuum_decay_log", "f7_vacuum_total_log",
+)  # fmt: skip
 """Vacuum features of a vector from above. Named one by one: a feature that is registered later changes no vector of a lake."""
 
 FROM_BELOW = (
-    "u1_ask_com_disp_log",
-    "u2_ask_slope_convex_log",
-    "u2_ask_slope_inner_log",
-    "u3_ask_at_share_decay",
-    "u3_ask_near_share_decay",
-    "u4_ask_reprice_away_share_rest",
-    "u5_ask_pull_add_log_rest",
-    "u6_ask_pull_intensity_log_rest",
-    "u7_ask_at_pull_share_rest",
-    "u7_ask_near_pull_share_rest",
-    "u8_bid_com_approach_log",
-    "u9_bid_slope_support_log",
-    "u9_bid_slope_inner_log",
-    "u10_bid_at_share_rise",
-    "u10_bid_near_share_rise",
-    "u11_bid_reprice_toward_share_rest",
-    "u12_bid_add_pull_log_rest",
-    "u13_bid_add_intensity_log",
-    "u14_bid_far_pull_share_rest",
-    "u15_up_expansion_log",
-    "u16_up_flow_log",
-    "u17_up_total_log",
-)
+    "u1_ask_com_disp_log", "u2_ask_slope_convex_log", "u2_ask_slope_inner_log", "u3_ask_at_share_decay", "u3_ask_near_share_decay",
+    "u4_ask_reprice_away_share_rest", "u5_ask_pull_add_log_rest", "u6_ask_pull_intensity_log_rest", "u7_ask_at_pull_share_rest",
+    "u7_ask_near_pull_share_rest", "u8_bid_com_approach_log", "u9_bid_slope_support_log", "u9_bid_slope_inner_log", "u10_bid_at_share_rise",
+    "u10_bid_near_share_rise", "u11_bid_reprice_toward_share_rest", "u12_bid_add_pull_log_rest", "u13_bid_add_intensity_log",
+    "u14_bid_far_pull_share_rest", "u15_up_expansion_log", "u16_up_flow_log", "u17_up_total_log",
+)  # fmt: skip
 """Vacuum features of a vector from below."""
 
 TAPE = (
-    "t1_aggressor_imbalance",
-    "t2_absorption_at_log",
-    "t3_replenish_at_log",
-    "t4_fill_intensity_log",
-    "t5_ofi",
-    "t6_path_depth_log",
-    "t7_path_pull_add_log",
-    "t8_speed",
-    "t9_distance",
-    "t10_ask_com_touch_log",
-    "t11_bid_com_touch_log",
-)
+    "t1_aggressor_imbalance", "t2_absorption_at_log", "t3_replenish_at_log", "t4_fill_intensity_log", "t5_ofi", "t6_path_depth_log",
+    "t7_path_pull_add_log", "t8_speed", "t9_distance", "t10_ask_com_touch_log", "t11_bid_com_touch_log",
+)  # fmt: skip
 """Tape features of both."""
 
 
@@ -135,9 +91,7 @@ def blocks(history: np.ndarray, before: np.ndarray) -> np.ndarray:
 REPRESENTATIONS = ("means", "blocks")
 """Those made of windows alone; `learned` is fitted on `means` where vectors are compared."""
 
-NEEDED = (
-    "window_end_ts_ns", "level_tick", "approach", "distance_ticks", "sigma", "message_rate", "trade_rate",
-)  # fmt: skip
+NEEDED = ("window_end_ts_ns", "level_tick", "approach", "distance_ticks", "sigma", "message_rate", "trade_rate")
 """Columns of a trigger that its vector is made of."""
 
 CHUNK = 64
@@ -319,75 +273,50 @@ def com_touch_log(s: SideSums) -> np.ndarray:
 
 SIDE_PRIMITIVES = (
     SidePrimitive(
-        "com_disp_log",
-        "ln((com_end + 1) / (com_start + 1))",
-        "log ratio",
-        "[-ln(far + 2), ln(far + 2)]",
-        "moves away from the level",
-        vacuum.com_disp_log,
+        "com_disp_log", "ln((com_end + 1) / (com_start + 1))", "log ratio", "[-ln(far + 2), ln(far + 2)]",
+        "moves away from the level", vacuum.com_disp_log,
     ),
     SidePrimitive(
-        "slope_convex_log",
-        "ln((D_far + 1) / (D_near + 1)) at the end",
-        "log ratio",
-        "(-inf, inf)",
-        "stands far rather than near",
-        vacuum.slope_convex_log,
+        "slope_convex_log", "ln((D_far + 1) / (D_near + 1)) at the end", "log ratio", "(-inf, inf)",
+        "stands far rather than near", vacuum.slope_convex_log,
     ),
     SidePrimitive(
-        "slope_inner_log",
-        "ln((D_near + 1) / (D_at + 1)) at the end",
-        "log ratio",
-        "(-inf, inf)",
-        "stands near rather than at it",
-        vacuum.slope_inner_log,
+        "slope_inner_log", "ln((D_near + 1) / (D_at + 1)) at the end", "log ratio", "(-inf, inf)",
+        "stands near rather than at it", vacuum.slope_inner_log,
     ),
     SidePrimitive("at_share_delta", "D_at / (D + 1), end minus start", "share", "(-1, 1)", "gathers at the level", vacuum.at_share_delta),
     SidePrimitive(
-        "near_share_delta", "D_near / (D + 1), end minus start", "share", "(-1, 1)", "gathers near the level", vacuum.near_share_delta
+        "near_share_delta", "D_near / (D + 1), end minus start", "share", "(-1, 1)",
+        "gathers near the level", vacuum.near_share_delta,
     ),
     SidePrimitive(
-        "reprice_away_share_rest",
-        "(R_away + 0.5) / (R_away + R_toward + 1)",
-        "share",
-        "(0, 1)",
-        "is repriced away",
-        vacuum.reprice_away_share_rest,
+        "reprice_away_share_rest", "(R_away + 0.5) / (R_away + R_toward + 1)", "share", "(0, 1)",
+        "is repriced away", vacuum.reprice_away_share_rest,
     ),
     SidePrimitive(
-        "pull_add_log_rest",
-        "ln((P + 1) / (A + 1))",
-        "log ratio",
-        "(-inf, inf)",
-        "is pulled (rested) more than added",
-        vacuum.pull_add_log_rest,
+        "pull_add_log_rest", "ln((P + 1) / (A + 1))", "log ratio", "(-inf, inf)",
+        "is pulled (rested) more than added", vacuum.pull_add_log_rest,
     ),
     SidePrimitive(
-        "pull_intensity_log_rest",
-        "ln(1 + P / (D_start + 1))",
-        "log ratio",
-        "[0, inf)",
-        "is pulled, for its size",
-        vacuum.pull_intensity_log_rest,
+        "pull_intensity_log_rest", "ln(1 + P / (D_start + 1))", "log ratio", "[0, inf)",
+        "is pulled, for its size", vacuum.pull_intensity_log_rest,
     ),
     SidePrimitive("at_pull_share_rest", "P_at / (P + 1)", "share", "[0, 1)", "is pulled at the level", vacuum.at_pull_share_rest),
     SidePrimitive("near_pull_share_rest", "P_near / (P + 1)", "share", "[0, 1)", "is pulled near the level", vacuum.near_pull_share_rest),
     SidePrimitive("far_pull_share_rest", "P_far / (P + 1)", "share", "[0, 1)", "is pulled far from the level", far_pull_share_rest),
     SidePrimitive(
-        "pull_add_log", "ln((pull + 1) / (add + 1)), all pulls", "log ratio", "(-inf, inf)", "is pulled more than added", pull_add_log
+        "pull_add_log", "ln((pull + 1) / (add + 1)), all pulls", "log ratio", "(-inf, inf)",
+        "is pulled more than added", pull_add_log,
     ),
     SidePrimitive(
-        "add_intensity_log", "ln(1 + A / (D_start + 1))", "log ratio", "[0, inf)", "is added to, for its size", add_intensity_log
+        "add_intensity_log", "ln(1 + A / (D_start + 1))", "log ratio", "[0, inf)",
+        "is added to, for its size", add_intensity_log,
     ),
     SidePrimitive(
-        "com_touch_log",
-        "ln((com' end + 1) / (com' start + 1))",
-        "log ratio",
-        "[-ln(touch + 1), ln(touch + 1)]",
-        "retreats from its own best price",
-        com_touch_log,
+        "com_touch_log", "ln((com' end + 1) / (com' start + 1))", "log ratio", "[-ln(touch + 1), ln(touch + 1)]",
+        "retreats from its own best price", com_touch_log,
     ),
-)
+)  # fmt: skip
 
 TAPE_PRIMITIVES = (
     "t1_aggressor_imbalance", "t2_absorption_at_log", "t3_replenish_at_log", "t4_fill_intensity_log", "t5_ofi",

@@ -61,15 +61,9 @@ class LadderReplay:
     """
 
     def __init__(
-        self,
-        instruments: dict[int, str],
-        start_ns: int,
-        end_ns: int,
-        params: ReplayParams | None = None,
-        *,
-        warm: bool = False,
+        self, instruments: dict[int, str], start_ns: int, end_ns: int, params: ReplayParams | None = None, *, warm: bool = False,
         open_ns: int | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if end_ns <= start_ns or start_ns % NS or end_ns % NS:
             raise SessionError(f"ladder span: expected whole seconds with the end after the start, found [{start_ns}, {end_ns})")
         self._params = params or ReplayParams()

@@ -40,17 +40,9 @@ def trigger_schema() -> pl.Schema:
 
 
 def session_triggers(
-    ladder: Ladder,
-    levels: pl.DataFrame,
-    trades: pl.DataFrame,
-    params: SetupParams | None = None,
-    *,
-    kinds: Sequence[str] = KINDS,
-    approach: ApproachParams | None = None,
-    window_s: int = 5,
-    trading_start_ns: int | None = None,
-    data_end_ns: int | None = None,
-) -> pl.DataFrame:
+    ladder: Ladder, levels: pl.DataFrame, trades: pl.DataFrame, params: SetupParams | None = None, *, kinds: Sequence[str] = KINDS,
+    approach: ApproachParams | None = None, window_s: int = 5, trading_start_ns: int | None = None, data_end_ns: int | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """Every trigger of a session with its labels: `trigger_schema`, sorted by ``window_end_ts_ns, level_id, kind``.
     Columns up to and with ``armed`` are known at the window's end, the rest are labels. ``touched`` is false with null outcomes where the
     data end before an untouched episode is decided. A candle trigger belongs to no approach: its ``episode_id`` counts candles (``c1``),
@@ -283,17 +275,9 @@ def reaches(
 
 
 def outcomes(
-    time: np.ndarray,
-    tick: np.ndarray,
-    start: np.ndarray,
-    clock_ns: np.ndarray,
-    level: np.ndarray,
-    sign: np.ndarray,
-    sigma: np.ndarray,
-    data_end_ns: int,
-    params: SetupParams,
-    longest_s: int,
-) -> dict[str, np.ndarray]:
+    time: np.ndarray, tick: np.ndarray, start: np.ndarray, clock_ns: np.ndarray, level: np.ndarray, sign: np.ndarray, sigma: np.ndarray,
+    data_end_ns: int, params: SetupParams, longest_s: int,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """Labels and hits of touches, one item each; a label whose horizon reaches beyond the data is "" (none).
     Returns ``outcome_h0`` ... (str, "" for none, also of horizons beyond `longest_s`); ``barrier_ticks``; ``first_hit_ts_ns,
     second_hit_ts_ns, first_hit_bars, second_hit_bars, adverse_before_hit_ticks`` (-1 for none); ``excursion_up_ticks, excursion_down_ticks,
@@ -372,21 +356,9 @@ class Episodes:
 
 @njit(cache=True)
 def _pass(
-    code: np.ndarray,
-    last_tick: np.ndarray,
-    k_ref: np.ndarray,
-    offset: np.ndarray,
-    tick: np.ndarray,
-    level_at: np.ndarray,
-    arm_ticks: int,
-    gap: int,
-    wait: int,
-    up: int,
-    down: int,
-    no_tick: int,
-    table: np.ndarray,
-    of_window: np.ndarray,
-) -> int:
+    code: np.ndarray, last_tick: np.ndarray, k_ref: np.ndarray, offset: np.ndarray, tick: np.ndarray, level_at: np.ndarray, arm_ticks: int,
+    gap: int, wait: int, up: int, down: int, no_tick: int, table: np.ndarray, of_window: np.ndarray,
+) -> int:  # fmt: skip
     """Fill ``table[episode] = (first, last, sign, arm, touch, touch tick, closed)`` and `of_window`; returns how many there are."""
     n = 0
     is_open = False
@@ -429,14 +401,9 @@ def _pass(
 
 
 def find_episodes(
-    code: np.ndarray,
-    last_tick: np.ndarray,
-    k_ref: np.ndarray,
-    offset: np.ndarray,
-    tick: np.ndarray,
-    level_at: np.ndarray,
+    code: np.ndarray, last_tick: np.ndarray, k_ref: np.ndarray, offset: np.ndarray, tick: np.ndarray, level_at: np.ndarray,
     params: SetupParams,
-) -> Episodes:
+) -> Episodes:  # fmt: skip
     """Episodes of one level.
     Per window: `code` is the position of its approach in `APPROACHES`, `last_tick` the last trade at its end, `k_ref` the level at its
     start (`NO_TICK` where there is none), `offset` its first trade, with the end of the last window. Per trade: `tick`, and `level_at`, the
