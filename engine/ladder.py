@@ -25,10 +25,13 @@ ROWS_DATASET = "silver.future_mbo.mbo_price_ladder_1s"
 TAPE_DATASET = "silver.future_mbo.mbo_tape_1s"
 
 CHANNELS = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
-"""The ladder's channels; each stands for bids and for asks (``bid_depth``, ``ask_depth``, ...)."""
+"""The ladder's channels; each is there for bids and for asks (``bid_depth``, ``ask_depth``, ...)."""
 
 COLUMNS = tuple(f"{side}_{channel}" for channel in CHANNELS for side in ("bid", "ask"))
 """The sixteen channel columns in the order in which the kernels read them."""
+
+_ROWS_COLUMNS = ("window_start_ts_ns", "tick", "keyframe", *COLUMNS)
+_TAPE_COLUMNS = ("window_start_ts_ns", "last_tick", "best_bid_tick", "best_ask_tick", "book_valid")
 
 NO_TICK = int(np.iinfo(np.int32).min)
 """Sentinel for "no price" in int32 tick arrays."""
@@ -46,18 +49,16 @@ class Ladder:
     def __init__(self, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date, make: str | None = None) -> None:
         # Frames that are not from a lake get a command without `--lake`.
         made_by = make or f"spymaster run --layer silver --symbol {symbol} --dates {date} --overwrite"
-        self._mend = f"`{made_by}` makes it anew"
-        self.symbol = symbol
-        self.date = date
+        self._fix = f"`{made_by}` makes it anew"
+        self.symbol, self.date = symbol, date
         self.root: Root = root_of(symbol)
         self.where = f"ladder of {symbol} {date}"
-        _require(rows, ("window_start_ts_ns", "tick", "keyframe", *COLUMNS), f"{ROWS_DATASET} {symbol} {date}", self._mend)
-        _require(
-            tape,
-            ("window_start_ts_ns", "last_tick", "best_bid_tick", "best_ask_tick", "book_valid"),
-            f"{TAPE_DATASET} {symbol} {date}",
-            self._mend,
-        )
+        for frame, dataset, columns in ((rows, ROWS_DATASET, _ROWS_COLUMNS), (tape, TAPE_DATASET, _TAPE_COLUMNS)):
+            missing = [c for c in columns if c not in frame.columns]
+            if missing:
+                raise ContractError(
+                    f"{dataset} {symbol} {date}: expected columns {', '.join(columns)}; missing {', '.join(missing)}; {self._fix}"
+                )
         self._take_tape(tape)
         self._take_rows(rows)
 
@@ -82,46 +83,44 @@ class Ladder:
         make = lake.repair_command(TAPE_DATASET, symbol, date, overwrite=True)
         return cls(lake.read(ROWS_DATASET, symbol, date), lake.read(TAPE_DATASET, symbol, date), symbol=symbol, date=date, make=make)
 
+    def _broken(self, expected: str) -> ContractError:
+        return ContractError(f"{self.where}: expected {expected}; {self._fix}")
+
     def _take_tape(self, tape: pl.DataFrame) -> None:
         starts = tape["window_start_ts_ns"].to_numpy()
         if starts.size == 0:
-            raise ContractError(f"{self.where}: expected one tape row per second, the tape is empty; {self._mend}")
+            raise self._broken("one tape row per second, the tape is empty")
         if starts[0] % NS or (np.diff(starts) != NS).any():
-            raise ContractError(f"{self.where}: expected a tape row for every second, found gaps or disorder; {self._mend}")
+            raise self._broken("a tape row for every second, found gaps or disorder")
         self.tape = tape
-        self.start_ns = int(starts[0])
-        self.end_ns = int(starts[-1]) + NS
+        self.start_ns, self.end_ns = int(starts[0]), int(starts[-1]) + NS
         self.valid = tape["book_valid"].to_numpy().astype(bool)
-        self.last_tick = _ticks(tape["last_tick"])
-        self.best_bid_tick = _ticks(tape["best_bid_tick"])
-        self.best_ask_tick = _ticks(tape["best_ask_tick"])
+        self.last_tick, self.best_bid_tick, self.best_ask_tick = (
+            np.array(tape[c].cast(pl.Int32).fill_null(NO_TICK).to_numpy()) for c in ("last_tick", "best_bid_tick", "best_ask_tick")
+        )
 
     def _take_rows(self, rows: pl.DataFrame) -> None:
-
         starts = rows["window_start_ts_ns"].to_numpy()
         self.second = ((starts - self.start_ns) // NS).astype(np.int32)
         # Copy, since polars' arrays are read-only, for which numba would compile every kernel once more.
         self.tick = np.array(rows["tick"].to_numpy(), dtype=np.int32)
-        n_seconds = self.valid.size
         if starts.size:
             if starts[0] < self.start_ns or starts[-1] >= self.end_ns:
-                raise ContractError(f"{self.where}: expected rows within the tape's span, found rows outside; {self._mend}")
+                raise self._broken("rows within the tape's span, found rows outside")
             step = np.diff(self.second)
             if (step < 0).any() or ((step == 0) & (np.diff(self.tick) <= 0)).any():
-                raise ContractError(f"{self.where}: expected rows sorted by (window, tick), each once; {self._mend}")
+                raise self._broken("rows sorted by (window, tick), each once")
         self.keyframe = rows["keyframe"].to_numpy().astype(bool)
         self.values = np.empty((starts.size, len(COLUMNS)), np.int32)
         for i, name in enumerate(COLUMNS):
             self.values[:, i] = rows[name].to_numpy()
         # A contiguous copy of the depths, which the feature kernel reads for every row.
         self.depth = np.ascontiguousarray(self.values[:, :2])
-        self.offset = np.searchsorted(self.second, np.arange(n_seconds + 1)).astype(np.int64)
+        self.offset = np.searchsorted(self.second, np.arange(self.seconds + 1)).astype(np.int64)
         self.tick_low = int(self.tick.min()) if starts.size else 0
         self.n_slots = int(self.tick.max()) - self.tick_low + 1 if starts.size else 1
         if self.n_slots > MAX_TICK_RANGE:
-            raise ContractError(
-                f"{self.where}: expected prices within {MAX_TICK_RANGE} ticks of each other, found {self.n_slots}; {self._mend}"
-            )
+            raise self._broken(f"prices within {MAX_TICK_RANGE} ticks of each other, found {self.n_slots}")
         self._slot_offset, self._slot_rows = index_by_tick(self.tick, self.tick_low, self.n_slots)
 
     @property
@@ -150,11 +149,9 @@ class Ladder:
         Before the first second the conservation law gives the depths (orders are 0: they have no such law). A tick beyond the keyframes'
         span counts as 0 until its first row.
         """
-
         state = np.zeros((n_ticks, 4), np.int64)
-        state_before(
-            self._slot_offset, self._slot_rows, self.second, self.values, self.tick_low, second, tick_low, bool(self.valid[0]), state
-        )
+        first_known = bool(self.valid[0])
+        state_before(self._slot_offset, self._slot_rows, self.second, self.values, self.tick_low, second, tick_low, first_known, state)
         return state
 
     def cube(self, start_ns: int, end_ns: int, tick_low: int, tick_high: int, *, window_s: int = 1, step_ticks: int = 1) -> xr.Dataset:
@@ -174,9 +171,8 @@ class Ladder:
                 f"found {window_s}, {step_ticks}, {tick_low}, {tick_high}"
             )
         first, n_windows = self.windows(window_s, start_ns, end_ns)
-        row_low = tick_low // step_ticks
-        n_rows = tick_high // step_ticks - row_low + 1
-        low = row_low * step_ticks
+        low = tick_low // step_ticks * step_ticks
+        n_rows = (tick_high - low) // step_ticks + 1
         state = self.state_before(first, low, n_rows * step_ticks)
         out = np.zeros((18, n_windows, n_rows), np.int64)
         fill_cube(self.offset, self.tick, self.values, state, first, window_s, low, step_ticks, out)
@@ -185,88 +181,56 @@ class Ladder:
         names = (*COLUMNS, "bid_depth_start", "ask_depth_start")
         data: dict[str, Any] = {name: (("window", "tick"), out[i]) for i, name in enumerate(names)}
         data["book_valid"] = ("window", self.valid[first : first + n_windows * window_s].reshape(n_windows, window_s).all(axis=1))
-        return xr.Dataset(
-            data,
-            coords={
-                "window_start_ts_ns": ("window", begin),
-                "window_end_ts_ns": ("window", begin + window_s * NS),
-                "tick": ("tick", ticks),
-                "price": ("tick", np.round(ticks * self.root.tick_size, 9)),
-            },
-            attrs={"symbol": self.symbol, "date": str(self.date), "window_s": window_s, "step_ticks": step_ticks},
-        )
+        coords = {
+            "window_start_ts_ns": ("window", begin),
+            "window_end_ts_ns": ("window", begin + window_s * NS),
+            "tick": ("tick", ticks),
+            "price": ("tick", np.round(ticks * self.root.tick_size, 9)),
+        }
+        attrs = {"symbol": self.symbol, "date": str(self.date), "window_s": window_s, "step_ticks": step_ticks}
+        return xr.Dataset(data, coords, attrs)
 
     def conserve(self, params: ReplayParams | None = None) -> pl.DataFrame:
         """Rows of valid seconds that violate conservation, ``depth_end = depth_start + add - pull - fill``; empty where it holds.
         ``window_start_ts_ns, tick, side, depth_start, add, pull, fill, depth_end``. A tick's first row is checked only where an earlier
         keyframe covered the tick (it was empty then); otherwise the depth before it is unknown.
         """
+        start, known = np.zeros_like(self.depth), np.zeros(self.tick.size, np.bool_)
+        depth_before_rows(self._slot_offset, self._slot_rows, self.second, self.depth, start, known)
+        low, high = self._keyframe_cover((params or ReplayParams()).span_ticks)
+        at = self.second
+        known |= (at > 0) & (self.tick >= low[at]) & (self.tick <= high[at])
+        frames = []
+        for side, name in enumerate(("bid", "ask")):
+            add, pull, fill = (self.values[:, 2 * c + side] for c in (2, 3, 4))
+            bad = known & self.valid[at] & (self.depth[:, side].astype(np.int64) != start[:, side].astype(np.int64) + add - pull - fill)
+            columns = {
+                "window_start_ts_ns": self.start_ns + at[bad].astype(np.int64) * NS,
+                "tick": self.tick[bad],
+                "side": np.full(int(bad.sum()), name),
+                "depth_start": start[bad, side],
+                "add": add[bad],
+                "pull": pull[bad],
+                "fill": fill[bad],
+                "depth_end": self.depth[bad, side],
+            }
+            frames.append(pl.DataFrame(columns, schema_overrides={"side": pl.String}))
+        return pl.concat(frames).sort("window_start_ts_ns", "tick", "side")
 
-        return broken_rows(self, self._slot_offset, self._slot_rows, (params or ReplayParams()).span_ticks)
-
-
-def _require(frame: pl.DataFrame, columns: tuple[str, ...], where: str, mend: str) -> None:
-    missing = [c for c in columns if c not in frame.columns]
-    if missing:
-        raise ContractError(f"{where}: expected columns {', '.join(columns)}; missing {', '.join(missing)}; {mend}")
-
-
-def _ticks(column: pl.Series) -> np.ndarray:
-    return np.array(column.cast(pl.Int32).fill_null(NO_TICK).to_numpy())
-
-
-# ----------------------------------------------------------------------------
-# Check of conservation on the ladder's rows: depth at the end is depth at the start plus adds less pulls and fills
-
-
-def broken_rows(ladder: Ladder, slot_offset: np.ndarray, slot_rows: np.ndarray, span_ticks: int) -> pl.DataFrame:
-    """As `Ladder.conserve`; `slot_offset` and `slot_rows` are the ladder's rows by tick (`index_by_tick`), a keyframe covers `span_ticks`
-    on either side of the mid.
-    """
-    start = np.zeros_like(ladder.depth)
-    known = np.zeros(ladder.tick.size, np.bool_)
-    depth_before_rows(slot_offset, slot_rows, ladder.second, ladder.depth, start, known)
-    low, high = _keyframe_cover(ladder, span_ticks)
-    at = ladder.second
-    known |= (at > 0) & (ladder.tick >= low[at]) & (ladder.tick <= high[at])
-    frames = []
-    for side, name in enumerate(("bid", "ask")):
-        add, pull, fill = (ladder.values[:, 2 * c + side] for c in (2, 3, 4))
-        bad = known & ladder.valid[at] & (ladder.depth[:, side].astype(np.int64) != start[:, side].astype(np.int64) + add - pull - fill)
-        frames.append(
-            pl.DataFrame(
-                {
-                    "window_start_ts_ns": ladder.start_ns + at[bad].astype(np.int64) * NS,
-                    "tick": ladder.tick[bad],
-                    "side": np.full(int(bad.sum()), name),
-                    "depth_start": start[bad, side],
-                    "add": add[bad],
-                    "pull": pull[bad],
-                    "fill": fill[bad],
-                    "depth_end": ladder.depth[bad, side],
-                },
-                schema_overrides={"side": pl.String},
-            )
-        )
-    return pl.concat(frames).sort("window_start_ts_ns", "tick", "side")
-
-
-def _keyframe_cover(ladder: Ladder, span: int) -> tuple[np.ndarray, np.ndarray]:
-    """Per second, lowest and highest tick that the last keyframe before it covered (low > high where none did)."""
-
-    low = np.full(ladder.seconds, 1, np.int64)
-    high = np.full(ladder.seconds, 0, np.int64)
-    frames = np.unique(ladder.second[ladder.keyframe])
-    bid, ask = ladder.best_bid_tick[frames].astype(np.int64), ladder.best_ask_tick[frames].astype(np.int64)
-    two = (bid != NO_TICK) & (ask != NO_TICK)
-    frames, bid, ask = frames[two], bid[two], ask[two]
-    if frames.size:
-        before = np.searchsorted(frames, np.arange(ladder.seconds), side="left") - 1
-        there = before >= 0
-        # One tick less on both sides, whichever way the replay rounds a half-tick mid.
-        low[there] = ((bid + ask) // 2 - span + 1)[before[there]]
-        high[there] = ((bid + ask) // 2 + span - 1)[before[there]]
-    return low, high
+    def _keyframe_cover(self, span: int) -> tuple[np.ndarray, np.ndarray]:
+        """Per second, lowest and highest tick that the last keyframe before it covered (low > high where none did)."""
+        low, high = np.full(self.seconds, 1, np.int64), np.full(self.seconds, 0, np.int64)
+        frames = np.unique(self.second[self.keyframe])
+        bid, ask = self.best_bid_tick[frames].astype(np.int64), self.best_ask_tick[frames].astype(np.int64)
+        two = (bid != NO_TICK) & (ask != NO_TICK)
+        frames, bid, ask = frames[two], bid[two], ask[two]
+        if frames.size:
+            before = np.searchsorted(frames, np.arange(self.seconds), side="left") - 1
+            there = before >= 0
+            # One tick less on both sides, whichever way the replay rounds a half-tick mid.
+            low[there] = ((bid + ask) // 2 - span + 1)[before[there]]
+            high[there] = ((bid + ask) // 2 + span - 1)[before[there]]
+        return low, high
 
 
 # ----------------------------------------------------------------------------
