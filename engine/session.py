@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -18,7 +19,7 @@ from engine.bars import BAR_NS
 from engine.errors import EngineError, PartitionMissing, SessionError, UnknownLevel
 from engine.features import level_windows, pressure_cube
 from engine.ladder import NO_TICK, Ladder
-from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TRIGGERS
+from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TRIGGERS, dataset
 from engine.lake.store import Lake, input_key
 from engine.levels import level_ids, price_level, title
 from engine.params import ApproachParams, FeatureParams
@@ -36,7 +37,7 @@ class HasCache(Protocol):
     """An object that carries what was computed of it."""
 
     @property
-    def kept(self) -> dict[Hashable, OrderedDict[Any, Any]]:
+    def cached(self) -> dict[Hashable, OrderedDict[Any, Any]]:
         """By function, then by its other arguments."""
 
 
@@ -48,10 +49,10 @@ def cached_with_session(most: int) -> Callable[[Callable[Concatenate[S, P], T]],
     A cache of the module would keep every session alive that it has an answer of, a ladder of 100 MB and more each.
     """
 
-    def keep(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    def decorate(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
         @wraps(function)
         def answer(session: S, /, *args: P.args, **more: P.kwargs) -> T:
-            answers = session.kept.setdefault(function, OrderedDict())
+            answers = session.cached.setdefault(function, OrderedDict())
             key = (args, tuple(sorted(more.items())))
             if key in answers:
                 answers.move_to_end(key)
@@ -63,7 +64,7 @@ def cached_with_session(most: int) -> Callable[[Callable[Concatenate[S, P], T]],
 
         return answer
 
-    return keep
+    return decorate
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ class Session:
     stamp: str = ""
     simulated: bool = False
     gold_touches: pl.DataFrame | None = None
-    kept: dict[Hashable, OrderedDict[Any, Any]] = field(default_factory=dict, repr=False)
+    cached: dict[Hashable, OrderedDict[Any, Any]] = field(default_factory=dict, repr=False)
     lake: Lake | None = None
 
     @classmethod
@@ -95,24 +96,19 @@ class Session:
         """
         ladder = Ladder.open(lake, symbol, date)
         notes: list[str] = []
-        try:
-            bars = lake.read(BARS, symbol, date)
-        except PartitionMissing as e:
-            if whole:
-                raise
-            times = dict.fromkeys(("window_start_ts_ns", "window_end_ts_ns"), pl.Int64)
-            bars = pl.DataFrame(schema={**times, **dict.fromkeys(("open_tick", "high_tick", "low_tick", "close_tick"), pl.Int32)})
-            notes.append(f"No candles: {e}")
-        absent: dict[str, str] = {}
-        try:
-            levels = lake.read(LEVELS, symbol, date)
-            absent = dict(lake.notes(LEVELS, symbol, date).get("absent", {}))
-        except PartitionMissing as e:
-            if whole:
-                raise
-            times = dict.fromkeys(("start_ts_ns", "end_ts_ns"), pl.Int64)
-            levels = pl.DataFrame(schema={"level_id": pl.String, **times, "price": pl.Float64, "level_tick": pl.Int32})
-            notes.append(f"No key levels: {e}")
+
+        def read(key: str, what: str) -> tuple[pl.DataFrame, dict[str, Any]]:
+            try:
+                return lake.read(key, symbol, date), lake.notes(key, symbol, date)
+            except PartitionMissing as e:
+                if whole:
+                    raise
+                notes.append(f"{what}: {e}")
+                return dataset(key).contract().empty(), {}
+
+        bars, _ = read(BARS, "No candles")
+        levels, facts = read(LEVELS, "No key levels")
+        absent = dict(facts.get("absent", {}))
         simulated = lake.is_simulated(LADDER, symbol, date)
         touches = _gold_touches(lake, symbol, date)
         return cls(symbol, date, ladder, bars, levels, absent, tuple(notes), stamp, simulated, touches, lake=lake)
@@ -213,13 +209,11 @@ class Session:
         last = self.ladder.last_tick[self.ladder.last_tick != NO_TICK]
         if last.size == 0:
             last = self.levels["level_tick"].to_numpy()
-        if last.size == 0:
-            return 0, 1
-        return int(last.min()), int(last.max())
+        return (int(last.min()), int(last.max())) if last.size else (0, 1)
 
     @cached_with_session(1)
     def candles(self) -> Candles:
-        """Two-minute candles as they stood at any second."""
+        """Two-minute candles as they were at any second."""
         return Candles(self.bars, self.ladder.tape)
 
     # --- windows, slices, and the tops of their colour scales
@@ -232,9 +226,6 @@ class Session:
     @cached_with_session(12)
     def cube(self, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int, half_life_s: float) -> xr.Dataset:
         """A slice of the ladder with the pressure at each price (`engine.features.pressure_cube`)."""
-        return self._cube(start_ns, end_ns, low, high, window_s, step, half_life_s)
-
-    def _cube(self, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int, half_life_s: float) -> xr.Dataset:
         return pressure_cube(self.ladder, start_ns, end_ns, low, high, window_s=window_s, step_ticks=step, half_life_s=half_life_s)
 
     @cached_with_session(32)
@@ -266,16 +257,14 @@ class Session:
 
     def _around(self, spans: Iterable[tuple[int, int, int]], window_s: int, step: int, half_life_s: float) -> tuple[xr.Dataset, ...]:
         """Slices of ``(second, begin, end)``, `SAMPLE_REACH` ticks around the last trade of the second."""
-        out, start = [], self.ladder.start_ns
+        out, lad = [], self.ladder
         for s, begin, end in spans:
-            mid = int(self.ladder.last_tick[s])
-            if mid == NO_TICK:
-                continue
-            low, high = mid - SAMPLE_REACH, mid + SAMPLE_REACH
-            try:
-                out.append(self._cube(start + begin * NS, start + end * NS, low, high, window_s, step, half_life_s))
-            except EngineError:
-                continue  # a sample that falls off the session's ends; the others set the scale
+            mid = int(lad.last_tick[s])
+            # A sample that falls off the session's ends is left out; the others set the scale.
+            with suppress(EngineError):
+                if mid != NO_TICK:
+                    span = (lad.start_ns + begin * NS, lad.start_ns + end * NS, mid - SAMPLE_REACH, mid + SAMPLE_REACH)
+                    out.append(pressure_cube(lad, *span, window_s=window_s, step_ticks=step, half_life_s=half_life_s))
         return tuple(out)
 
 
@@ -340,7 +329,7 @@ def _came_from(tape: pl.DataFrame, end_ns: int, k: int) -> int:
 
 
 # ----------------------------------------------------------------------------
-# Best prices of windows, and candles as they stood at a second
+# Best prices of windows, and candles as they were at a second
 
 
 @dataclass(frozen=True)
@@ -371,7 +360,7 @@ def best_quotes(tape: pl.DataFrame, window_s: int = 1) -> Quotes:
 
 @dataclass
 class Candle:
-    """The candle under way, ticks: its values as they stood at a second's end."""
+    """The candle under way, ticks: its values at a second's end."""
 
     open: int
     high: int
@@ -420,7 +409,7 @@ class Candles:
         return Candle(int(self.opens[i]), int(self.high[t - 1]), int(self.low[t - 1]), int(self.close[t - 1]))
 
     def until(self, t: int, since_ns: int = 0) -> pl.DataFrame:
-        """Candles that ended after `since_ns`, columns of `bars`; the last one as it stood, later ones are gone."""
+        """Candles that ended after `since_ns`, columns of `bars`; the last one as it was then, without later ones."""
         i = self.done(t)
         first = int(np.searchsorted(self.ends, since_ns, side="right"))
         out = self.bars.slice(first, max(i - first, 0))
@@ -433,16 +422,8 @@ class Candles:
         return pl.concat([out, last])
 
 
-SUMMED = {
-    "volume": ("buy_volume", "sell_volume"), "buy_volume": ("buy_volume",), "sell_volume": ("sell_volume",), "trades": ("trades",),
-}  # fmt: skip
+SUMMED = {"volume": ("buy_volume", "sell_volume"), **{name: (name,) for name in ("buy_volume", "sell_volume", "trades")}}
 """Column of a bar -> columns of the tape whose sum it is."""
-
-
-def bars_until(bars: pl.DataFrame, tape: pl.DataFrame, end_ns: int) -> pl.DataFrame:
-    """`bars` as they stood at `end_ns`, a whole second: the one under way is made from the seconds before it, later ones are gone."""
-    made = Candles(bars, tape)
-    return made.until((end_ns - made.start_ns) // NS)
 
 
 # ----------------------------------------------------------------------------
@@ -469,10 +450,7 @@ def nice_top(x: float) -> float:
     """Smallest of 1, 1.5, 2, 3, 5, 7.5 times a power of ten that is not below `x` (at least `LEAST_TOP`)."""
     x = max(float(x), LEAST_TOP)
     power = 10.0 ** np.floor(np.log10(x))
-    for m in (1, 1.5, 2, 3, 5, 7.5, 10):
-        if m * power >= x * (1 - 1e-9):
-            return float(m * power)
-    return float(10 * power)
+    return float(next((m * power for m in (1, 1.5, 2, 3, 5, 7.5) if m * power >= x * (1 - 1e-9)), 10 * power))
 
 
 def size_top(shown: np.ndarray) -> float:
