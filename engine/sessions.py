@@ -99,6 +99,12 @@ def utc_dates(start_ns: int, end_ns: int) -> tuple[dt.date, ...]:
     return tuple(first + dt.timedelta(days=i) for i in range((last - first).days + 1))
 
 
+def utc_day(date: dt.date) -> tuple[int, int]:
+    """The UTC date's ``[start, end)`` in ns."""
+    start = int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()) * NS
+    return start, start + 86_400 * NS
+
+
 @lru_cache(maxsize=1)
 def _calendar():
     import exchange_calendars  # slow to import

@@ -13,9 +13,9 @@ from engine.features.vector import REPRESENTATIONS, trigger_vectors, vector_name
 from engine.ladder import Ladder
 from engine.lake.catalog import BRONZE_MBO, LEVELS, TAPE
 from engine.params import ApproachParams, FeatureParams, SetupParams
-from engine.sessions import session_windows, utc_dates
+from engine.sessions import session_windows, utc_dates, utc_day
 from engine.setups.triggers import KINDS, session_triggers
-from engine.vocab import NS, Approach, root_of
+from engine.vocab import Approach, root_of
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
@@ -85,5 +85,5 @@ def lake_triggers(
 
 def file_span(notes: Mapping[str, int], date: dt.date) -> tuple[int, int]:
     """The part of its UTC date that a raw file covers, by the notes of its bronze partition."""
-    midnight = int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()) * NS
-    return max(notes["dbn_start_ns"], midnight), min(notes["dbn_end_ns"], midnight + 86_400 * NS)
+    start, end = utc_day(date)
+    return max(notes["dbn_start_ns"], start), min(notes["dbn_end_ns"], end)

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine.lake.catalog import BRONZE_MBO, LADDER, LEVELS, SIGNALS, STREAM, TAPE, TRIGGERS, VACUUM
-from engine.params import RunParams
-from engine.sessions import SessionWindows, utc_dates
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
-from engine.vocab import Approach, Outcome, TriggerKind, root_of
+from engine.stages.silver import ladder_refs, trades_of
+from engine.vocab import Approach, Outcome, TriggerKind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,15 +17,8 @@ VECTOR_FAMILIES = ("vacuum_down", "vacuum_up", "tape")
 """Families of features in vectors."""
 
 
-def _trigger_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
-    silver = (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date))
-    first, *rest = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
-    return (*silver, Ref(BRONZE_MBO, first), *(Ref(BRONZE_MBO, d, required=False) for d in rest))
-
-
 def make_triggers(inputs: StageInputs) -> dict[str, Output]:
     """Run of the stage ``triggers``: triggers of all levels with outcomes and vectors."""
-    from engine.bars import BRONZE_TRADE_COLUMNS, is_trade, trade_rows
     from engine.features.events import data_end_ns, file_span, with_vectors
     from engine.ladder import Ladder
     from engine.setups import session_triggers
@@ -34,12 +26,11 @@ def make_triggers(inputs: StageInputs) -> dict[str, Output]:
     w, p = inputs.windows, inputs.params
     ladder = Ladder.from_frames(inputs.frame(LADDER), inputs.frame(TAPE), symbol=inputs.symbol, date=w.date)
     days = inputs.present(BRONZE_MBO)
-    parts = (part for d in days for part in inputs.parts(BRONZE_MBO, d, BRONZE_TRADE_COLUMNS, is_trade()))
     spans = [file_span(inputs.notes(BRONZE_MBO, d), d) for d in days]
     triggers = session_triggers(
         ladder,
         inputs.frame(LEVELS),
-        trade_rows(parts, root_of(inputs.symbol)),
+        trades_of(inputs, days),
         p.setups,
         kinds=p.gold.kinds,
         approach=p.approach,
@@ -93,7 +84,7 @@ TRIGGER_STAGES: tuple[Stage, ...] = (
         name="triggers",
         io=StageIO((BRONZE_MBO, LADDER, TAPE, LEVELS), (TRIGGERS,)),
         param_groups=("features", "approach", "setups", "gold"),
-        refs=_trigger_refs,
+        refs=lambda w, params: (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date), *ladder_refs(w, params)),
         run=make_triggers,
         entries=lambda values: {"_FEATURES.name": None, "_FEATURES.family": VECTOR_FAMILIES},
     ),
