@@ -15,13 +15,9 @@ from engine.setups.timeline import ticks_at
 from engine.vocab import NS
 
 DTYPES: dict[str, pl.DataType] = {
-    "int64": pl.Int64(),
-    "int32": pl.Int32(),
-    "int8": pl.Int8(),
-    "string": pl.String(),
-    "boolean": pl.Boolean(),
-    "float64": pl.Float64(),
-}
+    "int64": pl.Int64(), "int32": pl.Int32(), "int8": pl.Int8(),
+    "string": pl.String(), "boolean": pl.Boolean(), "float64": pl.Float64(),
+}  # fmt: skip
 
 
 def window_schema() -> pl.Schema:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -94,17 +94,9 @@ def parse_manifest(text: str, where: str) -> Manifest:
         raw = json.loads(text)
         if raw["format"] != FORMAT:
             raise PartitionCorrupt(f"{where}: expected a manifest of format {FORMAT}, found {raw['format']!r}")
-        manifest = Manifest(
-            dataset=raw["dataset"],
-            symbol=raw["symbol"],
-            date=raw["date"],
-            rows=raw["rows"],
-            files=tuple(PartFile(**f) for f in raw["files"]),
-            contract=raw["contract"],
-            lineage=Lineage(**raw["lineage"]),
-            notes=raw["notes"],
-            observed=raw["observed"],
-        )
+        values = {f.name: raw[f.name] for f in fields(Manifest)}
+        parts = tuple(PartFile(**f) for f in raw["files"])
+        manifest = Manifest(**(values | {"files": parts, "lineage": Lineage(**raw["lineage"])}))
         claimed = raw["digest"]
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise PartitionCorrupt(f"{where}: expected a manifest, found {type(e).__name__}: {e}") from e

@@ -62,20 +62,10 @@ class MboColumns:
 
 
 COLUMN_TYPES: dict[str, type[np.generic]] = {
-    "ts_event": np.int64,
-    "ts_recv": np.int64,
-    "order_id": np.uint64,
-    "price": np.int64,
-    "size": np.uint32,
-    "flags": np.uint8,
-    "action": np.uint8,
-    "side": np.uint8,
-    "instrument_id": np.uint32,
-    "publisher_id": np.uint16,
-    "channel_id": np.uint8,
-    "ts_in_delta": np.int32,
-    "sequence": np.uint32,
-}
+    "ts_event": np.int64, "ts_recv": np.int64, "order_id": np.uint64, "price": np.int64, "size": np.uint32, "flags": np.uint8,
+    "action": np.uint8, "side": np.uint8, "instrument_id": np.uint32, "publisher_id": np.uint16, "channel_id": np.uint8,
+    "ts_in_delta": np.int32, "sequence": np.uint32,
+}  # fmt: skip
 """Column names and types of `MboColumns`, in order."""
 
 

@@ -61,8 +61,13 @@ class Timeline:
 
     @cached_property
     def bars(self) -> Bars:
-        """Two-minute bars of the span."""
-        return session_bars(self.time, self.tick, int(self.ladder.start_ns))
+        """Two-minute bars of the span that had trades; one that began before the span is no whole one and is left out."""
+        bar = self.time // BAR_NS * BAR_NS
+        first = np.flatnonzero(np.append(True, bar[1:] != bar[:-1])) if bar.size else np.zeros(0, np.int64)
+        low = np.minimum.reduceat(self.tick, first) if bar.size else first
+        high = np.maximum.reduceat(self.tick, first) if bar.size else first
+        whole = bar[first] >= self.ladder.start_ns
+        return Bars(bar[first][whole], first[whole], low[whole], high[whole])
 
 
 # ----------------------------------------------------------------------------
@@ -70,19 +75,8 @@ class Timeline:
 
 
 @dataclass(frozen=True)
-class Candles:
-    """Candles of a session that meet one level: start (ns), the level's tick then, at which it is frozen, and +1 where price came from
-    below, -1 from above. A candle is confirmed two bars after its start.
-    """
-
-    start_ns: np.ndarray
-    level: np.ndarray
-    sign: np.ndarray
-
-
-@dataclass(frozen=True)
 class Bars:
-    """Two-minute bars that had trades, as arrays: starts, first trade, lowest and highest tick."""
+    """Two-minute bars as arrays: starts, first trade, lowest and highest tick."""
 
     start_ns: np.ndarray
     first: np.ndarray
@@ -90,25 +84,16 @@ class Bars:
     high: np.ndarray
 
 
-def session_bars(time: np.ndarray, tick: np.ndarray, start_ns: int) -> Bars:
-    """Bars of trades in time order; a bar that began before `start_ns` is no whole one and is left out."""
-    bar = time // BAR_NS * BAR_NS
-    first = np.flatnonzero(np.append(True, bar[1:] != bar[:-1])) if bar.size else np.zeros(0, np.int64)
-    low = np.minimum.reduceat(tick, first) if bar.size else first
-    high = np.maximum.reduceat(tick, first) if bar.size else first
-    whole = bar[first] >= start_ns
-    return Bars(bar[first][whole], first[whole], low[whole], high[whole])
-
-
-def find_candles(bars: Bars, tick: np.ndarray, level: np.ndarray) -> Candles:
-    """Candles whose own trades reach from one side of the level to it or beyond, or stand at it.
+def find_candles(bars: Bars, tick: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Candles whose own trades reach from one side of the level to it or beyond, or are all at it: start (ns), the level's tick then, at
+    which it is frozen, and +1 where price came from below, -1 from above. A candle is confirmed two bars after its start.
     The side is that of the latest trade away from the level before the candle meets it; without one it is no trigger. `level` is the
     level's tick at each bar's start, `NO_TICK` where it has none.
     """
     meets = np.flatnonzero((level != NO_TICK) & (bars.low <= level) & (level <= bars.high))
     sign = np.array([_came_from(tick, int(bars.first[b]), int(level[b])) for b in meets], np.int64)
-    kept = meets[sign != 0]
-    return Candles(bars.start_ns[kept], level[kept], sign[sign != 0])
+    meets, sign = meets[sign != 0], sign[sign != 0]
+    return bars.start_ns[meets], level[meets], sign
 
 
 def _came_from(tick: np.ndarray, first: int, level: int) -> int:

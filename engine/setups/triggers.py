@@ -89,7 +89,7 @@ def session_triggers(
 
 
 def _confluent(others: np.ndarray, tick: np.ndarray, ticks: int) -> np.ndarray:
-    """How many of the other levels stand within `ticks` of a row's level in its window."""
+    """How many of the other levels are within `ticks` of a row's level in its window."""
     return ((others != NO_TICK) & (np.abs(others - tick) <= ticks)).sum(axis=0)
 
 
@@ -136,17 +136,17 @@ def _rows(kind: str, found: Episodes, k_ref: np.ndarray, time: Timeline, params:
 
 def _candle_rows(level: np.ndarray, found: Episodes, time: Timeline) -> dict[str, np.ndarray]:
     """Rows of the candle kind: the clock starts at the confirming close, whatever price did meanwhile."""
-    candles = find_candles(time.bars, time.tick, level)
-    close = candles.start_ns + 2 * BAR_NS
+    start, frozen, sign = find_candles(time.bars, time.tick, level)
+    close = start + 2 * BAR_NS
     window = np.searchsorted(time.ends, close, side="right") - 1
-    kept = (close <= time.data_end_ns) & (window >= 0)
-    window, close, frozen = window[kept], close[kept], candles.level[kept]
+    inside = (close <= time.data_end_ns) & (window >= 0)
+    window, close, frozen = window[inside], close[inside], frozen[inside]
     n = window.size
     return {
         "kind": np.full(n, TriggerKind.CANDLE.value, dtype=object),
         "window": window,
         "number": 1 + np.arange(n),
-        "sign": candles.sign[kept],
+        "sign": sign[inside],
         "tick": frozen,
         "armed": np.zeros(n, bool),
         "touched": np.ones(n, bool),
@@ -192,7 +192,7 @@ def _frame(rows: dict[str, np.ndarray], ids: list[str], time: Timeline, params: 
     data |= _labels(rows, sigma, candle, time, params)
     schema = trigger_schema()
     labels = [n for n in schema if n.startswith("outcome_")]
-    # Numbers that are never negative stand as -1 where there is none.
+    # Numbers that are never negative are -1 where there is none.
     marked = [n for n in schema if n.endswith(("_ts_ns", "_bars", "_flag", "barrier_ticks")) or n.startswith(("excursion", "adverse"))]
     return (
         pl.DataFrame({name: pl.Series(data[name], strict=False) for name in schema})
@@ -261,19 +261,6 @@ def _reach(
                 far[way] = max(far[way], x)
 
 
-def reaches(
-    time: np.ndarray, tick: np.ndarray, start: np.ndarray, level: np.ndarray, sign: np.ndarray, end_ns: np.ndarray, most: int
-) -> np.ndarray:
-    """First trade at each distance from the level after a touch, int64 ``(touches, 2, most + 1)``: ahead, then behind; `NEVER` where not
-    reached.
-    Of each touch: `start` is the first trade that counts, `level` the frozen level, `sign` +1 for travel up and -1 down, `end_ns` the end
-    of the longest horizon, exclusive.
-    """
-    out = np.full((start.size, 2, most + 1), NEVER, np.int64)
-    _reach(time, tick, start, level, sign, end_ns, out)
-    return out
-
-
 def outcomes(
     time: np.ndarray, tick: np.ndarray, start: np.ndarray, clock_ns: np.ndarray, level: np.ndarray, sign: np.ndarray, sigma: np.ndarray,
     data_end_ns: int, params: SetupParams, longest_s: int,
@@ -295,7 +282,9 @@ def outcomes(
     most = max([widest, 1, *(int(b.max(initial=0)) for b in by_horizon)])
     # Many triggers share a touch: price is followed once for each.
     touches, at = np.unique(np.stack([start, level, sign, end_ns]), axis=1, return_inverse=True)
-    reach = reaches(time, tick, touches[0], touches[1], touches[2], touches[3], most)[at.reshape(-1)]
+    reach = np.full((touches.shape[1], 2, most + 1), NEVER, np.int64)
+    _reach(time, tick, touches[0], touches[1], touches[2], touches[3], reach)
+    reach = reach[at.reshape(-1)]
     at = np.arange(start.size)
     stamp = np.append(time, NEVER)
 
