@@ -110,16 +110,12 @@ def run_tasks(
     with its result, or with the number of deaths of its process; `make_executor` again whenever an executor broke. On KeyboardInterrupt the
     workers are killed; what they had not committed is left to the lake's next `clean`.
     """
-    queue: deque[_Pending[S]] = deque(_Pending(s) for s in specs)
+    queue = [_Pending(s) for s in specs]
     suspects: deque[_Pending[S]] = deque()
     while queue or suspects:
         # Which of several running tasks killed the process is unknown, so each suspect runs alone, after the others.
-        alone = not queue
-        batch: Sequence[_Pending[S]] = [suspects.popleft()] if alone else list(queue)
-        if not alone:
-            queue.clear()
-        dead, rest = _run_until_broken(function, batch, 1 if alone else workers, make_executor, on_result)
-        queue.extend(rest)
+        batch = queue or [suspects.popleft()]
+        dead, queue = _run_until_broken(function, batch, workers if queue else 1, make_executor, on_result)
         for pending in dead:
             pending.deaths += 1
             if pending.deaths >= max_deaths:
@@ -137,12 +133,12 @@ def _run_until_broken(
     under_way: dict[Future[R], _Pending[S]] = {}
     dead: list[_Pending[S]] = []
     broke = False
-    keep = _pools if make_executor is spawned_pool else None
-    executor = None if keep is None else keep.get(workers)
-    if executor is None:
-        executor = make_executor(min(workers, len(batch)) if keep is None else workers)
-    if keep is not None:
-        keep[workers] = executor
+    shared = _pools if make_executor is spawned_pool else None
+    if shared is None:
+        executor = make_executor(min(workers, len(batch)))
+    else:
+        executor = shared.get(workers) or make_executor(workers)
+        shared[workers] = executor
     try:
         while todo or under_way:
             while todo and len(under_way) < 2 * workers and not (dead or broke):
@@ -165,14 +161,14 @@ def _run_until_broken(
                 else:
                     on_result(pending.spec, result)
     except BaseException:
-        if keep is not None:
-            del keep[workers]
+        if shared is not None:
+            del shared[workers]
         stop(executor)
         raise
     if dead or broke:
-        if keep is not None:
-            del keep[workers]
+        if shared is not None:
+            del shared[workers]
         stop(executor)
-    elif keep is None:
+    elif shared is None:
         executor.shutdown(wait=True)
     return dead, list(todo)

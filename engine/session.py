@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import polars as pl
@@ -33,25 +33,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class HasCache(Protocol):
-    """An object that carries what was computed of it."""
-
-    @property
-    def cached(self) -> dict[Hashable, OrderedDict[Any, Any]]:
-        """By function, then by its other arguments."""
-
-
-S = TypeVar("S", bound=HasCache)
-
-
-def cached_with_session(most: int) -> Callable[[Callable[Concatenate[S, P], T]], Callable[Concatenate[S, P], T]]:
+def cached_with_session(most: int) -> Callable[[Callable[Concatenate[Session, P], T]], Callable[Concatenate[Session, P], T]]:
     """As `functools.lru_cache` with `most` answers a session, the function's first argument.
     A cache of the module would keep every session alive that it has an answer of, a ladder of 100 MB and more each.
     """
 
-    def decorate(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    def decorate(function: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Session, P], T]:
         @wraps(function)
-        def answer(session: S, /, *args: P.args, **more: P.kwargs) -> T:
+        def answer(session: Session, /, *args: P.args, **more: P.kwargs) -> T:
             answers = session.cached.setdefault(function, OrderedDict())
             key = (args, tuple(sorted(more.items())))
             if key in answers:

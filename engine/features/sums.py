@@ -24,7 +24,6 @@ class SideSums:
     """
 
     def __init__(self, block: np.ndarray, touch: np.ndarray, far: int, touch_ticks: int) -> None:
-
         def zones(column: int) -> np.ndarray:
             return block[:, column : column + 4].astype(np.float64)
 
@@ -53,7 +52,6 @@ class WindowSums:
     """
 
     def __init__(self, ladder: Ladder, k_ref: np.ndarray, first: int, params: FeatureParams, travel: np.ndarray | None = None) -> None:
-
         n_levels, n_windows = k_ref.shape
         window_s, zones = params.window_s, params.zones
         self.params = params

@@ -66,8 +66,7 @@ class LakeFolder:
 
     def raw_roots(self) -> list[str]:
         """Roots that have a raw folder."""
-        before = RAW_MBO_TEMPLATE.partition("symbol={root}")[0]
-        base = self.root / before
+        base = self.root / RAW_MBO_TEMPLATE.partition("symbol={root}")[0]
         return sorted(e.name.removeprefix("symbol=") for e in base.iterdir() if e.name.startswith("symbol=")) if base.is_dir() else []
 
     def add_raw(self, source: Path, root_symbol: str) -> Path | None:
@@ -193,8 +192,7 @@ class Lake(LakeFolder):
     def tables(self, key: str) -> Iterator[tuple[str, Path]]:
         """Yield (symbol, folder) of every symbol that has the dataset's table."""
         before, _, after = dataset(key).path.partition("symbol={symbol}")
-        tail = after.strip("/").rpartition("/")[0]
-        base = self.root / before
+        base, tail = self.root / before, after.strip("/").rpartition("/")[0]
         if base.is_dir():
             for entry in sorted(base.iterdir()):
                 table = entry / tail
