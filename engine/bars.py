@@ -42,10 +42,11 @@ def trade_rows(parts: Iterable[pl.DataFrame], root: Root) -> pl.DataFrame:
 
 
 def bars_2m(trades: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
-    """Two-minute bars of the trades with ``start_ns <= time < end_ns``, aligned to the epoch; a row per bar that had trades, in time order.
+    """Two-minute bars of the trades with ``start_ns <= time < end_ns``, aligned to the epoch, in time order; none where nothing traded.
+
     A trade's time is the latest ``ts_event`` so far in file order, as in the replay, so that time is monotonic and a bar's close is the
-    venue's last trade in it. Trades without an aggressor (side ``N``) count for prices, `volume` and `trades` only. ContractError where one
-    of `TRADE_COLUMNS` is missing.
+    venue's last trade in it. Trades without an aggressor (side ``N``) count for prices, `volume` and `trades` only. Raises ContractError
+    where one of `TRADE_COLUMNS` is missing.
     """
     require_trades(trades, "trades for 2-minute bars")
     time = pl.col("ts_event").cast(pl.Int64)

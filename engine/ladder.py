@@ -155,13 +155,13 @@ class Ladder:
         return state
 
     def cube(self, start_ns: int, end_ns: int, tick_low: int, tick_high: int, *, window_s: int = 1, step_ticks: int = 1) -> xr.Dataset:
-        """Dense slice of the ladder.
-        The span is widened to whole windows of `window_s` seconds (aligned to the epoch) and clipped to the session, the ticks, both
+        """Dense slice of the ladder; SessionError where it is empty.
+
+        The span is widened to whole windows of `window_s` seconds (aligned to the epoch) and clipped to the session; the ticks, both
         included, to whole price rows of `step_ticks` ticks, which start at absolute multiples of it.
-        Returns int64 variables ``(window, tick)``: every channel of `COLUMNS` (depth and orders at the window's end, flows summed) and
-        ``bid_depth_start``, ``ask_depth_start``; bool ``book_valid (window)``, True where all its seconds are. Coordinates are
-        ``window_start_ts_ns``, ``window_end_ts_ns`` (window), ``tick`` (the row's lowest tick) and ``price`` (tick). SessionError where the
-        slice is empty.
+        Variables, int64 ``(window, tick)``: every channel of `COLUMNS` (depth and orders at the window's end, flows summed) and
+        ``bid_depth_start``, ``ask_depth_start``; bool ``book_valid (window)``, True where all its seconds are. Coordinates:
+        ``window_start_ts_ns``, ``window_end_ts_ns`` (window), ``tick`` (the row's lowest tick) and ``price`` (tick).
         """
         import xarray as xr
 

@@ -32,10 +32,12 @@ class Gap:
 @dataclass(frozen=True)
 class LevelInputs:
     """Inputs of level functions.
-    `trades_session` has ``ts_event, tick, size, side`` of all trades from the Globex open to the ladder's end, in file order (trades
-    outside are ignored); `trades_pd` the same of the previous full RTH session, cut to its span, or None, and `pd_reason` why; `bars` the
-    `engine.bars.bars_2m` of the Globex day. `gaps` are its spans without data: a level whose window overlaps one is absent with the gap's
-    reason, and a moving level ends where the gap begins.
+
+    trades_session: ``ts_event, tick, size, side`` of all trades from the Globex open to the ladder's end, in file order; others are ignored
+    trades_pd: the same of the previous full RTH session, cut to its span, or None; `pd_reason` says why
+    bars: `engine.bars.bars_2m` of the Globex day
+    gaps: spans of that day without data; a level whose window overlaps one is absent with the gap's reason, a moving level ends where it
+    begins
     """
 
     windows: SessionWindows

@@ -78,12 +78,7 @@ class Plan:
 
 
 def check_symbol(symbol: str) -> str:
-    """`symbol` if it is a root or an outright contract.
-
-    Raises
-    ------
-    UnknownRoot
-    """
+    """`symbol` if it is a root or an outright contract, else UnknownRoot."""
     root_of(symbol)
     return symbol
 

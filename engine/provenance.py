@@ -696,6 +696,7 @@ def _earlier(path: Path) -> dict[str, Any]:
 
 def accepted(version: CodeVersion, selection: Selection, packages: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Hashes of code that makes the same rows: first that of the code as it is, then those of earlier code.
+
     `packages` are distributions whose version decides about the rows, as the exchange's calendar does, and their versions. Earlier code is
     listed in ``earlier_code.json``, where a comparison of two lakes showed that it makes the same rows (``python -m
     tests.support.same_rows``); such an entry holds only as long as the code is what it was compared with.

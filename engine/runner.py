@@ -106,6 +106,7 @@ def run_tasks(
     make_executor: Callable[[int], Executor] = spawned_pool, max_deaths: int = MAX_DEATHS,
 ) -> None:  # fmt: skip
     """Run ``function(spec)`` for every spec; both are picklable, and the function's result includes expected errors.
+
     At most twice as many tasks as `workers` are submitted at a time. `on_result` or `on_poison` is called once per task, in this process,
     with its result, or with the number of deaths of its process; `make_executor` again whenever an executor broke. On KeyboardInterrupt the
     workers are killed; what they had not committed is left to the lake's next `clean`.

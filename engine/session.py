@@ -59,10 +59,13 @@ def cached_with_session(most: int) -> Callable[[Callable[Concatenate[Session, P]
 @dataclass(frozen=True, eq=False)
 class Session:
     """One session of one contract, compared by identity; what its methods compute is cached in it and goes with it.
-    Instants are ns since the epoch (UTC), prices are ticks, and a frame of levels has the columns of `engine.lake.catalog.LEVELS`. `absent`
-    says why a level is not in `levels`; `notes` what the lake lacks, with the command that makes it. `stamp` has the digests of the
-    partitions that were read, empty where nobody asks for them. `gold_touches` has ``level_id, touch_ts_ns`` of every touch as gold has
-    them, None where gold has no triggers of this very ladder. `lake` is None of a session made from frames, which has no single trades.
+
+    Instants are ns since the epoch (UTC), prices are ticks, and a frame of levels has the columns of `engine.lake.catalog.LEVELS`.
+    absent, notes: why a level is not in `levels`; what the lake lacks, with the command that makes it
+    stamp: digests of the partitions that were read; empty where nobody asks for them
+    gold_touches: ``level_id, touch_ts_ns`` of every touch as gold has them; None where gold has no triggers of this very ladder
+    cached: what `cached_with_session` caches, by function, then by its other arguments
+    lake: None of a session made from frames, which has no single trades
     """
 
     symbol: str
@@ -139,7 +142,8 @@ class Session:
 
     @cached_with_session(24)
     def touches(self, level_id: str) -> np.ndarray:
-        """Instants at which price touched the level (features.md section 8), int64, rising; of the whole session.
+        """Instants at which price touched the level in the whole session (features.md section 8), int64, rising.
+
         They are the touches that gold has. Of a price of the trader's own, and where the lake has no gold of this very ladder, the function
         that gold calls finds them from ladder, levels and trades, with the parameters of gold.
         Raises UnknownLevel; PartitionMissing, with the command that makes them, where neither gold nor the trades of bronze are there;
@@ -283,6 +287,7 @@ def tick_at(level: pl.DataFrame, ts_ns: int) -> int | None:
 
 def candles_at_level(bars: pl.DataFrame, level: pl.DataFrame, tape: pl.DataFrame | None = None) -> pl.DataFrame:
     """The candles that meet a level: ``window_start_ts_ns, level_tick, side`` (-1 came from below, 1 from above, 0 was at it).
+
     They are the candle triggers of features.md section 8 (gold's kind ``candle``): the level's tick is that at the candle's start, a candle
     meets it when it lies within its low and high, and the side is that of the latest trade away from the level before it is met. Only the
     tape (``mbo_tape_1s``) has the side of a candle that opens at the level after one that closed at it.
@@ -323,10 +328,11 @@ def _came_from(tape: pl.DataFrame, end_ns: int, k: int) -> int:
 
 @dataclass(frozen=True)
 class Quotes:
-    """Best prices of consecutive windows: ``edges_ns`` int64 (windows + 1,), each window's start and the last one's end; bid and ask
-    float64 (windows + 1,), ticks at each window's end.
-    NaN where a side is empty or the book was not valid in all of the window; the last price is there twice, so that a step drawn from edge
-    to edge ends with its window.
+    """Best prices of consecutive windows, ``(windows + 1,)`` each.
+
+    edges_ns: int64, each window's start, and the end of the last
+    bid, ask: float64, ticks at each window's end, NaN where a side is empty or the book was not valid in all of it; the last one is there
+    twice, so that a step drawn from edge to edge ends with its window
     """
 
     edges_ns: np.ndarray

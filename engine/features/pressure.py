@@ -57,9 +57,10 @@ def ask_change(cube: Any) -> Any:
 
 def pressure(cube: xr.Dataset, half_life_s: float = 0.0) -> xr.Dataset:
     """`cube` (`engine.ladder.Ladder.cube`) with float64 ``long, short`` (contracts), ``net, bid_change, ask_change`` beside its variables.
+
     With `half_life_s` above 0, `long` and `short` are sums over the cube's windows so far, each weighted by ``2 ** (-age / half_life_s)``;
     flow before the cube's first window does not count. NaN in windows that are not valid: a clear or a snapshot yields no features, and its
-    flows enter no decayed sum. ContractError on a half-life below 0.
+    flows enter no decayed sum. Raises ContractError on a half-life below 0.
     """
     if half_life_s < 0:
         raise ContractError(f"pressure: expected half_life_s >= 0, found {half_life_s}")
@@ -165,12 +166,13 @@ def _part(part: str, side: Side) -> pl.Expr:
 
 
 def pressure_stream(windows: pl.DataFrame, signals: pl.DataFrame, params: StreamParams | None = None) -> pl.DataFrame:
-    """Pressure above and below each level, window by window, and the state of each.
-    `windows` has `KEYS` and `stream_features` of the table ``mbo_level_vacuum_5s``; `signals` at most one row per (level, window):
-    ``level_id, window_end_ts_ns, fire_flag, margin`` and other columns for the result.
+    """Pressure above and below each level, window by window, and the state of each; in time order, then by level.
+
+    windows: `KEYS` and `stream_features` of the table ``mbo_level_vacuum_5s``
+    signals: one row per (level, window) at most: ``level_id, window_end_ts_ns, fire_flag, margin`` and other columns for the result
     Returns `KEYS`; per side ``{side}_retreat, _flow, _localisation, _shock, _score``; ``vacuum_score``; the columns of `signals`;
-    ``fire_flag`` (false where there is no signal) and ``state``; in time order, then by level. Scores are null where the book is not valid
-    or price is at the level, where there is no side to come from.
+    ``fire_flag`` (false where there is no signal) and ``state``. Scores are null where the book is not valid or price is at the level,
+    where there is no side to come from.
     """
     p = params or StreamParams()
     below, above = pl.col("distance_ticks") < 0, pl.col("distance_ticks") > 0

@@ -17,10 +17,13 @@ AT, NEAR, MID, FAR = range(4)
 
 class SideSums:
     """One side's sums: every attribute is a float64 array over the rows, or ``(rows, 4)`` by zone.
-    Per zone: `start` and `end` are depth at the window's start and end; `add`, `pull`, `rest` (the rested part of `pull`) and `fill` flows
-    of the window. Per row: `away` and `toward` are rested reprices of all zones; `volume` fills of this side's orders within the far bound
-    on both sides of the level; `com_start` and `com_end` the centre of mass in ticks from the level, one beyond the far bound for an empty
-    side; `touch_start` and `touch_end` that of the ticks next to the side's own best price, in ticks from it.
+
+    start, end: depth by zone at the window's start and end
+    add, pull, rest, fill: flows of the window by zone; `rest` is the rested part of `pull`
+    away, toward: rested reprices, all zones
+    volume: fills of this side's orders within the far bound on both sides of the level
+    com_start, com_end: centre of mass in ticks from the level; one beyond the far bound for an empty side
+    touch_start, touch_end: centre of mass of the ticks next to the side's own best price, in ticks from it
     """
 
     def __init__(self, block: np.ndarray, touch: np.ndarray, far: int, touch_ticks: int) -> None:
@@ -42,13 +45,14 @@ def _centre(weighted: np.ndarray, depth: np.ndarray, empty: int) -> np.ndarray:
 
 
 class WindowSums:
-    """The sums of all (level, window) rows, and the features made of them so far: ``sums["f1_ask_com_disp_log"]`` computes a feature once
-    and caches it, so that features can be made of features.
-    The direction of travel is that of each window's start; `travel` ``(levels, windows)`` int8 fixes another, such as a trigger's own for
-    all its history.
-    Per row: `level` (row of `k_ref`) and `window`; `k_ref`, the level's tick; `travel`, +1 up, -1 down, 0 unknown; `last_start` and
-    `last_end`, last trade in ticks, NaN where there is none; `ofi`, best-level order-flow imbalance of the window; `mean_size`, the mean
-    size at the best prices over its seconds' ends; `path_end`, `behind_end`, `path_pull`, `path_add`; `valid`.
+    """The sums of all (level, window) rows, and the features made of them so far.
+
+    ``sums["f1_ask_com_disp_log"]`` computes a feature once and caches it, so that features can be made of features.
+    level, window: which level (row of `k_ref`) and window each row is
+    k_ref, travel: the level's tick; +1 for travel up, -1 down, 0 unknown: that of the window's start, or the argument `travel` ``(levels,
+    windows)``, such as a trigger's own for all its history
+    last_start, last_end: last trade in ticks, NaN where there is none
+    ofi, mean_size: best-level order-flow imbalance of the window; mean size at the best prices over its seconds' ends
     """
 
     def __init__(self, ladder: Ladder, k_ref: np.ndarray, first: int, params: FeatureParams, travel: np.ndarray | None = None) -> None:
@@ -195,13 +199,14 @@ def window_sums(
     no_tick: int, sums: np.ndarray, path: np.ndarray, touch: np.ndarray,
 ) -> None:  # fmt: skip
     """Fill `sums`, `path` and `touch`, all int64 and zeroed by the caller.
-    offset, tick, depth, values: the ladder's rows: offsets by second, tick, ``(bid, ask)`` depth, all channels.
-    dense (ticks, 2): depth of every tick from `low` on before `first_second`; advanced in place.
-    k_ref, travel (levels, windows): the level's tick (`no_tick` where it has none), and +1 up, -1 down, 0 unknown.
-    zone (far bound + 1,): zone (0 at, 1 near, 2 mid, 3 far) by distance in ticks.
-    best_start, best_end (windows, 2): best bid and ask tick.
-    sums (levels, windows, side, N_SUMS); path (levels, windows, N_PATH); touch (windows, side, start or end, depth or weighted by
-    distance).
+
+    offset, tick, depth, values: the ladder's rows: offsets by second, tick, ``(bid, ask)`` depth, all channels
+    dense (ticks, 2): depth of every tick from `low` on before `first_second`; advanced in place
+    k_ref, travel (levels, windows): the level's tick (`no_tick` where it has none), and +1 up, -1 down, 0 unknown
+    zone (far bound + 1,): zone (0 at, 1 near, 2 mid, 3 far) by distance in ticks
+    best_start, best_end (windows, 2): best bid and ask tick
+    sums (levels, windows, side, N_SUMS), path (levels, windows, N_PATH)
+    touch (windows, side, start or end, depth or distance-weighted depth)
     """
     n_levels, n_windows = k_ref.shape
     far = zone.size - 1

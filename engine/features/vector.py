@@ -65,10 +65,10 @@ def blocks_names(approach: str) -> tuple[str, ...]:
 
 
 def blocks(history: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Vectors from windows, float64 ``(n, dimensions)``: NaN where a difference touches an invalid window; a difference that reaches before
-    the session's first window is 0.
-    `history` ``(n, HISTORY + REACH, features)`` has the oldest window first, NaN in an invalid one and anything in those before the
-    session's first, of which there are `before` ``(n,)``.
+    """Vectors from windows, float64 ``(n, dimensions)``.
+    NaN where a difference touches an invalid window; a difference that reaches before the session's first window is 0. `history` ``(n,
+    HISTORY + REACH, features)`` has the oldest window first, NaN in an invalid one and anything in those before the session's first, of
+    which there are `before` ``(n,)``.
     """
     n, _, n_features = history.shape
     x = np.empty((n, HISTORY, n_features, len(DERIVATIVES)))
@@ -139,9 +139,10 @@ def feature_list(representation: str, approach: str) -> dict[str, Any]:
 def trigger_vectors(
     ladder: Ladder, triggers: pl.DataFrame, representation: str = "means", params: FeatureParams | None = None
 ) -> pl.Series:
-    """The raw vector of each trigger, before any normalisation, as a List(Float32) series ``vector``; null where there are not 24 windows
-    of history with a valid book and a valid second before each, or a value of it is not known.
-    The windows of its history are taken around the trigger's own level, also where the level moved since. `triggers` has `NEEDED`, in any
+    """The raw vector of each trigger, before any normalisation, as a List(Float32) series ``vector``.
+
+    Null where there are not 24 windows of history with a valid book and a valid second before each, or a value of it is not known. The
+    windows of its history are taken around the trigger's own level, also where the level moved since. `triggers` has `NEEDED`, in any
     order; they may be moments or prices that are triggers of no table.
     Raises ContractError on an unknown representation, a missing column, an approach that is none, or a moment outside the ladder.
     """

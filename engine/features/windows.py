@@ -40,6 +40,7 @@ def level_windows(
 ) -> pl.DataFrame:
     """One row per level and window in which the level has a value at the window's start, which holds for the whole window: `window_schema`,
     level by level in the order of their first row, windows in time order.
+
     Features are null where a second of the window has no valid book, and ``t1`` to ``t8`` where the direction of travel is not known (no
     trade yet). The depth a window starts from is the book at the end of the second before, also where that second is invalid: a clear or a
     snapshot leaves a known book behind, and a book that is not known keeps its seconds invalid. Before the session's first second the

@@ -46,9 +46,11 @@ class PartFile:
 @dataclass(frozen=True)
 class Lineage:
     """Provenance of a partition; with an equal lineage a rebuild gives the same rows.
-    `params` is the hash of the parameters (`values`) that the stage reads, `code` its code version (`engine.provenance`), `profile` the
-    session profile of silver and gold. `inputs` maps ``dataset/symbol/date`` to the input manifest's digest, None where it was absent, and
-    ``raw/...`` to the file's SHA-256.
+
+    params, values: hash of the parameters that the stage reads, and the parameters
+    code: code version of the stage (`engine.provenance`)
+    inputs: ``dataset/symbol/date`` to the input manifest's digest, None where it was absent; ``raw/...`` to the file's SHA-256
+    profile: session profile of silver and gold
     """
 
     stage: str

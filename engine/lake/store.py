@@ -213,16 +213,9 @@ class Lake(LakeFolder):
     def read_parts(
         self, key: str, symbol: str, date: dt.date, columns: Sequence[str] | None = None, where: pl.Expr | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Yield the partition's parts in order, so that a large day needs little memory: `columns` in that order (all where None), rows of
-        `where`.
-        Raises
-        ------
-        PartitionMissing
-            Where there is no such partition, or it is invalid.
-        ContractError
-            Where its columns are not the contract's.
-        PartitionChanged
-            Where a run rebuilt the partition meanwhile, so that the parts would be of two versions.
+        """Yield the partition's parts in order, so that a large day needs little memory; `columns` in that order, rows of `where`.
+        Raises PartitionMissing where there is no such partition or it is invalid, ContractError where its columns are not the contract's,
+        and PartitionChanged where a run rebuilt it meanwhile, so that the parts would be of two versions.
         """
         d = dataset(key)
         manifest = self.manifest(key, symbol, date)

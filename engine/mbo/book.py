@@ -361,9 +361,10 @@ def replay(
     state, table, lines, marks, far, changed, takers, taker_events, ladder, seconds,
 ):  # fmt: skip
     """Replay the records from `first` on that belong to `instrument`.
-    event_times, ..., instrument_ids: columns of `engine.mbo.dbn.MboColumns`.
-    state, table, lines, marks, far, changed, takers, taker_events: the contract's state, changed in place.
-    ladder: int32 (n, `ROW_FIELDS`), filled from ``state[ROWS]`` on; seconds: int64 (windows, `TAPE_FIELDS`).
+
+    event_times, ..., instrument_ids: columns of `engine.mbo.dbn.MboColumns`
+    state, table, lines, marks, far, changed, takers, taker_events: the contract's state, changed in place
+    ladder, seconds: int32 (n, `ROW_FIELDS`), filled from ``state[ROWS]`` on; int64 (windows, `TAPE_FIELDS`)
     Returns the record to go on with, and `DONE`, `GROW` (a table is too full) or `DRAIN` (take the rows, set ``state[ROWS]`` to 0).
     """
     capacity = table.shape[0] // WORDS

@@ -103,9 +103,7 @@ def read_header(path: Path | str) -> DbnHeader:
 
 
 def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root: str | None = None) -> Iterator[MboColumns]:
-    """Decode a DBN file chunk by chunk, outright contracts only (of `root` alone where given), in file order; chunks without any are left
-    out.
-    Whether `path` is compressed, its bytes say, not its name.
+    """Decode a DBN file, zstd or raw, chunk by chunk in file order; outright contracts only, of `root` alone where given.
     Raises as `read_header`; BadDbn also names the record or byte at which a truncated or corrupt file ends. UnmappedInstrument where a
     record's instrument id has no symbol on the file's date.
     """
@@ -307,8 +305,10 @@ def split(
     ts_event, ts_recv, order_id, price, size, flags, action, side, instrument_id, publisher_id, channel_id, ts_in_delta, sequence,
 ):  # fmt: skip
     """Split records into columns, keeping those of wanted instruments.
-    `words` uint64 (records, words per record) are MBO records as in the file, little-endian; `known` are the sorted instrument ids of the
-    metadata (uint32), `keep` whether each is wanted; the outputs are at least as long as `words`.
+
+    words: uint64 (records, words per record): MBO records as in the file, little-endian
+    known, keep: sorted instrument ids of the metadata (uint32), and whether each is wanted
+    ts_event, ...: outputs, at least as long as `words`
     Returns the number of records kept, and the first record that is not a good MBO record of a known instrument (-1: none).
     """
     head = np.uint64(0xA000) | np.uint64(words.shape[1] * 2)  # record type 0xa0; length counts words of four bytes

@@ -54,9 +54,11 @@ class ReplayedContract:
 
 class LadderReplay:
     """Replay the records of several contracts to their ladders and tapes.
-    `instruments` maps instrument id to outright symbol; records of others are ignored. ``[start_ns, end_ns)`` is the ladder's span: earlier
-    records build the book, later ones only count. A `warm` stream needs no snapshot: an empty book at its start is the true book. From
-    `open_ns` (default: `start_ns`) on crossed or locked states are counted; before the open they are normal (rule 14).
+
+    instruments: instrument id to outright symbol; records of other instruments are ignored
+    start_ns, end_ns: span of the ladder, whole seconds; earlier records build the book, later ones only count
+    warm: the stream needs no snapshot: an empty book at its start is the true book
+    open_ns: from here on (default: `start_ns`) crossed or locked states are counted; before the open they are normal (rule 14)
     Raises SessionError where the span is empty or not in whole seconds, UnknownRoot where a symbol's tick size is not known.
     """
 

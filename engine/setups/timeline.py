@@ -85,9 +85,11 @@ class Bars:
 
 
 def find_candles(bars: Bars, tick: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Candles whose own trades reach from one side of the level to it or beyond, or are all at it: start (ns), the level's tick then, at
-    which it is frozen, and +1 where price came from below, -1 from above. A candle is confirmed two bars after its start.
-    The side is that of the latest trade away from the level before the candle meets it; without one it is no trigger. `level` is the
+    """Candles that meet the level: start (ns), the level's tick then, at which it is frozen, and +1 where price came from below, -1 from
+    above.
+
+    Its own trades reach from one side of the level to it or beyond, or are all at it; the side is that of the latest trade away from the
+    level before the candle meets it, and without one it is no trigger. A candle is confirmed two bars after its start. `level` is the
     level's tick at each bar's start, `NO_TICK` where it has none.
     """
     meets = np.flatnonzero((level != NO_TICK) & (bars.low <= level) & (level <= bars.high))

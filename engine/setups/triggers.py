@@ -44,23 +44,15 @@ def session_triggers(
     approach: ApproachParams | None = None, window_s: int = 5, trading_start_ns: int | None = None, data_end_ns: int | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """Every trigger of a session with its labels: `trigger_schema`, sorted by ``window_end_ts_ns, level_id, kind``.
+
     Columns up to and with ``armed`` are known at the window's end, the rest are labels. ``touched`` is false with null outcomes where the
     data end before an untouched episode is decided. A candle trigger belongs to no approach: its ``episode_id`` counts candles (``c1``),
     its clock starts at the confirming close, and its level is that of the candle's start.
-    Parameters
-    ----------
-    levels : pl.DataFrame
-        ``level_id, start_ts_ns, end_ts_ns, price, level_tick``.
-    trades : pl.DataFrame
-        ``ts_event, tick, size, side`` in file order, from before the ladder's start on; others are ignored.
-    trading_start_ns : int
-        For ``seconds_into_session``; the ladder's start where None.
-    data_end_ns : int
-        Where the session's data end, if before the ladder does.
-    Raises
-    ------
-    ContractError
-        On an unknown kind, overlapping spans of one level, or a missing column.
+    levels: ``level_id, start_ts_ns, end_ts_ns, price, level_tick``
+    trades: ``ts_event, tick, size, side`` in file order, from before the ladder's start on; others are ignored
+    trading_start_ns: for ``seconds_into_session``; the ladder's start where None
+    data_end_ns: where the session's data end, if before the ladder does
+    Raises ContractError on an unknown kind, overlapping spans of one level, or a missing column.
     """
     unknown = [k for k in kinds if k not in KINDS]
     if unknown:
@@ -266,12 +258,13 @@ def outcomes(
     data_end_ns: int, params: SetupParams, longest_s: int,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Labels and hits of touches, one item each; a label whose horizon reaches beyond the data is "" (none).
+
+    time, tick: trades in order, several of which may have the same time
+    start, clock_ns, level, sign, sigma: of each touch the first trade that counts, the clock's start, the frozen level, the direction of
+    travel, and the volatility for an ``auto`` barrier
     Returns ``outcome_h0`` ... (str, "" for none, also of horizons beyond `longest_s`); ``barrier_ticks``; ``first_hit_ts_ns,
     second_hit_ts_ns, first_hit_bars, second_hit_bars, adverse_before_hit_ticks`` (-1 for none); ``excursion_up_ticks, excursion_down_ticks,
     whipsaw_flag`` (-1 for not known); ``seconds_to_resolve`` (NaN for none).
-    `time` and `tick` are the trades in order, several of which may have the same time; of each touch `start` is the first trade that
-    counts, `clock_ns` the clock's start, `level` the frozen level, `sign` the direction of travel, `sigma` the volatility for an ``auto``
-    barrier.
     """
     shown = barrier_ticks(sigma, params.horizons_s[params.shown_horizon], params)
     by_horizon = [barrier_ticks(sigma, h, params) for h in params.horizons_s]
@@ -326,11 +319,14 @@ def outcomes(
 
 @dataclass(frozen=True)
 class Episodes:
-    """The episodes of one level in a session, in time order, as int64 arrays with one item per episode.
-    `first`, `last`: first and last window of the approach; windows between them without it are part of the episode. `sign`: +1 for an
-    approach from below, -1 from above. `arm`: first window within the arming distance. `touch`, `touch_tick`: the trade that touches the
-    level, and the level's tick then, where it is frozen. `closed`: a later episode began before a touch, so that none can come any more.
-    `of_window`: per window, the episode whose approach it is. -1 where there is none.
+    """The episodes of one level in a session, in time order, one item per episode; -1 where there is none.
+
+    first, last: first and last window of the approach; windows between them without it are part of the episode
+    sign: +1 for an approach from below, -1 from above
+    arm: first window within the arming distance
+    touch, touch_tick: the trade that touches the level, and the level's tick then, at which it is frozen
+    closed: whether a later episode began before a touch, so that none can come any more
+    of_window: per window, the episode whose approach it is
     """
 
     first: np.ndarray
@@ -394,9 +390,10 @@ def find_episodes(
     params: SetupParams,
 ) -> Episodes:  # fmt: skip
     """Episodes of one level.
-    Per window: `code` is the position of its approach in `APPROACHES`, `last_tick` the last trade at its end, `k_ref` the level at its
-    start (`NO_TICK` where there is none), `offset` its first trade, with the end of the last window. Per trade: `tick`, and `level_at`, the
-    level's tick at its time.
+
+    code, last_tick, k_ref: per window its approach (position in `APPROACHES`), last trade at its end, level at its start (or `NO_TICK`)
+    offset: first trade of each window, and the end of the last
+    tick, level_at: of each trade its tick, and the level's tick at its time
     """
     n_windows = code.size
     table = np.zeros((n_windows + 1, 7), np.int64)

@@ -85,10 +85,13 @@ class StageInputs:
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A declared transform, written with keywords: ``Stage(name="bars", io=StageIO(...), ...)``.
-    `refs` gives the input partitions of a session's windows and parameters. `run` makes one `Output` per dataset; all engine code it
-    reaches is its code version (`engine.provenance`). `param_groups` are the fields of `RunParams` it reads; `entries` gives, from their
-    values, the registry entries that are part of the code version (all where it names none). `packages` are distributions whose version
-    affects the rows, such as the exchange calendar. `history` is a dataset whose earlier sessions of the same root it reads as well.
+
+    refs: the input partitions of a session's windows and parameters
+    run: makes one `Output` per dataset; all engine code it reaches is its code version (`engine.provenance`)
+    param_groups: the fields of `RunParams` it reads
+    entries: from their values, the registry entries that are part of the code version; all where it names none
+    packages: distributions whose version affects the rows, such as the exchange calendar; part of the code version
+    history: dataset whose earlier sessions of the same root it reads as well
     """
 
     name: str

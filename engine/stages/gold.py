@@ -139,8 +139,7 @@ Fire = Callable[["pl.DataFrame"], "pl.Series"]
 
 
 def session_signals(history: pl.DataFrame, triggers: pl.DataFrame, forecast: Forecast, fire: Fire) -> pl.DataFrame:
-    """Forecast and fire flag of every trigger of a session: `KEYS`, the forecast's columns, ``fire_flag``, ``signal``; in the order of
-    `triggers`.
+    """Forecast and fire flag of every trigger of a session, in their order: `KEYS`, the forecast's columns, ``fire_flag``, ``signal``.
     `fire` gets only the `window` triggers, so that each window counts once (all triggers where there are none); other triggers take the
     flag of the same window and episode.
     """
