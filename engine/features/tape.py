@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from engine.features.registry import feature
-from engine.features.sums import AT, NEAR, SideSums, WindowSums
+from engine.features.sums import AT, NEAR, WindowSums
+from engine.features.vacuum import com_touch_log, pull_add_log
 
 
 @feature(
@@ -104,7 +105,7 @@ def t9_distance(sums: WindowSums) -> np.ndarray:
 )  # fmt: skip
 def t10_ask_com_touch_log(sums: WindowSums) -> np.ndarray:
     """Log displacement of the asks' centre of mass in the book's own frame."""
-    return np.log((sums.ask.touch_end + 1) / (sums.ask.touch_start + 1))
+    return com_touch_log(sums.ask)
 
 
 @feature(
@@ -113,15 +114,11 @@ def t10_ask_com_touch_log(sums: WindowSums) -> np.ndarray:
 )  # fmt: skip
 def t11_bid_com_touch_log(sums: WindowSums) -> np.ndarray:
     """Log displacement of the bids' centre of mass in the book's own frame."""
-    return np.log((sums.bid.touch_end + 1) / (sums.bid.touch_start + 1))
+    return com_touch_log(sums.bid)
 
 
 # ----------------------------------------------------------------------------
 # The conditions of a fall away from a level and of a rise through it (features.md section 6): a hypothesis, shown as one
-
-
-def _pull_add_log(side: SideSums) -> np.ndarray:
-    return np.log((side.pull.sum(axis=1) + 1) / (side.add.sum(axis=1) + 1))
 
 
 @feature(
@@ -130,7 +127,7 @@ def _pull_add_log(side: SideSums) -> np.ndarray:
 )  # fmt: skip
 def ask_pull_add_log(sums: WindowSums) -> np.ndarray:
     """All ask pulls against all ask adds."""
-    return _pull_add_log(sums.ask)
+    return pull_add_log(sums.ask)
 
 
 @feature(
@@ -139,7 +136,7 @@ def ask_pull_add_log(sums: WindowSums) -> np.ndarray:
 )  # fmt: skip
 def bid_pull_add_log(sums: WindowSums) -> np.ndarray:
     """All bid pulls against all bid adds."""
-    return _pull_add_log(sums.bid)
+    return pull_add_log(sums.bid)
 
 
 CONDITIONS: tuple[tuple[str, str, int, str], ...] = (

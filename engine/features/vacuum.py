@@ -115,6 +115,26 @@ def near_pull_share_rest(s: SideSums) -> np.ndarray:
     return s.rest[:, NEAR] / (s.rest.sum(axis=1) + 1)
 
 
+def pull_add_log(s: SideSums) -> np.ndarray:
+    """All pulls against all adds."""
+    return np.log((s.pull.sum(axis=1) + 1) / (s.add.sum(axis=1) + 1))
+
+
+def add_intensity_log(s: SideSums) -> np.ndarray:
+    """Adds against the depth at the start."""
+    return np.log(1 + s.add.sum(axis=1) / (s.start.sum(axis=1) + 1))
+
+
+def far_pull_share_rest(s: SideSums) -> np.ndarray:
+    """Share of rested pulls in the far zone."""
+    return s.rest[:, FAR] / (s.rest.sum(axis=1) + 1)
+
+
+def com_touch_log(s: SideSums) -> np.ndarray:
+    """Log displacement of the centre of mass in the book's own frame."""
+    return np.log((s.touch_end + 1) / (s.touch_start + 1))
+
+
 # The table's order is family by family (f1, f2, f3, f4), while each shape above is written once for both sides.
 for _name, _formula, (_unit, _range), _meaning, _function in sorted(_PENDING, key=lambda p: p[0][:2]):
     feature(_name, family="vacuum_down", formula=_formula, unit=_unit, range=_range, meaning=_meaning)(_function)
@@ -174,7 +194,7 @@ for _name, _part, _sign, _plus, _scale, _meaning in (
 )  # fmt: skip
 def u13_bid_add_intensity_log(sums: WindowSums) -> np.ndarray:
     """Bid adds against the depth at the start."""
-    return np.log(1 + sums.bid.add.sum(axis=1) / (sums.bid.start.sum(axis=1) + 1))
+    return add_intensity_log(sums.bid)
 
 
 @feature(
@@ -183,7 +203,7 @@ def u13_bid_add_intensity_log(sums: WindowSums) -> np.ndarray:
 )  # fmt: skip
 def u14_bid_far_pull_share_rest(sums: WindowSums) -> np.ndarray:
     """Share of rested bid pulls in the far zone."""
-    return sums.bid.rest[:, FAR] / (sums.bid.rest.sum(axis=1) + 1)
+    return far_pull_share_rest(sums.bid)
 
 
 combined("u15_up_expansion_log", "vacuum_up", ("u1_ask_com_disp_log", "u8_bid_com_approach_log"), "Asks move up and bids follow")

@@ -12,7 +12,7 @@ import polars as pl
 
 from engine.errors import ContractError
 from engine.features import vacuum
-from engine.features.sums import FAR, SideSums, WindowSums
+from engine.features.sums import SideSums, WindowSums
 from engine.ladder import NO_TICK, Ladder
 from engine.lake.manifest import canonical, sha256_text
 from engine.params import FeatureParams
@@ -47,10 +47,13 @@ FROM_BELOW = (
 )  # fmt: skip
 """Vacuum features of a vector from below."""
 
-TAPE = (
-    "t1_aggressor_imbalance", "t2_absorption_at_log", "t3_replenish_at_log", "t4_fill_intensity_log", "t5_ofi", "t6_path_depth_log",
-    "t7_path_pull_add_log", "t8_speed", "t9_distance", "t10_ask_com_touch_log", "t11_bid_com_touch_log",
+TAPE_PRIMITIVES = (
+    "t1_aggressor_imbalance", "t2_absorption_at_log", "t3_replenish_at_log", "t4_fill_intensity_log", "t5_ofi",
+    "t6_path_depth_log", "t7_path_pull_add_log", "t8_speed", "t9_distance",
 )  # fmt: skip
+"""Tape features in the trigger's direction of travel."""
+
+TAPE = (*TAPE_PRIMITIVES, "t10_ask_com_touch_log", "t11_bid_com_touch_log")
 """Tape features of both."""
 
 
@@ -252,26 +255,6 @@ class SidePrimitive:
     function: Callable[[SideSums], np.ndarray]
 
 
-def pull_add_log(s: SideSums) -> np.ndarray:
-    """All pulls against all adds."""
-    return np.log((s.pull.sum(axis=1) + 1) / (s.add.sum(axis=1) + 1))
-
-
-def add_intensity_log(s: SideSums) -> np.ndarray:
-    """Adds against the depth at the start."""
-    return np.log(1 + s.add.sum(axis=1) / (s.start.sum(axis=1) + 1))
-
-
-def far_pull_share_rest(s: SideSums) -> np.ndarray:
-    """Share of rested pulls in the far zone."""
-    return s.rest[:, FAR] / (s.rest.sum(axis=1) + 1)
-
-
-def com_touch_log(s: SideSums) -> np.ndarray:
-    """Log displacement of the centre of mass in the book's own frame."""
-    return np.log((s.touch_end + 1) / (s.touch_start + 1))
-
-
 SIDE_PRIMITIVES = (
     SidePrimitive(
         "com_disp_log", "ln((com_end + 1) / (com_start + 1))", "log ratio", "[-ln(far + 2), ln(far + 2)]",
@@ -304,26 +287,20 @@ SIDE_PRIMITIVES = (
     ),
     SidePrimitive("at_pull_share_rest", "P_at / (P + 1)", "share", "[0, 1)", "is pulled at the level", vacuum.at_pull_share_rest),
     SidePrimitive("near_pull_share_rest", "P_near / (P + 1)", "share", "[0, 1)", "is pulled near the level", vacuum.near_pull_share_rest),
-    SidePrimitive("far_pull_share_rest", "P_far / (P + 1)", "share", "[0, 1)", "is pulled far from the level", far_pull_share_rest),
+    SidePrimitive("far_pull_share_rest", "P_far / (P + 1)", "share", "[0, 1)", "is pulled far from the level", vacuum.far_pull_share_rest),
     SidePrimitive(
         "pull_add_log", "ln((pull + 1) / (add + 1)), all pulls", "log ratio", "(-inf, inf)",
-        "is pulled more than added", pull_add_log,
+        "is pulled more than added", vacuum.pull_add_log,
     ),
     SidePrimitive(
         "add_intensity_log", "ln(1 + A / (D_start + 1))", "log ratio", "[0, inf)",
-        "is added to, for its size", add_intensity_log,
+        "is added to, for its size", vacuum.add_intensity_log,
     ),
     SidePrimitive(
         "com_touch_log", "ln((com' end + 1) / (com' start + 1))", "log ratio", "[-ln(touch + 1), ln(touch + 1)]",
-        "retreats from its own best price", com_touch_log,
+        "retreats from its own best price", vacuum.com_touch_log,
     ),
 )  # fmt: skip
-
-TAPE_PRIMITIVES = (
-    "t1_aggressor_imbalance", "t2_absorption_at_log", "t3_replenish_at_log", "t4_fill_intensity_log", "t5_ofi",
-    "t6_path_depth_log", "t7_path_pull_add_log", "t8_speed", "t9_distance",
-)  # fmt: skip
-"""Tape features, all in the trigger's direction of travel."""
 
 MAGNITUDES: dict[str, tuple[str, str, str]] = {
     "distance": ("abs(d) / far bound at the trigger", "far bounds", "[0, inf)"),
