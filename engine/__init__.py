@@ -97,8 +97,7 @@ KERNEL_SOURCES = (
 
 def _kernel_cache() -> Path:
     """Folder of the numba cache, named by a hash of `KERNEL_SOURCES`.
-    Numba's own cache only checks the file of the compiled function: after an edit of a kernel in another file, callers would use its old
-    code.
+    Numba's own cache only checks the file of the compiled function: after an edit of a kernel in another file, callers used its old code.
     """
     here = Path(__file__).parent
     digest = hashlib.sha256()

@@ -129,8 +129,8 @@ class Ladder:
         return self.valid.size
 
     def windows(self, window_s: int, start_ns: int | None = None, end_ns: int | None = None) -> tuple[int, int]:
-        """(first second, number) of the epoch-aligned windows that overlap ``[start_ns, end_ns)``, only those wholly in the session;
-        SessionError where none is.
+        """(first second, number) of the epoch-aligned windows, wholly in the session, that overlap ``[start_ns, end_ns)``; SessionError
+        without.
         """
         first_s, last_s = self.start_ns // NS, self.end_ns // NS
         lo = first_s if start_ns is None else max(first_s, start_ns // NS)

@@ -36,8 +36,7 @@ class LevelInputs:
     trades_session: ``ts_event, tick, size, side`` of all trades from the Globex open to the ladder's end, in file order; others are ignored
     trades_pd: the same of the previous full RTH session, cut to its span, or None; `pd_reason` says why
     bars: `engine.bars.bars_2m` of the Globex day
-    gaps: spans of that day without data; a level whose window overlaps one is absent with the gap's reason, a moving level ends where it
-    begins
+    gaps: spans of that day without data; a level whose window overlaps one is absent with its reason, a moving level ends at its start
     """
 
     windows: SessionWindows

@@ -29,9 +29,7 @@ class Step:
 
 
 def build_pipeline(product_type: str, layer: str) -> tuple[Step, ...]:
-    """The stages of a layer (``bronze``, ``silver``, ``gold`` or ``all``), each after those that make its inputs; UnknownDataset where none
-    is.
-    """
+    """The stages of a layer (one of `LAYERS`), each after those that make its inputs; UnknownDataset without any."""
     steps = [Step(bronze.STAGE, StageIO(("raw",), (BRONZE_MBO,))), *(Step(s.name, s.io) for s in STAGES)]
     steps = [s for s in steps if dataset(s.io.outputs[0]).product_type == product_type]
     if layer != "all":
@@ -90,8 +88,8 @@ def is_root(symbol: str) -> bool:
 
 def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: bool, must: bool, index: RawIndex | None = None) -> Plan:
     """Plan of the tasks that bring bronze of `symbol` (a root or a contract) on UTC `dates` up to date.
-    `overwrite` rebuilds also what is current; `must` makes a date without a raw file a failure: not so in a range of dates, whose weekends
-    have none.
+    `overwrite` rebuilds also what is current; `must` makes a date without a raw file a failure: not so in a range, whose weekends have
+    none.
     """
     plan = Plan()
     index = index or raw_index(lake, root_of(symbol).code)
@@ -100,13 +98,11 @@ def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: boo
     for date in dates:
         try:
             files = index.of(symbol, date)
-        except RawMissing as e:
-            if must:
+        except EngineError as e:
+            if must or not isinstance(e, RawMissing):
                 plan.problems.append(failed(f"bronze {symbol} {date}", e))
             else:
                 plan.left_out[f"bronze {symbol} {date}"] = str(e)
-        except EngineError as e:
-            plan.problems.append(failed(f"bronze {symbol} {date}", e))
         else:
             for raw, symbols in files:
                 plan.take(TaskSpec(str(lake.root), date, symbols, raw=raw, overwrite=overwrite))
@@ -121,8 +117,7 @@ def plan_sessions(
     Pairs without a required input of the group's first stage are left out, or failures where `must`.
     """
     profile_named(profile)
-    held = lake.profile()
-    if held is not None:
+    if lake.profile() is not None:
         lake.claim_profile(profile)
     plan = Plan()
     text = params.model_dump_json()
@@ -131,10 +126,8 @@ def plan_sessions(
         needed = next(r for r in GROUPS[group][0].refs(session_windows(date, profile), params) if r.required)
         try:
             lake.manifest(needed.key, symbol, needed.date)
-        except PartitionCorrupt as e:
-            plan.problems.append(failed(spec.name, e))
         except PartitionMissing as e:
-            if must:
+            if must or isinstance(e, PartitionCorrupt):
                 plan.problems.append(failed(spec.name, e))
             else:
                 plan.left_out[spec.name] = f"no {dataset(needed.key).layer} of {symbol} on {needed.date}"
@@ -186,9 +179,7 @@ class PartitionState:
 
 
 def lake_state(lake: Lake, params: RunParams | None = None, *, verify: bool = False) -> list[PartitionState]:
-    """State of every partition of the lake: rows, bytes, and why it is stale; parameters are compared where given, `verify` hashes every
-    file.
-    """
+    """State of every partition of the lake; parameters are compared where given, `verify` hashes every file."""
     stage_of = {o: s for s in STAGES for o in s.io.outputs}
     indexes = {root: raw_index(lake, root, keep=False) for root in lake.raw_roots()}
     out = []

@@ -332,7 +332,7 @@ class Quotes:
 
     edges_ns: int64, each window's start, and the end of the last
     bid, ask: float64, ticks at each window's end, NaN where a side is empty or the book was not valid in all of it; the last one is there
-    twice, so that a step drawn from edge to edge ends with its window
+        twice, so that a step drawn from edge to edge ends with its window
     """
 
     edges_ns: np.ndarray

@@ -137,7 +137,7 @@ FROM_ABOVE = {
     "above": Side("f1_ask_com_disp_log", "f2_ask_pull_add_log_rest", "f2_ask_near_pull_share_rest", 0.5),
     "below": Side("f3_bid_com_disp_log", "f4_bid_pull_add_log_rest", "f4_bid_near_pull_share_rest", 0.5),
 }
-"""By the side on which price stands."""
+"""By the side on which price is."""
 
 
 def stream_features() -> tuple[str, ...]:

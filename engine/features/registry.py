@@ -80,9 +80,7 @@ def feature(name: str, *, family: str, formula: str, unit: str, range: str, mean
 
 
 def features(family: str | None = None) -> tuple[Feature, ...]:
-    """All features of `family` in the order of their declaration; without one, all, family by family. ContractError names the known
-    families.
-    """
+    """Features of `family` in the order of their declaration, or of all families, one by one; ContractError on an unknown family."""
     for module in _MODULES:
         importlib.import_module(f"engine.features.{module}")
     if family is None:

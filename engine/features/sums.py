@@ -50,7 +50,7 @@ class WindowSums:
     ``sums["f1_ask_com_disp_log"]`` computes a feature once and caches it, so that features can be made of features.
     level, window: which level (row of `k_ref`) and window each row is
     k_ref, travel: the level's tick; +1 for travel up, -1 down, 0 unknown: that of the window's start, or the argument `travel` ``(levels,
-    windows)``, such as a trigger's own for all its history
+        windows)``, such as a trigger's own for all its history
     last_start, last_end: last trade in ticks, NaN where there is none
     ofi, mean_size: best-level order-flow imbalance of the window; mean size at the best prices over its seconds' ends
     """

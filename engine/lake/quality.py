@@ -26,7 +26,7 @@ def quality_table(lake: Lake, progress: Any = None, *, symbol: str | None = None
     """(sessions, gaps): data quality of the ladder's sessions, of the contract or root `symbol` where given.
 
     sessions: `COLUMNS`, newest first; ``valid_share`` of the seconds have a valid book, ``longest_gap_s`` is the longest run without one,
-    ``triggers`` counts rows of gold (null without), ``trouble`` is why a session cannot be read (other columns null)
+        ``triggers`` counts rows of gold (null without), ``trouble`` is why a session cannot be read (other columns null)
     gaps: ``symbol, session_date, start_ts_ns, end_ts_ns`` of every run of seconds without a valid book
     `progress` is called with (done, of, date) after each session.
     """

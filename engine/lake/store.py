@@ -293,9 +293,7 @@ class Lake(LakeFolder):
         return w.manifest
 
     def clean(self) -> list[str]:
-        """Remove what killed runs left behind (call it under the lock); returns the paths handled. LakeWriteFailed where something cannot
-        be removed.
-        """
+        """Remove what killed runs left behind (call it under the lock), LakeWriteFailed where that fails; returns the paths handled."""
         tables = [table for key in datasets() for _, table in self.tables(key)]
         single = [(self.root / PROFILE_FILE).parent, self.root / CACHE_DIR, (self.root / SELECTION_PATH).parent, self.root / AUDIT_DIR]
         try:
@@ -309,8 +307,7 @@ class Lake(LakeFolder):
 def read_part(
     path: Path, rows: int, contract: Contract, where_from: str, columns: tuple[str, ...] | None = None, where: pl.Expr | None = None
 ) -> pl.DataFrame:
-    """The rows of a part file, checked against its contract; `rows` (by the manifest) is checked where all are read, `where_from` is for
-    errors.
+    """The rows of a part file, checked against its contract; `rows`, by the manifest, are counted where all are read.
     Raises PartitionCorrupt where it cannot be read or has another number of rows, ContractError where its columns are not the contract's.
     """
     import polars as pl

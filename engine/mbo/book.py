@@ -126,7 +126,7 @@ def slot_in(tick, st, keys):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def touch(slot, tick, side, st, acc, touched):
-    """Remember that a line changes in this window, and what stood there before; return the line."""
+    """Remember that a line changes in this window, and what was there before; return the line."""
     line = (2 * slot + side) * FIELDS
     if acc[line + FLAG] == 0:
         acc[line + FLAG] = 1
@@ -540,7 +540,7 @@ def close_until(target, state, lines, far, changed, ladder, seconds):
 
 
 # ----------------------------------------------------------------------------
-# The parts of the replay that stand apart from the moving of orders: ticks, executions, trades, snapshots, clears (numba)
+# The parts of the replay besides moving orders: ticks, executions, trades, snapshots, clears (numba)
 
 _TICK_LIMIT = 2**31 - 1
 

@@ -94,8 +94,8 @@ class DbnHeader:
 
 
 def read_header(path: Path | str) -> DbnHeader:
-    """The metadata of a DBN file; RawMissing where `path` is no file, BadDbn on an empty, truncated, corrupt or non-MBO file, or one that
-    spans more than one UTC date.
+    """The metadata of a DBN file.
+    Raises RawMissing where `path` is no file, BadDbn on an empty, truncated, corrupt or non-MBO file, or one of more than one UTC date.
     """
     path = Path(path)
     with _open(path) as raw:

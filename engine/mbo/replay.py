@@ -123,7 +123,7 @@ class LadderReplay:
         return out
 
     def grid_bytes(self) -> int:
-        """Bytes of the price grids and order tables as they stand, of all contracts."""
+        """Bytes of the price grids and order tables of all contracts."""
         return sum(a.nbytes for c in self._contracts for a in (c.acc, c.bits, c.keys, c.touched, c.tab, c.rows))
 
     def _contract(self, instrument: int, symbol: str, warm: bool, open_ns: int) -> ContractState:

@@ -1,4 +1,4 @@
-"""How price stands to a level: the approach, and the frame of travel (features.md sections 4 and 8)."""
+"""Where price is relative to a level: the approach, and the frame of travel (features.md sections 4 and 8)."""
 
 from __future__ import annotations
 

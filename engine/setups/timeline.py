@@ -85,8 +85,7 @@ class Bars:
 
 
 def find_candles(bars: Bars, tick: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Candles that meet the level: start (ns), the level's tick then, at which it is frozen, and +1 where price came from below, -1 from
-    above.
+    """Candles that meet the level: start (ns), the level's tick then, at which it is frozen, and +1 for price from below, -1 from above.
 
     Its own trades reach from one side of the level to it or beyond, or are all at it; the side is that of the latest trade away from the
     level before the candle meets it, and without one it is no trigger. A candle is confirmed two bars after its start. `level` is the

@@ -261,7 +261,7 @@ def outcomes(
 
     time, tick: trades in order, several of which may have the same time
     start, clock_ns, level, sign, sigma: of each touch the first trade that counts, the clock's start, the frozen level, the direction of
-    travel, and the volatility for an ``auto`` barrier
+        travel, and the volatility for an ``auto`` barrier
     Returns ``outcome_h0`` ... (str, "" for none, also of horizons beyond `longest_s`); ``barrier_ticks``; ``first_hit_ts_ns,
     second_hit_ts_ns, first_hit_bars, second_hit_bars, adverse_before_hit_ticks`` (-1 for none); ``excursion_up_ticks, excursion_down_ticks,
     whipsaw_flag`` (-1 for not known); ``seconds_to_resolve`` (NaN for none).
@@ -354,7 +354,7 @@ def _pass(
             sign = table[e, 2]
             for i in range(max(offset[w], 1), offset[w + 1]):
                 level = level_at[i]
-                # From the approach side: the trade before stood there by the level of now, so that a level's step is no touch.
+                # From the approach side: the trade before was there by the level of now, so that a level's step is no touch.
                 if level != no_tick and sign * (level - tick[i - 1]) > 0 and sign * (level - tick[i]) <= 0:
                     table[e, 4] = i
                     table[e, 5] = level

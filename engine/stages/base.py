@@ -179,8 +179,7 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
 
 def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, params: RunParams, *, overwrite: bool = False) -> int | None:
     """Build the stage's outputs of one session unless they are current; returns the rows written, or None where all were current.
-    Raises PartitionMissing, with the command that makes it, where a required input is missing, and SessionError where the inputs hold no
-    data.
+    Raises PartitionMissing, naming the command, where a required input is missing, and SessionError where the inputs hold no data.
     """
     if not overwrite and why_stale(lake, stage, symbol, date, profile, params) is None:
         return None

@@ -240,9 +240,7 @@ def outrights(symbols: set[str] | list[str], root: str) -> tuple[str, ...]:
 
 
 def header_facts(path: Path, root: str) -> dict[str, Any]:
-    """Date (ISO) and outright contracts of `root` in a file's header; a change of this code invalidates the cache of headers. May raise
-    BadDbn.
-    """
+    """Date (ISO) and outright contracts of `root` in a file's header; a change of this code invalidates the cache of headers."""
     from engine.mbo.dbn import read_header  # slow to import, and rarely needed
 
     header = read_header(path)
