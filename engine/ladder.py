@@ -13,24 +13,16 @@ import polars as pl
 from numba import njit
 
 from engine.errors import ContractError, PartitionCorrupt, SessionError
+from engine.lake.catalog import LADDER, TAPE
 from engine.params import ReplayParams
-from engine.vocab import NS, Root, root_of
+from engine.vocab import LADDER_COLUMNS, NS, Root, root_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from engine.lake.store import Lake
 
-ROWS_DATASET = "silver.future_mbo.mbo_price_ladder_1s"
-TAPE_DATASET = "silver.future_mbo.mbo_tape_1s"
-
-CHANNELS = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
-"""The ladder's channels; each is there for bids and for asks (``bid_depth``, ``ask_depth``, ...)."""
-
-COLUMNS = tuple(f"{side}_{channel}" for channel in CHANNELS for side in ("bid", "ask"))
-"""The sixteen channel columns in the order in which the kernels read them."""
-
-_ROWS_COLUMNS = ("window_start_ts_ns", "tick", "keyframe", *COLUMNS)
+_ROWS_COLUMNS = ("window_start_ts_ns", "tick", "keyframe", *LADDER_COLUMNS)
 _TAPE_COLUMNS = ("window_start_ts_ns", "last_tick", "best_bid_tick", "best_ask_tick", "book_valid")
 
 NO_TICK = int(np.iinfo(np.int32).min)
@@ -53,7 +45,7 @@ class Ladder:
         self.symbol, self.date = symbol, date
         self.root: Root = root_of(symbol)
         self.where = f"ladder of {symbol} {date}"
-        for frame, dataset, columns in ((rows, ROWS_DATASET, _ROWS_COLUMNS), (tape, TAPE_DATASET, _TAPE_COLUMNS)):
+        for frame, dataset, columns in ((rows, LADDER, _ROWS_COLUMNS), (tape, TAPE, _TAPE_COLUMNS)):
             missing = [c for c in columns if c not in frame.columns]
             if missing:
                 raise ContractError(
@@ -74,14 +66,14 @@ class Ladder:
         """Ladder of a contract-day in `lake`; errors are those of reading the two partitions.
         PartitionCorrupt also where rows and tape are not of one replay, as after a run that was killed between the two.
         """
-        rows, tape = (lake.manifest(key, symbol, date).lineage for key in (ROWS_DATASET, TAPE_DATASET))
+        rows, tape = (lake.manifest(key, symbol, date).lineage for key in (LADDER, TAPE))
         if rows != tape:
             raise PartitionCorrupt(
-                f"ladder of {symbol} {date} in {lake.root}: expected {ROWS_DATASET} and {TAPE_DATASET} of one replay, found "
-                f"two of different inputs, code or parameters; `{lake.repair_command(TAPE_DATASET, symbol, date)}` rebuilds both"
+                f"ladder of {symbol} {date} in {lake.root}: expected {LADDER} and {TAPE} of one replay, found "
+                f"two of different inputs, code or parameters; `{lake.repair_command(TAPE, symbol, date)}` rebuilds both"
             )
-        make = lake.repair_command(TAPE_DATASET, symbol, date, overwrite=True)
-        return cls(lake.read(ROWS_DATASET, symbol, date), lake.read(TAPE_DATASET, symbol, date), symbol=symbol, date=date, make=make)
+        make = lake.repair_command(TAPE, symbol, date, overwrite=True)
+        return cls(lake.read(LADDER, symbol, date), lake.read(TAPE, symbol, date), symbol=symbol, date=date, make=make)
 
     def _broken(self, expected: str) -> ContractError:
         return ContractError(f"{self.where}: expected {expected}; {self._fix}")
@@ -111,8 +103,8 @@ class Ladder:
             if (step < 0).any() or ((step == 0) & (np.diff(self.tick) <= 0)).any():
                 raise self._broken("rows sorted by (window, tick), each once")
         self.keyframe = rows["keyframe"].to_numpy().astype(bool)
-        self.values = np.empty((starts.size, len(COLUMNS)), np.int32)
-        for i, name in enumerate(COLUMNS):
+        self.values = np.empty((starts.size, len(LADDER_COLUMNS)), np.int32)
+        for i, name in enumerate(LADDER_COLUMNS):
             self.values[:, i] = rows[name].to_numpy()
         # A contiguous copy of the depths, which the feature kernel reads for every row.
         self.depth = np.ascontiguousarray(self.values[:, :2])
@@ -159,7 +151,7 @@ class Ladder:
 
         The span is widened to whole windows of `window_s` seconds (aligned to the epoch) and clipped to the session; the ticks, both
         included, to whole price rows of `step_ticks` ticks, which start at absolute multiples of it.
-        Variables, int64 ``(window, tick)``: every channel of `COLUMNS` (depth and orders at the window's end, flows summed) and
+        Variables, int64 ``(window, tick)``: every channel of `LADDER_COLUMNS` (depth and orders at the window's end, flows summed) and
         ``bid_depth_start``, ``ask_depth_start``; bool ``book_valid (window)``, True where all its seconds are. Coordinates:
         ``window_start_ts_ns``, ``window_end_ts_ns`` (window), ``tick`` (the row's lowest tick) and ``price`` (tick).
         """
@@ -178,7 +170,7 @@ class Ladder:
         fill_cube(self.offset, self.tick, self.values, state, first, window_s, low, step_ticks, out)
         begin = self.start_ns + (first + window_s * np.arange(n_windows, dtype=np.int64)) * NS
         ticks = low + step_ticks * np.arange(n_rows, dtype=np.int64)
-        names = (*COLUMNS, "bid_depth_start", "ask_depth_start")
+        names = (*LADDER_COLUMNS, "bid_depth_start", "ask_depth_start")
         data: dict[str, Any] = {name: (("window", "tick"), out[i]) for i, name in enumerate(names)}
         data["book_valid"] = ("window", self.valid[first : first + n_windows * window_s].reshape(n_windows, window_s).all(axis=1))
         coords = {

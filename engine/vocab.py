@@ -79,6 +79,12 @@ class State(StrEnum):
     FIRE = "FIRE"
 
 
+LADDER_CHANNELS = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
+"""Channels of the price ladder; each is there for bids and for asks (``bid_depth``, ``ask_depth``, ...)."""
+
+LADDER_COLUMNS = tuple(f"{side}_{channel}" for channel in LADDER_CHANNELS for side in ("bid", "ask"))
+"""The ladder's sixteen channel columns in the order in which the kernels write and read them."""
+
 ACTION_CODES = {a.value: i for i, a in enumerate(Action)}
 SIDE_CODES = {s.value: i for i, s in enumerate(Side)}
 

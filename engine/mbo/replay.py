@@ -14,17 +14,14 @@ from engine.mbo import book
 from engine.mbo.book import DEPTH, FIELDS, FLAG, ORDERS, ROW_FIELDS, TAPE_FIELDS, rehash, slot_in
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns
 from engine.params import ReplayParams
-from engine.vocab import NS, root_of
-
-CHANNEL_NAMES = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
-SIDED_CHANNELS = tuple(f"{side}_{channel}" for channel in CHANNEL_NAMES for side in ("bid", "ask"))
+from engine.vocab import LADDER_COLUMNS, NS, root_of
 
 LADDER_SCHEMA: dict[str, Any] = {
     "window_start_ts_ns": pl.Int64,
     "window_end_ts_ns": pl.Int64,
     "tick": pl.Int32,
     "keyframe": pl.Boolean,
-    **dict.fromkeys(SIDED_CHANNELS, pl.Int32),
+    **dict.fromkeys(LADDER_COLUMNS, pl.Int32),
 }
 """Columns of the ladder: one row per 1-second window and tick where anything changed, and the depth of keyframes."""
 
@@ -180,7 +177,7 @@ def _ladder_frame(c: ContractState, start_ns: int) -> pl.DataFrame:
     c.parts = []
     starts = start_ns + fields[0].astype(np.int64) * NS
     data = {"window_start_ts_ns": starts, "window_end_ts_ns": starts + NS, "tick": fields[1], "keyframe": fields[2].astype(np.bool_)}
-    return pl.DataFrame(data | {name: fields[3 + i] for i, name in enumerate(SIDED_CHANNELS)}, schema=LADDER_SCHEMA)
+    return pl.DataFrame(data | {name: fields[3 + i] for i, name in enumerate(LADDER_COLUMNS)}, schema=LADDER_SCHEMA)
 
 
 def _tape_frame(c: ContractState, start_ns: int) -> pl.DataFrame:
