@@ -113,21 +113,11 @@ class LevelParams(Params):
 
     level_ids: tuple[str, ...] = Field(
         (
-            "pm_high",
-            "pm_low",
-            "or_high",
-            "or_low",
-            "pd_high",
-            "pd_low",
-            "pd_close",
-            "on_high",
-            "on_low",
-            "sma_200",
-            "sma_400",
-            "vwap",
+            "pm_high", "pm_low", "or_high", "or_low", "pd_high", "pd_low", "pd_close", "on_high", "on_low",
+            "sma_200", "sma_400", "vwap",
         ),
         description="Levels to make; price:6800.25 adds a fixed price",
-    )
+    )  # fmt: skip
     sessions_back: int = Field(1, ge=1, le=10, description="Which previous RTH session pd_* looks at")
 
 

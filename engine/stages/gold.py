@@ -125,10 +125,10 @@ NOT_IN_STREAM = (
 """Columns of a signal that are not in the pressure stream."""
 
 SIGNAL_OUTCOME = {
-    ("break", Approach.UP.value): Outcome.BREAK_UP.value,
-    ("reject", Approach.UP.value): Outcome.REJECT_DOWN.value,
-    ("break", Approach.DOWN.value): Outcome.BREAK_DOWN.value,
-    ("reject", Approach.DOWN.value): Outcome.REJECT_UP.value,
+    f"break/{Approach.UP}": Outcome.BREAK_UP.value,
+    f"reject/{Approach.UP}": Outcome.REJECT_DOWN.value,
+    f"break/{Approach.DOWN}": Outcome.BREAK_DOWN.value,
+    f"reject/{Approach.DOWN}": Outcome.REJECT_UP.value,
 }
 
 Forecast = Callable[["pl.DataFrame", "pl.DataFrame"], "pl.DataFrame"]
@@ -151,9 +151,7 @@ def session_signals(history: pl.DataFrame, triggers: pl.DataFrame, forecast: For
     seen = windows if windows.height else signals
     flags = seen.select("episode_id", "window_end_ts_ns").with_columns(fire(seen).alias("fire_flag"))
     flags = flags.group_by("episode_id", "window_end_ts_ns").agg(pl.col("fire_flag").any())
-    says = pl.concat_str("c_top1", pl.lit("/"), "approach").replace_strict(
-        {f"{c}/{a}": o for (c, a), o in SIGNAL_OUTCOME.items()}, default=None
-    )
+    says = pl.concat_str("c_top1", pl.lit("/"), "approach").replace_strict(SIGNAL_OUTCOME, default=None)
     return signals.join(flags, on=["episode_id", "window_end_ts_ns"], how="left", maintain_order="left").with_columns(
         pl.col("fire_flag").fill_null(False), pl.when(pl.col("fire_flag")).then(says).cast(pl.String).alias("signal")
     )
