@@ -125,7 +125,6 @@ class WindowSums:
 
 def _best(ladder: Ladder, at: np.ndarray, dense_before: np.ndarray) -> np.ndarray:
     """``(windows, 2)`` best bid and ask tick at the end of seconds `at`; before the session's first, from its start book."""
-
     best = np.stack([ladder.best_bid_tick[at], ladder.best_ask_tick[at]], axis=1).astype(np.int64)
     if at.size and at[0] < 0:
         best[0] = best_of(dense_before, ladder.tick_low, NO_TICK)

@@ -85,12 +85,8 @@ class DbnHeader:
 
     def outrights(self, root: str | None = None) -> dict[int, str]:
         """Instrument id to symbol of the outright contracts, of `root` alone where given; spreads are left out."""
-        kept = {}
-        for instrument, symbol in self.symbols.items():
-            parts = split_contract(symbol)
-            if parts is not None and (root is None or parts[0].code == root):
-                kept[instrument] = symbol
-        return kept
+        split = ((instrument, symbol, split_contract(symbol)) for instrument, symbol in self.symbols.items())
+        return {i: symbol for i, symbol, parts in split if parts is not None and (root is None or parts[0].code == root)}
 
 
 def read_header(path: Path | str) -> DbnHeader:
@@ -107,7 +103,6 @@ def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root
     Raises as `read_header`; BadDbn also names the record or byte at which a truncated or corrupt file ends. UnmappedInstrument where a
     record's instrument id has no symbol on the file's date.
     """
-
     path = Path(path)
     with _open(path) as raw:
         source = ByteSource(raw, path)
