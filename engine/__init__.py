@@ -67,46 +67,11 @@ _FROM: dict[str, tuple[str, ...]] = {
 _MODULE_OF = {name: module for module, names in _FROM.items() for name in names}
 
 __all__ = [
-    "BARS",
-    "BRONZE_MBO",
-    "LADDER",
-    "LEVELS",
-    "NEW_YORK",
-    "NS",
-    "SIGNALS",
-    "STREAM",
-    "TAPE",
-    "TRIGGERS",
-    "VACUUM",
-    "AuditData",
-    "DifferenceParams",
-    "EngineError",
-    "FeatureParams",
-    "Ladder",
-    "Lake",
-    "LevelParams",
-    "PressureParams",
-    "Session",
-    "SetupParams",
-    "audit",
-    "build_levels",
-    "condition_events",
-    "condition_table",
-    "difference_map",
-    "edited",
-    "gold_events",
-    "level_ids",
-    "level_windows",
-    "moment_events",
-    "neighbour_pressure",
-    "neighbours",
-    "pressure",
-    "price_level",
-    "root_of",
-    "session_windows",
-    "to_ns",
-    "trigger_query",
-]
+    "BARS", "BRONZE_MBO", "LADDER", "LEVELS", "NEW_YORK", "NS", "SIGNALS", "STREAM", "TAPE", "TRIGGERS", "VACUUM", "AuditData",
+    "DifferenceParams", "EngineError", "FeatureParams", "Ladder", "Lake", "LevelParams", "PressureParams", "Session", "SetupParams",
+    "audit", "build_levels", "condition_events", "condition_table", "difference_map", "edited", "gold_events", "level_ids", "level_windows",
+    "moment_events", "neighbour_pressure", "neighbours", "pressure", "price_level", "root_of", "session_windows", "to_ns", "trigger_query",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -123,29 +88,16 @@ def __dir__() -> list[str]:
 
 
 KERNEL_SOURCES = (
-    "mbo/*.py",
-    "ladder.py",
-    "setups/*.py",
-    "features/sums.py",
-    "retrieval/search.py",
-    "simulate/actions.py",
-    "simulate/day.py",
-    "simulate/fidelity.py",
-    "simulate/market.py",
-    "simulate/model.py",
-    "simulate/orders.py",
-    "simulate/regimes.py",
-    "simulate/rng.py",
+    "mbo/*.py", "ladder.py", "setups/*.py", "features/sums.py", "retrieval/search.py", "simulate/actions.py", "simulate/day.py",
+    "simulate/fidelity.py", "simulate/market.py", "simulate/model.py", "simulate/orders.py", "simulate/regimes.py", "simulate/rng.py",
     "vocab.py",
-)
+)  # fmt: skip
 """Files with numba kernels, and with constants that are compiled into them."""
 
 
 def _kernel_cache() -> Path:
     """Folder of the numba cache, named by a hash of `KERNEL_SOURCES`.
-
-    Numba's own cache only checks the file of the compiled function: after an edit of a kernel in another file, callers would go on using
-    its old code.
+    Numba's own cache only checks the file of the compiled function: after an edit of a kernel in another file, callers used its old code.
     """
     here = Path(__file__).parent
     digest = hashlib.sha256()

@@ -10,7 +10,6 @@ from engine.errors import ContractError
 from engine.vocab import NS, SIDE_CODES, UNDEF_PRICE, Action, Root
 
 BAR_NS = 120 * NS
-
 TRADE_COLUMNS = ("ts_event", "tick", "size", "side")
 
 BRONZE_TRADE_COLUMNS = ("ts_event", "price", "size", "side")
@@ -33,13 +32,7 @@ def nearest_tick(price: pl.Expr, tick_fixed: int) -> pl.Expr:
 
 def trade_rows(parts: Iterable[pl.DataFrame], root: Root) -> pl.DataFrame:
     """``ts_event, tick, size, side`` (code) of bronze trades in file order, without prices beyond int32 ticks, as in the replay.
-
-    Parameters
-    ----------
-    parts
-        Frames of `BRONZE_TRADE_COLUMNS`, filtered by `is_trade`.
-    root
-        The contract's root, for the tick size.
+    `parts` are frames of `BRONZE_TRADE_COLUMNS`, filtered by `is_trade`.
     """
     near = nearest_tick(pl.col("price"), root.tick_fixed)
     columns = (pl.col("ts_event"), near.cast(pl.Int32).alias("tick"), pl.col("size"), pl.col("side").to_physical())
@@ -49,29 +42,11 @@ def trade_rows(parts: Iterable[pl.DataFrame], root: Root) -> pl.DataFrame:
 
 
 def bars_2m(trades: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
-    """Two-minute bars of the trades with ``start_ns <= time < end_ns``, aligned to the epoch.
+    """Two-minute bars of the trades with ``start_ns <= time < end_ns``, aligned to the epoch, in time order; none where nothing traded.
 
     A trade's time is the latest ``ts_event`` so far in file order, as in the replay, so that time is monotonic and a bar's close is the
-    venue's last trade in it. Trades without an aggressor (side ``N``) count for prices, `volume` and `trades` only.
-
-    Parameters
-    ----------
-    trades : pl.DataFrame
-        ``ts_event`` (ns), ``tick``, ``size`` (contracts), ``side`` (code of `engine.vocab.Side`), in file order.
-    start_ns, end_ns : int
-        Span, ns since the epoch.
-
-    Returns
-    -------
-    pl.DataFrame
-        A row per bar that had trades, in time order: ``window_start_ts_ns, window_end_ts_ns`` (Int64),
-        ``open_tick, high_tick, low_tick, close_tick`` (Int32), ``volume, buy_volume, sell_volume`` (Int64),
-        ``trades`` (Int32).
-
-    Raises
-    ------
-    ContractError
-        Where a column is missing.
+    venue's last trade in it. Trades without an aggressor (side ``N``) count for prices, `volume` and `trades` only. Raises ContractError
+    where one of `TRADE_COLUMNS` is missing.
     """
     require_trades(trades, "trades for 2-minute bars")
     time = pl.col("ts_event").cast(pl.Int64)
@@ -91,19 +66,7 @@ def bars_2m(trades: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
             pl.col("size").filter(pl.col("side") == SIDE_CODES["A"]).sum().alias("sell_volume"),
             pl.len().cast(pl.Int32).alias("trades"),
         )
-        .with_columns((pl.col("window_start_ts_ns") + BAR_NS).alias("window_end_ts_ns"))
-        .select(
-            "window_start_ts_ns",
-            "window_end_ts_ns",
-            "open_tick",
-            "high_tick",
-            "low_tick",
-            "close_tick",
-            "volume",
-            "buy_volume",
-            "sell_volume",
-            "trades",
-        )
+        .select("window_start_ts_ns", (pl.col("window_start_ts_ns") + BAR_NS).alias("window_end_ts_ns"), pl.exclude("window_start_ts_ns"))
         .collect()
     )
 

@@ -30,35 +30,20 @@ spymaster lake shows what is there and what is stale. Every command takes --lake
 app = App(name="spymaster", help=HELP, help_format="plaintext", version=__version__, suppress_keyboard_interrupt=False)
 
 app.command("engine.commands.run:run", help="Make bronze, silver and gold from the raw files in the lake.")
-
 app.command("engine.commands.rebuild:rebuild", help="From the raw files to signals: all layers and the index, in order.")
-
 app.command("engine.commands.simulate:simulate", help="Make DBN files of a market whose laws are known.")
-
 app.command("engine.commands.simulate:fidelity", help="Measure the stylised facts of simulated or real files against their gates.")
-
 app.command("engine.commands.lake:lake", help="Show what is in the lake and what is stale.")
-
 app.command("engine.commands.run:add", help="Check DBN files and put them into the lake's raw folder.")
-
 app.command("engine.commands.run:select", help="Make the map from a root and a date to the contract that is used.")
-
 app.command("engine.commands.lake:contracts", help="Show the contracts, or write those that are generated.")
-
 app.command("engine.commands.retrieval:index", help="Make the index of similar setups, or say whether it can be used.")
-
 app.command("engine.commands.retrieval:neighbours", help="Find similar setups of other sessions, and what they did.")
-
 app.command("engine.commands.retrieval:audit", help="Score forecasts from similar setups against what setups usually do.")
-
 app.command("engine.commands.retrieval:hypothesis", help="Count outcomes by how many of the four conditions were open.")
-
 app.command("engine.commands.demo:demo", help="From a folder of DBN files to the screen, in one command.")
-
 app.command("workbench.commands.pictures:snapshot", help="Draw a setup as a picture that carries its state.")
-
 app.command("workbench.commands.pictures:compare", help="Compare two pictures; the exit code tells whether they are alike.")
-
 app.command("engine.commands.serve:serve", help="Serve the screen on this machine.")
 
 

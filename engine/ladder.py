@@ -1,7 +1,6 @@
 """`Ladder`: the price ladder of a contract-day (features.md section 1).
-
-It holds the sparse rows of ``mbo_price_ladder_1s`` and the tape of ``mbo_tape_1s`` as sorted arrays with two indexes (by second, by
-tick), so that a slice of any window length and price step takes milliseconds.
+It holds the sparse rows of ``mbo_price_ladder_1s`` and the tape of ``mbo_tape_1s`` as sorted arrays with two indexes (by second, by tick),
+so that a slice of any window length and price step takes milliseconds.
 """
 
 from __future__ import annotations
@@ -14,23 +13,17 @@ import polars as pl
 from numba import njit
 
 from engine.errors import ContractError, PartitionCorrupt, SessionError
+from engine.lake.catalog import LADDER, TAPE
 from engine.params import ReplayParams
-from engine.vocab import NS, Root, root_of
+from engine.vocab import LADDER_COLUMNS, NS, Root, root_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from engine.lake.store import Lake
 
-ROWS_DATASET = "silver.future_mbo.mbo_price_ladder_1s"
-
-TAPE_DATASET = "silver.future_mbo.mbo_tape_1s"
-
-CHANNELS = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
-"""The ladder's channels; each stands for bids and for asks (``bid_depth``, ``ask_depth``, ...)."""
-
-COLUMNS = tuple(f"{side}_{channel}" for channel in CHANNELS for side in ("bid", "ask"))
-"""The sixteen channel columns in the order in which the kernels read them."""
+_ROWS_COLUMNS = ("window_start_ts_ns", "tick", "keyframe", *LADDER_COLUMNS)
+_TAPE_COLUMNS = ("window_start_ts_ns", "last_tick", "best_bid_tick", "best_ask_tick", "book_valid")
 
 NO_TICK = int(np.iinfo(np.int32).min)
 """Sentinel for "no price" in int32 tick arrays."""
@@ -40,113 +33,86 @@ MAX_TICK_RANGE = 1 << 24
 
 
 class Ladder:
-    """Sparse ladder and tape of one session of one contract.
-
-    Build it with `from_frames` or `open`.
-
-    Attributes
-    ----------
-    symbol, date, root
-        Contract, session date, and the contract's root.
-    start_ns, end_ns : int
-        The session's ladder span ``[start_ns, end_ns)``, ns since the epoch, whole seconds.
-    tape : pl.DataFrame
-        One row per second.
-    valid : ndarray of bool, shape (seconds,)
-        ``book_valid``.
-    last_tick, best_bid_tick, best_ask_tick : ndarray of int32, shape (seconds,)
-        At each second's end; `NO_TICK` where there is none.
+    """Sparse ladder and tape of one session of one contract, built by `from_frames` or `open`.
+    ``[start_ns, end_ns)`` is the ladder's span in whole seconds; `tape`, `valid` (``book_valid``), `last_tick`, `best_bid_tick` and
+    `best_ask_tick` (at each second's end, int32, `NO_TICK` where there is none) have a row a second.
     """
 
     def __init__(self, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date, make: str | None = None) -> None:
         # Frames that are not from a lake get a command without `--lake`.
         made_by = make or f"spymaster run --layer silver --symbol {symbol} --dates {date} --overwrite"
-        self._mend = f"`{made_by}` makes it anew"
-        self.symbol = symbol
-        self.date = date
+        self._fix = f"`{made_by}` makes it anew"
+        self.symbol, self.date = symbol, date
         self.root: Root = root_of(symbol)
         self.where = f"ladder of {symbol} {date}"
-        _require(rows, ("window_start_ts_ns", "tick", "keyframe", *COLUMNS), f"{ROWS_DATASET} {symbol} {date}", self._mend)
-        _require(
-            tape,
-            ("window_start_ts_ns", "last_tick", "best_bid_tick", "best_ask_tick", "book_valid"),
-            f"{TAPE_DATASET} {symbol} {date}",
-            self._mend,
-        )
+        for frame, dataset, columns in ((rows, LADDER, _ROWS_COLUMNS), (tape, TAPE, _TAPE_COLUMNS)):
+            missing = [c for c in columns if c not in frame.columns]
+            if missing:
+                raise ContractError(
+                    f"{dataset} {symbol} {date}: expected columns {', '.join(columns)}; missing {', '.join(missing)}; {self._fix}"
+                )
         self._take_tape(tape)
         self._take_rows(rows)
 
     @classmethod
     def from_frames(cls, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date) -> Ladder:
         """Ladder from its two frames, sorted as in the lake.
-
-        Raises
-        ------
-        ContractError
-            Where a column is missing, the tape has a gap, or rows are not sorted by (window, tick) within it.
+        Raises ContractError where a column is missing, the tape has a gap, or rows are not sorted by (window, tick) within it.
         """
         return cls(rows, tape, symbol=symbol, date=date)
 
     @classmethod
     def open(cls, lake: Lake, symbol: str, date: dt.date) -> Ladder:
-        """Ladder of a contract-day in `lake`.
-
-        Raises
-        ------
-        PartitionCorrupt
-            Where rows and tape are not of one replay, as after a run that was killed between the two.
-        PartitionMissing, ContractError
-            As reading the two partitions does.
+        """Ladder of a contract-day in `lake`; errors are those of reading the two partitions.
+        PartitionCorrupt also where rows and tape are not of one replay, as after a run that was killed between the two.
         """
-        rows, tape = (lake.manifest(key, symbol, date).lineage for key in (ROWS_DATASET, TAPE_DATASET))
+        rows, tape = (lake.manifest(key, symbol, date).lineage for key in (LADDER, TAPE))
         if rows != tape:
             raise PartitionCorrupt(
-                f"ladder of {symbol} {date} in {lake.root}: expected {ROWS_DATASET} and {TAPE_DATASET} of one replay, found "
-                f"two of different inputs, code or parameters; `{lake.repair_command(TAPE_DATASET, symbol, date)}` rebuilds both"
+                f"ladder of {symbol} {date} in {lake.root}: expected {LADDER} and {TAPE} of one replay, found "
+                f"two of different inputs, code or parameters; `{lake.repair_command(TAPE, symbol, date)}` rebuilds both"
             )
-        make = lake.repair_command(TAPE_DATASET, symbol, date, overwrite=True)
-        return cls(lake.read(ROWS_DATASET, symbol, date), lake.read(TAPE_DATASET, symbol, date), symbol=symbol, date=date, make=make)
+        make = lake.repair_command(TAPE, symbol, date, overwrite=True)
+        return cls(lake.read(LADDER, symbol, date), lake.read(TAPE, symbol, date), symbol=symbol, date=date, make=make)
+
+    def _broken(self, expected: str) -> ContractError:
+        return ContractError(f"{self.where}: expected {expected}; {self._fix}")
 
     def _take_tape(self, tape: pl.DataFrame) -> None:
         starts = tape["window_start_ts_ns"].to_numpy()
         if starts.size == 0:
-            raise ContractError(f"{self.where}: expected one tape row per second, the tape is empty; {self._mend}")
+            raise self._broken("one tape row per second, the tape is empty")
         if starts[0] % NS or (np.diff(starts) != NS).any():
-            raise ContractError(f"{self.where}: expected a tape row for every second, found gaps or disorder; {self._mend}")
+            raise self._broken("a tape row for every second, found gaps or disorder")
         self.tape = tape
-        self.start_ns = int(starts[0])
-        self.end_ns = int(starts[-1]) + NS
+        self.start_ns, self.end_ns = int(starts[0]), int(starts[-1]) + NS
         self.valid = tape["book_valid"].to_numpy().astype(bool)
-        self.last_tick = _ticks(tape["last_tick"])
-        self.best_bid_tick = _ticks(tape["best_bid_tick"])
-        self.best_ask_tick = _ticks(tape["best_ask_tick"])
+        self.last_tick, self.best_bid_tick, self.best_ask_tick = (
+            np.array(tape[c].cast(pl.Int32).fill_null(NO_TICK).to_numpy()) for c in ("last_tick", "best_bid_tick", "best_ask_tick")
+        )
 
     def _take_rows(self, rows: pl.DataFrame) -> None:
-
         starts = rows["window_start_ts_ns"].to_numpy()
         self.second = ((starts - self.start_ns) // NS).astype(np.int32)
         # Copy, since polars' arrays are read-only, for which numba would compile every kernel once more.
         self.tick = np.array(rows["tick"].to_numpy(), dtype=np.int32)
-        n_seconds = self.valid.size
         if starts.size:
             if starts[0] < self.start_ns or starts[-1] >= self.end_ns:
-                raise ContractError(f"{self.where}: expected rows within the tape's span, found rows outside; {self._mend}")
+                raise self._broken("rows within the tape's span, found rows outside")
             step = np.diff(self.second)
             if (step < 0).any() or ((step == 0) & (np.diff(self.tick) <= 0)).any():
-                raise ContractError(f"{self.where}: expected rows sorted by (window, tick), each once; {self._mend}")
+                raise self._broken("rows sorted by (window, tick), each once")
         self.keyframe = rows["keyframe"].to_numpy().astype(bool)
-        self.values = np.empty((starts.size, len(COLUMNS)), np.int32)
-        for i, name in enumerate(COLUMNS):
+        self.values = np.empty((starts.size, len(LADDER_COLUMNS)), np.int32)
+        for i, name in enumerate(LADDER_COLUMNS):
             self.values[:, i] = rows[name].to_numpy()
         # A contiguous copy of the depths, which the feature kernel reads for every row.
         self.depth = np.ascontiguousarray(self.values[:, :2])
-        self.offset = np.searchsorted(self.second, np.arange(n_seconds + 1)).astype(np.int64)
+        self.offset = np.searchsorted(self.second, np.arange(self.seconds + 1)).astype(np.int64)
         self.tick_low = int(self.tick.min()) if starts.size else 0
         self.n_slots = int(self.tick.max()) - self.tick_low + 1 if starts.size else 1
         if self.n_slots > MAX_TICK_RANGE:
-            raise ContractError(
-                f"{self.where}: expected prices within {MAX_TICK_RANGE} ticks of each other, found {self.n_slots}; {self._mend}"
-            )
+            raise self._broken(f"prices within {MAX_TICK_RANGE} ticks of each other, found {self.n_slots}")
         self._slot_offset, self._slot_rows = index_by_tick(self.tick, self.tick_low, self.n_slots)
 
     @property
@@ -155,12 +121,8 @@ class Ladder:
         return self.valid.size
 
     def windows(self, window_s: int, start_ns: int | None = None, end_ns: int | None = None) -> tuple[int, int]:
-        """(first second, number) of the epoch-aligned windows that overlap ``[start_ns, end_ns)``, only those wholly in the session.
-
-        Raises
-        ------
-        SessionError
-            Where no window is left.
+        """(first second, number) of the epoch-aligned windows, wholly in the session, that overlap ``[start_ns, end_ns)``; SessionError
+        without.
         """
         first_s, last_s = self.start_ns // NS, self.end_ns // NS
         lo = first_s if start_ns is None else max(first_s, start_ns // NS)
@@ -176,43 +138,22 @@ class Ladder:
 
     def state_before(self, second: int, tick_low: int, n_ticks: int) -> np.ndarray:
         """``(n_ticks, 4)`` int64: bid and ask depth, bid and ask orders of each tick before `second` of the session.
-
-        Before the first second the conservation law gives the depths (orders are 0: they have no such law). A tick
-        beyond the keyframes' span counts as 0 until its first row.
+        Before the first second the conservation law gives the depths (orders are 0: they have no such law). A tick beyond the keyframes'
+        span counts as 0 until its first row.
         """
-
         state = np.zeros((n_ticks, 4), np.int64)
-        state_before(
-            self._slot_offset, self._slot_rows, self.second, self.values, self.tick_low, second, tick_low, bool(self.valid[0]), state
-        )
+        first_known = bool(self.valid[0])
+        state_before(self._slot_offset, self._slot_rows, self.second, self.values, self.tick_low, second, tick_low, first_known, state)
         return state
 
     def cube(self, start_ns: int, end_ns: int, tick_low: int, tick_high: int, *, window_s: int = 1, step_ticks: int = 1) -> xr.Dataset:
-        """Dense slice of the ladder.
+        """Dense slice of the ladder; SessionError where it is empty.
 
-        Parameters
-        ----------
-        start_ns, end_ns : int
-            Span, ns since the epoch; widened to whole windows (aligned to the epoch) and clipped to the session.
-        tick_low, tick_high : int
-            Lowest and highest tick, both included; widened to whole price rows.
-        window_s : int
-            Seconds summed into a window.
-        step_ticks : int
-            Ticks summed into a price row; rows start at absolute multiples of it.
-
-        Returns
-        -------
-        xr.Dataset
-            int64 variables ``(window, tick)``: every channel of `COLUMNS` (depth and orders at the window's end, flows
-            summed) and ``bid_depth_start``, ``ask_depth_start``; bool ``book_valid (window)``, True where all its
-            seconds are. Coordinates ``window_start_ts_ns``, ``window_end_ts_ns`` (window), ``tick`` (the row's lowest
-            tick) and ``price`` (tick).
-
-        Raises
-        ------
-        SessionError
-            Where the slice is empty.
+        The span is widened to whole windows of `window_s` seconds (aligned to the epoch) and clipped to the session; the ticks, both
+        included, to whole price rows of `step_ticks` ticks, which start at absolute multiples of it.
+        Variables, int64 ``(window, tick)``: every channel of `LADDER_COLUMNS` (depth and orders at the window's end, flows summed) and
+        ``bid_depth_start``, ``ask_depth_start``; bool ``book_valid (window)``, True where all its seconds are. Coordinates:
+        ``window_start_ts_ns``, ``window_end_ts_ns`` (window), ``tick`` (the row's lowest tick) and ``price`` (tick).
         """
         import xarray as xr
 
@@ -222,117 +163,66 @@ class Ladder:
                 f"found {window_s}, {step_ticks}, {tick_low}, {tick_high}"
             )
         first, n_windows = self.windows(window_s, start_ns, end_ns)
-        row_low = tick_low // step_ticks
-        n_rows = tick_high // step_ticks - row_low + 1
-        low = row_low * step_ticks
+        low = tick_low // step_ticks * step_ticks
+        n_rows = (tick_high - low) // step_ticks + 1
         state = self.state_before(first, low, n_rows * step_ticks)
         out = np.zeros((18, n_windows, n_rows), np.int64)
         fill_cube(self.offset, self.tick, self.values, state, first, window_s, low, step_ticks, out)
         begin = self.start_ns + (first + window_s * np.arange(n_windows, dtype=np.int64)) * NS
         ticks = low + step_ticks * np.arange(n_rows, dtype=np.int64)
-        names = (*COLUMNS, "bid_depth_start", "ask_depth_start")
+        names = (*LADDER_COLUMNS, "bid_depth_start", "ask_depth_start")
         data: dict[str, Any] = {name: (("window", "tick"), out[i]) for i, name in enumerate(names)}
         data["book_valid"] = ("window", self.valid[first : first + n_windows * window_s].reshape(n_windows, window_s).all(axis=1))
-        return xr.Dataset(
-            data,
-            coords={
-                "window_start_ts_ns": ("window", begin),
-                "window_end_ts_ns": ("window", begin + window_s * NS),
-                "tick": ("tick", ticks),
-                "price": ("tick", np.round(ticks * self.root.tick_size, 9)),
-            },
-            attrs={"symbol": self.symbol, "date": str(self.date), "window_s": window_s, "step_ticks": step_ticks},
-        )
+        coords = {
+            "window_start_ts_ns": ("window", begin),
+            "window_end_ts_ns": ("window", begin + window_s * NS),
+            "tick": ("tick", ticks),
+            "price": ("tick", np.round(ticks * self.root.tick_size, 9)),
+        }
+        attrs = {"symbol": self.symbol, "date": str(self.date), "window_s": window_s, "step_ticks": step_ticks}
+        return xr.Dataset(data, coords, attrs)
 
     def conserve(self, params: ReplayParams | None = None) -> pl.DataFrame:
         """Rows of valid seconds that violate conservation, ``depth_end = depth_start + add - pull - fill``; empty where it holds.
-
-        A tick's first row is checked only where an earlier keyframe covered the tick (it was empty then); otherwise the depth before it is
-        unknown.
-
-        Returns
-        -------
-        pl.DataFrame
-            ``window_start_ts_ns, tick, side, depth_start, add, pull, fill, depth_end``.
+        ``window_start_ts_ns, tick, side, depth_start, add, pull, fill, depth_end``. A tick's first row is checked only where an earlier
+        keyframe covered the tick (it was empty then); otherwise the depth before it is unknown.
         """
+        start, known = np.zeros_like(self.depth), np.zeros(self.tick.size, np.bool_)
+        depth_before_rows(self._slot_offset, self._slot_rows, self.second, self.depth, start, known)
+        low, high = self._keyframe_cover((params or ReplayParams()).span_ticks)
+        at = self.second
+        known |= (at > 0) & (self.tick >= low[at]) & (self.tick <= high[at])
+        frames = []
+        for side, name in enumerate(("bid", "ask")):
+            add, pull, fill = (self.values[:, 2 * c + side] for c in (2, 3, 4))
+            bad = known & self.valid[at] & (self.depth[:, side].astype(np.int64) != start[:, side].astype(np.int64) + add - pull - fill)
+            columns = {
+                "window_start_ts_ns": self.start_ns + at[bad].astype(np.int64) * NS,
+                "tick": self.tick[bad],
+                "side": np.full(int(bad.sum()), name),
+                "depth_start": start[bad, side],
+                "add": add[bad],
+                "pull": pull[bad],
+                "fill": fill[bad],
+                "depth_end": self.depth[bad, side],
+            }
+            frames.append(pl.DataFrame(columns, schema_overrides={"side": pl.String}))
+        return pl.concat(frames).sort("window_start_ts_ns", "tick", "side")
 
-        return broken_rows(self, self._slot_offset, self._slot_rows, (params or ReplayParams()).span_ticks)
-
-
-def _require(frame: pl.DataFrame, columns: tuple[str, ...], where: str, mend: str) -> None:
-    missing = [c for c in columns if c not in frame.columns]
-    if missing:
-        raise ContractError(f"{where}: expected columns {', '.join(columns)}; missing {', '.join(missing)}; {mend}")
-
-
-def _ticks(column: pl.Series) -> np.ndarray:
-    return np.array(column.cast(pl.Int32).fill_null(NO_TICK).to_numpy())
-
-
-# ----------------------------------------------------------------------------
-# Check of conservation on the ladder's rows: depth at the end is depth at the start plus adds less pulls and fills
-
-
-def broken_rows(ladder: Ladder, slot_offset: np.ndarray, slot_rows: np.ndarray, span_ticks: int) -> pl.DataFrame:
-    """Rows of valid seconds that violate conservation; see `Ladder.conserve` for which are checked.
-
-    Parameters
-    ----------
-    ladder : Ladder
-    slot_offset, slot_rows : ndarray of int64
-        The ladder's rows by tick (`engine.ladder.index_by_tick`).
-    span_ticks : int
-        Ticks on either side of the mid that a keyframe covers.
-
-    Returns
-    -------
-    pl.DataFrame
-        ``window_start_ts_ns, tick, side, depth_start, add, pull, fill, depth_end``.
-    """
-    start = np.zeros_like(ladder.depth)
-    known = np.zeros(ladder.tick.size, np.bool_)
-    depth_before_rows(slot_offset, slot_rows, ladder.second, ladder.depth, start, known)
-    low, high = _keyframe_cover(ladder, span_ticks)
-    at = ladder.second
-    known |= (at > 0) & (ladder.tick >= low[at]) & (ladder.tick <= high[at])
-    frames = []
-    for side, name in enumerate(("bid", "ask")):
-        add, pull, fill = (ladder.values[:, 2 * c + side] for c in (2, 3, 4))
-        bad = known & ladder.valid[at] & (ladder.depth[:, side].astype(np.int64) != start[:, side].astype(np.int64) + add - pull - fill)
-        frames.append(
-            pl.DataFrame(
-                {
-                    "window_start_ts_ns": ladder.start_ns + at[bad].astype(np.int64) * NS,
-                    "tick": ladder.tick[bad],
-                    "side": np.full(int(bad.sum()), name),
-                    "depth_start": start[bad, side],
-                    "add": add[bad],
-                    "pull": pull[bad],
-                    "fill": fill[bad],
-                    "depth_end": ladder.depth[bad, side],
-                },
-                schema_overrides={"side": pl.String},
-            )
-        )
-    return pl.concat(frames).sort("window_start_ts_ns", "tick", "side")
-
-
-def _keyframe_cover(ladder: Ladder, span: int) -> tuple[np.ndarray, np.ndarray]:
-    """Per second, lowest and highest tick that the last keyframe before it covered (low > high where none did)."""
-
-    low = np.full(ladder.seconds, 1, np.int64)
-    high = np.full(ladder.seconds, 0, np.int64)
-    frames = np.unique(ladder.second[ladder.keyframe])
-    bid, ask = ladder.best_bid_tick[frames].astype(np.int64), ladder.best_ask_tick[frames].astype(np.int64)
-    two = (bid != NO_TICK) & (ask != NO_TICK)
-    frames, bid, ask = frames[two], bid[two], ask[two]
-    if frames.size:
-        before = np.searchsorted(frames, np.arange(ladder.seconds), side="left") - 1
-        there = before >= 0
-        # One tick less on both sides, whichever way the replay rounds a half-tick mid.
-        low[there] = ((bid + ask) // 2 - span + 1)[before[there]]
-        high[there] = ((bid + ask) // 2 + span - 1)[before[there]]
-    return low, high
+    def _keyframe_cover(self, span: int) -> tuple[np.ndarray, np.ndarray]:
+        """Per second, lowest and highest tick that the last keyframe before it covered (low > high where none did)."""
+        low, high = np.full(self.seconds, 1, np.int64), np.full(self.seconds, 0, np.int64)
+        frames = np.unique(self.second[self.keyframe])
+        bid, ask = self.best_bid_tick[frames].astype(np.int64), self.best_ask_tick[frames].astype(np.int64)
+        two = (bid != NO_TICK) & (ask != NO_TICK)
+        frames, bid, ask = frames[two], bid[two], ask[two]
+        if frames.size:
+            before = np.searchsorted(frames, np.arange(self.seconds), side="left") - 1
+            there = before >= 0
+            # One tick less on both sides, whichever way the replay rounds a half-tick mid.
+            low[there] = ((bid + ask) // 2 - span + 1)[before[there]]
+            high[there] = ((bid + ask) // 2 + span - 1)[before[there]]
+        return low, high
 
 
 # ----------------------------------------------------------------------------
@@ -361,20 +251,12 @@ def index_by_tick(tick: np.ndarray, low: int, n_slots: int) -> tuple[np.ndarray,
 
 @njit(cache=True)
 def state_before(
-    slot_offset: np.ndarray,
-    slot_rows: np.ndarray,
-    second: np.ndarray,
-    values: np.ndarray,
-    low: int,
-    at: int,
-    tick_low: int,
-    first_known: bool,
-    state: np.ndarray,
-) -> None:
+    slot_offset: np.ndarray, slot_rows: np.ndarray, second: np.ndarray, values: np.ndarray, low: int, at: int, tick_low: int,
+    first_known: bool, state: np.ndarray,
+) -> None:  # fmt: skip
     """Fill ``state[i] = (bid depth, ask depth, bid orders, ask orders)`` of tick ``tick_low + i`` before second `at`.
-
-    Every change of depth has a row, so the last row of a tick before `at` holds its state. Before the session's
-    first second there is no row; there the conservation law gives the depth (if `first_known`), and orders stay 0.
+    Every change of depth has a row, so the last row of a tick before `at` holds its state. Before the session's first second there is no
+    row; there the conservation law gives the depth (if `first_known`), and orders stay 0.
     """
     n_slots = slot_offset.size - 1
     for i in range(state.shape[0]):
@@ -405,18 +287,10 @@ def state_before(
 
 @njit(cache=True)
 def fill_cube(
-    offset: np.ndarray,
-    tick: np.ndarray,
-    values: np.ndarray,
-    state: np.ndarray,
-    first_second: int,
-    window_s: int,
-    tick_low: int,
-    step: int,
+    offset: np.ndarray, tick: np.ndarray, values: np.ndarray, state: np.ndarray, first_second: int, window_s: int, tick_low: int, step: int,
     out: np.ndarray,
-) -> None:
+) -> None:  # fmt: skip
     """Fill ``out[channel, window, price row]`` (int64): 16 channels, then bid and ask depth at the window's start.
-
     `state` is the state of the ``rows * step`` ticks before `first_second`, and is advanced in place.
     """
     n_windows = out.shape[1]

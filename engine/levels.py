@@ -1,7 +1,5 @@
 """Levels (prices a trader watches) as step functions of time without look-ahead (lake.md, Levels).
-
-A ``@level`` function takes the session's `LevelInputs` and returns `Steps`, or the reason why the level is absent. To add a level, add
-such a function here.
+A level is a function of the session's `LevelInputs` to `Steps`, or to the reason why it is absent, registered here by `level`.
 """
 
 from __future__ import annotations
@@ -35,22 +33,10 @@ class Gap:
 class LevelInputs:
     """Inputs of level functions.
 
-    Attributes
-    ----------
-    windows, root
-        The session's spans, and the contract's root.
-    trades_session : pl.DataFrame
-        ``ts_event, tick, size, side`` of all trades from the Globex open (``windows.globex_start_ns``) to the ladder's
-        end, in file order. Trades outside are ignored.
-    trades_pd : pl.DataFrame or None
-        The same of the previous full RTH session, already cut to its span; None where there is none.
-    pd_reason : str
-        Why `trades_pd` is None.
-    bars : pl.DataFrame
-        `engine.bars.bars_2m` of the Globex day.
-    gaps : tuple of Gap
-        Spans of the Globex day without data. A level whose window overlaps one is absent with the gap's reason; a moving level ends where
-        the gap begins.
+    trades_session: ``ts_event, tick, size, side`` of all trades from the Globex open to the ladder's end, in file order; others are ignored
+    trades_pd: the same of the previous full RTH session, cut to its span, or None; `pd_reason` says why
+    bars: `engine.bars.bars_2m` of the Globex day
+    gaps: spans of that day without data; a level whose window overlaps one is absent with its reason, a moving level ends at its start
     """
 
     windows: SessionWindows
@@ -94,7 +80,6 @@ class LevelSpec:
 
 
 LEVELS: dict[str, LevelSpec] = {}
-
 _PRICE = re.compile(r"^price:(?P<price>[-+]?\d+(\.\d+)?)$")
 
 
@@ -116,13 +101,7 @@ def level_ids() -> tuple[str, ...]:
 
 
 def parse_level_id(level_id: str) -> tuple[str, float | None]:
-    """``("price", 6800.25)`` for ``price:6800.25``, ``(level_id, None)`` for a registered level.
-
-    Raises
-    ------
-    UnknownLevel
-        Names the known ids.
-    """
+    """``("price", 6800.25)`` for ``price:6800.25``, ``(level_id, None)`` for a registered level; UnknownLevel names the known ids."""
     if level_id in LEVELS:
         return level_id, None
     m = _PRICE.match(level_id)
@@ -154,19 +133,9 @@ def nearest_ticks(price: np.ndarray, root: Root) -> np.ndarray:
 
 
 def build_levels(inputs: LevelInputs, params: LevelParams) -> tuple[pl.DataFrame, dict[str, str]]:
-    """(frame, absent): the levels of `params`, clipped to the session's ladder.
-
-    Returns
-    -------
-    frame : pl.DataFrame
-        ``level_id, start_ts_ns, end_ts_ns, price, level_tick``, in the order of ``params.level_ids``, then of time;
-        spans of one level neither overlap nor leave gaps.
-    absent : dict of str to str
-        Reason by level id, for each level without a row.
-
-    Raises
-    ------
-    UnknownLevel, ContractError
+    """(frame, absent): the levels of `params` clipped to the session's ladder, and by level id why a level has no row.
+    The frame has `LEVEL_SCHEMA`, in the order of ``params.level_ids``, then of time; spans of one level neither overlap nor leave gaps.
+    Raises UnknownLevel, ContractError.
     """
     require_trades(inputs.trades_session, "trades of the session for levels")
     if inputs.trades_pd is not None:
@@ -185,13 +154,7 @@ def build_levels(inputs: LevelInputs, params: LevelParams) -> tuple[pl.DataFrame
 
 
 def price_level(level_id: str, start_ns: int, end_ns: int, root: Root) -> pl.DataFrame:
-    """LEVELS frame of a ``price:<price>`` level over ``[start_ns, end_ns)``.
-
-    Raises
-    ------
-    UnknownLevel
-        Where the id is not of that form.
-    """
+    """LEVELS frame of a ``price:<price>`` level over ``[start_ns, end_ns)``; UnknownLevel where the id is not of that form."""
     _, price = parse_level_id(level_id)
     if price is None:
         raise UnknownLevel(f"level {level_id!r}: expected price:<price>; a registered level is read from the lake")
@@ -248,32 +211,12 @@ def _premarket(inputs: LevelInputs, high: bool) -> Steps | str:
     return _extreme(inputs, inputs.windows.premarket_start_ns, inputs.windows.premarket_end_ns, "premarket", high)
 
 
-@level("pm_high", "PM High", "Highest premarket trade, known from the end of the premarket on.")
-def pm_high(inputs: LevelInputs) -> Steps | str:
-    """Highest premarket trade."""
-    return _premarket(inputs, True)
-
-
-@level("pm_low", "PM Low", "Lowest premarket trade, known from the end of the premarket on.")
-def pm_low(inputs: LevelInputs) -> Steps | str:
-    """Lowest premarket trade."""
-    return _premarket(inputs, False)
-
-
 def _opening_range(inputs: LevelInputs, high: bool) -> Steps | str:
     return _extreme(inputs, inputs.windows.trading_start_ns, inputs.windows.opening_range_end_ns, "opening-range", high)
 
 
-@level("or_high", "OR High", "Highest trade of the opening range (the first 15 minutes), known from its end on.")
-def or_high(inputs: LevelInputs) -> Steps | str:
-    """Highest trade of the opening range."""
-    return _opening_range(inputs, True)
-
-
-@level("or_low", "OR Low", "Lowest trade of the opening range (the first 15 minutes), known from its end on.")
-def or_low(inputs: LevelInputs) -> Steps | str:
-    """Lowest trade of the opening range."""
-    return _opening_range(inputs, False)
+def _overnight(inputs: LevelInputs, high: bool) -> Steps | str:
+    return _extreme(inputs, inputs.windows.globex_start_ns, inputs.windows.overnight_end_ns, "overnight", high)
 
 
 def _previous_day(inputs: LevelInputs, pick: Callable[[pl.Series], object]) -> Steps | str:
@@ -285,38 +228,23 @@ def _previous_day(inputs: LevelInputs, pick: Callable[[pl.Series], object]) -> S
     return _fixed(inputs, inputs.windows.ladder_start_ns, inputs.root.to_price(int(tick)))  # type: ignore[call-overload]
 
 
-@level("pd_high", "PD High", "Highest trade of the previous full RTH session of the same contract.")
-def pd_high(inputs: LevelInputs) -> Steps | str:
-    """Highest trade of the previous RTH session."""
-    return _previous_day(inputs, pl.Series.max)
-
-
-@level("pd_low", "PD Low", "Lowest trade of the previous full RTH session of the same contract.")
-def pd_low(inputs: LevelInputs) -> Steps | str:
-    """Lowest trade of the previous RTH session."""
-    return _previous_day(inputs, pl.Series.min)
-
-
-@level("pd_close", "PD Close", "Last trade of the previous full RTH session of the same contract.")
-def pd_close(inputs: LevelInputs) -> Steps | str:
-    """Last trade of the previous RTH session."""
-    return _previous_day(inputs, pl.Series.last)
-
-
-def _overnight(inputs: LevelInputs, high: bool) -> Steps | str:
-    return _extreme(inputs, inputs.windows.globex_start_ns, inputs.windows.overnight_end_ns, "overnight", high)
-
-
-@level("on_high", "ON High", "Highest overnight trade (18:00 to 09:30 New York), known from 09:30 on.")
-def on_high(inputs: LevelInputs) -> Steps | str:
-    """Highest overnight trade."""
-    return _overnight(inputs, True)
-
-
-@level("on_low", "ON Low", "Lowest overnight trade (18:00 to 09:30 New York), known from 09:30 on.")
-def on_low(inputs: LevelInputs) -> Steps | str:
-    """Lowest overnight trade."""
-    return _overnight(inputs, False)
+level("pm_high", "PM High", "Highest premarket trade, known from the end of the premarket on.")(partial(_premarket, high=True))
+level("pm_low", "PM Low", "Lowest premarket trade, known from the end of the premarket on.")(partial(_premarket, high=False))
+level("or_high", "OR High", "Highest trade of the opening range (the first 15 minutes), known from its end on.")(
+    partial(_opening_range, high=True)
+)
+level("or_low", "OR Low", "Lowest trade of the opening range (the first 15 minutes), known from its end on.")(
+    partial(_opening_range, high=False)
+)
+level("pd_high", "PD High", "Highest trade of the previous full RTH session of the same contract.")(
+    partial(_previous_day, pick=pl.Series.max)
+)
+level("pd_low", "PD Low", "Lowest trade of the previous full RTH session of the same contract.")(partial(_previous_day, pick=pl.Series.min))
+level("pd_close", "PD Close", "Last trade of the previous full RTH session of the same contract.")(
+    partial(_previous_day, pick=pl.Series.last)
+)
+level("on_high", "ON High", "Highest overnight trade (18:00 to 09:30 New York), known from 09:30 on.")(partial(_overnight, high=True))
+level("on_low", "ON Low", "Lowest overnight trade (18:00 to 09:30 New York), known from 09:30 on.")(partial(_overnight, high=False))
 
 
 def _sma(inputs: LevelInputs, n: int) -> Steps | str:

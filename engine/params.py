@@ -113,21 +113,11 @@ class LevelParams(Params):
 
     level_ids: tuple[str, ...] = Field(
         (
-            "pm_high",
-            "pm_low",
-            "or_high",
-            "or_low",
-            "pd_high",
-            "pd_low",
-            "pd_close",
-            "on_high",
-            "on_low",
-            "sma_200",
-            "sma_400",
-            "vwap",
+            "pm_high", "pm_low", "or_high", "or_low", "pd_high", "pd_low", "pd_close", "on_high", "on_low",
+            "sma_200", "sma_400", "vwap",
         ),
         description="Levels to make; price:6800.25 adds a fixed price",
-    )
+    )  # fmt: skip
     sessions_back: int = Field(1, ge=1, le=10, description="Which previous RTH session pd_* looks at")
 
 
@@ -147,13 +137,9 @@ HORIZONS = ("h0", "h1", "h2", "h3", "h4", "h5", "h6")
 """Outcome horizons: 1, 2, 4, 6, 8, 10, 12 minutes after the touch (features.md section 8)."""
 
 Target = Literal["class", "touch"]
-
 PoolName = Literal["all", "kind", "level"]
-
 KindName = Literal["window", "arm", "touch", "candle"]
-
 Size = Annotated[int, Field(ge=1, le=100_000)]
-
 Weight = Annotated[float, Field(gt=0, le=1e6)]
 
 

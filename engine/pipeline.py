@@ -17,7 +17,6 @@ from engine.stages.task import GROUPS, STAGES, Group, Receipt, TaskSpec, failed,
 from engine.vocab import ROOTS, root_of
 
 LAYERS = ("bronze", "silver", "gold", "all")
-
 PRODUCT_TYPES = ("future_mbo",)
 
 
@@ -30,13 +29,7 @@ class Step:
 
 
 def build_pipeline(product_type: str, layer: str) -> tuple[Step, ...]:
-    """The stages of a layer (``bronze``, ``silver``, ``gold`` or ``all``), each after those that make its inputs.
-
-    Raises
-    ------
-    UnknownDataset
-        Where no stage has that product type and layer.
-    """
+    """The stages of a layer (one of `LAYERS`), each after those that make its inputs; UnknownDataset without any."""
     steps = [Step(bronze.STAGE, StageIO(("raw",), (BRONZE_MBO,))), *(Step(s.name, s.io) for s in STAGES)]
     steps = [s for s in steps if dataset(s.io.outputs[0]).product_type == product_type]
     if layer != "all":
@@ -83,12 +76,7 @@ class Plan:
 
 
 def check_symbol(symbol: str) -> str:
-    """`symbol` if it is a root or an outright contract.
-
-    Raises
-    ------
-    UnknownRoot
-    """
+    """`symbol` if it is a root or an outright contract, else UnknownRoot."""
     root_of(symbol)
     return symbol
 
@@ -99,20 +87,9 @@ def is_root(symbol: str) -> bool:
 
 
 def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: bool, must: bool, index: RawIndex | None = None) -> Plan:
-    """Plan of the tasks that bring bronze of `symbol` up to date.
-
-    Parameters
-    ----------
-    symbol
-        A root or a contract.
-    dates
-        UTC dates.
-    overwrite
-        Rebuild also what is current.
-    must
-        Whether a date without a raw file is a failure; not so in a range of dates, whose weekends have none.
-    index
-        The index of raw files, where the caller has it already.
+    """Plan of the tasks that bring bronze of `symbol` (a root or a contract) on UTC `dates` up to date.
+    `overwrite` rebuilds also what is current; `must` makes a date without a raw file a failure: not so in a range, whose weekends have
+    none.
     """
     plan = Plan()
     index = index or raw_index(lake, root_of(symbol).code)
@@ -121,13 +98,11 @@ def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: boo
     for date in dates:
         try:
             files = index.of(symbol, date)
-        except RawMissing as e:
-            if must:
+        except EngineError as e:
+            if must or not isinstance(e, RawMissing):
                 plan.problems.append(failed(f"bronze {symbol} {date}", e))
             else:
                 plan.left_out[f"bronze {symbol} {date}"] = str(e)
-        except EngineError as e:
-            plan.problems.append(failed(f"bronze {symbol} {date}", e))
         else:
             for raw, symbols in files:
                 plan.take(TaskSpec(str(lake.root), date, symbols, raw=raw, overwrite=overwrite))
@@ -135,22 +110,14 @@ def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: boo
 
 
 def plan_sessions(
-    lake: Lake,
-    sessions: list[tuple[str, dt.date]],
-    profile: str,
-    params: RunParams,
-    *,
-    group: Group = "silver",
-    overwrite: bool,
+    lake: Lake, sessions: list[tuple[str, dt.date]], profile: str, params: RunParams, *, group: Group = "silver", overwrite: bool,
     must: bool,
-) -> Plan:
+) -> Plan:  # fmt: skip
     """Plan of the tasks of a group of stages for (contract, session date) pairs.
-
     Pairs without a required input of the group's first stage are left out, or failures where `must`.
     """
     profile_named(profile)
-    held = lake.profile()
-    if held is not None:
+    if lake.profile() is not None:
         lake.claim_profile(profile)
     plan = Plan()
     text = params.model_dump_json()
@@ -159,10 +126,8 @@ def plan_sessions(
         needed = next(r for r in GROUPS[group][0].refs(session_windows(date, profile), params) if r.required)
         try:
             lake.manifest(needed.key, symbol, needed.date)
-        except PartitionCorrupt as e:
-            plan.problems.append(failed(spec.name, e))
         except PartitionMissing as e:
-            if must:
+            if must or isinstance(e, PartitionCorrupt):
                 plan.problems.append(failed(spec.name, e))
             else:
                 plan.left_out[spec.name] = f"no {dataset(needed.key).layer} of {symbol} on {needed.date}"
@@ -173,7 +138,6 @@ def plan_sessions(
 
 def bronze_dates(lake: Lake, symbol: str, dates: list[dt.date], profile: str, params: RunParams, index: RawIndex) -> list[dt.date]:
     """UTC dates with a raw file whose bronze the sessions `dates` read.
-
     Where a session's levels exist, made by the same code and parameters, their lineage has those dates; else they come from the trading
     calendar, which takes seconds to load.
     """
@@ -216,15 +180,7 @@ class PartitionState:
 
 
 def lake_state(lake: Lake, params: RunParams | None = None, *, verify: bool = False) -> list[PartitionState]:
-    """State of every partition of the lake: rows, bytes, and why it is stale.
-
-    Parameters
-    ----------
-    params
-        Parameters to compare with; not compared where None.
-    verify
-        Whether to hash every file.
-    """
+    """State of every partition of the lake; parameters are compared where given, `verify` hashes every file."""
     stage_of = {o: s for s in STAGES for o in s.io.outputs}
     indexes = {root: raw_index(lake, root, keep=False) for root in lake.raw_roots()}
     out = []

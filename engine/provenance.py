@@ -19,18 +19,17 @@ import ast
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UnknownDataset
 
 ROOT = "engine"
-
 PACKAGE = Path(__file__).resolve().parent
-
 EARLIER = PACKAGE / "earlier_code.json"
 
 EPOCH = 1
@@ -43,9 +42,7 @@ WORDS = frozenset(("title", "meaning", "formula", "unit", "range", "description"
 """Arguments of a registration that describe the entry; where a contract has them, its fingerprint counts."""
 
 _FILL = frozenset(("append", "add", "update", "setdefault", "insert", "extend"))
-
 _MODELS = ("pydantic.BaseModel",)
-
 _MARK = re.compile("\0([0-9]+)\0")
 
 Selection = Mapping[str, Collection[str] | None]
@@ -93,16 +90,14 @@ class _Module:
             else:
                 for bound in _binds(statement):
                     self.bound.setdefault(bound, []).append(statement)
-        self._fills: dict[str, tuple[ast.FunctionDef, set[str]]] | None = None
 
+    @cached_property
     def fills(self) -> dict[str, tuple[ast.FunctionDef, set[str]]]:
         """Functions that fill variables of the module, by name, with those variables."""
-        if self._fills is None:
-            variables = {n for n, s in self.bound.items() if not isinstance(s[-1], ast.FunctionDef | ast.ClassDef)}
-            functions = (s for s in self.statements if isinstance(s, ast.FunctionDef))
-            found = ((f, _binds(ast.Module(f.body, [])) & variables) for f in functions)
-            self._fills = {f.name: (f, filled) for f, filled in found if filled}
-        return self._fills
+        variables = {n for n, s in self.bound.items() if not isinstance(s[-1], ast.FunctionDef | ast.ClassDef)}
+        functions = (s for s in self.statements if isinstance(s, ast.FunctionDef))
+        found = ((f, _binds(ast.Module(f.body, [])) & variables) for f in functions)
+        return {f.name: (f, filled) for f, filled in found if filled}
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -143,69 +138,62 @@ class Program:
 
     def __init__(self, package: Path, root: str = ROOT) -> None:
         self.package, self.root = package, root
-        self._modules: dict[str, _Module | None] = {}
-        self._texts: dict[str, str] | None = None
-        self._entries: dict[Definition, tuple[Entry, ...]] = {}
-        self._encoded: dict[Any, _Encoded] = {}
-        self._methods: dict[Definition, tuple[tuple[str, Definition], ...]] = {}
+        self.module = cache(self._module)
+        self.methods = cache(self._methods)
+        self.entries = cache(self._entries)
+        self.encoded = cache(self._encode)
         self.units: list[Any] = []
         self._places: dict[Any, int] = {}
 
-    def place(self, unit: Any) -> int:
-        """Where a unit stands in `units`."""
+    def mark(self, unit: Any) -> str:
+        """Reference to a unit in an encoding, by its position in `units`."""
         if unit not in self._places:
             self._places[unit] = len(self.units)
             self.units.append(unit)
-        return self._places[unit]
-
-    def encoded(self, unit: Any) -> _Encoded:
-        """The encoding of a definition, a method or an entry."""
-        if unit not in self._encoded:
-            self._encoded[unit] = self._encode(unit)
-        return self._encoded[unit]
+        return f"\0{self._places[unit]}\0"
 
     def _encode(self, unit: Any) -> _Encoded:
+        """The encoding of a definition, a method or an entry."""
         out = _Encoded()
         if isinstance(unit, Entry):
             out.text = _Encoder(self, out, unit.module, unit.node).entry(unit)
             return out
-        module = self.module(unit.module)
-        assert module is not None
         owner, _, method = unit.name.partition(".")
         if method:
             node = self.class_of(Definition(unit.module, owner))
             found = [s for s in _functions(node) if s.name == method] if node is not None else []
-            own = _mark(self.place(Definition(unit.module, owner)))
+            own = self.mark(Definition(unit.module, owner))
             out.text = f"{own}.{method}" + "".join(_Encoder(self, out, unit.module, s).of(s) for s in found)
             return out
-        statements = module.bound[owner]
+        statements = self.home(unit.module).bound[owner]
         is_variable = not any(isinstance(s, ast.FunctionDef | ast.ClassDef) for s in statements)
         out.variable = unit if is_variable else None
         out.text = "".join(_Encoder(self, out, unit.module, s, table=owner if is_variable else "").of(s) for s in statements)
         return out
 
-    def methods(self, definition: Definition) -> tuple[tuple[str, Definition], ...]:
+    def _methods(self, definition: Definition) -> tuple[tuple[str, Definition], ...]:
         """A class's methods but those that Python calls by itself, by name; none of what is no class, or is plumbing."""
-        if definition not in self._methods:
-            plain = "." not in definition.name and not definition.module.startswith(PLUMBING)
-            node = self.class_of(definition) if plain else None
-            names = sorted({f.name for f in _functions(node) if not _always(f)}) if node is not None else ()
-            self._methods[definition] = tuple((n, Definition(definition.module, f"{definition.name}.{n}")) for n in names)
-        return self._methods[definition]
+        plain = "." not in definition.name and not definition.module.startswith(PLUMBING)
+        node = self.class_of(definition) if plain else None
+        names = sorted({f.name for f in _functions(node) if not _always(f)}) if node is not None else ()
+        return tuple((n, Definition(definition.module, f"{definition.name}.{n}")) for n in names)
 
-    def module(self, name: str) -> _Module | None:
+    def _module(self, name: str) -> _Module | None:
         """The module of that name, parsed; None where there is none."""
-        if name not in self._modules:
-            inside = name.split(".")
-            path = self.package.joinpath(*inside[1:])
-            files = [f for f in (path.with_suffix(".py"), path / "__init__.py") if inside[0] == self.root and f.is_file()]
-            if inside == [self.root]:
-                files = [self.package / "__init__.py"]
-            self._modules[name] = _Module(name, files[0]) if files and files[0].is_file() else None
-        return self._modules[name]
+        root, *inside = name.split(".")
+        path = self.package.joinpath(*inside)
+        files = [path / "__init__.py"] if not inside else [path.with_suffix(".py"), path / "__init__.py"]
+        found = [f for f in files if root == self.root and f.is_file()]
+        return _Module(name, found[0]) if found else None
+
+    def home(self, name: str) -> _Module:
+        """The module of that name, which is there."""
+        module = self.module(name)
+        assert module is not None
+        return module
 
     def resolve(self, target: str) -> Definition | str:
-        """What a dotted name stands for: a definition of the engine, or a text (a module's or an outside name)."""
+        """What a dotted name means: a definition of the engine, or a text (a module's or an outside name)."""
         for _ in range(20):
             if not target.startswith(f"{self.root}."):
                 return target
@@ -224,11 +212,10 @@ class Program:
 
     def look_up(self, module: str, name: str) -> Definition | str | None:
         """What `name` means in a module's own scope; None for a builtin, or a name that is not there."""
-        m = self.module(module)
-        assert m is not None
-        if name in m.bound:
+        home = self.home(module)
+        if name in home.bound:
             return Definition(module, name)
-        return self.resolve(m.imports[name]) if name in m.imports else None
+        return self.resolve(home.imports[name]) if name in home.imports else None
 
     def class_of(self, definition: Definition) -> ast.ClassDef | None:
         """The class statement of a definition, where it is one."""
@@ -249,58 +236,42 @@ class Program:
                 return True
         return False
 
-    def entries(self, variable: Definition) -> tuple[Entry, ...]:
-        """Registrations that fill a module's variable, from anywhere in the engine."""
-        if variable not in self._entries:
-            self._entries[variable] = tuple(sorted(self._find_entries(variable), key=lambda e: (e.arguments, ast.dump(e.node))))
-        return self._entries[variable]
-
-    def _find_entries(self, variable: Definition) -> Iterator[Entry]:
+    def _entries(self, variable: Definition) -> tuple[Entry, ...]:
+        """Registrations that fill a module's variable, from anywhere in the engine, sorted."""
         fillers = self.fillers(variable)
-        called = tuple(f"{f.name}(" for f in fillers)
-        for name, text in self._sources().items() if fillers else ():
-            if not any(c in text for c in called):
-                continue
-            module = self.module(name)
-            assert module is not None
+        entries = []
+        for module in self._modules_that_call(f.name for f in fillers):
             for statement in module.statements:
-                if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-                    calls = [d for d in statement.decorator_list if isinstance(d, ast.Call)]
-                elif isinstance(statement, ast.Import | ast.ImportFrom):
-                    continue
-                else:
-                    calls = [n for n in ast.walk(statement) if isinstance(n, ast.Call)]
+                is_definition = isinstance(statement, ast.FunctionDef | ast.ClassDef)
+                calls = statement.decorator_list if is_definition else ast.walk(statement)  # type: ignore[attr-defined]
                 for call in calls:
-                    function = fillers.get(self.called(module, call))  # type: ignore[arg-type]
-                    if function is not None:
-                        names = parameters(function)
-                        yield Entry(name, statement, call, names, constants(call, names, variable.name))
+                    found = self.called(module, call)
+                    if isinstance(call, ast.Call) and found in fillers:
+                        names = parameters(fillers[found])
+                        entries.append(Entry(module.name, statement, call, names, constants(call, names, variable.name)))
+        return tuple(sorted(entries, key=lambda e: (e.arguments, ast.dump(e.node))))
 
     def fillers(self, variable: Definition) -> dict[Definition, ast.FunctionDef]:
         """Functions that fill a module's variable, and those that call one of them."""
-        home = self.module(variable.module)
-        assert home is not None
+        home = self.home(variable.module)
         if any(isinstance(s, ast.FunctionDef | ast.ClassDef) for s in home.bound[variable.name]):
             return {}
-        found = {Definition(home.name, f.name): f for f, filled in home.fills().values() if variable.name in filled}
+        found = {Definition(home.name, f.name): f for f, filled in home.fills.values() if variable.name in filled}
         waiting = list(found)
         while waiting:
             filler = waiting.pop()
-            for name, text in self._sources().items():
-                module = self.module(name) if f"{filler.name}(" in text else None
-                for f in module.statements if module is not None else ():
-                    if not isinstance(f, ast.FunctionDef) or Definition(name, f.name) in found:
+            for module in self._modules_that_call([filler.name]):
+                for f in module.statements:
+                    if not isinstance(f, ast.FunctionDef) or Definition(module.name, f.name) in found:
                         continue
-                    assert module is not None
-                    if any(isinstance(n, ast.Call) and self.called(module, n) == filler for s in f.body for n in ast.walk(s)):
-                        found[Definition(name, f.name)] = f
-                        waiting.append(Definition(name, f.name))
+                    if any(self.called(module, n) == filler for s in f.body for n in ast.walk(s)):
+                        found[Definition(module.name, f.name)] = f
+                        waiting.append(Definition(module.name, f.name))
         return found
 
     def is_filler(self, definition: Definition) -> bool:
         """Whether a function fills a variable of its module: what it decorates is an entry there."""
-        home = self.module(definition.module)
-        return home is not None and definition.name in home.fills()
+        return definition.name in self.home(definition.module).fills
 
     def called(self, module: _Module, node: ast.AST) -> Definition | None:
         """The engine's function or class that a call in a module's own scope calls; None where it is another's."""
@@ -311,14 +282,20 @@ class Program:
             known = self.resolve(f"{known}.{rest}")
         return known if isinstance(known, Definition) else None
 
+    @cached_property
     def _sources(self) -> dict[str, str]:
-        if self._texts is None:
-            self._texts = {}
-            for path in sorted(self.package.rglob("*.py")):
-                inside = path.relative_to(self.package).with_suffix("").parts
-                inside = inside[:-1] if inside[-1] == "__init__" else inside
-                self._texts[".".join((self.root, *inside))] = path.read_text(encoding="utf-8")
-        return self._texts
+        texts = {}
+        for path in sorted(self.package.rglob("*.py")):
+            inside = path.relative_to(self.package).with_suffix("").parts
+            inside = inside[:-1] if inside[-1] == "__init__" else inside
+            texts[".".join((self.root, *inside))] = path.read_text(encoding="utf-8")
+        return texts
+
+    def _modules_that_call(self, names: Iterable[str]) -> Iterator[_Module]:
+        calls = tuple(f"{name}(" for name in names)
+        for name, text in self._sources.items():
+            if any(c in text for c in calls):
+                yield self.home(name)
 
 
 def _dotted(node: ast.AST) -> str:
@@ -362,7 +339,7 @@ class _Trace:
         self.encodings: list[str] = []
         self.asked: set[str] = set()
         self.mentioned: set[str] = set()
-        self.later: dict[str, set[Entry]] = {}
+        self.later: defaultdict[str, set[Entry]] = defaultdict(set)
         self.modules: list[str] = []
 
     def number(self, unit: Any) -> int:
@@ -384,19 +361,15 @@ class _Trace:
                 self.mentioned |= found.mentioned
                 self.modules += [m for m in found.modules if m not in self.modules]
                 for key, entries in found.entries.items():
-                    self.later.setdefault(key, set()).update(entries)
-                if found.variable is not None:
-                    self._entries(found.variable)
-            self._methods()
+                    self.later[key] |= entries
+                for entry in self.program.entries(found.variable) if found.variable is not None else ():
+                    if entry.key:
+                        self.later[entry.key].add(entry)
+                    else:
+                        self.number(entry)
+            self._number_what_is_asked_for()
 
-    def _entries(self, variable: Definition) -> None:
-        for entry in self.program.entries(variable):
-            if entry.key:
-                self.later.setdefault(entry.key, set()).add(entry)
-            else:
-                self.number(entry)
-
-    def _methods(self) -> None:
+    def _number_what_is_asked_for(self) -> None:
         for unit in list(self.numbers):
             if isinstance(unit, Definition):
                 for name, method in self.program.methods(unit):
@@ -408,10 +381,6 @@ class _Trace:
             for bound in sorted(module.bound if module is not None else ()):
                 if bound in self.asked:
                     self.number(Definition(name, bound))
-
-
-def _mark(place: int) -> str:
-    return f"\0{place}\0"
 
 
 def _functions(node: ast.ClassDef) -> list[ast.FunctionDef]:
@@ -434,17 +403,16 @@ class _Encoder:
         self.parameters: set[str] = set()
         self.own: set[str] = set()
         self.imports: dict[str, str] = {}
-        package = self.program.module(module)
-        assert package is not None
+        self.home = program.home(module)
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-            self._scope(statement, package.package)
+            self._scope(statement)
         elif not isinstance(statement, ast.ClassDef):
             # A comprehension's or a loop's variables; what the module binds is known to it by name.
             loops = (n.target for n in ast.walk(statement) if isinstance(n, ast.comprehension | ast.For))
             self.own = {n.id for target in loops for n in ast.walk(target) if isinstance(n, ast.Name)}
             self.locals = dict.fromkeys(self.own, -1)
 
-    def _scope(self, function: ast.FunctionDef | ast.AsyncFunctionDef, package: str) -> None:
+    def _scope(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         a = function.args
         outer = {x.arg for x in (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg) if x is not None}
         stored: set[str] = set()
@@ -454,7 +422,7 @@ class _Encoder:
                 if isinstance(node.ctx, ast.Store):
                     stored.add(node.id)
             elif isinstance(node, ast.Import | ast.ImportFrom):
-                self.imports |= imported(node, package)
+                self.imports |= imported(node, self.home.package)
             elif isinstance(node, ast.arg):
                 self.parameters.add(node.arg)
             elif isinstance(node, ast.Global):
@@ -471,7 +439,7 @@ class _Encoder:
         self.words = frozenset((*positional, *(id(k) for k in call.keywords if k.arg in WORDS)))
         if not isinstance(node, ast.FunctionDef | ast.ClassDef):
             return self.of(node)
-        return f"entry {_mark(self.program.place(Definition(entry.module, node.name)))} {self.of(call)}"
+        return f"entry {self.program.mark(Definition(entry.module, node.name))} {self.of(call)}"
 
     def of(self, node: Any) -> str:
         """Text of a node, a list of nodes, or a plain value."""
@@ -501,7 +469,7 @@ class _Encoder:
             return f"<{found}{after}>"
         if found.module.startswith(PLUMBING):
             return f"<{found.name}{after}>"
-        return f"{_mark(self.program.place(found))}{after}"
+        return f"{self.program.mark(found)}{after}"
 
     def _Name(self, node: ast.Name) -> str:
         return self._named(node.id)
@@ -562,8 +530,7 @@ class _Encoder:
         """Whether an element of a module's dict is an entry of its own, such as ``Root("ES", ...)`` in `ROOTS`; it is encoded apart."""
         if not self.in_dict or not isinstance(element, ast.Call):
             return False
-        home = self.program.module(self.module)
-        found = self.program.called(home, element) if home is not None else None
+        found = self.program.called(self.home, element)
         node = self.program.class_of(found) if found is not None else None
         fields = tuple(s.target.id for s in node.body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)) if node else ()
         arguments = tuple(a for a in constants(element, fields, self.table) if a[0] == f"{self.table}.{fields[0]}")
@@ -585,8 +552,7 @@ class _Encoder:
 
     def _registers(self, node: ast.expr) -> bool:
         """Whether a decorator puts what it decorates into a registry: entries count where the registry is reached."""
-        home = self.program.module(self.module)
-        found = self.program.called(home, node) if home is not None else None
+        found = self.program.called(self.home, node)
         return found is not None and self.program.is_filler(found)
 
     def _ClassDef(self, node: ast.ClassDef) -> str:
@@ -622,7 +588,6 @@ class _Encoder:
 
 
 _SCOPES = (ast.FunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.ClassDef)
-
 _UNREAD = frozenset(("ctx", "type_comment", "annotation", "returns", "kind", "type_params"))
 
 
@@ -636,18 +601,9 @@ def _own_scope(function: ast.AST) -> Iterator[ast.AST]:
 
 @dataclass(frozen=True)
 class CodeVersion:
-    """What some functions depend on.
-
-    Attributes
-    ----------
-    core : str
-        Hash of everything but the entries of registries.
-    mentioned : frozenset of str
-        Texts in the code, without the entries.
-    entries : dict
-        ``argument=value`` of each entry to its constant arguments, its hash and the texts in it.
-    reached : tuple of str
-        ``module:name`` of all definitions, entries included.
+    """What some functions depend on: `core` is the hash of everything but the entries of registries, `mentioned` the texts in that code.
+    `entries` maps ``argument=value`` of each entry to its constant arguments, its hash and the texts in it; `reached` names all
+    definitions, entries included, as ``module:name``.
     """
 
     core: str
@@ -681,11 +637,7 @@ def _sha(text: str) -> str:
 
 def trace(program: Program, functions: tuple[tuple[str, str], ...]) -> CodeVersion:
     """What functions, given as (module, name), depend on.
-
-    Raises
-    ------
-    UnknownDataset
-        Where a function is not a definition of its module: its changes would go unseen.
+    Raises UnknownDataset where a function is not a definition of its module: its changes would go unseen.
     """
     core = _Trace(program)
     for module, name in functions:
@@ -745,15 +697,9 @@ def _earlier(path: Path) -> dict[str, Any]:
 def accepted(version: CodeVersion, selection: Selection, packages: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Hashes of code that makes the same rows: first that of the code as it is, then those of earlier code.
 
-    Parameters
-    ----------
-    version, selection
-        What the rows depend on, and which entries of registries count.
-    packages
-        Distributions whose version decides about the rows, as the exchange's calendar does, and their versions.
-
-    Earlier code stands in ``earlier_code.json``, where a comparison of two lakes showed that it makes the same rows
-    (``python -m tests.support.same_rows``); such an entry holds only as long as the code is what it was compared with.
+    `packages` are distributions whose version decides about the rows, as the exchange's calendar does, and their versions. Earlier code is
+    listed in ``earlier_code.json``, where a comparison of two lakes showed that it makes the same rows (``python -m
+    tests.support.same_rows``); such an entry holds only as long as the code is what it was compared with.
     """
     packages = dict(packages or {})
     mine = version.selected(selection)

@@ -1,7 +1,6 @@
 """Running tasks in parallel on a ``concurrent.futures.Executor``, tolerant of dying workers.
-
-A bounded number of tasks is submitted at a time. Tasks of a process that died are submitted again; one that kills its process
-`MAX_DEATHS` times on its own is reported as poison while the others finish. Exceptions are never retried.
+A bounded number of tasks is submitted at a time. Tasks of a process that died are submitted again; one that kills its process `MAX_DEATHS`
+times on its own is reported as poison while the others finish. Exceptions are never retried.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ class Named(Protocol):
 
 
 S = TypeVar("S", bound=Named)
-
 R = TypeVar("R")
 
 
@@ -73,7 +71,6 @@ _pools: dict[int, Executor] | None = None
 @contextmanager
 def reuse_workers() -> Iterator[None]:
     """Context manager in which successive `run_tasks` share their processes, since new ones take seconds to load libraries and kernels.
-
     Nesting has no effect. Only executors of `spawned_pool` are shared, and none that broke.
     """
     global _pools
@@ -117,47 +114,21 @@ def wait_for_some(futures: Iterable[Future[R]]) -> set[Future[R]]:
 
 
 def run_tasks(
-    function: Callable[[S], R],
-    specs: Iterable[S],
-    *,
-    workers: int,
-    on_result: Callable[[S, R], None],
-    on_poison: Callable[[S, int], None],
-    make_executor: Callable[[int], Executor] = spawned_pool,
-    max_deaths: int = MAX_DEATHS,
-) -> None:
-    """Run ``function(spec)`` for every spec.
+    function: Callable[[S], R], specs: Iterable[S], *, workers: int, on_result: Callable[[S, R], None], on_poison: Callable[[S, int], None],
+    make_executor: Callable[[int], Executor] = spawned_pool, max_deaths: int = MAX_DEATHS,
+) -> None:  # fmt: skip
+    """Run ``function(spec)`` for every spec; both are picklable, and the function's result includes expected errors.
 
-    Parameters
-    ----------
-    function
-        A module-level function; it and the specs are picklable. Its result includes expected errors.
-    specs
-        The tasks.
-    workers
-        Number of processes; at most twice as many tasks are submitted at a time.
-    on_result, on_poison
-        Called once per task, in this process: with its result, or with the number of deaths of its process.
-    make_executor
-        Factory of an executor with a number of workers; called again whenever one broke.
-    max_deaths
-        Deaths after which a task is given up.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        After the workers were killed; what they had not committed is left to the lake's next `clean`.
+    At most twice as many tasks as `workers` are submitted at a time. `on_result` or `on_poison` is called once per task, in this process,
+    with its result, or with the number of deaths of its process; `make_executor` again whenever an executor broke. On KeyboardInterrupt the
+    workers are killed; what they had not committed is left to the lake's next `clean`.
     """
-    queue: deque[_Pending[S]] = deque(_Pending(s) for s in specs)
+    queue = [_Pending(s) for s in specs]
     suspects: deque[_Pending[S]] = deque()
     while queue or suspects:
         # Which of several running tasks killed the process is unknown, so each suspect runs alone, after the others.
-        alone = not queue
-        batch: Sequence[_Pending[S]] = [suspects.popleft()] if alone else list(queue)
-        if not alone:
-            queue.clear()
-        dead, rest = _run_until_broken(function, batch, 1 if alone else workers, make_executor, on_result)
-        queue.extend(rest)
+        batch = queue or [suspects.popleft()]
+        dead, queue = _run_until_broken(function, batch, workers if queue else 1, make_executor, on_result)
         for pending in dead:
             pending.deaths += 1
             if pending.deaths >= max_deaths:
@@ -167,23 +138,20 @@ def run_tasks(
 
 
 def _run_until_broken(
-    function: Callable[[S], R],
-    batch: Sequence[_Pending[S]],
-    workers: int,
-    make_executor: Callable[[int], Executor],
+    function: Callable[[S], R], batch: Sequence[_Pending[S]], workers: int, make_executor: Callable[[int], Executor],
     on_result: Callable[[S, R], None],
-) -> tuple[list[_Pending[S]], list[_Pending[S]]]:
+) -> tuple[list[_Pending[S]], list[_Pending[S]]]:  # fmt: skip
     """Run a batch on one executor; returns the tasks that were running when it broke, and those not yet submitted."""
     todo = deque(batch)
     under_way: dict[Future[R], _Pending[S]] = {}
     dead: list[_Pending[S]] = []
     broke = False
-    keep = _pools if make_executor is spawned_pool else None
-    executor = None if keep is None else keep.get(workers)
-    if executor is None:
-        executor = make_executor(min(workers, len(batch)) if keep is None else workers)
-    if keep is not None:
-        keep[workers] = executor
+    shared = _pools if make_executor is spawned_pool else None
+    if shared is None:
+        executor = make_executor(min(workers, len(batch)))
+    else:
+        executor = shared.get(workers) or make_executor(workers)
+        shared[workers] = executor
     try:
         while todo or under_way:
             while todo and len(under_way) < 2 * workers and not (dead or broke):
@@ -206,14 +174,14 @@ def _run_until_broken(
                 else:
                     on_result(pending.spec, result)
     except BaseException:
-        if keep is not None:
-            del keep[workers]
+        if shared is not None:
+            del shared[workers]
         stop(executor)
         raise
     if dead or broke:
-        if keep is not None:
-            del keep[workers]
+        if shared is not None:
+            del shared[workers]
         stop(executor)
-    elif keep is None:
+    elif shared is None:
         executor.shutdown(wait=True)
     return dead, list(todo)

@@ -107,13 +107,7 @@ def selection_frame(rows: list[dict[str, object]]) -> pl.DataFrame:
 
 
 def make_selection(lake: Lake, root: str, profile: str, params: SelectionParams) -> pl.DataFrame:
-    """The selection map of `root`, made from bronze and written to the lake.
-
-    Raises
-    ------
-    SessionError
-        Where bronze has no trade of the root in any session.
-    """
+    """The selection map of `root`, made from bronze and written to the lake; SessionError where bronze has no trade of it."""
     days = count_days(lake, root, profile)
     if not days:
         raise SessionError(
@@ -136,13 +130,7 @@ def _root(row: dict[str, object]) -> str:
 
 
 def read_selection(lake: Lake, root: str) -> list[dict[str, Any]]:
-    """Rows of the selection map of all roots; empty where there is no map.
-
-    Raises
-    ------
-    PartitionCorrupt
-        Where it cannot be read, or lacks a column.
-    """
+    """Rows of the selection map of all roots, empty where there is no map; PartitionCorrupt where it cannot be read, or lacks a column."""
     import polars as pl
 
     path = lake.selection_path()
@@ -165,13 +153,7 @@ def _repair_hint(lake: Lake, root: str) -> str:
 
 
 def route(lake: Lake, root: str, dates: list[dt.date]) -> tuple[list[tuple[str, dt.date]], dict[dt.date, str]]:
-    """(contract, date) of the dates that the selection map includes, and the reason by date for the others.
-
-    Raises
-    ------
-    SessionError
-        Where there is no map.
-    """
+    """(contract, date) of the dates that the map includes, and the reason by date for the others; SessionError where there is no map."""
     path = lake.selection_path()
     rows = {r["session_date"]: r for r in read_selection(lake, root) if _root(r) == root}
     if not rows:

@@ -1,5 +1,4 @@
 """One session of one contract as read from the lake, and what is computed of it: level frames, touches, quotes, candles, scale tops.
-
 `Session` is what the page, the replay, pictures and commands share; it knows no screen and caches what it computes.
 """
 
@@ -8,9 +7,10 @@ from __future__ import annotations
 import datetime as dt
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,7 @@ from engine.bars import BAR_NS
 from engine.errors import EngineError, PartitionMissing, SessionError, UnknownLevel
 from engine.features import level_windows, pressure_cube
 from engine.ladder import NO_TICK, Ladder
-from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TRIGGERS
+from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TRIGGERS, dataset
 from engine.lake.store import Lake, input_key
 from engine.levels import level_ids, price_level, title
 from engine.params import ApproachParams, FeatureParams
@@ -30,31 +30,18 @@ if TYPE_CHECKING:
     import xarray as xr
 
 P = ParamSpec("P")
-
 T = TypeVar("T")
 
 
-class HasCache(Protocol):
-    """An object that carries what was computed of it."""
-
-    @property
-    def kept(self) -> dict[Hashable, OrderedDict[Any, Any]]:
-        """By function, then by its other arguments."""
-
-
-S = TypeVar("S", bound=HasCache)
-
-
-def cached_with_session(most: int) -> Callable[[Callable[Concatenate[S, P], T]], Callable[Concatenate[S, P], T]]:
+def cached_with_session(most: int) -> Callable[[Callable[Concatenate[Session, P], T]], Callable[Concatenate[Session, P], T]]:
     """As `functools.lru_cache` with `most` answers a session, the function's first argument.
-
     A cache of the module would keep every session alive that it has an answer of, a ladder of 100 MB and more each.
     """
 
-    def keep(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    def decorate(function: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Session, P], T]:
         @wraps(function)
-        def answer(session: S, /, *args: P.args, **more: P.kwargs) -> T:
-            answers = session.kept.setdefault(function, OrderedDict())
+        def answer(session: Session, /, *args: P.args, **more: P.kwargs) -> T:
+            answers = session.cached.setdefault(function, OrderedDict())
             key = (args, tuple(sorted(more.items())))
             if key in answers:
                 answers.move_to_end(key)
@@ -66,7 +53,7 @@ def cached_with_session(most: int) -> Callable[[Callable[Concatenate[S, P], T]],
 
         return answer
 
-    return keep
+    return decorate
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,33 +61,11 @@ class Session:
     """One session of one contract, compared by identity; what its methods compute is cached in it and goes with it.
 
     Instants are ns since the epoch (UTC), prices are ticks, and a frame of levels has the columns of `engine.lake.catalog.LEVELS`.
-
-    Attributes
-    ----------
-    symbol : str
-        Contract, such as ``ESZ5``.
-    date : datetime.date
-        The session's date in New York.
-    ladder : Ladder
-        The price ladder, with the tape (``ladder.tape``, a row a second).
-    bars : pl.DataFrame
-        ``bars_2m``.
-    levels : pl.DataFrame
-        Steps of all levels.
-    absent : dict of str to str
-        Why a level is not in `levels`.
-    notes : tuple of str
-        What the lake lacks, with the command that makes it.
-    stamp : str
-        Digests of the partitions that were read; empty where nobody asks for them.
-    simulated : bool
-        Whether the orders are made up.
-    gold_touches : pl.DataFrame or None
-        ``level_id, touch_ts_ns`` of every touch as gold has them; None where gold has no triggers of this very ladder.
-    kept : dict
-        What `cached_with_session` keeps of it.
-    lake : Lake or None
-        Where it was read from; None of a session made from frames, which has no single trades.
+    absent, notes: why a level is not in `levels`; what the lake lacks, with the command that makes it
+    stamp: digests of the partitions that were read; empty where nobody asks for them
+    gold_touches: ``level_id, touch_ts_ns`` of every touch as gold has them; None where gold has no triggers of this very ladder
+    cached: what `cached_with_session` caches, by function, then by its other arguments
+    lake: None of a session made from frames, which has no single trades
     """
 
     symbol: str
@@ -113,38 +78,29 @@ class Session:
     stamp: str = ""
     simulated: bool = False
     gold_touches: pl.DataFrame | None = None
-    kept: dict[Hashable, OrderedDict[Any, Any]] = field(default_factory=dict, repr=False)
+    cached: dict[Hashable, OrderedDict[Any, Any]] = field(default_factory=dict, repr=False)
     lake: Lake | None = None
 
     @classmethod
     def open(cls, lake: Lake, symbol: str, date: dt.date, *, stamp: str = "", whole: bool = False) -> Session:
-        """The session as the lake has it.
-
-        Raises
-        ------
-        PartitionMissing
-            Where the ladder or its tape is not there; bars and levels may be missing, and are then named in `notes`, unless `whole`.
+        """The session as the lake has it; PartitionMissing where the ladder or its tape is not there.
+        Bars and levels may be missing, and are then named in `notes`, unless `whole`.
         """
         ladder = Ladder.open(lake, symbol, date)
         notes: list[str] = []
-        try:
-            bars = lake.read(BARS, symbol, date)
-        except PartitionMissing as e:
-            if whole:
-                raise
-            times = dict.fromkeys(("window_start_ts_ns", "window_end_ts_ns"), pl.Int64)
-            bars = pl.DataFrame(schema={**times, **dict.fromkeys(("open_tick", "high_tick", "low_tick", "close_tick"), pl.Int32)})
-            notes.append(f"No candles: {e}")
-        absent: dict[str, str] = {}
-        try:
-            levels = lake.read(LEVELS, symbol, date)
-            absent = dict(lake.notes(LEVELS, symbol, date).get("absent", {}))
-        except PartitionMissing as e:
-            if whole:
-                raise
-            times = dict.fromkeys(("start_ts_ns", "end_ts_ns"), pl.Int64)
-            levels = pl.DataFrame(schema={"level_id": pl.String, **times, "price": pl.Float64, "level_tick": pl.Int32})
-            notes.append(f"No key levels: {e}")
+
+        def read(key: str, what: str) -> tuple[pl.DataFrame, dict[str, Any]]:
+            try:
+                return lake.read(key, symbol, date), lake.notes(key, symbol, date)
+            except PartitionMissing as e:
+                if whole:
+                    raise
+                notes.append(f"{what}: {e}")
+                return dataset(key).contract().empty(), {}
+
+        bars, _ = read(BARS, "No candles")
+        levels, facts = read(LEVELS, "No key levels")
+        absent = dict(facts.get("absent", {}))
         simulated = lake.is_simulated(LADDER, symbol, date)
         touches = _gold_touches(lake, symbol, date)
         return cls(symbol, date, ladder, bars, levels, absent, tuple(notes), stamp, simulated, touches, lake=lake)
@@ -164,11 +120,7 @@ class Session:
     @cached_with_session(24)
     def level(self, level_id: str) -> pl.DataFrame:
         """The level's steps; of ``price:X`` over the whole session.
-
-        Raises
-        ------
-        UnknownLevel
-            Where there is no such level, or it is absent from this session, with the reason.
+        Raises UnknownLevel where there is no such level, or it is absent from this session, with the reason.
         """
         frame = self.levels.filter(pl.col("level_id") == level_id)
         if frame.height:
@@ -190,18 +142,12 @@ class Session:
 
     @cached_with_session(24)
     def touches(self, level_id: str) -> np.ndarray:
-        """Instants at which price touched the level (features.md section 8), int64, rising; of the whole session.
+        """Instants at which price touched the level in the whole session (features.md section 8), int64, rising.
 
-        They are the touches that gold has. Of a price of the trader's own, and where the lake has no gold of this very ladder, the
-        function that gold calls finds them from ladder, levels and trades, with the parameters of gold.
-
-        Raises
-        ------
-        UnknownLevel
-        PartitionMissing
-            Where neither gold nor the trades of bronze are there, with the command that makes them.
-        SessionError
-            Of a session that was made from frames.
+        They are the touches that gold has. Of a price of the trader's own, and where the lake has no gold of this very ladder, the function
+        that gold calls finds them from ladder, levels and trades, with the parameters of gold.
+        Raises UnknownLevel; PartitionMissing, with the command that makes them, where neither gold nor the trades of bronze are there;
+        SessionError of a session that was made from frames.
         """
         levels, found = self.level(level_id), self.gold_touches
         if found is None or not self.has_level(level_id):
@@ -226,7 +172,6 @@ class Session:
 
     def touches_before(self, level_id: str, end_ns: int) -> int | None:
         """How often a level of the lake was touched before `end_ns`; None without gold, and of a price of the trader's own.
-
         A touch ends an approach: ``touch_number`` of features.md section 8 is one more than this.
         """
         if self.gold_touches is None or not self.has_level(level_id):
@@ -257,13 +202,11 @@ class Session:
         last = self.ladder.last_tick[self.ladder.last_tick != NO_TICK]
         if last.size == 0:
             last = self.levels["level_tick"].to_numpy()
-        if last.size == 0:
-            return 0, 1
-        return int(last.min()), int(last.max())
+        return (int(last.min()), int(last.max())) if last.size else (0, 1)
 
     @cached_with_session(1)
     def candles(self) -> Candles:
-        """Two-minute candles as they stood at any second."""
+        """Two-minute candles as they were at any second."""
         return Candles(self.bars, self.ladder.tape)
 
     # --- windows, slices, and the tops of their colour scales
@@ -276,21 +219,12 @@ class Session:
     @cached_with_session(12)
     def cube(self, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int, half_life_s: float) -> xr.Dataset:
         """A slice of the ladder with the pressure at each price (`engine.features.pressure_cube`)."""
-        return self._cube(start_ns, end_ns, low, high, window_s, step, half_life_s)
-
-    def _cube(self, start_ns: int, end_ns: int, low: int, high: int, window_s: int, step: int, half_life_s: float) -> xr.Dataset:
         return pressure_cube(self.ladder, start_ns, end_ns, low, high, window_s=window_s, step_ticks=step, half_life_s=half_life_s)
 
     @cached_with_session(32)
     def size_top(self, parts: tuple[str, ...], window_s: int, step: int, half_life_s: float) -> float | None:
         """Top of a colour scale for the whole session, contracts; None where the session has nothing to sample.
-
-        Parameters
-        ----------
-        parts : tuple of str
-            Variables of the cube that are summed, such as ``("bid_depth", "ask_depth")``.
-        step : int
-            Ticks in a price row.
+        `parts` are variables of the cube that are summed, such as ``("bid_depth", "ask_depth")``.
         """
         found = self._samples(window_s, step, half_life_s)
         return size_top(np.concatenate([cube_values(c, parts).ravel() for c in found])) if found else None
@@ -316,16 +250,14 @@ class Session:
 
     def _around(self, spans: Iterable[tuple[int, int, int]], window_s: int, step: int, half_life_s: float) -> tuple[xr.Dataset, ...]:
         """Slices of ``(second, begin, end)``, `SAMPLE_REACH` ticks around the last trade of the second."""
-        out, start = [], self.ladder.start_ns
+        out, lad = [], self.ladder
         for s, begin, end in spans:
-            mid = int(self.ladder.last_tick[s])
-            if mid == NO_TICK:
-                continue
-            low, high = mid - SAMPLE_REACH, mid + SAMPLE_REACH
-            try:
-                out.append(self._cube(start + begin * NS, start + end * NS, low, high, window_s, step, half_life_s))
-            except EngineError:
-                continue  # a sample that falls off the session's ends; the others set the scale
+            mid = int(lad.last_tick[s])
+            # A sample that falls off the session's ends is left out; the others set the scale.
+            with suppress(EngineError):
+                if mid != NO_TICK:
+                    span = (lad.start_ns + begin * NS, lad.start_ns + end * NS, mid - SAMPLE_REACH, mid + SAMPLE_REACH)
+                    out.append(pressure_cube(lad, *span, window_s=window_s, step_ticks=step, half_life_s=half_life_s))
         return tuple(out)
 
 
@@ -354,19 +286,11 @@ def tick_at(level: pl.DataFrame, ts_ns: int) -> int | None:
 
 
 def candles_at_level(bars: pl.DataFrame, level: pl.DataFrame, tape: pl.DataFrame | None = None) -> pl.DataFrame:
-    """The candles that meet a level: ``window_start_ts_ns, level_tick, side`` (-1 came from below, 1 from above, 0 stood at it).
+    """The candles that meet a level: ``window_start_ts_ns, level_tick, side`` (-1 came from below, 1 from above, 0 was at it).
 
-    They are the candle triggers of features.md section 8 (gold's kind ``candle``): the level's tick is that at the candle's start, a
-    candle meets it when it lies within its low and high, and the side is that of the latest trade away from the level before it is met.
-
-    Parameters
-    ----------
-    bars : pl.DataFrame
-        ``bars_2m``.
-    level : pl.DataFrame
-        Steps of one level.
-    tape : pl.DataFrame
-        ``mbo_tape_1s``: tells the side of a candle that opens at the level after one that closed at it.
+    They are the candle triggers of features.md section 8 (gold's kind ``candle``): the level's tick is that at the candle's start, a candle
+    meets it when it lies within its low and high, and the side is that of the latest trade away from the level before it is met. Only the
+    tape (``mbo_tape_1s``) has the side of a candle that opens at the level after one that closed at it.
     """
     at = bars.sort("window_start_ts_ns").join_asof(
         level.sort("start_ts_ns").select("start_ts_ns", "end_ts_ns", pl.col("level_tick").cast(pl.Int64).alias("k")),
@@ -399,20 +323,16 @@ def _came_from(tape: pl.DataFrame, end_ns: int, k: int) -> int:
 
 
 # ----------------------------------------------------------------------------
-# Best prices of windows, and candles as they stood at a second
+# Best prices of windows, and candles as they were at a second
 
 
 @dataclass(frozen=True)
 class Quotes:
-    """Best prices of consecutive windows.
+    """Best prices of consecutive windows, ``(windows + 1,)`` each.
 
-    Attributes
-    ----------
-    edges_ns : ndarray of int64, shape (windows + 1,)
-        Start of each window, and the end of the last.
-    bid, ask : ndarray of float64, shape (windows + 1,)
-        Ticks at each window's end, NaN where a side is empty or the book was not valid in all of it; the last one stands twice, so
-        that a step drawn from edge to edge ends with its window.
+    edges_ns: int64, each window's start, and the end of the last
+    bid, ask: float64, ticks at each window's end, NaN where a side is empty or the book was not valid in all of it; the last one is there
+        twice, so that a step drawn from edge to edge ends with its window
     """
 
     edges_ns: np.ndarray
@@ -421,13 +341,7 @@ class Quotes:
 
 
 def best_quotes(tape: pl.DataFrame, window_s: int = 1) -> Quotes:
-    """Best bid and ask at the end of each window.
-
-    Parameters
-    ----------
-    tape : pl.DataFrame
-        Seconds in order, the first the start of a window; a part of one at the end is left out.
-    """
+    """Best bid and ask at the end of each window; the tape's first second is the start of one, and a part of one at the end is left out."""
     n = tape.height // window_s
     at = tape.gather_every(window_s, offset=window_s - 1).head(n)
     ok = tape["book_valid"].to_numpy().astype(bool)[: n * window_s].reshape(n, window_s).all(axis=1)
@@ -441,7 +355,7 @@ def best_quotes(tape: pl.DataFrame, window_s: int = 1) -> Quotes:
 
 @dataclass
 class Candle:
-    """The candle under way, ticks: its values as they stood at a second's end."""
+    """The candle under way, ticks: its values at a second's end."""
 
     open: int
     high: int
@@ -450,14 +364,8 @@ class Candle:
 
 
 class Candles:
-    """Two-minute candles of a session as they stood at any second.
-
-    Parameters
-    ----------
-    bars : pl.DataFrame
-        ``bars_2m``.
-    tape : pl.DataFrame
-        ``mbo_tape_1s``, a row a second without gaps; a bar that began before it counts from its start.
+    """Two-minute candles of a session as they were at any second, from ``bars_2m`` and the tape, a row a second without gaps.
+    A bar that began before the tape counts from its start.
     """
 
     def __init__(self, bars: pl.DataFrame, tape: pl.DataFrame) -> None:
@@ -496,7 +404,7 @@ class Candles:
         return Candle(int(self.opens[i]), int(self.high[t - 1]), int(self.low[t - 1]), int(self.close[t - 1]))
 
     def until(self, t: int, since_ns: int = 0) -> pl.DataFrame:
-        """Candles that ended after `since_ns`, columns of `bars`; the last one as it stood, later ones are gone."""
+        """Candles that ended after `since_ns`, columns of `bars`; the last one as it was then, without later ones."""
         i = self.done(t)
         first = int(np.searchsorted(self.ends, since_ns, side="right"))
         out = self.bars.slice(first, max(i - first, 0))
@@ -509,16 +417,8 @@ class Candles:
         return pl.concat([out, last])
 
 
-SUMMED = {
-    "volume": ("buy_volume", "sell_volume"), "buy_volume": ("buy_volume",), "sell_volume": ("sell_volume",), "trades": ("trades",),
-}  # fmt: skip
+SUMMED = {"volume": ("buy_volume", "sell_volume"), **{name: (name,) for name in ("buy_volume", "sell_volume", "trades")}}
 """Column of a bar -> columns of the tape whose sum it is."""
-
-
-def bars_until(bars: pl.DataFrame, tape: pl.DataFrame, end_ns: int) -> pl.DataFrame:
-    """`bars` as they stood at `end_ns`, a whole second: the one under way is made from the seconds before it, later ones are gone."""
-    made = Candles(bars, tape)
-    return made.until((end_ns - made.start_ns) // NS)
 
 
 # ----------------------------------------------------------------------------
@@ -545,10 +445,7 @@ def nice_top(x: float) -> float:
     """Smallest of 1, 1.5, 2, 3, 5, 7.5 times a power of ten that is not below `x` (at least `LEAST_TOP`)."""
     x = max(float(x), LEAST_TOP)
     power = 10.0 ** np.floor(np.log10(x))
-    for m in (1, 1.5, 2, 3, 5, 7.5, 10):
-        if m * power >= x * (1 - 1e-9):
-            return float(m * power)
-    return float(10 * power)
+    return float(next((m * power for m in (1, 1.5, 2, 3, 5, 7.5) if m * power >= x * (1 - 1e-9)), 10 * power))
 
 
 def size_top(shown: np.ndarray) -> float:

@@ -11,18 +11,14 @@ from engine.errors import SessionError, UnknownProfile
 from engine.vocab import NS
 
 NEW_YORK = ZoneInfo("America/New_York")
-
 GLOBEX_OPEN = dt.time(18, 0)
-
 RTH_OPEN = dt.time(9, 30)
 
 
 @dataclass(frozen=True)
 class Profile:
     """A named session: New York clock times on the session's own date.
-
-    `globex_days_back` is the number of calendar days from the Globex open to the session's date: 1 for a morning session (18:00 of the day
-    before), 0 for one that starts at the Globex open.
+    `globex_days_back` is the number of days from the Globex open to that date: 1 for a morning session, 0 for one that starts at the open.
     """
 
     name: str
@@ -45,9 +41,7 @@ PROFILES: dict[str, Profile] = {
 @dataclass(frozen=True)
 class SessionWindows:
     """A session in ns since the epoch, UTC; every span is half-open ``[start, end)``.
-
-    The overnight span runs from the Globex open to the next 09:30 New York, which for `globex_open` lies after
-    the session's end.
+    The overnight span runs from the Globex open to the next 09:30 New York, which for `globex_open` lies after the session's end.
     """
 
     date: dt.date
@@ -103,6 +97,12 @@ def utc_dates(start_ns: int, end_ns: int) -> tuple[dt.date, ...]:
     first = dt.datetime.fromtimestamp(start_ns // NS, dt.UTC).date()
     last = dt.datetime.fromtimestamp((end_ns - 1) // NS, dt.UTC).date()
     return tuple(first + dt.timedelta(days=i) for i in range((last - first).days + 1))
+
+
+def utc_day(date: dt.date) -> tuple[int, int]:
+    """The UTC date's ``[start, end)`` in ns."""
+    start = int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()) * NS
+    return start, start + 86_400 * NS
 
 
 @lru_cache(maxsize=1)

@@ -12,15 +12,9 @@ PRICE_SCALE = 1_000_000_000
 """Databento's fixed-point price unit: 1e-9 of a price."""
 
 UNDEF_PRICE = 2**63 - 1
-
 F_LAST = 0x80
-
-F_TOB = 0x40
-
 F_SNAPSHOT = 0x20
-
 F_BAD_TS_RECV = 0x08
-
 F_MAYBE_BAD_BOOK = 0x04
 
 NS = 1_000_000_000
@@ -85,8 +79,13 @@ class State(StrEnum):
     FIRE = "FIRE"
 
 
-ACTION_CODES = {a.value: i for i, a in enumerate(Action)}
+LADDER_CHANNELS = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
+"""Channels of the price ladder; each is there for bids and for asks (``bid_depth``, ``ask_depth``, ...)."""
 
+LADDER_COLUMNS = tuple(f"{side}_{channel}" for channel in LADDER_CHANNELS for side in ("bid", "ask"))
+"""The ladder's sixteen channel columns in the order in which the kernels write and read them."""
+
+ACTION_CODES = {a.value: i for i, a in enumerate(Action)}
 SIDE_CODES = {s.value: i for i, s in enumerate(Side)}
 
 
@@ -116,7 +115,6 @@ class Root:
 
 
 QUARTERLY = "HMUZ"
-
 ALL_MONTHS = "FGHJKMNQUVXZ"
 
 ROOTS: dict[str, Root] = {

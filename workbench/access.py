@@ -192,6 +192,9 @@ class _Headers(OutputTransform):
         for name in [n for n in headers if n.lower().startswith("access-control-")]:
             del headers[name]
         headers.update(HEADERS)
+        if self.request.path in SIGN_IN:
+            # Under no-referrer a browser would send the form of this page as from nowhere (``Origin: null``).
+            headers["Referrer-Policy"] = "same-origin"
         return status_code, headers, chunk
 
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from engine.errors import PartitionCorrupt
 from engine.features import pressure_cube
-from engine.ladder import COLUMNS, NO_TICK, Ladder
+from engine.ladder import NO_TICK, Ladder
 from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE
 from engine.lake.manifest import sha256_text
 from engine.lake.store import Lake
@@ -22,7 +22,7 @@ from engine.levels import level_ids
 from engine.params import FeatureParams, SetupParams
 from engine.session import Session, cached_with_session, level_title, tick_at
 from engine.setups.timeline import ticks_at
-from engine.vocab import NS
+from engine.vocab import LADDER_COLUMNS, NS
 from workbench.plots import volume
 from workbench.plots.heatmap import LAYERS, Layer
 from workbench.plots.ladder import rows_at as ladder_rows
@@ -162,7 +162,7 @@ def scale_top(session: Session, layer: Layer, window_s: int, step: int, half_lif
 # ----------------------------------------------------------------------------
 # What a session had done up to a moment: volume at price, cumulative delta, and its whole day as one image
 
-ADD, FILL = ([COLUMNS.index(f"{side}_{name}") for side in ("bid", "ask")] for name in ("add", "fill"))
+ADD, FILL = ([LADDER_COLUMNS.index(f"{side}_{name}") for side in ("bid", "ask")] for name in ("add", "fill"))
 
 
 def _seconds(session: Session, end_ns: int) -> int:

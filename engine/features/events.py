@@ -13,9 +13,9 @@ from engine.features.vector import REPRESENTATIONS, trigger_vectors, vector_name
 from engine.ladder import Ladder
 from engine.lake.catalog import BRONZE_MBO, LEVELS, TAPE
 from engine.params import ApproachParams, FeatureParams, SetupParams
-from engine.sessions import session_windows, utc_dates
+from engine.sessions import session_windows, utc_dates, utc_day
 from engine.setups.triggers import KINDS, session_triggers
-from engine.vocab import NS, Approach, root_of
+from engine.vocab import Approach, root_of
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
@@ -33,7 +33,6 @@ def with_vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, pa
 
 def data_end_ns(spans: Sequence[tuple[int, int]], start_ns: int, end_ns: int) -> int:
     """Where data that cover `spans` first stop within ``[start_ns, end_ns)``; `start_ns` where there are none.
-
     Data that begin late leave nothing to find before them, and no gap after.
     """
     met = sorted(s for s in spans if s[1] > start_ns and s[0] < end_ns)
@@ -46,39 +45,12 @@ def data_end_ns(spans: Sequence[tuple[int, int]], start_ns: int, end_ns: int) ->
 
 
 def session_events(
-    lake: Lake,
-    symbol: str,
-    date: dt.date,
-    kinds: Sequence[str] = KINDS,
-    representations: Sequence[str] = REPRESENTATIONS,
-    *,
-    setups: SetupParams | None = None,
-    approach: ApproachParams | None = None,
-    features: FeatureParams | None = None,
+    lake: Lake, symbol: str, date: dt.date, kinds: Sequence[str] = KINDS, representations: Sequence[str] = REPRESENTATIONS, *,
+    setups: SetupParams | None = None, approach: ApproachParams | None = None, features: FeatureParams | None = None,
     levels: pl.DataFrame | None = None,
-) -> dict[str, pl.DataFrame]:
-    """Triggers of a session in the lake, with vectors in each of `representations`.
-
-    Parameters
-    ----------
-    lake, symbol, date
-        A contract's session that has silver; its trades come from bronze.
-    kinds, representations
-        Which.
-    setups, approach, features
-        Parameters; the defaults where None.
-    levels : pl.DataFrame
-        Levels to use instead of the lake's, such as a trader's own price.
-
-    Returns
-    -------
-    dict of str to pl.DataFrame
-        By representation, with the columns of the table ``mbo_trigger_vectors``.
-
-    Raises
-    ------
-    PartitionMissing, PartitionCorrupt
-        Where silver or bronze of the session is not there; with the command that makes it.
+) -> dict[str, pl.DataFrame]:  # fmt: skip
+    """Triggers of a session that has silver, by representation, with the columns of the table ``mbo_trigger_vectors``.
+    Trades come from bronze; `levels` replaces the lake's, such as by a trader's own price. Raises as `lake_triggers`.
     """
     params = features or FeatureParams()
     ladder = Ladder.open(lake, symbol, date)
@@ -87,21 +59,11 @@ def session_events(
 
 
 def lake_triggers(
-    lake: Lake,
-    ladder: Ladder,
-    kinds: Sequence[str] = KINDS,
-    *,
-    setups: SetupParams | None = None,
-    approach: ApproachParams | None = None,
-    window_s: int = FeatureParams().window_s,
-    levels: pl.DataFrame | None = None,
-) -> pl.DataFrame:
+    lake: Lake, ladder: Ladder, kinds: Sequence[str] = KINDS, *, setups: SetupParams | None = None, approach: ApproachParams | None = None,
+    window_s: int = FeatureParams().window_s, levels: pl.DataFrame | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """Triggers of a session in the lake (`engine.setups.triggers.session_triggers`), by its ladder and the trades of bronze.
-
-    Raises
-    ------
-    PartitionMissing, PartitionCorrupt
-        Where silver or bronze of the session is not there; with the command that makes it.
+    Raises PartitionMissing or PartitionCorrupt, with the command that makes it, where silver or bronze of the session is not there.
     """
     symbol, date = ladder.symbol, ladder.date
     profile = lake.manifest(TAPE, symbol, date).lineage.profile or "rth"
@@ -123,5 +85,5 @@ def lake_triggers(
 
 def file_span(notes: Mapping[str, int], date: dt.date) -> tuple[int, int]:
     """The part of its UTC date that a raw file covers, by the notes of its bronze partition."""
-    midnight = int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()) * NS
-    return max(notes["dbn_start_ns"], midnight), min(notes["dbn_end_ns"], midnight + 86_400 * NS)
+    start, end = utc_day(date)
+    return max(notes["dbn_start_ns"], start), min(notes["dbn_end_ns"], end)

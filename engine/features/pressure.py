@@ -35,13 +35,9 @@ def short(cube: Any) -> Any:
 
 
 @feature(
-    "net",
-    family="pressure",
-    formula="(long - short) / (long + short + 1)",
-    unit="share",
-    range="(-1, 1)",
+    "net", family="pressure", formula="(long - short) / (long + short + 1)", unit="share", range="(-1, 1)",
     meaning="Which way flow pushes, on balance",
-)
+)  # fmt: skip
 def net(cube: Any) -> Any:
     """Balance of long and short flow."""
     return (cube["long"] - cube["short"]) / (cube["long"] + cube["short"] + 1)
@@ -60,26 +56,11 @@ def ask_change(cube: Any) -> Any:
 
 
 def pressure(cube: xr.Dataset, half_life_s: float = 0.0) -> xr.Dataset:
-    """`cube` with ``long, short, net, bid_change, ask_change`` beside its variables.
+    """`cube` (`engine.ladder.Ladder.cube`) with float64 ``long, short`` (contracts), ``net, bid_change, ask_change`` beside its variables.
 
-    Parameters
-    ----------
-    cube : xr.Dataset
-        From `engine.ladder.Ladder.cube`.
-    half_life_s : float
-        Above 0, `long` and `short` are sums over the cube's windows so far, each weighted by ``2 ** (-age / half_life_s)``;
-        flow before the cube's first window does not count.
-
-    Returns
-    -------
-    xr.Dataset
-        float64 ``(window, tick)``: `long`, `short` (contracts), `net`, `bid_change`, `ask_change`. NaN in windows that are
-        not valid: a clear or a snapshot yields no features, and its flows enter no decayed sum.
-
-    Raises
-    ------
-    ContractError
-        On a half-life below 0.
+    With `half_life_s` above 0, `long` and `short` are sums over the cube's windows so far, each weighted by ``2 ** (-age / half_life_s)``;
+    flow before the cube's first window does not count. NaN in windows that are not valid: a clear or a snapshot yields no features, and its
+    flows enter no decayed sum. Raises ContractError on a half-life below 0.
     """
     if half_life_s < 0:
         raise ContractError(f"pressure: expected half_life_s >= 0, found {half_life_s}")
@@ -99,34 +80,12 @@ LEAD_HALF_LIVES = 6
 
 
 def pressure_cube(
-    ladder: Ladder,
-    start_ns: int,
-    end_ns: int,
-    tick_low: int,
-    tick_high: int,
-    *,
-    window_s: int = 1,
-    step_ticks: int = 1,
+    ladder: Ladder, start_ns: int, end_ns: int, tick_low: int, tick_high: int, *, window_s: int = 1, step_ticks: int = 1,
     half_life_s: float = 0.0,
-) -> xr.Dataset:
+) -> xr.Dataset:  # fmt: skip
     """A slice of `ladder` with `pressure`, its decayed sums begun `LEAD_HALF_LIVES` before it (or where the session begins).
-
-    So a window's pressure hardly depends on where the slice starts: what is missing of a decayed sum is less than 1/64 of what
-    stood there before the lead.
-
-    Parameters
-    ----------
-    start_ns, end_ns, tick_low, tick_high, window_s, step_ticks
-        As `engine.ladder.Ladder.cube`.
-    half_life_s : float
-        As `pressure`.
-
-    Raises
-    ------
-    SessionError
-        Where the slice is empty.
-    ContractError
-        On a half-life below 0.
+    So a window's pressure hardly depends on where the slice starts: what is missing of a decayed sum is less than 1/64 of what it was
+    before the lead. Arguments and errors are those of `engine.ladder.Ladder.cube` and `pressure`.
     """
     lead_ns = math.ceil(LEAD_HALF_LIVES * half_life_s / window_s) * window_s * NS if half_life_s > 0 else 0
     first, _ = ladder.windows(window_s, start_ns, end_ns)
@@ -136,17 +95,8 @@ def pressure_cube(
 
 
 _INPUTS = (
-    "bid_add",
-    "ask_add",
-    "bid_pull",
-    "ask_pull",
-    "bid_fill",
-    "ask_fill",
-    "bid_depth",
-    "ask_depth",
-    "bid_depth_start",
-    "ask_depth_start",
-)
+    "bid_add", "ask_add", "bid_pull", "ask_pull", "bid_fill", "ask_fill", "bid_depth", "ask_depth", "bid_depth_start", "ask_depth_start",
+)  # fmt: skip
 
 _OUTPUTS = ("long", "short", "net", "bid_change", "ask_change")
 
@@ -162,7 +112,6 @@ def _decayed(flow: np.ndarray, keep: float) -> np.ndarray:
 # The pressure stream: per level and window, pressure on both sides as scores in [0, 1] (features.md section 9)
 
 SIDES = ("above", "below")
-
 PARTS = ("retreat", "flow", "localisation", "shock")
 
 KEYS = ("window_start_ts_ns", "window_end_ts_ns", "level_id", "level_tick", "distance_ticks", "approach")
@@ -188,7 +137,7 @@ FROM_ABOVE = {
     "above": Side("f1_ask_com_disp_log", "f2_ask_pull_add_log_rest", "f2_ask_near_pull_share_rest", 0.5),
     "below": Side("f3_bid_com_disp_log", "f4_bid_pull_add_log_rest", "f4_bid_near_pull_share_rest", 0.5),
 }
-"""By the side on which price stands."""
+"""By the side on which price is."""
 
 
 def stream_features() -> tuple[str, ...]:
@@ -217,23 +166,13 @@ def _part(part: str, side: Side) -> pl.Expr:
 
 
 def pressure_stream(windows: pl.DataFrame, signals: pl.DataFrame, params: StreamParams | None = None) -> pl.DataFrame:
-    """Pressure above and below each level, window by window, and the state of each.
+    """Pressure above and below each level, window by window, and the state of each; in time order, then by level.
 
-    Parameters
-    ----------
-    windows : pl.DataFrame
-        `KEYS` and `stream_features` of the table ``mbo_level_vacuum_5s``.
-    signals : pl.DataFrame
-        One row per (level, window) at most: ``level_id, window_end_ts_ns, fire_flag, margin`` and whatever else is to stand
-        beside the scores.
-    params : StreamParams
-
-    Returns
-    -------
-    pl.DataFrame
-        `KEYS`; per side ``{side}_retreat, _flow, _localisation, _shock, _score``; ``vacuum_score``; the columns of
-        `signals`; ``fire_flag`` (false where there is no signal) and ``state``; in time order, then by level. Scores are null
-        where the book is not valid or price stands at the level, where there is no side to come from.
+    windows: `KEYS` and `stream_features` of the table ``mbo_level_vacuum_5s``
+    signals: one row per (level, window) at most: ``level_id, window_end_ts_ns, fire_flag, margin`` and other columns for the result
+    Returns `KEYS`; per side ``{side}_retreat, _flow, _localisation, _shock, _score``; ``vacuum_score``; the columns of `signals`;
+    ``fire_flag`` (false where there is no signal) and ``state``. Scores are null where the book is not valid or price is at the level,
+    where there is no side to come from.
     """
     p = params or StreamParams()
     below, above = pl.col("distance_ticks") < 0, pl.col("distance_ticks") > 0

@@ -25,17 +25,9 @@ _MODULES = ("vacuum", "tape", "pressure")
 
 @dataclass(frozen=True)
 class Feature:
-    """A declared feature.
-
-    Attributes
-    ----------
-    name, family : str
-    formula, unit, range, meaning : str
-        For the reference and the contracts; `range` in interval notation.
-    dtype : str
-        ``float64``, ``boolean`` or ``int8``; all are nullable.
-    function
-        Takes the window's sums (`engine.features.sums.WindowSums`; a cube's variables for `pressure`).
+    """A declared feature; `formula`, `unit`, `range` (in interval notation) and `meaning` are for the reference and the contracts.
+    `dtype` is ``float64``, ``boolean`` or ``int8``; all are nullable. `function` takes the window's sums
+    (`engine.features.sums.WindowSums`; a cube's variables for `pressure`).
     """
 
     name: str
@@ -74,13 +66,7 @@ _FEATURES: dict[str, Feature] = {}
 
 
 def feature(name: str, *, family: str, formula: str, unit: str, range: str, meaning: str, dtype: str = "float64") -> Callable[[F], F]:
-    """Register the decorated function as feature `name`.
-
-    Raises
-    ------
-    ContractError
-        Where the name is taken or the family unknown.
-    """
+    """Register the decorated function as feature `name`; ContractError where the name is taken or the family unknown."""
 
     def register(function: F) -> F:
         if name in _FEATURES:
@@ -94,13 +80,7 @@ def feature(name: str, *, family: str, formula: str, unit: str, range: str, mean
 
 
 def features(family: str | None = None) -> tuple[Feature, ...]:
-    """All features of `family` in the order of their declaration; without one, all, family by family.
-
-    Raises
-    ------
-    ContractError
-        Naming the known families.
-    """
+    """Features of `family` in the order of their declaration, or of all families, one by one; ContractError on an unknown family."""
     for module in _MODULES:
         importlib.import_module(f"engine.features.{module}")
     if family is None:

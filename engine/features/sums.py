@@ -18,24 +18,15 @@ AT, NEAR, MID, FAR = range(4)
 class SideSums:
     """One side's sums: every attribute is a float64 array over the rows, or ``(rows, 4)`` by zone.
 
-    Attributes
-    ----------
-    start, end : (rows, 4)
-        Depth by zone at the window's start and end.
-    add, pull, rest, fill : (rows, 4)
-        Flows of the window by zone; `rest` is the rested part of `pull`.
-    away, toward : (rows,)
-        Rested reprices, all zones.
-    volume : (rows,)
-        Fills of this side's orders within the far bound on both sides of the level.
-    com_start, com_end : (rows,)
-        Centre of mass in ticks from the level; one beyond the far bound for an empty side.
-    touch_start, touch_end : (rows,)
-        Centre of mass of the ticks next to the side's own best price, in ticks from it.
+    start, end: depth by zone at the window's start and end
+    add, pull, rest, fill: flows of the window by zone; `rest` is the rested part of `pull`
+    away, toward: rested reprices, all zones
+    volume: fills of this side's orders within the far bound on both sides of the level
+    com_start, com_end: centre of mass in ticks from the level; one beyond the far bound for an empty side
+    touch_start, touch_end: centre of mass of the ticks next to the side's own best price, in ticks from it
     """
 
     def __init__(self, block: np.ndarray, touch: np.ndarray, far: int, touch_ticks: int) -> None:
-
         def zones(column: int) -> np.ndarray:
             return block[:, column : column + 4].astype(np.float64)
 
@@ -56,28 +47,15 @@ def _centre(weighted: np.ndarray, depth: np.ndarray, empty: int) -> np.ndarray:
 class WindowSums:
     """The sums of all (level, window) rows, and the features made of them so far.
 
-    The direction of travel is that of each window's start; `travel` ``(levels, windows)`` int8 fixes another, such as a trigger's
-    own for all its history.
-
-    ``sums["f1_ask_com_disp_log"]`` computes a feature once and keeps it, so that features can be made of features.
-
-    Attributes
-    ----------
-    ask, bid : SideSums
-    level, window : ndarray
-        Which level (row of `k_ref`) and window each row is.
-    k_ref, travel : ndarray, shape (rows,)
-        Level's tick; +1 for travel up, -1 down, 0 unknown.
-    last_start, last_end : ndarray of float64, shape (rows,)
-        Last trade in ticks, NaN where there is none.
-    ofi, mean_size : ndarray of float64, shape (rows,)
-        Best-level order-flow imbalance of the window, and the mean size at the best prices over its seconds' ends.
-    path_end, behind_end, path_pull, path_add : ndarray of float64, shape (rows,)
-    valid : ndarray of bool, shape (rows,)
+    ``sums["f1_ask_com_disp_log"]`` computes a feature once and caches it, so that features can be made of features.
+    level, window: which level (row of `k_ref`) and window each row is
+    k_ref, travel: the level's tick; +1 for travel up, -1 down, 0 unknown: that of the window's start, or the argument `travel` ``(levels,
+        windows)``, such as a trigger's own for all its history
+    last_start, last_end: last trade in ticks, NaN where there is none
+    ofi, mean_size: best-level order-flow imbalance of the window; mean size at the best prices over its seconds' ends
     """
 
     def __init__(self, ladder: Ladder, k_ref: np.ndarray, first: int, params: FeatureParams, travel: np.ndarray | None = None) -> None:
-
         n_levels, n_windows = k_ref.shape
         window_s, zones = params.window_s, params.zones
         self.params = params
@@ -98,25 +76,9 @@ class WindowSums:
         path = np.zeros((n_levels, n_windows, N_PATH), np.int64)
         touch = np.zeros((n_windows, 2, 2, 2), np.int64)
         window_sums(
-            ladder.offset,
-            ladder.tick,
-            ladder.depth,
-            ladder.values,
-            dense,
-            ladder.tick_low,
-            first,
-            window_s,
-            k_ref,
-            travel,
-            zone,
-            best_start,
-            best_end,
-            params.touch_ticks,
-            NO_TICK,
-            sums,
-            path,
-            touch,
-        )
+            ladder.offset, ladder.tick, ladder.depth, ladder.values, dense, ladder.tick_low, first, window_s, k_ref, travel, zone,
+            best_start, best_end, params.touch_ticks, NO_TICK, sums, path, touch,
+        )  # fmt: skip
         self.level, self.window = np.nonzero(k_ref != NO_TICK)
         here = (self.level, self.window)
         self.k_ref = k_ref[here]
@@ -163,7 +125,6 @@ class WindowSums:
 
 def _best(ladder: Ladder, at: np.ndarray, dense_before: np.ndarray) -> np.ndarray:
     """``(windows, 2)`` best bid and ask tick at the end of seconds `at`; before the session's first, from its start book."""
-
     best = np.stack([ladder.best_bid_tick[at], ladder.best_ask_tick[at]], axis=1).astype(np.int64)
     if at.size and at[0] < 0:
         best[0] = best_of(dense_before, ladder.tick_low, NO_TICK)
@@ -232,42 +193,19 @@ def best_of(dense: np.ndarray, low: int, no_tick: int) -> tuple[int, int]:
 
 @njit(cache=True)
 def window_sums(
-    offset: np.ndarray,
-    tick: np.ndarray,
-    depth: np.ndarray,
-    values: np.ndarray,
-    dense: np.ndarray,
-    low: int,
-    first_second: int,
-    window_s: int,
-    k_ref: np.ndarray,
-    travel: np.ndarray,
-    zone: np.ndarray,
-    best_start: np.ndarray,
-    best_end: np.ndarray,
-    touch_ticks: int,
-    no_tick: int,
-    sums: np.ndarray,
-    path: np.ndarray,
-    touch: np.ndarray,
-) -> None:
+    offset: np.ndarray, tick: np.ndarray, depth: np.ndarray, values: np.ndarray, dense: np.ndarray, low: int, first_second: int,
+    window_s: int, k_ref: np.ndarray, travel: np.ndarray, zone: np.ndarray, best_start: np.ndarray, best_end: np.ndarray, touch_ticks: int,
+    no_tick: int, sums: np.ndarray, path: np.ndarray, touch: np.ndarray,
+) -> None:  # fmt: skip
     """Fill `sums`, `path` and `touch`, all int64 and zeroed by the caller.
 
-    Parameters
-    ----------
-    offset, tick, depth, values
-        The ladder's rows: offsets by second, tick, ``(bid, ask)`` depth, all channels.
-    dense : (ticks, 2)
-        Depth of every tick from `low` on before `first_second`; advanced in place.
-    k_ref, travel : (levels, windows)
-        The level's tick (`no_tick` where it has none), and +1 up, -1 down, 0 unknown.
-    zone : (far bound + 1,)
-        Zone (0 at, 1 near, 2 mid, 3 far) by distance in ticks.
-    best_start, best_end : (windows, 2)
-        Best bid and ask tick.
-    sums : (levels, windows, side, N_SUMS)
-    path : (levels, windows, N_PATH)
-    touch : (windows, side, start or end, depth or distance-weighted depth)
+    offset, tick, depth, values: the ladder's rows: offsets by second, tick, ``(bid, ask)`` depth, all channels
+    dense (ticks, 2): depth of every tick from `low` on before `first_second`; advanced in place
+    k_ref, travel (levels, windows): the level's tick (`no_tick` where it has none), and +1 up, -1 down, 0 unknown
+    zone (far bound + 1,): zone (0 at, 1 near, 2 mid, 3 far) by distance in ticks
+    best_start, best_end (windows, 2): best bid and ask tick
+    sums (levels, windows, side, N_SUMS), path (levels, windows, N_PATH)
+    touch (windows, side, start or end, depth or distance-weighted depth)
     """
     n_levels, n_windows = k_ref.shape
     far = zone.size - 1

@@ -10,7 +10,6 @@ from engine.features.registry import feature
 from engine.features.sums import AT, FAR, NEAR, SideSums, WindowSums
 
 SideFunction = Callable[[SideSums], np.ndarray]
-
 LOG, SHARE, DELTA = ("log ratio", "(-inf, inf)"), ("share", "[0, 1)"), ("share", "(-1, 1)")
 
 
@@ -32,9 +31,7 @@ def both_sides(
 
 
 _PENDING: list[tuple] = []
-
 SHAPE = ("f1", "f3")
-
 FLOW = ("f2", "f4")
 
 
@@ -118,6 +115,26 @@ def near_pull_share_rest(s: SideSums) -> np.ndarray:
     return s.rest[:, NEAR] / (s.rest.sum(axis=1) + 1)
 
 
+def pull_add_log(s: SideSums) -> np.ndarray:
+    """All pulls against all adds."""
+    return np.log((s.pull.sum(axis=1) + 1) / (s.add.sum(axis=1) + 1))
+
+
+def add_intensity_log(s: SideSums) -> np.ndarray:
+    """Adds against the depth at the start."""
+    return np.log(1 + s.add.sum(axis=1) / (s.start.sum(axis=1) + 1))
+
+
+def far_pull_share_rest(s: SideSums) -> np.ndarray:
+    """Share of rested pulls in the far zone."""
+    return s.rest[:, FAR] / (s.rest.sum(axis=1) + 1)
+
+
+def com_touch_log(s: SideSums) -> np.ndarray:
+    """Log displacement of the centre of mass in the book's own frame."""
+    return np.log((s.touch_end + 1) / (s.touch_start + 1))
+
+
 # The table's order is family by family (f1, f2, f3, f4), while each shape above is written once for both sides.
 for _name, _formula, (_unit, _range), _meaning, _function in sorted(_PENDING, key=lambda p: p[0][:2]):
     feature(_name, family="vacuum_down", formula=_formula, unit=_unit, range=_range, meaning=_meaning)(_function)
@@ -139,17 +156,15 @@ def combined(
 
 
 combined("f5_vacuum_expansion_log", "vacuum_down", ("f1_ask_com_disp_log", "f3_bid_com_disp_log"), "Both sides move away from the level")
-
 combined(
     "f6_vacuum_decay_log",
     "vacuum_down",
     ("f2_ask_pull_add_log_rest", "f4_bid_pull_add_log_rest"),
     "Both sides are pulled faster than added",
 )
-
 combined("f7_vacuum_total_log", "vacuum_down", ("f5_vacuum_expansion_log", "f6_vacuum_decay_log"), "Expansion and decay together")
 
-_AWAY = ("share", "(0, 1)")
+_AWAY, _RISING = ("share", "(0, 1)"), ("log ratio", "[0, inf)")
 
 for _name, _part, _sign, _plus, _scale, _meaning in (
     ("u1_ask_com_disp_log", "f1_ask_com_disp_log", 1, 0.0, LOG, "The asks' centre of mass moves up, away from the level"),
@@ -159,14 +174,7 @@ for _name, _part, _sign, _plus, _scale, _meaning in (
     ("u3_ask_near_share_decay", "f1_ask_near_share_delta", -1, 0.0, DELTA, "The share of asks near the level shrinks"),
     ("u4_ask_reprice_away_share_rest", "f1_ask_reprice_away_share_rest", 1, 0.0, _AWAY, "Rested asks that are repriced go up"),
     ("u5_ask_pull_add_log_rest", "f2_ask_pull_add_log_rest", 1, 0.0, LOG, "More rested asks pulled than added"),
-    (
-        "u6_ask_pull_intensity_log_rest",
-        "f2_ask_pull_intensity_log_rest",
-        1,
-        0.0,
-        ("log ratio", "[0, inf)"),
-        "Rested ask pulls against depth",
-    ),
+    ("u6_ask_pull_intensity_log_rest", "f2_ask_pull_intensity_log_rest", 1, 0.0, _RISING, "Rested ask pulls against depth"),
     ("u7_ask_at_pull_share_rest", "f2_ask_at_pull_share_rest", 1, 0.0, SHARE, "Share of rested ask pulls at the level"),
     ("u7_ask_near_pull_share_rest", "f2_ask_near_pull_share_rest", 1, 0.0, SHARE, "Share of rested ask pulls near the level"),
     ("u8_bid_com_approach_log", "f3_bid_com_disp_log", -1, 0.0, LOG, "The bids' centre of mass moves up, toward the level"),
@@ -181,33 +189,23 @@ for _name, _part, _sign, _plus, _scale, _meaning in (
 
 
 @feature(
-    "u13_bid_add_intensity_log",
-    family="vacuum_up",
-    formula="ln(1 + A / (D_start + 1)), bids",
-    unit="log ratio",
-    range="[0, inf)",
+    "u13_bid_add_intensity_log", family="vacuum_up", formula="ln(1 + A / (D_start + 1)), bids", unit="log ratio", range="[0, inf)",
     meaning="Bids added against what stood there",
-)
+)  # fmt: skip
 def u13_bid_add_intensity_log(sums: WindowSums) -> np.ndarray:
     """Bid adds against the depth at the start."""
-    return np.log(1 + sums.bid.add.sum(axis=1) / (sums.bid.start.sum(axis=1) + 1))
+    return add_intensity_log(sums.bid)
 
 
 @feature(
-    "u14_bid_far_pull_share_rest",
-    family="vacuum_up",
-    formula="P_far / (P + 1), bids",
-    unit="share",
-    range="[0, 1)",
+    "u14_bid_far_pull_share_rest", family="vacuum_up", formula="P_far / (P + 1), bids", unit="share", range="[0, 1)",
     meaning="Share of rested bid pulls that happen far below the level",
-)
+)  # fmt: skip
 def u14_bid_far_pull_share_rest(sums: WindowSums) -> np.ndarray:
     """Share of rested bid pulls in the far zone."""
-    return sums.bid.rest[:, FAR] / (sums.bid.rest.sum(axis=1) + 1)
+    return far_pull_share_rest(sums.bid)
 
 
 combined("u15_up_expansion_log", "vacuum_up", ("u1_ask_com_disp_log", "u8_bid_com_approach_log"), "Asks move up and bids follow")
-
 combined("u16_up_flow_log", "vacuum_up", ("u5_ask_pull_add_log_rest", "u12_bid_add_pull_log_rest"), "Asks are pulled and bids added")
-
 combined("u17_up_total_log", "vacuum_up", ("u15_up_expansion_log", "u16_up_flow_log"), "Expansion and flow together")

@@ -12,7 +12,7 @@ import polars as pl
 
 from engine.errors import ContractError
 from engine.features import vacuum
-from engine.features.sums import FAR, SideSums, WindowSums
+from engine.features.sums import SideSums, WindowSums
 from engine.ladder import NO_TICK, Ladder
 from engine.lake.manifest import canonical, sha256_text
 from engine.params import FeatureParams
@@ -23,80 +23,37 @@ from engine.vocab import NS, Approach
 # The `blocks` representation: the original schema of windows, means, deltas and differences (features.md section 5)
 
 DERIVATIVES = ("", "d1_", "d2_", "d3_")
-
 MEANS = (3, 9, 24)
-
 BLOCKS = ("w0", *(f"w{n}_mean" for n in MEANS), *(f"w{n}_delta" for n in MEANS))
 
 REACH = len(DERIVATIVES) - 1
 """Windows before the history that the differences of its first window touch."""
 
 FROM_ABOVE = (
-    "f1_ask_com_disp_log",
-    "f1_ask_slope_convex_log",
-    "f1_ask_slope_inner_log",
-    "f1_ask_at_share_delta",
-    "f1_ask_near_share_delta",
-    "f1_ask_reprice_away_share_rest",
-    "f2_ask_pull_add_log_rest",
-    "f2_ask_pull_intensity_log_rest",
-    "f2_ask_at_pull_share_rest",
-    "f2_ask_near_pull_share_rest",
-    "f3_bid_com_disp_log",
-    "f3_bid_slope_convex_log",
-    "f3_bid_slope_inner_log",
-    "f3_bid_at_share_delta",
-    "f3_bid_near_share_delta",
-    "f3_bid_reprice_away_share_rest",
-    "f4_bid_pull_add_log_rest",
-    "f4_bid_pull_intensity_log_rest",
-    "f4_bid_at_pull_share_rest",
-    "f4_bid_near_pull_share_rest",
-    "f5_vacuum_expansion_log",
-    "f6_vacuum_decay_log",
-    "f7_vacuum_total_log",
-)
+    "f1_ask_com_disp_log", "f1_ask_slope_convex_log", "f1_ask_slope_inner_log", "f1_ask_at_share_delta", "f1_ask_near_share_delta",
+    "f1_ask_reprice_away_share_rest", "f2_ask_pull_add_log_rest", "f2_ask_pull_intensity_log_rest", "f2_ask_at_pull_share_rest",
+    "f2_ask_near_pull_share_rest", "f3_bid_com_disp_log", "f3_bid_slope_convex_log", "f3_bid_slope_inner_log", "f3_bid_at_share_delta",
+    "f3_bid_near_share_delta", "f3_bid_reprice_away_share_rest", "f4_bid_pull_add_log_rest", "f4_bid_pull_intensity_log_rest",
+    "f4_bid_at_pull_share_rest", "f4_bid_near_pull_share_rest", "f5_vacuum_expansion_log", "f6_vacuum_decay_log", "f7_vacuum_total_log",
+)  # fmt: skip
 """Vacuum features of a vector from above. Named one by one: a feature that is registered later changes no vector of a lake."""
 
 FROM_BELOW = (
-    "u1_ask_com_disp_log",
-    "u2_ask_slope_convex_log",
-    "u2_ask_slope_inner_log",
-    "u3_ask_at_share_decay",
-    "u3_ask_near_share_decay",
-    "u4_ask_reprice_away_share_rest",
-    "u5_ask_pull_add_log_rest",
-    "u6_ask_pull_intensity_log_rest",
-    "u7_ask_at_pull_share_rest",
-    "u7_ask_near_pull_share_rest",
-    "u8_bid_com_approach_log",
-    "u9_bid_slope_support_log",
-    "u9_bid_slope_inner_log",
-    "u10_bid_at_share_rise",
-    "u10_bid_near_share_rise",
-    "u11_bid_reprice_toward_share_rest",
-    "u12_bid_add_pull_log_rest",
-    "u13_bid_add_intensity_log",
-    "u14_bid_far_pull_share_rest",
-    "u15_up_expansion_log",
-    "u16_up_flow_log",
-    "u17_up_total_log",
-)
+    "u1_ask_com_disp_log", "u2_ask_slope_convex_log", "u2_ask_slope_inner_log", "u3_ask_at_share_decay", "u3_ask_near_share_decay",
+    "u4_ask_reprice_away_share_rest", "u5_ask_pull_add_log_rest", "u6_ask_pull_intensity_log_rest", "u7_ask_at_pull_share_rest",
+    "u7_ask_near_pull_share_rest", "u8_bid_com_approach_log", "u9_bid_slope_support_log", "u9_bid_slope_inner_log", "u10_bid_at_share_rise",
+    "u10_bid_near_share_rise", "u11_bid_reprice_toward_share_rest", "u12_bid_add_pull_log_rest", "u13_bid_add_intensity_log",
+    "u14_bid_far_pull_share_rest", "u15_up_expansion_log", "u16_up_flow_log", "u17_up_total_log",
+)  # fmt: skip
 """Vacuum features of a vector from below."""
 
-TAPE = (
-    "t1_aggressor_imbalance",
-    "t2_absorption_at_log",
-    "t3_replenish_at_log",
-    "t4_fill_intensity_log",
-    "t5_ofi",
-    "t6_path_depth_log",
-    "t7_path_pull_add_log",
-    "t8_speed",
-    "t9_distance",
-    "t10_ask_com_touch_log",
-    "t11_bid_com_touch_log",
-)
+TAPE_PRIMITIVES = (
+    "t1_aggressor_imbalance", "t2_absorption_at_log", "t3_replenish_at_log", "t4_fill_intensity_log", "t5_ofi",
+    "t6_path_depth_log", "t7_path_pull_add_log", "t8_speed", "t9_distance",
+)  # fmt: skip
+"""Tape features in the trigger's direction of travel."""
+
+TAPE = (*TAPE_PRIMITIVES, "t10_ask_com_touch_log", "t11_bid_com_touch_log")
 """Tape features of both."""
 
 
@@ -111,19 +68,10 @@ def blocks_names(approach: str) -> tuple[str, ...]:
 
 
 def blocks(history: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Vectors from windows.
-
-    Parameters
-    ----------
-    history : ndarray of float64, shape (n, HISTORY + REACH, features)
-        Oldest window first; NaN in an invalid window, and anything in one before the session's first.
-    before : ndarray of int64, shape (n,)
-        How many of those windows lie before the session's first.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, dimensions)
-        NaN where a difference touches an invalid window; a difference that reaches before the session's first window is 0.
+    """Vectors from windows, float64 ``(n, dimensions)``.
+    NaN where a difference touches an invalid window; a difference that reaches before the session's first window is 0. `history` ``(n,
+    HISTORY + REACH, features)`` has the oldest window first, NaN in an invalid one and anything in those before the session's first, of
+    which there are `before` ``(n,)``.
     """
     n, _, n_features = history.shape
     x = np.empty((n, HISTORY, n_features, len(DERIVATIVES)))
@@ -146,9 +94,7 @@ def blocks(history: np.ndarray, before: np.ndarray) -> np.ndarray:
 REPRESENTATIONS = ("means", "blocks")
 """Those made of windows alone; `learned` is fitted on `means` where vectors are compared."""
 
-NEEDED = (
-    "window_end_ts_ns", "level_tick", "approach", "distance_ticks", "sigma", "message_rate", "trade_rate",
-)  # fmt: skip
+NEEDED = ("window_end_ts_ns", "level_tick", "approach", "distance_ticks", "sigma", "message_rate", "trade_rate")
 """Columns of a trigger that its vector is made of."""
 
 CHUNK = 64
@@ -164,15 +110,7 @@ def _known(representation: str) -> str:
 
 
 def vector_names(representation: str, approach: str) -> tuple[str, ...]:
-    """Name of every dimension, in the vector's order.
-
-    Parameters
-    ----------
-    representation : str
-        One of `REPRESENTATIONS`.
-    approach : str
-        Value of `engine.vocab.Approach`; `means` has the same names for both.
-    """
+    """Name of every dimension, in the vector's order; `means` has the same names for both approaches."""
     return means_names() if _known(representation) == "means" else blocks_names(approach)
 
 
@@ -204,30 +142,12 @@ def feature_list(representation: str, approach: str) -> dict[str, Any]:
 def trigger_vectors(
     ladder: Ladder, triggers: pl.DataFrame, representation: str = "means", params: FeatureParams | None = None
 ) -> pl.Series:
-    """The raw vector of each trigger, before any normalisation.
+    """The raw vector of each trigger, before any normalisation, as a List(Float32) series ``vector``.
 
-    The windows of its history are taken anew around the trigger's own level, for a level that moves.
-
-    Parameters
-    ----------
-    ladder : Ladder
-    triggers : pl.DataFrame
-        `NEEDED`, in any order; also of a moment or a price that is no trigger of any table.
-    representation : str
-        One of `REPRESENTATIONS`.
-    params : FeatureParams
-        Window length and zones.
-
-    Returns
-    -------
-    pl.Series
-        ``vector``, List(Float32), one item per row; null where there are not 24 windows of history with a valid book and
-        a valid second before each, or a value of it is not known.
-
-    Raises
-    ------
-    ContractError
-        On an unknown representation, a missing column, an approach that is none, or a moment outside the ladder.
+    Null where there are not 24 windows of history with a valid book and a valid second before each, or a value of it is not known. The
+    windows of its history are taken around the trigger's own level, also where the level moved since. `triggers` has `NEEDED`, in any
+    order; they may be moments or prices that are triggers of no table.
+    Raises ContractError on an unknown representation, a missing column, an approach that is none, or a moment outside the ladder.
     """
     _known(representation)
     params = params or FeatureParams()
@@ -248,13 +168,7 @@ def as_lists(matrix: np.ndarray) -> pl.Series:
 
 
 def vector_matrix(vectors: pl.Series, dimensions: int) -> np.ndarray:
-    """``(rows, dimensions)`` float32 of vectors that are all there.
-
-    Raises
-    ------
-    ContractError
-        Where one is null or has another length.
-    """
+    """``(rows, dimensions)`` float32 of vectors; ContractError where one is null or has another length."""
     if vectors.null_count() or (vectors.list.len() != dimensions).any():
         raise ContractError(f"vectors: expected {dimensions} numbers in every row, found null or other lengths")
     return vectors.explode().to_numpy().astype(np.float32, copy=False).reshape(-1, dimensions)
@@ -303,7 +217,6 @@ def _vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, params
 
 def _enough(ladder: Ladder, first: int, n_windows: int, window_s: int) -> np.ndarray:
     """Windows that end 24 in a row with a valid book and a valid second before each.
-
     Before the session's first second the book is known by conservation, if that second is valid.
     """
     valid = np.append(True, ladder.valid)
@@ -330,8 +243,7 @@ BINS = 8
 
 @dataclass(frozen=True)
 class SidePrimitive:
-    """A function of one side's sums; it stands in the vector twice, ``ahead_{name}`` and ``behind_{name}``.
-
+    """A function of one side's sums; it is in the vector twice, as ``ahead_{name}`` and ``behind_{name}``.
     A mean over windows has the unit and the range of what it is the mean of.
     """
 
@@ -343,103 +255,52 @@ class SidePrimitive:
     function: Callable[[SideSums], np.ndarray]
 
 
-def pull_add_log(s: SideSums) -> np.ndarray:
-    """All pulls against all adds."""
-    return np.log((s.pull.sum(axis=1) + 1) / (s.add.sum(axis=1) + 1))
-
-
-def add_intensity_log(s: SideSums) -> np.ndarray:
-    """Adds against the depth at the start."""
-    return np.log(1 + s.add.sum(axis=1) / (s.start.sum(axis=1) + 1))
-
-
-def far_pull_share_rest(s: SideSums) -> np.ndarray:
-    """Share of rested pulls in the far zone."""
-    return s.rest[:, FAR] / (s.rest.sum(axis=1) + 1)
-
-
-def com_touch_log(s: SideSums) -> np.ndarray:
-    """Log displacement of the centre of mass in the book's own frame."""
-    return np.log((s.touch_end + 1) / (s.touch_start + 1))
-
-
 SIDE_PRIMITIVES = (
     SidePrimitive(
-        "com_disp_log",
-        "ln((com_end + 1) / (com_start + 1))",
-        "log ratio",
-        "[-ln(far + 2), ln(far + 2)]",
-        "moves away from the level",
-        vacuum.com_disp_log,
+        "com_disp_log", "ln((com_end + 1) / (com_start + 1))", "log ratio", "[-ln(far + 2), ln(far + 2)]",
+        "moves away from the level", vacuum.com_disp_log,
     ),
     SidePrimitive(
-        "slope_convex_log",
-        "ln((D_far + 1) / (D_near + 1)) at the end",
-        "log ratio",
-        "(-inf, inf)",
-        "stands far rather than near",
-        vacuum.slope_convex_log,
+        "slope_convex_log", "ln((D_far + 1) / (D_near + 1)) at the end", "log ratio", "(-inf, inf)",
+        "stands far rather than near", vacuum.slope_convex_log,
     ),
     SidePrimitive(
-        "slope_inner_log",
-        "ln((D_near + 1) / (D_at + 1)) at the end",
-        "log ratio",
-        "(-inf, inf)",
-        "stands near rather than at it",
-        vacuum.slope_inner_log,
+        "slope_inner_log", "ln((D_near + 1) / (D_at + 1)) at the end", "log ratio", "(-inf, inf)",
+        "stands near rather than at it", vacuum.slope_inner_log,
     ),
     SidePrimitive("at_share_delta", "D_at / (D + 1), end minus start", "share", "(-1, 1)", "gathers at the level", vacuum.at_share_delta),
     SidePrimitive(
-        "near_share_delta", "D_near / (D + 1), end minus start", "share", "(-1, 1)", "gathers near the level", vacuum.near_share_delta
+        "near_share_delta", "D_near / (D + 1), end minus start", "share", "(-1, 1)",
+        "gathers near the level", vacuum.near_share_delta,
     ),
     SidePrimitive(
-        "reprice_away_share_rest",
-        "(R_away + 0.5) / (R_away + R_toward + 1)",
-        "share",
-        "(0, 1)",
-        "is repriced away",
-        vacuum.reprice_away_share_rest,
+        "reprice_away_share_rest", "(R_away + 0.5) / (R_away + R_toward + 1)", "share", "(0, 1)",
+        "is repriced away", vacuum.reprice_away_share_rest,
     ),
     SidePrimitive(
-        "pull_add_log_rest",
-        "ln((P + 1) / (A + 1))",
-        "log ratio",
-        "(-inf, inf)",
-        "is pulled (rested) more than added",
-        vacuum.pull_add_log_rest,
+        "pull_add_log_rest", "ln((P + 1) / (A + 1))", "log ratio", "(-inf, inf)",
+        "is pulled (rested) more than added", vacuum.pull_add_log_rest,
     ),
     SidePrimitive(
-        "pull_intensity_log_rest",
-        "ln(1 + P / (D_start + 1))",
-        "log ratio",
-        "[0, inf)",
-        "is pulled, for its size",
-        vacuum.pull_intensity_log_rest,
+        "pull_intensity_log_rest", "ln(1 + P / (D_start + 1))", "log ratio", "[0, inf)",
+        "is pulled, for its size", vacuum.pull_intensity_log_rest,
     ),
     SidePrimitive("at_pull_share_rest", "P_at / (P + 1)", "share", "[0, 1)", "is pulled at the level", vacuum.at_pull_share_rest),
     SidePrimitive("near_pull_share_rest", "P_near / (P + 1)", "share", "[0, 1)", "is pulled near the level", vacuum.near_pull_share_rest),
-    SidePrimitive("far_pull_share_rest", "P_far / (P + 1)", "share", "[0, 1)", "is pulled far from the level", far_pull_share_rest),
+    SidePrimitive("far_pull_share_rest", "P_far / (P + 1)", "share", "[0, 1)", "is pulled far from the level", vacuum.far_pull_share_rest),
     SidePrimitive(
-        "pull_add_log", "ln((pull + 1) / (add + 1)), all pulls", "log ratio", "(-inf, inf)", "is pulled more than added", pull_add_log
+        "pull_add_log", "ln((pull + 1) / (add + 1)), all pulls", "log ratio", "(-inf, inf)",
+        "is pulled more than added", vacuum.pull_add_log,
     ),
     SidePrimitive(
-        "add_intensity_log", "ln(1 + A / (D_start + 1))", "log ratio", "[0, inf)", "is added to, for its size", add_intensity_log
+        "add_intensity_log", "ln(1 + A / (D_start + 1))", "log ratio", "[0, inf)",
+        "is added to, for its size", vacuum.add_intensity_log,
     ),
     SidePrimitive(
-        "com_touch_log",
-        "ln((com' end + 1) / (com' start + 1))",
-        "log ratio",
-        "[-ln(touch + 1), ln(touch + 1)]",
-        "retreats from its own best price",
-        com_touch_log,
+        "com_touch_log", "ln((com' end + 1) / (com' start + 1))", "log ratio", "[-ln(touch + 1), ln(touch + 1)]",
+        "retreats from its own best price", vacuum.com_touch_log,
     ),
-)
-
-TAPE_PRIMITIVES = (
-    "t1_aggressor_imbalance", "t2_absorption_at_log", "t3_replenish_at_log", "t4_fill_intensity_log", "t5_ofi",
-    "t6_path_depth_log", "t7_path_pull_add_log", "t8_speed", "t9_distance",
 )  # fmt: skip
-"""Tape features, all in the trigger's direction of travel."""
 
 MAGNITUDES: dict[str, tuple[str, str, str]] = {
     "distance": ("abs(d) / far bound at the trigger", "far bounds", "[0, inf)"),
@@ -461,17 +322,7 @@ def means_names() -> tuple[str, ...]:
 
 
 def primitives(sums: WindowSums) -> np.ndarray:
-    """Values of all primitives of all rows.
-
-    Parameters
-    ----------
-    sums : WindowSums
-        With the trigger's travel, +1 or -1 in every row.
-
-    Returns
-    -------
-    ndarray of float64, shape (rows, primitives)
-    """
+    """Values of all primitives, float64 ``(rows, primitives)``; `sums` has the trigger's travel, +1 or -1 in every row."""
     both = [(p.function(sums.ask), p.function(sums.bid)) for p in SIDE_PRIMITIVES]
     ahead = [np.where(sums.up, ask, bid) for ask, bid in both]
     behind = [np.where(sums.up, bid, ask) for ask, bid in both]
@@ -479,18 +330,7 @@ def primitives(sums: WindowSums) -> np.ndarray:
 
 
 def means(history: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
-    """Vectors from windows.
-
-    Parameters
-    ----------
-    history : ndarray, shape (n, HISTORY, primitives)
-        Oldest window first.
-    magnitudes : ndarray, shape (n, 4)
-
-    Returns
-    -------
-    ndarray, shape (n, dimensions)
-    """
+    """Vectors ``(n, dimensions)`` from windows ``(n, HISTORY, primitives)``, oldest first, and magnitudes ``(n, 4)``."""
     n, _, p = history.shape
     binned = history.reshape(n, BINS, HISTORY // BINS, p).mean(axis=2)
     return np.concatenate([binned.reshape(n, BINS * p), magnitudes], axis=1)

@@ -15,13 +15,9 @@ from engine.setups.timeline import ticks_at
 from engine.vocab import NS
 
 DTYPES: dict[str, pl.DataType] = {
-    "int64": pl.Int64(),
-    "int32": pl.Int32(),
-    "int8": pl.Int8(),
-    "string": pl.String(),
-    "boolean": pl.Boolean(),
-    "float64": pl.Float64(),
-}
+    "int64": pl.Int64(), "int32": pl.Int32(), "int8": pl.Int8(),
+    "string": pl.String(), "boolean": pl.Boolean(), "float64": pl.Float64(),
+}  # fmt: skip
 
 
 def window_schema() -> pl.Schema:
@@ -31,15 +27,7 @@ def window_schema() -> pl.Schema:
 
 
 def level_steps(level_id: str, price: float, ladder: Ladder) -> pl.DataFrame:
-    """LEVELS frame of a trader's own price over the ladder's whole session.
-
-    Parameters
-    ----------
-    level_id : str
-        Any name for it, ``price:6800.25`` by convention.
-    price : float
-        Rounded to the nearest tick, ties up, for `level_tick`.
-    """
+    """LEVELS frame of a trader's own price over the ladder's whole session; `level_id` is any name, `price` goes to the nearest tick."""
     frame = price_level("price:0", ladder.start_ns, ladder.end_ns, ladder.root)
     tick = ladder.root.to_tick(price)
     return frame.with_columns(
@@ -50,33 +38,14 @@ def level_steps(level_id: str, price: float, ladder: Ladder) -> pl.DataFrame:
 def level_windows(
     ladder: Ladder, levels: pl.DataFrame, params: FeatureParams | None = None, approach: ApproachParams | None = None
 ) -> pl.DataFrame:
-    """One row per level and window in which the level has a value at the window's start.
+    """One row per level and window in which the level has a value at the window's start, which holds for the whole window: `window_schema`,
+    level by level in the order of their first row, windows in time order.
 
-    Features are null where a second of the window has no valid book. The depth a window starts from is the book at
-    the end of the second before, also where that second is invalid: a clear or a snapshot leaves a known book behind, and
-    a book that is not known keeps its seconds invalid. Before the session's first second the conservation law gives it.
-
-    Parameters
-    ----------
-    ladder : Ladder
-    levels : pl.DataFrame
-        ``level_id, start_ts_ns, end_ts_ns, price, level_tick``; spans of one level do not overlap. A level's tick at the
-        window's start holds for the whole window.
-    params, approach
-        Window length, zone bounds and the approach's bounds; the defaults where None.
-
-    Returns
-    -------
-    pl.DataFrame
-        `window_schema`; level by level in the order of their first row, windows in time order. Where the direction of
-        travel is not known (no trade yet), ``t1`` to ``t8`` are null.
-
-    Raises
-    ------
-    ContractError
-        On overlapping spans of one level.
-    SessionError
-        Where the session holds no whole window.
+    Features are null where a second of the window has no valid book, and ``t1`` to ``t8`` where the direction of travel is not known (no
+    trade yet). The depth a window starts from is the book at the end of the second before, also where that second is invalid: a clear or a
+    snapshot leaves a known book behind, and a book that is not known keeps its seconds invalid. Before the session's first second the
+    conservation law gives it.
+    Raises ContractError on overlapping spans of one level, SessionError where the session holds no whole window.
     """
     params = params or FeatureParams()
     first, n_windows = ladder.windows(params.window_s)

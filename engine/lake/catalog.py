@@ -11,27 +11,16 @@ from engine.errors import ContractError, UnknownDataset
 from engine.lake.contract import Contract, load_contract
 
 CATALOG_PATH = Path(__file__).parent / "datasets.yaml"
-
 BRONZE_MBO = "bronze.future_mbo.mbo"
-
 LADDER = "silver.future_mbo.mbo_price_ladder_1s"
-
 TAPE = "silver.future_mbo.mbo_tape_1s"
-
 BARS = "silver.future_mbo.bars_2m"
-
 LEVELS = "silver.future_mbo.levels"
-
 VACUUM = "silver.future_mbo.mbo_level_vacuum_5s"
-
 TRIGGERS = "gold.future_mbo.mbo_trigger_vectors"
-
 SIGNALS = "gold.future_mbo.mbo_trigger_signals"
-
 STREAM = "gold.future_mbo.mbo_pressure_stream"
-
 RAW_MBO_TEMPLATE = "raw/source=databento/product_type=future/symbol={root}/table=market_by_order_dbn"
-
 SELECTION_PATH = "selection/mbo_contract_day_selection.parquet"
 
 
@@ -82,13 +71,7 @@ def datasets() -> dict[str, Dataset]:
 
 
 def dataset(key: str) -> Dataset:
-    """The dataset `key`.
-
-    Raises
-    ------
-    UnknownDataset
-        Names the known ones.
-    """
+    """The dataset `key`; UnknownDataset names the known ones."""
     try:
         return datasets()[key]
     except KeyError:

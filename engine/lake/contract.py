@@ -18,7 +18,6 @@ CONTRACTS_DIR = Path(__file__).parent / "contracts"
 
 # Avro has no unsigned and no short integers; they are logical types, which fastavro ignores.
 _PLAIN = {"long": "Int64", "int": "Int32", "double": "Float64", "string": "String", "boolean": "Boolean"}
-
 _LOGICAL = {"uint64": "UInt64", "uint32": "UInt32", "uint16": "UInt16", "uint8": "UInt8", "int16": "Int16", "int8": "Int8", "date": "Date"}
 
 LIST = "ListFloat32"
@@ -71,13 +70,7 @@ class Contract:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def check_columns(self, columns: tuple[str, ...], where: str) -> None:
-        """Raise where the contract lacks one of `columns`.
-
-        Raises
-        ------
-        ContractError
-            Names the unknown columns and those of the contract.
-        """
+        """Raise ContractError, naming them, where the contract lacks some of `columns`."""
         unknown = [c for c in columns if c not in self.names]
         if unknown:
             raise ContractError(f"{where}: no such column: {', '.join(unknown)}; the contract {self.path} has {', '.join(self.names)}")
@@ -114,13 +107,7 @@ def _field(raw: dict[str, Any], path: Path) -> Field:
 
 
 def parse_contract(path: Path) -> Contract:
-    """Parse the Avro schema in `path`.
-
-    Raises
-    ------
-    ContractError
-        Where there is no such file, it is not JSON or not an Avro record, or has an unsupported type.
-    """
+    """The Avro schema in `path`; ContractError where there is no file, it is no JSON or no Avro record, or has an unsupported type."""
     from fastavro.schema import SchemaParseException, UnknownType, parse_schema
 
     try:
@@ -142,23 +129,8 @@ def load_contract(relative: str) -> Contract:
 
 
 def enforce_contract(frame: pl.DataFrame, contract: Contract, where: str, columns: tuple[str, ...] | None = None) -> pl.DataFrame:
-    """`frame` in the contract's column order, or ContractError where it does not satisfy the contract.
-
-    Parameters
-    ----------
-    frame
-        Columns in any order.
-    contract
-        Contract of the dataset.
-    where
-        Dataset and partition, for errors.
-    columns
-        Expected columns of a projected read; all where None.
-
-    Raises
-    ------
-    ContractError
-        Names every missing, extra, differently typed and unexpectedly null column.
+    """`frame` in the contract's column order; `columns` are those expected of a projected read (all where None), `where` is for errors.
+    Raises ContractError, naming every missing, extra, differently typed and unexpectedly null column.
     """
     expected = contract.schema()
     if columns is not None:

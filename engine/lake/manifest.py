@@ -1,5 +1,4 @@
 """Manifests of partitions (rows, files, contract, parameters, code, inputs, notes), and their hashes.
-
 Nothing here imports polars, so that a run that finds everything current starts fast.
 """
 
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 MANIFEST = "_MANIFEST.json"
-
 SUCCESS = "_SUCCESS"
-
 FORMAT = 1
 
 
@@ -58,21 +55,10 @@ class PartFile:
 class Lineage:
     """Provenance of a partition; with an equal lineage a rebuild gives the same rows.
 
-    Attributes
-    ----------
-    stage : str
-        Name of the stage that made it.
-    params : str
-        Hash of the parameters that the stage reads.
-    values : dict
-        The parameters themselves.
-    code : str
-        Code version of the stage (`engine.provenance`).
-    inputs : dict
-        ``dataset/symbol/date`` to the input manifest's digest, or None where the input was absent;
-        ``raw/...`` to the file's SHA-256.
-    profile : str or None
-        Session profile (silver and gold).
+    params, values: hash of the parameters that the stage reads, and the parameters
+    code: code version of the stage (`engine.provenance`)
+    inputs: ``dataset/symbol/date`` to the input manifest's digest, None where it was absent; ``raw/...`` to the file's SHA-256
+    profile: session profile of silver and gold
     """
 
     stage: str
@@ -135,13 +121,7 @@ def _models() -> tuple[TypeAdapter[Manifest], dict[bool, TypeAdapter[Any]]]:
 
 
 def parse_manifest(text: str, where: str) -> Manifest:
-    """The manifest in `text`, after checking its own digest.
-
-    Raises
-    ------
-    PartitionCorrupt
-        Where it is not a manifest of this format, or was changed after it was written.
-    """
+    """The manifest in `text`; PartitionCorrupt where it is none of this format, or does not match its own digest."""
     try:
         raw = json.loads(text)
         if raw["format"] != FORMAT:
@@ -193,11 +173,7 @@ def _small_text(path: Path, where: str) -> str:
 
 def read_manifest(folder: Path, where: str) -> Manifest | None:
     """The manifest of the partition in `folder`; None where there is no committed partition.
-
-    Raises
-    ------
-    PartitionCorrupt
-        Where the folder lacks ``_SUCCESS`` or the manifest, or they do not match each other or the files.
+    Raises PartitionCorrupt where ``_SUCCESS`` or the manifest is missing, or they do not match each other or the files.
     """
     try:
         text = _small_text(folder / MANIFEST, where)

@@ -23,22 +23,12 @@ COLUMNS = (
 
 
 def quality_table(lake: Lake, progress: Any = None, *, symbol: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(sessions, gaps): data quality of every session of the lake's ladder, and the spans without a valid book.
+    """(sessions, gaps): data quality of the ladder's sessions, of the contract or root `symbol` where given.
 
-    Parameters
-    ----------
-    progress
-        Called with (done, of, date) after each session.
-    symbol
-        A contract or a root; every session where None.
-
-    Returns
-    -------
-    sessions : DataFrame
-        `COLUMNS`, newest first: ``valid_share`` of the seconds have a valid book, ``longest_gap_s`` is the longest run without one;
-        ``triggers`` counts rows of gold (null without gold); ``trouble`` is why a session cannot be read (other columns null).
-    gaps : DataFrame
-        ``symbol, session_date, start_ts_ns, end_ts_ns`` of every run of seconds without a valid book.
+    sessions: `COLUMNS`, newest first; ``valid_share`` of the seconds have a valid book, ``longest_gap_s`` is the longest run without one,
+        ``triggers`` counts rows of gold (null without), ``trouble`` is why a session cannot be read (other columns null)
+    gaps: ``symbol, session_date, start_ts_ns, end_ts_ns`` of every run of seconds without a valid book
+    `progress` is called with (done, of, date) after each session.
     """
     import polars as pl
 
@@ -60,13 +50,7 @@ def quality_table(lake: Lake, progress: Any = None, *, symbol: str | None = None
 
 
 def session_quality(lake: Lake, symbol: str, date: dt.date) -> tuple[dict[str, Any], list[tuple[int, int]]]:
-    """One row of `quality_table`, and the spans ``[start, end)`` in ns without a valid book.
-
-    Raises
-    ------
-    EngineError
-        Where the tape cannot be read; names the command that rebuilds it.
-    """
+    """One row of `quality_table`, and the spans ``[start, end)`` in ns without a valid book; EngineError where the tape cannot be read."""
     tape = lake.read(TAPE, symbol, date, ["window_start_ts_ns", "trades", "buy_volume", "sell_volume", "messages", "book_valid"])
     start = tape["window_start_ts_ns"].to_numpy()
     valid = tape["book_valid"].to_numpy().astype(bool)

@@ -35,24 +35,14 @@ if TYPE_CHECKING:
 # Everything but partitions: the session profile, raw files, the selection map, small caches, the lock
 
 PROFILE_FILE = "silver/_PROFILE.json"
-
 LOCK_FILE = ".lock"
-
 CACHE_DIR = ".cache"
-
 QUARANTINE_DIR = "raw/.quarantine"
-
 AUDIT_DIR = "audit"
 
 
 class LakeFolder:
-    """A lake's folder; `engine.lake.store.Lake` adds the partitions.
-
-    Parameters
-    ----------
-    root
-        The lake's folder; it need not exist yet.
-    """
+    """A lake's folder, which need not exist yet; `engine.lake.store.Lake` adds the partitions."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
@@ -71,13 +61,7 @@ class LakeFolder:
             ) from e
 
     def claim_profile(self, profile: str) -> None:
-        """Record `profile` as the lake's session profile.
-
-        Raises
-        ------
-        UnknownProfile
-            Where the lake has another profile already.
-        """
+        """Record `profile` as the lake's session profile; UnknownProfile where the lake has another already."""
         held = self.profile()
         if held is None:
             write_text_atomic(self.root / PROFILE_FILE, json.dumps({"profile": profile}) + "\n")
@@ -93,19 +77,12 @@ class LakeFolder:
 
     def raw_roots(self) -> list[str]:
         """Roots that have a raw folder."""
-        before = RAW_MBO_TEMPLATE.partition("symbol={root}")[0]
-        base = self.root / before
+        base = self.root / RAW_MBO_TEMPLATE.partition("symbol={root}")[0]
         return [e.name.removeprefix("symbol=") for e in _entries(base) if e.name.startswith("symbol=")]
 
     def add_raw(self, source: Path, root_symbol: str) -> Path | None:
         """Add a file to the root's raw folder (hard link, else copy); returns its path, or None where it is there already.
-
-        Raises
-        ------
-        NameTaken
-            Where another file of the same name is there: raw is never overwritten.
-        LakeWriteFailed
-            Where the folder cannot be written.
+        Raises NameTaken where another file of the same name is there (raw is never overwritten), LakeWriteFailed where it cannot be put.
         """
         place = self.raw_folder(root_symbol) / source.name
         return place if link_or_copy(source, place) else None
@@ -152,11 +129,7 @@ class LakeFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Context manager that holds the lake's write lock, which the system releases with the process, however it ends.
-
-        Raises
-        ------
-        LakeBusy
-            Where another process holds it; names that process.
+        Raises LakeBusy, naming the process, where another one holds it.
         """
         path = self.root / LOCK_FILE
         try:
@@ -237,13 +210,7 @@ class Lake(LakeFolder):
             raise PartitionCorrupt(f"{e}; `{self.repair_command(key, symbol, date)}` rebuilds it") from e
 
     def manifest(self, key: str, symbol: str, date: dt.date) -> Manifest:
-        """The partition's manifest.
-
-        Raises
-        ------
-        PartitionMissing
-            Names the command that makes the partition.
-        """
+        """The partition's manifest; PartitionMissing names the command that makes the partition."""
         found = self.find_manifest(key, symbol, date)
         if found is None:
             command = self.repair_command(key, symbol, date)
@@ -263,7 +230,6 @@ class Lake(LakeFolder):
 
     def is_simulated(self, key: str, symbol: str, date: dt.date) -> bool:
         """Whether a partition is derived from a simulated market, at least in part; pictures of it are labelled so.
-
         Partitions from before the manifests had a ``simulated`` note are judged by their inputs, down to the name of the raw file, which
         contains "simulated". Missing or invalid inputs are ignored.
         """
@@ -279,8 +245,8 @@ class Lake(LakeFolder):
     def tables(self, key: str) -> Iterator[tuple[str, Path]]:
         """Yield (symbol, folder) of every symbol that has the dataset's table."""
         before, _, after = dataset(key).path.partition("symbol={symbol}")
-        tail = after.strip("/").rpartition("/")[0]
-        for entry in _entries(self.root / before):
+        base, tail = self.root / before, after.strip("/").rpartition("/")[0]
+        for entry in _entries(base):
             table = entry / tail
             if entry.name.startswith("symbol=") and table.is_dir():
                 yield entry.name.removeprefix("symbol="), table
@@ -314,25 +280,9 @@ class Lake(LakeFolder):
     def read_parts(
         self, key: str, symbol: str, date: dt.date, columns: Sequence[str] | None = None, where: pl.Expr | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Yield the partition's parts in order, so that a large day needs little memory.
-
-        Parameters
-        ----------
-        key, symbol, date
-            The partition.
-        columns
-            Only these, in this order; all where None.
-        where
-            Rows to keep.
-
-        Raises
-        ------
-        PartitionMissing
-            Where there is no such partition, or it is invalid.
-        ContractError
-            Where its columns are not the contract's.
-        PartitionChanged
-            Where a run rebuilt the partition meanwhile, so that the parts would be of two versions.
+        """Yield the partition's parts in order, so that a large day needs little memory; `columns` in that order, rows of `where`.
+        Raises PartitionMissing where there is no such partition or it is invalid, ContractError where its columns are not the contract's,
+        and PartitionChanged where a run rebuilt it meanwhile, so that the parts would be of two versions.
         """
         d = dataset(key)
         manifest = self.manifest(key, symbol, date)
@@ -377,13 +327,7 @@ class Lake(LakeFolder):
             return pl.concat(list(self.read_parts(key, symbol, date, columns, where)))
 
     def verify(self, key: str, symbol: str, date: dt.date) -> Manifest:
-        """The partition's manifest, after comparing the hash of every file with it.
-
-        Raises
-        ------
-        PartitionCorrupt
-            Names the first file that differs.
-        """
+        """The partition's manifest, after comparing the hash of every file with it; PartitionCorrupt names the first file that differs."""
         manifest = self.manifest(key, symbol, date)
         for part in manifest.files:
             try:
@@ -419,13 +363,7 @@ class Lake(LakeFolder):
         return w.manifest
 
     def clean(self) -> list[str]:
-        """Remove what killed runs left behind (call it under the lock); returns the paths handled.
-
-        Raises
-        ------
-        LakeWriteFailed
-            Where something cannot be removed.
-        """
+        """Remove what killed runs left behind (call it under the lock), LakeWriteFailed where that fails; returns the paths handled."""
         tables = [table for key in datasets() for _, table in self.tables(key)]
         single = [(self.root / PROFILE_FILE).parent, self.root / CACHE_DIR, (self.root / SELECTION_PATH).parent, self.root / AUDIT_DIR]
         try:
@@ -439,29 +377,8 @@ class Lake(LakeFolder):
 def read_part(
     path: Path, rows: int, contract: Contract, where_from: str, columns: tuple[str, ...] | None = None, where: pl.Expr | None = None
 ) -> pl.DataFrame:
-    """The rows of a part file, checked against its contract.
-
-    Parameters
-    ----------
-    path
-        The parquet file.
-    rows
-        Number of rows by the manifest; checked where all rows are read.
-    contract
-        Contract of the dataset.
-    where_from
-        Dataset and partition, for errors.
-    columns
-        Only these, in this order; all where None.
-    where
-        Filter of the rows.
-
-    Raises
-    ------
-    PartitionCorrupt
-        Where it cannot be read, or has another number of rows.
-    ContractError
-        Where its columns are not the contract's.
+    """The rows of a part file, checked against its contract; `rows`, by the manifest, are counted where all are read.
+    Raises PartitionCorrupt where it cannot be read or has another number of rows, ContractError where its columns are not the contract's.
     """
     import polars as pl
 

@@ -31,14 +31,12 @@ CHUNK_RECORDS = 1 << 17
 """Records decoded at a time: 7 MB of them, small enough to stay near the cache, large enough to hide the calls."""
 
 _DAY_NS = 86_400 * NS
-
 _AGAIN = "fetch the file again (databento: batch download, or timeseries.get_range to a file)"
 
 
 @dataclass(frozen=True, slots=True)
 class MboColumns:
     """Records as contiguous 1-D arrays of one length, in file order.
-
     Prices are in 1e-9, times in ns since the epoch; `action` and `side` are positions in `engine.vocab.Action`, `Side`.
     """
 
@@ -70,29 +68,17 @@ class MboColumns:
 
 
 COLUMN_TYPES: dict[str, type[np.generic]] = {
-    "ts_event": np.int64,
-    "ts_recv": np.int64,
-    "order_id": np.uint64,
-    "price": np.int64,
-    "size": np.uint32,
-    "flags": np.uint8,
-    "action": np.uint8,
-    "side": np.uint8,
-    "instrument_id": np.uint32,
-    "publisher_id": np.uint16,
-    "channel_id": np.uint8,
-    "ts_in_delta": np.int32,
-    "sequence": np.uint32,
-}
+    "ts_event": np.int64, "ts_recv": np.int64, "order_id": np.uint64, "price": np.int64, "size": np.uint32, "flags": np.uint8,
+    "action": np.uint8, "side": np.uint8, "instrument_id": np.uint32, "publisher_id": np.uint16, "channel_id": np.uint8,
+    "ts_in_delta": np.int32, "sequence": np.uint32,
+}  # fmt: skip
 """Column names and types of `MboColumns`, in order."""
 
 
 @dataclass(frozen=True)
 class DbnHeader:
-    """What a file's metadata says.
-
-    `symbols` maps instrument id to raw symbol on `date`, the UTC date of `start_ns`; the file covers
-    ``[start_ns, end_ns)``. Where the metadata name no end, `end_ns` is the end of `date`.
+    """A file's metadata: it covers ``[start_ns, end_ns)``, to the end of `date` where the metadata name no end.
+    `symbols` maps instrument id to raw symbol on `date`, the UTC date of `start_ns`.
     """
 
     path: Path
@@ -105,23 +91,13 @@ class DbnHeader:
 
     def outrights(self, root: str | None = None) -> dict[int, str]:
         """Instrument id to symbol of the outright contracts, of `root` alone where given; spreads are left out."""
-        kept = {}
-        for instrument, symbol in self.symbols.items():
-            parts = split_contract(symbol)
-            if parts is not None and (root is None or parts[0].code == root):
-                kept[instrument] = symbol
-        return kept
+        split = ((instrument, symbol, split_contract(symbol)) for instrument, symbol in self.symbols.items())
+        return {i: symbol for i, symbol, parts in split if parts is not None and (root is None or parts[0].code == root)}
 
 
 def read_header(path: Path | str) -> DbnHeader:
-    """Read the metadata of a DBN file.
-
-    Raises
-    ------
-    RawMissing
-        Where `path` is no file.
-    BadDbn
-        On an empty, truncated, corrupt or non-MBO file, or one that spans more than one UTC date.
+    """The metadata of a DBN file.
+    Raises RawMissing where `path` is no file, BadDbn on an empty, truncated, corrupt or non-MBO file, or one of more than one UTC date.
     """
     path = Path(path)
     with _open(path) as raw:
@@ -129,23 +105,10 @@ def read_header(path: Path | str) -> DbnHeader:
 
 
 def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root: str | None = None) -> Iterator[MboColumns]:
-    """Decode a DBN file chunk by chunk, outright contracts only (of `root` alone where given), file order kept.
-
-    Parameters
-    ----------
-    path
-        A ``.dbn`` or ``.dbn.zst`` file of schema ``mbo``; what it is, its bytes say, not its name.
-    chunk_records
-        Largest number of records in a chunk. A chunk none of whose records is kept is not yielded.
-
-    Raises
-    ------
-    RawMissing, BadDbn
-        As `read_header`; BadDbn also names the record or byte at which a truncated or corrupt file ends.
-    UnmappedInstrument
-        Where a record's instrument id has no symbol on the file's date.
+    """Decode a DBN file, zstd or raw, chunk by chunk in file order; outright contracts only, of `root` alone where given.
+    Raises as `read_header`; BadDbn also names the record or byte at which a truncated or corrupt file ends. UnmappedInstrument where a
+    record's instrument id has no symbol on the file's date.
     """
-
     path = Path(path)
     header, record_bytes, _, chunks = _open_records(path, chunk_records)
     outrights = header.outrights(root)
@@ -308,7 +271,6 @@ def _bad_record(path: Path, words: NDArray[np.uint64], record: int, record_bytes
 # Bytes of a file, decompressed on the way where they are zstd; a frame that ends early is an error, never a short read
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 
 # A frame may ask for a window of gigabytes. Databento's ask for at most 8 MB; zstd's own command refuses more than 128 MB, too.
@@ -340,11 +302,7 @@ class ByteSource:
 
     def read_into(self, target: memoryview) -> int:
         """Fill `target` and return the number of bytes written; fewer than its length only at the file's end.
-
-        Raises
-        ------
-        BadDbn
-            Where the file cannot be read, or a zstd frame is corrupt or ends before its last block, naming the compressed byte reached.
+        Raises BadDbn, naming the compressed byte reached, where it cannot be read, or a zstd frame is corrupt or ends early.
         """
         filled = 0
         try:
@@ -371,11 +329,8 @@ class ByteSource:
 # One pass over raw records into columns (numba)
 
 _ACTIONS = np.full(256, 255, np.uint8)
-
 _ACTIONS[list(b"ACMRTFN")] = range(7)
-
 _SIDES = np.full(256, 255, np.uint8)
-
 _SIDES[list(b"BAN")] = range(3)
 
 
@@ -386,19 +341,10 @@ def split(
 ):  # fmt: skip
     """Split records into columns, keeping those of wanted instruments.
 
-    Parameters
-    ----------
-    words
-        uint64 (records, words per record): MBO records as they stand in the file, little-endian.
-    known, keep
-        Sorted instrument ids of the metadata (uint32), and whether each is wanted.
-    ts_event, ...
-        Outputs, at least as long as `words`.
-
-    Returns
-    -------
-    tuple
-        Number of records kept, and the index of the first record that is not a good MBO record of a known instrument (-1: none).
+    words: uint64 (records, words per record): MBO records as in the file, little-endian
+    known, keep: sorted instrument ids of the metadata (uint32), and whether each is wanted
+    ts_event, ...: outputs, at least as long as `words`
+    Returns the number of records kept, and the first record that is not a good MBO record of a known instrument (-1: none).
     """
     head = np.uint64(0xA000) | np.uint64(words.shape[1] * 2)  # record type 0xa0; length counts words of four bytes
     kept = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,50 +10,32 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import SessionError
-from engine.mbo import tables
+from engine.mbo import book
+from engine.mbo.book import DEPTH, FIELDS, FLAG, ORDERS, ROW_FIELDS, TAPE_FIELDS, rehash, slot_in
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns
-from engine.mbo.tables import DEPTH, FIELDS, FLAG, ORDERS, rehash, slot_in
 from engine.params import ReplayParams
-from engine.vocab import NS, root_of
-
-CHANNEL_NAMES = ("depth", "orders", "add", "pull", "fill", "pull_rest", "away_rest", "toward_rest")
-
-SIDED_CHANNELS = tuple(f"{side}_{channel}" for channel in CHANNEL_NAMES for side in ("bid", "ask"))
+from engine.vocab import LADDER_COLUMNS, NS, root_of
 
 LADDER_SCHEMA: dict[str, Any] = {
     "window_start_ts_ns": pl.Int64,
     "window_end_ts_ns": pl.Int64,
     "tick": pl.Int32,
     "keyframe": pl.Boolean,
-    **dict.fromkeys(SIDED_CHANNELS, pl.Int32),
+    **dict.fromkeys(LADDER_COLUMNS, pl.Int32),
 }
 """Columns of the ladder: one row per 1-second window and tick where anything changed, and the depth of keyframes."""
 
 TAPE_SCHEMA: dict[str, Any] = {
-    "window_start_ts_ns": pl.Int64,
-    "window_end_ts_ns": pl.Int64,
-    "best_bid_tick": pl.Int32,
-    "best_ask_tick": pl.Int32,
-    "last_tick": pl.Int32,
-    "high_tick": pl.Int32,
-    "low_tick": pl.Int32,
-    "trades": pl.Int32,
-    "buy_volume": pl.Int64,
-    "sell_volume": pl.Int64,
-    "bid_size": pl.Int32,
-    "ask_size": pl.Int32,
-    "ofi": pl.Int64,
-    "messages": pl.Int32,
+    "window_start_ts_ns": pl.Int64, "window_end_ts_ns": pl.Int64, "best_bid_tick": pl.Int32, "best_ask_tick": pl.Int32,
+    "last_tick": pl.Int32, "high_tick": pl.Int32, "low_tick": pl.Int32, "trades": pl.Int32, "buy_volume": pl.Int64,
+    "sell_volume": pl.Int64, "bid_size": pl.Int32, "ask_size": pl.Int32, "ofi": pl.Int64, "messages": pl.Int32,
     "book_valid": pl.Boolean,
-}
+}  # fmt: skip
 """Columns of the tape: one row per second of the ladder's span, without gaps."""
 
 _NULLABLE = ("best_bid_tick", "best_ask_tick", "last_tick", "high_tick", "low_tick")
-
 _TABLE_START = 1 << 15
-
 _ROWS_START = 1 << 15
-
 _FOREVER = 2**63 - 1
 
 
@@ -71,67 +52,43 @@ class ReplayedContract:
 class LadderReplay:
     """Replay the records of several contracts to their ladders and tapes.
 
-    Parameters
-    ----------
-    instruments
-        Instrument id to outright symbol; records of other instruments are passed over.
-    start_ns, end_ns
-        Span of the ladder, whole seconds; earlier records build the book, later ones only count.
-    params
-        Rest time, span and spacing of keyframes.
-    warm
-        The stream needs no snapshot: an empty book at its start is the true book.
-    open_ns
-        From here on crossed or locked states are counted (default: `start_ns`); before the open they are normal (rule 14).
-
-    Raises
-    ------
-    SessionError
-        Where the span is empty or not in whole seconds.
-    UnknownRoot
-        Where a symbol's tick size is not known.
+    instruments: instrument id to outright symbol; records of other instruments are ignored
+    start_ns, end_ns: span of the ladder, whole seconds; earlier records build the book, later ones only count
+    warm: the stream needs no snapshot: an empty book at its start is the true book
+    open_ns: from here on (default: `start_ns`) crossed or locked states are counted; before the open they are normal (rule 14)
+    Raises SessionError where the span is empty or not in whole seconds, UnknownRoot where a symbol's tick size is not known.
     """
 
     def __init__(
-        self,
-        instruments: dict[int, str],
-        start_ns: int,
-        end_ns: int,
-        params: ReplayParams | None = None,
-        *,
-        warm: bool = False,
+        self, instruments: dict[int, str], start_ns: int, end_ns: int, params: ReplayParams | None = None, *, warm: bool = False,
         open_ns: int | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if end_ns <= start_ns or start_ns % NS or end_ns % NS:
             raise SessionError(f"ladder span: expected whole seconds with the end after the start, found [{start_ns}, {end_ns})")
         self._params = params or ReplayParams()
         self._start_ns, self._end_ns = start_ns, end_ns
-        self._book = _kernel()
         self._contracts = [self._contract(i, symbol, warm, start_ns if open_ns is None else open_ns) for i, symbol in instruments.items()]
         self._cover_end = _FOREVER
         self._begun = False
 
     def begin_file(self, header_end_ns: int, header_start_ns: int | None = None) -> None:
-        """Say that the records fed from here on come from another file, which covers ``[header_start_ns, header_end_ns)``.
-
-        Seconds beyond a file's end are invalid until a later file covers them; a file whose first record of a contract is
-        neither a snapshot's nor an ``R`` starts cold: the book is emptied and invalid until one comes.
+        """Say that the next records come from another file, which covers ``[header_start_ns, header_end_ns)``.
+        Seconds beyond a file's end are invalid until a later file covers them; a file whose first record of a contract is neither a
+        snapshot's nor an ``R`` starts cold: the book is emptied and invalid until one comes.
         """
         for c in self._contracts:
             self._end_snapshot(c)
             if header_start_ns is not None:
                 self._advance(c, header_start_ns // NS - self._start_ns // NS)
                 if self._begun and header_start_ns > self._cover_end:
-                    c.st[tables.KNOWN] = 0
-            c.st[tables.COVER_END] = header_end_ns
-            c.st[tables.NEW_FILE] = 1
+                    c.st[book.KNOWN] = 0
+            c.st[book.COVER_END] = header_end_ns
+            c.st[book.NEW_FILE] = 1
         self._cover_end = header_end_ns
         self._begun = True
 
     def feed(self, columns: MboColumns) -> None:
         """Replay the next records; a stream may be cut into chunks anywhere."""
-
-        book = self._book
         columns = _read_only(columns)
         for c in self._contracts:
             at, n = 0, len(columns)
@@ -153,9 +110,9 @@ class LadderReplay:
         out = {}
         for c in self._contracts:
             self._end_snapshot(c)
-            self._advance(c, int(c.st[tables.WINDOWS]))
+            self._advance(c, int(c.st[book.WINDOWS]))
             c.drain()
-            stats = {name: int(c.st[at]) for name, at in tables.STATISTICS.items()}
+            stats = {name: int(c.st[at]) for name, at in book.STATISTICS.items()}
             rows = _ladder_frame(c, self._start_ns)
             stats["ladder_rows"] = rows.height
             out[c.symbol] = ReplayedContract(c.symbol, rows, _tape_frame(c, self._start_ns), stats)
@@ -163,25 +120,22 @@ class LadderReplay:
         return out
 
     def grid_bytes(self) -> int:
-        """Bytes of the price grids and order tables as they stand, of all contracts."""
+        """Bytes of the price grids and order tables of all contracts."""
         return sum(a.nbytes for c in self._contracts for a in (c.acc, c.bits, c.keys, c.touched, c.tab, c.rows))
 
     def _contract(self, instrument: int, symbol: str, warm: bool, open_ns: int) -> ContractState:
-        from engine.mbo.book import ROW_FIELDS, TAPE_FIELDS
-        from engine.mbo.tables import FIELDS
-
-        st = np.zeros(tables.STATE_SIZE, np.int64)
+        st = np.zeros(book.STATE_SIZE, np.int64)
         windows = (self._end_ns - self._start_ns) // NS
-        st[[tables.BEST, tables.S_BID]] = tables.NO_BID
-        st[[tables.BEST + 1, tables.S_ASK]] = tables.NO_ASK
-        st[[tables.LAST, tables.HIGH, tables.LOW]] = tables.NO_TICK
-        st[[tables.KNOWN, tables.WARM]] = int(warm)
-        st[tables.EVENT] = st[tables.NEW_FILE] = 1
-        st[tables.COVER_END] = _FOREVER
-        st[tables.WINDOW], st[tables.WINDOWS], st[tables.START_S] = -1, windows, self._start_ns // NS
-        st[tables.REST_NS], st[tables.SPAN], st[tables.KEYFRAME_S] = self._params.rest_ns, self._params.span_ticks, self._params.keyframe_s
-        st[tables.FAR_SLOTS], st[tables.ROW_SLOTS] = FAR_START, _ROWS_START
-        st[tables.TICK_FIXED], st[tables.OPEN_NS] = root_of(symbol).tick_fixed, open_ns
+        st[[book.BEST, book.S_BID]] = book.NO_BID
+        st[[book.BEST + 1, book.S_ASK]] = book.NO_ASK
+        st[[book.LAST, book.HIGH, book.LOW]] = book.NO_TICK
+        st[[book.KNOWN, book.WARM]] = int(warm)
+        st[book.EVENT] = st[book.NEW_FILE] = 1
+        st[book.COVER_END] = _FOREVER
+        st[book.WINDOW], st[book.WINDOWS], st[book.START_S] = -1, windows, self._start_ns // NS
+        st[book.REST_NS], st[book.SPAN], st[book.KEYFRAME_S] = self._params.rest_ns, self._params.span_ticks, self._params.keyframe_s
+        st[book.FAR_SLOTS], st[book.ROW_SLOTS] = FAR_START, _ROWS_START
+        st[book.TICK_FIXED], st[book.OPEN_NS] = root_of(symbol).tick_fixed, open_ns
         return ContractState(
             instrument,
             symbol,
@@ -189,20 +143,20 @@ class LadderReplay:
             tab=np.zeros(_TABLE_START * 4, np.uint64),
             acc=np.zeros((2 * FAR_START, FIELDS), np.int32),
             bits=np.zeros((2, 0), np.uint64),
-            keys=np.full(FAR_START, tables.NO_KEY, np.int64),
+            keys=np.full(FAR_START, book.NO_KEY, np.int64),
             touched=np.empty(FAR_START, np.int64),
-            taker_id=np.zeros(tables.TAKER_SLOTS, np.uint64),
-            taker_event=np.zeros(tables.TAKER_SLOTS, np.int64),
+            taker_id=np.zeros(book.TAKER_SLOTS, np.uint64),
+            taker_event=np.zeros(book.TAKER_SLOTS, np.int64),
             rows=np.empty((_ROWS_START, ROW_FIELDS), np.int32),
             tape=np.zeros((windows, TAPE_FIELDS), np.int64),
         )
 
     def _advance(self, c: ContractState, target: int) -> None:
-        while not self._book.close_until(target, c.st, c.acc, c.keys, c.touched, c.rows, c.tape):
+        while not book.close_until(target, c.st, c.acc, c.keys, c.touched, c.rows, c.tape):
             c.drain()
 
     def _end_snapshot(self, c: ContractState) -> None:
-        self._book.end_run(c.st, c.acc, c.bits, c.keys)
+        book.end_run(c.st, c.acc, c.bits, c.keys)
 
 
 def _read_only(columns: MboColumns) -> MboColumns:
@@ -218,29 +172,21 @@ def _read_only(columns: MboColumns) -> MboColumns:
     return MboColumns(*views)
 
 
-def _kernel() -> ModuleType:
-    from engine.mbo import book  # numba starts here: as slow as a day's replay, so not before someone replays
-
-    return book
-
-
 def _ladder_frame(c: ContractState, start_ns: int) -> pl.DataFrame:
     fields = np.concatenate(c.parts, axis=1) if c.parts else np.empty((c.rows.shape[1], 0), np.int32)
     c.parts = []
     starts = start_ns + fields[0].astype(np.int64) * NS
     data = {"window_start_ts_ns": starts, "window_end_ts_ns": starts + NS, "tick": fields[1], "keyframe": fields[2].astype(np.bool_)}
-    data.update({name: fields[3 + i] for i, name in enumerate(SIDED_CHANNELS)})
-    return pl.DataFrame(data, schema=LADDER_SCHEMA)
+    return pl.DataFrame(data | {name: fields[3 + i] for i, name in enumerate(LADDER_COLUMNS)}, schema=LADDER_SCHEMA)
 
 
 def _tape_frame(c: ContractState, start_ns: int) -> pl.DataFrame:
     starts = start_ns + np.arange(len(c.tape), dtype=np.int64) * NS
     names = list(TAPE_SCHEMA)[2:]
     data = {"window_start_ts_ns": starts, "window_end_ts_ns": starts + NS}
-    data.update({name: np.ascontiguousarray(c.tape[:, i]) for i, name in enumerate(names)})
-    ofi = names.index("ofi")
-    data["ofi"] = np.clip(c.tape[:, ofi], -(2**31), 2**31 - 1)
-    nulls = [pl.when(pl.col(name) != tables.NO_TICK).then(pl.col(name)).alias(name) for name in _NULLABLE]
+    data |= {name: np.ascontiguousarray(c.tape[:, i]) for i, name in enumerate(names)}
+    data["ofi"] = np.clip(data["ofi"], -(2**31), 2**31 - 1)
+    nulls = [pl.when(pl.col(name) != book.NO_TICK).then(pl.col(name)).alias(name) for name in _NULLABLE]
     return pl.DataFrame(data).with_columns(nulls).cast(TAPE_SCHEMA)  # type: ignore[arg-type]
 
 
@@ -248,6 +194,7 @@ def _tape_frame(c: ContractState, start_ns: int) -> pl.DataFrame:
 # Arrays of one contract's replay, and how they grow: the order table by doubling, the price grid by covering what is in use
 
 FAR_START = 256
+MARGIN = 1024
 
 _MAX_DENSE = 1 << 17
 """Most ticks of a dense grid, 16 MB of them: enough for every price an ES order may have, from 0 to 32,768 points."""
@@ -273,15 +220,15 @@ class ContractState:
 
     def drain(self) -> None:
         """Take the finished rows out of the kernel's buffer."""
-        n = int(self.st[tables.ROWS])
+        n = int(self.st[book.ROWS])
         if n:
             self.parts.append(np.ascontiguousarray(self.rows[:n].T))
-            self.st[tables.ROWS] = 0
+            self.st[book.ROWS] = 0
 
 
 def grow_table(c: ContractState) -> None:
     """Double the order table once it is a quarter full."""
-    if c.st[tables.COUNT] * 16 >= len(c.tab):
+    if c.st[book.COUNT] * 16 >= len(c.tab):
         bigger = np.zeros(2 * len(c.tab), np.uint64)
         rehash(c.tab, bigger)
         c.tab = bigger
@@ -289,16 +236,15 @@ def grow_table(c: ContractState) -> None:
 
 def grow_grid(c: ContractState) -> None:
     """Once the far table is half full: lay the dense grid over all prices in use, or, where they lie too far apart, around their median."""
-    if c.st[tables.FAR_N] < len(c.keys) // 2 - 2:
+    if c.st[book.FAR_N] < len(c.keys) // 2 - 2:
         return
-    lo, dense = int(c.st[tables.LO]), int(c.st[tables.DENSE])
+    lo, dense = int(c.st[book.LO]), int(c.st[book.DENSE])
     ticks = np.concatenate([np.arange(lo, lo + dense, dtype=np.int64), c.keys])
     lines = c.acc.reshape(len(ticks), 2, -1)
-    used = (ticks != tables.NO_KEY) & ((lines[:, :, ORDERS] != 0) | (lines[:, :, FLAG] != 0) | (lines[:, :, DEPTH] != 0)).any(axis=1)
+    used = (ticks != book.NO_KEY) & ((lines[:, :, ORDERS] != 0) | (lines[:, :, FLAG] != 0) | (lines[:, :, DEPTH] != 0)).any(axis=1)
     ticks, lines = ticks[used], lines[used]
 
-    margin = 1024
-    low, high = (int(ticks.min()) - margin, int(ticks.max()) + margin) if len(ticks) else (0, 0)
+    low, high = (int(ticks.min()) - MARGIN, int(ticks.max()) + MARGIN) if len(ticks) else (0, 0)
     if high - low >= _MAX_DENSE:
         middle = int(np.median(ticks))
         low, high = middle - _MAX_DENSE // 2, middle + _MAX_DENSE // 2 - 1
@@ -313,31 +259,27 @@ def grow_grid(c: ContractState) -> None:
     _lay_grid(c, low, words, capacity)
     slots = np.where(inside, ticks - low, -1)
     for i in np.flatnonzero(~inside):
-        slots[i] = _far_slot(c, int(ticks[i]))
+        slots[i] = slot_in(int(ticks[i]), c.st, c.keys)
     c.acc.reshape(n + capacity, 2, -1)[slots] = lines
     for side in range(2):
         taken = slots[inside & (lines[:, side, ORDERS] > 0)]
         np.bitwise_or.at(c.bits[side], taken >> 6, np.uint64(1) << (taken & 63).astype(np.uint64))
-        c.st[tables.FAR_REST + side] = int((~inside & (lines[:, side, ORDERS] > 0)).sum())
+        c.st[book.FAR_REST + side] = int((~inside & (lines[:, side, ORDERS] > 0)).sum())
 
 
 def _lay_grid(c: ContractState, low: int, words: int, capacity: int) -> None:
     """Allocate an empty grid; rows in the buffer stay, and a window with every slot touched still fits the buffer."""
     slots = words * 64 + capacity
-    c.st[tables.LO], c.st[tables.DENSE], c.st[tables.BITS], c.st[tables.FAR_N] = low, words * 64, words, 0
+    c.st[book.LO], c.st[book.DENSE], c.st[book.BITS], c.st[book.FAR_N] = low, words * 64, words, 0
     c.acc = np.zeros((2 * slots, FIELDS), np.int32)
     c.bits = np.zeros((2, words), np.uint64)
-    c.keys = np.full(capacity, tables.NO_KEY, np.int64)
-    c.st[tables.FAR_SLOTS] = capacity
+    c.keys = np.full(capacity, book.NO_KEY, np.int64)
+    c.st[book.FAR_SLOTS] = capacity
     touched = np.empty(slots, np.int64)
-    touched[: c.st[tables.TOUCHED]] = c.touched[: c.st[tables.TOUCHED]]
+    touched[: c.st[book.TOUCHED]] = c.touched[: c.st[book.TOUCHED]]
     c.touched = touched
     c.drain()
-    need = slots + 2 * int(c.st[tables.SPAN]) + 2
+    need = slots + 2 * int(c.st[book.SPAN]) + 2
     if len(c.rows) < need:
         c.rows = np.empty((need, c.rows.shape[1]), np.int32)
-        c.st[tables.ROW_SLOTS] = need
-
-
-def _far_slot(c: ContractState, tick: int) -> int:
-    return int(slot_in(tick, c.st, c.keys))
+        c.st[book.ROW_SLOTS] = need

@@ -1,4 +1,4 @@
-"""How price stands to a level: the approach, and the frame of travel (features.md sections 4 and 8)."""
+"""Where price is relative to a level: the approach, and the frame of travel (features.md sections 4 and 8)."""
 
 from __future__ import annotations
 
@@ -15,22 +15,12 @@ UP, DOWN, NONE = (APPROACHES.index(a) for a in (Approach.UP, Approach.DOWN, Appr
 
 
 def approaches(last_tick: np.ndarray, level_tick: np.ndarray, params: ApproachParams) -> np.ndarray:
-    """Approach of each window: within reach of the level, and moved toward it over the last windows.
+    """Approach of each window (features.md section 8): within reach of the level, and moved toward it over the last windows.
 
-    With ``d = last_tick - level_tick``: ``1 <= abs(d) <= max_distance_ticks`` and
-    ``(last_tick[t] - last_tick[t - lookback]) * sign(d[t]) < 0`` (features.md section 8).
-
-    Parameters
-    ----------
-    last_tick : ndarray of int, shape (windows,)
-        Last trade at each window's end, `NO_TICK` before the first; consecutive windows.
-    level_tick : ndarray of int, shape (..., windows)
-        The level's tick in each window, `NO_TICK` where it has none.
-
-    Returns
-    -------
-    ndarray of int8, shape of `level_tick`
-        Position in `APPROACHES`; `NONE` too in the session's first `lookback_windows` windows.
+    With ``d = last_tick - level_tick`` it is ``1 <= abs(d) <= max_distance_ticks`` and ``move * sign(d) < 0``, `move` being the last
+    trade's over `lookback_windows`. `last_tick` ``(windows,)`` is the last trade at each window's end, `level_tick` ``(..., windows)`` the
+    level; both `NO_TICK` where there is none. Returns int8 positions in `APPROACHES`, shaped as `level_tick`; `NONE` too in the session's
+    first `lookback_windows` windows.
     """
     last = np.asarray(last_tick, np.int64)
     level = np.asarray(level_tick, np.int64)
@@ -46,25 +36,12 @@ def approaches(last_tick: np.ndarray, level_tick: np.ndarray, params: ApproachPa
 
 
 def frame_of_travel(last_by_second: np.ndarray, before: np.ndarray, last_start: np.ndarray, level_tick: np.ndarray) -> np.ndarray:
-    """Direction of travel at each window's start: up while the last trade is below the level, down while above.
+    """Direction of travel at each window's start, int8 ``(levels, windows)``: +1 up, -1 down, 0 not known.
 
-    Exactly at the level it is the side price came from: that of the latest earlier second whose last trade was at
-    another price.
-
-    Parameters
-    ----------
-    last_by_second : ndarray of int, shape (seconds,)
-        Last trade at each second's end.
-    before : ndarray of int, shape (windows,)
-        The second before each window; -1 before the session's first.
-    last_start : ndarray of int, shape (windows,)
-        Last trade at each window's start.
-    level_tick : ndarray of int, shape (levels, windows)
-
-    Returns
-    -------
-    ndarray of int8, shape (levels, windows)
-        +1 up, -1 down, 0 where it is not known (no trade yet, or none away from the level).
+    It is up while the last trade is below the level, down while above; exactly at the level it is the side price came from: that of the
+    latest earlier second whose last trade was at another price. Not known where there is no trade yet, or none away from the level.
+    `last_by_second` is the last trade at each second's end, `before` the second before each window (-1 before the session's first),
+    `last_start` the last trade at each window's start.
     """
     other = _price_before(last_by_second)
     came_from = np.where(before >= 0, other[before], NO_TICK)

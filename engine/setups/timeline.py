@@ -23,17 +23,8 @@ SAMPLE_S = 10
 
 class Timeline:
     """What all levels of a session share: its windows, trades, volatility and rates.
-
-    Attributes
-    ----------
-    starts, ends : ndarray of int64, shape (windows,)
-        Whole windows of the ladder's span, ns.
-    last : ndarray of int64, shape (windows,)
-        Last trade at each window's end, `NO_TICK` before the first.
-    time, tick : ndarray of int64, shape (trades,)
-        The trades of the span, in order.
-    offset : ndarray of int64, shape (windows + 1,)
-        First trade of each window, and the end of the last.
+    `starts`, `ends`: whole windows of the ladder's span, ns. `last`: last trade at each window's end, `NO_TICK` before the first. `time`,
+    `tick`: trades of the span, in order. `offset`: first trade of each window, and the end of the last.
     """
 
     def __init__(self, ladder: Ladder, trades: pl.DataFrame, window_s: int, data_end_ns: int | None = None) -> None:
@@ -52,7 +43,6 @@ class Timeline:
 
     def sigma(self, params: SetupParams) -> np.ndarray:
         """Volatility at each window's end, ticks per sqrt(second); NaN with too little history.
-
         Root mean square of the last trade's changes over 10 s, sampled back from the window's end, over sqrt(10).
         """
         last = np.where(self.ladder.last_tick == NO_TICK, np.nan, self.ladder.last_tick.astype(np.float64))
@@ -71,8 +61,13 @@ class Timeline:
 
     @cached_property
     def bars(self) -> Bars:
-        """Two-minute bars of the span."""
-        return session_bars(self.time, self.tick, int(self.ladder.start_ns))
+        """Two-minute bars of the span that had trades; one that began before the span is no whole one and is left out."""
+        bar = self.time // BAR_NS * BAR_NS
+        first = np.flatnonzero(np.append(True, bar[1:] != bar[:-1])) if bar.size else np.zeros(0, np.int64)
+        low = np.minimum.reduceat(self.tick, first) if bar.size else first
+        high = np.maximum.reduceat(self.tick, first) if bar.size else first
+        whole = bar[first] >= self.ladder.start_ns
+        return Bars(bar[first][whole], first[whole], low[whole], high[whole])
 
 
 # ----------------------------------------------------------------------------
@@ -80,27 +75,8 @@ class Timeline:
 
 
 @dataclass(frozen=True)
-class Candles:
-    """Candles of a session that meet one level; every array has one item per candle.
-
-    Attributes
-    ----------
-    start_ns : ndarray of int64
-        The candle's start; it is confirmed two bars later.
-    level : ndarray of int64
-        The level's tick at the candle's start, at which it is frozen.
-    sign : ndarray of int64
-        +1 where price came from below, -1 from above.
-    """
-
-    start_ns: np.ndarray
-    level: np.ndarray
-    sign: np.ndarray
-
-
-@dataclass(frozen=True)
 class Bars:
-    """Two-minute bars that had trades, as arrays: starts, first trade, lowest and highest tick."""
+    """Two-minute bars as arrays: starts, first trade, lowest and highest tick."""
 
     start_ns: np.ndarray
     first: np.ndarray
@@ -108,32 +84,17 @@ class Bars:
     high: np.ndarray
 
 
-def session_bars(time: np.ndarray, tick: np.ndarray, start_ns: int) -> Bars:
-    """Bars of trades in time order; a bar that began before `start_ns` is no whole one and is left out."""
-    bar = time // BAR_NS * BAR_NS
-    first = np.flatnonzero(np.append(True, bar[1:] != bar[:-1])) if bar.size else np.zeros(0, np.int64)
-    low = np.minimum.reduceat(tick, first) if bar.size else first
-    high = np.maximum.reduceat(tick, first) if bar.size else first
-    whole = bar[first] >= start_ns
-    return Bars(bar[first][whole], first[whole], low[whole], high[whole])
+def find_candles(bars: Bars, tick: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Candles that meet the level: start (ns), the level's tick then, at which it is frozen, and +1 for price from below, -1 from above.
 
-
-def find_candles(bars: Bars, tick: np.ndarray, level: np.ndarray) -> Candles:
-    """Candles whose own trades reach from one side of the level to it or beyond, or stand at it.
-
-    The side is that of the latest trade away from the level before the candle meets it; without one it is no trigger.
-
-    Parameters
-    ----------
-    bars : Bars
-    tick : ndarray of int64, shape (trades,)
-    level : ndarray of int64, shape (bars,)
-        The level's tick at each bar's start, `NO_TICK` where it has none.
+    Its own trades reach from one side of the level to it or beyond, or are all at it; the side is that of the latest trade away from the
+    level before the candle meets it, and without one it is no trigger. A candle is confirmed two bars after its start. `level` is the
+    level's tick at each bar's start, `NO_TICK` where it has none.
     """
     meets = np.flatnonzero((level != NO_TICK) & (bars.low <= level) & (level <= bars.high))
     sign = np.array([_came_from(tick, int(bars.first[b]), int(level[b])) for b in meets], np.int64)
-    kept = meets[sign != 0]
-    return Candles(bars.start_ns[kept], level[kept], sign[sign != 0])
+    meets, sign = meets[sign != 0], sign[sign != 0]
+    return bars.start_ns[meets], level[meets], sign
 
 
 def _came_from(tick: np.ndarray, first: int, level: int) -> int:
@@ -149,24 +110,7 @@ def _came_from(tick: np.ndarray, first: int, level: int) -> int:
 
 
 def ticks_at(levels: pl.DataFrame, level_id: str, moments: np.ndarray, ladder: Ladder) -> np.ndarray:
-    """The level's tick at each moment, `NO_TICK` where it has no value.
-
-    Parameters
-    ----------
-    levels : pl.DataFrame
-        ``level_id, start_ts_ns, end_ts_ns, level_tick``.
-    moments : ndarray of int64
-        Ns since the epoch, in any order.
-
-    Returns
-    -------
-    ndarray of int64, shape of `moments`
-
-    Raises
-    ------
-    ContractError
-        On overlapping spans of the level.
-    """
+    """The level's tick at each of `moments` (ns, in any order), int64, `NO_TICK` where it has none; ContractError on overlapping spans."""
     steps = levels.filter(pl.col("level_id") == level_id).sort("start_ts_ns")
     begin, end = steps["start_ts_ns"].to_numpy(), steps["end_ts_ns"].to_numpy()
     if (begin[1:] < end[:-1]).any():

@@ -18,7 +18,6 @@ from engine.setups.timeline import Timeline, find_candles, ticks_at
 from engine.vocab import NS, Approach, Outcome, TriggerKind
 
 KINDS = tuple(k.value for k in TriggerKind)
-
 _I32, _I64, _F64, _S = pl.Int32(), pl.Int64(), pl.Float64(), pl.String()
 
 
@@ -41,47 +40,19 @@ def trigger_schema() -> pl.Schema:
 
 
 def session_triggers(
-    ladder: Ladder,
-    levels: pl.DataFrame,
-    trades: pl.DataFrame,
-    params: SetupParams | None = None,
-    *,
-    kinds: Sequence[str] = KINDS,
-    approach: ApproachParams | None = None,
-    window_s: int = 5,
-    trading_start_ns: int | None = None,
-    data_end_ns: int | None = None,
-) -> pl.DataFrame:
-    """Every trigger of a session with its labels.
+    ladder: Ladder, levels: pl.DataFrame, trades: pl.DataFrame, params: SetupParams | None = None, *, kinds: Sequence[str] = KINDS,
+    approach: ApproachParams | None = None, window_s: int = 5, trading_start_ns: int | None = None, data_end_ns: int | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    """Every trigger of a session with its labels: `trigger_schema`, sorted by ``window_end_ts_ns, level_id, kind``.
 
-    Parameters
-    ----------
-    ladder : Ladder
-    levels : pl.DataFrame
-        ``level_id, start_ts_ns, end_ts_ns, price, level_tick``.
-    trades : pl.DataFrame
-        ``ts_event, tick, size, side`` in file order, from before the ladder's start on; others are passed over.
-    params, approach, window_s
-        Knobs of section 8, and the length of a window.
-    kinds : sequence of str
-        Which of `KINDS`.
-    trading_start_ns : int
-        For ``seconds_into_session``; the ladder's start where None.
-    data_end_ns : int
-        Where the session's data end, if before the ladder does.
-
-    Returns
-    -------
-    pl.DataFrame
-        `trigger_schema`, sorted by ``window_end_ts_ns, level_id, kind``. What is known at the window's end: everything up
-        to and with ``armed``. The rest are labels. ``touched`` is false with null outcomes where the data end before an
-        untouched episode is decided. A candle trigger belongs to no approach: its ``episode_id`` counts candles (``c1``),
-        its clock starts at the confirming close, and its level is that of the candle's start.
-
-    Raises
-    ------
-    ContractError
-        On an unknown kind, overlapping spans of one level, or a missing column.
+    Columns up to and with ``armed`` are known at the window's end, the rest are labels. ``touched`` is false with null outcomes where the
+    data end before an untouched episode is decided. A candle trigger belongs to no approach: its ``episode_id`` counts candles (``c1``),
+    its clock starts at the confirming close, and its level is that of the candle's start.
+    levels: ``level_id, start_ts_ns, end_ts_ns, price, level_tick``
+    trades: ``ts_event, tick, size, side`` in file order, from before the ladder's start on; others are ignored
+    trading_start_ns: for ``seconds_into_session``; the ladder's start where None
+    data_end_ns: where the session's data end, if before the ladder does
+    Raises ContractError on an unknown kind, overlapping spans of one level, or a missing column.
     """
     unknown = [k for k in kinds if k not in KINDS]
     if unknown:
@@ -110,7 +81,7 @@ def session_triggers(
 
 
 def _confluent(others: np.ndarray, tick: np.ndarray, ticks: int) -> np.ndarray:
-    """How many of the other levels stand within `ticks` of a row's level in its window."""
+    """How many of the other levels are within `ticks` of a row's level in its window."""
     return ((others != NO_TICK) & (np.abs(others - tick) <= ticks)).sum(axis=0)
 
 
@@ -157,17 +128,17 @@ def _rows(kind: str, found: Episodes, k_ref: np.ndarray, time: Timeline, params:
 
 def _candle_rows(level: np.ndarray, found: Episodes, time: Timeline) -> dict[str, np.ndarray]:
     """Rows of the candle kind: the clock starts at the confirming close, whatever price did meanwhile."""
-    candles = find_candles(time.bars, time.tick, level)
-    close = candles.start_ns + 2 * BAR_NS
+    start, frozen, sign = find_candles(time.bars, time.tick, level)
+    close = start + 2 * BAR_NS
     window = np.searchsorted(time.ends, close, side="right") - 1
-    kept = (close <= time.data_end_ns) & (window >= 0)
-    window, close, frozen = window[kept], close[kept], candles.level[kept]
+    inside = (close <= time.data_end_ns) & (window >= 0)
+    window, close, frozen = window[inside], close[inside], frozen[inside]
     n = window.size
     return {
         "kind": np.full(n, TriggerKind.CANDLE.value, dtype=object),
         "window": window,
         "number": 1 + np.arange(n),
-        "sign": candles.sign[kept],
+        "sign": sign[inside],
         "tick": frozen,
         "armed": np.zeros(n, bool),
         "touched": np.ones(n, bool),
@@ -213,7 +184,7 @@ def _frame(rows: dict[str, np.ndarray], ids: list[str], time: Timeline, params: 
     data |= _labels(rows, sigma, candle, time, params)
     schema = trigger_schema()
     labels = [n for n in schema if n.startswith("outcome_")]
-    # Numbers that are never negative stand as -1 where there is none.
+    # Numbers that are never negative are -1 where there is none.
     marked = [n for n in schema if n.endswith(("_ts_ns", "_bars", "_flag", "barrier_ticks")) or n.startswith(("excursion", "adverse"))]
     return (
         pl.DataFrame({name: pl.Series(data[name], strict=False) for name in schema})
@@ -250,22 +221,12 @@ NEVER = np.iinfo(np.int64).max
 """A trade that never came, so that it sorts behind all that did."""
 
 BREAKS = {1: Outcome.BREAK_UP, -1: Outcome.BREAK_DOWN}
-
 REJECTS = {1: Outcome.REJECT_DOWN, -1: Outcome.REJECT_UP}
 
 
 def barrier_ticks(sigma: np.ndarray, horizon_s: int, params: SetupParams) -> np.ndarray:
-    """Barrier of a horizon in ticks: the knob, or ``max(2, round(0.82 * sigma * sqrt(T)))`` where that is ``auto``.
-
-    Parameters
-    ----------
-    sigma : ndarray of float64
-        Ticks per sqrt(second), NaN where unknown.
-
-    Returns
-    -------
-    ndarray of int64
-        0 where it is not known.
+    """Barrier of a horizon in ticks, int64, 0 where `sigma` (ticks per sqrt(second)) is NaN: the parameter, or ``max(2, round(0.82 * sigma
+    * sqrt(T)))`` where that is ``auto``.
     """
     if params.barrier != "auto":
         return np.full(sigma.size, params.barrier, np.int64)
@@ -292,66 +253,18 @@ def _reach(
                 far[way] = max(far[way], x)
 
 
-def reaches(
-    time: np.ndarray, tick: np.ndarray, start: np.ndarray, level: np.ndarray, sign: np.ndarray, end_ns: np.ndarray, most: int
-) -> np.ndarray:
-    """When price first reached each distance from the level after a touch, with the travel and against it.
-
-    Parameters
-    ----------
-    time, tick : ndarray of int64, shape (trades,)
-    start : ndarray of int64, shape (touches,)
-        The trade from which on it counts, itself included.
-    level, sign : ndarray of int64, shape (touches,)
-        Frozen level; +1 for travel up, -1 down.
-    end_ns : ndarray of int64, shape (touches,)
-        End of the longest horizon, exclusive.
-    most : int
-        Largest distance looked at, ticks.
-
-    Returns
-    -------
-    ndarray of int64, shape (touches, 2, most + 1)
-        Number of the trade; ahead, then behind; `NEVER` where it was not reached.
-    """
-    out = np.full((start.size, 2, most + 1), NEVER, np.int64)
-    _reach(time, tick, start, level, sign, end_ns, out)
-    return out
-
-
 def outcomes(
-    time: np.ndarray,
-    tick: np.ndarray,
-    start: np.ndarray,
-    clock_ns: np.ndarray,
-    level: np.ndarray,
-    sign: np.ndarray,
-    sigma: np.ndarray,
-    data_end_ns: int,
-    params: SetupParams,
-    longest_s: int,
-) -> dict[str, np.ndarray]:
-    """Labels and hits of touches, one item each; a label whose horizon reaches past the data is "" (none), and so are its like.
+    time: np.ndarray, tick: np.ndarray, start: np.ndarray, clock_ns: np.ndarray, level: np.ndarray, sign: np.ndarray, sigma: np.ndarray,
+    data_end_ns: int, params: SetupParams, longest_s: int,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Labels and hits of touches, one item each; a label whose horizon reaches beyond the data is "" (none).
 
-    Parameters
-    ----------
-    time, tick : ndarray of int64, shape (trades,)
-        In order; several trades may have the same time.
-    start, clock_ns, level, sign : ndarray of int64, shape (touches,)
-        First trade that counts, the clock's start, frozen level, direction of travel.
-    sigma : ndarray of float64, shape (touches,)
-        For an ``auto`` barrier.
-    data_end_ns : int
-        Where the session's data end.
-    longest_s : int
-        Horizons beyond this have no label.
-
-    Returns
-    -------
-    dict
-        ``outcome_h0`` ... (str, "" for none); ``barrier_ticks``; ``first_hit_ts_ns, second_hit_ts_ns, first_hit_bars,
-        second_hit_bars, adverse_before_hit_ticks`` (-1 for none); ``excursion_up_ticks, excursion_down_ticks,
-        whipsaw_flag`` (-1 for not known); ``seconds_to_resolve`` (NaN for none).
+    time, tick: trades in order, several of which may have the same time
+    start, clock_ns, level, sign, sigma: of each touch the first trade that counts, the clock's start, the frozen level, the direction of
+        travel, and the volatility for an ``auto`` barrier
+    Returns ``outcome_h0`` ... (str, "" for none, also of horizons beyond `longest_s`); ``barrier_ticks``; ``first_hit_ts_ns,
+    second_hit_ts_ns, first_hit_bars, second_hit_bars, adverse_before_hit_ticks`` (-1 for none); ``excursion_up_ticks, excursion_down_ticks,
+    whipsaw_flag`` (-1 for not known); ``seconds_to_resolve`` (NaN for none).
     """
     shown = barrier_ticks(sigma, params.horizons_s[params.shown_horizon], params)
     by_horizon = [barrier_ticks(sigma, h, params) for h in params.horizons_s]
@@ -362,7 +275,9 @@ def outcomes(
     most = max([widest, 1, *(int(b.max(initial=0)) for b in by_horizon)])
     # Many triggers share a touch: price is followed once for each.
     touches, at = np.unique(np.stack([start, level, sign, end_ns]), axis=1, return_inverse=True)
-    reach = reaches(time, tick, touches[0], touches[1], touches[2], touches[3], most)[at.reshape(-1)]
+    reach = np.full((touches.shape[1], 2, most + 1), NEVER, np.int64)
+    _reach(time, tick, touches[0], touches[1], touches[2], touches[3], reach)
+    reach = reach[at.reshape(-1)]
     at = np.arange(start.size)
     stamp = np.append(time, NEVER)
 
@@ -404,24 +319,14 @@ def outcomes(
 
 @dataclass(frozen=True)
 class Episodes:
-    """The episodes of one level in a session, in time order; every array has one item per episode.
+    """The episodes of one level in a session, in time order, one item per episode; -1 where there is none.
 
-    Attributes
-    ----------
-    first, last : ndarray of int64
-        First and last window of the approach; windows between them without it are part of the episode.
-    sign : ndarray of int64
-        +1 for an approach from below, -1 from above.
-    arm : ndarray of int64
-        First window within the arming distance, -1 where none is.
-    touch : ndarray of int64
-        Trade that touches the level, -1 where none does.
-    touch_tick : ndarray of int64
-        The level's tick at the touch, where it is frozen.
-    closed : ndarray of bool
-        Whether a later episode began before a touch: no touch can come any more.
-    of_window : ndarray of int64, shape (windows,)
-        Episode whose approach a window is, -1 where it is none's.
+    first, last: first and last window of the approach; windows between them without it are part of the episode
+    sign: +1 for an approach from below, -1 from above
+    arm: first window within the arming distance
+    touch, touch_tick: the trade that touches the level, and the level's tick then, at which it is frozen
+    closed: whether a later episode began before a touch, so that none can come any more
+    of_window: per window, the episode whose approach it is
     """
 
     first: np.ndarray
@@ -436,21 +341,9 @@ class Episodes:
 
 @njit(cache=True)
 def _pass(
-    code: np.ndarray,
-    last_tick: np.ndarray,
-    k_ref: np.ndarray,
-    offset: np.ndarray,
-    tick: np.ndarray,
-    level_at: np.ndarray,
-    arm_ticks: int,
-    gap: int,
-    wait: int,
-    up: int,
-    down: int,
-    no_tick: int,
-    table: np.ndarray,
-    of_window: np.ndarray,
-) -> int:
+    code: np.ndarray, last_tick: np.ndarray, k_ref: np.ndarray, offset: np.ndarray, tick: np.ndarray, level_at: np.ndarray, arm_ticks: int,
+    gap: int, wait: int, up: int, down: int, no_tick: int, table: np.ndarray, of_window: np.ndarray,
+) -> int:  # fmt: skip
     """Fill ``table[episode] = (first, last, sign, arm, touch, touch tick, closed)`` and `of_window`; returns how many there are."""
     n = 0
     is_open = False
@@ -461,7 +354,7 @@ def _pass(
             sign = table[e, 2]
             for i in range(max(offset[w], 1), offset[w + 1]):
                 level = level_at[i]
-                # From the approach side: the trade before stood there by the level of now, so that a level's step is no touch.
+                # From the approach side: the trade before was there by the level of now, so that a level's step is no touch.
                 if level != no_tick and sign * (level - tick[i - 1]) > 0 and sign * (level - tick[i]) <= 0:
                     table[e, 4] = i
                     table[e, 5] = level
@@ -493,26 +386,14 @@ def _pass(
 
 
 def find_episodes(
-    code: np.ndarray,
-    last_tick: np.ndarray,
-    k_ref: np.ndarray,
-    offset: np.ndarray,
-    tick: np.ndarray,
-    level_at: np.ndarray,
+    code: np.ndarray, last_tick: np.ndarray, k_ref: np.ndarray, offset: np.ndarray, tick: np.ndarray, level_at: np.ndarray,
     params: SetupParams,
-) -> Episodes:
+) -> Episodes:  # fmt: skip
     """Episodes of one level.
 
-    Parameters
-    ----------
-    code : ndarray of int8, shape (windows,)
-        Approach of each window, position in `engine.setups.approach.APPROACHES`.
-    last_tick, k_ref : ndarray of int64, shape (windows,)
-        Last trade at each window's end, and the level at its start; `NO_TICK` where there is none.
-    offset : ndarray of int64, shape (windows + 1,)
-        First trade of each window, and the end of the last.
-    tick, level_at : ndarray of int64, shape (trades,)
-        Each trade's tick, and the level's tick at its time.
+    code, last_tick, k_ref: per window its approach (position in `APPROACHES`), last trade at its end, level at its start (or `NO_TICK`)
+    offset: first trade of each window, and the end of the last
+    tick, level_at: of each trade its tick, and the level's tick at its time
     """
     n_windows = code.size
     table = np.zeros((n_windows + 1, 7), np.int64)

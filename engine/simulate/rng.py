@@ -13,7 +13,7 @@ _UNCOUNTED: dict[str, Any] = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") 
 
 kernel: Any = njit(cache=True, error_model="numpy", **_UNCOUNTED)
 """How the market's functions are compiled: without counting references to the arrays they hand on, which in a kernel of small
-functions per event took three fifths of its time (bare pointers, as in `engine.mbo.tables`, serve flat arrays only). The caller
+functions per event took three fifths of its time (bare pointers, as in `engine.mbo.book`, serve flat arrays only). The caller
 holds every array, and none is made inside (numba refuses to compile one that would be); a division by zero gives what it gives in
 C, and costs no branch. The option is numba's own: a version without it counts, writes the same, and is slower."""
 

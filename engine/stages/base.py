@@ -86,24 +86,12 @@ class StageInputs:
 class Stage:
     """A declared transform, written with keywords: ``Stage(name="bars", io=StageIO(...), ...)``.
 
-    Attributes
-    ----------
-    name : str
-        Its name in manifests.
-    io : StageIO
-        Datasets in and out.
-    refs : callable
-        Session windows and parameters to the input partitions.
-    run : callable
-        The transform: inputs to one `Output` per dataset. All engine code it reaches is its code version (`engine.provenance`).
-    parameters : tuple of str
-        Fields of `RunParams` it reads.
-    entries : callable
-        Values of those parameters to the registry entries that are part of the code version; all where it names none.
-    packages : tuple of str
-        Distributions whose version affects the rows, such as the exchange calendar; part of the code version.
-    history : str
-        Dataset whose earlier sessions of the same root it reads as well; empty for none.
+    refs: the input partitions of a session's windows and parameters
+    run: makes one `Output` per dataset; all engine code it reaches is its code version (`engine.provenance`)
+    param_groups: the fields of `RunParams` it reads
+    entries: from their values, the registry entries that are part of the code version; all where it names none
+    packages: distributions whose version affects the rows, such as the exchange calendar; part of the code version
+    history: dataset whose earlier sessions of the same root it reads as well
     """
 
     name: str
@@ -155,10 +143,7 @@ def _digest(lake: Lake, key: str) -> str | None:
 
 
 def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, params: RunParams | None) -> str | None:
-    """Why the stage's outputs of a session are missing or stale; None where they are current.
-
-    Parameters are not compared where `params` is None.
-    """
+    """Why the stage's outputs of a session are missing or stale, None where current; parameters are not compared where `params` is None."""
     for key in stage.io.outputs:
         try:
             manifest = lake.find_manifest(key, symbol, date)
@@ -194,13 +179,7 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
 
 def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, params: RunParams, *, overwrite: bool = False) -> int | None:
     """Build the stage's outputs of one session unless they are current; returns the rows written, or None where all were current.
-
-    Raises
-    ------
-    PartitionMissing
-        A required input is missing; names the command that makes it.
-    SessionError
-        The inputs hold no data for the session.
+    Raises PartitionMissing, naming the command, where a required input is missing, and SessionError where the inputs hold no data.
     """
     if not overwrite and why_stale(lake, stage, symbol, date, profile, params) is None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,27 +124,9 @@ def columns_frame(columns: MboColumns) -> pl.DataFrame:
     return pl.DataFrame(data)
 
 
-def _by_instrument(columns: MboColumns, ids: list[int], only: bool) -> Iterator[pl.DataFrame]:
-    import numpy as np
-    import polars as pl
-
-    frame = columns_frame(columns)
-    if only and bool(np.isin(columns.instrument_id, ids).all()):
-        yield frame
-    else:
-        kept = frame.filter(pl.Series(np.isin(columns.instrument_id, ids)))
-        if kept.height:
-            yield kept
-
-
 def build_bronze(lake: Lake, raw: RawFile, symbols: tuple[str, ...], *, overwrite: bool = False) -> int | None:
     """Convert the contracts `symbols` of a raw file to bronze; returns the rows written, or None where all were current.
-
-    One pass over the file writes all of them atomically: a truncated file leaves none.
-
-    Raises
-    ------
-    BadDbn, UnmappedInstrument, LakeWriteFailed
+    One pass over the file writes all of them atomically: a truncated file leaves none. Raises as `convert`.
     """
     todo = tuple(s for s in symbols if overwrite or why_stale_bronze(lake, s, raw) is not None)
     if not todo:
@@ -157,30 +139,24 @@ def build_bronze(lake: Lake, raw: RawFile, symbols: tuple[str, ...], *, overwrit
 
 def convert(raw: RawFile, symbols: tuple[str, ...], writer_of: Callable[[str], PartitionWriter]) -> list[PartitionWriter]:
     """Write the records of the contracts `symbols` of a raw file, each to a writer opened by `writer_of`; returns the writers.
-
-    Raises
-    ------
-    BadDbn, UnmappedInstrument, LakeWriteFailed
+    Raises BadDbn, UnmappedInstrument, LakeWriteFailed.
     """
+    import numpy as np
+    import polars as pl
+
     from engine.mbo.dbn import read_header, stream_columns
 
     header = read_header(raw.path)
-    trade = ACTION_CODES["T"]
     made = [_Contract(writer_of(symbol), [i for i, s in header.symbols.items() if s == symbol]) for symbol in symbols]
     for columns in stream_columns(raw.path, root=root_of(symbols[0]).code):
+        frame, is_trade = columns_frame(columns), columns.action == ACTION_CODES["T"]
         for contract in made:
-            for frame in _by_instrument(columns, contract.ids, len(made) == 1):
-                here = (columns.action == trade) & _member(columns.instrument_id, contract.ids)
-                contract.add(frame, columns.ts_event[here])
+            mine = np.logical_or.reduce([columns.instrument_id == i for i in contract.ids])
+            if mine.any():
+                contract.add(frame if mine.all() else frame.filter(pl.Series(mine)), columns.ts_event[is_trade & mine])
     for contract in made:
         contract.finish(header, raw)
     return [contract.writer for contract in made]
-
-
-def _member(values: np.ndarray, ids: list[int]) -> np.ndarray:
-    import numpy as np
-
-    return values == ids[0] if len(ids) == 1 else np.isin(values, ids)
 
 
 def session_trades(notes: list[dict[str, Any]], start_ns: int, end_ns: int) -> int:
@@ -192,9 +168,7 @@ def session_trades(notes: list[dict[str, Any]], start_ns: int, end_ns: int) -> i
 # The index of raw files by date and contract: read from the files' headers, never from their names, and cached
 
 HEADER_CACHE = "raw_index.json"
-
 HASH_CACHE = "raw_sha256.json"
-
 SUFFIXES = (".dbn", ".dbn.zst")
 
 
@@ -232,13 +206,7 @@ class RawIndex:
 
     def of(self, symbol: str, date: dt.date) -> list[tuple[RawFile, tuple[str, ...]]]:
         """Files and contracts to convert for `symbol` on `date`.
-
-        Raises
-        ------
-        RawMissing
-            No file of the date, or none that maps the contract.
-        DuplicateRaw
-            Two files of the date map the same contract.
+        Raises RawMissing where no file is of the date or maps the contract, and DuplicateRaw where two map the same one.
         """
         of_date = [f for f in self.files if f.date == date]
         if not of_date:
@@ -272,12 +240,7 @@ def outrights(symbols: set[str] | list[str], root: str) -> tuple[str, ...]:
 
 
 def header_facts(path: Path, root: str) -> dict[str, Any]:
-    """Date (ISO) and outright contracts of `root` in a file's header; a change of this code invalidates the cache of headers.
-
-    Raises
-    ------
-    BadDbn
-    """
+    """Date (ISO) and outright contracts of `root` in a file's header; a change of this code invalidates the cache of headers."""
     from engine.mbo.dbn import read_header  # slow to import, and rarely needed
 
     header = read_header(path)
@@ -309,7 +272,7 @@ def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
     code, *_ = accepted(code_of(header_facts), {"ROOTS.code": {root}})
     for path in raw_paths(folder):
         stat = path.stat()
-        name = str(path.relative_to(lake.root))
+        name = _raw_key(lake, path)
         entry = known.get(name)
         expected = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "code": code}
         if not isinstance(entry, dict) or {k: entry.get(k) for k in expected} != expected or not _is_facts(entry):
@@ -328,7 +291,7 @@ def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
 
 def raw_sha256(lake: Lake, raw: RawFile, *, keep: bool = True) -> str:
     """SHA-256 of a raw file; with `keep` cached by size and time, so that a touched file is hashed only once."""
-    name = str(raw.path.relative_to(lake.root))
+    name = _raw_key(lake, raw.path)
     known = lake.read_cache(HASH_CACHE)
     entry = known.get(name)
     if isinstance(entry, list) and len(entry) == 3 and entry[:2] == [raw.size, raw.mtime_ns]:

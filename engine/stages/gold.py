@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine.lake.catalog import BRONZE_MBO, LADDER, LEVELS, SIGNALS, STREAM, TAPE, TRIGGERS, VACUUM
-from engine.params import RunParams
-from engine.sessions import SessionWindows, utc_dates
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
-from engine.vocab import Approach, Outcome, TriggerKind, root_of
+from engine.stages.silver import ladder_refs, trades_of
+from engine.vocab import Approach, Outcome, TriggerKind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,15 +17,8 @@ VECTOR_FAMILIES = ("vacuum_down", "vacuum_up", "tape")
 """Families of features in vectors."""
 
 
-def _trigger_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
-    silver = (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date))
-    first, *rest = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
-    return (*silver, Ref(BRONZE_MBO, first), *(Ref(BRONZE_MBO, d, required=False) for d in rest))
-
-
 def make_triggers(inputs: StageInputs) -> dict[str, Output]:
     """Run of the stage ``triggers``: triggers of all levels with outcomes and vectors."""
-    from engine.bars import BRONZE_TRADE_COLUMNS, is_trade, trade_rows
     from engine.features.events import data_end_ns, file_span, with_vectors
     from engine.ladder import Ladder
     from engine.setups import session_triggers
@@ -34,12 +26,11 @@ def make_triggers(inputs: StageInputs) -> dict[str, Output]:
     w, p = inputs.windows, inputs.params
     ladder = Ladder.from_frames(inputs.frame(LADDER), inputs.frame(TAPE), symbol=inputs.symbol, date=w.date)
     days = inputs.present(BRONZE_MBO)
-    parts = (part for d in days for part in inputs.parts(BRONZE_MBO, d, BRONZE_TRADE_COLUMNS, is_trade()))
     spans = [file_span(inputs.notes(BRONZE_MBO, d), d) for d in days]
     triggers = session_triggers(
         ladder,
         inputs.frame(LEVELS),
-        trade_rows(parts, root_of(inputs.symbol)),
+        trades_of(inputs, days),
         p.setups,
         kinds=p.gold.kinds,
         approach=p.approach,
@@ -93,7 +84,7 @@ TRIGGER_STAGES: tuple[Stage, ...] = (
         name="triggers",
         io=StageIO((BRONZE_MBO, LADDER, TAPE, LEVELS), (TRIGGERS,)),
         param_groups=("features", "approach", "setups", "gold"),
-        refs=_trigger_refs,
+        refs=lambda w, params: (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date), *ladder_refs(w, params)),
         run=make_triggers,
         entries=lambda values: {"_FEATURES.name": None, "_FEATURES.family": VECTOR_FAMILIES},
     ),
@@ -134,10 +125,10 @@ NOT_IN_STREAM = (
 """Columns of a signal that are not in the pressure stream."""
 
 SIGNAL_OUTCOME = {
-    ("break", Approach.UP.value): Outcome.BREAK_UP.value,
-    ("reject", Approach.UP.value): Outcome.REJECT_DOWN.value,
-    ("break", Approach.DOWN.value): Outcome.BREAK_DOWN.value,
-    ("reject", Approach.DOWN.value): Outcome.REJECT_UP.value,
+    f"break/{Approach.UP}": Outcome.BREAK_UP.value,
+    f"reject/{Approach.UP}": Outcome.REJECT_DOWN.value,
+    f"break/{Approach.DOWN}": Outcome.BREAK_DOWN.value,
+    f"reject/{Approach.DOWN}": Outcome.REJECT_UP.value,
 }
 
 Forecast = Callable[["pl.DataFrame", "pl.DataFrame"], "pl.DataFrame"]
@@ -148,22 +139,9 @@ Fire = Callable[["pl.DataFrame"], "pl.Series"]
 
 
 def session_signals(history: pl.DataFrame, triggers: pl.DataFrame, forecast: Forecast, fire: Fire) -> pl.DataFrame:
-    """Forecast and fire flag of every trigger of a session.
-
-    Parameters
-    ----------
-    history : pl.DataFrame
-        Triggers of earlier sessions.
-    triggers : pl.DataFrame
-        Triggers of the session.
-    forecast, fire
-        Functions for the forecast and the fire flags. `fire` gets only the `window` triggers, so that each window counts once (all
-        triggers where there are none); other triggers take the flag of the same window and episode.
-
-    Returns
-    -------
-    pl.DataFrame
-        `KEYS`, the forecast's columns, ``fire_flag``, ``signal``; in the order of `triggers`.
+    """Forecast and fire flag of every trigger of a session, in their order: `KEYS`, the forecast's columns, ``fire_flag``, ``signal``.
+    `fire` gets only the `window` triggers, so that each window counts once (all triggers where there are none); other triggers take the
+    flag of the same window and episode.
     """
     import polars as pl
 
@@ -173,9 +151,7 @@ def session_signals(history: pl.DataFrame, triggers: pl.DataFrame, forecast: For
     seen = windows if windows.height else signals
     flags = seen.select("episode_id", "window_end_ts_ns").with_columns(fire(seen).alias("fire_flag"))
     flags = flags.group_by("episode_id", "window_end_ts_ns").agg(pl.col("fire_flag").any())
-    says = pl.concat_str("c_top1", pl.lit("/"), "approach").replace_strict(
-        {f"{c}/{a}": o for (c, a), o in SIGNAL_OUTCOME.items()}, default=None
-    )
+    says = pl.concat_str("c_top1", pl.lit("/"), "approach").replace_strict(SIGNAL_OUTCOME, default=None)
     return signals.join(flags, on=["episode_id", "window_end_ts_ns"], how="left", maintain_order="left").with_columns(
         pl.col("fire_flag").fill_null(False), pl.when(pl.col("fire_flag")).then(says).cast(pl.String).alias("signal")
     )

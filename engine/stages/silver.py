@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from engine.errors import NoData
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
 from engine.params import RunParams
-from engine.sessions import SessionWindows, previous_full_rth, utc_dates
+from engine.sessions import SessionWindows, previous_full_rth, utc_dates, utc_day
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
-from engine.vocab import NS, root_of
+from engine.vocab import root_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,21 +20,20 @@ if TYPE_CHECKING:
 
 # Columns that the replay reads.
 REPLAY_COLUMNS = ("ts_event", "ts_recv", "order_id", "price", "size", "flags", "action", "side")
-
 THE_CONTRACT = 1
 
 TABLE_FAMILIES = ("vacuum_down", "vacuum_up", "tape", "condition")
 """Families of features in the table of windows (`engine.features.registry.table_features`)."""
 
 
-def _ladder_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
-    # The first file builds the book and is required; a missing later one only leaves its seconds invalid.
+def ladder_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
+    """Bronze of the ladder's span: the first file builds the book and is required, a missing later one only leaves its seconds invalid."""
     first, *rest = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
     return (Ref(BRONZE_MBO, first), *(Ref(BRONZE_MBO, d, required=False) for d in rest))
 
 
 def _globex_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
-    needed = {r.date for r in _ladder_refs(w, params) if r.required}
+    needed = {r.date for r in ladder_refs(w, params) if r.required}
     return tuple(Ref(BRONZE_MBO, d, d in needed) for d in utc_dates(w.globex_start_ns, w.ladder_end_ns))
 
 
@@ -94,15 +93,13 @@ def trades_of(inputs: StageInputs, days: list[dt.date]) -> pl.DataFrame:
     """``ts_event, tick, size, side`` (code) of the trades of `days`, in file order, without those off the tick grid."""
     from engine.bars import BRONZE_TRADE_COLUMNS, is_trade, trade_rows
 
-    where = is_trade()
-    parts = (p for d in days for p in inputs.parts(BRONZE_MBO, d, BRONZE_TRADE_COLUMNS, where))
+    parts = (p for d in days for p in inputs.parts(BRONZE_MBO, d, BRONZE_TRADE_COLUMNS, is_trade()))
     return trade_rows(parts, root_of(inputs.symbol))
 
 
 def days_in(inputs: StageInputs, start_ns: int, end_ns: int) -> list[dt.date]:
     """UTC dates of the span with bronze."""
-    wanted = utc_dates(start_ns, end_ns)
-    return [d for d in inputs.present(BRONZE_MBO) if d in wanted]
+    return [d for d in inputs.present(BRONZE_MBO) if d in utc_dates(start_ns, end_ns)]
 
 
 def gaps_in(inputs: StageInputs, start_ns: int, end_ns: int) -> tuple[Gap, ...]:
@@ -111,8 +108,7 @@ def gaps_in(inputs: StageInputs, start_ns: int, end_ns: int) -> tuple[Gap, ...]:
 
     gaps = []
     for day in utc_dates(start_ns, end_ns):
-        first = int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) * NS
-        last = first + 86_400 * NS
+        first, last = utc_day(day)
         manifest = inputs.manifests.get((BRONZE_MBO, day))
         if manifest is None:
             gaps.append(Gap(first, last, f"no raw file of the UTC date {day} is in bronze for {inputs.symbol}"))
@@ -145,9 +141,7 @@ def make_levels(inputs: StageInputs) -> dict[str, Output]:
     trades = trades_of(inputs, days_in(inputs, w.globex_start_ns, w.ladder_end_ns))
     date, start, end = previous_full_rth(w, inputs.params.levels.sessions_back)
     lacking = gaps_in(inputs, start, end)
-    before = None
-    if not lacking:
-        before = trades_between(trades_of(inputs, days_in(inputs, start, end)), start, end)
+    before = None if lacking else trades_between(trades_of(inputs, days_in(inputs, start, end)), start, end)
     level_inputs = LevelInputs(
         windows=w,
         root=root_of(inputs.symbol),
@@ -171,19 +165,8 @@ def make_vacuum(inputs: StageInputs) -> dict[str, Output]:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage(
-        name="ladder",
-        io=StageIO((BRONZE_MBO,), (LADDER, TAPE)),
-        param_groups=("replay",),
-        refs=_ladder_refs,
-        run=make_ladder,
-    ),
-    Stage(
-        name="bars",
-        io=StageIO((BRONZE_MBO,), (BARS,)),
-        refs=_globex_refs,
-        run=make_bars,
-    ),
+    Stage(name="ladder", io=StageIO((BRONZE_MBO,), (LADDER, TAPE)), param_groups=("replay",), refs=ladder_refs, run=make_ladder),
+    Stage(name="bars", io=StageIO((BRONZE_MBO,), (BARS,)), refs=_globex_refs, run=make_bars),
     Stage(
         name="levels",
         io=StageIO((BRONZE_MBO, BARS), (LEVELS,)),

@@ -15,7 +15,6 @@ from engine.stages.base import Stage, build, why_stale
 from engine.stages.bronze import RawFile, build_bronze, why_stale_bronze
 
 Status = Literal["made", "current", "empty", "failed"]
-
 Group = Literal["silver", "triggers", "signals"]
 
 GROUPS: dict[Group, tuple[Stage, ...]] = {
@@ -87,7 +86,6 @@ def is_current(spec: TaskSpec) -> bool:
 
 def run_partition(spec: TaskSpec) -> Receipt:
     """Run a task and return its receipt; outputs that are current are skipped, so running it again after a crash is safe.
-
     Errors become receipts and are not retried, since the same input would fail again.
     """
     started = time.perf_counter()

@@ -134,7 +134,7 @@ NOTHING: set[str] = set()
 EDITS: dict[str, tuple[Edit, set[str]]] = {
     "a comment at the end of every file": (every_file(lambda text: text + "\n# seen\n"), NOTHING),
     "a word in the docstring of every file": (every_file(lambda text: text.replace('"""', '"""Note: ', 1)), NOTHING),
-    "a function's docstring": (replace('"""Highest trade of the opening range."""', '"""The range\'s highest trade."""'), NOTHING),
+    "a function's docstring": (replace('"""High or low of a window\'s trades, ', '"""Highest or lowest of the trades, '), NOTHING),
     "annotations": (replace("def _premarket(inputs: LevelInputs, high: bool) -> Steps | str:", "def _premarket(inputs, high):"), NOTHING),
     "a local variable's name": (
         replace(GAP, GAP.replace("gap = ", "hole = ").replace("gap is", "hole is").replace("gap.r", "hole.r")),
@@ -143,8 +143,8 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "an error's words": (replace("add a root in engine/vocab.py", "add it in engine/vocab.py"), NOTHING),
     "words that describe a level": (replace("Highest premarket trade, known from the end of the premarket on.", "The high."), NOTHING),
     "words that describe a feature": (replace("Asks above are pulled faster than added: all pulls against all adds", "Asks."), NOTHING),
-    "a new level that no default uses": (append("def pm_high(", LEVEL), NOTHING),
-    "a new function": (append("def pm_high(", "def unused(x):\n    return x\n"), NOTHING),
+    "a new level that no default uses": (append("def vwap(", LEVEL), NOTHING),
+    "a new function": (append("def vwap(", "def unused(x):\n    return x\n"), NOTHING),
     "a new root": (replace('Root("CL", ', 'Root("SI", "Silver", 0.005, 5000.0, ALL_MONTHS), Root("CL", '), NOTHING),
     "another root's tick size": (replace('"Crude Oil", 0.01', '"Crude Oil", 0.02'), NOTHING),
     "a parameter's default": (replace("rest_ns: int = Field(500_000_000", "rest_ns: int = Field(400_000_000"), NOTHING),
@@ -206,7 +206,7 @@ def stale_of(lake: Lake, folder: Path) -> dict[str, str]:
 def test_a_lake_is_stale_by_what_its_rows_depend_on(whole_lake: Lake, copied: Path):
     """The same by the real thing: another process with the edited source looks at a lake."""
     every_file(lambda text: text + "\n# seen\n")(copied)
-    append("def pm_high(", LEVEL)(copied)
+    append("def vwap(", LEVEL)(copied)
     assert stale_of(whole_lake, copied) == {}
     replace(DOWN_3, DOWN_3.replace("1", "-1"))(copied)
     assert stale_of(whole_lake, copied) == {VACUUM: "the code changed"}

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.features import feature_names, level_windows, table_features
-from engine.ladder import COLUMNS, Ladder
+from engine.ladder import Ladder
 from engine.levels import LEVEL_SCHEMA
 from engine.params import ApproachParams, FeatureParams, ZoneParams
+from engine.vocab import LADDER_COLUMNS
 from tests.reference import feature_twin
 from tests.reference.ladder_twin import TwinLadder
 from tests.support.ladders import DATE, NS, START_S, SYMBOL, make_frames
@@ -82,7 +83,7 @@ def test_features_equal_twin(
 
 def mirror(rows: pl.DataFrame, tape: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The same market upside down: tick -k, bids for asks."""
-    swapped = {name: name.replace("bid_", "@").replace("ask_", "bid_").replace("@", "ask_") for name in COLUMNS}
+    swapped = {name: name.replace("bid_", "@").replace("ask_", "bid_").replace("@", "ask_") for name in LADDER_COLUMNS}
     rows = rows.select(
         "window_start_ts_ns", "window_end_ts_ns", -pl.col("tick"), "keyframe", *(pl.col(b).alias(a) for a, b in swapped.items())
     )

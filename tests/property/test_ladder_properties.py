@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.ladder import CHANNELS, Ladder
+from engine.ladder import Ladder
+from engine.vocab import LADDER_CHANNELS
 from tests.reference.ladder_twin import TwinLadder
 from tests.support.ladders import DATE, NS, START_S, SYMBOL, make_frames
 
@@ -78,7 +79,7 @@ def test_regrid_conserves_every_flow(seed: int, window_s: int, step: int) -> Non
     low, high = int(coarse["tick"][0]), int(coarse["tick"][-1]) + step - 1
     fine = ladder.cube(begin, end, low, high)
     n_windows, n_rows = coarse["bid_add"].shape
-    for name in [f"{s}_{c}" for s in ("bid", "ask") for c in CHANNELS]:
+    for name in [f"{s}_{c}" for s in ("bid", "ask") for c in LADDER_CHANNELS]:
         cells = fine[name].to_numpy().reshape(n_windows, window_s, n_rows, step)
         expected = cells[:, -1].sum(axis=2) if name.endswith(("depth", "orders")) else cells.sum(axis=(1, 3))
         assert np.array_equal(coarse[name].to_numpy(), expected), name

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from engine.errors import ContractError, EngineError, PartitionCorrupt, SessionError, UnknownRoot
-from engine.ladder import NO_TICK, ROWS_DATASET, TAPE_DATASET, Ladder
+from engine.ladder import NO_TICK, Ladder
+from engine.lake import catalog
 from engine.lake.manifest import Lineage
 from engine.lake.store import Lake
 from engine.params import ReplayParams
@@ -161,7 +162,7 @@ def test_frames_that_are_no_ladder_are_refused(rows: pl.DataFrame, tape: pl.Data
 def test_a_ladder_of_a_lake_names_the_command_that_makes_it_in_that_lake(tmp_lake: Path) -> None:
     lake = Lake(tmp_lake)
     keep(lake, ROWS, pl.concat([TAPE.head(1), TAPE.tail(2)]))
-    command = f"`{lake.repair_command(TAPE_DATASET, SYMBOL, DATE, overwrite=True)}` makes it anew"
+    command = f"`{lake.repair_command(catalog.TAPE, SYMBOL, DATE, overwrite=True)}` makes it anew"
     assert f"--lake {tmp_lake} " in command
     with pytest.raises(ContractError, match=f"gaps or disorder; {command}"):
         Ladder.open(lake, SYMBOL, DATE)
@@ -178,7 +179,7 @@ def test_an_unknown_root_is_refused() -> None:
 
 
 def keep(lake: Lake, rows: pl.DataFrame, tape: pl.DataFrame, tape_params: str = "a") -> None:
-    for key, frame, params in ((ROWS_DATASET, rows, "a"), (TAPE_DATASET, tape, tape_params)):
+    for key, frame, params in ((catalog.LADDER, rows, "a"), (catalog.TAPE, tape, tape_params)):
         lake.write(key, SYMBOL, DATE, frame, Lineage("s", params, "c", {}, "rth"))
 
 

@@ -203,11 +203,11 @@ def names(*functions: Callable[..., object]) -> set[str]:
         # The kernel is reached by a module that is handed on; tables are dealt with by kernels.
         (make_ladder, {"LadderReplay", "replay", "close_until", "end_run", "ROOTS"}, {"Ladder", "LEVELS"}),
         (make_bars, {"bars_2m", "trade_rows"}, {"LadderReplay", "LEVELS"}),
-        (make_levels, {"build_levels", "pm_high", "vwap", "_sma"}, {"level_windows"}),
+        (make_levels, {"build_levels", "_premarket", "vwap", "_sma"}, {"level_windows"}),
         (
             make_vacuum,
             {"level_windows", "window_sums", "approaches", "t5_ofi", "com_disp_log", "combined", "Ladder"},
-            {"pm_high", "outcomes"},
+            {"_premarket", "outcomes"},
         ),
         (bronze.convert, {"stream_columns", "read_header", "_Contract", "columns_frame"}, {"raw_index", "build_bronze"}),
         (write_day, {"Day"}, {"LadderReplay", "Ladder"}),

@@ -11,7 +11,7 @@ from engine.session import cached_with_session
 @dataclass(eq=False)
 class Small:
     name: str
-    kept: dict = field(default_factory=dict)
+    cached: dict = field(default_factory=dict)
 
 
 calls: list[tuple[str, int]] = []
@@ -33,7 +33,7 @@ def test_an_answer_is_computed_once_and_the_longest_unused_goes_first() -> None:
     for x in (1, 2, 1, 3, 1, 2):
         square(c, x)
     assert calls == [("c", 1), ("c", 2), ("c", 3), ("c", 2)]
-    assert [len(v) for v in c.kept.values() if isinstance(v, OrderedDict)] == [2]
+    assert [len(v) for v in c.cached.values() if isinstance(v, OrderedDict)] == [2]
 
 
 def test_a_session_is_not_kept_alive_by_what_was_computed_of_it() -> None:

@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from engine.bars import BAR_NS
 from engine.errors import SessionError, UnknownLevel
 from engine.ladder import Ladder
-from engine.session import bars_until
+from engine.session import Candles
 from tests.support.ladders import DATE, NS, SYMBOL
 from tests.support.scenes import LEVEL_TICK, NOW_NS, START_NS, bars_of, frames, level_steps, levels, picture_hash, scene
 from workbench.plots.heatmap import LAYERS
@@ -163,7 +163,8 @@ def test_the_bar_under_way_is_made_of_the_seconds_before_the_moment() -> None:
     _, tape = frames()
     end = START_NS + 1_835 * NS
     full = bars_of(tape)
-    got = bars_until(full, tape, end)
+    candles = Candles(full, tape)
+    got = candles.until((end - candles.start_ns) // NS)
     expected = bars_of(tape.filter(pl.col("window_start_ts_ns") < end))
     assert got.select(expected.columns).equals(expected)
     assert got.height < full.height
