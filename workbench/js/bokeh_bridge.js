@@ -39,8 +39,6 @@ const bokeh = {
   column: (source, name) => source.get_column(name),
   // The colours of the image that a figure draws of `source`, by code.
   palette: (view, source) => view.model.renderers.find((r) => r.data_source === source).glyph.color_mapper.palette,
-  // Tries to connect again, by the event that said that the connection was lost.
-  reconnect: (event) => event.reconnect(),
   // The document of the page that a component's view stands in.
   pageOf: (view) => view.model.document,
   // What of the above the installed Bokeh lacks, by name, for the figure called `name`; empty where nothing is missing.

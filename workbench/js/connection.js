@@ -1,7 +1,7 @@
 // What an answer of the server to a plain request says: it is back, it does not know this browser any more, or it is still away.
 export const serverState = (status) => (status === undefined || status >= 500 ? "away" : status === 403 || status === 401 ? "stranger" : "back");
 
-export function render({ model, view }) {
+export function render({ view }) {
   const box = document.createElement("div"), text = document.createElement("span"), again = document.createElement("button");
   box.className = "lost"; box.hidden = true;
   box.setAttribute("role", "alert");
@@ -15,13 +15,6 @@ export function render({ model, view }) {
     box.replaceChildren(text, again);
     box.hidden = false;
   };
-  // A server that was started again has another document, of which this page's pictures are no part: only the old one answers.
-  const answers = (ms) => new Promise((done) => {
-    const asked = (model.ping + 1) % 1e6, end = performance.now() + ms;
-    model.ping = asked;
-    const look = () => (model.pong === asked ? done(true) : performance.now() > end ? done(false) : setTimeout(look, 50));
-    look();
-  });
   const asks = async () => {
     try {
       return serverState((await fetch("favicon.ico", { cache: "no-store" })).status);
@@ -29,30 +22,20 @@ export function render({ model, view }) {
       return "away";  // nobody listens there
     }
   };
-  let lost = null;
+  // The page is opened again at the moment that its address has: Bokeh, where it connects again by itself, asks for the whole document and
+  // cannot take it (it misses the buffers that came with the first one), and a server that was started again has another document.
+  let lost = false;
   const watch = async () => {
-    while (lost) {
+    for (;;) {
       await new Promise((done) => setTimeout(done, 1_000));
       const state = await asks();
-      if (state === "stranger") {
-        say("The server was started again and does not know this browser: open the address that it printed.");
-      } else if (state === "back" && lost) {
-        bokeh.reconnect(lost);
-        await new Promise((done) => setTimeout(done, 2_000));
-        if (lost) location.reload();
-      }
+      if (state === "back") { location.reload(); return; }
+      if (state === "stranger") say("The server was started again and does not know this browser: open the address that it printed.");
     }
   };
-  doc.on_event("connection_lost", (_, event) => {
+  doc.on_event("connection_lost", () => {
     say("The connection to the server is lost: what you see does not react any more. It goes on here as soon as the server is back.");
-    const watched = lost;
-    lost = event;
-    if (!watched) watch();
-  });
-  doc.on_event("client_reconnected", async () => {
-    lost = null;
-    if (!(await answers(3_000))) { location.reload(); return; }
-    box.hidden = true; box.replaceChildren();
+    if (!lost) { lost = true; watch(); }
   });
   const mark = (left) => {
     const stages = bokeh.viewsOfClass("sm-stage");

@@ -222,24 +222,14 @@ LOST_CSS = style("connection")
 
 
 class Connection(JSComponent):
-    """A banner while the server does not answer: what is on the screen is then only a picture. When it is back, the page goes on.
-
-    Where the server never stopped, the page is as it was (it answers `ping` by `pong`); where it was started again, the page is opened
-    again at the moment that its address has.
+    """A banner while the server does not answer: what is on the screen is then only a picture. When it is back, the page is opened again.
 
     It also marks the part of the page with the class ``sm-stage`` as the document's main part, and makes buttons of the tools of
     figures: Bokeh lets the Tab key and Enter reach them, but gives them no role and no name, and Space does nothing.
     """
 
-    ping = param.Integer(0)
-    pong = param.Integer(0)
-
     _stylesheets: ClassVar[list[str]] = [LOST_CSS]
     _esm = script("bokeh_bridge", "connection")
-
-    @param.depends("ping", watch=True)
-    def _answer(self) -> None:
-        self.pong = self.ping
 
 
 # ----------------------------------------------------------------------------
