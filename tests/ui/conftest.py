@@ -71,7 +71,7 @@ class Server:
         self.log = log
         # Sets are sent in the order of their hashes: two servers shall send the same of the same.
         env = {**os.environ, "SPYMASTER_LAKE": str(lake), "PYTHONHASHSEED": "0", "PYTHONPATH": str(root)}
-        env |= {"SPYMASTER_TOKEN": token, "SPYMASTER_HOSTS": hosts}
+        env |= {"SPYMASTER_TOKEN": token, "SPYMASTER_HOSTS": hosts, "XDG_STATE_HOME": str(log.parent)}
         with log.open("w") as out:
             self.process = subprocess.Popen(command + ["--warm"] * warm, cwd=root, env=env, stdout=out, stderr=subprocess.STDOUT)
         self._wait()
