@@ -10,7 +10,9 @@ export UV_COMPILE_BYTECODE := 1
 RUN := $(UV) run --frozen
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help demo test check-long lint bench bench-ui screenshots browser clean
+QUICK = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHON -m pytest tests/unit -n auto --dist loadfile -m "not long"
+
+.PHONY: help demo test test-lowest test-python check-long lint bench bench-ui screenshots browser clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +42,18 @@ test: .venv/.synced lint browser ## Run every check and test, on all cores
 check-long: .venv/.synced browser ## Run the pooled statistics that `make test` leaves out, minutes each
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n auto --dist load -m long
 
+# In environments of their own, which uv fills: the project's stays as it is.
+test-lowest: | $(UV) ## Run the quick tests with the oldest dependencies that pyproject.toml allows
+	$(UV) venv --quiet --allow-existing .venv-lowest
+	$(UV) pip compile --quiet pyproject.toml --group dev --resolution lowest-direct -p .venv-lowest/bin/python -o .venv-lowest/requirements.txt
+	$(UV) pip sync --quiet -p .venv-lowest/bin/python .venv-lowest/requirements.txt
+	NUMBA_CACHE_DIR=.venv-lowest/numba $(subst PYTHON,.venv-lowest/bin/python,$(QUICK))
+
+PYTHON ?= 3.13
+test-python: | $(UV) ## Run the quick tests on another Python, PYTHON=3.13
+	UV_PROJECT_ENVIRONMENT=.venv-$(PYTHON) $(UV) sync --frozen --no-install-project --python $(PYTHON) --quiet
+	NUMBA_CACHE_DIR=.venv-$(PYTHON)/numba $(subst PYTHON,.venv-$(PYTHON)/bin/python,$(QUICK))
+
 lint: .venv/.synced ## Check style, types and the direction of imports
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
@@ -56,4 +70,4 @@ screenshots: .venv/.synced browser ## Draw the pictures in assets/ again, from a
 	$(RUN) python -m tests.ui.screenshots
 
 clean: ## Remove what was built (never the lake)
-	rm -rf .venv .tools .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-* .tools .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
