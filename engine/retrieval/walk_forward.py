@@ -11,28 +11,19 @@ from numpy.typing import NDArray
 
 from engine.errors import NoData
 from engine.params import AuditParams, Target
-from engine.retrieval.events import Events
+from engine.retrieval.events import NO_LABEL, Events
 from engine.retrieval.model import Recipe, class_count, fit, forecast, target_labels
 from engine.retrieval.reference import fit_reference
+from engine.retrieval.scores import Floats, Labels
 
 Dates = NDArray[np.datetime64]
-
-Floats = NDArray[np.float64]
-
+Mask = NDArray[np.bool_]
 Step = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Sessions scored by one fit.
-
-    Attributes
-    ----------
-    before : datetime64
-        Only sessions before this one are used for fitting and as neighbours.
-    sessions : datetime64 ``(m,)``
-        Sessions scored.
-    """
+    """Sessions (``datetime64 (m,)``) scored by one fit; only sessions before `before` are used for fitting and as neighbours."""
 
     before: np.datetime64
     sessions: Dates
@@ -42,19 +33,15 @@ class Block:
 class WalkForwardResult:
     """Forecasts of one forecaster.
 
-    Attributes
-    ----------
-    probability : float64 ``(n, classes)``
-        One row per event, NaN where it is not scored.
-    abstained : bool ``(n,)``
-        Whether the forecast was flagged "nothing comparable"; its probability is recorded nevertheless.
+    `probability`, float64 ``(n, classes)``, has a row per event, NaN where it is not scored. `abstained` ``(n,)`` says whether the forecast
+    was flagged "nothing comparable"; its probability is recorded nevertheless.
     """
 
     probability: Floats
-    abstained: NDArray[np.bool_]
+    abstained: Mask
 
 
-def schedule(sessions: Dates, labels: NDArray[np.int64], params: AuditParams) -> list[Block]:
+def schedule(sessions: Dates, labels: Labels, params: AuditParams) -> list[Block]:
     """The refit schedule: a new block at the first session with enough history, and whenever history has grown by ``refit_growth``.
 
     All sessions of a block are forecast from the history of its first one (less the embargo), so later ones from a slightly older past
@@ -65,8 +52,7 @@ def schedule(sessions: Dates, labels: NDArray[np.int64], params: AuditParams) ->
     embargo = params.retrieval.embargo_sessions
     known = np.concatenate([[0.0], np.cumsum(labelled)])
     busy = np.concatenate([[0], np.cumsum(labelled > 0)])
-    out: list[Block] = []
-    s = 0
+    out, s = list[Block](), 0
     while s < len(days):
         past = max(s - embargo, 0)
         if known[past] < params.retrieval.min_events or busy[past] < params.retrieval.min_sessions:
@@ -78,30 +64,55 @@ def schedule(sessions: Dates, labels: NDArray[np.int64], params: AuditParams) ->
     return out
 
 
-def scored_rows(events: Events, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+def scored_rows(events: Events, labels: Labels) -> Mask:
     """Mask of the rows that are scored: `arm` events, one per episode, with a label."""
     return (events.frame["kind"] == "arm").to_numpy() & (labels >= 0)
 
 
-def _empty(n: int, classes: int) -> WalkForwardResult:
-    return WalkForwardResult(np.full((n, classes), np.nan), np.zeros(n, bool))
+def scored_labels(events: Events, target: Target, params: AuditParams) -> Labels:
+    """Labels of the events for a target; -1 where an event is not scored."""
+    labels = target_labels(events, target, params.retrieval.horizon)
+    return np.where(scored_rows(events, labels), labels, NO_LABEL)
+
+
+def _split(events: Events, labels: Labels, block: Block) -> tuple[Mask, Mask]:
+    """Masks of the scored events of a block's history, and of its sessions."""
+    return (labels >= 0) & (events.sessions < block.before), (labels >= 0) & np.isin(events.sessions, block.sessions)
+
+
+def _empty(n: int, target: Target) -> WalkForwardResult:
+    return WalkForwardResult(np.full((n, class_count(target)), np.nan), np.zeros(n, bool))
 
 
 def walk_reference(events: Events, blocks: Sequence[Block], params: AuditParams, target: Target) -> WalkForwardResult:
     """Reference forecasts pi of every event of the blocks."""
-    classes = class_count(target)
-    labels = target_labels(events, target, params.retrieval.horizon)
-    use = scored_rows(events, labels)
-    out = _empty(len(events), classes)
+
+    def predict(past: Mask, labels: Labels, now: Mask) -> Floats:
+        return fit_reference(events.take(past), labels, class_count(target)).predict(events.take(now))
+
+    return _walk_plain(events, blocks, params, target, predict, lambda: None)
+
+
+def _walk_plain(
+    events: Events,
+    blocks: Sequence[Block],
+    params: AuditParams,
+    target: Target,
+    predict: Callable[[Mask, Labels, Mask], Floats],
+    step: Callable[[], None],
+) -> WalkForwardResult:
+    """Forecasts by `predict`, a function of the rows of history, their labels, and the rows that are forecast."""
+    labels, out = scored_labels(events, target, params), _empty(len(events), target)
     for b in blocks:
-        past, now = use & (events.sessions < b.before), use & np.isin(events.sessions, b.sessions)
+        past, now = _split(events, labels, b)
         if now.any():
-            out.probability[now] = fit_reference(events.take(past), labels[past], classes).predict(events.take(now))
+            out.probability[now] = predict(past, labels[past], now)
+        step()
     return out
 
 
 def walk_neighbours(
-    groups: Sequence[tuple[Events, NDArray[np.int64]]],
+    groups: Sequence[tuple[Events, Labels]],
     n: int,
     blocks: Sequence[Block],
     params: AuditParams,
@@ -109,21 +120,14 @@ def walk_neighbours(
     recipe: Recipe,
     step: Step,
 ) -> WalkForwardResult:
-    """kNN forecasts of every event of the blocks.
-
-    Parameters
-    ----------
-    groups
-        Events that share a pool, each with the result's row of each event.
-    n
-        Number of rows of the result.
+    """kNN forecasts of every event of the blocks, ``(n, classes)``; `groups` are events that share a pool, each with its rows of the
+    result.
     """
-    out = _empty(n, class_count(target))
+    out = _empty(n, target)
+    labelled = [(events, rows, scored_labels(events, target, params)) for events, rows in groups]
     for b in blocks:
-        for events, rows in groups:
-            labels = target_labels(events, target, params.retrieval.horizon)
-            use = scored_rows(events, labels)
-            past, now = use & (events.sessions < b.before), use & np.isin(events.sessions, b.sessions)
+        for events, rows, labels in labelled:
+            past, now = _split(events, labels, b)
             if not now.any():
                 continue
             queries, at = events.take(now), rows[now]
@@ -141,20 +145,15 @@ def walk_neighbours(
 
 def walk_trees(events: Events, blocks: Sequence[Block], params: AuditParams, target: Target, step: Step) -> WalkForwardResult:
     """LightGBM forecasts from raw vectors and covariates, as a strong baseline fitted on the same history."""
-    classes = class_count(target)
-    labels = target_labels(events, target, params.retrieval.horizon)
-    use = scored_rows(events, labels)
-    out = _empty(len(events), classes)
     table = np.column_stack([events.matrix, events.covariates])
-    for b in blocks:
-        past, now = use & (events.sessions < b.before), use & np.isin(events.sessions, b.sessions)
-        if now.any():
-            out.probability[now] = _trees(table[past], labels[past], table[now], classes, params.seed)
-        step("lightgbm")
-    return out
+
+    def predict(past: Mask, labels: Labels, now: Mask) -> Floats:
+        return _trees(table[past], labels, table[now], class_count(target), params.seed)
+
+    return _walk_plain(events, blocks, params, target, predict, lambda: step("lightgbm"))
 
 
-def _trees(x: Floats, y: NDArray[np.int64], queries: Floats, classes: int, seed: int) -> Floats:
+def _trees(x: Floats, y: Labels, queries: Floats, classes: int, seed: int) -> Floats:
     import lightgbm
 
     # Shallow trees, a low learning rate and strong regularisation: on hundreds of events anything larger loses to pi.
@@ -185,21 +184,16 @@ class AuditData:
     blocks : sequence of Events
         The same triggers in the original schema, one `Events` per approach; may be empty.
     truth : float64 ``(len(means), 3)`` or None
-        Exact class probabilities where the data are simulated; rows as in `means`.
+        Exact class probabilities where the data are simulated.
     """
 
     means: Events
     blocks: Sequence[Events] = ()
-    truth: NDArray[np.float64] | None = None
+    truth: Floats | None = None
 
 
 def walk_all(
-    wanted: Sequence[str],
-    data: AuditData,
-    plans: dict[Target, list[Block]],
-    p: AuditParams,
-    step: Callable[[str], None],
-    executor: Executor | None,
+    wanted: Sequence[str], data: AuditData, plans: dict[Target, list[Block]], p: AuditParams, step: Step, executor: Executor | None
 ) -> dict[Target, dict[str, WalkForwardResult]]:
     """Forecasts of each of `wanted` for every target; `step` is called with the name after each fit (with `executor`, as jobs finish)."""
     if executor is None:
@@ -218,9 +212,7 @@ def _no_step(what: str) -> None:
     """A `step` that reports nothing, for other processes."""
 
 
-def _walk(
-    name: str, data: AuditData, blocks: Sequence[Block], p: AuditParams, target: Target, step: Callable[[str], None]
-) -> WalkForwardResult:
+def _walk(name: str, data: AuditData, blocks: Sequence[Block], p: AuditParams, target: Target, step: Step) -> WalkForwardResult:
     if name == "pi":
         return walk_reference(data.means, blocks, p, target)
     if name == "lightgbm":
