@@ -14,19 +14,7 @@ from engine.errors import NoData
 from engine.params import AuditParams, Target
 from engine.retrieval.events import Events
 from engine.retrieval.model import target_labels
-from engine.retrieval.scores import (
-    EACH,
-    SKILLS,
-    ece,
-    events_needed,
-    finite_or_none,
-    mean,
-    paired_error,
-    perfect_ece,
-    reliability,
-    session_weights,
-    skill,
-)
+from engine.retrieval.scores import EACH, ece, events_needed, finite, mean, paired_error, perfect_ece, reliability, session_weights, skill
 from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData, WalkForwardResult, schedule, scored_labels, walk_all
 
 BASELINES = ("pi", "lightgbm")
@@ -209,7 +197,7 @@ def _score(
                 ece=ece(f, y, p.bins),
                 ece_perfect=perfect,
                 ece_perfect_95=limit,
-                **{k: v for score, found in against.items() for k, v in found.named(SKILLS[score]).items()},
+                **{k: v for score, found in against.items() for k, v in found.named(score).items()},
                 attainable=attainable,
                 share_of_attainable=s.value / attainable if attainable is not None and attainable >= MIN_ATTAINABLE else None,
                 edge=bool(s.low > 0) and name != "pi",
@@ -298,6 +286,6 @@ def choose(
     behind = {n: loss[n] - loss[best] for n in known}
     error = {n: paired_error((losses[n] - losses[best])[common], sessions[common]) for n in known}
     chosen = next(n for n in known if n == best or behind[n] <= error[n])
-    figures = {k: {n: finite_or_none(skills[n][i]) for n in known} for i, k in enumerate(("skill", "low", "high"))}
-    figures |= {k: {n: finite_or_none(v[n]) for n in known} for k, v in (("loss", loss), ("behind", behind), ("error", error))}
+    figures = {k: {n: finite(skills[n][i]) for n in known} for i, k in enumerate(("skill", "low", "high"))}
+    figures |= {k: {n: finite(v[n]) for n in known} for k, v in (("loss", loss), ("behind", behind), ("error", error))}
     return {"representation": chosen, "best": best, "tie": chosen != best, "events": int(common.sum()), **figures}

@@ -12,9 +12,6 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 NAN = float("nan")
 
-SKILLS = {"log_loss": "skill", "brier": "brier_skill", "rps": "rps_skill"}
-"""Name of each score's skill."""
-
 POWER_Z = 1.959964 + 0.841621
 """Effect size in standard errors at which a two-sided 5% test has 80% power."""
 
@@ -70,8 +67,9 @@ class Skill:
     high: float
     error: float
 
-    def named(self, name: str) -> dict[str, float]:
-        """Value and interval as ``{name}``, ``{name}_low`` and ``{name}_high``."""
+    def named(self, score: str) -> dict[str, float]:
+        """Value and interval as ``skill``, ``skill_low`` and ``skill_high``, after ``brier_`` or ``rps_`` for those scores."""
+        name = "skill" if score == "log_loss" else f"{score}_skill"
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
@@ -119,7 +117,7 @@ def mean(x: NDArray[Any]) -> float:
     return float(x.mean()) if len(x) else NAN
 
 
-def finite_or_none(x: float) -> float | None:
+def finite(x: float) -> float | None:
     """The number, None where it is not finite."""
     return float(x) if np.isfinite(x) else None
 

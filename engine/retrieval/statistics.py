@@ -14,7 +14,7 @@ from engine.lake.catalog import VACUUM
 from engine.params import HORIZONS, AuditParams
 from engine.retrieval.dataset import APPROACHES, VECTORS, events_by_group, poolable_sessions, require_one_market_ids
 from engine.retrieval.events import CLASSES, DECIDED_UNTIL, NO_TOUCH, OUTCOME_CLASS, Events, concat_events
-from engine.retrieval.scores import EACH, SKILLS, Floats, Labels, few_sessions, finite_or_none, mean, session_weights, skill
+from engine.retrieval.scores import EACH, Floats, Labels, few_sessions, finite, mean, session_weights, skill
 from engine.retrieval.walk_forward import Mask, schedule, scored_labels, walk_reference
 from engine.vocab import Approach
 
@@ -252,7 +252,7 @@ def _rates(arms: pl.DataFrame, draws: int, rng: np.random.Generator) -> dict[str
         for i, name in enumerate(names):
             n = int(values[:, i].sum())
             out |= {f"n_{name}": n, f"share_{name}": n / len(values) if len(values) else None}
-            out |= {f"low_{name}": finite_or_none(low[i]), f"high_{name}": finite_or_none(high[i])}
+            out |= {f"low_{name}": finite(low[i]), f"high_{name}": finite(high[i])}
     out.pop("n_touched")
     return out
 
@@ -324,7 +324,7 @@ def scores_by_level(
             spoke = mine.filter(there & ~c("nothing_comparable"))
             head = {"level_id": level, "approach": approach, "events": spoke.height, "sessions": spoke["session_date"].n_unique()}
             out.append(head | {"abstained": mine.filter(c("nothing_comparable")).height} | _scores(spoke, draws, rng))
-    floats = ("log_loss", "reference_log_loss", *(f"{SKILLS[s]}{end}" for s in SCORED for end in ("", "_low", "_high")))
+    floats = ("log_loss", "reference_log_loss", *(f"{s}{end}" for s in ("skill", "brier_skill") for end in ("", "_low", "_high")))
     whole = dict.fromkeys(("events", "sessions", "abstained"), pl.Int64)
     schema = {"level_id": pl.String, "approach": pl.String, **whole, **dict.fromkeys(floats, pl.Float64)}
     return pl.DataFrame(out, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))
@@ -337,7 +337,7 @@ def _scores(rows: pl.DataFrame, draws: int, rng: np.random.Generator) -> dict[st
     out: dict[str, float] = {}
     for score in SCORED:
         mine, reference = EACH[score](p, y), EACH[score](pi, y)
-        out |= skill(mine, reference, codes, counts).named(SKILLS[score])
+        out |= skill(mine, reference, codes, counts).named(score)
         if score == "log_loss":
             out |= {"log_loss": mean(mine), "reference_log_loss": mean(reference)}
     return out
