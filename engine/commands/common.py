@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from engine.errors import SessionError
 
 if TYPE_CHECKING:
-    from rich.console import Console, OverflowMethod
+    from rich.console import Console
     from rich.table import Table
 
 LakeDir = Annotated[Path, Parameter(name="--lake", env_var="SPYMASTER_LAKE", help="The lake's folder.")]
@@ -81,13 +81,13 @@ def wide_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
-def text_table(columns: Iterable[str], left: Container[str] = (), title: str | None = None, overflow: OverflowMethod = "ellipsis") -> Table:
+def text_table(columns: Iterable[str], left: Container[str] = (), title: str | None = None, fold: bool = False) -> Table:
     """A table without a box; columns are right-justified except those in `left`."""
     from rich.table import Table
 
     table = Table(title=title, box=None)
     for name in columns:
-        table.add_column(name, justify="left" if name in left else "right", overflow=overflow)
+        table.add_column(name, justify="left" if name in left else "right", overflow="fold" if fold else "ellipsis")
     return table
 
 

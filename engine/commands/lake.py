@@ -59,7 +59,7 @@ def lake(
     console.print(f"session profile of silver: {place.profile() or 'none yet'}")
     if full:
         left = ("dataset", "symbol", "date", "state")
-        table = text_table(("dataset", "symbol", "date", "rows", "size", "state"), left, overflow="fold")
+        table = text_table(("dataset", "symbol", "date", "rows", "size", "state"), left, fold=True)
         for s in states:
             table.add_row(s.dataset, s.symbol, str(s.date), f"{s.rows:,}", size_text(s.size), f"stale: {s.stale}" if s.stale else "current")
     else:

@@ -86,8 +86,8 @@ def index(
             manifest = build_index(place, name=name, symbol=symbol, params=values, choice=choice, progress=progress_step(bars, "index"))
     if json:
         print_json(manifest | ({"about_the_choice": why} if why else {}))
-        return
-    _print_index(manifest, "current" if check else "made", why)
+    else:
+        _print_index(manifest, "current" if check else "made", why)
 
 
 def _print_index(manifest: dict[str, Any], word: str, why: str) -> None:
@@ -99,8 +99,8 @@ def _print_index(manifest: dict[str, Any], word: str, why: str) -> None:
         table.add_row(pool, f"{facts['count']:,}", f"{facts['sessions']:,}", str(facts["dims"]), *chosen)
     console = Console()
     console.print(table)
-    for group, why in manifest["left_out"].items():
-        print_line(f"left out {group}: {why}", console)
+    for group, reason in manifest["left_out"].items():
+        print_line(f"left out {group}: {reason}", console)
     console.print(f"{len(manifest['inputs'])} sessions of gold", highlight=False)
     print_line(f"representation: {manifest['chosen']['said']}", console)
     if why and why != manifest["chosen"]["said"]:
@@ -218,12 +218,10 @@ def audit_processes(workers: int) -> Iterator[Executor | None]:
     pool = spawned_pool(workers)
     try:
         yield pool
-    except BrokenExecutor as e:
-        stop(pool)
-        raise RunFailed("a process of the audit died, perhaps out of memory (`dmesg | tail`); try --workers 1") from e
-    except BaseException:
-        # Without this, leaving the pool would wait for all queued jobs.
-        stop(pool)
+    except BaseException as e:
+        stop(pool)  # without this, leaving the pool would wait for all queued jobs
+        if isinstance(e, BrokenExecutor):
+            raise RunFailed("a process of the audit died, perhaps out of memory (`dmesg | tail`); try --workers 1") from e
         raise
     pool.shutdown(wait=True)
 

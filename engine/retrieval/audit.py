@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.errors import NoData
 from engine.params import AuditParams, Target
-from engine.retrieval.events import Events
+from engine.retrieval.events import Events, Progress
 from engine.retrieval.model import target_labels
 from engine.retrieval.scores import EACH, ece, events_needed, finite, mean, paired_error, perfect_ece, reliability, session_weights, skill
 from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData, WalkForwardResult, schedule, scored_labels, walk_all
@@ -22,8 +22,6 @@ BASELINES = ("pi", "lightgbm")
 
 MIN_ATTAINABLE = 0.01
 """Attainable skill below which no share of it is reported: that would be noise over noise."""
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -106,19 +104,11 @@ def audit(
 ) -> Report:
     """Report of a walk-forward evaluation by session: every representation scored on the `arm` events, one per episode.
 
-    Parameters
-    ----------
-    only
-        Representations to score, of `REPRESENTATIONS`; ``pi`` is always added.
-    touch
-        Whether to score the probability of a touch as well.
-    executor
-        Runs representations and targets in parallel, such as a pool of processes. The result is bit-identical.
+    `only` are the representations to score, of `REPRESENTATIONS`; ``pi`` is always added. `touch` says whether the probability of a touch
+    is scored as well. An `executor`, such as a pool of processes, runs representations and targets in parallel; the result is
+    bit-identical.
 
-    Raises
-    ------
-    NoData
-        Where there is no session with enough history before it.
+    Raises `NoData` where there is no session with enough history before it.
     """
     p = params or AuditParams()
     wanted = [r for r in REPRESENTATIONS if r == "pi" or (r in only and (data.blocks or not r.startswith("blocks")))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from engine.errors import ContractError, NoData, SessionError
 from engine.lake.catalog import BRONZE_MBO, LADDER, TRIGGERS
 from engine.lake.manifest import canonical
 from engine.params import ApproachParams, FeatureParams, GoldParams, SetupParams
-from engine.retrieval.events import DECIDED_UNTIL, MIRRORED_REPRESENTATIONS, Events, events_from_frame
+from engine.retrieval.events import DECIDED_UNTIL, MIRRORED_REPRESENTATIONS, Events, Progress, events_from_frame
 from engine.retrieval.hints import gold_command
 from engine.vocab import NS, Approach, root_of
 
@@ -103,23 +103,10 @@ def representation_of(lake: Lake, symbol: str | None = None) -> str:
 def gold_events(
     lake: Lake, symbol: str | None = None, *, kinds: Sequence[str] | None = None, before: dt.date | None = None
 ) -> dict[str, Events]:
-    """Events of the lake's gold, by group (`groups_of`).
+    """Events of the lake's gold by group (`groups_of`), of a contract or root, some trigger kinds and sessions before a date; all where
+    None.
 
-    Parameters
-    ----------
-    symbol
-        A contract or a root; every partition where None.
-    kinds
-        Trigger kinds to return.
-    before
-        Only sessions before this date.
-
-    Raises
-    ------
-    NoData
-        Where there is no gold.
-    SessionError, ContractError
-        Where it is of several markets, or of several sets of parameters.
+    Raises `NoData` where there is no gold, `SessionError` or `ContractError` where it is of several markets or sets of parameters.
     """
     sessions = [(s, d) for s, d in sessions_in(lake, VECTORS, symbol) if before is None or d < before]
     if not sessions:
@@ -156,9 +143,7 @@ def events_by_group(frame: pl.DataFrame) -> dict[str, Events]:
     return {g: events_from_frame(rows, names_of(representation, g)) for g, rows in parts.items()}
 
 
-def audit_events(
-    lake: Lake, symbol: str | None, *, blocks: bool = True, progress: Callable[[int, int, str], None] | None = None
-) -> tuple[Events, list[Events]]:
+def audit_events(lake: Lake, symbol: str | None, *, blocks: bool = True, progress: Progress | None = None) -> tuple[Events, list[Events]]:
     """The `arm` events of every session in `means`, and in `blocks` per approach, computed on the fly with gold's parameters.
 
     Raises `NoData` where the lake has no silver, or no session of it a trigger; `SessionError`, `ContractError` as `poolable_sessions`.
@@ -182,8 +167,7 @@ def audit_events(
     means = pl.concat(parts["means"])
     if not means.height:
         raise NoData(f"{lake.root}: expected armed triggers in {len(sessions)} sessions, found none; add dates or levels")
-    groups = events_by_group(pl.concat(parts["blocks"])) if blocks else {}
-    return events_by_group(means)[MIRROR], list(groups.values())
+    return events_by_group(means)[MIRROR], list(events_by_group(pl.concat(parts["blocks"])).values()) if blocks else []
 
 
 # ----------------------------------------------------------------------------

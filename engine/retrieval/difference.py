@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from pydantic import Field
 
 from engine.errors import ContractError
 from engine.params import Params
+from engine.retrieval.events import Progress
 from engine.retrieval.scores import few_sessions
 from engine.vocab import NS, Approach
 
@@ -26,8 +26,6 @@ SHORT = ("ask_add", "bid_pull", "bid_fill")
 
 NEEDED = ("trigger_id", "session_date", "approach", "level_tick", "touch_ts_ns", "outcome_class")
 """Columns of the neighbours' table that are required."""
-
-Progress = Callable[[int, int, str], None]
 
 
 class DifferenceParams(Params):
@@ -111,18 +109,10 @@ def net_before_touch(
     """Net pressure before one touch, aligned to it, ``(windows, rows)``; NaN in windows with a second that is missing or has no valid book.
 
     Per cell ``(long - short) / (long + short + 1)`` with ``long = bid_add + ask_pull + ask_fill`` and
-    ``short = ask_add + bid_pull + bid_fill`` (features.md section 7); for an approach from above, price and sign are mirrored.
+    ``short = ask_add + bid_pull + bid_fill`` (features.md section 7); for an approach from above (not `up`), price and sign are mirrored.
 
-    Parameters
-    ----------
-    rows
-        Of ``mbo_price_ladder_1s``: ``window_start_ts_ns, tick`` and the six flows.
-    tape
-        Of ``mbo_tape_1s``: ``window_start_ts_ns, book_valid``.
-    touch_ts_ns
-        Time of the touch; its own second is excluded.
-    up
-        Whether price came from below.
+    `rows` of ``mbo_price_ladder_1s`` have ``window_start_ts_ns, tick`` and the six flows, `tape` of ``mbo_tape_1s`` has
+    ``window_start_ts_ns, book_valid``. The second of the touch is excluded.
     """
     import polars as pl
 
@@ -197,17 +187,8 @@ def difference_map(
     A cell's interval is the percentile bootstrap over whole sessions, drawn once for both groups, since neighbours of one session are not
     independent (Cameron, Gelbach, Miller 2008). It is widened about the difference by `few_sessions` of the group with fewer sessions.
 
-    Parameters
-    ----------
-    pressure
-        `neighbour_pressure`.
-    outcomes, sessions
-        Class and session of each neighbour; classes other than ``break`` and ``reject`` are ignored.
-
-    Raises
-    ------
-    ContractError
-        Where the three differ in length, or `pressure` is not of the windows and rows of `params`.
+    `pressure` is that of `neighbour_pressure`; `outcomes` and `sessions` are of the same neighbours, of which classes other than ``break``
+    and ``reject`` are ignored. Raises `ContractError` where their lengths differ, or `pressure` has other windows and rows than `params`.
     """
     p = params or DifferenceParams()
     if not len(pressure) == len(outcomes) == len(sessions):

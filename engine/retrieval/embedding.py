@@ -122,10 +122,9 @@ def _loss(scores: Floats, labels: Labels) -> float:
 def fit_embedding(
     scaled: NDArray[np.float32], labels: Labels, sessions: Labels, *, classes: int, dims: int, folds: int
 ) -> tuple[Embedding, Floats] | None:
-    """The embedding fitted on history, and history's cross-fitted scores ``(n, classes - 1)``; None where the sessions outside a group of
-    sessions lack a class.
+    """The embedding fitted on history, and history's cross-fitted scores ``(n, classes - 1)``; None where a fit would lack a class.
 
-    `scaled` are normalised, finite vectors, whose labels are all known. Of `SHRINKAGES` the one is used whose cross-fitted scores have the
+    `scaled` are normalised, finite vectors, whose labels are all known. The one of `SHRINKAGES` is used whose cross-fitted scores have the
     lowest loss.
     """
     group = fold_of_session(sessions, folds)

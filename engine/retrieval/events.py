@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,6 +16,9 @@ from engine.vocab import Outcome
 
 if TYPE_CHECKING:
     import polars as pl
+
+Progress = Callable[[int, int, str], None]
+"""Called with the number of steps done, that of all, and the name of the last."""
 
 CLASSES = ("reject", "chop", "break")
 """Class order everywhere in retrieval: the order of the ranked probability score."""

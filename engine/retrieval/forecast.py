@@ -29,12 +29,13 @@ def before_embargo(sessions: NDArray[np.datetime64], session: np.datetime64, emb
 
 
 def forecast_frame(history: Events, queries: Events, params: RetrievalParams, *, recipe: Recipe | None = None) -> pl.DataFrame:
-    """Walk-forward forecasts, one row per query, in the queries' order: ``trigger_id``, probabilities, reference, interval of the top
-    class, ``n_eff, distinct_days``, the trigger metrics, ``nothing_comparable`` and its ``reason``.
+    """Walk-forward forecasts, a row per query in the queries' order.
 
-    Everything (normalisation, embedding, reference, K, p, alpha) is fitted on the query's pool in the sessions of `history` before its own
-    and before the embargo; later rows have no effect. `recipe` is that of `default_recipe` where None, which decides by the history before
-    each query: an audit's choice would be look-ahead, since it is made from later sessions too.
+    Columns: ``trigger_id``, probabilities, reference, interval of the top class, ``n_eff, distinct_days``, the trigger metrics,
+    ``nothing_comparable`` and its ``reason``. Everything (normalisation, embedding, reference, K, p, alpha) is fitted on the query's pool
+    in the sessions of `history` before its own and before the embargo; later rows have no effect. `recipe` is that of `default_recipe`
+    where None, which decides by the history before each query: an audit's choice would be look-ahead, since it is made from later sessions
+    too.
     """
     import polars as pl
 
@@ -187,8 +188,7 @@ def _empty_forecast(past: Events, queries: Events, params: RetrievalParams, reas
 
 
 def apply_signal_rule(signals: pl.DataFrame, params: SignalRuleParams | None = None, *, window_s: int = 5) -> pl.Series:
-    """Fire flag (``fire_flag``) of each row of one session's signals, in any order: ``level_id, episode_id, window_end_ts_ns`` and the
-    columns of `forecast_frame`.
+    """``fire_flag`` of each row of one session's signals: ``level_id, episode_id, window_end_ts_ns`` and columns of `forecast_frame`.
 
     A row is *ready* where its top class is break or reject and all thresholds of `params` hold; an unknown metric fails its threshold.
     A ready row fires unless its episode has fired already, its level fired less than ``cool_down_windows`` ago, or it follows less than

@@ -15,7 +15,6 @@ import re
 import secrets
 import shlex
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,7 +30,7 @@ from engine.provenance import accepted, code_of
 from engine.retrieval.audit_store import REPRESENTATION_NAMES, Choice
 from engine.retrieval.dataset import APPROACHES, MIRROR, VECTORS, gold_events, groups_of, require_one_market, sessions_in
 from engine.retrieval.embedding import embedding_from_json, fit_normaliser, normaliser_from_json
-from engine.retrieval.events import Events
+from engine.retrieval.events import Events, Progress
 from engine.retrieval.forecast import default_recipe
 from engine.retrieval.hints import retrieval_options
 from engine.retrieval.model import Model, fit, retune
@@ -88,28 +87,14 @@ def build_index(
     choice: Choice | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Build the index of the lake's gold atomically, and return its manifest.
+    """Build the index `name` of the lake's gold atomically, and return its manifest.
 
-    Parameters
-    ----------
-    name
-        Folder under the lake's indexes.
-    symbol
-        A contract or a root; all of gold where None.
-    params
-        Retrieval parameters; ``kinds`` decides which triggers can be neighbours.
-    choice
-        The representation chosen by an audit (`engine.retrieval.audit_store.audit_choice`). Where None, the loss on the index's own history
-        decides, and the manifest records that.
+    `symbol` is a contract or a root; all of gold where None. The ``kinds`` of `params` decide which triggers can be neighbours. `choice` is
+    the representation chosen by an audit (`engine.retrieval.audit_store.audit_choice`); where None, the loss on the index's own history
+    decides, and the manifest records that.
 
-    Raises
-    ------
-    SessionError
-        Where the name is not that of a folder, or the lake holds several markets and no symbol is given.
-    NoData, ContractError
-        Where gold has too few events, or several sets of parameters.
-    LakeWriteFailed
-        Where the folder cannot be written.
+    Raises `SessionError` where the name is not that of a folder, or the lake holds several markets and no symbol is given; `NoData` or
+    `ContractError` where gold has too few events, or several sets of parameters; `LakeWriteFailed` where the folder cannot be written.
     """
     p = params or RetrievalParams()
     place = index_folder(lake, name)
@@ -158,8 +143,6 @@ TOUCH = ".touch"
 CODES = ("row", "session_code", "episode_code", "label")
 """Columns that a pool's metadata have beside those of its events."""
 
-Progress = Callable[[int, int, str], None]
-
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file with sorted keys."""
@@ -181,9 +164,7 @@ def feature_lists(representation: str) -> dict[str, Any]:
 def write_index_files(
     folder: Path, events: dict[str, Events], params: RetrievalParams, choice: Choice | None, progress: Progress | None
 ) -> dict[str, Any]:
-    """Write all files of an index but its manifest, and return the manifest's fields about them; raises `NoData` where every group has too
-    few events.
-    """
+    """Write an index's files but its manifest, and return the manifest's part about them; raises `NoData` where no group is fitted."""
     representation = next(iter(events.values())).representation
     recipe = default_recipe(representation) if choice is None else choice.recipe
     models, touch = dict[str, Model](), dict[str, Model]()
@@ -366,23 +347,12 @@ def open_index(
     params: RetrievalParams | None = None,
     check: bool = True,
 ) -> Model:
-    """The model of a pool of an index.
+    """The model of a pool of an index: `folder` is ``all`` or ``kind={kind}`` with a group as `stem`, or a level's id with an approach.
 
-    Parameters
-    ----------
-    folder, stem
-        The pool: ``all`` or ``kind={kind}`` with a group, or a level's id with an approach.
-    params
-        Expected parameters; not compared where None.
-    check
-        Whether to run `check_index`; files are compared with the manifest either way.
+    With `check` the index is checked by `check_index`, against `params` where given; files are compared with the manifest either way.
 
-    Raises
-    ------
-    StaleIndex, PartitionMissing
-        As `check_index` and `read_index_manifest`; and where a file differs from the one that was written.
-    NoData
-        Where the index has no such pool; names those it has.
+    Raises `StaleIndex` or `PartitionMissing` as `check_index` and `read_index_manifest`, and where a file differs from the one that was
+    written; `NoData` where the index has no such pool, and names those it has.
     """
     manifest = read_index_manifest(lake, name)
     if check:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from engine.errors import ContractError, NoData, SessionError
 from engine.params import HORIZONS, FeatureParams, PoolName, RetrievalParams
 from engine.retrieval.dataset import (
-    MIRROR,
     VECTORS,
     TriggerParams,
     events_by_group,
@@ -68,10 +67,9 @@ class Neighbours:
 
 
 def trigger_query(lake: Lake, trigger_id: str) -> Events:
-    """A trigger of gold as a query.
+    """A trigger of gold as a query; raises `NoData` where its session has no such trigger.
 
-    Raises `PartitionMissing` where its session is not in the lake's gold (names the command that makes it), `NoData` where the session has
-    no such trigger.
+    Raises `PartitionMissing` where the session is not in the lake's gold; names the command that makes it.
     """
     import polars as pl
 
@@ -120,7 +118,8 @@ class Scope:
 def scope_of(query: Events, pool: PoolName, mode: Mode = "walk_forward") -> Scope:
     """The scope of a query; raises `ContractError` where `query` does not have exactly one row."""
     _require_one(query)
-    group = MIRROR if MIRROR in groups_of(query.representation) else str(query.frame["approach"][0])
+    groups, approach = groups_of(query.representation), str(query.frame["approach"][0])
+    group = approach if approach in groups else groups[0]
     session = None if mode == "all" else query.sessions[0].astype(object)
     market = root_of(str(query.frame["trigger_id"][0]).split("/")[1]).code
     return Scope(query.representation, group, pool, str(query.pool_keys(pool)[0]), session, market)
@@ -154,19 +153,13 @@ def neighbours(
     mode
         ``walk_forward``: everything is fitted on the sessions of gold before the query's, less the embargo (no look-ahead). ``all``: the
         index `name`, every session but the query's own.
-    params
-        Retrieval parameters; the index's own where None in mode ``all``.
-    pool
-        Which events may be neighbours; that of `params`, or of the index, where None.
+    params, pool
+        Retrieval parameters, and which events may be neighbours; in mode ``all`` the index's own where None.
     symbol
         A contract, in mode ``walk_forward``; all contracts of the query's root where None.
 
-    Raises
-    ------
-    NoData
-        Where there are too few events; names how many there are and how many are needed.
-    StaleIndex, PartitionMissing
-        Where the index does not match the current lake; names the command that rebuilds it.
+    Raises `NoData` where there are too few events (names how many are needed), `StaleIndex` or `PartitionMissing` where the index does not
+    match the current lake; names the command that rebuilds it.
     """
     if pool is None and mode == "all":
         pool = read_index_manifest(lake, name)["params"]["pool"]
@@ -275,19 +268,10 @@ def horizon_references(model: Model) -> dict[str, Reference]:
 
 
 def horizon_table(found: Neighbours, model: Model, references: dict[str, Reference], seconds: Sequence[int]) -> pl.DataFrame:
-    """Outcomes of one set of neighbours at every horizon.
+    """Outcomes of one set of neighbours at every horizon, as found by `find_neighbours` with `model`; `seconds` are the horizons' lengths.
 
     The neighbours, their weights and the weight of the reference are those of the model's horizon. Neighbours whose horizon reaches past
     their session's data do not count at that horizon.
-
-    Parameters
-    ----------
-    found
-        Result of `find_neighbours` with `model`.
-    references
-        `horizon_references` of `model`.
-    seconds
-        Length of each horizon.
 
     Returns
     -------
@@ -330,25 +314,12 @@ def moment_events(
 ) -> Events:
     """A query (one row) for the last whole window that ended by `time_ns`, at a level of the lake or at the user's own price.
 
-    Parameters
-    ----------
-    level_id
-        A level of the session; with `price` a name for the user's own, such as ``price:6800.25``.
-    time_ns
-        Time, ns since the epoch; data after the window's end are not used.
-    approach
-        ``approach_up`` or ``approach_down``; by default from the side of the last trade away from the level.
-    representation
-        ``means`` or ``blocks``.
+    `level_id` is a level of the session; with `price` a name for the user's own, such as ``price:6800.25``. `time_ns` is in ns since the
+    epoch; data after the window's end are not used. `approach` is ``approach_up`` or ``approach_down``, by default from the side of the
+    last trade away from the level. `representation` is ``means`` or ``blocks``.
 
-    Raises
-    ------
-    PartitionMissing
-        Where the session is not in the lake; names the command that makes it.
-    SessionError
-        Where the time is outside the session, or the level has no value then.
-    NoData
-        Where there is no trade away from the level, so that its side is unknown.
+    Raises `PartitionMissing` where the session is not in the lake (names the command that makes it), `SessionError` where the time is
+    outside the session or the level has no value then, `NoData` where no trade away from the level tells its side.
     """
     import polars as pl
 
@@ -395,7 +366,7 @@ def moment_events(
     vector = trigger_vectors(ladder, frame, representation, features)
     dims = pl.lit(len(vector_names(representation, side)), pl.Int32)
     groups = events_by_group(frame.with_columns(representation=pl.lit(representation), vector_dim=dims, vector=vector))
-    return groups[MIRROR] if MIRROR in groups else groups[side]
+    return next(e for e in groups.values() if len(e))
 
 
 def _approach_side(last: np.ndarray, tick: int, where: str) -> str:
@@ -451,8 +422,7 @@ UNCHANGED_COVARIATES = ("level_id", "approach", "seconds_into_session", "touch_n
 
 
 def edited(query: Events, values: Mapping[str, float], features: FeatureParams | None = None) -> Events:
-    """The query with some dimensions of its vector set to raw values, by name of `query.names`; a distance in far bounds of `features` (by
-    default the defaults), as in the vector.
+    """The query with some dimensions of its vector, by name of `query.names`, set to raw values; a distance in far bounds of `features`.
 
     A dimension that is a covariate of the reference forecast (distance, volatility, message and trade rate) changes that as well, so that
     neighbours and reference describe the same setup. `UNCHANGED_COVARIATES` and all other dimensions are unchanged.

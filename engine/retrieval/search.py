@@ -64,11 +64,10 @@ def raw_search(pool: Pool, queries: NDArray[np.float32], k: int, start: int, end
 def search(
     pool: Pool, queries: NDArray[np.float32], k: int, start: int, end: int, *, cap: int, without: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(rows int64, similarities float64) of the neighbours of each query, ``(q, k)``: at most one per episode and `cap` per session, most
-    similar first; -1 and 0 where there are fewer.
+    """Neighbours of each query, most similar first: (rows int64, similarities float64), each ``(q, k)``; -1 and 0 where there are fewer.
 
-    `queries` are unit vectors ``(q, d)``; a zero or NaN row has no neighbours. Rows ``[start, end)`` may be neighbours; with `without`, all
-    others may.
+    At most one is of an episode and `cap` of a session. `queries` are unit vectors ``(q, d)``; a zero or NaN row has no neighbours. Rows
+    ``[start, end)`` may be neighbours; with `without`, all others may.
     """
     rows = np.full((len(queries), k), -1, np.int64)
     similarity = np.zeros((len(queries), k))

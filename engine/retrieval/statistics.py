@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from engine.errors import ContractError
 from engine.lake.catalog import VACUUM
 from engine.params import HORIZONS, AuditParams
 from engine.retrieval.dataset import APPROACHES, VECTORS, events_by_group, poolable_sessions, require_one_market_ids
-from engine.retrieval.events import CLASSES, DECIDED_UNTIL, NO_TOUCH, OUTCOME_CLASS, Events, concat_events
+from engine.retrieval.events import CLASSES, DECIDED_UNTIL, NO_TOUCH, OUTCOME_CLASS, Events, Progress, concat_events
 from engine.retrieval.scores import EACH, Floats, Labels, few_sessions, finite, mean, session_weights, skill
 from engine.retrieval.walk_forward import Mask, schedule, scored_labels, walk_reference
 from engine.vocab import Approach
@@ -27,9 +26,7 @@ if TYPE_CHECKING:
 # The four conditions (features.md section 6) against the outcome that followed: counts, intervals, reference
 
 
-def condition_events(
-    lake: Lake, symbol: str | None, *, progress: Callable[[int, int, str], None] | None = None
-) -> tuple[Events, pl.DataFrame]:
+def condition_events(lake: Lake, symbol: str | None, *, progress: Progress | None = None) -> tuple[Events, pl.DataFrame]:
     """The `arm` events of gold, and the four conditions in the window of each (`conditions_of`), row for row.
 
     Raises `NoData` where the lake has no gold; `SessionError`, `ContractError` where it is of several markets or sets of parameters.
@@ -44,9 +41,8 @@ def condition_events(
         windows = lake.read(VACUUM, contract, date, [*needed, *BOOK])
         for found in events_by_group(arms).values():
             # The two directions of `blocks` have other dimensions; conditions need none of them.
-            bare = Events(found.matrix[:, :0], (), found.representation, found.frame)
-            events.append(bare)
-            conditions.append(conditions_of(bare.frame, windows))
+            events.append(Events(found.matrix[:, :0], (), found.representation, found.frame))
+            conditions.append(conditions_of(found.frame, windows))
         if progress is not None:
             progress(i + 1, len(sessions), str(date))
     return concat_events(events), pl.concat(conditions)
@@ -68,15 +64,9 @@ def conditions_of(triggers: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame
     """The four conditions in each trigger's window, in the direction of travel: `COLUMNS`, a row per trigger in the same order.
 
     ``open`` (0 to 4) counts those of rising through on an approach from below, of falling through on one from above; ``move_ticks`` is the
-    last trade's move over the window, with the travel positive; null where not known.
-
-    Parameters
-    ----------
-    triggers
-        Of one session: ``window_end_ts_ns, level_id, approach``.
-    windows
-        ``mbo_level_vacuum_5s`` of that session: ``window_end_ts_ns, level_id, distance_ticks, level_tick, up_open, down_open`` and the two
-        book-framed features.
+    last trade's move over the window, with the travel positive; null where not known. Of one session: `triggers` have
+    ``window_end_ts_ns, level_id, approach``; `windows` (``mbo_level_vacuum_5s``) have ``window_end_ts_ns, level_id, distance_ticks,
+    level_tick, up_open, down_open`` and the two book-framed features.
     """
     import polars as pl
 
@@ -103,7 +93,8 @@ def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParam
     """Outcomes by number of open conditions, direction and stratum of price's own move.
 
     Only `arm` events with an outcome count, one per episode; `conditions` are `COLUMNS`, row for row as `events`. The reference is
-    walk-forward; its means are over the events that have one.
+    walk-forward; its means are over the events that have one. Raises `ContractError` where the two differ in length, or the events are of
+    several markets.
 
     Returns
     -------
@@ -112,11 +103,6 @@ def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParam
         each class ``n_*``, ``share_*`` with its 95% interval ``low_*, high_*`` (whole sessions resampled; null below two),
         and ``pi_*``, the mean reference of the ``reference_events`` among them with ``observed_*`` of the same; mean ``t10, t11``;
         and ``comparisons``, the number of rows with events.
-
-    Raises
-    ------
-    ContractError
-        Where the two differ in length, or the events are of several markets.
     """
     import polars as pl
 
@@ -190,7 +176,8 @@ def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = DRAWS
     """Counts and shares of approaches, touches and outcomes of each level, from each side; all counts are of episodes.
 
     `triggers` are rows of ``mbo_trigger_vectors``, of any kinds and sessions; kind ``candle`` is ignored. Arms after `DECIDED_UNTIL`
-    (`engine.retrieval.dataset.with_decided_until`), where there is that column, do not count as decided.
+    (`engine.retrieval.dataset.with_decided_until`), where there is that column, do not count as decided. Raises `ContractError` on a
+    missing column, an unknown horizon, or rows of several markets.
 
     Returns
     -------
@@ -199,11 +186,6 @@ def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = DRAWS
         close enough to be armed; ``decided``, armed ones known to have touched or not; ``touched``, with ``share_touched, low_touched,
         high_touched``; ``outcomes``, touched ones whose horizon lies within the data, and for each class ``n_*, share_*, low_*, high_*``
         of those. Intervals as `share_interval`; null below two sessions.
-
-    Raises
-    ------
-    ContractError
-        On a missing column, an unknown horizon, or rows of several markets.
     """
     import polars as pl
 
@@ -279,14 +261,8 @@ def scores_by_level(
     """Log loss and Brier score of gold's forecasts at their `horizon`, and their skill against the reference, by level and direction.
 
     The forecasts are walk-forward, each from sessions before its own. Only touched `arm` rows with a forecast count, one per episode,
-    without those flagged ``nothing_comparable``.
-
-    Parameters
-    ----------
-    signals
-        Rows of ``mbo_trigger_signals``.
-    triggers
-        Rows of ``mbo_trigger_vectors`` of the same sessions: ``trigger_id, episode_id, session_date, outcome_*``.
+    without those flagged ``nothing_comparable``. `signals` are rows of ``mbo_trigger_signals``, `triggers` those of
+    ``mbo_trigger_vectors`` of the same sessions. Raises `ContractError` where these have no such horizon, or are of several markets.
 
     Returns
     -------
@@ -294,11 +270,6 @@ def scores_by_level(
         A row per ``level_id`` and ``approach``, and ``all`` for every level together: ``events, sessions, abstained``, ``log_loss``,
         ``reference_log_loss``, ``skill, skill_low, skill_high`` and the same of ``brier_skill`` (95%, whole sessions resampled; null
         below two sessions).
-
-    Raises
-    ------
-    ContractError
-        Where the triggers have no such horizon, or are of several markets.
     """
     import polars as pl
 

@@ -18,6 +18,7 @@ from engine.retrieval.scores import Floats, Labels
 
 Dates = NDArray[np.datetime64]
 Mask = NDArray[np.bool_]
+Group = tuple[Events, Labels]
 Step = Callable[[str], None]
 
 
@@ -86,43 +87,18 @@ def _empty(n: int, target: Target) -> WalkForwardResult:
 
 def walk_reference(events: Events, blocks: Sequence[Block], params: AuditParams, target: Target) -> WalkForwardResult:
     """Reference forecasts pi of every event of the blocks."""
-
-    def predict(past: Mask, labels: Labels, now: Mask) -> Floats:
-        return fit_reference(events.take(past), labels, class_count(target)).predict(events.take(now))
-
-    return _walk_plain(events, blocks, params, target, predict, lambda: None)
-
-
-def _walk_plain(
-    events: Events,
-    blocks: Sequence[Block],
-    params: AuditParams,
-    target: Target,
-    predict: Callable[[Mask, Labels, Mask], Floats],
-    step: Callable[[], None],
-) -> WalkForwardResult:
-    """Forecasts by `predict`, a function of the rows of history, their labels, and the rows that are forecast."""
     labels, out = scored_labels(events, target, params), _empty(len(events), target)
     for b in blocks:
         past, now = _split(events, labels, b)
         if now.any():
-            out.probability[now] = predict(past, labels[past], now)
-        step()
+            out.probability[now] = fit_reference(events.take(past), labels[past], class_count(target)).predict(events.take(now))
     return out
 
 
 def walk_neighbours(
-    groups: Sequence[tuple[Events, Labels]],
-    n: int,
-    blocks: Sequence[Block],
-    params: AuditParams,
-    target: Target,
-    recipe: Recipe,
-    step: Step,
+    groups: Sequence[Group], n: int, blocks: Sequence[Block], params: AuditParams, target: Target, recipe: Recipe, step: Step
 ) -> WalkForwardResult:
-    """kNN forecasts of every event of the blocks, ``(n, classes)``; `groups` are events that share a pool, each with its rows of the
-    result.
-    """
+    """kNN forecasts of every event of the blocks, ``(n, classes)``; a group is a pool of events, with the result's row of each."""
     out = _empty(n, target)
     labelled = [(events, rows, scored_labels(events, target, params)) for events, rows in groups]
     for b in blocks:
@@ -145,12 +121,14 @@ def walk_neighbours(
 
 def walk_trees(events: Events, blocks: Sequence[Block], params: AuditParams, target: Target, step: Step) -> WalkForwardResult:
     """LightGBM forecasts from raw vectors and covariates, as a strong baseline fitted on the same history."""
+    labels, out = scored_labels(events, target, params), _empty(len(events), target)
     table = np.column_stack([events.matrix, events.covariates])
-
-    def predict(past: Mask, labels: Labels, now: Mask) -> Floats:
-        return _trees(table[past], labels, table[now], class_count(target), params.seed)
-
-    return _walk_plain(events, blocks, params, target, predict, lambda: step("lightgbm"))
+    for b in blocks:
+        past, now = _split(events, labels, b)
+        if now.any():
+            out.probability[now] = _trees(table[past], labels[past], table[now], class_count(target), params.seed)
+        step("lightgbm")
+    return out
 
 
 def _trees(x: Floats, y: Labels, queries: Floats, classes: int, seed: int) -> Floats:
@@ -217,12 +195,11 @@ def _walk(name: str, data: AuditData, blocks: Sequence[Block], p: AuditParams, t
         return walk_reference(data.means, blocks, p, target)
     if name == "lightgbm":
         return walk_trees(data.means, blocks, p, target, step)
-    n = len(data.means)
-    groups = [(data.means, np.arange(n))]
+    groups: list[Group] = [(data.means, np.arange(len(data.means)))]
     if name.startswith("blocks"):
         place = {t: i for i, t in enumerate(data.means.frame["trigger_id"].to_list())}
         groups = [(e, np.array([place[t] for t in e.frame["trigger_id"].to_list()], np.int64)) for e in data.blocks]
     recipe: Recipe = "learned" if name == "learned" else "original" if name == "blocks_original" else "plain"
     keys = [e.pool_keys(p.retrieval.pool) for e, _ in groups]
     pools = [(e.take(own == k), rows[own == k]) for (e, rows), own in zip(groups, keys) for k in np.unique(own)]
-    return walk_neighbours(pools, n, blocks, p, target, recipe, step)
+    return walk_neighbours(pools, len(data.means), blocks, p, target, recipe, step)
