@@ -75,11 +75,11 @@ def index(
         manifest = read_index_manifest(place, name)
         check_index(place, manifest)
     else:
-        asked: dict[str, Any] = {} if horizon is None else {"horizon": horizon}
+        given: dict[str, Any] = {} if horizon is None else {"horizon": horizon}
         if kinds is not None:
-            asked["kinds"] = tuple(dict.fromkeys(k.strip() for k in kinds.split(",") if k.strip()))
-            require(bool(asked["kinds"]) and set(asked["kinds"]) <= set(KINDS), f"--kinds {kinds!r}: expected some of {', '.join(KINDS)}")
-        values = read_params(params, None).retrieval.model_copy(update=asked)
+            given["kinds"] = tuple(dict.fromkeys(k.strip() for k in kinds.split(",") if k.strip()))
+            require(bool(given["kinds"]) and set(given["kinds"]) <= set(KINDS), f"--kinds {kinds!r}: expected some of {', '.join(KINDS)}")
+        values = read_params(params, None).retrieval.model_copy(update=given)
         with progress_bars() as bars, place.lock():
             check_market(place, name, root_of(sessions_in(place, VECTORS, symbol)[0][0]).code)
             choice, why = audit_choice(place, symbol, representation_of(place, symbol), values)

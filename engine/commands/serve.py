@@ -62,8 +62,8 @@ def serve(
     command += ["--exclude-cookies", f"spymaster-{port}"]
     secret = secrets.token_urlsafe(24) if token else ""
     environment = {**os.environ, "SPYMASTER_LAKE": str(lake.resolve()), "SPYMASTER_TOKEN": secret, "SPYMASTER_HOSTS": ",".join(host or ())}
-    asked = "&".join(filter(None, (f"token={secret}" if token else "", query)))
-    url = f"http://{address}:{port}/app{'?' if asked else ''}{asked}"
+    options = "&".join(filter(None, (f"token={secret}" if token else "", query)))
+    url = f"http://{address}:{port}/app{'?' if options else ''}{options}"
     print(url, file=sys.stderr, flush=True)
     if show:
         open_when_serving(url, address, port)

@@ -168,8 +168,8 @@ def _score(
         use, out = there & ~w.abstained, there & w.abstained
         y, f, r = labels[use], w.probability[use], reference[use]
         codes, counts = session_weights(data.means.sessions[use], p.draws, rng)
-        each = {name: score(f, y) for name, score in EACH.items()}
-        against = {name: skill(each[name], score(r, y), codes, counts) for name, score in EACH.items()}
+        each = {score: loss(f, y) for score, loss in EACH.items()}
+        against = {score: skill(each[score], loss(r, y), codes, counts) for score, loss in EACH.items()}
         attainable = None
         if data.truth is not None and target == "class" and len(y):
             # On the realised labels: sampling error is common to pi and the exact law, so the ratio varies less than with the mean entropy.

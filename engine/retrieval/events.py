@@ -215,9 +215,9 @@ def permute_days(parts: Sequence[Events], seed: int) -> list[Events]:
     order = np.random.default_rng([seed, 7]).permutation(int(codes.max()) + 1 if len(codes) else 0)
     rows = np.concatenate([np.flatnonzero(codes == c) for c in order]) if len(order) else np.zeros(0, np.int64)
     moved = [c for c in OUTCOMES if c in first.frame.columns]
-    dealt = first.frame.select(moved)[rows].with_columns(first.frame["trigger_id"])
+    outcomes = first.frame.select(moved)[rows].with_columns(first.frame["trigger_id"])
     out = []
     for part in parts:
-        frame = part.frame.drop(moved).join(dealt, on="trigger_id", how="left", maintain_order="left")
+        frame = part.frame.drop(moved).join(outcomes, on="trigger_id", how="left", maintain_order="left")
         out.append(Events(part.matrix, part.names, part.representation, frame.select(part.frame.columns)))
     return out

@@ -213,17 +213,17 @@ def apply_signal_rule(signals: pl.DataFrame, params: SignalRuleParams | None = N
     times = signals["window_end_ts_ns"].to_numpy()
     levels, episodes = signals["level_id"].to_list(), signals["episode_id"].to_list()
     fired_at, held_at = dict[str, int](), dict[str, int]()
-    spent: set[str] = set()
+    done: set[str] = set()
     for i in np.lexsort((np.arange(signals.height), times)):
         if not ok[i]:
             continue
         level, now = levels[i], int(times[i])
         cooling = level in fired_at and now - fired_at[level] < rule.cool_down_windows * window_s * NS
         running = level in held_at and now - held_at[level] < rule.gap_windows * window_s * NS
-        if cooling or running or episodes[i] in spent:
+        if cooling or running or episodes[i] in done:
             held_at[level] = now
             continue
         flags[i] = True
         fired_at[level] = now
-        spent.add(episodes[i])
+        done.add(episodes[i])
     return pl.Series("fire_flag", flags)

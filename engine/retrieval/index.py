@@ -446,8 +446,8 @@ def _check_file(path: Path, facts: dict[str, Any], hint: str) -> None:
 def check_market(lake: Lake, name: str, market: str) -> None:
     """Raise `SessionError` where the index `name` is of another market, which building it would replace."""
     try:
-        held = read_index_manifest(lake, name)["market"]
+        found = read_index_manifest(lake, name)["market"]
     except (PartitionMissing, StaleIndex):
         return
-    if held != market:
-        raise SessionError(f"index {name}: is of {held}; `--name {market.lower()}` gives {market} one of its own")
+    if found != market:
+        raise SessionError(f"index {name}: is of {found}; `--name {market.lower()}` gives {market} one of its own")

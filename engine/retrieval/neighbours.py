@@ -146,6 +146,9 @@ def neighbours(
 ) -> Neighbours:
     """Similar setups of other sessions, their outcomes, and the forecast from them: `fit_scope` and `find_neighbours` in one call.
 
+    Raises `NoData` where there are too few events (names how many are needed), `StaleIndex` or `PartitionMissing` where the index does not
+    match the current lake (names the command that rebuilds it).
+
     Parameters
     ----------
     query
@@ -157,9 +160,6 @@ def neighbours(
         Retrieval parameters, and which events may be neighbours; in mode ``all`` the index's own where None.
     symbol
         A contract, in mode ``walk_forward``; all contracts of the query's root where None.
-
-    Raises `NoData` where there are too few events (names how many are needed), `StaleIndex` or `PartitionMissing` where the index does not
-    match the current lake; names the command that rebuilds it.
     """
     if pool is None and mode == "all":
         pool = read_index_manifest(lake, name)["params"]["pool"]
@@ -388,8 +388,8 @@ def _trades(lake: Lake, symbol: str, date: dt.date, start_ns: int, end_ns: int) 
     from engine.sessions import utc_dates
     from engine.vocab import root_of
 
-    held = [d for d in utc_dates(start_ns, max(end_ns, start_ns + 1)) if lake.find_manifest(BRONZE_MBO, symbol, d) is not None]
-    parts = (p for d in held for p in lake.read_parts(BRONZE_MBO, symbol, d, BRONZE_TRADE_COLUMNS, is_trade()))
+    days = [d for d in utc_dates(start_ns, max(end_ns, start_ns + 1)) if lake.find_manifest(BRONZE_MBO, symbol, d) is not None]
+    parts = (p for d in days for p in lake.read_parts(BRONZE_MBO, symbol, d, BRONZE_TRADE_COLUMNS, is_trade()))
     return trade_rows(parts, root_of(symbol)).filter(pl.col("ts_event") < end_ns)
 
 

@@ -292,9 +292,9 @@ def scores_by_level(
         levels = side["level_id"].unique().sort().to_list()
         for level in [*levels, "all"] if levels else []:
             mine = side if level == "all" else side.filter(c("level_id") == level)
-            spoke = mine.filter(there & ~c("nothing_comparable"))
-            head = {"level_id": level, "approach": approach, "events": spoke.height, "sessions": spoke["session_date"].n_unique()}
-            out.append(head | {"abstained": mine.filter(c("nothing_comparable")).height} | _scores(spoke, draws, rng))
+            answered = mine.filter(there & ~c("nothing_comparable"))
+            head = {"level_id": level, "approach": approach, "events": answered.height, "sessions": answered["session_date"].n_unique()}
+            out.append(head | {"abstained": mine.filter(c("nothing_comparable")).height} | _scores(answered, draws, rng))
     floats = ("log_loss", "reference_log_loss", *(f"{s}{end}" for s in ("skill", "brier_skill") for end in ("", "_low", "_high")))
     whole = dict.fromkeys(("events", "sessions", "abstained"), pl.Int64)
     schema = {"level_id": pl.String, "approach": pl.String, **whole, **dict.fromkeys(floats, pl.Float64)}
@@ -365,13 +365,13 @@ def feature_distribution(events: Events, name: str, horizon: str = "h1", bins: i
     of_class = {c: np.clip(value[known & (label == i)], low, high) for i, c in enumerate(CLASSES)}
     counts = {c: np.histogram(mine, edges)[0].astype(np.int64) for c, mine in of_class.items()}
     text = np.array([CLASSES[i] if i >= 0 else "" for i in label], object)
-    way = events.frame["level_id"] + "/" + events.frame["approach"]
+    direction = events.frame["level_id"] + "/" + events.frame["approach"]
     return FeatureDistribution(
         name,
         edges,
         counts,
         _groups(value, text, [c for c in CLASSES if (text[known] == c).any()]),
-        _groups(value, way.to_numpy().astype(object), sorted(set(way.filter(known).to_list()))),
+        _groups(value, direction.to_numpy().astype(object), sorted(set(direction.filter(known).to_list()))),
         int((~known | (label < 0)).sum()),
     )
 
