@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json as jsonlib
+import os
 import sys
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +17,6 @@ from engine.errors import SessionError
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-
-    from engine.stages.task import Receipt
 
 LakeDir = Annotated[Path, Parameter(name="--lake", env_var="SPYMASTER_LAKE", help="The lake's folder.")]
 
@@ -32,6 +30,18 @@ DAYS_AHEAD = 364
 """Days from today that the exchange's calendar covers."""
 
 
+def require(holds: bool, otherwise: str) -> None:
+    """Raise `SessionError` with the text `otherwise` where a condition of a command's arguments does not hold."""
+    if not holds:
+        raise SessionError(otherwise)
+
+
+def processes(workers: int | None) -> int:
+    """The number of processes of ``--workers``: one per core where None; raises `SessionError` below 1."""
+    require(workers is None or workers >= 1, f"--workers {workers}: expected at least 1")
+    return workers or os.cpu_count() or 1
+
+
 def _day(text: str) -> dt.date:
     try:
         return dt.date.fromisoformat(text.strip())
@@ -40,18 +50,8 @@ def _day(text: str) -> dt.date:
 
 
 def parse_dates(dates: str | None, start_date: str | None, end_date: str | None) -> tuple[list[dt.date], bool]:
-    """Dates of ``A:B`` (inclusive), ``A`` or ``A,B,C``, or of --start-date and --end-date.
-
-    Returns
-    -------
-    dates : list of date
-        Sorted, unique.
-    must : bool
-        Whether a date was named on its own, so that missing data are an error; not so in a range.
-
-    Raises
-    ------
-    SessionError
+    """Dates of ``A:B`` (inclusive), ``A`` or ``A,B,C``, or of --start-date and --end-date: (sorted and unique, whether one was named on its
+    own, so that missing data are an error). Raises `SessionError`.
     """
     if dates is None and start_date is not None:
         dates = f"{start_date}:{end_date or start_date}"
@@ -64,10 +64,8 @@ def parse_dates(dates: str | None, start_date: str | None, end_date: str | None)
         first, colon, last = item.partition(":")
         a = _day(first)
         b = _day(last) if colon else a
-        if b < a:
-            raise SessionError(f"dates {item!r}: expected the first date before the last")
-        if a < EARLIEST or b > latest:
-            raise SessionError(f"dates {item!r}: expected dates from {EARLIEST} to {latest}, which the exchange's calendar covers")
+        require(a <= b, f"dates {item!r}: expected the first date before the last")
+        require(a >= EARLIEST and b <= latest, f"dates {item!r}: expected dates from {EARLIEST} to {latest}, which the calendar covers")
         must = must or a == b
         found.update(a + dt.timedelta(days=i) for i in range((b - a).days + 1))
     return sorted(found), must
@@ -76,11 +74,6 @@ def parse_dates(dates: str | None, start_date: str | None, end_date: str | None)
 def print_json(value: Any) -> None:
     """Write a report to standard output."""
     sys.stdout.write(jsonlib.dumps(value, indent=1, default=str) + "\n")
-
-
-def receipt_json(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
-    """Receipts as dicts, for a JSON report."""
-    return [asdict(r) for r in receipts]
 
 
 def print_line(text: str, console: Console | None = None, style: str | None = None) -> None:
@@ -97,13 +90,13 @@ def wide_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
-def text_table(columns: Iterable[str], left: Container[str] = (), title: str | None = None) -> Table:
+def text_table(columns: Iterable[str], left: Container[str] = (), title: str | None = None, fold: bool = False) -> Table:
     """A table without a box; columns are right-justified except those in `left`."""
     from rich.table import Table
 
     table = Table(title=title, box=None)
     for name in columns:
-        table.add_column(name, justify="left" if name in left else "right")
+        table.add_column(name, justify="left" if name in left else "right", overflow="fold" if fold else "ellipsis")
     return table
 
 

@@ -12,8 +12,7 @@ from urllib.parse import urlencode
 
 from cyclopts import Parameter
 
-from engine.commands.common import LakeDir
-from engine.errors import SessionError
+from engine.commands.common import LakeDir, require
 from engine.sessions import NEW_YORK
 from engine.vocab import NS
 
@@ -66,15 +65,16 @@ def demo(
 def _fill(place: Lake, dbn: Path | None, session: str) -> None:
     """Add the given files (simulate some where the lake has none), and run the whole pipeline."""
     from engine.commands.run import add, run
+    from engine.params import SelectionParams
+    from engine.selection import make_selection
     from engine.stages.bronze import raw_index
 
     lake = place.root
-    made_up = False
+    made_up = dbn is None and not place.raw_roots()
     if dbn is not None:
         add([dbn], lake=lake)
-    elif not place.raw_roots():
+    elif made_up:
         _simulate(lake)
-        made_up = True
     roots = place.raw_roots()
     spans = {}
     for root in roots:
@@ -82,8 +82,9 @@ def _fill(place: Lake, dbn: Path | None, session: str) -> None:
         if dates:
             spans[root] = (dates[0] - dt.timedelta(days=1), dates[-1])
             run(symbol=root, dates=f"{dates[0]}:{dates[-1]}", layer="bronze", lake=lake)
-    if made_up:
-        _select_all(place)
+    for root in roots if made_up else ():  # days are not trimmed, since the ends of a simulated month are no rolls
+        with place.lock():
+            make_selection(place, root, "rth", SelectionParams(trim_days=0))
     profile = session if session != "auto" else place.profile() or _busiest_profile(place, roots)
     for root, (first, last) in spans.items():
         run(symbol=root, dates=f"{first}:{last}", layer="all", session=profile, lake=lake)  # type: ignore[arg-type]
@@ -108,16 +109,6 @@ def _simulate(lake: Path) -> None:
     simulate(dates=SIMULATED, rate=RATE, thin_after=THIN_AFTER, lake=lake)
 
 
-def _select_all(lake: Lake) -> None:
-    """Make the selection map of a simulated month without trimming days, since its ends are no rolls."""
-    from engine.params import SelectionParams
-    from engine.selection import make_selection
-
-    for root in lake.raw_roots():
-        with lake.lock():
-            make_selection(lake, root, "rth", SelectionParams(trim_days=0))
-
-
 def _busiest_profile(lake: Lake, roots: list[str]) -> str:
     """The session profile with the most trades in the lake's bronze; `rth` where they are equal."""
     from engine.selection import count_days
@@ -125,8 +116,7 @@ def _busiest_profile(lake: Lake, roots: list[str]) -> str:
 
     trades = {p: sum(sum(d.trades.values()) for root in roots for d in count_days(lake, root, p)) for p in PROFILES}
     best = max(trades, key=lambda p: trades[p])
-    if trades[best] == 0:
-        raise SessionError(f"lake {lake.root}: expected trades in a session ({', '.join(trades)}), found none in its bronze")
+    require(trades[best] > 0, f"lake {lake.root}: expected trades in a session ({', '.join(trades)}), found none in its bronze")
     counts = ", ".join(f"{p} {n:,}" for p, n in trades.items())
     sys.stderr.write(f"session profile {best} (trades: {counts})\n")
     return best
@@ -135,10 +125,7 @@ def _busiest_profile(lake: Lake, roots: list[str]) -> str:
 # ----------------------------------------------------------------------------
 # Compiling the kernels of a fresh clone, before many processes need them and each compiles its own
 
-DATE = dt.date(2025, 10, 7)
-
-SUNDAY = dt.date(2025, 10, 5)
-
+DATE, SUNDAY = dt.date(2025, 10, 7), dt.date(2025, 10, 5)
 SYMBOL, NUMBER, MID, DEPTH = "ESZ5", 1, 27_000, 30
 
 
@@ -168,7 +155,6 @@ def _smallest_run(folder: Path) -> str:
     from engine.simulate.dbn import file_name, metadata_bytes, write_file
     from engine.stages.bronze import raw_index
     from engine.stages.task import GROUPS, TaskSpec, run_partition
-    from engine.vocab import NS
 
     lake = Lake(folder)
     rows = compile_day()
@@ -188,7 +174,7 @@ def compile_day() -> NDArray[np.int64]:
     from engine.sessions import to_ns
     from engine.simulate import orders as o
     from engine.simulate.calendar import utc_midnight
-    from engine.vocab import NS, UNDEF_PRICE, root_of
+    from engine.vocab import UNDEF_PRICE, root_of
 
     start, first, last = utc_midnight(DATE), to_ns(DATE, dt.time(9)), to_ns(DATE, dt.time(12, 30))
     tick = root_of(SYMBOL).tick_fixed
@@ -223,7 +209,6 @@ def compile_day() -> NDArray[np.int64]:
 # The setup that the demo opens on: a touch of a key level from afar with a large reaction
 
 LEVELS_SHOWN = ("pm_high", "pm_low", "or_high", "or_low")
-
 SESSIONS_LOOKED_AT = 5
 
 AWAY_TICKS, BEFORE_S, AFTER_S, HISTORY_S = 8, 90, 180, 1800
@@ -262,8 +247,7 @@ def largest_reaction(tape: pl.DataFrame, level_tick: int, known_ts_ns: int) -> t
     seconds = tape["window_start_ts_ns"].to_numpy()
     distance = tape["last_tick"].fill_null(strategy="forward").fill_null(level_tick).to_numpy() - level_tick
     best: tuple[float, int | None] = (0.0, None)
-    touching = np.flatnonzero((distance == 0) & (seconds >= known_ts_ns))
-    for i in touching.tolist():
+    for i in np.flatnonzero((distance == 0) & (seconds >= known_ts_ns)).tolist():
         if i < HISTORY_S or i + AFTER_S >= len(distance):
             continue
         before = distance[i - BEFORE_S : i]

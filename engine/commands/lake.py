@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from engine.commands.common import JsonFlag, LakeDir, print_json, size_text, wide_console
+from engine.commands.common import JsonFlag, LakeDir, print_json, size_text, text_table, wide_console
 from engine.errors import ContractError, PartitionCorrupt
 
 if TYPE_CHECKING:
@@ -50,8 +50,6 @@ def lake(
         print_json({**report, "partitions": found})
         _require_whole(corrupt)
         return
-    from rich.table import Table
-
     console = wide_console()
     for root, index in raw.items():
         dates = index.dates(root)
@@ -65,20 +63,18 @@ def lake(
         console.print(f"no partitions in {lake}; `spymaster add FILE` and `spymaster run` make some", markup=False, soft_wrap=True)
         return
     console.print(f"session profile of silver: {place.profile() or 'none yet'}")
-    table = Table(box=None)
     if full:
-        for name in ("dataset", "symbol", "date", "rows", "size", "state"):
-            table.add_column(name, justify="right" if name in ("rows", "size") else "left", overflow="fold")
+        left = ("dataset", "symbol", "date", "state")
+        table = text_table(("dataset", "symbol", "date", "rows", "size", "state"), left, fold=True)
         for s in states:
             table.add_row(s.dataset, s.symbol, str(s.date), f"{s.rows:,}", size_text(s.size), f"stale: {s.stale}" if s.stale else "current")
     else:
-        for name in ("dataset", "symbol", "partitions", "from", "to", "rows", "size", "stale"):
-            table.add_column(name, justify="right" if name in ("partitions", "rows", "size", "stale") else "left")
-        groups: dict[tuple[str, str], list[int]] = {}
-        for i, s in enumerate(states):
-            groups.setdefault((s.dataset, s.symbol), []).append(i)
-        for (name, contract), members in groups.items():
-            of = [states[i] for i in members]
+        left = ("dataset", "symbol", "from", "to")
+        table = text_table(("dataset", "symbol", "partitions", "from", "to", "rows", "size", "stale"), left)
+        groups: dict[tuple[str, str], list[PartitionState]] = {}
+        for s in states:
+            groups.setdefault((s.dataset, s.symbol), []).append(s)
+        for (name, contract), of in groups.items():
             table.add_row(
                 name, contract, str(len(of)), str(of[0].date), str(of[-1].date), f"{sum(s.rows for s in of):,}",
                 size_text(sum(s.size for s in of)), str(sum(bool(s.stale) for s in of)),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from engine.commands.common import JsonFlag, LakeDir, parse_dates
-from engine.commands.run import Run, read_params
-from engine.errors import NoData, PartitionCorrupt, PartitionMissing, RawMissing, SessionError, StaleIndex
+from engine.commands.common import JsonFlag, LakeDir, parse_dates, processes
+from engine.commands.run import LevelIds, Overwrite, Run, SessionName, Symbol, Workers, read_params
+from engine.errors import NoData, PartitionCorrupt, PartitionMissing, RawMissing, StaleIndex
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 def rebuild(
     *,
-    symbol: Annotated[str, Parameter(help="A root (ES) or a contract (ESH4).")] = "ES",
+    symbol: Symbol = "ES",
     dates: Annotated[str | None, Parameter(help="A:B inclusive, A, or A,B,C; all that have a raw file where not given.")] = None,
-    session: Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile; a lake holds one.")] = "rth",
+    session: SessionName = "rth",
     lake: LakeDir = Path("lake"),
     name: Annotated[str, Parameter(help="The index's folder under indexes/ (MBO_INDEX_DIR overrides that).")] = "default",
-    workers: Annotated[int | None, Parameter(help="Processes; by default one per core.")] = None,
-    overwrite: Annotated[bool, Parameter(negative=(), help="Rebuild everything, also what is current.")] = False,
-    level_ids: Annotated[str | None, Parameter(env_var="LEVEL_ID", help="Levels, comma separated; price:6800.25 is one.")] = None,
+    workers: Workers = None,
+    overwrite: Overwrite = False,
+    level_ids: LevelIds = None,
     params: Annotated[Path | None, Parameter(help="JSON of parameters by group, as for `spymaster run`.")] = None,
     audit: Annotated[bool, Parameter(help="Audit first, unless the stored one is current: it chooses the index's representation.")] = True,
     json: JsonFlag = False,
@@ -52,11 +52,8 @@ def rebuild(
 
     place = Lake(lake)
     wanted, must = (_all_dates(place, symbol), False) if dates is None else parse_dates(dates, None, None)
-    if workers is not None and workers < 1:
-        raise SessionError(f"--workers {workers}: expected at least 1")
-    values = read_params(params, level_ids)
-    job = _Rebuild(place, symbol, wanted, must, session, values, workers or os.cpu_count() or 1, overwrite, json)
-    job.name, job.audit = name, audit
+    many = processes(workers)
+    job = _Rebuild(place, symbol, wanted, must, session, read_params(params, level_ids), many, overwrite, json, name=name, audit=audit)
     check_market(job.lake, job.name, job.market)
     with place.lock():
         job.go("all")
@@ -75,6 +72,7 @@ def _all_dates(lake: Lake, symbol: str) -> list[dt.date]:
     return [first + dt.timedelta(days=i) for i in range((last - first).days + 1)]
 
 
+@dataclass(eq=False)
 class _Rebuild(Run):
     """A run of all layers, with audit and index before the signals."""
 
@@ -83,18 +81,15 @@ class _Rebuild(Run):
 
     @property
     def market(self) -> str:
-        """Code of the symbol's root."""
         from engine.vocab import root_of
 
         return root_of(self.symbol).code
 
     def before(self, group: str) -> None:
-        """Run audit and index before the signals, unless they are current."""
-        if group != "signals":
-            return
-        if self.audit:
-            self._audit()
-        self._index()
+        if group == "signals":
+            if self.audit:
+                self._audit()
+            self._index()
 
     def _audit(self) -> None:
         from engine.commands.retrieval import audit_data, audit_processes, progress_bars, progress_step
@@ -146,10 +141,8 @@ class _Rebuild(Run):
                 self.say(f"index {self.name}: current")
                 return
             with progress_bars() as bars:
-                step = progress_step(bars, "index")
-                made = build_index(
-                    self.lake, name=self.name, symbol=self.market, params=self.params.retrieval, choice=choice, progress=step
-                )
+                params, step = self.params.retrieval, progress_step(bars, "index")
+                made = build_index(self.lake, name=self.name, symbol=self.market, params=params, choice=choice, progress=step)
         except NoData as e:
             self.say(f"no index: {e}")
         else:

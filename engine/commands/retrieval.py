@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, text_table, wide_console
+from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, processes, require, text_table, wide_console
 from engine.errors import LakeBusy, RunFailed, SessionError
+from engine.vocab import NS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 KINDS = ("arm", "window", "touch", "candle")
 
+Horizon = Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"]
+
 
 def index(
     *,
@@ -44,7 +46,7 @@ def index(
     kinds: Annotated[
         str | None, Parameter(help="Trigger kinds that can be neighbours, comma separated: arm (the usual), window, touch, candle.")
     ] = None,
-    horizon: Annotated[Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"] | None, Parameter(help="Outcome horizon; usually h1.")] = None,
+    horizon: Annotated[Horizon | None, Parameter(help="Outcome horizon; usually h1.")] = None,
     params: Annotated[Path | None, Parameter(help="JSON of parameters by group, as for `spymaster run`; `retrieval` is read.")] = None,
     check: Annotated[bool, Parameter(negative=(), help="Make nothing: say whether the index can be used as it is.")] = False,
     json: JsonFlag = False,
@@ -73,12 +75,11 @@ def index(
         manifest = read_index_manifest(place, name)
         check_index(place, manifest)
     else:
-        asked: dict[str, Any] = {} if horizon is None else {"horizon": horizon}
+        given: dict[str, Any] = {} if horizon is None else {"horizon": horizon}
         if kinds is not None:
-            asked["kinds"] = tuple(dict.fromkeys(k.strip() for k in kinds.split(",") if k.strip()))
-            if not asked["kinds"] or any(k not in KINDS for k in asked["kinds"]):
-                raise SessionError(f"--kinds {kinds!r}: expected some of {', '.join(KINDS)}")
-        values = read_params(params, None).retrieval.model_copy(update=asked)
+            given["kinds"] = tuple(dict.fromkeys(k.strip() for k in kinds.split(",") if k.strip()))
+            require(bool(given["kinds"]) and set(given["kinds"]) <= set(KINDS), f"--kinds {kinds!r}: expected some of {', '.join(KINDS)}")
+        values = read_params(params, None).retrieval.model_copy(update=given)
         with progress_bars() as bars, place.lock():
             place.clean()
             check_market(place, name, root_of(sessions_in(place, VECTORS, symbol)[0][0]).code)
@@ -86,8 +87,8 @@ def index(
             manifest = build_index(place, name=name, symbol=symbol, params=values, choice=choice, progress=progress_step(bars, "index"))
     if json:
         print_json(manifest | ({"about_the_choice": why} if why else {}))
-        return
-    _print_index(manifest, "current" if check else "made", why)
+    else:
+        _print_index(manifest, "current" if check else "made", why)
 
 
 def _print_index(manifest: dict[str, Any], word: str, why: str) -> None:
@@ -95,13 +96,12 @@ def _print_index(manifest: dict[str, Any], word: str, why: str) -> None:
 
     table = text_table(("pool", "events", "sessions", "dims", "K", "power", "alpha"), ("pool",), f"index {manifest['name']}: {word}")
     for pool, facts in sorted(manifest["pools"].items()):
-        t = facts["tuned"]
-        chosen = (str(t["k"]), f"{t['power']:g}", f"{t['alpha']:g}")
+        chosen = [f"{facts['tuned'][k]:g}" for k in ("k", "power", "alpha")]
         table.add_row(pool, f"{facts['count']:,}", f"{facts['sessions']:,}", str(facts["dims"]), *chosen)
     console = Console()
     console.print(table)
-    for group, why in manifest["left_out"].items():
-        print_line(f"left out {group}: {why}", console)
+    for group, reason in manifest["left_out"].items():
+        print_line(f"left out {group}: {reason}", console)
     console.print(f"{len(manifest['inputs'])} sessions of gold", highlight=False)
     print_line(f"representation: {manifest['chosen']['said']}", console)
     if why and why != manifest["chosen"]["said"]:
@@ -113,8 +113,6 @@ def _print_index(manifest: dict[str, Any], word: str, why: str) -> None:
 
 PARALLEL_FROM = 1000
 """Events from which an audit uses several processes by default; fewer are done before a process has started."""
-
-Horizon = Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"]
 
 
 def audit(
@@ -157,81 +155,63 @@ def audit(
     from pydantic import ValidationError
 
     from engine.commands.run import read_params
+    from engine.lake.store import Lake
     from engine.params import AuditParams
     from engine.retrieval.audit import audit as run_audit
+    from engine.retrieval.audit_store import audit_inputs, store_audit
+    from engine.retrieval.events import permute_days
     from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData
 
     names = [n.strip() for n in only.split(",")] if only else list(REPRESENTATIONS)
     unknown = [n for n in names if n not in REPRESENTATIONS]
-    if unknown:
-        raise SessionError(f"--only {','.join(unknown)}: expected some of {', '.join(REPRESENTATIONS)}")
-    if synthetic is not None and synthetic < 1:
-        raise SessionError(f"--synthetic {synthetic}: expected at least 1 event")
-    if workers is not None and workers < 1:
-        raise SessionError(f"--workers {workers}: expected at least 1")
-    if seed < 0:
-        raise SessionError(f"--seed {seed}: expected 0 or more")
-    if not 0 <= strength < float("inf"):
-        raise SessionError(f"--strength {strength}: expected a finite number from 0 on")
+    require(not unknown, f"--only {','.join(unknown)}: expected some of {', '.join(REPRESENTATIONS)}")
+    require(synthetic is None or synthetic >= 1, f"--synthetic {synthetic}: expected at least 1 event")
+    cores = processes(workers)
+    require(seed >= 0, f"--seed {seed}: expected 0 or more")
+    require(0 <= strength < float("inf"), f"--strength {strength}: expected a finite number from 0 on")
     retrieval = read_params(params, None).retrieval.model_copy(update={} if horizon is None else {"horizon": horizon})
-    if synthetic is not None and retrieval.horizon != "h1":
-        raise SessionError(f"--horizon {retrieval.horizon}: the known law has one horizon, h1; expected no other with --synthetic")
+    only_h1 = f"--horizon {retrieval.horizon}: the known law has one horizon, h1; expected no other with --synthetic"
+    require(synthetic is None or retrieval.horizon == "h1", only_h1)
     try:
         values = AuditParams(retrieval=retrieval, refit_growth=growth)
     except ValidationError as e:
         raise SessionError(f"--growth {growth}: {e.errors()[0]['msg'].lower()}") from e
     made: dict[str, Any] = {}
     with progress_bars() as bars:
-        data: AuditData
         if synthetic is not None:
             data = synthetic_events(synthetic, strength, seed, permute=permute).data
         else:
-            from engine.lake.store import Lake
-            from engine.retrieval.audit_store import audit_inputs
-
             # Taken before the audit reads, so that a change during the audit makes it stale.
             made = audit_inputs(Lake(lake), symbol)
             data = audit_data(lake, symbol, names, bars)
             if permute:
-                from engine.retrieval.events import permute_days
-
                 means, *blocks = permute_days([data.means, *data.blocks], seed)
                 data = AuditData(means, blocks)
-        usual = os.cpu_count() or 1 if len(data.means) >= PARALLEL_FROM else 1
-        with audit_processes(workers or usual) as executor:
+        with audit_processes(cores if workers is not None or len(data.means) >= PARALLEL_FROM else 1) as executor:
             report = run_audit(data, values, only=names, progress=progress_step(bars, "audit"), executor=executor)
-    kept, why, busy = None, "", None
+    table, why, busy = None, "", None
     if synthetic is None and keep and not permute:
-        from engine.lake.store import Lake
-        from engine.retrieval.audit_store import store_audit
-
         try:
             with Lake(lake).lock():
                 Lake(lake).clean()
-                kept, why = store_audit(lake, report, made)
+                table, why = store_audit(lake, report, made)
         except LakeBusy as e:
             # Print the result of minutes of work before raising that it could not be stored.
             busy, why = e, f"printed, not stored: {e}"
     if json:
         source: dict[str, Any] = {"lake": str(lake)} if synthetic is None else {"synthetic": synthetic, "strength": strength, "seed": seed}
-        print_json({**source, "permuted": permute, **report.to_json(), "table": str(kept) if kept else None, "not_kept": why})
+        print_json({**source, "permuted": permute, **report.to_json(), "table": str(table) if table else None, "not_kept": why})
     else:
         _print_audit(report, values, diagram)
     if busy is not None:
         raise LakeBusy(f"the audit is {why}; then run it again") from busy
-    if not json and (kept or why):
-        print_line(f"kept in {kept}" if kept else why)
+    if not json and (table or why):
+        print_line(f"kept in {table}" if table else why)
 
 
 @contextmanager
 def audit_processes(workers: int) -> Iterator[Executor | None]:
-    """Context manager with a pool of processes for an audit; None for a single worker.
-
-    Raises
-    ------
-    RunFailed
-        Where one of them died.
-    """
+    """Context manager with a pool of processes for an audit, None for a single worker; raises `RunFailed` where one of them died."""
     from engine.runner import spawned_pool, stop
 
     if workers == 1:
@@ -240,12 +220,10 @@ def audit_processes(workers: int) -> Iterator[Executor | None]:
     pool = spawned_pool(workers)
     try:
         yield pool
-    except BrokenExecutor as e:
-        stop(pool)
-        raise RunFailed("a process of the audit died, perhaps out of memory (`dmesg | tail`); try --workers 1") from e
-    except BaseException:
-        # Without this, leaving the pool would wait for all queued jobs.
-        stop(pool)
+    except BaseException as e:
+        stop(pool)  # without this, leaving the pool would wait for all queued jobs
+        if isinstance(e, BrokenExecutor):
+            raise RunFailed("a process of the audit died, perhaps out of memory (`dmesg | tail`); try --workers 1") from e
         raise
     pool.shutdown(wait=True)
 
@@ -288,7 +266,6 @@ def progress_step(bars: Any, what: str) -> Any:
 
 
 def _print_audit(report: Report, params: AuditParams, diagram: bool) -> None:
-
     console = wide_console()
     for target, title in (("class", f"break, reject or chop within {report.horizon} of a touch"), ("touch", "touch or none")):
         rows = [r for r in report.rows if r.target == target]
@@ -296,14 +273,13 @@ def _print_audit(report: Report, params: AuditParams, diagram: bool) -> None:
             continue
         known = any(r.attainable is not None for r in rows)
         extra = ("of attainable",) if known else ()
-        table = text_table(
-            ("", "log loss", "skill", "95% interval", *extra, "Brier", "RPS", "ECE", "perfect 95%", "events", "abstained"), ("",), title
-        )
+        names = ("", "log loss", "skill", "95% interval", *extra, "Brier", "RPS", "ECE", "perfect 95%", "events", "abstained")
+        table = text_table(names, ("",), title)
         for r in rows:
             between = "" if r.representation == "pi" else f"{r.skill_low:+.3f} to {r.skill_high:+.3f}"
-            share = ("",) if r.share_of_attainable is None else (f"{r.share_of_attainable:.2f}",)
-            cells = (f"{r.brier:.3f}", f"{r.rps:.3f}", f"{r.ece:.3f}", f"{r.ece_perfect_95:.3f}", f"{r.events:,}", f"{r.abstained:,}")
-            table.add_row(r.representation, f"{r.log_loss:.4f}", f"{r.skill:+.3f}", between, *(share if known else ()), *cells)
+            share = "" if r.share_of_attainable is None else f"{r.share_of_attainable:.2f}"
+            cells = *(f"{x:.3f}" for x in (r.brier, r.rps, r.ece, r.ece_perfect_95)), f"{r.events:,}", f"{r.abstained:,}"
+            table.add_row(r.representation, f"{r.log_loss:.4f}", f"{r.skill:+.3f}", between, *[share][: len(extra)], *cells)
         console.print(table)
     print_line(
         f"{report.scored_sessions} of {report.sessions} sessions scored, from {report.first_scored} on; refitted {report.refits} times, "
@@ -316,13 +292,12 @@ def _print_audit(report: Report, params: AuditParams, diagram: bool) -> None:
         chosen = report.choices["any"]
         tie = f", with which {chosen['best']} ties: the simpler serves" if chosen["tie"] else ""
         print_line(f"serves by default: {chosen['representation']}{tie}", console)
-    if diagram:
-        for name, points in report.diagrams.items():
-            if name in ("class/learned", "touch/learned"):
-                table = text_table(("events", "forecast", "observed"), title=f"reliability of {name}")
-                for p in points:
-                    table.add_row(f"{p['events']:.0f}", f"{p['forecast']:.3f}", f"{p['observed']:.3f}")
-                console.print(table)
+    for name, points in report.diagrams.items():
+        if diagram and name in ("class/learned", "touch/learned"):
+            table = text_table(("events", "forecast", "observed"), title=f"reliability of {name}")
+            for p in points:
+                table.add_row(f"{p['events']:.0f}", f"{p['forecast']:.3f}", f"{p['observed']:.3f}")
+            console.print(table)
 
 
 # ----------------------------------------------------------------------------
@@ -333,7 +308,7 @@ def hypothesis(
     *,
     lake: LakeDir = Path("lake"),
     symbol: Annotated[str | None, Parameter(help="A root or a contract; all where not given.")] = None,
-    horizon: Annotated[Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"], Parameter(help="Outcome horizon; h1 is 2 minutes.")] = "h1",
+    horizon: Annotated[Horizon, Parameter(help="Outcome horizon; h1 is 2 minutes.")] = "h1",
     stratum: Annotated[
         Literal["against", "still", "with", "all"] | None, Parameter(help="Only this stratum of price's own move in the window.")
     ] = None,
@@ -362,12 +337,11 @@ def hypothesis(
     rows = [r for r in table.to_dicts() if stratum in (None, r["stratum"])]
     if json:
         print_json({"lake": str(lake), "horizon": horizon, "rows": rows})
-        return
-    _print_hypothesis(rows, horizon)
+    else:
+        _print_hypothesis(rows, horizon)
 
 
 def _print_hypothesis(rows: list[dict[str, Any]], horizon: str) -> None:
-
     console = wide_console()
     table = text_table(
         ("direction", "price's own move", "open", "events", "days", "break", "reject", "chop", "t10", "t11"),
@@ -398,9 +372,7 @@ def _share(row: dict[str, Any], name: str) -> str:
 # Synthetic triggers from a known law (`--synthetic`), for which the attainable skill is known
 
 FIRST = dt.date(2020, 1, 1)
-
 BINS = 8
-
 SPANS = (3, 9, 24)
 
 OUTCOMES = np.array(["BREAK_UP", "REJECT_DOWN", "CHOP"], object)
@@ -410,8 +382,7 @@ TO_CLASSES = (1, 2, 0)
 """Tier A's columns (break, reject, chop) in retrieval's order (reject, chop, break)."""
 
 
-@dataclass(frozen=True)
-class Synthetic:
+class Synthetic(NamedTuple):
     """Synthetic triggers, and the sample they were made from."""
 
     data: AuditData
@@ -421,32 +392,24 @@ class Synthetic:
 def synthetic_events(n: int, strength: float, seed: int, *, per_session: int = 20, permute: bool = False) -> Synthetic:
     """`n` synthetic triggers of tier A in both representations.
 
-    Parameters
-    ----------
-    strength
-        Standard deviation of the scores behind the labels; with 0 the labels are independent of the paths.
-    permute
-        Permute the labels by day, which makes them independent of the paths.
+    `strength` is the standard deviation of the scores behind the labels; with 0 the labels are independent of the paths, and permuted by
+    day (`permute`) they are, too.
     """
     from engine.retrieval.events import Events, permute_days
     from engine.retrieval.walk_forward import AuditData
     from engine.simulate.oracle import Law, draw
 
-    law = Law(strength=strength)
-    sample = draw(law, n, seed, per_session=per_session)
+    sample = draw(Law(strength=strength), n, seed, per_session=per_session)
     frame = _synthetic_frame(sample.labels, sample.sessions, seed)
-    means, mean_names = synthetic_means(sample.paths)
-    blocks, block_names = synthetic_blocks(sample.paths)
-    parts = [Events(means, mean_names, "means", frame), Events(blocks, block_names, "blocks", frame)]
+    vectors = {"means": _synthetic_means(sample.paths), "blocks": synthetic_blocks(sample.paths)}
+    parts = [Events(matrix, names, representation, frame) for representation, (matrix, names) in vectors.items()]
     if permute:
         # The exact probabilities of the sample do not hold for permuted labels.
         parts = permute_days(parts, seed)
-        return Synthetic(AuditData(parts[0], parts[1:]), sample)
-    return Synthetic(AuditData(parts[0], parts[1:], sample.posterior[:, TO_CLASSES]), sample)
+    return Synthetic(AuditData(parts[0], parts[1:], None if permute else sample.posterior[:, TO_CLASSES]), sample)
 
 
-def synthetic_means(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Means over 8 bins of a path: ``(n, 8 * features)`` and names."""
+def _synthetic_means(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     n, windows, features = paths.shape
     bins = paths.reshape(n, BINS, windows // BINS, features).mean(axis=2)
     names = tuple(f"b{b}_x{f}" for b in range(BINS) for f in range(features))
@@ -461,8 +424,7 @@ def synthetic_blocks(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], t
         steps.append(np.diff(steps[-1], axis=1, prepend=steps[-1][:, :1]))
     x = np.stack(steps, axis=-1)
     last = x[:, -1]
-    parts = {"w0": last}
-    parts |= {f"w{k}_mean": x[:, -k:].mean(axis=1) for k in SPANS}
+    parts = {"w0": last} | {f"w{k}_mean": x[:, -k:].mean(axis=1) for k in SPANS}
     parts |= {f"w{k}_delta": (last - x[:, -k]) / (k - 1) for k in SPANS}
     names = tuple(f"{b}_{d}x{f}" for b in parts for f in range(paths.shape[2]) for d in ("", "d1_", "d2_", "d3_"))
     return np.stack(list(parts.values()), axis=1).reshape(len(paths), -1).astype(np.float32), names
@@ -476,39 +438,24 @@ def _synthetic_frame(labels: NDArray[np.int64], sessions: NDArray[np.int64], see
     rng = np.random.default_rng([seed, 2])
     reach = rng.integers(1, 12, (2, n))
     rates = np.random.default_rng([seed, 3]).lognormal([4.0, 1.0], 0.4, (n, 2))
-    return pl.DataFrame(
-        {
-            "trigger_id": [f"synthetic/{i}" for i in range(n)],
-            "episode_id": [f"synthetic/{i}" for i in range(n)],
-            "session_date": [FIRST + dt.timedelta(days=int(s)) for s in sessions],
-            "level_id": rng.choice(["pm_high", "or_high", "vwap"], n),
-            "approach": ["approach_up"] * n,
-            "kind": ["arm"] * n,
-            "window_end_ts_ns": np.arange(n, dtype=np.int64) * 1_000_000_000,
-            "distance_ticks": -rng.integers(1, 5, n).astype(np.int32),
-            "sigma": np.exp(rng.normal(-0.2, 0.3, n)),
-            "seconds_into_session": rng.integers(0, 10_800, n).astype(np.int32),
-            "touch_number": rng.integers(1, 6, n).astype(np.int16),
-            "confluent_levels": rng.integers(0, 3, n).astype(np.int16),
-            "message_rate": rates[:, 0],
-            "trade_rate": rates[:, 1],
-            "touched": np.ones(n, bool),
-            "outcome_h1": OUTCOMES[labels].tolist(),
-            "seconds_to_touch": rng.exponential(20, n),
-            "seconds_to_resolve": rng.exponential(40, n),
-            "whipsaw_flag": rng.random(n) < 0.2,
-            "excursion_up_ticks": reach[0].astype(np.int32),
-            "excursion_down_ticks": reach[1].astype(np.int32),
-            "adverse_before_hit_ticks": (reach[1] // 2).astype(np.int32),
-        }
-    )
+    ids = [f"synthetic/{i}" for i in range(n)]
+    return pl.DataFrame({
+        "trigger_id": ids, "episode_id": ids, "session_date": [FIRST + dt.timedelta(days=int(s)) for s in sessions],
+        "level_id": rng.choice(["pm_high", "or_high", "vwap"], n), "approach": ["approach_up"] * n, "kind": ["arm"] * n,
+        "window_end_ts_ns": np.arange(n, dtype=np.int64) * NS, "distance_ticks": -rng.integers(1, 5, n).astype(np.int32),
+        "sigma": np.exp(rng.normal(-0.2, 0.3, n)), "seconds_into_session": rng.integers(0, 10_800, n).astype(np.int32),
+        "touch_number": rng.integers(1, 6, n).astype(np.int16), "confluent_levels": rng.integers(0, 3, n).astype(np.int16),
+        "message_rate": rates[:, 0], "trade_rate": rates[:, 1], "touched": np.ones(n, bool), "outcome_h1": OUTCOMES[labels].tolist(),
+        "seconds_to_touch": rng.exponential(20, n), "seconds_to_resolve": rng.exponential(40, n), "whipsaw_flag": rng.random(n) < 0.2,
+        "excursion_up_ticks": reach[0].astype(np.int32), "excursion_down_ticks": reach[1].astype(np.int32),
+        "adverse_before_hit_ticks": (reach[1] // 2).astype(np.int32),
+    })  # fmt: skip
 
 
 # ----------------------------------------------------------------------------
 # ``spymaster neighbours``: similar setups of a trigger or moment
 
 Mode = Literal["walk_forward", "all"]
-
 Pool = Literal["all", "kind", "level"]
 
 SHOWN = ("session_date", "level_id", "approach", "similarity", "weight", "outcome_class")
@@ -549,79 +496,60 @@ def neighbours(
     from engine.lake.store import Lake
     from engine.params import RetrievalParams
     from engine.retrieval.dataset import trigger_params_of
-    from engine.retrieval.neighbours import UNCHANGED_COVARIATES, edited
+    from engine.retrieval.neighbours import UNCHANGED_COVARIATES, edited, trigger_query
     from engine.retrieval.neighbours import neighbours as find
 
-    if show < 0:
-        raise SessionError(f"--show {show}: expected 0 or more")
-    if price is not None and not 0 < price < float("inf"):
-        raise SessionError(f"--price {price}: expected a finite price above 0")
+    require(show >= 0, f"--show {show}: expected 0 or more")
+    require(price is None or 0 < price < float("inf"), f"--price {price}: expected a finite price above 0")
     place = Lake(lake)
-    query = _query(place, trigger, symbol, date, time, level, price, approach)
-    kept = None
+    query = _moment(place, symbol, date, time, level, price, approach) if trigger is None else trigger_query(place, trigger)
+    made_up = None
     if set:
         # Distances are relative to the far bound in the parameters of the session's gold.
         session, contract = query.frame["session_date"][0], query.frame["trigger_id"][0].split("/")[1]
         query = edited(query, _set_values(set), trigger_params_of(place, contract, session).features)
-        kept = f"made up: {', '.join(set)}; as it was for the reference: {', '.join(UNCHANGED_COVARIATES)}"
+        made_up = f"made up: {', '.join(set)}; as it was for the reference: {', '.join(UNCHANGED_COVARIATES)}"
     params = RetrievalParams(horizon=horizon) if horizon else None
     found = find(place, query, mode=mode, params=params, pool=pool, name=name)
     if json:
         rows = found.found.head(show).select(*SHOWN, "trigger_id", "window_end_ts_ns").to_dicts()
-        facts = {"counts": found.counts, "sessions": found.sessions, "mode": mode, "made_up": kept}
+        facts = {"counts": found.counts, "sessions": found.sessions, "mode": mode, "made_up": made_up}
         print_json({"forecast": found.forecast.to_dicts()[0], **facts, "neighbours": rows})
         return
-    if kept:
-        print_line(kept)
+    if made_up:
+        print_line(made_up)
     _print_neighbours(found, show)
 
 
-def _query(
-    lake: Lake,
-    trigger: str | None,
-    symbol: str | None,
-    date: str | None,
-    time: str | None,
-    level: str | None,
-    price: float | None,
-    approach: str | None,
+def _moment(
+    lake: Lake, symbol: str | None, date: str | None, time: str | None, level: str | None, price: float | None, approach: str | None
 ) -> Events:
     from engine.retrieval.dataset import representation_of
-    from engine.retrieval.neighbours import moment_events, trigger_query
+    from engine.retrieval.neighbours import moment_events
+    from engine.sessions import to_ns
     from engine.vocab import root_of
 
-    if trigger is not None:
-        return trigger_query(lake, trigger)
     if symbol is None or date is None or time is None or (level is None) == (price is None):
         raise SessionError("expected --trigger, or --symbol, --date, --time and one of --level and --price")
     day = parse_dates(date, None, None)[0][0]
     try:
-        clock = dt.time.fromisoformat(time)
+        clock = dt.time.fromisoformat(time).replace(microsecond=0)
     except ValueError:
         raise SessionError(f"--time {time!r}: expected HH:MM or HH:MM:SS, New York time") from None
     level_id = level if level is not None else f"price:{price:g}"
     side = None if approach is None else f"approach_{approach}"
     made = representation_of(lake, root_of(symbol).code)
-    return moment_events(lake, symbol, day, level_id, new_york_ns(day, clock), price=price, approach=side, representation=made)
-
-
-def new_york_ns(session: dt.date, clock: dt.time) -> int:
-    """A New York clock time on a session's date, as ns since the epoch."""
-    from zoneinfo import ZoneInfo
-
-    return int(dt.datetime.combine(session, clock, ZoneInfo("America/New_York")).timestamp()) * 1_000_000_000
+    return moment_events(lake, symbol, day, level_id, to_ns(day, clock), price=price, approach=side, representation=made)
 
 
 def _set_values(items: list[str]) -> dict[str, float]:
     out = {}
     for item in items:
-        name, equals, value = item.partition("=")
+        name, _, value = item.partition("=")
         try:
             out[name.strip()] = float(value)
         except ValueError:
-            equals = ""
-        if not equals:
-            raise SessionError(f"--set {item!r}: expected dimension=value, such as b7_ahead_pull_add_log=1.5")
+            raise SessionError(f"--set {item!r}: expected dimension=value, such as b7_ahead_pull_add_log=1.5") from None
     return out
 
 
@@ -629,11 +557,8 @@ def _print_neighbours(found: Neighbours, show: int) -> None:
     from rich.console import Console
 
     console = Console()
+    say = partial(print_line, console=console)
     f: dict[str, Any] = found.forecast.to_dicts()[0]
-
-    def say(text: str) -> None:
-        print_line(text, console)
-
     if f["nothing_comparable"]:
         # No histogram of too few or too different setups: it would look meaningful.
         say(f"nothing comparable: {f['reason']} (n_eff {f['n_eff']:.0f}, best similarity {f['best_similarity'] or 0:.2f})")

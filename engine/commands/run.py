@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, receipt_json, text_table
+from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, processes, require, text_table
 from engine.errors import BadDbn, DuplicateRaw, EngineError, NameTaken, RawMissing, RunFailed, SessionError
 from engine.vocab import split_contract
 
@@ -25,20 +25,26 @@ if TYPE_CHECKING:
     from engine.stages.bronze import RawIndex
     from engine.stages.task import Receipt, TaskSpec
 
+SessionName = Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile; a lake holds one.")]
+Symbol = Annotated[str, Parameter(help="A root (ES) or a contract (ESH4).")]
+Workers = Annotated[int | None, Parameter(help="Processes; by default one per core.")]
+Overwrite = Annotated[bool, Parameter(negative=(), help="Rebuild everything, also what is current.")]
+LevelIds = Annotated[str | None, Parameter(env_var="LEVEL_ID", help="Levels, comma separated; price:6800.25 is one.")]
+
 
 def run(
     *,
-    symbol: Annotated[str, Parameter(help="A root (ES) or a contract (ESH4).")],
+    symbol: Symbol,
     dates: Annotated[str | None, Parameter(help="A:B inclusive, A, or A,B,C; YYYY-MM-DD. UTC for bronze, else New York.")] = None,
     start_date: Annotated[str | None, Parameter(help="First date, instead of --dates.")] = None,
     end_date: Annotated[str | None, Parameter(help="Last date, with --start-date.")] = None,
     layer: Annotated[Literal["bronze", "silver", "gold", "all"], Parameter(help="What to make; all also what it reads.")] = "all",
     product_type: Annotated[str, Parameter(help="Product type.")] = "future_mbo",
-    session: Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile; a lake holds one.")] = "rth",
+    session: SessionName = "rth",
     lake: LakeDir = Path("lake"),
-    workers: Annotated[int | None, Parameter(help="Processes; by default one per core.")] = None,
-    overwrite: Annotated[bool, Parameter(negative=(), help="Rebuild everything, also what is current.")] = False,
-    level_ids: Annotated[str | None, Parameter(env_var="LEVEL_ID", help="Levels, comma separated; price:6800.25 is one.")] = None,
+    workers: Workers = None,
+    overwrite: Overwrite = False,
+    level_ids: LevelIds = None,
     params: Annotated[Path | None, Parameter(help="JSON of parameters by group, such as replay, levels, setups, retrieval.")] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -60,10 +66,7 @@ def run(
     wanted, must = parse_dates(dates, start_date, end_date)
     check_symbol(symbol)
     build_pipeline(product_type, layer)
-    values = read_params(params, level_ids)
-    if workers is not None and workers < 1:
-        raise SessionError(f"--workers {workers}: expected at least 1")
-    job = Run(Lake(lake), symbol, wanted, must, session, values, workers or os.cpu_count() or 1, overwrite, json)
+    job = Run(Lake(lake), symbol, wanted, must, session, read_params(params, level_ids), processes(workers), overwrite, json)
     with job.lake.lock():
         job.go(layer)
 
@@ -71,10 +74,7 @@ def run(
 def read_params(path: Path | None, level_ids: str | None) -> RunParams:
     """Parameters of a JSON file, with the levels `level_ids` where given.
 
-    Raises
-    ------
-    SessionError
-        Names the file, the parameter, what was expected and what was found.
+    Raises `SessionError`: names the file, the parameter, what was expected and what was found.
     """
     import json as jsonlib
 
@@ -90,35 +90,32 @@ def read_params(path: Path | None, level_ids: str | None) -> RunParams:
             values = {**values, "levels": {**values.get("levels", {}), "level_ids": level_ids.replace(",", " ").split()}}
         return RunParams.model_validate(values)
     except (OSError, ValueError, AttributeError, ValidationError) as e:
-        raise SessionError(
-            f"--params {path}: expected a JSON object of parameters such as {{'replay': {{'rest_ns': 500000000}}}}: {e}"
-        ) from e
+        example = {"replay": {"rest_ns": 500000000}}
+        raise SessionError(f"--params {path}: expected a JSON object of parameters such as {example}: {e}") from e
 
 
+@dataclass(eq=False)
 class Run:
     """One run of the pipeline: plan, execute, report."""
 
-    def __init__(
-        self,
-        lake: Lake,
-        symbol: str,
-        dates: list[dt.date],
-        must: bool,
-        profile: str,
-        params: RunParams,
-        workers: int,
-        overwrite: bool,
-        json: bool,
-    ) -> None:
+    lake: Lake
+    symbol: str
+    dates: list[dt.date]
+    must: bool
+    profile: str
+    params: RunParams
+    workers: int
+    overwrite: bool
+    json: bool
+    receipts: list[Receipt] = field(default_factory=list, init=False)
+    left_out: dict[str, str] = field(default_factory=dict, init=False)
+    current: int = field(default=0, init=False)
+    said: list[str] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
         from rich.console import Console
 
-        self.lake, self.symbol, self.dates, self.must, self.profile = lake, symbol, dates, must, profile
-        self.params, self.workers, self.overwrite, self.json = params, workers, overwrite, json
         self.console: Console = Console(stderr=True)
-        self.receipts: list[Receipt] = []
-        self.left_out: dict[str, str] = {}
-        self.current = 0
-        self.said: list[str] = []
 
     def say(self, text: str) -> None:
         """Print a line, and add it to the report."""
@@ -236,33 +233,21 @@ class Run:
             run_tasks(run_partition, plan.todo, workers=self.workers, on_result=done, on_poison=poison)
 
     def _report(self, seconds: float) -> None:
-        bad = [r for r in self.receipts if r.status == "failed"]
-        empty = [r for r in self.receipts if r.status == "empty"]
-        made = [r for r in self.receipts if r.status == "made"]
+        made, empty, bad = ([r for r in self.receipts if r.status == status] for status in ("made", "empty", "failed"))
         current = self.current + sum(r.status == "current" for r in self.receipts)
-        nothing = not made and not current
         if self.json:
-            report = {
-                "lake": str(self.lake.root),
-                "made": receipt_json(made),
-                "current": current,
-                "empty": receipt_json(empty),
-                "failed": receipt_json(bad),
-                "left_out": self.left_out,
-                "said": self.said,
-                "seconds": round(seconds, 3),
-            }
-            print_json(report)
+            receipts = [[asdict(r) for r in of] for of in (made, empty, bad)]
+            print_json({
+                "lake": str(self.lake.root), "made": receipts[0], "current": current, "empty": receipts[1], "failed": receipts[2],
+                "left_out": self.left_out, "said": self.said, "seconds": round(seconds, 3),
+            })  # fmt: skip
         why = next(iter(self.left_out.values()), "")
         left = f", {len(self.left_out)} left out ({why})" if self.left_out else ""
         tail = f", {len(empty)} without data" if empty else ""
-        print_line(
-            f"{len(made)} made, {current} current, {len(bad)} failed{tail}{left}; {seconds:.1f} s",
-            self.console,
-        )
+        print_line(f"{len(made)} made, {current} current, {len(bad)} failed{tail}{left}; {seconds:.1f} s", self.console)
         if bad:
             raise RunFailed(f"{len(bad)} of {len(bad) + len(made) + current} tasks failed:\n" + "\n".join(_line(r) for r in bad))
-        if nothing:
+        if not made and not current:
             reason = empty[0].message if empty else why or f"no raw file and no bronze in {self.lake.root}"
             raise SessionError(f"{self.symbol} {self.dates[0]}..{self.dates[-1]}: no data on any of these dates: {reason}")
 
@@ -307,11 +292,10 @@ def add(
         files += raw_paths(source) if source.is_dir() else [source]
     if not files:
         raise RawMissing(f"{', '.join(map(str, sources))}: expected files that end in .dbn or .dbn.zst, found none")
-    report: list[dict[str, str]] = []
-    faults: list[str] = []
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    report, faults = list[dict[str, str]](), list[str]()
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
@@ -408,14 +392,12 @@ def select(
         spymaster run --layer bronze --symbol ES --dates 2025-10-01:2026-01-08
         spymaster select --symbol ES
     """
-    from engine.errors import SessionError
     from engine.lake.store import Lake
     from engine.params import SelectionParams
     from engine.pipeline import is_root
     from engine.selection import make_selection
 
-    if not is_root(symbol):
-        raise SessionError(f"--symbol {symbol}: expected a root such as ES; a contract needs no selection map")
+    require(is_root(symbol), f"--symbol {symbol}: expected a root such as ES; a contract needs no selection map")
     try:
         params = SelectionParams(
             dominance=dominance, trim_days=trim_days, trim_longer_than=trim_longer_than, liquidity_floor=liquidity_floor
@@ -438,8 +420,5 @@ def select(
             f"{r['run_pos'] + 1}/{r['run_len']}", f"{r['trade_count_ratio']:.0%}", "yes" if r["include_flag"] else "no",
         )  # fmt: skip
     Console().print(table)
-    Console().print(
-        f"{sum(r['include_flag'] for r in rows)} of {len(rows)} session dates are used: {place.selection_path()}",
-        markup=False,
-        soft_wrap=True,
-    )
+    used = f"{sum(r['include_flag'] for r in rows)} of {len(rows)} session dates are used: {place.selection_path()}"
+    Console().print(used, markup=False, soft_wrap=True)

@@ -11,8 +11,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, text_table
-from engine.errors import SessionError
+from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, require, text_table
+from engine.errors import RunFailed, SessionError
 
 
 def simulate(
@@ -44,7 +44,6 @@ def simulate(
     """
     from pydantic import ValidationError
 
-    from engine.errors import RunFailed, SessionError
     from engine.lake.store import Lake
     from engine.params import SimParams
     from engine.runner import run_tasks
@@ -52,16 +51,14 @@ def simulate(
     from engine.simulate.dbn import DayReceipt, DayTask, run_day
     from engine.vocab import ROOTS
 
-    if root not in ROOTS:
-        raise SessionError(f"--root {root}: expected one of {', '.join(ROOTS)}")
+    require(root in ROOTS, f"--root {root}: expected one of {', '.join(ROOTS)}")
     try:
         thin = None if thin_after is None else dt.time.fromisoformat(thin_after)
         params = SimParams(root=root, seed=seed, rate=rate, kappa=kappa, gamma=gamma, round_ticks=round_ticks, thin_after=thin)
     except (ValidationError, ValueError) as e:
         raise SessionError(f"simulator settings: {e}") from e
     days = [d for d in parse_dates(dates, None, None)[0] if open_spans(d)]
-    if not days:
-        raise SessionError(f"--dates {dates}: expected a day on which Globex trades, found none")
+    require(bool(days), f"--dates {dates}: expected a day on which Globex trades, found none")
     folder = out if out is not None else Lake(lake).raw_folder(root)
     parts = folder.resolve().parts
     truth = (Path(*parts[: parts.index("raw")]) if "raw" in parts else folder) / "truth" / f"symbol={root}"
@@ -83,21 +80,16 @@ def simulate(
             done(task, DayReceipt(task.name, 0, 0.0, f"its process died {deaths} times"))
 
         run_tasks(run_day, tasks, workers=min(len(tasks), workers or os.cpu_count() or 1), on_result=done, on_poison=poison)
-    failed = [r for r in receipts if r.error]
-    written = [r for r in receipts if r.records]
-    report = {
-        "out": str(folder), "truth": str(truth), "files": len(receipts), "written": len(written),
-        "records": sum(r.records for r in written), "failed": [f"{r.name}: {r.error}" for r in failed],
-    }  # fmt: skip
+    failed = [f"{r.name}: {r.error}" for r in receipts if r.error]
+    written, records = sum(r.records > 0 for r in receipts), sum(r.records for r in receipts)
     if json:
-        print_json(report)
+        counts = {"files": len(receipts), "written": written, "records": records}
+        print_json({"out": str(folder), "truth": str(truth), **counts, "failed": failed})
     else:
-        kept = len(receipts) - len(written) - len(failed)
-        print_line(
-            f"{len(written)} files simulated ({sum(r.records for r in written):,} records), {kept} kept: {folder}",
-        )
+        current = len(receipts) - written - len(failed)
+        print_line(f"{written} files simulated ({records:,} records), {current} kept: {folder}")
     if failed:
-        raise RunFailed(f"{len(failed)} of {len(receipts)} files were not simulated:\n" + "\n".join(f"{r.name}: {r.error}" for r in failed))
+        raise RunFailed(f"{len(failed)} of {len(receipts)} files were not simulated:\n" + "\n".join(failed))
 
 
 # ----------------------------------------------------------------------------
@@ -131,8 +123,7 @@ def fidelity(
         spymaster fidelity glbx-mdp3-20251003.mbo.dbn.zst --html fidelity.html
         spymaster fidelity --seeds 5 --rate 1
     """
-    if not files and seeds < 1:
-        raise SessionError(f"--seeds {seeds}: expected at least 1")
+    require(bool(files) or seeds >= 1, f"--seeds {seeds}: expected at least 1")
     from engine.simulate.fidelity import curves, file_facts, fresh_sessions, gate_table, pool, simulated_facts
 
     if files:

@@ -109,14 +109,16 @@ _INPUT = re.compile(r"raw/.+|[^/]+/[^/]+/([0-9]{4}-[0-9]{2}-[0-9]{2})")
 @cache
 def _models() -> tuple[TypeAdapter[Manifest], dict[bool, TypeAdapter[Any]]]:
     """Strict models of a manifest, and of its notes: those of bronze (True) and of the other datasets."""
+    from typing import NotRequired
+
     from pydantic import Field, StringConstraints, TypeAdapter  # slow to import
     from typing_extensions import TypedDict
 
     count = Annotated[int, Field(ge=0, lt=1 << 63)]
-    notes = {"absent": dict[str, str], "simulated": bool}
     slots = dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")], count]
-    raw = {"dataset": str, "instrument_ids": list[count], "dbn_start_ns": count, "dbn_end_ns": count, "trades_by_slot": slots}
-    of_bronze, of_others = TypedDict("BronzeNotes", {**raw, "simulated": bool}), TypedDict("Notes", notes, total=False)  # type: ignore[operator]
+    everywhere = {"absent": NotRequired[dict[str, str]], "simulated": NotRequired[bool]}
+    raw = {"dbn_start_ns": count, "dbn_end_ns": count, "trades_by_slot": slots, "instrument_ids": NotRequired[list[count]]}
+    of_bronze, of_others = TypedDict("BronzeNotes", {**everywhere, **raw}), TypedDict("Notes", everywhere)  # type: ignore[operator]
     return TypeAdapter(Manifest), {True: TypeAdapter(of_bronze), False: TypeAdapter(of_others)}
 
 

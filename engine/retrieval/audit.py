@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,18 +12,16 @@ from numpy.typing import NDArray
 
 from engine.errors import NoData
 from engine.params import AuditParams, Target
-from engine.retrieval.events import Events
+from engine.retrieval.events import Events, Progress
 from engine.retrieval.model import target_labels
-from engine.retrieval.scores import EACH, SCORES, ece, events_needed, paired_error, perfect_ece, reliability, session_weights, skill
-from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData, WalkForwardResult, schedule, scored_rows, walk_all
+from engine.retrieval.scores import EACH, ece, events_needed, finite, mean, paired_error, perfect_ece, reliability, session_weights, skill
+from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData, WalkForwardResult, schedule, scored_labels, walk_all
 
 BASELINES = ("pi", "lightgbm")
 """Forecasters that never abstain."""
 
 MIN_ATTAINABLE = 0.01
 """Attainable skill below which no share of it is reported: that would be noise over noise."""
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -61,20 +59,9 @@ class Row:
 class Report:
     """The audit's result.
 
-    Attributes
-    ----------
-    rows : list of Row
-    sessions, scored_sessions, refits : int
-    first_scored : str
-        First session that had enough history, ISO date.
-    diagrams : dict
-        Reliability diagram of each ``target/representation``.
-    params : dict
-        All parameters.
-    winner : str
-        Representation that should be the default on these data (``choices["any"]``); empty where no candidate was audited.
-    choices : dict
-        Result of `choose` for each key of `CHOICES`.
+    `winner` is the representation that should be the default on these data (``choices["any"]``), empty where no candidate was audited;
+    `choices` are the results of `choose` for the keys of `CHOICES`. `first_scored` is the first session (ISO date) that had enough history.
+    `diagrams` has the reliability diagram of each ``target/representation``.
     """
 
     rows: list[Row]
@@ -95,7 +82,7 @@ class Report:
         return next(r for r in self.rows if r.representation == representation and r.target == target)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON for ``--json``: scores per representation, NaN as null; the ``touch`` target under a key of its own."""
+        """Fields for ``--json``: scores per representation, NaN as null; the ``touch`` target under a key of its own."""
         body = {k: v for k, v in asdict(self).items() if k != "rows"}
         body["representations"] = {r.representation: _row_json(r) for r in self.rows if r.target == "class"}
         body["touch"] = {r.representation: _row_json(r) for r in self.rows if r.target == "touch"}
@@ -103,7 +90,7 @@ class Report:
 
 
 def _row_json(row: Row) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(row).items() if k not in ("representation",)}
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(row).items() if k != "representation"}
 
 
 def audit(
@@ -117,21 +104,11 @@ def audit(
 ) -> Report:
     """Report of a walk-forward evaluation by session: every representation scored on the `arm` events, one per episode.
 
-    Parameters
-    ----------
-    data
-        Triggers; only those of kind ``arm`` are used.
-    only
-        Representations to score, of `REPRESENTATIONS`; ``pi`` is always added.
-    touch
-        Whether to score the probability of a touch as well.
-    executor
-        Runs representations and targets in parallel, such as a pool of processes; sequential where None. The result is bit-identical.
+    `only` are the representations to score, of `REPRESENTATIONS`; ``pi`` is always added. `touch` says whether the probability of a touch
+    is scored as well. An `executor`, such as a pool of processes, runs representations and targets in parallel; the result is
+    bit-identical.
 
-    Raises
-    ------
-    NoData
-        Where there is no session with enough history before it.
+    Raises `NoData` where there is no session with enough history before it.
     """
     p = params or AuditParams()
     wanted = [r for r in REPRESENTATIONS if r == "pi" or (r in only and (data.blocks or not r.startswith("blocks")))]
@@ -139,10 +116,9 @@ def audit(
     touches = data.means.touches()[(data.means.frame["kind"] == "arm").to_numpy()]
     if touch and min((touches == 0).sum(), (touches == 1).sum()) >= p.retrieval.min_sessions:
         targets.append("touch")
-    plans = {t: schedule(*_sessions_and_labels(data.means, t, p), p) for t in targets}
+    plans = {t: schedule(data.means.sessions, scored_labels(data.means, t, p), p) for t in targets}
     if not plans["class"]:
-        labels = target_labels(data.means, "class", p.retrieval.horizon)
-        use = scored_rows(data.means, labels)
+        use = scored_labels(data.means, "class", p) >= 0
         raise NoData(
             f"too few events for an audit: expected a session after at least {p.retrieval.min_events} arm events with an outcome in "
             f"{p.retrieval.min_sessions} sessions, found {int(use.sum())} in {len(np.unique(data.means.sessions[use]))} sessions in all; "
@@ -157,18 +133,13 @@ def audit(
         if progress is not None:
             progress(done, total, what)
 
-    everything = walk_all(wanted, data, plans, p, step, executor)
-    rows: list[Row] = []
+    walked = walk_all(wanted, data, plans, p, step, executor)
     diagrams: dict[str, list[dict[str, float]]] = {}
-    choices: dict[str, dict[str, Any]] = {}
-    for target in plans:
-        walked = everything[target]
-        rows += _score(data, walked, p, target, diagrams)
-        if target == "class":
-            choices = _choices(data.means, walked, rows, p)
+    rows = [row for target in plans for row in _score(data, walked[target], p, target, diagrams)]
+    choices = _choices(data.means, walked["class"], rows, p)
     blocks = plans["class"]
     knn = [r for r in rows if r.target == "class" and r.representation not in BASELINES]
-    comparisons = len([r for r in rows if r.representation != "pi"])
+    comparisons = sum(r.representation != "pi" for r in rows)
     return Report(
         rows=rows,
         sessions=len(np.unique(data.means.sessions)),
@@ -185,12 +156,6 @@ def audit(
     )
 
 
-def _sessions_and_labels(events: Events, target: Target, p: AuditParams) -> tuple[NDArray[np.datetime64], NDArray[np.int64]]:
-    labels = target_labels(events, target, p.retrieval.horizon)
-    use = scored_rows(events, labels)
-    return events.sessions, np.where(use, labels, -1)
-
-
 def _score(
     data: AuditData, walked: dict[str, WalkForwardResult], p: AuditParams, target: Target, diagrams: dict[str, list[dict[str, float]]]
 ) -> list[Row]:
@@ -200,17 +165,17 @@ def _score(
     rows = []
     for name, w in walked.items():
         there = np.isfinite(w.probability).all(axis=1)
-        use = there & ~w.abstained
+        use, out = there & ~w.abstained, there & w.abstained
         y, f, r = labels[use], w.probability[use], reference[use]
         codes, counts = session_weights(data.means.sessions[use], p.draws, rng)
-        each = {s: EACH[s](f, y) for s in SCORES}
-        against = {s: skill(each[s], EACH[s](r, y), codes, counts) for s in SCORES}
+        each = {score: loss(f, y) for score, loss in EACH.items()}
+        against = {score: skill(each[score], loss(r, y), codes, counts) for score, loss in EACH.items()}
         attainable = None
         if data.truth is not None and target == "class" and len(y):
             # On the realised labels: sampling error is common to pi and the exact law, so the ratio varies less than with the mean entropy.
             attainable = float(1 - EACH["log_loss"](data.truth[use], y).sum() / EACH["log_loss"](r, y).sum())
         perfect, limit = perfect_ece(f, p.bins, rng)
-        out = there & w.abstained
+        abstained = [mean(EACH["log_loss"](x[out], labels[out])) if out.any() else None for x in (w.probability, reference)]
         s = against["log_loss"]
         rows.append(
             Row(
@@ -218,25 +183,17 @@ def _score(
                 target=target,
                 events=int(use.sum()),
                 abstained=int(out.sum()),
-                **{k: float(v.mean()) if len(y) else float("nan") for k, v in each.items()},
+                **{k: mean(v) for k, v in each.items()},
                 ece=ece(f, y, p.bins),
                 ece_perfect=perfect,
                 ece_perfect_95=limit,
-                skill=s.value,
-                skill_low=s.low,
-                skill_high=s.high,
-                brier_skill=against["brier"].value,
-                brier_skill_low=against["brier"].low,
-                brier_skill_high=against["brier"].high,
-                rps_skill=against["rps"].value,
-                rps_skill_low=against["rps"].low,
-                rps_skill_high=against["rps"].high,
+                **{k: v for score, found in against.items() for k, v in found.named(score).items()},
                 attainable=attainable,
                 share_of_attainable=s.value / attainable if attainable is not None and attainable >= MIN_ATTAINABLE else None,
                 edge=bool(s.low > 0) and name != "pi",
                 events_needed=None if name == "pi" else events_needed(s, len(y)),
-                abstained_log_loss=_mean_loss(w.probability[out], labels[out]),
-                abstained_reference_log_loss=_mean_loss(reference[out], labels[out]),
+                abstained_log_loss=abstained[0],
+                abstained_reference_log_loss=abstained[1],
             )
         )
         diagrams[f"{target}/{name}"] = reliability(f, y, p.bins)
@@ -246,18 +203,13 @@ def _score(
 def _choices(events: Events, walked: dict[str, WalkForwardResult], rows: Sequence[Row], p: AuditParams) -> dict[str, dict[str, Any]]:
     labels = target_labels(events, "class", p.retrieval.horizon)
     losses = {}
-    for name in (n for n in walked if n in CANDIDATES):
-        w = walked[name]
+    for name, w in walked.items():
         answered = np.isfinite(w.probability).all(axis=1) & ~w.abstained
         losses[name] = np.full(len(events), np.nan)
         losses[name][answered] = EACH["log_loss"](w.probability[answered], labels[answered])
     skills = {r.representation: (r.skill, r.skill_low, r.skill_high) for r in rows if r.target == "class"}
     found = {k: choose({n: losses[n] for n in names if n in losses}, skills, events.sessions) for k, names in CHOICES.items()}
     return {k: v for k, v in found.items() if v}
-
-
-def _mean_loss(p: NDArray[np.float64], y: NDArray[np.int64]) -> float | None:
-    return float(EACH["log_loss"](p, y).mean()) if len(y) else None
 
 
 def _verdict(knn: Sequence[Row], comparisons: int) -> str:
@@ -271,9 +223,8 @@ def _verdict(knn: Sequence[Row], comparisons: int) -> str:
             f"edge found: {top.representation} beats the reference by {top.skill:.1%} of its log loss "
             f"(95% interval {top.skill_low:.1%} to {top.skill_high:.1%}, {top.events} episodes; {comparisons} comparisons were made)"
         )
-    if best.events_needed is None:
-        need = "no number of episodes would show one: the best estimate is not above 0"
-    else:
+    need = "no number of episodes would show one: the best estimate is not above 0"
+    if best.events_needed is not None:
         need = f"to see an edge of the size found ({best.skill:.1%}, {best.representation}) takes about {best.events_needed:,} episodes"
     return f"no edge found in {best.events} episodes; {need}"
 
@@ -307,7 +258,6 @@ def choose(
         `MIN_COMMON_EVENTS` events are not candidates.
     skills
         Skill and its 95% interval by representation, copied into the result.
-    sessions : ``(n,)``
 
     Returns
     -------
@@ -326,10 +276,6 @@ def choose(
     behind = {n: loss[n] - loss[best] for n in known}
     error = {n: paired_error((losses[n] - losses[best])[common], sessions[common]) for n in known}
     chosen = next(n for n in known if n == best or behind[n] <= error[n])
-    figures = {k: {n: _number(skills[n][i]) for n in known} for i, k in enumerate(("skill", "low", "high"))}
-    figures |= {k: {n: _number(v[n]) for n in known} for k, v in (("loss", loss), ("behind", behind), ("error", error))}
+    figures = {k: {n: finite(skills[n][i]) for n in known} for i, k in enumerate(("skill", "low", "high"))}
+    figures |= {k: {n: finite(v[n]) for n in known} for k, v in (("loss", loss), ("behind", behind), ("error", error))}
     return {"representation": chosen, "best": best, "tie": chosen != best, "events": int(common.sum()), **figures}
-
-
-def _number(x: float) -> float | None:
-    return float(x) if np.isfinite(x) else None

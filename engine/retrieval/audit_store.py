@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,39 +44,25 @@ the horizon has a check of its own."""
 
 def audit_codes(market: str, profile: str | None) -> tuple[str, ...]:
     """Code versions whose audit of a lake is the same, the current one first."""
-    selection = {
-        "ROOTS.code": {market},
-        "PROFILES.name": {str(profile)},
-        "_FEATURES.name": None,
-        "_FEATURES.family": ("vacuum_down", "vacuum_up", "tape"),
-        "LEVELS.level_id": (),
-    }
-    return accepted(code_of(audit_events, audit), selection)
+    families = ("vacuum_down", "vacuum_up", "tape")
+    selection = {"ROOTS.code": {market}, "PROFILES.name": {str(profile)}, "_FEATURES.name": None, "_FEATURES.family": families}
+    return accepted(code_of(audit_events, audit), {**selection, "LEVELS.level_id": ()})
 
 
 def audit_inputs(lake: Lake, symbol: str | None) -> dict[str, Any]:
     """The current inputs of an audit: symbol, market, profile, code version, and the digest of every partition it reads.
 
-    Raises
-    ------
-    NoData
-        Where the lake has no silver.
+    Raises `NoData` where the lake has no silver.
     """
     sessions = sessions_in(lake, LADDER, symbol)
     found = {input_key(key, s, d): lake.find_manifest(key, s, d) for s, d in sessions for key in AUDIT_INPUTS}
     market, profile = root_of(sessions[0][0]).code, lake.profile()
-    return {
-        "symbol": symbol,
-        "market": market,
-        "profile": profile,
-        "code": audit_codes(market, profile)[0],
-        "inputs": {k: m.digest() for k, m in found.items() if m is not None},
-    }
+    inputs = {k: m.digest() for k, m in found.items() if m is not None}
+    return {"symbol": symbol, "market": market, "profile": profile, "code": audit_codes(market, profile)[0], "inputs": inputs}
 
 
 def why_audit_stale(lake: Lake, report: dict[str, Any]) -> str:
     """Why a stored report does not match the current lake; empty where it does."""
-
     was = report.get("made_of")
     if not was:
         return "the stored audit does not name its inputs"
@@ -88,29 +75,20 @@ def why_audit_stale(lake: Lake, report: dict[str, Any]) -> str:
             return f"the stored audit was made with another {what} ({str(was[what])[:12]}) than there is now ({str(now[what])[:12]})"
     old, new = was["inputs"], now["inputs"]
     changed = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
-    if changed:
-        key = changed[0]
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        with_it = "made without" if key not in old else "made of"
-        state = "is new" if key not in old else "is gone" if key not in new else "was rebuilt"
-        return f"the stored audit was {with_it} {key}, which {state}{more}"
-    return ""
+    if not changed:
+        return ""
+    key = changed[0]
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    if key not in old:
+        return f"the stored audit was made without {key}, which is new{more}"
+    return f"the stored audit was made of {key}, which {'was rebuilt' if key in new else 'is gone'}{more}"
 
 
 def why_audit_unusable(report: dict[str, Any], lake: Lake, symbol: str | None, representation: str, params: RetrievalParams) -> str:
     """Why a stored report, though current, cannot choose the representation of an index of `symbol` with `params`; empty where it can.
 
-    Parameters
-    ----------
-    symbol
-        A contract, a root, or all of gold where None.
-    representation
-        Of gold's vectors; every candidate computable from them (`CHOICES`) must have been audited: a comparison with none proves nothing.
-
-    Raises
-    ------
-    NoData
-        Where there is no gold of `symbol`.
+    Every candidate computable from gold's `representation` (`CHOICES`) must have been audited: a comparison with none proves nothing.
+    Raises `NoData` where there is no gold of `symbol` (a contract, a root, or all of gold where None).
     """
     was = report["made_of"]
     sessions = sessions_in(lake, VECTORS, symbol)
@@ -150,10 +128,7 @@ def audit_command(lake: Lake, symbol: str | None, params: RetrievalParams | None
 # ----------------------------------------------------------------------------
 # Files: a table under a contract, and the full report with its reliability diagrams as JSON
 
-TABLE = f"{AUDIT_DIR}/mbo_audit.parquet"
-
-REPORT = f"{AUDIT_DIR}/mbo_audit.json"
-
+TABLE, REPORT = f"{AUDIT_DIR}/mbo_audit.parquet", f"{AUDIT_DIR}/mbo_audit.json"
 CONTRACT = "gold/mbo_audit.avsc"
 
 
@@ -161,44 +136,22 @@ def audit_frame(report: Report) -> pl.DataFrame:
     """The report as a table under its contract: one row per target and representation."""
     import polars as pl
 
-    shared = {
-        "horizon": report.horizon,
-        "sessions": report.sessions,
-        "scored_sessions": report.scored_sessions,
-        "first_scored": report.first_scored,
-        "refits": report.refits,
-        "comparisons": report.comparisons,
-        "winner": report.winner,
-        "verdict": report.verdict,
-    }
-    schema = load_contract(CONTRACT).schema()
-    rows = [{**asdict(r), **shared} for r in report.rows]
-    return pl.DataFrame(rows, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))
+    names = ("horizon", "sessions", "scored_sessions", "first_scored", "refits", "comparisons", "winner", "verdict")
+    shared = {name: getattr(report, name) for name in names}
+    rows = [asdict(r) | shared for r in report.rows]
+    return pl.DataFrame(rows, schema=load_contract(CONTRACT).schema()).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
 def store_audit(root: Path, report: Report, made_of: dict[str, Any]) -> tuple[Path | None, str]:
     """Store a report as the lake's audit, unless it is partial (`why_audit_partial`) and would replace a full one.
 
-    Returns
-    -------
-    place : Path or None
-        The table; None where it was not stored.
-    why : str
-        Why it was not stored.
-
-    Raises
-    ------
-    LakeWriteFailed
-        As `write_audit`.
+    Returns the table's place, None where it was not stored, and why not; raises as `write_audit`.
     """
     partial = why_audit_partial(report.to_json())
     if partial:
-        try:
-            stored = read_audit(root)[1]
-        except (PartitionMissing, PartitionCorrupt):
-            stored = None
-        if stored is not None and not why_audit_partial(stored):
-            return None, f"printed, not stored: this audit {partial}, and would replace a full one"
+        with suppress(PartitionMissing, PartitionCorrupt):
+            if not why_audit_partial(read_audit(root)[1]):
+                return None, f"printed, not stored: this audit {partial}, and would replace a full one"
     return write_audit(root, report, made_of), ""
 
 
@@ -206,17 +159,10 @@ def write_audit(root: Path, report: Report, made_of: dict[str, Any]) -> Path:
     """Replace the lake's audit: first the table, then the report, which holds the table's digest and its own.
 
     The two writes are not atomic: after a kill between them table and report do not match, and `read_audit` raises. The caller must hold
-    the lake's lock, so that two writers cannot interleave.
+    the lake's lock, so that two writers cannot interleave. `made_of` are the `audit_inputs` from before the audit read the lake, so that a
+    change during the audit makes it stale.
 
-    Parameters
-    ----------
-    made_of
-        `audit_inputs` from before the audit read the lake, so that a change during the audit makes it stale.
-
-    Raises
-    ------
-    LakeWriteFailed
-        Where the folder cannot be written.
+    Raises `LakeWriteFailed` where the folder cannot be written.
     """
     frame = enforce_contract(audit_frame(report), load_contract(CONTRACT), f"audit of {root}")
     place = write_parquet_atomic(root / TABLE, frame)
@@ -228,12 +174,8 @@ def write_audit(root: Path, report: Report, made_of: dict[str, Any]) -> Path:
 def read_audit(root: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The stored audit: its table, and its report with ``stale`` (`why_audit_stale`, empty where it is current).
 
-    Raises
-    ------
-    PartitionMissing
-        Where there is none.
-    PartitionCorrupt
-        Where it cannot be read, is of another version, or table and report are of two different audits.
+    Raises `PartitionMissing` where there is none, `PartitionCorrupt` where it cannot be read, is of another version, or table and report
+    are of two different audits.
     """
     import polars as pl
 
@@ -258,22 +200,16 @@ def read_audit(root: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
 # ----------------------------------------------------------------------------
 # The default representation of an index: chosen by the stored audit, or by history's own loss where there is no usable audit
 
-REPRESENTATION_NAMES: dict[tuple[str, str], str] = {
-    ("means", "learned"): "learned",
-    ("means", "plain"): "means",
-    ("blocks", "plain"): "blocks",
-}
+REPRESENTATION_NAMES = {("means", "learned"): "learned", ("means", "plain"): "means", ("blocks", "plain"): "blocks"}
 """(Representation of gold's vectors, recipe) to the name of the representation."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen representation, and what chose it.
+    """The chosen representation (``means``, ``blocks`` or ``learned``), and what chose it.
 
     Attributes
     ----------
-    representation : str
-        ``means``, ``blocks`` or ``learned``.
     by : str
         ``audit``, or ``history``: without an audit, the lowest leave-one-session-out loss on the index's own events.
     audit : str or None
@@ -289,7 +225,7 @@ class Choice:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe (`engine.retrieval.model.Recipe`) of the representation."""
+        """Recipe of the representation."""
         return "learned" if self.representation == "learned" else "plain"
 
     def to_json(self) -> dict[str, Any]:
@@ -313,12 +249,7 @@ def audit_choice(lake: Lake, symbol: str | None, representation: str, params: Re
     """The stored audit's choice for gold of `representation` and a sentence about it; None where there is no usable audit.
 
     An audit is not usable where it is stale, of another market, other sessions or other parameters, or lacks a candidate; the sentence
-    then names the command that rebuilds it.
-
-    Raises
-    ------
-    NoData
-        Where there is no gold of `symbol`.
+    then names the command that rebuilds it. Raises `NoData` where there is no gold of `symbol`.
     """
     # A lake with silver of several markets needs `--symbol` for an audit, even where its gold, and so the index, is of one.
     several = len({root_of(s).code for s, _ in lake.partitions(LADDER)}) > 1

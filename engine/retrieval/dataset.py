@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from engine.errors import ContractError, NoData, SessionError
 from engine.lake.catalog import BRONZE_MBO, LADDER, TRIGGERS
 from engine.lake.manifest import canonical
-from engine.params import ApproachParams, FeatureParams, SetupParams
-from engine.retrieval.events import DECIDED_UNTIL, MIRRORED_REPRESENTATIONS, Events, events_from_frame
+from engine.params import ApproachParams, FeatureParams, GoldParams, SetupParams
+from engine.retrieval.events import DECIDED_UNTIL, MIRRORED_REPRESENTATIONS, Events, Progress, events_from_frame
 from engine.retrieval.hints import gold_command
 from engine.vocab import NS, Approach, root_of
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from engine.lake.store import Lake
 
 VECTORS = TRIGGERS
-
 APPROACHES = (Approach.UP.value, Approach.DOWN.value)
 
 MIRROR = "mirrored"
@@ -55,10 +54,7 @@ class TriggerParams:
 def trigger_params_of(lake: Lake, symbol: str, date: dt.date) -> TriggerParams:
     """Parameters of the session's gold, for computing the same events on the fly; the defaults where there is no gold.
 
-    Raises
-    ------
-    ContractError
-        Where gold's parameters are of another version.
+    Raises `ContractError` where gold's parameters are of another version.
     """
     found = lake.find_manifest(VECTORS, symbol, date)
     values = found.lineage.values if found is not None else {}
@@ -78,10 +74,7 @@ def trigger_params_of(lake: Lake, symbol: str, date: dt.date) -> TriggerParams:
 def sessions_in(lake: Lake, key: str, symbol: str | None) -> list[tuple[str, dt.date]]:
     """(contract, date) of a dataset's partitions, sorted by date; of the contract or root `symbol`, or all where None.
 
-    Raises
-    ------
-    NoData
-        Where there is none; names the command that makes them.
+    Raises `NoData` where there is none; names the command that makes them.
     """
     found = [(s, d) for s, d in lake.partitions(key) if symbol is None or symbol in (s, root_of(s).code)]
     if not found:
@@ -93,44 +86,27 @@ def sessions_in(lake: Lake, key: str, symbol: str | None) -> list[tuple[str, dt.
     return sorted(found, key=lambda p: (p[1], p[0]))
 
 
-def representation_of(lake: Lake, symbol: str | None = None) -> str:
-    """Name of the representation of gold's vectors, ``means`` or ``blocks``.
-
-    Raises
-    ------
-    NoData
-        Where there is no gold.
-    SessionError, ContractError
-        As `gold_events`.
-    """
-    from engine.params import GoldParams
-
-    sessions = sessions_in(lake, VECTORS, symbol)
+def poolable_sessions(lake: Lake, key: str, symbol: str | None) -> list[tuple[str, dt.date]]:
+    """`sessions_in`, of one market and one set of parameters; raises as `require_one_market` and `require_same_params`, too."""
+    sessions = sessions_in(lake, key, symbol)
     require_one_market(lake, sessions, symbol)
     require_same_params(lake, sessions)
+    return sessions
+
+
+def representation_of(lake: Lake, symbol: str | None = None) -> str:
+    """Name of the representation of gold's vectors, ``means`` or ``blocks``; raises as `poolable_sessions`."""
+    sessions = poolable_sessions(lake, VECTORS, symbol)
     return GoldParams.model_validate(lake.manifest(VECTORS, *sessions[0]).lineage.values.get("gold", {})).representation
 
 
 def gold_events(
     lake: Lake, symbol: str | None = None, *, kinds: Sequence[str] | None = None, before: dt.date | None = None
 ) -> dict[str, Events]:
-    """Events of the lake's gold, by group (`groups_of`).
+    """Events of the lake's gold by group (`groups_of`), of a contract or root, some trigger kinds and sessions before a date; all where
+    None.
 
-    Parameters
-    ----------
-    symbol
-        A contract or a root; every partition where None.
-    kinds
-        Trigger kinds to keep.
-    before
-        Only sessions before this date.
-
-    Raises
-    ------
-    NoData
-        Where there is no gold.
-    SessionError, ContractError
-        Where it is of several markets, or of several sets of parameters (`engine.retrieval.dataset`).
+    Raises `NoData` where there is no gold, `SessionError` or `ContractError` where it is of several markets or sets of parameters.
     """
     sessions = [(s, d) for s, d in sessions_in(lake, VECTORS, symbol) if before is None or d < before]
     if not sessions:
@@ -140,13 +116,7 @@ def gold_events(
 
 
 def read_triggers(lake: Lake, sessions: Sessions, kinds: Sequence[str] | None = None) -> pl.DataFrame:
-    """Rows of ``mbo_trigger_vectors`` of several sessions, with ``decided_until_ts_ns``.
-
-    Raises
-    ------
-    ContractError
-        Where the sessions were made with several sets of parameters.
-    """
+    """Rows of ``mbo_trigger_vectors`` of several sessions, with ``decided_until_ts_ns``; raises as `require_same_params`."""
     import polars as pl
 
     require_same_params(lake, sessions)
@@ -154,12 +124,12 @@ def read_triggers(lake: Lake, sessions: Sessions, kinds: Sequence[str] | None = 
     return pl.concat([with_decided_until(lake, s, d, lake.read(VECTORS, s, d, where=where)) for s, d in sessions])
 
 
-def with_decided_until(lake: Lake, symbol: str, date: dt.date, triggers: pl.DataFrame, knobs: TriggerParams | None = None) -> pl.DataFrame:
+def with_decided_until(lake: Lake, symbol: str, date: dt.date, triggers: pl.DataFrame, params: TriggerParams | None = None) -> pl.DataFrame:
     """A session's triggers with the column ``decided_until_ts_ns`` (`decided_until_ns`)."""
     import polars as pl
 
-    k = knobs or trigger_params_of(lake, symbol, date)
-    end = decided_until_ns(lake, symbol, date, k.setups, k.features)
+    p = params or trigger_params_of(lake, symbol, date)
+    end = decided_until_ns(lake, symbol, date, p.setups, p.features)
     return triggers.with_columns(pl.lit(end, pl.Int64).alias(DECIDED_UNTIL))
 
 
@@ -168,24 +138,15 @@ def events_by_group(frame: pl.DataFrame) -> dict[str, Events]:
     import polars as pl
 
     representation = frame["representation"][0] if frame.height else MIRRORED_REPRESENTATIONS[0]
-    out = {}
-    for group in groups_of(representation):
-        rows = frame if group == MIRROR else frame.filter(pl.col("approach") == group)
-        out[group] = events_from_frame(rows, names_of(representation, group))
-    return out
+    groups = groups_of(representation)
+    parts = {g: frame if g == MIRROR else frame.filter(pl.col("approach") == g) for g in groups}
+    return {g: events_from_frame(rows, names_of(representation, g)) for g, rows in parts.items()}
 
 
-def audit_events(
-    lake: Lake, symbol: str | None, *, blocks: bool = True, progress: Callable[[int, int, str], None] | None = None
-) -> tuple[Events, list[Events]]:
+def audit_events(lake: Lake, symbol: str | None, *, blocks: bool = True, progress: Progress | None = None) -> tuple[Events, list[Events]]:
     """The `arm` events of every session in `means`, and in `blocks` per approach, computed on the fly with gold's parameters.
 
-    Raises
-    ------
-    NoData
-        Where the lake has no silver, or no session of it a trigger.
-    SessionError, ContractError
-        Where it is of several markets, or gold of several sets of parameters.
+    Raises `NoData` where the lake has no silver, or no session of it a trigger; `SessionError`, `ContractError` as `poolable_sessions`.
     """
     import polars as pl
 
@@ -193,23 +154,20 @@ def audit_events(
 
     wanted = ("means", "blocks") if blocks else ("means",)
     parts: dict[str, list[pl.DataFrame]] = {r: [] for r in wanted}
-    sessions = sessions_in(lake, LADDER, symbol)
-    require_one_market(lake, sessions, symbol)
-    require_same_params(lake, sessions)
+    sessions = poolable_sessions(lake, LADDER, symbol)
     # Sessions without gold take the parameters of those that have it.
-    held = [(s, d) for s, d in sessions if lake.find_manifest(VECTORS, s, d) is not None]
-    k = trigger_params_of(lake, *(held or sessions)[0])
+    like = next(((s, d) for s, d in sessions if lake.find_manifest(VECTORS, s, d) is not None), sessions[0])
+    p = trigger_params_of(lake, *like)
     for i, (contract, date) in enumerate(sessions):
-        made = session_events(lake, contract, date, ("arm",), wanted, setups=k.setups, approach=k.approach, features=k.features)
+        made = session_events(lake, contract, date, ("arm",), wanted, setups=p.setups, approach=p.approach, features=p.features)
         for r in wanted:
-            parts[r].append(with_decided_until(lake, contract, date, made[r], k))
+            parts[r].append(with_decided_until(lake, contract, date, made[r], p))
         if progress is not None:
             progress(i + 1, len(sessions), str(date))
     means = pl.concat(parts["means"])
     if not means.height:
         raise NoData(f"{lake.root}: expected armed triggers in {len(sessions)} sessions, found none; add dates or levels")
-    groups = events_by_group(pl.concat(parts["blocks"])) if blocks else {}
-    return events_by_group(means)[MIRROR], list(groups.values())
+    return events_by_group(means)[MIRROR], list(events_by_group(pl.concat(parts["blocks"])).values()) if blocks else []
 
 
 # ----------------------------------------------------------------------------
@@ -219,13 +177,7 @@ Sessions = Sequence[tuple[str, dt.date]]
 
 
 def require_one_market(lake: Lake, sessions: Sessions, symbol: str | None) -> None:
-    """Raise where the sessions are of several markets; contracts of one root may be pooled.
-
-    Raises
-    ------
-    SessionError
-        Where `symbol` is None and the sessions are of several roots.
-    """
+    """Raise `SessionError` where `symbol` is None and the sessions are of several roots; contracts of one root may be pooled."""
     roots = sorted({root_of(s).code for s, _ in sessions})
     if symbol is None and len(roots) > 1:
         raise SessionError(
@@ -235,12 +187,7 @@ def require_one_market(lake: Lake, sessions: Sessions, symbol: str | None) -> No
 
 
 def require_one_market_ids(ids: pl.Series, what: str) -> None:
-    """Raise where a table has rows of several markets, by their ``{date}/{symbol}/...`` ids; `what` names the table in the error.
-
-    Raises
-    ------
-    ContractError
-    """
+    """Raise `ContractError` where the ``{date}/{symbol}/...`` ids of the table `what` are of several markets."""
     roots = sorted({root_of(s).code for s in ids.str.extract(r"^\d{4}-\d{2}-\d{2}/([^/]+)/").drop_nulls().unique().to_list()})
     if len(roots) > 1:
         raise ContractError(
@@ -250,29 +197,25 @@ def require_one_market_ids(ids: pl.Series, what: str) -> None:
 
 
 def require_same_params(lake: Lake, sessions: Sessions) -> None:
-    """Raise where gold of the sessions was made with several sets of parameters; sessions without gold are skipped.
+    """Raise `ContractError` where gold of the sessions was made with several sets of parameters; sessions without gold are skipped.
 
-    Raises
-    ------
-    ContractError
-        Names a session that differs from most, the parameter, both values, and the command that rebuilds them alike.
+    Names a session that differs from most, the parameter, both values, and the command that rebuilds them alike.
     """
     found = [(s, d, m.lineage.values) for s, d in sessions if (m := lake.find_manifest(TRIGGERS, s, d)) is not None]
-    kinds = Counter(canonical(v) for _, _, v in found)
-    if len(kinds) < 2:
+    texts = [canonical(v) for _, _, v in found]
+    if len(set(texts)) < 2:
         return
-    usual = kinds.most_common(1)[0][0]
-    known = next(v for _, _, v in found if canonical(v) == usual)
-    odd = [(s, d, v) for s, d, v in found if canonical(v) != usual]
+    usual = Counter(texts).most_common(1)[0][0]
+    like = found[texts.index(usual)]
+    odd = [f for f, text in zip(found, texts) if text != usual]
     symbol, date, values = odd[0]
-    mine, others = _flat(values), _flat(known)
+    mine, others = _flat(values), _flat(like[2])
     name = next(k for k in sorted(mine.keys() | others.keys()) if mine.get(k) != others.get(k))
     more = f" and {len(odd) - 1} more sessions" if len(odd) > 1 else ""
-    like = next((s, d) for s, d, v in found if canonical(v) == usual)
     raise ContractError(
         f"{TRIGGERS} in {lake.root}: expected the same parameters in all {len(found)} sessions, found {name} = {mine.get(name)} in "
         f"{symbol} {date}{more} and {others.get(name)} in the others, so their outcomes are not comparable; "
-        f"`{gold_command(lake, like, [d for _, d, _ in found])}` rebuilds them as most are"
+        f"`{gold_command(lake, like[:2], [d for _, d, _ in found])}` rebuilds them as most are"
     )
 
 
@@ -287,19 +230,13 @@ def decided_until_ns(lake: Lake, symbol: str, date: dt.date, setups: SetupParams
     """End (ns) of the last window whose triggers count in touch statistics; later ones could only be labelled if they touched.
 
     A touch can come for `wait_windows` after an episode's last window. Near the end of the data "no touch" cannot be decided any more, so
-    only the touched triggers would get a label, all of them positive.
+    only the touched triggers would get a label, all of them positive. Where a session's bronze is gone, its data are taken to reach the
+    session's end.
 
     The cut depends on the trigger's time alone, never on its outcome: a cut by the episode's end would select by outcome, since a touch
     ends the episode. What remains unlabelled are triggers whose episode runs into the last two minutes untouched: none of 2,526 armed ones
     in 20 simulated sessions, whose latest touch came 117 s after its trigger. It is no look-ahead: forecasts use sessions before the
     query's, less an embargo, whose data had all ended by then.
-
-    Parameters
-    ----------
-    symbol, date
-        A session; where its bronze is gone, its data are taken to reach the session's end.
-    setups, features
-        Parameters of its triggers.
     """
     from engine.features.events import data_end_ns, file_span
     from engine.sessions import session_windows, utc_dates

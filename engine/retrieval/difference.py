@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from pydantic import Field
 
 from engine.errors import ContractError
 from engine.params import Params
+from engine.retrieval.events import Progress
 from engine.retrieval.scores import few_sessions
 from engine.vocab import NS, Approach
 
@@ -22,13 +22,10 @@ if TYPE_CHECKING:
     from engine.lake.store import Lake
 
 LONG = ("bid_add", "ask_pull", "ask_fill")
-
 SHORT = ("ask_add", "bid_pull", "bid_fill")
 
 NEEDED = ("trigger_id", "session_date", "approach", "level_tick", "touch_ts_ns", "outcome_class")
 """Columns of the neighbours' table that are required."""
-
-Progress = Callable[[int, int, str], None]
 
 
 class DifferenceParams(Params):
@@ -65,13 +62,10 @@ class DifferenceMap:
         travel. NaN where a group has no valid window.
     shown : bool ``(windows, rows)``
         Cells whose interval does not cover 0.
-    breaks, rejects, break_sessions, reject_sessions : int
-        Neighbours compared, and their sessions.
     left_out : int
         Neighbours that broke or rejected but have no ladder around their touch.
     reason : str
         Why there is no comparison; empty where there is one.
-    params : DifferenceParams
     """
 
     difference: NDArray[np.float64]
@@ -97,14 +91,9 @@ class DifferenceMap:
 
         p = self.params
         second, tick = np.meshgrid(np.arange(-p.windows, 0) * p.window_s, row_ticks(p), indexing="ij")
-        columns = {
-            "seconds_from_touch": second,
-            "ticks_beyond_level": tick,
-            "difference": self.difference,
-            "low": self.low,
-            "high": self.high,
-        }
-        frame = pl.DataFrame({k: v.ravel() for k, v in columns.items()} | {"shown": self.shown.ravel()})
+        columns = {"seconds_from_touch": second, "ticks_beyond_level": tick}
+        columns |= {k: getattr(self, k) for k in ("difference", "low", "high", "shown")}
+        frame = pl.DataFrame({k: v.ravel() for k, v in columns.items()})
         return frame.with_columns(pl.col("difference", "low", "high").fill_nan(None))
 
 
@@ -117,36 +106,21 @@ def row_ticks(params: DifferenceParams) -> NDArray[np.int64]:
 def net_before_touch(
     rows: pl.DataFrame, tape: pl.DataFrame, level_tick: int, touch_ts_ns: int, up: bool, params: DifferenceParams
 ) -> NDArray[np.float64]:
-    """Net pressure before one touch, aligned to it.
+    """Net pressure before one touch, aligned to it, ``(windows, rows)``; NaN in windows with a second that is missing or has no valid book.
 
     Per cell ``(long - short) / (long + short + 1)`` with ``long = bid_add + ask_pull + ask_fill`` and
-    ``short = ask_add + bid_pull + bid_fill`` (features.md section 7); for an approach from above, price and sign are mirrored.
+    ``short = ask_add + bid_pull + bid_fill`` (features.md section 7); for an approach from above (not `up`), price and sign are mirrored.
 
-    Parameters
-    ----------
-    rows
-        Of ``mbo_price_ladder_1s``: ``window_start_ts_ns, tick`` and the six flows.
-    tape
-        Of ``mbo_tape_1s``: ``window_start_ts_ns, book_valid``.
-    touch_ts_ns
-        Time of the touch; its own second is excluded.
-    up
-        Whether price came from below.
-
-    Returns
-    -------
-    float64 ``(windows, rows)``
-        NaN in windows with a second that is missing or has no valid book.
+    `rows` of ``mbo_price_ladder_1s`` have ``window_start_ts_ns, tick`` and the six flows, `tape` of ``mbo_tape_1s`` has
+    ``window_start_ts_ns, book_valid``. The second of the touch is excluded.
     """
     import polars as pl
 
-    p = params
+    p, c = params, pl.col
     end = touch_ts_ns // NS * NS
     begin = end - p.windows * p.window_s * NS
-    c = pl.col
     inside = (c("window_start_ts_ns") >= begin) & (c("window_start_ts_ns") < end)
-    sign = 1 if up else -1
-    half = p.rows // 2
+    sign, half = 1 if up else -1, p.rows // 2
     # The level's row holds the ticks around it: with steps of three those one below to one above.
     row = (((c("tick") - level_tick) * sign + p.step_ticks // 2).floordiv(p.step_ticks) + half).cast(pl.Int64)
     flows = (
@@ -157,10 +131,9 @@ def net_before_touch(
         )
         .filter(c("r").is_between(0, p.rows - 1))
     )  # fmt: skip
-    long, short = np.zeros((p.windows, p.rows)), np.zeros((p.windows, p.rows))
-    at = (flows["w"].to_numpy(), flows["r"].to_numpy())
-    np.add.at(long, at, flows["long"].to_numpy())
-    np.add.at(short, at, flows["short"].to_numpy())
+    long, short = np.zeros((2, p.windows, p.rows))
+    for flow, name in ((long, "long"), (short, "short")):
+        np.add.at(flow, (flows["w"].to_numpy(), flows["r"].to_numpy()), flows[name].to_numpy())
     seconds = tape.filter(inside & c("book_valid"))["window_start_ts_ns"].to_numpy()
     valid = np.bincount((seconds - begin) // (p.window_s * NS), minlength=p.windows) == p.window_s
     net = sign * (long - short) / (long + short + 1)
@@ -171,19 +144,11 @@ def net_before_touch(
 def neighbour_pressure(
     lake: Lake, found: pl.DataFrame, params: DifferenceParams | None = None, progress: Progress | None = None
 ) -> NDArray[np.float64]:
-    """`net_before_touch` of every neighbour, ``(neighbours, windows, rows)``; all NaN where its ladder does not cover the span.
+    """`net_before_touch` of every neighbour of the table `found` (columns `NEEDED`), ``(neighbours, windows, rows)``; all NaN where its
+    ladder does not cover the span.
 
-    Parameters
-    ----------
-    found
-        Neighbours, with the columns `NEEDED`.
-
-    Raises
-    ------
-    PartitionMissing
-        Where the ladder of a neighbour's session is not in the lake; names the command that makes it.
-    ContractError
-        Where a column is missing.
+    Raises `PartitionMissing` where the ladder of a neighbour's session is not in the lake (names the command that makes it),
+    `ContractError` where a column is missing.
     """
     import polars as pl
 
@@ -222,19 +187,8 @@ def difference_map(
     A cell's interval is the percentile bootstrap over whole sessions, drawn once for both groups, since neighbours of one session are not
     independent (Cameron, Gelbach, Miller 2008). It is widened about the difference by `few_sessions` of the group with fewer sessions.
 
-    Parameters
-    ----------
-    pressure
-        `neighbour_pressure`.
-    outcomes
-        Class of each neighbour; classes other than ``break`` and ``reject`` are ignored.
-    sessions
-        Session of each neighbour.
-
-    Raises
-    ------
-    ContractError
-        Where the three differ in length, or `pressure` is not of the windows and rows of `params`.
+    `pressure` is that of `neighbour_pressure`; `outcomes` and `sessions` are of the same neighbours, of which classes other than ``break``
+    and ``reject`` are ignored. Raises `ContractError` where their lengths differ, or `pressure` has other windows and rows than `params`.
     """
     p = params or DifferenceParams()
     if not len(pressure) == len(outcomes) == len(sessions):
@@ -263,15 +217,14 @@ def difference_map(
     for group in (broke[use], rejected[use]):
         values = pressure[use][group].reshape(int(group.sum()), -1)
         known = np.isfinite(values)
-        sums, many = np.zeros((len(names), values.shape[1])), np.zeros((len(names), values.shape[1]))
+        sums, counts = np.zeros((2, len(names), values.shape[1]))
         np.add.at(sums, code[group], np.where(known, values, 0))
-        np.add.at(many, code[group], known)
+        np.add.at(counts, code[group], known)
         with np.errstate(invalid="ignore", divide="ignore"):
-            means.append(sums.sum(axis=0) / many.sum(axis=0))
-            resampled.append((drawn @ sums) / (drawn @ many))
-    difference = means[0] - means[1]
-    spread = resampled[0] - resampled[1]
-    low, high = np.full(difference.shape, np.nan), np.full(difference.shape, np.nan)
+            means.append(sums.sum(axis=0) / counts.sum(axis=0))
+            resampled.append((drawn @ sums) / (drawn @ counts))
+    difference, spread = means[0] - means[1], resampled[0] - resampled[1]
+    low, high = np.full((2, *difference.shape), np.nan)
     cells = np.isfinite(difference)
     tail = (1 - p.mass) / 2
     # A draw without a session of one of the groups gives NaN.

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ContractError, NoData
+from engine.retrieval.scores import Floats, Labels
 
 # ----------------------------------------------------------------------------
 # The learned embedding
@@ -38,27 +39,24 @@ class Embedding:
 
     Attributes
     ----------
-    coef : float64 ``(classes - 1, d)``
-    intercept : float64 ``(classes - 1,)``
+    coef, intercept : float64 ``(classes - 1, d)``, ``(classes - 1,)``
         Mean over the groups' discriminants, as log odds against class 0.
     centre, spread : float64 ``(classes - 1,)``
         Standardisation of the cross-fitted scores of history.
-    basis : float64 ``(d, m)``
-        Whitened principal directions of history.
-    axes : float64 ``(d, OUTLINE)``
-        Principal directions of history, unwhitened, for the likeness of two vectors regardless of class.
+    basis, axes : float64 ``(d, m)``, ``(d, OUTLINE)``
+        Principal directions of history: whitened, and unwhitened for the likeness of two vectors regardless of class.
     residual : float
         Weight of the principal directions.
     shrinkage : float or "auto"
         Chosen by cross-validation.
     """
 
-    coef: NDArray[np.float64]
-    intercept: NDArray[np.float64]
-    centre: NDArray[np.float64]
-    spread: NDArray[np.float64]
-    basis: NDArray[np.float64]
-    axes: NDArray[np.float64]
+    coef: Floats
+    intercept: Floats
+    centre: Floats
+    spread: Floats
+    basis: Floats
+    axes: Floats
     residual: float
     shrinkage: float | str
 
@@ -67,7 +65,7 @@ class Embedding:
         """Dimensions of the embedding."""
         return len(self.centre) + 1 + self.basis.shape[1]
 
-    def place(self, scaled: NDArray[np.float32], scores: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+    def place(self, scaled: NDArray[np.float32], scores: Floats | None = None) -> NDArray[np.float32]:
         """Unit vectors of `scaled`, ``(n, dims)``; `scores` are history's cross-fitted ones where these are history's rows."""
         if scores is None:
             scores = scaled @ self.coef.T + self.intercept
@@ -86,8 +84,7 @@ class Embedding:
 
     def to_json(self) -> dict[str, Any]:
         """All fields, arrays as lists."""
-        arrays = {k: getattr(self, k).tolist() for k in ARRAYS}
-        return {**arrays, "residual": self.residual, "shrinkage": self.shrinkage}
+        return {k: getattr(self, k).tolist() for k in ARRAYS} | {"residual": self.residual, "shrinkage": self.shrinkage}
 
 
 def embedding_from_json(value: dict[str, Any]) -> Embedding:
@@ -96,27 +93,23 @@ def embedding_from_json(value: dict[str, Any]) -> Embedding:
     return Embedding(residual=value["residual"], shrinkage=value["shrinkage"], **arrays)
 
 
-def fold_of_session(sessions: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
+def fold_of_session(sessions: Labels, folds: int) -> Labels:
     """Cross-fitting group of each row, ``(n,)``: sessions are dealt in turn, so that every group spans all of history."""
-    codes = np.unique(sessions, return_inverse=True)[1]
-    return np.asarray(codes % folds, np.int64)
+    return np.asarray(np.unique(sessions, return_inverse=True)[1] % folds, np.int64)
 
 
-def _discriminant(
-    x: NDArray[np.float32], labels: NDArray[np.int64], classes: int, shrinkage: float | str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _discriminant(x: NDArray[np.float32], labels: Labels, classes: int, shrinkage: float | str) -> tuple[Floats, Floats]:
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(x, labels)
-    coef = np.zeros((classes, x.shape[1]))
-    intercept = np.zeros(classes)
     if classes == 2:
         return fitted.coef_.astype(float), fitted.intercept_.astype(float)
+    coef, intercept = np.zeros((classes, x.shape[1])), np.zeros(classes)
     coef[fitted.classes_], intercept[fitted.classes_] = fitted.coef_, fitted.intercept_
     return coef[1:] - coef[0], intercept[1:] - intercept[0]
 
 
-def _loss(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+def _loss(scores: Floats, labels: Labels) -> float:
     """Log loss of a logistic regression on cross-fitted scores: their information, regardless of scale."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
@@ -127,49 +120,29 @@ def _loss(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
 
 
 def fit_embedding(
-    scaled: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    sessions: NDArray[np.int64],
-    *,
-    classes: int,
-    dims: int,
-    folds: int,
-    shrinkages: Sequence[float | str] = SHRINKAGES,
-) -> tuple[Embedding, NDArray[np.float64]] | None:
-    """The embedding fitted on history, and history's cross-fitted scores.
+    scaled: NDArray[np.float32], labels: Labels, sessions: Labels, *, classes: int, dims: int, folds: int
+) -> tuple[Embedding, Floats] | None:
+    """The embedding fitted on history, and history's cross-fitted scores ``(n, classes - 1)``; None where a fit would lack a class.
 
-    Parameters
-    ----------
-    scaled : float32 ``(n, d)``
-        Normalised vectors of history, finite.
-    labels : int64 ``(n,)``
-        Classes, all known.
-    sessions : int64 ``(n,)``
-        Session of each; groups are made of whole sessions.
-    shrinkages
-        Candidates; the one whose cross-fitted scores have the lowest loss is used.
-
-    Returns
-    -------
-    (Embedding, scores) or None
-        `scores` are history's cross-fitted ones, ``(n, classes - 1)``. None where the sessions outside a group lack a class.
+    `scaled` are normalised, finite vectors, whose labels are all known. The one of `SHRINKAGES` is used whose cross-fitted scores have the
+    lowest loss.
     """
     group = fold_of_session(sessions, folds)
     rest = [group != g for g in range(folds)]
     if any(len(np.unique(labels[r])) < classes for r in rest):
         return None
-    best: tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float | str] | None = None
-    for shrinkage in shrinkages:
+    best: tuple[float, Floats, list[tuple[Floats, Floats]], float | str] | None = None
+    for shrinkage in SHRINKAGES:
         fits = [_discriminant(scaled[r], labels[r], classes, shrinkage) for r in rest]
         scores = np.empty((len(scaled), classes - 1))
         for r, (coef, intercept) in zip(rest, fits):
             scores[~r] = scaled[~r] @ coef.T + intercept
         loss = _loss(scores, labels)
         if best is None or loss < best[0]:
-            mean_coef = np.mean([c for c, _ in fits], axis=0)
-            best = (loss, scores, mean_coef, np.mean([i for _, i in fits], axis=0), shrinkage)
+            best = loss, scores, fits, shrinkage
     assert best is not None
-    _, scores, coef, intercept, shrinkage = best
+    _, scores, fits, shrinkage = best
+    coef, intercept = (np.mean(of_fits, axis=0) for of_fits in zip(*fits))
     spread = np.maximum(scores.std(axis=0), 1e-9)
     m = max(dims - classes, 1)
     values, axes = _principal(scaled, max(m, OUTLINE))
@@ -177,10 +150,9 @@ def fit_embedding(
     return Embedding(coef, intercept, scores.mean(axis=0), spread, basis, axes[:, :OUTLINE], 0.0, shrinkage), scores
 
 
-def _principal(scaled: NDArray[np.float32], m: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _principal(scaled: NDArray[np.float32], m: int) -> tuple[Floats, Floats]:
     """Variances and principal directions, ``(min(m, d),)`` and ``(d, min(m, d))``; each with its largest entry positive."""
-    second = scaled.T.astype(np.float64) @ scaled / len(scaled)
-    values, vectors = np.linalg.eigh(second)
+    values, vectors = np.linalg.eigh(scaled.T.astype(np.float64) @ scaled / len(scaled))
     order = np.argsort(values)[::-1][:m]
     top = vectors[:, order]
     top = top * np.sign(top[np.abs(top).argmax(axis=0), np.arange(top.shape[1])])
@@ -191,23 +163,15 @@ def _principal(scaled: NDArray[np.float32], m: int) -> tuple[NDArray[np.float64]
 # Robust normalisation of vectors: median and MAD per dimension, clipped, then length one (features.md section 5)
 
 MAD_TO_SIGMA = 1.4826
-
 MAD_EPSILON = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Normaliser:
-    """Statistics of the sessions it was fitted on.
+    """Median and MAD of each dimension, ``(d,)``, and the bound `clip` of a normalised dimension in robust deviations."""
 
-    Attributes
-    ----------
-    median, mad : float64 ``(d,)``
-    clip : float
-        Bound of a normalised dimension, in robust deviations.
-    """
-
-    median: NDArray[np.float64]
-    mad: NDArray[np.float64]
+    median: Floats
+    mad: Floats
     clip: float = 8.0
 
     def scale(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -219,21 +183,11 @@ class Normaliser:
 
     def to_json(self, names: Sequence[str]) -> dict[str, Any]:
         """Statistics by name of the dimension, for ``norm_stats.json``."""
-        return {
-            "clip": self.clip,
-            "median": dict(zip(names, self.median.tolist())),
-            "mad": dict(zip(names, self.mad.tolist())),
-        }
+        return {"clip": self.clip, "median": dict(zip(names, self.median.tolist())), "mad": dict(zip(names, self.mad.tolist()))}
 
 
 def normaliser_from_json(value: dict[str, Any], names: Sequence[str]) -> Normaliser:
-    """The normaliser of a `Normaliser.to_json` value.
-
-    Raises
-    ------
-    ContractError
-        Where the statistics are of other dimensions.
-    """
+    """The normaliser of a `Normaliser.to_json` value; raises `ContractError` where that is of other dimensions than `names`."""
     if value["median"].keys() != set(names) or value["mad"].keys() != set(names):
         raise ContractError("norm statistics: of other dimensions than the feature list; `spymaster index` rebuilds both")
     median, mad = (np.array([value[k][n] for n in names]) for k in ("median", "mad"))
@@ -241,13 +195,7 @@ def normaliser_from_json(value: dict[str, Any], names: Sequence[str]) -> Normali
 
 
 def fit_normaliser(matrix: NDArray[np.float32], clip: float = 8.0) -> Normaliser:
-    """Median and MAD of every dimension over the rows that are finite throughout.
-
-    Raises
-    ------
-    NoData
-        Where no row is.
-    """
+    """Median and MAD of every dimension over the rows that are finite throughout; raises `NoData` where no row is."""
     rows = matrix[np.isfinite(matrix).all(axis=1)].astype(np.float64)
     if not len(rows):
         raise NoData("normalisation: expected rows with finite vectors, found none; `spymaster run --layer gold` makes vectors")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,24 +17,24 @@ from engine.vocab import Outcome
 if TYPE_CHECKING:
     import polars as pl
 
+Progress = Callable[[int, int, str], None]
+"""Called with the number of steps done, that of all, and the name of the last."""
+
 CLASSES = ("reject", "chop", "break")
 """Class order everywhere in retrieval: the order of the ranked probability score."""
 
 OUTCOME_CLASS: dict[str, int] = {
-    Outcome.REJECT_DOWN: 0,
-    Outcome.REJECT_UP: 0,
+    **dict.fromkeys((Outcome.REJECT_DOWN, Outcome.REJECT_UP), 0),
     Outcome.CHOP: 1,
-    Outcome.BREAK_UP: 2,
-    Outcome.BREAK_DOWN: 2,
+    **dict.fromkeys((Outcome.BREAK_UP, Outcome.BREAK_DOWN), 2),
 }
 """Class of an outcome; NO_TOUCH and a horizon past the data have none (-1)."""
 
 NO_LABEL = -1
-
 NO_TOUCH = Outcome.NO_TOUCH.value
 
-COVARIATES = ("abs_distance_ticks", "sigma", "hours_into_session", "touch_number", "confluent_levels", "message_rate", "trade_rate")
-"""Numeric covariates of the reference forecast; the level's kind is the eighth.
+COVARIATES = ("distance_ticks", "sigma", "seconds_into_session", "touch_number", "confluent_levels", "message_rate", "trade_rate")
+"""Columns of the reference forecast's numeric covariates; the level's kind is the eighth.
 
 The two rates measure current activity, which a sigma over half an hour misses. Without them neighbours seemed to have an edge in a
 simulated market without regimes (tier B, kappa 0), because the rates are in their vectors: busy minutes resolve sooner.
@@ -46,33 +46,10 @@ MIRRORED_REPRESENTATIONS = ("means", "learned")
 DECIDED_UNTIL = "decided_until_ts_ns"
 """Column of events read from a lake: triggers up to this window end have a decided touch (`engine.retrieval.dataset.decided_until_ns`)."""
 
-REQUIRED = (
-    "trigger_id",
-    "episode_id",
-    "session_date",
-    "level_id",
-    "approach",
-    "kind",
-    "window_end_ts_ns",
-    "distance_ticks",
-    "sigma",
-    "seconds_into_session",
-    "touch_number",
-    "confluent_levels",
-    "message_rate",
-    "trade_rate",
-)
+REQUIRED = ("trigger_id", "episode_id", "session_date", "level_id", "approach", "kind", "window_end_ts_ns", *COVARIATES)
 
-OUTCOMES = (
-    "touched",
-    *(f"outcome_{h}" for h in HORIZONS),
-    "seconds_to_touch",
-    "seconds_to_resolve",
-    "whipsaw_flag",
-    "excursion_up_ticks",
-    "excursion_down_ticks",
-    "adverse_before_hit_ticks",
-)
+PATH_OUTCOMES = ("whipsaw_flag", "excursion_up_ticks", "excursion_down_ticks", "adverse_before_hit_ticks")
+OUTCOMES = ("touched", *(f"outcome_{h}" for h in HORIZONS), "seconds_to_touch", "seconds_to_resolve", *PATH_OUTCOMES)
 
 
 def level_kind(level_id: str) -> str:
@@ -82,18 +59,10 @@ def level_kind(level_id: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """Triggers with their vectors, in time order.
+    """Triggers in time order: vectors, and a frame of their columns (`REQUIRED`, and `OUTCOMES` where they are known), row for row.
 
-    Attributes
-    ----------
-    matrix : float32 ``(n, d)``
-        Raw vectors, before normalisation; a row of NaN where a trigger has none.
-    names : tuple of str
-        Name of each dimension.
-    representation : str
-        ``blocks`` or ``means``.
-    frame : DataFrame
-        The triggers' columns (`REQUIRED`, and `OUTCOMES` where they are known), ``n`` rows.
+    `matrix` is float32 ``(n, d)``, raw (not normalised), with a row of NaN where a trigger has no vector; `names` are those of its columns;
+    `representation` is ``blocks`` or ``means``.
     """
 
     matrix: NDArray[np.float32]
@@ -131,10 +100,7 @@ class Events:
 
     @cached_property
     def episode_codes(self) -> NDArray[np.int64]:
-        """Episode number of each row.
-
-        Episodes of several levels at the same price and time are the same approach, and get one number, so that it counts once.
-        """
+        """Episode number of each row; episodes of several levels at the same price and time are one approach, and get one number."""
         import polars as pl
 
         place = ["session_date", "approach", "window_end_ts_ns", "distance_ticks"]
@@ -166,21 +132,11 @@ class Events:
     @cached_property
     def covariates(self) -> NDArray[np.float64]:
         """`COVARIATES` as columns, ``(n, 7)``; NaN where unknown."""
-        f = self.frame
-        return np.column_stack(
-            [
-                np.abs(f["distance_ticks"].to_numpy().astype(float)),
-                f["sigma"].cast(float).to_numpy().astype(float),
-                f["seconds_into_session"].to_numpy().astype(float) / 3600,
-                f["touch_number"].to_numpy().astype(float),
-                f["confluent_levels"].to_numpy().astype(float),
-                f["message_rate"].cast(float).to_numpy().astype(float),
-                f["trade_rate"].cast(float).to_numpy().astype(float),
-            ]
-        )
+        distance, sigma, seconds, *others = (self.number(c) for c in COVARIATES)
+        return np.column_stack([np.abs(distance), sigma, seconds / 3600, *others])
 
     def labels(self, horizon: str) -> NDArray[np.int64]:
-        """Class at a horizon, position in `CLASSES`; -1 where there was no touch or the horizon leaves the data."""
+        """Class at a horizon as position in `CLASSES`; -1 without a touch, or where the horizon leaves the data."""
         if f"outcome_{horizon}" not in self.frame.columns:
             return np.full(len(self), NO_LABEL, np.int64)
         return np.array([OUTCOME_CLASS.get(x, NO_LABEL) for x in self.frame[f"outcome_{horizon}"].to_list()], np.int64)
@@ -209,51 +165,30 @@ class Events:
 
 
 def events_from_frame(frame: pl.DataFrame, names: Sequence[str], kinds: Sequence[str] | None = None) -> Events:
-    """`Events` from rows of ``gold.future_mbo.mbo_trigger_vectors``, sorted by time.
+    """`Events` from rows of ``gold.future_mbo.mbo_trigger_vectors``, of the trigger kinds `kinds` (all where None), sorted by time.
 
-    Parameters
-    ----------
-    frame
-        Rows of any number of partitions, of one representation.
-    names
-        Names of the vector's dimensions.
-    kinds
-        Trigger kinds to keep; all where None.
-
-    Raises
-    ------
-    ContractError
-        Where the frame holds several representations, or its vectors have another length than `names`.
+    Raises `ContractError` where the rows are of several representations, or their vectors have another length than `names`.
     """
     import polars as pl
 
     if kinds is not None:
         frame = frame.filter(pl.col("kind").is_in(list(kinds)))
     frame = frame.sort("window_end_ts_ns", "level_id", "kind", maintain_order=True)
-    found = frame["representation"].unique().to_list() if frame.height else []
+    found = frame["representation"].unique().to_list()
     if len(found) > 1:
         raise ContractError(f"events: expected one representation, found {', '.join(sorted(found))}; rebuild gold with one")
-    dims = frame["vector_dim"].unique().to_list() if frame.height else []
+    dims = frame["vector_dim"].unique().to_list()
     if dims and dims != [len(names)]:
         raise ContractError(f"events: expected vectors of {len(names)} dimensions, found {dims}; `spymaster rebuild` rebuilds gold")
     matrix = np.full((frame.height, len(names)), np.nan, np.float32)
     there = frame["vector"].is_not_null().to_numpy()
     if there.any():
         matrix[there] = frame["vector"].filter(frame["vector"].is_not_null()).explode().to_numpy().reshape(-1, len(names))
-    meta = frame.drop("vector", "vector_dim", "representation")
-    return Events(matrix, tuple(names), found[0] if found else "means", meta)
+    return Events(matrix, tuple(names), found[0] if found else "means", frame.drop("vector", "vector_dim", "representation"))
 
 
 def concat_events(parts: Sequence[Events]) -> Events:
-    """The events of several parts concatenated.
-
-    Raises
-    ------
-    ContractError
-        Where they differ in dimensions.
-    NoData
-        Where there is no part.
-    """
+    """The events of all parts; raises `ContractError` where they differ in dimensions, `NoData` where there is no part."""
     import polars as pl
 
     if not parts:
@@ -272,17 +207,17 @@ def concat_events(parts: Sequence[Events]) -> Events:
 def permute_days(parts: Sequence[Events], seed: int) -> list[Events]:
     """Events whose outcome columns are those of triggers of other days; vectors, covariates and days are unchanged.
 
-    Days are shuffled and their triggers' outcomes assigned in that order, so that outcomes of one day stay together. The first part
-    decides, the others follow by ``trigger_id``.
+    Days are shuffled and their outcomes assigned in that order, so that those of one day stay together. The first part decides; the others
+    follow by ``trigger_id``.
     """
     first = parts[0]
     codes = first.session_codes
     order = np.random.default_rng([seed, 7]).permutation(int(codes.max()) + 1 if len(codes) else 0)
     rows = np.concatenate([np.flatnonzero(codes == c) for c in order]) if len(order) else np.zeros(0, np.int64)
     moved = [c for c in OUTCOMES if c in first.frame.columns]
-    dealt = first.frame.select(moved)[rows].with_columns(first.frame["trigger_id"])
+    outcomes = first.frame.select(moved)[rows].with_columns(first.frame["trigger_id"])
     out = []
     for part in parts:
-        frame = part.frame.drop(moved).join(dealt, on="trigger_id", how="left", maintain_order="left")
+        frame = part.frame.drop(moved).join(outcomes, on="trigger_id", how="left", maintain_order="left")
         out.append(Events(part.matrix, part.names, part.representation, frame.select(part.frame.columns)))
     return out

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import NoData
-from engine.params import RetrievalParams, SignalRuleParams
+from engine.params import RetrievalParams, SignalRuleParams, Target
 from engine.retrieval.events import CLASSES, MIRRORED_REPRESENTATIONS, Events
-from engine.retrieval.model import Answer, Model, Recipe, fit, forecast, target_labels
+from engine.retrieval.model import Answer, Model, Recipe, class_count, fit_with_touch, forecast, target_labels
 from engine.retrieval.reference import fit_reference
+from engine.retrieval.scores import Floats, Labels
 from engine.retrieval.tune import interval, weighted_mean, weighted_quantile
 from engine.vocab import NS, Approach
 
@@ -23,42 +23,24 @@ RISK_QUANTILE = 0.80
 
 
 def before_embargo(sessions: NDArray[np.datetime64], session: np.datetime64, embargo: int) -> np.datetime64:
-    """First session excluded from the history of `session`: history is all sessions before this one, `embargo` sessions less.
-
-    Parameters
-    ----------
-    sessions : datetime64 ``(n,)``
-        Available sessions, in any order, with repetitions.
-    """
+    """First session excluded from the history of `session`: history is all of `sessions` before this one, `embargo` sessions less."""
     earlier = np.unique(sessions[sessions < session])
     return earlier[max(len(earlier) - embargo, 0)] if embargo and len(earlier) else session
 
 
 def forecast_frame(history: Events, queries: Events, params: RetrievalParams, *, recipe: Recipe | None = None) -> pl.DataFrame:
-    """Walk-forward forecasts, one row per query, in the queries' order.
+    """Walk-forward forecasts, a row per query in the queries' order.
 
-    Everything (normalisation, embedding, reference, K, p, alpha) is fitted on the query's pool in the sessions of `history` before its own
-    and before the embargo; later rows have no effect.
-
-    Parameters
-    ----------
-    history, queries : Events
-        Of the same dimensions.
-    recipe
-        `default_recipe` of the representation where None, which decides by the history before each query: an audit's choice would be
-        look-ahead, since it is made from later sessions too.
-
-    Returns
-    -------
-    DataFrame
-        ``trigger_id``, probabilities, reference, interval of the top class, ``n_eff, distinct_days``, the trigger metrics,
-        ``nothing_comparable`` and its ``reason``.
+    Columns: ``trigger_id``, probabilities, reference, interval of the top class, ``n_eff, distinct_days``, the trigger metrics,
+    ``nothing_comparable`` and its ``reason``. Everything (normalisation, embedding, reference, K, p, alpha) is fitted on the query's pool
+    in the sessions of `history` before its own and before the embargo; later rows have no effect. `recipe` is that of `default_recipe`
+    where None, which decides by the history before each query: an audit's choice would be look-ahead, since it is made from later sessions
+    too.
     """
     import polars as pl
 
     past = candidates(history, params)
-    out = []
-    at = []
+    out, at = [], []
     pools = queries.pool_keys(params.pool)
     for session in np.unique(queries.sessions):
         known = past.take(past.sessions < before_embargo(past.sessions, session, params.embargo_sessions))
@@ -66,9 +48,9 @@ def forecast_frame(history: Events, queries: Events, params: RetrievalParams, *,
         for key in np.unique(pools[today]):
             mine = np.flatnonzero(today & (pools == key))
             at.append(mine)
-            out.append(forecast_with(known.take(known.pool_keys(params.pool) == key), queries.take(mine), params, recipe=recipe))
+            out.append(_forecast_with(known.take(known.pool_keys(params.pool) == key), queries.take(mine), params, recipe))
     if not out:
-        return _empty_forecast(queries, None, None, "").clear()
+        return _empty_forecast(queries, queries, params, "").clear()
     return pl.concat(out)[np.argsort(np.concatenate(at), kind="stable")]
 
 
@@ -84,27 +66,12 @@ def default_recipe(representation: str) -> Recipe:
     return "best" if representation in MIRRORED_REPRESENTATIONS else "plain"
 
 
-def forecast_with(past: Events, queries: Events, params: RetrievalParams, *, recipe: Recipe | None = None) -> pl.DataFrame:
-    """`forecast_frame` of queries that all have the history `past`."""
-    recipe = recipe or default_recipe(past.representation)
+def _forecast_with(past: Events, queries: Events, params: RetrievalParams, recipe: Recipe | None) -> pl.DataFrame:
     try:
-        model = fit(past, params, recipe=recipe)
+        model, touch = fit_with_touch(past, params, recipe or default_recipe(past.representation))
     except NoData as e:
-        return _empty_forecast(queries, *_references(past, queries, params), str(e).partition(";")[0])
-    try:
-        touch = fit(past, params, recipe=model.recipe, target="touch")
-    except NoData:
-        touch = None
-    answer = forecast(model, queries)
-    return forecast_table(model, answer, queries, touch)
-
-
-def _references(past: Events, queries: Events, params: RetrievalParams) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-    out: list[NDArray[np.float64] | None] = []
-    for target, classes in (("class", len(CLASSES)), ("touch", 2)):
-        labels = target_labels(past, target, params.horizon)  # type: ignore[arg-type]
-        out.append(fit_reference(past, labels, classes).predict(queries) if (labels >= 0).any() else None)
-    return out[0], out[1]
+        return _empty_forecast(past, queries, params, str(e).partition(";")[0])
+    return forecast_table(model, forecast(model, queries), queries, touch)
 
 
 def forecast_table(
@@ -116,9 +83,7 @@ def forecast_table(
     p = answer.probability
     top = p.argmax(axis=1)
     ordered = np.sort(p, axis=1)
-    low, high = interval(p, answer.n_eff, model.tuned.alpha, model.params.interval)
-    pick = np.arange(len(p))
-    metrics = neighbour_metrics(model.history, model.labels, answer, top)
+    low, high = (v[np.arange(len(p)), top] for v in interval(p, answer.n_eff, model.tuned.alpha, model.params.interval))
     columns: dict[str, object] = {"trigger_id": queries.frame["trigger_id"]}
     columns |= {f"p_{c}": p[:, i] for i, c in enumerate(CLASSES)}
     columns |= {
@@ -129,19 +94,19 @@ def forecast_table(
         "distinct_days": distinct_sessions(model.history, answer.rows),
         "neighbours": (answer.rows >= 0).sum(axis=1).astype(np.int32),
         "best_similarity": answer.similarity[:, 0],
-        "interval_low": low[pick, top],
-        "interval_high": high[pick, top],
+        "interval_low": low,
+        "interval_high": high,
     }
     columns |= {f"pi_{c}": answer.reference[:, i] for i, c in enumerate(CLASSES)}
     if touch is not None:
         touched = touch_answer or forecast(touch, queries)
         columns |= {"p_touch": touched.probability[:, 1], "pi_touch": touched.reference[:, 1]}
-    columns |= metrics
+    columns |= neighbour_metrics(model.history, model.labels, answer, top)
     columns |= {"nothing_comparable": answer.nothing_comparable, "reason": _reasons(model, answer, queries)}
     return _ordered_columns(pl.DataFrame(columns))
 
 
-def neighbour_metrics(history: Events, labels: NDArray[np.int64], answer: Answer, top: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def neighbour_metrics(history: Events, labels: Labels, answer: Answer, top: Labels) -> dict[str, Floats]:
     """Metrics of the neighbours' paths (features.md section 9) by name, each ``(q,)``.
 
     ``risk_q80_ticks`` is over the neighbours of the top class; ``resolve_rate`` is the share resolved by h1 of those whose h1 is known.
@@ -160,14 +125,14 @@ def neighbour_metrics(history: Events, labels: NDArray[np.int64], answer: Answer
     }
 
 
-def travel_excursions(events: Events) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def travel_excursions(events: Events) -> tuple[Floats, Floats]:
     """Largest excursions after the touch (with, against the travel), ticks, each ``(n,)``; comparable across directions."""
     up, down = events.number("excursion_up_ticks"), events.number("excursion_down_ticks")
     rising = (events.frame["approach"] == Approach.UP.value).to_numpy()
     return np.where(rising, up, down), np.where(rising, down, up)
 
 
-def distinct_sessions(history: Events, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+def distinct_sessions(history: Events, rows: Labels) -> NDArray[np.int32]:
     """Number of distinct sessions among each query's neighbours, ``(q,)``."""
     codes = np.sort(np.where(rows >= 0, history.session_codes[np.maximum(rows, 0)], -1), axis=1)
     first = np.ones(codes.shape, bool)
@@ -176,56 +141,45 @@ def distinct_sessions(history: Events, rows: NDArray[np.int64]) -> NDArray[np.in
 
 
 def _reasons(model: Model, answer: Answer, queries: Events) -> list[str]:
-    unlike = answer.likeness < model.tuned.abstain_below
-    few = answer.n_eff < model.params.min_n_eff
-    kinds: Sequence[NDArray[np.bool_]] = (~queries.usable, unlike, few)
-    words = ("no vector", "nothing like it", "too few neighbours", "")
-    return [words[i] for i in np.select(list(kinds), [0, 1, 2], 3)]
+    reasons = {
+        "no vector": ~queries.usable,
+        "nothing like it": answer.likeness < model.tuned.abstain_below,
+        "too few neighbours": answer.n_eff < model.params.min_n_eff,
+    }
+    return list(np.select(list(reasons.values()), list(reasons), "").tolist())
 
 
-FLOATS = (
-    "p_break",
-    "p_reject",
-    "p_chop",
-    "p_top1",
-    "margin",
-    "best_similarity",
-    "interval_low",
-    "interval_high",
-    "p_touch",
-    "pi_touch",
-    "pi_break",
-    "pi_reject",
-    "pi_chop",
-    "risk_q80_ticks",
-    "resolve_rate",
-    "whipsaw_rate",
-    "excursion_ahead_q50_ticks",
-    "excursion_behind_q50_ticks",
-)
+FORECAST = ("p_break", "p_reject", "p_chop", "p_top1", "margin")
+REFERENCE = ("best_similarity", "interval_low", "interval_high", "p_touch", "pi_touch", "pi_break", "pi_reject", "pi_chop")
+METRICS = ("risk_q80_ticks", "resolve_rate", "whipsaw_rate", "excursion_ahead_q50_ticks", "excursion_behind_q50_ticks")
 
 
 def _ordered_columns(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with the table's columns in order; NaN and missing columns become null."""
     import polars as pl
 
-    there = set(frame.columns)
-    floats = [(pl.col(c) if c in there else pl.lit(None)).cast(pl.Float64).fill_nan(None).alias(c) for c in FLOATS]
-    top = (pl.col("c_top1") if "c_top1" in there else pl.lit(None)).cast(pl.String).alias("c_top1")
-    counts = [pl.col("n_eff").cast(pl.Float64), pl.col("distinct_days").cast(pl.Int32), pl.col("neighbours").cast(pl.Int32)]
-    return frame.select("trigger_id", *floats[:5], top, *counts, *floats[5:], "nothing_comparable", pl.col("reason").cast(pl.String))
+    def column(name: str, dtype: type[pl.DataType]) -> pl.Expr:
+        return (pl.col(name) if name in frame.columns else pl.lit(None, dtype)).cast(dtype).alias(name)
+
+    first, rest = ([column(c, pl.Float64).fill_nan(None) for c in names] for names in (FORECAST, (*REFERENCE, *METRICS)))
+    counts = (column("n_eff", pl.Float64), column("distinct_days", pl.Int32), column("neighbours", pl.Int32))
+    top, reason = (column(c, pl.String) for c in ("c_top1", "reason"))
+    return frame.select("trigger_id", *first, top, *counts, *rest, "nothing_comparable", reason)
 
 
-def _empty_forecast(queries: Events, pi: NDArray[np.float64] | None, touch: NDArray[np.float64] | None, reason: str) -> pl.DataFrame:
+def _empty_forecast(past: Events, queries: Events, params: RetrievalParams, reason: str) -> pl.DataFrame:
+    """The frame of `forecast_frame` with references alone, where `past` is too short for more."""
     import polars as pl
 
     n = len(queries)
     columns: dict[str, object] = {"trigger_id": queries.frame["trigger_id"], "n_eff": np.zeros(n), "distinct_days": np.zeros(n, np.int32)}
     columns |= {"neighbours": np.zeros(n, np.int32), "nothing_comparable": np.ones(n, bool), "reason": [reason] * n}
-    if pi is not None:
-        columns |= {f"pi_{c}": pi[:, i] for i, c in enumerate(CLASSES)}
-    if touch is not None:
-        columns |= {"pi_touch": touch[:, 1]}
+    targets: dict[Target, dict[str, int]] = {"class": {f"pi_{c}": i for i, c in enumerate(CLASSES)}, "touch": {"pi_touch": 1}}
+    for target, names in targets.items():
+        labels = target_labels(past, target, params.horizon)
+        if (labels >= 0).any():
+            pi = fit_reference(past, labels, class_count(target)).predict(queries)
+            columns |= {name: pi[:, i] for name, i in names.items()}
     return _ordered_columns(pl.DataFrame(columns))
 
 
@@ -234,20 +188,11 @@ def _empty_forecast(queries: Events, pi: NDArray[np.float64] | None, touch: NDAr
 
 
 def apply_signal_rule(signals: pl.DataFrame, params: SignalRuleParams | None = None, *, window_s: int = 5) -> pl.Series:
-    """Fire flag of each row of one session's signals.
+    """``fire_flag`` of each row of one session's signals: ``level_id, episode_id, window_end_ts_ns`` and columns of `forecast_frame`.
 
     A row is *ready* where its top class is break or reject and all thresholds of `params` hold; an unknown metric fails its threshold.
     A ready row fires unless its episode has fired already, its level fired less than ``cool_down_windows`` ago, or it follows less than
     ``gap_windows`` after a suppressed ready row of the same level: only a new run of ready windows fires.
-
-    Parameters
-    ----------
-    signals
-        ``level_id, episode_id, window_end_ts_ns`` and the columns of `engine.retrieval.forecast.forecast_frame`; any order.
-
-    Returns
-    -------
-    Series of bool, ``fire_flag``
     """
     import polars as pl
 
@@ -267,19 +212,18 @@ def apply_signal_rule(signals: pl.DataFrame, params: SignalRuleParams | None = N
     flags = np.zeros(signals.height, bool)
     times = signals["window_end_ts_ns"].to_numpy()
     levels, episodes = signals["level_id"].to_list(), signals["episode_id"].to_list()
-    fired_at: dict[str, int] = {}
-    held_at: dict[str, int] = {}
-    spent: set[str] = set()
+    fired_at, held_at = dict[str, int](), dict[str, int]()
+    done: set[str] = set()
     for i in np.lexsort((np.arange(signals.height), times)):
         if not ok[i]:
             continue
         level, now = levels[i], int(times[i])
         cooling = level in fired_at and now - fired_at[level] < rule.cool_down_windows * window_s * NS
         running = level in held_at and now - held_at[level] < rule.gap_windows * window_s * NS
-        if cooling or running or episodes[i] in spent:
+        if cooling or running or episodes[i] in done:
             held_at[level] = now
             continue
         flags[i] = True
         fired_at[level] = now
-        spent.add(episodes[i])
+        done.add(episodes[i])
     return pl.Series("fire_flag", flags)

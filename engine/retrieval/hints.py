@@ -56,8 +56,7 @@ def gold_command(lake: Lake, like: tuple[str, dt.date], dates: Sequence[dt.date]
     of = {s for s, d in lake.partitions(TRIGGERS) if d in set(dates) and root_of(s) == root_of(like[0])}
     # Name the contract where there is only one: a root needs the selection map.
     symbol = of.pop() if len(of) == 1 else root_of(like[0]).code
-    for group, values in over.items():
-        params[group] = non_default(group, params.get(group, {}) | dict(values))
+    params |= {group: non_default(group, params.get(group, {}) | dict(values)) for group, values in over.items()}
     return (
         f"spymaster run --lake {shlex.quote(str(lake.root))} --layer gold --symbol {symbol} --dates {min(dates)}:{max(dates)} "
         f"--session {lake.profile() or 'rth'}{params_option(params)}"

@@ -15,9 +15,8 @@ import re
 import secrets
 import shlex
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +29,8 @@ from engine.params import RetrievalParams, Target
 from engine.provenance import accepted, code_of
 from engine.retrieval.audit_store import REPRESENTATION_NAMES, Choice
 from engine.retrieval.dataset import APPROACHES, MIRROR, VECTORS, gold_events, groups_of, require_one_market, sessions_in
-from engine.retrieval.embedding import Normaliser, embedding_from_json, fit_normaliser, normaliser_from_json
-from engine.retrieval.events import Events
+from engine.retrieval.embedding import embedding_from_json, fit_normaliser, normaliser_from_json
+from engine.retrieval.events import Events, Progress
 from engine.retrieval.forecast import default_recipe
 from engine.retrieval.hints import retrieval_options
 from engine.retrieval.model import Model, fit, retune
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from engine.lake.store import Lake
 
 FORMAT = 4
-
 MANIFEST = "manifest.json"
 
 
@@ -58,10 +56,7 @@ def index_root(lake: Lake) -> Path:
 def index_folder(lake: Lake, name: str) -> Path:
     """Folder of an index.
 
-    Raises
-    ------
-    SessionError
-        Where the name is not that of a single folder: a path could replace any folder.
+    Raises `SessionError` where the name is not that of a single folder: a path could replace any folder.
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise SessionError(f"index name {name!r}: expected letters, digits, '_', '-' and '.', the first a letter, a digit or '_'")
@@ -83,13 +78,6 @@ def input_digests(lake: Lake, symbol: str | None) -> dict[str, str]:
     return {input_key(VECTORS, s, d): lake.manifest(VECTORS, s, d).digest() for s, d in sessions}
 
 
-def pool_folder(pool: str, *, kind: str | None = None, level_id: str | None = None) -> str:
-    """Folder of a pool under the index: ``all``, ``kind={kind}``, or the level's id."""
-    if pool == "kind":
-        return f"kind={kind}"
-    return str(level_id) if pool == "level" else ALL
-
-
 def build_index(
     lake: Lake,
     *,
@@ -99,30 +87,14 @@ def build_index(
     choice: Choice | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Build the index of the lake's gold atomically, and return its manifest.
+    """Build the index `name` of the lake's gold atomically, and return its manifest.
 
-    Parameters
-    ----------
-    name
-        Folder under the lake's indexes.
-    symbol
-        A contract or a root; all of gold where None.
-    params
-        Retrieval parameters; ``kinds`` decides which triggers can be neighbours.
-    choice
-        The representation chosen by an audit (`engine.retrieval.audit_store.audit_choice`). Where None, the loss on the index's own history
-        decides, and the manifest records that.
+    `symbol` is a contract or a root; all of gold where None. The ``kinds`` of `params` decide which triggers can be neighbours. `choice` is
+    the representation chosen by an audit (`engine.retrieval.audit_store.audit_choice`); where None, the loss on the index's own history
+    decides, and the manifest records that.
 
-    Raises
-    ------
-    SessionError
-        Where the name is not that of a folder, or the lake holds several markets and no symbol is given.
-    ContractError
-        Where gold was made with several sets of parameters.
-    NoData
-        Where gold has too few events; names how many there are.
-    LakeWriteFailed
-        Where the folder cannot be written.
+    Raises `SessionError` where the name is not that of a folder, or the lake holds several markets and no symbol is given; `NoData` or
+    `ContractError` where gold has too few events, or several sets of parameters; `LakeWriteFailed` where the folder cannot be written.
     """
     p = params or RetrievalParams()
     place = index_folder(lake, name)
@@ -131,10 +103,9 @@ def build_index(
     events = {g: e for g, e in gold_events(lake, symbol, kinds=p.kinds).items() if len(e)}
     if not events:
         raise NoData(f"{VECTORS} in {lake.root}: expected triggers of kind {', '.join(p.kinds)}, found none; add dates")
-    root = place.parent
-    tmp = root / f"{TMP_PREFIX}{name}-{os.getpid()}-{secrets.token_hex(4)}"
+    tmp = place.parent / f"{TMP_PREFIX}{name}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
-        recover(root)
+        recover(place.parent)
         tmp.mkdir(parents=True)
         manifest = write_index_files(tmp, events, p, choice, progress)
         manifest |= {"name": name, "symbol": symbol, "market": market, "profile": lake.profile(), "inputs": inputs, "format": FORMAT}
@@ -146,7 +117,7 @@ def build_index(
             fsync_path(path)
         fsync_path(tmp)
         swap_in(tmp, place)
-        fsync_path(root)
+        fsync_path(place.parent)
     except OSError as e:
         raise LakeWriteFailed(
             f"index {place}: could not be written: {e}; free space or fix the folder's permissions, then run again"
@@ -159,16 +130,8 @@ def build_index(
 # ----------------------------------------------------------------------------
 # The files of an index: statistics, models, and per pool the vectors with their metadata and manifest
 
-FEATURES = "feature_list.json"
-
-SEED_STATS = "norm_stats_seed.json"
-
-STATS = "norm_stats.json"
-
-MODELS = "models.json"
-
+FEATURES, SEED_STATS, STATS, MODELS = "feature_list.json", "norm_stats_seed.json", "norm_stats.json", "models.json"
 ALL = "all"
-
 FLAT = {"type": "IndexFlatIP", "metric": "inner_product", "exact": True}
 
 INDEX, OUTLINE, METADATA, POOL = ".index", ".outline.index", ".metadata.parquet", ".manifest.json"
@@ -177,7 +140,8 @@ INDEX, OUTLINE, METADATA, POOL = ".index", ".outline.index", ".metadata.parquet"
 TOUCH = ".touch"
 """Suffix of the stem of a pool for the probability of a touch, which includes events that never touched."""
 
-Progress = Callable[[int, int, str], None]
+CODES = ("row", "session_code", "episode_code", "label")
+"""Columns that a pool's metadata have beside those of its events."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -200,17 +164,10 @@ def feature_lists(representation: str) -> dict[str, Any]:
 def write_index_files(
     folder: Path, events: dict[str, Events], params: RetrievalParams, choice: Choice | None, progress: Progress | None
 ) -> dict[str, Any]:
-    """Write all files of an index but its manifest, and return the manifest's fields about them.
-
-    Raises
-    ------
-    NoData
-        Where every group has too few events.
-    """
+    """Write an index's files but its manifest, and return the manifest's part about them; raises `NoData` where no group is fitted."""
     representation = next(iter(events.values())).representation
     recipe = default_recipe(representation) if choice is None else choice.recipe
-    models: dict[str, Model] = {}
-    touch: dict[str, Model] = {}
+    models, touch = dict[str, Model](), dict[str, Model]()
     left_out: dict[str, str] = {}
     for g, e in events.items():
         try:
@@ -225,15 +182,11 @@ def write_index_files(
     write_json(folder / SEED_STATS, {g: n.to_json(models[g].history.names) for g, n in seed.items()})
     write_json(folder / STATS, {g: m.normaliser.to_json(m.history.names) for g, m in models.items()})
     write_json(folder / MODELS, {g: _model_json(m) | {"touch": _touch_json(touch.get(g))} for g, m in models.items()})
-    parts = [(g, m, f, rows) for g, m in models.items() for f, rows in _pools(m)]
-    parts += [(f"{g}{TOUCH}", m, f, rows) for g, m in touch.items() for f, rows in _pools(m)]
-    pools: dict[str, Any] = {}
-    touch_pools: dict[str, Any] = {}
-    for i, (key, model, name, rows) in enumerate(parts):
-        g = key.removesuffix(TOUCH)
+    parts = [(g, end, m, *pool) for end, fitted in (("", models), (TOUCH, touch)) for g, m in fitted.items() for pool in _pools(m)]
+    pools: dict[str, dict[str, Any]] = {"": {}, TOUCH: {}}
+    for i, (g, end, model, name, rows) in enumerate(parts):
         stem = g if g != MIRROR or name == ALL or name.startswith("kind=") else str(model.history.frame["approach"][int(rows[0])])
-        made = touch_pools if key.endswith(TOUCH) else pools
-        made[f"{name}/{stem}"] = _write_pool(folder / name, stem + key.removeprefix(g), g, model, rows)
+        pools[end][f"{name}/{stem}"] = _write_pool(folder / name, stem + end, g, model, rows)
         if progress is not None:
             progress(i + 1, len(parts), name)
     for g, m in models.items():
@@ -248,8 +201,8 @@ def write_index_files(
         "features": {g: v["hash"] for g, v in feature_lists(representation).items()},
         "groups": {g: {"events": len(m.history), "sessions": len(np.unique(m.history.sessions))} for g, m in models.items()},
         "left_out": left_out,
-        "pools": pools,
-        "touch_pools": touch_pools,
+        "pools": pools[""],
+        "touch_pools": pools[TOUCH],
         "files": {f: file_facts(folder / f) for f in tops},
     }
 
@@ -262,8 +215,7 @@ def _by_history(models: dict[str, Model], representation: str) -> Choice:
 
 def _first_sessions(events: Events, sessions: int) -> Events:
     """Rows of the first `sessions` sessions, for the seed statistics, which never change as sessions are added."""
-    days = np.unique(events.sessions)[:sessions]
-    return events.take(events.sessions <= days[-1])
+    return events.take(events.sessions <= np.unique(events.sessions)[:sessions][-1])
 
 
 def _pools(model: Model) -> list[tuple[str, NDArray[np.int64]]]:
@@ -272,17 +224,13 @@ def _pools(model: Model) -> list[tuple[str, NDArray[np.int64]]]:
     levels, approaches = h.frame["level_id"].to_numpy().astype(object), h.frame["approach"].to_numpy().astype(object)
     out = [(ALL, np.arange(len(h)))]
     out += [(f"kind={k}", np.flatnonzero(h.level_kinds == k)) for k in sorted(set(h.level_kinds.tolist()))]
-    for level in sorted(set(levels.tolist())):
-        for approach in APPROACHES:
-            rows = np.flatnonzero((levels == level) & (approaches == approach))
-            if len(rows):
-                out.append((level, rows))
-    return out
+    by_level = ((v, np.flatnonzero((levels == v) & (approaches == a))) for v in sorted(set(levels.tolist())) for a in APPROACHES)
+    return out + [(level, rows) for level, rows in by_level if len(rows)]
 
 
 def _model_json(model: Model) -> dict[str, Any]:
-    e = model.embedding
-    return {"recipe": model.recipe, "reference": model.reference.to_json(), "embedding": None if e is None else e.to_json()}
+    embedding = None if model.embedding is None else model.embedding.to_json()
+    return {"recipe": model.recipe, "reference": model.reference.to_json(), "embedding": embedding}
 
 
 def _touch_json(model: Model | None) -> dict[str, Any] | None:
@@ -304,8 +252,7 @@ def _write_pool(folder: Path, stem: str, group: str, model: Model, rows: NDArray
     import polars as pl
 
     def part(of: Pool) -> Pool:
-        vectors = of.index.reconstruct_n(0, len(of))[rows]
-        return make_pool(vectors, of.sessions[rows], of.episodes[rows])
+        return make_pool(of.index.reconstruct_n(0, len(of))[rows], of.sessions[rows], of.episodes[rows])
 
     folder.mkdir(exist_ok=True)
     pool, outline = part(model.pool), None if model.outline is None else part(model.outline)
@@ -313,8 +260,8 @@ def _write_pool(folder: Path, stem: str, group: str, model: Model, rows: NDArray
     faiss.write_index(pool.index, str(folder / f"{stem}{INDEX}"))
     if outline is not None:
         faiss.write_index(outline.index, str(folder / f"{stem}{OUTLINE}"))
-    codes = {"row": rows, "session_code": pool.sessions, "episode_code": pool.episodes, "label": model.labels[rows]}
-    meta = model.history.frame[rows].with_columns(pl.Series(k, v) for k, v in codes.items())
+    codes = zip(CODES, (rows, pool.sessions, pool.episodes, model.labels[rows]))
+    meta = model.history.frame[rows].with_columns(pl.Series(k, v) for k, v in codes)
     meta.write_parquet(folder / f"{stem}{METADATA}", compression="zstd", compression_level=1, statistics=False)
     ends = (INDEX, METADATA) if outline is None else (INDEX, OUTLINE, METADATA)
     body = {
@@ -338,12 +285,8 @@ def _write_pool(folder: Path, stem: str, group: str, model: Model, rows: NDArray
 def read_index_manifest(lake: Lake, name: str = "default") -> dict[str, Any]:
     """The manifest of an index, checked against ``_SUCCESS`` and its own digest.
 
-    Raises
-    ------
-    PartitionMissing
-        Where there is no such index; names the command that makes it.
-    StaleIndex
-        Where it was changed after it was written.
+    Raises `PartitionMissing` where there is no such index, `StaleIndex` where it was changed after it was written; either names the command
+    that makes it.
     """
     folder = index_folder(lake, name)
     command = rebuild_command(lake, name)
@@ -360,40 +303,39 @@ def read_index_manifest(lake: Lake, name: str = "default") -> dict[str, Any]:
 
 
 def check_index(lake: Lake, manifest: dict[str, Any], params: RetrievalParams | None = None) -> None:
-    """Raise where an index does not match the lake's current gold, the features, the code, or `params`.
+    """Raise `StaleIndex` where an index does not match the lake's current gold, the features, the code, or `params`.
 
-    Raises
-    ------
-    StaleIndex
-        Names what was expected, what was found, and the command that rebuilds the index.
+    Names what was expected, what was found, and the command that rebuilds the index.
     """
     wanted = manifest["params"] if params is None else params.model_dump(mode="json")
-    make = f"`{rebuild_command(lake, manifest['name'], manifest['symbol'], wanted)}` rebuilds it"
-    where = f"index {index_folder(lake, manifest['name'])}"
+
+    def refuse(why: str) -> NoReturn:
+        raise StaleIndex(f"index {index_folder(lake, manifest['name'])}: {why}; {_rebuild_hint(lake, manifest, wanted)}")
+
     now = {g: v["hash"] for g, v in feature_lists(manifest["representation"]).items()}
     for group, found in manifest["features"].items():
         if now.get(group) != found:
-            have = str(now.get(group))[:12]
-            raise StaleIndex(f"{where}: built with other features ({group}: {found[:12]}) than there are now ({have}); {make}")
-    contract = dataset(VECTORS).contract().fingerprint()
-    if manifest["contract"] != contract:
-        was = manifest["contract"][:12]
-        raise StaleIndex(f"{where}: built under another contract of {VECTORS} ({was}) than now ({contract[:12]}); {make}")
-    codes = index_codes()
-    if manifest["code"] not in codes:
-        raise StaleIndex(f"{where}: built with other code ({manifest['code'][:12]}) than there is now ({codes[0][:12]}); {make}")
+            refuse(f"built with other features ({group}: {found[:12]}) than there are now ({str(now.get(group))[:12]})")
+    was, contract = manifest["contract"], dataset(VECTORS).contract().fingerprint()
+    if was != contract:
+        refuse(f"built under another contract of {VECTORS} ({was[:12]}) than now ({contract[:12]})")
+    code, codes = manifest["code"], index_codes()
+    if code not in codes:
+        refuse(f"built with other code ({code[:12]}) than there is now ({codes[0][:12]})")
     profile = lake.profile()
     if manifest["profile"] != profile:
-        raise StaleIndex(f"{where}: built from the session profile {manifest['profile']!r}, the lake holds {profile!r}; {make}")
-    if params is not None and params.model_dump(mode="json") != manifest["params"]:
-        other = [k for k, v in params.model_dump(mode="json").items() if v != manifest["params"].get(k)]
-        raise StaleIndex(f"{where}: built with other parameters ({', '.join(other)}); {make}")
+        refuse(f"built from the session profile {manifest['profile']!r}, the lake holds {profile!r}")
+    if wanted != manifest["params"]:
+        refuse(f"built with other parameters ({', '.join(k for k, v in wanted.items() if v != manifest['params'].get(k))})")
     inputs = input_digests(lake, manifest["symbol"])
     changed = sorted(k for k in inputs.keys() | manifest["inputs"].keys() if inputs.get(k) != manifest["inputs"].get(k))
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        state = "older than" if changed[0] in inputs else "not in"
-        raise StaleIndex(f"{where}: built from inputs that are {state} the lake's: {changed[0]}{more}; {make}")
+        refuse(f"built from inputs that are {'older than' if changed[0] in inputs else 'not in'} the lake's: {changed[0]}{more}")
+
+
+def _rebuild_hint(lake: Lake, manifest: dict[str, Any], params: dict[str, Any]) -> str:
+    return f"`{rebuild_command(lake, manifest['name'], manifest['symbol'], params)}` rebuilds it"
 
 
 def open_index(
@@ -405,116 +347,89 @@ def open_index(
     params: RetrievalParams | None = None,
     check: bool = True,
 ) -> Model:
-    """The model of a pool of an index.
+    """The model of a pool of an index: `folder` is ``all`` or ``kind={kind}`` with a group as `stem`, or a level's id with an approach.
 
-    Parameters
-    ----------
-    name
-        The index.
-    folder, stem
-        The pool: ``all`` or ``kind={kind}`` with a group, or a level's id with an approach.
-    params
-        Expected parameters; not compared where None.
-    check
-        Whether to run `check_index`; files are compared with the manifest either way.
+    With `check` the index is checked by `check_index`, against `params` where given; files are compared with the manifest either way.
 
-    Raises
-    ------
-    StaleIndex, PartitionMissing
-        As `check_index` and `read_index_manifest`; and where a file differs from the one that was written.
-    NoData
-        Where the index has no such pool; names those it has.
+    Raises `StaleIndex` or `PartitionMissing` as `check_index` and `read_index_manifest`, and where a file differs from the one that was
+    written; `NoData` where the index has no such pool, and names those it has.
     """
     manifest = read_index_manifest(lake, name)
     if check:
         check_index(lake, manifest, params)
-    base, hint = index_folder(lake, name), _rebuild_hint(lake, manifest)
-    found = manifest["pools"].get(f"{folder}/{stem}")
+    found = _open(lake, name, manifest, folder, stem, "class")
     if found is None:
-        have = ", ".join(sorted(manifest["pools"]))
-        raise NoData(f"index {base}: too few events: expected a pool {folder}/{stem}, found {have}; use another, or add dates: {hint}")
-    group = found["group"]
-    raw = base / f"{group}.vectors.npy"
-    # By size alone: the file is memory-mapped and a few rows of it are read, hashing it would take longer than everything else.
-    _check_file(raw, {**manifest["files"][raw.name], "sha256": None}, hint)
-    _check_file(base / STATS, manifest["files"][STATS], hint)
-    names = tuple(d["name"] for d in feature_lists(manifest["representation"])[group]["dimensions"])
-    normaliser = normaliser_from_json(json.loads((base / STATS).read_text(encoding="utf-8"))[group], names)
-    models = _models(base, manifest, hint)[group]
-    return _model("class", manifest, found, base / folder, stem, models, normaliser, names, np.load(raw, mmap_mode="r"), hint)
+        have, hint = ", ".join(sorted(manifest["pools"])), _rebuild_hint(lake, manifest, manifest["params"])
+        raise NoData(
+            f"index {index_folder(lake, name)}: too few events: expected a pool {folder}/{stem}, found {have}; use another, or add dates: "
+            f"{hint}"
+        )
+    return found
 
 
 def open_touch(lake: Lake, name: str = "default", *, folder: str = "all", stem: str = "mirrored") -> Model | None:
     """The model of an index's pool for the probability of a touch; None where it has too few events.
 
-    The index is not compared with the lake, since callers run `open_index` first. The model's history has no raw vectors.
-
-    Raises
-    ------
-    StaleIndex, PartitionMissing
-        As `read_index_manifest`, and where a file differs from the one that was written.
+    Raises as `open_index`, but the index is not compared with the lake, since callers run `open_index` first. The model's history has no
+    raw vectors.
     """
-    manifest = read_index_manifest(lake, name)
-    base, hint = index_folder(lake, name), _rebuild_hint(lake, manifest)
-    found = manifest["touch_pools"].get(f"{folder}/{stem}")
-    if found is None:
-        return None
-    group = found["group"]
-    names = tuple(d["name"] for d in feature_lists(manifest["representation"])[group]["dimensions"])
-    models = _models(base, manifest, hint)[group]["touch"]
-    normaliser = normaliser_from_json(models["norm"], names)
-    return _model("touch", manifest, found, base / folder, f"{stem}{TOUCH}", models, normaliser, (), None, hint)
+    return _open(lake, name, read_index_manifest(lake, name), folder, stem, "touch")
 
 
-def _rebuild_hint(lake: Lake, manifest: dict[str, Any]) -> str:
-    return f"`{rebuild_command(lake, manifest['name'], manifest['symbol'], manifest['params'])}` rebuilds it"
-
-
-def _models(base: Path, manifest: dict[str, Any], hint: str) -> dict[str, Any]:
-    _check_file(base / MODELS, manifest["files"][MODELS], hint)
-    return dict(json.loads((base / MODELS).read_text(encoding="utf-8")))
-
-
-def _model(
-    target: Target,
-    manifest: dict[str, Any],
-    found: dict[str, Any],
-    folder: Path,
-    stem: str,
-    models: dict[str, Any],
-    normaliser: Normaliser,
-    names: tuple[str, ...],
-    matrix: NDArray[np.float32] | None,
-    hint: str,
-) -> Model:
-    """The model of a pool, from its files; each is compared with the manifest first."""
+def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: str, target: Target) -> Model | None:
+    """The model of a pool from its files, each compared with the manifest first; None where there is no such pool."""
     import faiss
     import polars as pl
 
-    _check_file(folder / f"{stem}{POOL}", found["manifest"], hint)
+    base, hint = index_folder(lake, name), _rebuild_hint(lake, manifest, manifest["params"])
+    found = manifest["pools" if target == "class" else "touch_pools"].get(f"{folder}/{stem}")
+    if found is None:
+        return None
+    group, place = found["group"], base / folder
+
+    def read(file: str) -> Any:
+        _check_file(base / file, manifest["files"][file], hint)
+        return json.loads((base / file).read_text(encoding="utf-8"))[group]
+
+    names = tuple(d["name"] for d in feature_lists(manifest["representation"])[group]["dimensions"])
+    fitted = read(MODELS)
+    if target == "class":
+        raw = base / f"{group}.vectors.npy"
+        # By size alone: the file is memory-mapped and a few rows of it are read, hashing it would take longer than everything else.
+        _check_file(raw, {**manifest["files"][raw.name], "sha256": None}, hint)
+        normaliser = normaliser_from_json(read(STATS), names)
+    else:
+        fitted, stem = fitted["touch"], f"{stem}{TOUCH}"
+        normaliser = normaliser_from_json(fitted["norm"], names)
+    _check_file(place / f"{stem}{POOL}", found["manifest"], hint)
     for f, facts in found["files"].items():
-        _check_file(folder / f, facts, hint)
-    meta = pl.read_parquet(folder / f"{stem}{METADATA}")
+        _check_file(place / f, facts, hint)
+    meta = pl.read_parquet(place / f"{stem}{METADATA}")
     if schema_hash(meta) != found["metadata_schema"]:
-        raise StaleIndex(f"index {folder}: {stem}: the metadata have another schema than the manifest says; {hint}")
-    codes = {c: meta[c].to_numpy() for c in ("row", "session_code", "episode_code", "label")}
-    if matrix is None:
-        matrix = np.zeros((len(meta), 0), np.float32)
-    rows = matrix if len(matrix) == len(meta) else matrix[codes["row"]]
-    sessions, episodes = codes["session_code"].astype(np.int64), codes["episode_code"].astype(np.int64)
-    outline = f"{stem}{OUTLINE}"
+        raise StaleIndex(f"index {place}: {stem}: the metadata have another schema than the manifest says; {hint}")
+    rows, sessions, episodes, labels = (meta[c].to_numpy().astype(np.int64) for c in CODES)
+    if target == "class":
+        matrix = np.load(raw, mmap_mode="r")
+        matrix = matrix if len(matrix) == len(meta) else matrix[rows]
+    else:
+        matrix, names = np.zeros((len(meta), 0), np.float32), ()
+    index, outline = (
+        Pool(faiss.read_index(str(place / f"{stem}{end}")), sessions, episodes) if f"{stem}{end}" in found["files"] else None
+        for end in (INDEX, OUTLINE)
+    )
+    assert index is not None
     return Model(
         target=target,
-        recipe=models["recipe"],
+        recipe=fitted["recipe"],
         params=RetrievalParams.model_validate(manifest["params"]),
         normaliser=normaliser,
-        embedding=None if models["embedding"] is None else embedding_from_json(models["embedding"]),
-        reference=reference_from_json(models["reference"]),
+        embedding=None if fitted["embedding"] is None else embedding_from_json(fitted["embedding"]),
+        reference=reference_from_json(fitted["reference"]),
         tuned=tuned_from_json(found["tuned"]),
-        history=Events(rows, names, manifest["representation"], meta.drop(list(codes))),
-        labels=codes["label"].astype(np.int64),
-        pool=Pool(faiss.read_index(str(folder / f"{stem}{INDEX}")), sessions, episodes),
-        outline=Pool(faiss.read_index(str(folder / outline)), sessions, episodes) if outline in found["files"] else None,
+        history=Events(matrix, names, manifest["representation"], meta.drop(CODES)),
+        labels=labels,
+        pool=index,
+        outline=outline,
     )
 
 
@@ -529,15 +444,10 @@ def _check_file(path: Path, facts: dict[str, Any], hint: str) -> None:
 
 
 def check_market(lake: Lake, name: str, market: str) -> None:
-    """Raise where the index `name` is of another market, which building it would replace.
-
-    Raises
-    ------
-    SessionError
-    """
+    """Raise `SessionError` where the index `name` is of another market, which building it would replace."""
     try:
-        held = read_index_manifest(lake, name)["market"]
+        found = read_index_manifest(lake, name)["market"]
     except (PartitionMissing, StaleIndex):
         return
-    if held != market:
-        raise SessionError(f"index {name}: is of {held}; `--name {market.lower()}` gives {market} one of its own")
+    if found != market:
+        raise SessionError(f"index {name}: is of {found}; `--name {market.lower()}` gives {market} one of its own")

@@ -13,9 +13,9 @@ from engine.params import RetrievalParams, Target
 from engine.retrieval.embedding import Embedding, Normaliser, fit_embedding, fit_normaliser, fold_of_session, unit
 from engine.retrieval.events import CLASSES, Events
 from engine.retrieval.reference import Reference, fit_reference
-from engine.retrieval.scores import paired_error
+from engine.retrieval.scores import Floats, Labels, paired_error
 from engine.retrieval.search import Pool, make_pool, search
-from engine.retrieval.tune import Tuned, abstention_bound, effective_number, original_tuning, posterior, shares, tune, weights_of
+from engine.retrieval.tune import ORIGINAL, Tuned, abstention_bound, effective_number, posterior, shares, tune, weights_of
 
 Recipe = Literal["learned", "plain", "original", "best"]
 """How vectors are compared. `learned`: embedded; `plain`: normalised; `original`: normalised, 20 neighbours, no smoothing; `best`:
@@ -31,10 +31,8 @@ class Model:
 
     Attributes
     ----------
-    history : Events
+    history, labels : Events, int64 ``(n,)``
         Candidate neighbours: labelled, usable, in time order; row for row those of `pool`.
-    labels : int64 ``(n,)``
-    pool : Pool
     outline : Pool or None
         Outlines of history (`Embedding.outline`), row for row as in `pool`; None without an embedding.
     """
@@ -47,7 +45,7 @@ class Model:
     reference: Reference
     tuned: Tuned
     history: Events
-    labels: NDArray[np.int64]
+    labels: Labels
     pool: Pool
     outline: Pool | None = None
 
@@ -57,16 +55,11 @@ class Model:
         return class_count(self.target)
 
     def place(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Unit vectors of raw vectors, comparable with those of `pool`; unusable rows are zero."""
-        return place(self.normaliser, self.embedding, matrix)
-
-
-def place(normaliser: Normaliser, embedding: Embedding | None, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Unit vectors ``(n, m)`` of raw vectors ``(n, d)``; a row that is zero or not finite becomes zero (similarity 0 to everything)."""
-    scaled, directed = _scaled(normaliser, matrix)
-    vectors = unit(scaled) if embedding is None else embedding.place(scaled)
-    vectors[~directed] = 0
-    return vectors
+        """Unit vectors ``(n, m)`` of raw ones ``(n, d)``, comparable with `pool`; a row that is zero or not finite becomes zero."""
+        scaled, directed = _scaled(self.normaliser, matrix)
+        vectors = unit(scaled) if self.embedding is None else self.embedding.place(scaled)
+        vectors[~directed] = 0
+        return vectors
 
 
 def _scaled(normaliser: Normaliser, matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -79,7 +72,7 @@ def class_count(target: Target) -> int:
     return len(CLASSES) if target == "class" else 2
 
 
-def target_labels(events: Events, target: Target, horizon: str) -> NDArray[np.int64]:
+def target_labels(events: Events, target: Target, horizon: str) -> Labels:
     """Labels of the events for a target; -1 where there is none."""
     return events.labels(horizon) if target == "class" else events.touches()
 
@@ -87,10 +80,7 @@ def target_labels(events: Events, target: Target, horizon: str) -> NDArray[np.in
 def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", target: Target = "class") -> Model:
     """A model fitted on `events`, all of which are history.
 
-    Raises
-    ------
-    NoData
-        Where history is too short; names how much there is and how much is needed.
+    Raises `NoData` where history is too short; names how much there is and how much is needed.
     """
     labels = target_labels(events, target, params.horizon)
     keep = (labels >= 0) & events.usable
@@ -106,29 +96,24 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
     scaled = normaliser.scale(history.matrix)
     reference = fit_reference(history, labels, classes)
     pi = _cross_fitted_reference(history, labels, classes, params.folds, reference.strength)
-    made = None
+    codes = history.session_codes, history.episode_codes
+
+    def candidate(vectors: NDArray[np.float32], embedding: Embedding | None) -> _Fit:
+        pool = make_pool(vectors, *codes)
+        if recipe == "original":
+            return _Fit(ORIGINAL, np.zeros(0), np.zeros(0, np.int64), None, pool)
+        return _Fit(*tune(pool, vectors, labels, pi, params), embedding, pool)
+
+    best: _Fit | None = None
     if recipe in ("learned", "best"):
         made = fit_embedding(scaled, labels, history.session_codes, classes=classes, dims=params.dims, folds=params.folds)
-    codes = history.session_codes, history.episode_codes
-    best: _Fit | None = None
-    for residual in params.residual_grid if made is not None else ():
-        assert made is not None
-        embedding = replace(made[0], residual=residual)
-        vectors = embedding.place(scaled, made[1])
-        pool = make_pool(vectors, *codes)
-        found = _Fit(*tune(pool, vectors, labels, pi, params), embedding, pool)
-        best = found if best is None or found.tuned.loss < best.tuned.loss else best
+        if made is not None:
+            embeddings = [replace(made[0], residual=residual) for residual in params.residual_grid]
+            best = min((candidate(e.place(scaled, made[1]), e) for e in embeddings), key=lambda f: f.tuned.loss, default=None)
     if best is None or recipe == "best":
-        vectors = unit(scaled)
-        pool = make_pool(vectors, *codes)
-        plain = (
-            _Fit(*original_tuning(params), None, pool)
-            if recipe == "original"
-            else _Fit(*tune(pool, vectors, labels, pi, params), None, pool)
-        )
+        plain = candidate(unit(scaled), None)
         best = plain if best is None or not _significantly_better(best, plain, history.session_codes) else best
-    outline = None
-    tuned = best.tuned
+    outline, tuned = None, best.tuned
     if best.embedding is not None:
         vectors = best.embedding.outline(scaled)
         outline = make_pool(vectors, *codes)
@@ -137,24 +122,33 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
     return Model(target, named, params, normaliser, best.embedding, reference, tuned, history, labels, best.pool, outline)
 
 
+def fit_with_touch(events: Events, params: RetrievalParams, recipe: Recipe) -> tuple[Model, Model | None]:
+    """A model of the classes and one of the touch, which is None where there are too few events for it; raises as `fit`."""
+    model = fit(events, params, recipe=recipe)
+    try:
+        return model, fit(events, params, recipe=model.recipe, target="touch")
+    except NoData:
+        return model, None
+
+
 @dataclass(frozen=True, eq=False)
 class _Fit:
     """A candidate recipe: its tuning, the loss of each tuning event, the rows of those events, embedding and pool."""
 
     tuned: Tuned
-    losses: NDArray[np.float64]
-    chosen: NDArray[np.int64]
+    losses: Floats
+    chosen: Labels
     embedding: Embedding | None
     pool: Pool
 
 
-def _significantly_better(a: _Fit, b: _Fit, sessions: NDArray[np.int64]) -> bool:
+def _significantly_better(a: _Fit, b: _Fit, sessions: Labels) -> bool:
     """Whether `a` has a lower loss than `b` on history by more than one standard error (Breiman et al. 1984)."""
     difference = b.losses - a.losses
     return bool(difference.mean() > paired_error(difference, sessions[a.chosen]))
 
 
-def _cross_fitted_reference(history: Events, labels: NDArray[np.int64], classes: int, folds: int, strength: float) -> NDArray[np.float64]:
+def _cross_fitted_reference(history: Events, labels: Labels, classes: int, folds: int, strength: float) -> Floats:
     group = fold_of_session(history.session_codes, folds)
     pi = np.empty((len(history), classes))
     for g in range(folds):
@@ -165,7 +159,7 @@ def _cross_fitted_reference(history: Events, labels: NDArray[np.int64], classes:
     return pi
 
 
-def retune(model: Model, pool: Pool, rows: NDArray[np.int64], outline: Pool | None) -> Tuned:
+def retune(model: Model, pool: Pool, rows: Labels, outline: Pool | None) -> Tuned:
     """K, power and alpha tuned on a subset of the model's history: `rows`, whose vectors are in `pool` and `outline`.
 
     A subset with too few sessions or events takes the values of all of history; the abstention bound is always its own.
@@ -189,22 +183,21 @@ class Answer:
     Attributes
     ----------
     probability, reference : float64 ``(q, classes)``
-    n_eff : float64 ``(q,)``
     rows : int64 ``(q, k)``
         Neighbours as rows of `Model.history`, most similar first; -1 where there are fewer.
     similarity, weights : float64 ``(q, k)``
-    likeness : float64 ``(q,)``
-        Cosine to the most similar event of history: of the normalised vectors, or of their outlines where they are embedded.
+    n_eff, likeness : float64 ``(q,)``
+        `likeness` is the cosine to the most similar event of history: of the normalised vectors, or of their outlines where embedded.
     nothing_comparable : bool ``(q,)``
     """
 
-    probability: NDArray[np.float64]
-    reference: NDArray[np.float64]
-    n_eff: NDArray[np.float64]
-    rows: NDArray[np.int64]
-    similarity: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    likeness: NDArray[np.float64]
+    probability: Floats
+    reference: Floats
+    n_eff: Floats
+    rows: Labels
+    similarity: Floats
+    weights: Floats
+    likeness: Floats
     nothing_comparable: NDArray[np.bool_]
 
 

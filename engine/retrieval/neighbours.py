@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from engine.errors import ContractError, NoData, SessionError
 from engine.params import HORIZONS, FeatureParams, PoolName, RetrievalParams
 from engine.retrieval.dataset import (
-    MIRROR,
     VECTORS,
     TriggerParams,
     events_by_group,
@@ -26,8 +25,8 @@ from engine.retrieval.dataset import (
 from engine.retrieval.events import CLASSES, OUTCOME_CLASS, Events
 from engine.retrieval.forecast import before_embargo, candidates, default_recipe, forecast_table
 from engine.retrieval.hints import gold_command
-from engine.retrieval.index import open_index, open_touch, pool_folder, read_index_manifest, rebuild_command
-from engine.retrieval.model import Answer, Model, fit, forecast
+from engine.retrieval.index import ALL, open_index, open_touch, read_index_manifest, rebuild_command
+from engine.retrieval.model import Answer, Model, fit_with_touch, forecast
 from engine.retrieval.reference import fit_reference
 from engine.retrieval.tune import effective_number, interval, posterior, shares
 from engine.vocab import NS, Approach, root_of
@@ -55,10 +54,8 @@ class Neighbours:
         contribution of each family of features to the cosine of the normalised vectors (`why_similar`).
     counts : dict
         Neighbours per class.
-    mode : str
     sessions : int
         Sessions of history that were searched.
-    query : Events
     """
 
     forecast: pl.DataFrame
@@ -70,14 +67,9 @@ class Neighbours:
 
 
 def trigger_query(lake: Lake, trigger_id: str) -> Events:
-    """A trigger of gold as a query.
+    """A trigger of gold as a query; raises `NoData` where its session has no such trigger.
 
-    Raises
-    ------
-    PartitionMissing
-        Where its session is not in the lake's gold; names the command that makes it.
-    NoData
-        Where the session has no such trigger.
+    Raises `PartitionMissing` where the session is not in the lake's gold; names the command that makes it.
     """
     import polars as pl
 
@@ -100,10 +92,8 @@ class Scope:
 
     Attributes
     ----------
-    representation : str
     group : str
         ``mirrored``, or the approach where the two directions have vectors of their own.
-    pool : str
     key : str
         The level's kind in pool ``kind``, level and approach in pool ``level``, empty in pool ``all``.
     session : date or None
@@ -126,15 +116,10 @@ class Scope:
 
 
 def scope_of(query: Events, pool: PoolName, mode: Mode = "walk_forward") -> Scope:
-    """The scope of a query.
-
-    Raises
-    ------
-    ContractError
-        Where `query` does not have exactly one row.
-    """
+    """The scope of a query; raises `ContractError` where `query` does not have exactly one row."""
     _require_one(query)
-    group = MIRROR if MIRROR in groups_of(query.representation) else str(query.frame["approach"][0])
+    groups, approach = groups_of(query.representation), str(query.frame["approach"][0])
+    group = approach if approach in groups else groups[0]
     session = None if mode == "all" else query.sessions[0].astype(object)
     market = root_of(str(query.frame["trigger_id"][0]).split("/")[1]).code
     return Scope(query.representation, group, pool, str(query.pool_keys(pool)[0]), session, market)
@@ -142,15 +127,7 @@ def scope_of(query: Events, pool: PoolName, mode: Mode = "walk_forward") -> Scop
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """The models for queries of one scope.
-
-    Attributes
-    ----------
-    model : Model
-    touch : Model or None
-        Model for the probability of a touch; None where there are too few events.
-    mode : str
-    """
+    """The models for queries of one scope; `touch`, for the probability of a touch, is None where there are too few events."""
 
     model: Model
     touch: Model | None
@@ -169,28 +146,20 @@ def neighbours(
 ) -> Neighbours:
     """Similar setups of other sessions, their outcomes, and the forecast from them: `fit_scope` and `find_neighbours` in one call.
 
+    Raises `NoData` where there are too few events (names how many are needed), `StaleIndex` or `PartitionMissing` where the index does not
+    match the current lake (names the command that rebuilds it).
+
     Parameters
     ----------
-    lake
-        Its gold is searched.
     query
         One row, from `trigger_query`, `moment_events` or `edited`.
     mode
-        ``walk_forward``: everything is fitted on the sessions before the query's, less the embargo (no look-ahead). ``all``: the index
-        `name`, every session but the query's own.
-    params
-        Retrieval parameters; the index's own where None in mode ``all``.
-    pool
-        Which events may be neighbours; that of `params`, or of the index, where None.
+        ``walk_forward``: everything is fitted on the sessions of gold before the query's, less the embargo (no look-ahead). ``all``: the
+        index `name`, every session but the query's own.
+    params, pool
+        Retrieval parameters, and which events may be neighbours; in mode ``all`` the index's own where None.
     symbol
         A contract, in mode ``walk_forward``; all contracts of the query's root where None.
-
-    Raises
-    ------
-    NoData
-        Where there are too few events; names how many there are and how many are needed.
-    StaleIndex, PartitionMissing
-        Where the index does not match the current lake; names the command that rebuilds it.
     """
     if pool is None and mode == "all":
         pool = read_index_manifest(lake, name)["params"]["pool"]
@@ -201,36 +170,28 @@ def neighbours(
 def fit_scope(
     lake: Lake, scope: Scope, *, params: RetrievalParams | None = None, name: str = "default", symbol: str | None = None
 ) -> Fitted:
-    """The models for queries of a scope; fitting takes some seconds in mode ``walk_forward``.
+    """The models for queries of a scope, whose pool overrides that of `params`; fitting takes some seconds in mode ``walk_forward``.
 
-    Parameters
-    ----------
-    scope
-        `scope_of` the query; its pool overrides that of `params`.
-    params, name, symbol
-        As in `neighbours`.
-
-    Raises
-    ------
-    NoData, StaleIndex, PartitionMissing
-        As `neighbours`.
+    Other parameters and errors as in `neighbours`.
     """
     if scope.session is None:
         return _fit_from_index(lake, scope, params, name)
     p = (params or RetrievalParams()).model_copy(update={"pool": scope.pool})
-    history = candidates(_group(lake, scope, scope.session, symbol or scope.market, p), p)
+    found = gold_events(lake, symbol or scope.market, kinds=p.kinds, before=scope.session).get(scope.group)
+    if found is None or found.names != names_of(scope.representation, scope.group):
+        sessions = sessions_in(lake, VECTORS, symbol or scope.market)
+        make = gold_command(lake, sessions[-1], [d for _, d in sessions], gold={"representation": scope.representation})
+        raise ContractError(f"expected gold of the query's representation {scope.representation}, found another in {lake.root}; `{make}`")
+    history = candidates(found, p)
     past = history.take(history.sessions < before_embargo(history.sessions, np.datetime64(scope.session), p.embargo_sessions))
     past = past.take(past.pool_keys(scope.pool) == scope.key)
-    model = fit(past, p, recipe=default_recipe(scope.representation))
-    try:
-        touch: Model | None = fit(past, p, recipe=model.recipe, target="touch")
-    except NoData:
-        touch = None
-    return Fitted(model, touch, scope.mode)
+    return Fitted(*fit_with_touch(past, p, default_recipe(scope.representation)), scope.mode)
 
 
 def find_neighbours(what: Fitted, query: Events) -> Neighbours:
     """Neighbours and forecast of one query, without its own session."""
+    import polars as pl
+
     _require_one(query)
     model, session = what.model, query.sessions[0]
 
@@ -240,24 +201,22 @@ def find_neighbours(what: Fitted, query: Events) -> Neighbours:
 
     answer = elsewhere(model)
     touch = None if what.touch is None else elsewhere(what.touch)
-    h = model.history.sessions
-    return _neighbours(
-        model, answer, query, what.mode, len(np.unique(h[h != session])), forecast_table(model, answer, query, what.touch, touch)
+    rows = answer.rows[0][answer.rows[0] >= 0]
+    labels = model.labels[rows]
+    columns: dict[str, Any] = {"similarity": answer.similarity[0, : len(rows)], "weight": answer.weights[0, : len(rows)]}
+    found = model.history.frame[rows].with_columns(
+        *(pl.Series(k, v, dtype=pl.Float64) for k, v in columns.items()),
+        pl.Series("outcome_class", [CLASSES[c] for c in labels], dtype=pl.String),
+        *(pl.Series(f"why_{k}", v, dtype=pl.Float64) for k, v in why_similar(model, query, rows).items()),
     )
+    counts = {c: int((labels == i).sum()) for i, c in enumerate(CLASSES)}
+    searched = len(np.unique(model.history.sessions[model.history.sessions != session]))
+    return Neighbours(forecast_table(model, answer, query, what.touch, touch), found, counts, what.mode, searched, query)
 
 
 def _require_one(query: Events) -> None:
     if len(query) != 1:
         raise ContractError(f"neighbours: expected one query, found {len(query)}")
-
-
-def _group(lake: Lake, scope: Scope, date: dt.date, symbol: str | None, p: RetrievalParams) -> Events:
-    found = gold_events(lake, symbol, kinds=p.kinds, before=date)
-    if scope.group not in found or found[scope.group].names != names_of(scope.representation, scope.group):
-        sessions = sessions_in(lake, VECTORS, symbol)
-        make = gold_command(lake, sessions[-1], [d for _, d in sessions], gold={"representation": scope.representation})
-        raise ContractError(f"expected gold of the query's representation {scope.representation}, found another in {lake.root}; `{make}`")
-    return found[scope.group]
 
 
 def _fit_from_index(lake: Lake, scope: Scope, params: RetrievalParams | None, name: str) -> Fitted:
@@ -273,26 +232,10 @@ def _fit_from_index(lake: Lake, scope: Scope, params: RetrievalParams | None, na
             f"`{rebuild_command(lake, name, scope.market, manifest['params'])}` rebuilds it"
         )
     level, _, approach = scope.key.rpartition("/")
-    folder = pool_folder(scope.pool, kind=scope.key, level_id=level)
+    folder = {"all": ALL, "kind": f"kind={scope.key}", "level": level}[scope.pool]
     stem = approach if scope.pool == "level" else scope.group
     model = open_index(lake, name, folder=folder, stem=stem, params=params)
     return Fitted(model, open_touch(lake, name, folder=folder, stem=stem), scope.mode)
-
-
-def _neighbours(model: Model, answer: Answer, query: Events, mode: Mode, sessions: int, forecast_row: pl.DataFrame) -> Neighbours:
-    import polars as pl
-
-    rows = answer.rows[0][answer.rows[0] >= 0]
-    labels = model.labels[rows]
-    why = why_similar(model, query, rows)
-    frame = model.history.frame[rows].with_columns(
-        pl.Series("similarity", answer.similarity[0, : len(rows)], dtype=pl.Float64),
-        pl.Series("weight", answer.weights[0, : len(rows)], dtype=pl.Float64),
-        pl.Series("outcome_class", [CLASSES[c] for c in labels], dtype=pl.String),
-        *(pl.Series(f"why_{k}", v, dtype=pl.Float64) for k, v in why.items()),
-    )
-    counts = {c: int((labels == i).sum()) for i, c in enumerate(CLASSES)}
-    return Neighbours(forecast_row, frame, counts, mode, sessions, query)
 
 
 def why_similar(model: Model, query: Events, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
@@ -318,29 +261,17 @@ COLUMNS = ("horizon", "minutes", "outcome", "count", "of", "p", "low", "high", "
 
 def horizon_references(model: Model) -> dict[str, Reference]:
     """The reference forecast of every horizon, fitted on the model's history; for the model's own horizon, its reference."""
-    out: dict[str, Reference] = {}
-    for h in HORIZONS:
-        if h == model.params.horizon:
-            out[h] = model.reference
-        else:
-            out[h] = fit_reference(model.history, model.history.labels(h), len(CLASSES), strength=model.reference.strength or None)
-    return out
+    strength = model.reference.strength or None
+    others = [h for h in HORIZONS if h != model.params.horizon]
+    fitted = {h: fit_reference(model.history, model.history.labels(h), len(CLASSES), strength=strength) for h in others}
+    return {h: fitted.get(h, model.reference) for h in HORIZONS}
 
 
 def horizon_table(found: Neighbours, model: Model, references: dict[str, Reference], seconds: Sequence[int]) -> pl.DataFrame:
-    """Outcomes of one set of neighbours at every horizon.
+    """Outcomes of one set of neighbours at every horizon, as found by `find_neighbours` with `model`; `seconds` are the horizons' lengths.
 
     The neighbours, their weights and the weight of the reference are those of the model's horizon. Neighbours whose horizon reaches past
     their session's data do not count at that horizon.
-
-    Parameters
-    ----------
-    found
-        Result of `find_neighbours` with `model`.
-    references
-        `horizon_references` of `model`.
-    seconds
-        Length of each horizon.
 
     Returns
     -------
@@ -383,33 +314,19 @@ def moment_events(
 ) -> Events:
     """A query (one row) for the last whole window that ended by `time_ns`, at a level of the lake or at the user's own price.
 
-    Parameters
-    ----------
-    level_id
-        A level of the session; with `price` a name for the user's own, such as ``price:6800.25``.
-    time_ns
-        Time, ns since the epoch; data after the window's end are not used.
-    price
-        Price of the user's own level.
-    approach
-        ``approach_up`` or ``approach_down``; by default from the side of the last trade away from the level.
-    representation
-        ``means`` or ``blocks``.
+    `level_id` is a level of the session; with `price` a name for the user's own, such as ``price:6800.25``. `time_ns` is in ns since the
+    epoch; data after the window's end are not used. `approach` is ``approach_up`` or ``approach_down``, by default from the side of the
+    last trade away from the level. `representation` is ``means`` or ``blocks``.
 
-    Raises
-    ------
-    PartitionMissing
-        Where the session is not in the lake; names the command that makes it.
-    SessionError
-        Where the time is outside the session, or the level has no value then.
-    NoData
-        Where there is no trade away from the level, so that its side is unknown.
+    Raises `PartitionMissing` where the session is not in the lake (names the command that makes it), `SessionError` where the time is
+    outside the session or the level has no value then, `NoData` where no trade away from the level tells its side.
     """
     import polars as pl
 
     from engine.features.vector import trigger_vectors, vector_names
     from engine.ladder import NO_TICK, Ladder
-    from engine.lake.catalog import LEVELS
+    from engine.lake.catalog import LEVELS, TAPE
+    from engine.sessions import session_windows
     from engine.setups.timeline import Timeline, ticks_at
 
     ladder = Ladder.open(lake, symbol, date)
@@ -421,8 +338,8 @@ def moment_events(
     have = levels["level_id"].unique(maintain_order=True).to_list()
     if level_id not in have:
         raise SessionError(f"{symbol} {date}: expected a level of {', '.join(have)}, found {level_id!r}; --price makes one of your own")
-    knobs = trigger_params_of(lake, symbol, date)
-    features, setups = knobs.features, knobs.setups
+    params = trigger_params_of(lake, symbol, date)
+    features, setups = params.features, params.setups
     trades = _trades(lake, symbol, date, ladder.start_ns, time_ns)
     line = Timeline(ladder, trades, features.window_s)
     w = int(np.searchsorted(line.ends, time_ns, side="right")) - 1
@@ -433,43 +350,23 @@ def moment_events(
     if tick == NO_TICK or last == NO_TICK:
         raise SessionError(f"{symbol} {date}: {level_id} has no value, or there is no trade yet, at {time_ns}; a later moment has")
     side = approach or _approach_side(ladder.last_tick[: int(line.end_second[w]) + 1], tick, f"{symbol} {date} {level_id}")
-    end = int(line.ends[w])
-    frame = pl.DataFrame(
-        {
-            "trigger_id": [f"{date}/{symbol}/{level_id}/{side}/moment/{end}"],
-            "episode_id": [f"{date}/{symbol}/{level_id}/{side}/moment"],
-            "session_date": [date],
-            "level_id": [level_id],
-            "approach": [side],
-            "kind": ["moment"],
-            "window_start_ts_ns": [int(line.starts[w])],
-            "window_end_ts_ns": [end],
-            "level_tick": pl.Series([tick], dtype=pl.Int32),
-            "distance_ticks": pl.Series([last - tick], dtype=pl.Int32),
-            "sigma": line.sigma(setups)[w : w + 1],
-            "message_rate": line.rate("messages")[w : w + 1],
-            "trade_rate": line.rate("trades")[w : w + 1],
-            "seconds_into_session": pl.Series([(end - _trading_start(lake, symbol, date)) // NS], dtype=pl.Int32),
-            "touch_number": pl.Series([1 + touches_before(ladder, levels, level_id, trades, end, knobs)], dtype=pl.Int16),
-            "confluent_levels": pl.Series(
-                [sum(v != level_id and t != NO_TICK and abs(t - tick) <= setups.confluence_ticks for v, t in ticks.items())], dtype=pl.Int16
-            ),
-        }
-    ).with_columns(pl.col("sigma").fill_nan(None))
+    end, episode = int(line.ends[w]), f"{date}/{symbol}/{level_id}/{side}/moment"
+    start_ns = session_windows(date, lake.manifest(TAPE, symbol, date).lineage.profile or "rth").trading_start_ns
+    near = [v for v, t in ticks.items() if v != level_id and t != NO_TICK and abs(t - tick) <= setups.confluence_ticks]
+    columns = {
+        "trigger_id": [f"{episode}/{end}"], "episode_id": [episode], "session_date": [date], "level_id": [level_id], "approach": [side],
+        "kind": ["moment"], "window_start_ts_ns": [int(line.starts[w])], "window_end_ts_ns": [end], "level_tick": [tick],
+        "distance_ticks": [last - tick], "sigma": line.sigma(setups)[w : w + 1], "message_rate": line.rate("messages")[w : w + 1],
+        "trade_rate": line.rate("trades")[w : w + 1], "seconds_into_session": [(end - start_ns) // NS],
+        "touch_number": [1 + touches_before(ladder, levels, level_id, trades, end, params)], "confluent_levels": [len(near)],
+    }  # fmt: skip
+    types: dict[str, Any] = dict.fromkeys(("level_tick", "distance_ticks", "seconds_into_session"), pl.Int32)
+    types |= dict.fromkeys(("touch_number", "confluent_levels"), pl.Int16)
+    frame = pl.DataFrame(columns, schema_overrides=types).with_columns(pl.col("sigma").fill_nan(None))
     vector = trigger_vectors(ladder, frame, representation, features)
-    dims = len(vector_names(representation, side))
-    whole = frame.with_columns(
-        pl.lit(representation).alias("representation"), pl.lit(dims, pl.Int32).alias("vector_dim"), vector.alias("vector")
-    )
-    groups = events_by_group(whole)
-    return groups[MIRROR] if MIRROR in groups else groups[side]
-
-
-def _trading_start(lake: Lake, symbol: str, date: dt.date) -> int:
-    from engine.lake.catalog import TAPE
-    from engine.sessions import session_windows
-
-    return session_windows(date, lake.manifest(TAPE, symbol, date).lineage.profile or "rth").trading_start_ns
+    dims = pl.lit(len(vector_names(representation, side)), pl.Int32)
+    groups = events_by_group(frame.with_columns(representation=pl.lit(representation), vector_dim=dims, vector=vector))
+    return next(e for e in groups.values() if len(e))
 
 
 def _approach_side(last: np.ndarray, tick: int, where: str) -> str:
@@ -491,13 +388,13 @@ def _trades(lake: Lake, symbol: str, date: dt.date, start_ns: int, end_ns: int) 
     from engine.sessions import utc_dates
     from engine.vocab import root_of
 
-    held = [d for d in utc_dates(start_ns, max(end_ns, start_ns + 1)) if lake.find_manifest(BRONZE_MBO, symbol, d) is not None]
-    parts = (p for d in held for p in lake.read_parts(BRONZE_MBO, symbol, d, BRONZE_TRADE_COLUMNS, is_trade()))
+    days = [d for d in utc_dates(start_ns, max(end_ns, start_ns + 1)) if lake.find_manifest(BRONZE_MBO, symbol, d) is not None]
+    parts = (p for d in days for p in lake.read_parts(BRONZE_MBO, symbol, d, BRONZE_TRADE_COLUMNS, is_trade()))
     return trade_rows(parts, root_of(symbol)).filter(pl.col("ts_event") < end_ns)
 
 
 def touches_before(
-    ladder: Ladder, levels: pl.DataFrame, level_id: str, trades: pl.DataFrame, end_ns: int, knobs: TriggerParams | None = None
+    ladder: Ladder, levels: pl.DataFrame, level_id: str, trades: pl.DataFrame, end_ns: int, params: TriggerParams | None = None
 ) -> int:
     """Number of touches of the level in the session before `end_ns`, one per episode."""
     import polars as pl
@@ -506,8 +403,8 @@ def touches_before(
     from engine.setups.triggers import session_triggers
 
     mine = levels.filter(pl.col("level_id") == level_id)
-    k = knobs or TriggerParams(SetupParams(), ApproachParams(), FeatureParams())
-    found = session_triggers(ladder, mine, trades, k.setups, kinds=("touch",), approach=k.approach, window_s=k.features.window_s)
+    p = params or TriggerParams(SetupParams(), ApproachParams(), FeatureParams())
+    found = session_triggers(ladder, mine, trades, p.setups, kinds=("touch",), approach=p.approach, window_s=p.features.window_s)
     return int((found["touch_ts_ns"] < end_ns).sum())
 
 
@@ -525,22 +422,12 @@ UNCHANGED_COVARIATES = ("level_id", "approach", "seconds_into_session", "touch_n
 
 
 def edited(query: Events, values: Mapping[str, float], features: FeatureParams | None = None) -> Events:
-    """The query with some dimensions of its vector set to raw values, by name.
+    """The query with some dimensions of its vector, by name of `query.names`, set to raw values; a distance in far bounds of `features`.
 
     A dimension that is a covariate of the reference forecast (distance, volatility, message and trade rate) changes that as well, so that
     neighbours and reference describe the same setup. `UNCHANGED_COVARIATES` and all other dimensions are unchanged.
 
-    Parameters
-    ----------
-    values
-        By dimension of `query.names`; a distance in far bounds, as in the vector.
-    features
-        Feature parameters of the query, for the far bound; the defaults where None.
-
-    Raises
-    ------
-    ContractError
-        On an unknown dimension, or a value that is not finite or not possible.
+    Raises `ContractError` on an unknown dimension, or a value that is not finite or not possible.
     """
     import polars as pl
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from engine.retrieval.scores import Floats, Labels
 
 if TYPE_CHECKING:
     from engine.retrieval.events import Events
@@ -22,6 +23,7 @@ against the class shares, and every forecast near them seemed better.
 """
 
 FOLDS = 5
+ARRAYS = ("prior", "fill", "centre", "spread", "coef", "intercept")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,22 +38,20 @@ class Reference:
         Substitutes for unknown covariates, and the standardisation of the design's columns.
     level_kinds : tuple of str
         Kinds of levels in history, one column each; a kind not among them has all zeros.
-    coef, intercept : float64 or None
-        Of the multinomial logistic regression; None where history was too short.
-    strength : float
-        Its inverse regularisation.
+    coef, intercept, strength
+        Of the multinomial logistic regression, with its inverse regularisation; None where history was too short.
     """
 
-    prior: NDArray[np.float64]
-    fill: NDArray[np.float64]
-    centre: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    prior: Floats
+    fill: Floats
+    centre: Floats
+    spread: Floats
     level_kinds: tuple[str, ...]
-    coef: NDArray[np.float64] | None
-    intercept: NDArray[np.float64] | None
+    coef: Floats | None
+    intercept: Floats | None
     strength: float
 
-    def predict(self, events: Events) -> NDArray[np.float64]:
+    def predict(self, events: Events) -> Floats:
         """Class probabilities, ``(n, classes)``."""
         if self.coef is None or self.intercept is None:
             return np.tile(self.prior, (len(events), 1))
@@ -61,41 +61,30 @@ class Reference:
 
     def to_json(self) -> dict[str, Any]:
         """All fields, arrays as lists."""
-        plain = {k: getattr(self, k).tolist() for k in ("prior", "fill", "centre", "spread")}
-        more = {k: None if getattr(self, k) is None else getattr(self, k).tolist() for k in ("coef", "intercept")}
-        return {**plain, **more, "level_kinds": list(self.level_kinds), "strength": self.strength}
+        arrays = {k: None if (v := getattr(self, k)) is None else v.tolist() for k in ARRAYS}
+        return {**arrays, "level_kinds": list(self.level_kinds), "strength": self.strength}
 
 
 def reference_from_json(value: dict[str, Any]) -> Reference:
     """The reference of a `Reference.to_json` value."""
-    prior, fill, centre, spread = (np.array(value[k], float) for k in ("prior", "fill", "centre", "spread"))
-    coef, intercept = (None if value[k] is None else np.array(value[k], float) for k in ("coef", "intercept"))
-    return Reference(prior, fill, centre, spread, tuple(value["level_kinds"]), coef, intercept, value["strength"])
+    arrays: dict[str, Any] = {k: None if value[k] is None else np.array(value[k], float) for k in ARRAYS}
+    return Reference(level_kinds=tuple(value["level_kinds"]), strength=value["strength"], **arrays)
 
 
-def _design(events: Events, fill: NDArray[np.float64], kinds: tuple[str, ...]) -> NDArray[np.float64]:
+def _design(events: Events, fill: Floats, kinds: tuple[str, ...]) -> Floats:
     raw = events.covariates
     c = np.where(np.isfinite(raw), raw, fill)
     distance, sigma, hours, touch, confluent, messages, trades = c.T
     kind = [(events.level_kinds == k).astype(float) for k in kinds]
     volatility, nth = np.log(np.maximum(sigma, 1e-3)), np.log(np.maximum(touch, 1))
-    now = np.log1p(np.maximum(messages, 0)), np.log1p(np.maximum(trades, 0))
+    now = (np.log1p(np.maximum(rate, 0)) for rate in (messages, trades))
     return np.column_stack([distance, distance**2, volatility, *now, hours, hours**2, nth, np.minimum(confluent, 4), *kind])
 
 
-def fit_reference(events: Events, labels: NDArray[np.int64], classes: int, *, strength: float | None = None) -> Reference:
-    """The reference forecast fitted on labelled events of earlier sessions.
+def fit_reference(events: Events, labels: Labels, classes: int, *, strength: float | None = None) -> Reference:
+    """The reference forecast fitted on labelled events of earlier sessions; those with label -1 are ignored.
 
-    Parameters
-    ----------
-    events
-        History.
-    labels : int64 ``(n,)``
-        Class of each; -1 is ignored.
-    classes
-        Number of classes.
-    strength
-        Inverse regularisation; the one of `STRENGTHS` with the least log loss on sessions left out, where None.
+    `strength` is the inverse regularisation; where None, the one of `STRENGTHS` with the least log loss on sessions left out.
     """
     known = labels >= 0
     counts = np.bincount(labels[known], minlength=classes).astype(float)
@@ -115,9 +104,7 @@ def fit_reference(events: Events, labels: NDArray[np.int64], classes: int, *, st
     return Reference(prior, fill, centre, spread, kinds, *_logistic(x, y, classes, chosen), chosen)
 
 
-def _logistic(
-    x: NDArray[np.float64], y: NDArray[np.int64], classes: int, strength: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _logistic(x: Floats, y: Labels, classes: int, strength: float) -> tuple[Floats, Floats]:
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=strength, max_iter=300).fit(x, y)
@@ -128,7 +115,7 @@ def _logistic(
     return coef, intercept
 
 
-def _choose(x: NDArray[np.float64], y: NDArray[np.int64], sessions: NDArray[np.int64], classes: int) -> float:
+def _choose(x: Floats, y: Labels, sessions: Labels, classes: int) -> float:
     group = sessions % FOLDS
     rest = [group != g for g in range(FOLDS) if (group == g).any()]
     if any(len(np.unique(y[r])) < classes for r in rest):
@@ -144,6 +131,6 @@ def _choose(x: NDArray[np.float64], y: NDArray[np.int64], sessions: NDArray[np.i
     return STRENGTHS[int(np.argmin(losses))]
 
 
-def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def _softmax(scores: Floats) -> Floats:
     e = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-
 Labels = NDArray[np.int64]
-
-SCORES = ("log_loss", "brier", "rps")
+NAN = float("nan")
 
 POWER_Z = 1.959964 + 0.841621
 """Effect size in standard errors at which a two-sided 5% test has 80% power."""
@@ -40,8 +39,7 @@ def reliability(p: Floats, y: Labels, bins: int) -> list[dict[str, float]]:
     """Reliability diagram of the top class: mean forecast and observed frequency in equal-count bins."""
     top = p.argmax(axis=1)
     sure, right = p[np.arange(len(p)), top], (top == y).astype(float)
-    order = np.argsort(sure, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
+    parts = [part for part in np.array_split(np.argsort(sure, kind="stable"), bins) if len(part)]
     return [{"events": len(i), "forecast": float(sure[i].mean()), "observed": float(right[i].mean())} for i in parts]
 
 
@@ -54,7 +52,7 @@ def ece(p: Floats, y: Labels, bins: int) -> float:
 def perfect_ece(p: Floats, bins: int, rng: np.random.Generator, *, draws: int = 400) -> tuple[float, float]:
     """Mean and 95% quantile of the ECE that the forecasts would have if perfectly calibrated (labels drawn from them)."""
     if not len(p):
-        return float("nan"), float("nan")
+        return NAN, NAN
     edges = np.cumsum(p, axis=1)[:, :-1]
     found = [ece(p, (rng.random(len(p))[:, None] > edges).sum(axis=1), bins) for _ in range(draws)]
     return float(np.mean(found)), float(np.quantile(found, 0.95))
@@ -68,6 +66,11 @@ class Skill:
     low: float
     high: float
     error: float
+
+    def named(self, score: str) -> dict[str, float]:
+        """Value and interval as ``skill``, ``skill_low`` and ``skill_high``, after ``brier_`` or ``rps_`` for those scores."""
+        name = "skill" if score == "log_loss" else f"{score}_skill"
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 def session_weights(sessions: NDArray[np.generic], draws: int, rng: np.random.Generator) -> tuple[Labels, Floats]:
@@ -88,7 +91,7 @@ def few_sessions(sessions: int, mass: float = 0.95) -> float:
     from scipy.stats import norm, t
 
     if sessions < 2:
-        return float("nan")
+        return NAN
     upper = (1 + mass) / 2
     return float(np.sqrt(sessions / (sessions - 1)) * t.ppf(upper, sessions - 1) / norm.ppf(upper))
 
@@ -96,12 +99,12 @@ def few_sessions(sessions: int, mass: float = 0.95) -> float:
 def skill(loss: Floats, reference: Floats, codes: Labels, counts: Floats) -> Skill:
     """Skill of per-event losses `loss` against `reference`, with a session bootstrap interval widened by `few_sessions`."""
     if not len(loss) or reference.sum() <= 0:
-        return Skill(float("nan"), float("nan"), float("nan"), float("nan"))
+        return Skill(NAN, NAN, NAN, NAN)
     many = counts.shape[1]
     a, b = (np.bincount(codes, weights=x, minlength=many) for x in (loss, reference))
     value = float(1 - loss.sum() / reference.sum())
     if many < 2:
-        return Skill(value, float("nan"), float("nan"), float("nan"))
+        return Skill(value, NAN, NAN, NAN)
     drawn = 1 - (counts @ a) / (counts @ b)
     low, high = np.quantile(drawn, [0.025, 0.975])
     wide = few_sessions(many)
@@ -109,12 +112,22 @@ def skill(loss: Floats, reference: Floats, codes: Labels, counts: Floats) -> Ski
     return Skill(value, float(value - wide * (value - low)), float(value + wide * (high - value)), float(error))
 
 
+def mean(x: NDArray[Any]) -> float:
+    """Mean of the values; NaN of none."""
+    return float(x.mean()) if len(x) else NAN
+
+
+def finite(x: float) -> float | None:
+    """The number, None where it is not finite."""
+    return float(x) if np.isfinite(x) else None
+
+
 def paired_error(difference: Floats, sessions: NDArray[np.generic]) -> float:
     """Standard error of the mean of per-event differences, clustered by session (Liang and Zeger 1986); NaN below two sessions."""
     codes = np.unique(sessions, return_inverse=True)[1]
     many = int(codes.max()) + 1 if len(codes) else 0
     if many < 2:
-        return float("nan")
+        return NAN
     sums = np.bincount(codes, weights=difference - difference.mean())
     return float(np.sqrt(many / (many - 1) * (sums**2).sum()) / len(difference))
 

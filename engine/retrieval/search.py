@@ -18,15 +18,7 @@ BATCH = 16
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Unit vectors in time order, with session and episode of each.
-
-    Attributes
-    ----------
-    index : faiss.IndexFlatIP
-        The ``n`` vectors.
-    sessions, episodes : int64 ``(n,)``
-        Session number (rising) and episode number of each vector.
-    """
+    """Unit vectors in time order (a `faiss.IndexFlatIP`), with the session number (rising) and episode number of each, int64 ``(n,)``."""
 
     index: Any
     sessions: NDArray[np.int64]
@@ -72,23 +64,10 @@ def raw_search(pool: Pool, queries: NDArray[np.float32], k: int, start: int, end
 def search(
     pool: Pool, queries: NDArray[np.float32], k: int, start: int, end: int, *, cap: int, without: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Neighbours of each query: at most one per episode and `cap` per session, most similar first.
+    """Neighbours of each query, most similar first: (rows int64, similarities float64), each ``(q, k)``; -1 and 0 where there are fewer.
 
-    Parameters
-    ----------
-    pool
-        Vectors to search.
-    queries : float32 ``(q, d)``
-        Unit vectors; a zero or NaN row has no neighbours.
-    k
-        Maximum number of neighbours.
-    start, end
-        Rows that may be neighbours; with `without`, rows that may not.
-
-    Returns
-    -------
-    rows : int64 ``(q, k)``, -1 where there are fewer
-    similarities : float64 ``(q, k)``, 0 there
+    At most one is of an episode and `cap` of a session. `queries` are unit vectors ``(q, d)``; a zero or NaN row has no neighbours. Rows
+    ``[start, end)`` may be neighbours; with `without`, all others may.
     """
     rows = np.full((len(queries), k), -1, np.int64)
     similarity = np.zeros((len(queries), k))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 from engine.errors import ContractError
 from engine.lake.catalog import VACUUM
 from engine.params import HORIZONS, AuditParams
-from engine.retrieval.dataset import VECTORS, events_by_group, require_one_market, require_one_market_ids, require_same_params, sessions_in
-from engine.retrieval.events import CLASSES, DECIDED_UNTIL, NO_TOUCH, OUTCOME_CLASS, Events, concat_events
-from engine.retrieval.scores import EACH, few_sessions, session_weights, skill
-from engine.retrieval.walk_forward import schedule, scored_rows, walk_reference
+from engine.retrieval.dataset import APPROACHES, VECTORS, events_by_group, poolable_sessions, require_one_market_ids
+from engine.retrieval.events import CLASSES, DECIDED_UNTIL, NO_TOUCH, OUTCOME_CLASS, Events, Progress, concat_events
+from engine.retrieval.scores import EACH, Floats, Labels, few_sessions, finite, mean, session_weights, skill
+from engine.retrieval.walk_forward import Mask, schedule, scored_labels, walk_reference
 from engine.vocab import Approach
 
 if TYPE_CHECKING:
@@ -27,34 +26,23 @@ if TYPE_CHECKING:
 # The four conditions (features.md section 6) against the outcome that followed: counts, intervals, reference
 
 
-def condition_events(
-    lake: Lake, symbol: str | None, *, progress: Callable[[int, int, str], None] | None = None
-) -> tuple[Events, pl.DataFrame]:
+def condition_events(lake: Lake, symbol: str | None, *, progress: Progress | None = None) -> tuple[Events, pl.DataFrame]:
     """The `arm` events of gold, and the four conditions in the window of each (`conditions_of`), row for row.
 
-    Raises
-    ------
-    NoData
-        Where the lake has no gold.
-    SessionError, ContractError
-        Where it is of several markets, or of several sets of parameters.
+    Raises `NoData` where the lake has no gold; `SessionError`, `ContractError` where it is of several markets or sets of parameters.
     """
     import polars as pl
 
     needed = ["window_start_ts_ns", "window_end_ts_ns", "level_id", "distance_ticks", "level_tick", "up_open", "down_open"]
-    events: list[Events] = []
-    conditions: list[pl.DataFrame] = []
-    sessions = sessions_in(lake, VECTORS, symbol)
-    require_one_market(lake, sessions, symbol)
-    require_same_params(lake, sessions)
+    events, conditions = list[Events](), list[pl.DataFrame]()
+    sessions = poolable_sessions(lake, VECTORS, symbol)
     for i, (contract, date) in enumerate(sessions):
         arms = lake.read(VECTORS, contract, date, where=pl.col("kind") == "arm")
-        windows = lake.read(VACUUM, contract, date, [*needed, "t10_ask_com_touch_log", "t11_bid_com_touch_log"])
+        windows = lake.read(VACUUM, contract, date, [*needed, *BOOK])
         for found in events_by_group(arms).values():
             # The two directions of `blocks` have other dimensions; conditions need none of them.
-            bare = Events(found.matrix[:, :0], (), found.representation, found.frame)
-            events.append(bare)
-            conditions.append(conditions_of(bare.frame, windows))
+            events.append(Events(found.matrix[:, :0], (), found.representation, found.frame))
+            conditions.append(conditions_of(found.frame, windows))
         if progress is not None:
             progress(i + 1, len(sessions), str(date))
     return concat_events(events), pl.concat(conditions)
@@ -68,26 +56,17 @@ Z95 = 1.959964
 OPEN = 4
 """Number of conditions."""
 
-COLUMNS = ("open", "move_ticks", "t10_ask_com_touch_log", "t11_bid_com_touch_log")
+BOOK = ("t10_ask_com_touch_log", "t11_bid_com_touch_log")
+COLUMNS = ("open", "move_ticks", *BOOK)
 
 
 def conditions_of(triggers: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
-    """The four conditions in each trigger's window, in the direction of travel.
+    """The four conditions in each trigger's window, in the direction of travel: `COLUMNS`, a row per trigger in the same order.
 
-    Parameters
-    ----------
-    triggers
-        Of one session: ``window_end_ts_ns, level_id, approach``.
-    windows
-        ``mbo_level_vacuum_5s`` of that session: ``window_end_ts_ns, level_id, distance_ticks, level_tick, up_open, down_open`` and the two
-        book-framed features.
-
-    Returns
-    -------
-    DataFrame
-        `COLUMNS`, a row per trigger in the same order: ``open`` (0 to 4, those of rising through on an approach from below, of
-        falling through on one from above), ``move_ticks`` (the last trade's move over the window, with the travel positive);
-        null where not known.
+    ``open`` (0 to 4) counts those of rising through on an approach from below, of falling through on one from above; ``move_ticks`` is the
+    last trade's move over the window, with the travel positive; null where not known. Of one session: `triggers` have
+    ``window_end_ts_ns, level_id, approach``; `windows` (``mbo_level_vacuum_5s``) have ``window_end_ts_ns, level_id, distance_ticks,
+    level_tick, up_open, down_open`` and the two book-framed features.
     """
     import polars as pl
 
@@ -106,22 +85,16 @@ def conditions_of(triggers: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame
     return joined.select(
         pl.when(up).then(c("up_open")).otherwise(c("down_open")).cast(pl.Int64).alias("open"),
         pl.when(up).then(c("move")).otherwise(-c("move")).cast(pl.Int64).alias("move_ticks"),
-        "t10_ask_com_touch_log",
-        "t11_bid_com_touch_log",
+        *BOOK,
     )
 
 
 def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParams | None = None) -> pl.DataFrame:
     """Outcomes by number of open conditions, direction and stratum of price's own move.
 
-    Only `arm` events with an outcome count, one per episode. The reference is walk-forward; its means are over the events that have one.
-
-    Parameters
-    ----------
-    events
-        Triggers of any number of sessions.
-    conditions
-        `COLUMNS`, row for row as `events`.
+    Only `arm` events with an outcome count, one per episode; `conditions` are `COLUMNS`, row for row as `events`. The reference is
+    walk-forward; its means are over the events that have one. Raises `ContractError` where the two differ in length, or the events are of
+    several markets.
 
     Returns
     -------
@@ -130,11 +103,6 @@ def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParam
         each class ``n_*``, ``share_*`` with its 95% interval ``low_*, high_*`` (whole sessions resampled; null below two),
         and ``pi_*``, the mean reference of the ``reference_events`` among them with ``observed_*`` of the same; mean ``t10, t11``;
         and ``comparisons``, the number of rows with events.
-
-    Raises
-    ------
-    ContractError
-        Where the two differ in length, or the events are of several markets.
     """
     import polars as pl
 
@@ -142,17 +110,15 @@ def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParam
         raise ContractError(f"conditions: expected {', '.join(COLUMNS)} in {len(events)} rows, found {conditions.height} rows")
     require_one_market_ids(events.frame["trigger_id"], "conditions")
     p = params or AuditParams()
-    labels = events.labels(p.retrieval.horizon)
-    use = scored_rows(events, labels)
-    pi = walk_reference(events, schedule(events.sessions, np.where(use, labels, -1), p), p, "class").probability
-    n_open = conditions["open"].cast(float).to_numpy()
-    move = conditions["move_ticks"].cast(float).to_numpy()
-    book = conditions.select("t10_ask_com_touch_log", "t11_bid_com_touch_log").cast(pl.Float64).to_numpy()
-    rising = (events.frame["approach"] == Approach.UP.value).to_numpy()
-    use &= np.isfinite(n_open) & np.isfinite(move)
+    labels = scored_labels(events, "class", p)
+    pi = walk_reference(events, schedule(events.sessions, labels, p), p, "class").probability
+    n_open, move = (conditions[c].cast(float).to_numpy() for c in ("open", "move_ticks"))
+    book = conditions.select(BOOK).cast(pl.Float64).to_numpy()
+    rising, anything = (events.frame["approach"] == Approach.UP.value).to_numpy(), np.ones(len(events), bool)
+    use = (labels >= 0) & np.isfinite(n_open) & np.isfinite(move)
     rng = np.random.default_rng(p.seed)
-    directions = {"up": rising, "down": ~rising, "both": np.ones(len(events), bool)}
-    strata = {**dict(zip(STRATA, (move < 0, move == 0, move > 0))), "all": np.ones(len(events), bool)}
+    directions = {"up": rising, "down": ~rising, "both": anything}
+    strata = {**dict(zip(STRATA, (move < 0, move == 0, move > 0))), "all": anything}
     rows: list[dict[str, object]] = []
     for direction, of_direction in directions.items():
         for stratum, of_stratum in strata.items():
@@ -165,13 +131,7 @@ def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParam
 
 
 def _row(
-    rows: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-    sessions: NDArray[np.int64],
-    pi: NDArray[np.float64],
-    book: NDArray[np.float64],
-    draws: int,
-    rng: np.random.Generator,
+    rows: Mask, labels: Labels, sessions: Labels, pi: Floats, book: Floats, draws: int, rng: np.random.Generator
 ) -> dict[str, float | int]:
     y = labels[rows]
     hit = (y[:, None] == np.arange(len(CLASSES))).astype(float)
@@ -179,19 +139,12 @@ def _row(
     known = np.isfinite(pi[rows]).all(axis=1)
     out: dict[str, float | int] = {"events": len(y), "sessions": len(np.unique(sessions[rows])), "reference_events": int(known.sum())}
     for i, c in enumerate(CLASSES):
-        out |= {f"n_{c}": int(hit[:, i].sum()), f"share_{c}": _condition_mean(hit[:, i]), f"low_{c}": low[i], f"high_{c}": high[i]}
-        out |= {f"pi_{c}": _condition_mean(pi[rows][known, i]), f"observed_{c}": _condition_mean(hit[known, i])}
-    return out | {"t10": _condition_mean(book[rows, 0]), "t11": _condition_mean(book[rows, 1])}
+        out |= {f"n_{c}": int(hit[:, i].sum()), f"share_{c}": mean(hit[:, i]), f"low_{c}": low[i], f"high_{c}": high[i]}
+        out |= {f"pi_{c}": mean(pi[rows][known, i]), f"observed_{c}": mean(hit[known, i])}
+    return out | {name: mean(x[np.isfinite(x)]) for name, x in zip(("t10", "t11"), book[rows].T)}
 
 
-def _condition_mean(x: NDArray[np.float64]) -> float:
-    x = x[np.isfinite(x)]
-    return float(x.mean()) if len(x) else float("nan")
-
-
-def share_interval(
-    hit: NDArray[np.float64], sessions: NDArray[np.int64], draws: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def share_interval(hit: Floats, sessions: Labels, draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """(low, high) of the 95% interval of each class's share: session bootstrap, widened by `few_sessions`; NaN below two sessions.
 
     It is never narrower than Wilson's (1927): a class that is absent has a share of 0 in every resample.
@@ -215,25 +168,16 @@ def share_interval(
 # ----------------------------------------------------------------------------
 # Hit rates: how often each level is approached and touched, and the outcomes of touches, by level and direction
 
-ARM = "arm"
-
-HIT_RATE_DRAWS = 2000
-
+DRAWS = 2000
 NEEDED = ("episode_id", "session_date", "level_id", "approach", "kind", "armed", "touched", "outcome_h0")
 
 
-def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = HIT_RATE_DRAWS, seed: int = 0) -> pl.DataFrame:
+def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = DRAWS, seed: int = 0) -> pl.DataFrame:
     """Counts and shares of approaches, touches and outcomes of each level, from each side; all counts are of episodes.
 
-    Parameters
-    ----------
-    triggers
-        Rows of ``mbo_trigger_vectors``, of any kinds and sessions; kind ``candle`` is ignored. Arms after `DECIDED_UNTIL`
-        (`engine.retrieval.dataset.with_decided_until`), where there is that column, do not count as decided.
-    horizon
-        One of `engine.params.HORIZONS`.
-    draws, seed
-        Of the bootstrap of whole sessions.
+    `triggers` are rows of ``mbo_trigger_vectors``, of any kinds and sessions; kind ``candle`` is ignored. Arms after `DECIDED_UNTIL`
+    (`engine.retrieval.dataset.with_decided_until`), where there is that column, do not count as decided. Raises `ContractError` on a
+    missing column, an unknown horizon, or rows of several markets.
 
     Returns
     -------
@@ -242,11 +186,6 @@ def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = HIT_R
         close enough to be armed; ``decided``, armed ones known to have touched or not; ``touched``, with ``share_touched, low_touched,
         high_touched``; ``outcomes``, touched ones whose horizon lies within the data, and for each class ``n_*, share_*, low_*, high_*``
         of those. Intervals as `share_interval`; null below two sessions.
-
-    Raises
-    ------
-    ContractError
-        On a missing column, an unknown horizon, or rows of several markets.
     """
     import polars as pl
 
@@ -265,23 +204,20 @@ def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = HIT_R
     seen = rows.group_by("level_id", "approach").agg(
         c("episode_id").n_unique().alias("approaches"), c("session_date").n_unique().alias("sessions")
     )
-    arms = rows.filter(c("kind") == ARM).unique("episode_id", keep="first", maintain_order=True)
+    arms = rows.filter(c("kind") == "arm").unique("episode_id", keep="first", maintain_order=True)
     arms = arms.select(
         "level_id", "approach", "session_date", "touched", decided.fill_null(False).alias("decided"),
         c(f"outcome_{horizon}").replace_strict(OUTCOME_CLASS, default=None, return_dtype=pl.Int64).alias("class"),
     )  # fmt: skip
     rng = np.random.default_rng(seed)
-    order = {level: i for i, level in enumerate(seen.sort("level_id")["level_id"].unique(maintain_order=True).to_list())}
     out: list[dict[str, object]] = []
-    for approach in (Approach.UP.value, Approach.DOWN.value):
-        side = seen.filter(c("approach") == approach)
-        for level in [*sorted(side["level_id"].to_list(), key=order.__getitem__), "all"]:
-            mine = pl.lit(True) if level == "all" else c("level_id") == level
-            if not side.filter(mine).height:
-                continue
-            sessions = rows.filter(mine & (c("approach") == approach))["session_date"].n_unique()
-            head = {"level_id": level, "approach": approach, "sessions": sessions, "approaches": int(side.filter(mine)["approaches"].sum())}
-            out.append(head | _rates(arms.filter(mine & (c("approach") == approach)), draws, rng))
+    for approach in APPROACHES:
+        levels = seen.filter(c("approach") == approach)["level_id"].sort().to_list()
+        for level in [*levels, "all"] if levels else []:
+            mine = (c("approach") == approach) & (pl.lit(True) if level == "all" else c("level_id") == level)
+            sessions, approaches = rows.filter(mine)["session_date"].n_unique(), int(seen.filter(mine)["approaches"].sum())
+            head = {"level_id": level, "approach": approach, "sessions": sessions, "approaches": approaches}
+            out.append(head | _rates(arms.filter(mine), draws, rng))
     return pl.DataFrame(out, schema=_schema())
 
 
@@ -297,19 +233,10 @@ def _rates(arms: pl.DataFrame, draws: int, rng: np.random.Generator) -> dict[str
         low, high = share_interval(values, frame["session_date"].to_numpy(), draws, rng)
         for i, name in enumerate(names):
             n = int(values[:, i].sum())
-            share = n / len(values) if len(values) else None
-            out |= {
-                f"n_{name}": n,
-                f"share_{name}": share,
-                f"low_{name}": _finite_or_none(low[i]),
-                f"high_{name}": _finite_or_none(high[i]),
-            }
+            out |= {f"n_{name}": n, f"share_{name}": n / len(values) if len(values) else None}
+            out |= {f"low_{name}": finite(low[i]), f"high_{name}": finite(high[i])}
     out.pop("n_touched")
     return out
-
-
-def _finite_or_none(x: float) -> float | None:
-    return float(x) if np.isfinite(x) else None
 
 
 def _schema() -> dict[str, pl.DataType]:
@@ -325,29 +252,17 @@ def _schema() -> dict[str, pl.DataType]:
 # ----------------------------------------------------------------------------
 # Scores of gold's forecasts (signals) against the outcomes, by level and direction
 
-DRAWS = 2000
-
 SCORED = ("log_loss", "brier")
 
 
 def scores_by_level(
     signals: pl.DataFrame, triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = DRAWS, seed: int = 0
 ) -> pl.DataFrame:
-    """Log loss and Brier score of gold's forecasts, and their skill against the reference, by level and direction.
+    """Log loss and Brier score of gold's forecasts at their `horizon`, and their skill against the reference, by level and direction.
 
     The forecasts are walk-forward, each from sessions before its own. Only touched `arm` rows with a forecast count, one per episode,
-    without those flagged ``nothing_comparable``.
-
-    Parameters
-    ----------
-    signals
-        Rows of ``mbo_trigger_signals``.
-    triggers
-        Rows of ``mbo_trigger_vectors`` of the same sessions: ``trigger_id, episode_id, session_date, outcome_*``.
-    horizon
-        Horizon of the signals.
-    draws, seed
-        Of the bootstrap of whole sessions.
+    without those flagged ``nothing_comparable``. `signals` are rows of ``mbo_trigger_signals``, `triggers` those of
+    ``mbo_trigger_vectors`` of the same sessions. Raises `ContractError` where these have no such horizon, or are of several markets.
 
     Returns
     -------
@@ -355,11 +270,6 @@ def scores_by_level(
         A row per ``level_id`` and ``approach``, and ``all`` for every level together: ``events, sessions, abstained``, ``log_loss``,
         ``reference_log_loss``, ``skill, skill_low, skill_high`` and the same of ``brier_skill`` (95%, whole sessions resampled; null
         below two sessions).
-
-    Raises
-    ------
-    ContractError
-        Where the triggers have no such horizon, or are of several markets.
     """
     import polars as pl
 
@@ -377,15 +287,15 @@ def scores_by_level(
     there = pl.all_horizontal(c(f"{p}_{k}").is_not_null() for p in ("p", "pi") for k in CLASSES)
     rng = np.random.default_rng(seed)
     out: list[dict[str, Any]] = []
-    for approach in ("approach_up", "approach_down"):
+    for approach in APPROACHES:
         side = joined.filter(c("approach") == approach)
         levels = side["level_id"].unique().sort().to_list()
         for level in [*levels, "all"] if levels else []:
             mine = side if level == "all" else side.filter(c("level_id") == level)
-            spoke = mine.filter(there & ~c("nothing_comparable"))
-            head = {"level_id": level, "approach": approach, "events": spoke.height, "sessions": spoke["session_date"].n_unique()}
-            out.append(head | {"abstained": mine.filter(c("nothing_comparable")).height} | _scores(spoke, draws, rng))
-    floats = ("log_loss", "reference_log_loss", *(f"{s}{e}" for s in ("skill", "brier_skill") for e in ("", "_low", "_high")))
+            answered = mine.filter(there & ~c("nothing_comparable"))
+            head = {"level_id": level, "approach": approach, "events": answered.height, "sessions": answered["session_date"].n_unique()}
+            out.append(head | {"abstained": mine.filter(c("nothing_comparable")).height} | _scores(answered, draws, rng))
+    floats = ("log_loss", "reference_log_loss", *(f"{s}{end}" for s in ("skill", "brier_skill") for end in ("", "_low", "_high")))
     whole = dict.fromkeys(("events", "sessions", "abstained"), pl.Int64)
     schema = {"level_id": pl.String, "approach": pl.String, **whole, **dict.fromkeys(floats, pl.Float64)}
     return pl.DataFrame(out, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))
@@ -396,26 +306,18 @@ def _scores(rows: pl.DataFrame, draws: int, rng: np.random.Generator) -> dict[st
     p, pi = (rows.select(f"{k}_{c}" for c in CLASSES).to_numpy() for k in ("p", "pi"))
     codes, counts = session_weights(rows["session_date"].to_numpy(), draws, rng)
     out: dict[str, float] = {}
-    for score, name in zip(SCORED, ("skill", "brier_skill")):
+    for score in SCORED:
         mine, reference = EACH[score](p, y), EACH[score](pi, y)
-        found = skill(mine, reference, codes, counts)
-        # A bootstrap of a single session has no spread.
-        low, high = (found.low, found.high) if counts.shape[1] > 1 else (float("nan"),) * 2
-        out |= {name: found.value, f"{name}_low": low, f"{name}_high": high}
+        out |= skill(mine, reference, codes, counts).named(score)
         if score == "log_loss":
-            out |= {"log_loss": _mean(mine), "reference_log_loss": _mean(reference)}
+            out |= {"log_loss": mean(mine), "reference_log_loss": mean(reference)}
     return out
-
-
-def _mean(x: np.ndarray) -> float:
-    return float(x.mean()) if x.size else float("nan")
 
 
 # ----------------------------------------------------------------------------
 # Distribution of one feature of the trigger vectors, by outcome and by level
 
 BINS = 24
-
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 OUTER = 0.01
@@ -428,7 +330,6 @@ class FeatureDistribution:
 
     Attributes
     ----------
-    name : str
     edges : float64 ``(bins + 1,)``
         Equal bins between the 1% and 99% quantiles; values beyond count in the outermost.
     counts : dict of int64 ``(bins,)``
@@ -440,8 +341,8 @@ class FeatureDistribution:
     """
 
     name: str
-    edges: NDArray[np.float64]
-    counts: dict[str, NDArray[np.int64]]
+    edges: Floats
+    counts: dict[str, Labels]
     by_class: pl.DataFrame
     by_level: pl.DataFrame
     left_out: int
@@ -450,10 +351,7 @@ class FeatureDistribution:
 def feature_distribution(events: Events, name: str, horizon: str = "h1", bins: int = BINS) -> FeatureDistribution:
     """Distribution of the dimension `name` over `events`, by outcome class and by level and direction.
 
-    Raises
-    ------
-    ContractError
-        Where the vectors have no such dimension, or the events are of several markets.
+    Raises `ContractError` where the vectors have no such dimension, or the events are of several markets.
     """
     require_one_market_ids(events.frame["trigger_id"], f"feature {name}")
     value = feature_values(events, name)
@@ -464,36 +362,28 @@ def feature_distribution(events: Events, name: str, horizon: str = "h1", bins: i
     if high <= low:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, bins + 1)
-    counts = {}
-    for i, c in enumerate(CLASSES):
-        mine = np.clip(value[known & (label == i)], low, high)
-        counts[c] = np.histogram(mine, edges)[0].astype(np.int64)
+    of_class = {c: np.clip(value[known & (label == i)], low, high) for i, c in enumerate(CLASSES)}
+    counts = {c: np.histogram(mine, edges)[0].astype(np.int64) for c, mine in of_class.items()}
     text = np.array([CLASSES[i] if i >= 0 else "" for i in label], object)
-    way = events.frame["level_id"] + "/" + events.frame["approach"]
+    direction = events.frame["level_id"] + "/" + events.frame["approach"]
     return FeatureDistribution(
         name,
         edges,
         counts,
         _groups(value, text, [c for c in CLASSES if (text[known] == c).any()]),
-        _groups(value, way.to_numpy().astype(object), sorted(set(way.filter(known).to_list()))),
+        _groups(value, direction.to_numpy().astype(object), sorted(set(direction.filter(known).to_list()))),
         int((~known | (label < 0)).sum()),
     )
 
 
-def feature_values(events: Events, name: str) -> NDArray[np.float64]:
-    """Values of one dimension, NaN where a trigger has no vector.
-
-    Raises
-    ------
-    ContractError
-        Where there is no such dimension.
-    """
+def feature_values(events: Events, name: str) -> Floats:
+    """Values of one dimension, NaN where a trigger has no vector; raises `ContractError` where there is no such dimension."""
     if name not in events.names:
         raise ContractError(f"feature {name!r}: expected one of the {len(events.names)} dimensions of docs/FEATURES.md")
     return events.matrix[:, events.names.index(name)].astype(np.float64)
 
 
-def _groups(value: NDArray[np.float64], group: NDArray[np.object_], names: list[str]) -> pl.DataFrame:
+def _groups(value: Floats, group: NDArray[np.object_], names: list[str]) -> pl.DataFrame:
     import polars as pl
 
     rows: list[tuple[object, ...]] = []
@@ -505,14 +395,7 @@ def _groups(value: NDArray[np.float64], group: NDArray[np.object_], names: list[
 
 
 def share_below(events: Events, name: str, value: float) -> float:
-    """Share of triggers whose dimension `name` is below `value`, of those with a vector; NaN where there are none.
-
-    Raises
-    ------
-    ContractError
-        As `feature_distribution`.
-    """
+    """Share of triggers with a vector whose dimension `name` is below `value`; NaN without any. Raises as `feature_distribution`."""
     require_one_market_ids(events.frame["trigger_id"], f"feature {name}")
     known = feature_values(events, name)
-    known = known[np.isfinite(known)]
-    return float((known < value).mean()) if known.size else float("nan")
+    return mean(known[np.isfinite(known)] < value)

@@ -9,23 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.params import RetrievalParams
+from engine.retrieval.scores import Floats, Labels
 from engine.retrieval.search import Pool, search
-
-ORIGINAL_K = 20
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """Tuned parameters.
+    """Tuned parameters: neighbours, power of the similarity, weight of the reference.
 
-    Attributes
-    ----------
-    k, power, alpha
-        Neighbours, power of the similarity, weight of the reference.
-    loss : float
-        Leave-own-session-out log loss on history, nats; NaN where nothing was tuned.
-    abstain_below : float
-        Likeness (`Answer.likeness`) below which a forecast abstains.
+    `loss` is the leave-own-session-out log loss on history in nats, NaN where nothing was tuned; a likeness (`Answer.likeness`) below
+    `abstain_below` abstains.
     """
 
     k: int
@@ -39,15 +32,17 @@ class Tuned:
         return {k: v if np.isfinite(v) else None for k, v in asdict(self).items()}
 
 
+ORIGINAL = Tuned(20, 1.0, 0.0, float("nan"), -np.inf)
+"""The original recipe: 20 neighbours, equal weights, no reference."""
+
+
 def tuned_from_json(value: dict[str, Any]) -> Tuned:
     """The `Tuned` of a `Tuned.to_json` value."""
-    loss, below = value["loss"], value["abstain_below"]
-    return Tuned(value["k"], value["power"], value["alpha"], float("nan") if loss is None else loss, -np.inf if below is None else below)
+    unknown: dict[str, Any] = {"loss": float("nan"), "abstain_below": -np.inf}
+    return Tuned(**{k: unknown[k] if v is None else v for k, v in value.items()})
 
 
-def leave_own_session_out(
-    pool: Pool, vectors: NDArray[np.float32], k: int, params: RetrievalParams
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def leave_own_session_out(pool: Pool, vectors: NDArray[np.float32], k: int, params: RetrievalParams) -> tuple[Labels, Labels, Floats]:
     """(chosen rows, neighbours, similarities) of evenly spaced events of history, with neighbours from other sessions only."""
     n = len(pool)
     chosen = np.unique(np.linspace(0, n - 1, min(n, params.tune_queries)).round().astype(np.int64))
@@ -62,25 +57,17 @@ def leave_own_session_out(
 
 def abstention_bound(pool: Pool, vectors: NDArray[np.float32], params: RetrievalParams) -> float:
     """Abstention bound: a low quantile of the similarity of history's events to their nearest neighbour in other sessions."""
-    _, _, similarity = leave_own_session_out(pool, vectors, 1, params)
-    return float(np.quantile(similarity[:, 0], params.abstain_quantile))
+    return float(np.quantile(leave_own_session_out(pool, vectors, 1, params)[2][:, 0], params.abstain_quantile))
 
 
-def original_tuning(params: RetrievalParams) -> tuple[Tuned, NDArray[np.float64], NDArray[np.int64]]:
-    """The original recipe's parameters in the form of `tune`: 20 neighbours, equal weights, no reference, no losses."""
-    return Tuned(ORIGINAL_K, 1.0, 0.0, float("nan"), -np.inf), np.zeros(0), np.zeros(0, np.int64)
-
-
-def tune(
-    pool: Pool, vectors: NDArray[np.float32], labels: NDArray[np.int64], pi: NDArray[np.float64], params: RetrievalParams
-) -> tuple[Tuned, NDArray[np.float64], NDArray[np.int64]]:
+def tune(pool: Pool, vectors: NDArray[np.float32], labels: Labels, pi: Floats, params: RetrievalParams) -> tuple[Tuned, Floats, Labels]:
     """Grid search by leave-own-session-out log loss on history: (best, its loss per event, rows of those events)."""
     sizes = [k for k in params.k_grid if k <= len(pool) // 3] or [min(params.k_grid)]
     chosen, rows, similarity = leave_own_session_out(pool, vectors, max(sizes), params)
     classes = pi.shape[1]
     near = np.where(rows >= 0, labels[np.maximum(rows, 0)], -1)
     y, reference = labels[chosen], pi[chosen]
-    best: tuple[Tuned, NDArray[np.float64]] | None = None
+    best: tuple[Tuned, Floats] | None = None
     below = float(np.quantile(similarity[:, 0], params.abstain_quantile))
     for power in params.power_grid:
         w = weights_of(similarity, power)
@@ -102,8 +89,6 @@ def tune(
 # ----------------------------------------------------------------------------
 # Neighbours to probabilities: weights, effective number, Dirichlet posterior, interval (retrieval.md)
 
-Floats = NDArray[np.float64]
-
 
 def weights_of(similarity: Floats, power: float) -> Floats:
     """Weights of neighbours, ``max(similarity, 0) ** power``, in the same shape; 0 where there is no neighbour."""
@@ -116,7 +101,7 @@ def effective_number(weights: Floats) -> Floats:
     return np.divide(weights.sum(axis=-1) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
 
 
-def shares(weights: Floats, labels: NDArray[np.int64], classes: int) -> Floats:
+def shares(weights: Floats, labels: Labels, classes: int) -> Floats:
     """Weighted class shares of neighbours ``(q, k)``, ``(q, classes)``; zeros where there is no weight."""
     sums = np.stack([(weights * (labels == c)).sum(axis=-1) for c in range(classes)], axis=-1)
     total = sums.sum(axis=-1, keepdims=True)

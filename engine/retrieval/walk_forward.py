@@ -11,29 +11,21 @@ from numpy.typing import NDArray
 
 from engine.errors import NoData
 from engine.params import AuditParams, Target
-from engine.retrieval.events import Events
+from engine.retrieval.events import NO_LABEL, Events
 from engine.retrieval.model import Recipe, class_count, fit, forecast, target_labels
 from engine.retrieval.reference import fit_reference
+from engine.retrieval.scores import Floats, Labels
 from engine.runner import wait_for_some
 
 Dates = NDArray[np.datetime64]
-
-Floats = NDArray[np.float64]
-
+Mask = NDArray[np.bool_]
+Group = tuple[Events, Labels]
 Step = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Sessions scored by one fit.
-
-    Attributes
-    ----------
-    before : datetime64
-        Only sessions before this one are used for fitting and as neighbours.
-    sessions : datetime64 ``(m,)``
-        Sessions scored.
-    """
+    """Sessions (``datetime64 (m,)``) scored by one fit; only sessions before `before` are used for fitting and as neighbours."""
 
     before: np.datetime64
     sessions: Dates
@@ -43,19 +35,15 @@ class Block:
 class WalkForwardResult:
     """Forecasts of one forecaster.
 
-    Attributes
-    ----------
-    probability : float64 ``(n, classes)``
-        One row per event, NaN where it is not scored.
-    abstained : bool ``(n,)``
-        Whether the forecast was flagged "nothing comparable"; its probability is recorded nevertheless.
+    `probability`, float64 ``(n, classes)``, has a row per event, NaN where it is not scored. `abstained` ``(n,)`` says whether the forecast
+    was flagged "nothing comparable"; its probability is recorded nevertheless.
     """
 
     probability: Floats
-    abstained: NDArray[np.bool_]
+    abstained: Mask
 
 
-def schedule(sessions: Dates, labels: NDArray[np.int64], params: AuditParams) -> list[Block]:
+def schedule(sessions: Dates, labels: Labels, params: AuditParams) -> list[Block]:
     """The refit schedule: a new block at the first session with enough history, and whenever history has grown by ``refit_growth``.
 
     All sessions of a block are forecast from the history of its first one (less the embargo), so later ones from a slightly older past
@@ -66,8 +54,7 @@ def schedule(sessions: Dates, labels: NDArray[np.int64], params: AuditParams) ->
     embargo = params.retrieval.embargo_sessions
     known = np.concatenate([[0.0], np.cumsum(labelled)])
     busy = np.concatenate([[0], np.cumsum(labelled > 0)])
-    out: list[Block] = []
-    s = 0
+    out, s = list[Block](), 0
     while s < len(days):
         past = max(s - embargo, 0)
         if known[past] < params.retrieval.min_events or busy[past] < params.retrieval.min_sessions:
@@ -79,52 +66,45 @@ def schedule(sessions: Dates, labels: NDArray[np.int64], params: AuditParams) ->
     return out
 
 
-def scored_rows(events: Events, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+def scored_rows(events: Events, labels: Labels) -> Mask:
     """Mask of the rows that are scored: `arm` events, one per episode, with a label."""
     return (events.frame["kind"] == "arm").to_numpy() & (labels >= 0)
 
 
-def _empty(n: int, classes: int) -> WalkForwardResult:
-    return WalkForwardResult(np.full((n, classes), np.nan), np.zeros(n, bool))
+def scored_labels(events: Events, target: Target, params: AuditParams) -> Labels:
+    """Labels of the events for a target; -1 where an event is not scored."""
+    labels = target_labels(events, target, params.retrieval.horizon)
+    return np.where(scored_rows(events, labels), labels, NO_LABEL)
+
+
+def _split(events: Events, labels: Labels, block: Block) -> tuple[Mask, Mask]:
+    """Masks of the scored events of a block's history, and of its sessions."""
+    return (labels >= 0) & (events.sessions < block.before), (labels >= 0) & np.isin(events.sessions, block.sessions)
+
+
+def _empty(n: int, target: Target) -> WalkForwardResult:
+    return WalkForwardResult(np.full((n, class_count(target)), np.nan), np.zeros(n, bool))
 
 
 def walk_reference(events: Events, blocks: Sequence[Block], params: AuditParams, target: Target) -> WalkForwardResult:
     """Reference forecasts pi of every event of the blocks."""
-    classes = class_count(target)
-    labels = target_labels(events, target, params.retrieval.horizon)
-    use = scored_rows(events, labels)
-    out = _empty(len(events), classes)
+    labels, out = scored_labels(events, target, params), _empty(len(events), target)
     for b in blocks:
-        past, now = use & (events.sessions < b.before), use & np.isin(events.sessions, b.sessions)
+        past, now = _split(events, labels, b)
         if now.any():
-            out.probability[now] = fit_reference(events.take(past), labels[past], classes).predict(events.take(now))
+            out.probability[now] = fit_reference(events.take(past), labels[past], class_count(target)).predict(events.take(now))
     return out
 
 
 def walk_neighbours(
-    groups: Sequence[tuple[Events, NDArray[np.int64]]],
-    n: int,
-    blocks: Sequence[Block],
-    params: AuditParams,
-    target: Target,
-    recipe: Recipe,
-    step: Step,
+    groups: Sequence[Group], n: int, blocks: Sequence[Block], params: AuditParams, target: Target, recipe: Recipe, step: Step
 ) -> WalkForwardResult:
-    """kNN forecasts of every event of the blocks.
-
-    Parameters
-    ----------
-    groups
-        Events that share a pool, each with the result's row of each event.
-    n
-        Number of rows of the result.
-    """
-    out = _empty(n, class_count(target))
+    """kNN forecasts of every event of the blocks, ``(n, classes)``; a group is a pool of events, with the result's row of each."""
+    out = _empty(n, target)
+    labelled = [(events, rows, scored_labels(events, target, params)) for events, rows in groups]
     for b in blocks:
-        for events, rows in groups:
-            labels = target_labels(events, target, params.retrieval.horizon)
-            use = scored_rows(events, labels)
-            past, now = use & (events.sessions < b.before), use & np.isin(events.sessions, b.sessions)
+        for events, rows, labels in labelled:
+            past, now = _split(events, labels, b)
             if not now.any():
                 continue
             queries, at = events.take(now), rows[now]
@@ -142,20 +122,17 @@ def walk_neighbours(
 
 def walk_trees(events: Events, blocks: Sequence[Block], params: AuditParams, target: Target, step: Step) -> WalkForwardResult:
     """LightGBM forecasts from raw vectors and covariates, as a strong baseline fitted on the same history."""
-    classes = class_count(target)
-    labels = target_labels(events, target, params.retrieval.horizon)
-    use = scored_rows(events, labels)
-    out = _empty(len(events), classes)
+    labels, out = scored_labels(events, target, params), _empty(len(events), target)
     table = np.column_stack([events.matrix, events.covariates])
     for b in blocks:
-        past, now = use & (events.sessions < b.before), use & np.isin(events.sessions, b.sessions)
+        past, now = _split(events, labels, b)
         if now.any():
-            out.probability[now] = _trees(table[past], labels[past], table[now], classes, params.seed)
+            out.probability[now] = _trees(table[past], labels[past], table[now], class_count(target), params.seed)
         step("lightgbm")
     return out
 
 
-def _trees(x: Floats, y: NDArray[np.int64], queries: Floats, classes: int, seed: int) -> Floats:
+def _trees(x: Floats, y: Labels, queries: Floats, classes: int, seed: int) -> Floats:
     import lightgbm
 
     # Shallow trees, a low learning rate and strong regularisation: on hundreds of events anything larger loses to pi.
@@ -186,21 +163,16 @@ class AuditData:
     blocks : sequence of Events
         The same triggers in the original schema, one `Events` per approach; may be empty.
     truth : float64 ``(len(means), 3)`` or None
-        Exact class probabilities where the data are simulated; rows as in `means`.
+        Exact class probabilities where the data are simulated.
     """
 
     means: Events
     blocks: Sequence[Events] = ()
-    truth: NDArray[np.float64] | None = None
+    truth: Floats | None = None
 
 
 def walk_all(
-    wanted: Sequence[str],
-    data: AuditData,
-    plans: dict[Target, list[Block]],
-    p: AuditParams,
-    step: Callable[[str], None],
-    executor: Executor | None,
+    wanted: Sequence[str], data: AuditData, plans: dict[Target, list[Block]], p: AuditParams, step: Step, executor: Executor | None
 ) -> dict[Target, dict[str, WalkForwardResult]]:
     """Forecasts of each of `wanted` for every target; `step` is called with the name after each fit (with `executor`, as jobs finish)."""
     if executor is None:
@@ -222,19 +194,16 @@ def _no_step(what: str) -> None:
     """A `step` that reports nothing, for other processes."""
 
 
-def _walk(
-    name: str, data: AuditData, blocks: Sequence[Block], p: AuditParams, target: Target, step: Callable[[str], None]
-) -> WalkForwardResult:
+def _walk(name: str, data: AuditData, blocks: Sequence[Block], p: AuditParams, target: Target, step: Step) -> WalkForwardResult:
     if name == "pi":
         return walk_reference(data.means, blocks, p, target)
     if name == "lightgbm":
         return walk_trees(data.means, blocks, p, target, step)
-    n = len(data.means)
-    groups = [(data.means, np.arange(n))]
+    groups: list[Group] = [(data.means, np.arange(len(data.means)))]
     if name.startswith("blocks"):
         place = {t: i for i, t in enumerate(data.means.frame["trigger_id"].to_list())}
         groups = [(e, np.array([place[t] for t in e.frame["trigger_id"].to_list()], np.int64)) for e in data.blocks]
     recipe: Recipe = "learned" if name == "learned" else "original" if name == "blocks_original" else "plain"
     keys = [e.pool_keys(p.retrieval.pool) for e, _ in groups]
     pools = [(e.take(own == k), rows[own == k]) for (e, rows), own in zip(groups, keys) for k in np.unique(own)]
-    return walk_neighbours(pools, n, blocks, p, target, recipe, step)
+    return walk_neighbours(pools, len(data.means), blocks, p, target, recipe, step)

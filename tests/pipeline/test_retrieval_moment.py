@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.commands.retrieval import new_york_ns
 from engine.errors import PartitionMissing, SessionError
 from engine.features.events import session_events
 from engine.lake.catalog import LEVELS
 from engine.lake.store import Lake
 from engine.retrieval.neighbours import moment_events, touches_before
+from engine.sessions import to_ns
 from engine.vocab import NS
 from tests.support.lakes import TUESDAY
 from tests.support.setups import ladder_of, levels_of, ns, trades_frame
@@ -70,7 +70,7 @@ def test_a_price_of_one_s_own(whole_lake: Lake, triggers: pl.DataFrame) -> None:
 
 def test_moments_that_cannot_be_asked(whole_lake: Lake) -> None:
     level = whole_lake.read(LEVELS, SYMBOL, TUESDAY)["level_id"][0]
-    ten = new_york_ns(TUESDAY, dt.time(10, 30))
+    ten = to_ns(TUESDAY, dt.time(10, 30))
     with pytest.raises(PartitionMissing, match=r"spymaster run .*2031-01-02"):
         moment_events(whole_lake, SYMBOL, dt.date(2031, 1, 2), level, ten)
     with pytest.raises(SessionError, match=r"expected a level of .*found 'nowhere'"):
@@ -79,10 +79,10 @@ def test_moments_that_cannot_be_asked(whole_lake: Lake) -> None:
         with pytest.raises(SessionError, match="expected a moment in"):
             moment_events(whole_lake, SYMBOL, TUESDAY, level, wrong)
     # Before 24 windows of history there is no vector to compare: said so, not guessed.
-    early = moment_events(whole_lake, SYMBOL, TUESDAY, "price:1", new_york_ns(TUESDAY, dt.time(9, 1)), price=6800.0, approach="approach_up")
+    early = moment_events(whole_lake, SYMBOL, TUESDAY, "price:1", to_ns(TUESDAY, dt.time(9, 1)), price=6800.0, approach="approach_up")
     assert not early.usable[0]
 
 
 def test_new_york_clock() -> None:
-    assert new_york_ns(dt.date(2025, 11, 4), dt.time(9, 30)) == int(dt.datetime(2025, 11, 4, 14, 30, tzinfo=dt.UTC).timestamp()) * NS
-    assert new_york_ns(dt.date(2025, 7, 1), dt.time(9, 30)) == int(dt.datetime(2025, 7, 1, 13, 30, tzinfo=dt.UTC).timestamp()) * NS
+    assert to_ns(dt.date(2025, 11, 4), dt.time(9, 30)) == int(dt.datetime(2025, 11, 4, 14, 30, tzinfo=dt.UTC).timestamp()) * NS
+    assert to_ns(dt.date(2025, 7, 1), dt.time(9, 30)) == int(dt.datetime(2025, 7, 1, 13, 30, tzinfo=dt.UTC).timestamp()) * NS

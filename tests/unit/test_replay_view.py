@@ -237,7 +237,7 @@ def chip(session: Session, level_id: str, clock_s: int) -> dict[str, object]:
 def test_a_level_whose_time_has_not_come_is_not_yet_and_one_that_the_session_lacks_is_absent(view: ReplayView) -> None:
     s = view.player.session
     assert s is not None
-    without = dataclasses.replace(s, levels=s.levels.filter(~pl.col("level_id").is_in(["pm_high", "or_high", "vwap"])), kept={})
+    without = dataclasses.replace(s, levels=s.levels.filter(~pl.col("level_id").is_in(["pm_high", "or_high", "vwap"])), cached={})
     for at, level_id, clock in ((1800, "or_high", "09:45"), (1800, "or_low", "09:45"), (1800, "vwap", "09:30"), (60, "pm_high", "09:30")):
         found = chip(s, level_id, at)
         assert (found["word"], str(found["absent"]).startswith(f"known from {clock}")) == ("not yet", True)

@@ -60,8 +60,8 @@ def test_a_lake_from_before_the_mark_is_judged_by_the_raw_file(lake: Lake):
     """Silver of a simulated day as it was written before any layer said so: only the raw file's name tells."""
     raw = "raw/source=databento/product_type=future/symbol=ES/table=market_by_order_dbn"
     for symbol, file in (("ESH4", "es-simulated-glbx-mdp3-20240102.mbo.dbn.zst"), ("ESM4", "glbx-mdp3-20240102.mbo.dbn.zst")):
-        with lake.writer(BRONZE_MBO, symbol, DATE, Lineage("bronze", "params", "code", {f"{raw}/{file}": "abc"})):
-            pass
+        with lake.writer(BRONZE_MBO, symbol, DATE, Lineage("bronze", "params", "code", {f"{raw}/{file}": "abc"})) as writer:
+            writer.notes = {"dbn_start_ns": 0, "dbn_end_ns": 1, "trades_by_slot": {}}
         lineage = Lineage("levels", "params", "code", {f"{BRONZE_MBO}/{symbol}/{DATE}": "abc", f"{BARS}/{symbol}/{DATE}": None}, "rth")
         lake.write(LEVELS, symbol, DATE, levels(), lineage)
     assert lake.is_simulated(LEVELS, "ESH4", DATE)
