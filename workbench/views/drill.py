@@ -42,7 +42,7 @@ NEXT = [{"name": "next", "kind": "group", "label": "Drill", "options": ["Next to
 class Drill:
     """Questions, calls and their scores; `go` takes the replay to a question, `limit` is told how far it may play."""
 
-    def __init__(self, root: str, state: LevelState, limit: Callable[[int | None], None], close: Callable[[], None]) -> None:
+    def __init__(self, root: str, state: LevelState, limit: Callable[[int | None], None], close: Callable[[], object]) -> None:
         self.root, self.state, self._limit, self._close = root, state, limit, close
         self.question: Question | None = None
         self.called: str = ""
