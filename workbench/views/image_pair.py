@@ -12,8 +12,6 @@ from workbench.assets import script, style
 MAX_UPLOAD = 12_000_000
 """Bytes of a dropped picture: what fits through the page's connection as text; pictures drawn here have a twentieth of it."""
 
-PAIR_CSS = style("pair")
-
 
 class Pair(JSComponent):
     """A picture and the same moment drawn here.
@@ -33,5 +31,5 @@ class Pair(JSComponent):
     saved = param.Dict(default={}, doc="Picture to hand out: name, src, running number")
     pushed = param.Dict(default={}, doc="Button of the guide: its words, running number")
 
-    _stylesheets: ClassVar[list[str]] = [PAIR_CSS]
+    _stylesheets: ClassVar[list[str]] = [style("pair")]
     _esm = script("make", "pair")

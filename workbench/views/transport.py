@@ -13,8 +13,6 @@ from panel.custom import JSComponent
 from workbench.assets import script, style
 from workbench.views.replay_data import FRAME_S
 
-DECK_CSS = style("transport")
-
 
 class Deck(JSComponent):
     """Transport of a replay.
@@ -30,5 +28,5 @@ class Deck(JSComponent):
     acted = param.Dict(default={}, doc="What the trader last did")
     painted = param.Integer(default=0, doc="The last frame that was painted")
 
-    _stylesheets: ClassVar[list[str]] = [DECK_CSS]
+    _stylesheets: ClassVar[list[str]] = [style("transport")]
     _esm = script("make", "one_at_a_time", "transport", LEAST_MS=FRAME_S * 1000)

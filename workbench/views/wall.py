@@ -9,8 +9,6 @@ from panel.custom import JSComponent
 
 from workbench.assets import script, style
 
-WALL_CSS = style("wall")
-
 
 class Wall(JSComponent):
     """Cards and their scrubber.
@@ -29,5 +27,5 @@ class Wall(JSComponent):
     opened = param.Dict(default={}, doc="Card that was chosen: id, and a running number")
     pointed = param.String(default="", doc="Id of the card under the pointer or with the focus; empty for none")
 
-    _stylesheets: ClassVar[list[str]] = [WALL_CSS]
+    _stylesheets: ClassVar[list[str]] = [style("wall")]
     _esm = script("make", "wall")
