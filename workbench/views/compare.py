@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
+import param
 import polars as pl
-from panel.viewable import Viewer
+from panel.custom import JSComponent
 from param.parameterized import discard_events
 from pydantic import ValidationError
 
@@ -25,6 +26,7 @@ from engine.session import level_title
 from engine.sessions import to_ns
 from engine.vocab import NS
 from workbench import session_cache
+from workbench.assets import script, style
 from workbench.plots import axes
 from workbench.snapshot import ForeignState, PictureParams, Scene, SetupState, picture, read_sidecar, read_state, write_sidecar
 from workbench.snapshot.png import picture_bytes
@@ -33,10 +35,12 @@ from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import components, view
 from workbench.views.background import BackgroundTask
-from workbench.views.components import BOTH, FILL, Chips, Form, Notices, buttons, html, text_field
+from workbench.views.components import BOTH, FILL, Chips, Form, PageView, buttons, html, text_field
 from workbench.views.controls import COMPARE_KEYS, drawer
-from workbench.views.image_pair import MAX_UPLOAD, Pair
 from workbench.views.viewport import clamp_to_session, resolve
+
+MAX_UPLOAD = 12_000_000
+"""Bytes of a dropped picture: what fits through the page's connection as text; pictures drawn here have a twentieth of it."""
 
 SHOWS = {
     "contract", "session", "level", "cursor_ts_ns", "direction", "window_s", "at", "near", "mid", "far", "layer", "palette", "rows",
@@ -51,6 +55,28 @@ BACK, SAVE, KEEP = "To the picture's moment", "Save the current setup as PNG", "
 OPENS = ("Open in Level", "Open in Replay")
 
 
+class Pair(JSComponent):
+    """A picture and the same moment drawn here.
+
+    `first` and `second` have ``src`` (a data URL) and ``title``; or ``said``; or ``guide``, what can be done in the picture's place: a
+    list of ``[heading, text, command, button]``, each empty where there is none.
+
+    Two that stand beside each other are as large as the width lets them be; the height that is left has the same place of both, enlarged:
+    the one under the pointer, or where the arrow keys have moved it.
+    """
+
+    first = param.Dict(default={}, doc="Picture that was chosen or dropped")
+    second = param.Dict(default={}, doc="The same moment drawn here")
+    swipe = param.Boolean(default=False, doc="Over each other, with a slider between them")
+    limit = param.Integer(default=MAX_UPLOAD, doc="Bytes of a dropped picture")
+    dropped = param.Dict(default={}, doc="What was dropped: name, base64 text or error, running number")
+    saved = param.Dict(default={}, doc="Picture to hand out: name, src, running number")
+    pushed = param.Dict(default={}, doc="Button of the guide: its words, running number")
+
+    _stylesheets: ClassVar[list[str]] = [style("pair")]
+    _esm = script("make", "pair")
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
     """The picture in the first place: its bytes, what it is called, and its moment; `path` where it is on disk, `own` what it carries."""
@@ -63,20 +89,16 @@ class Shown:
 
 
 @view("compare", "Compare", keys=COMPARE_KEYS)
-class CompareView(Viewer):
-    """Pictures of setups against the lake. `state` is the tab's state, `root` the lake."""
+class CompareView(PageView):
+    """Pictures of setups against the lake."""
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
-        super().__init__(**params)
-        self.root, self.state = root, state
-        self.notices = Notices(complaints)
+        super().__init__(root, state, complaints, **params)
         self.known: list[Path] = []
         self.shown: Shown | None = None
         self.moment: dict[str, Any] | None = None
         """What is drawn, or about to be."""
-        self.active, self._missed, self._going = True, False, False
-        self._fresh = True
-        self._saves = 0
+        self._missed, self._going, self._fresh, self._saves = False, False, True, 0
         self._later = BackgroundTask(lambda done, of, what: None)
         self.chips = Chips(label="Picture", small=True, visible=False, **FILL)
         self.say = html()
@@ -94,9 +116,6 @@ class CompareView(Viewer):
         self.pair.param.watch(lambda _: self._guard(self._keep_moment), "pushed")
         state.param.watch(lambda *_: self._on_state(), list(SHOWS))
         state.param.watch(lambda e: self.chips.param.update(colors=css_variables(THEMES[e.new])), "theme")
-
-    def __panel__(self) -> Any:
-        return self.body
 
     def controls(self) -> list[Any]:
         """What the drawer holds."""
@@ -270,23 +289,25 @@ class CompareView(Viewer):
         if self.shown is not None and self.shown.moment is not None:
             self._go(self.shown.moment)
 
-    def _picture(self) -> tuple[bytes, Scene]:
-        """The moment that the page is at, as a picture that carries it."""
+    def _picture(self) -> tuple[bytes, str]:
+        """The moment that the page is at, as a picture that carries it, and its file name, as `spymaster snapshot` gives it."""
         moment, said = moment_in(self.root, self.state)
         self.notices.complaints += said
-        return draw_moment(self.root, moment, *as_drawn(self.state))
+        raw, scene = draw_moment(self.root, moment, *as_drawn(self.state))
+        clock, level = axes.clock(scene.now_ns).replace(":", ""), re.sub("[^a-z0-9.]+", "_", scene.level_id)
+        return raw, f"SETUP_{scene.symbol}_{scene.date}_{clock}_{level}.png"
 
     def _keep_moment(self) -> None:
-        """Keep the moment as a picture in the lake's folder, and put it in the first place."""
-        raw, scene = self._picture()
-        path = keep(self.root, raw, name_of(scene))
+        """Store the moment as a picture in the lake's folder, and put it in the first place."""
+        raw, name = self._picture()
+        path = keep(self.root, raw, name)
         self._list()
-        self._open(raw, path.name, path)
+        self._open(raw, name, path)
 
     def _save(self) -> None:
-        raw, scene = self._picture()
+        raw, name = self._picture()
         self._saves += 1
-        self.pair.saved = {"name": name_of(scene), "src": data_url(raw), "n": self._saves}
+        self.pair.saved = {"name": name, "src": data_url(raw), "n": self._saves}
 
     def _tell(self, text: str) -> None:
         self.say.object = components.sentence(text)
@@ -321,18 +342,9 @@ def pictures(root: str) -> list[Path]:
 
 
 def keep(root: str, raw: bytes, name: str | None = None) -> Path:
-    """Store a picture in the lake's folder of them; returns where.
+    """Store a picture in the lake's folder of them; returns where. A LakeWriteFailed where the folder cannot be written.
 
-    Parameters
-    ----------
-    name : str or None
-        As `name_of` makes it. One that was dropped has none: it is stored under the hash of its bytes, so that what is typed in for it
-        has a place beside it.
-
-    Raises
-    ------
-    LakeWriteFailed
-        Where the folder cannot be written.
+    One without a `name`, that was dropped, is stored under the hash of its bytes, so that what is typed in for it has a place beside it.
     """
     path = Path(root) / PICTURES / (name or f"SETUP_{hashlib.sha256(raw).hexdigest()[:16]}.png")
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
@@ -346,33 +358,20 @@ def keep(root: str, raw: bytes, name: str | None = None) -> Path:
     return path
 
 
-def clean_name(name: str) -> str:
-    """A file's name as the browser told it, fit to be shown: its last part, printable, not long."""
-    last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(c if c.isprintable() else "?" for c in last)[:80] or "picture"
-
-
 def dropped_bytes(dropped: Mapping[str, Any], most: int) -> tuple[bytes, str]:
     """Bytes and name of a dropped picture, of which the browser sends ``name`` and ``data``, base64 text.
 
-    Raises
-    ------
-    BadPicture
-        Where it has more than `most` bytes, or did not arrive whole.
+    A BadPicture where it has more than `most` bytes, or did not arrive whole.
     """
-    name, text = clean_name(str(dropped.get("name", ""))), dropped.get("data")
+    last, text = str(dropped.get("name", "")).replace("\\", "/").rsplit("/", 1)[-1], dropped.get("data")
+    # The name as the browser sent it, fit to be shown.
+    name = "".join(c if c.isprintable() else "?" for c in last)[:80] or "picture"
     if not isinstance(text, str) or len(text) > most * 4 // 3 + 4:
         raise BadPicture(f"{name}: expected a picture of at most {most // 1_000_000} MB; save it smaller")
     try:
         return base64.b64decode(text, validate=True), name
     except (binascii.Error, ValueError) as e:
         raise BadPicture(f"{name}: did not arrive whole; drop it again") from e
-
-
-def name_of(scene: Scene) -> str:
-    """File name of a moment's picture, as `spymaster snapshot` gives it."""
-    level = re.sub("[^a-z0-9.]+", "_", scene.level_id)
-    return f"SETUP_{scene.symbol}_{scene.date}_{axes.clock(scene.now_ns).replace(':', '')}_{level}.png"
 
 
 def data_url(raw: bytes) -> str:
@@ -417,14 +416,8 @@ def moment_of(state: SetupState) -> dict[str, Any]:
 def moment_in(root: str, state: LevelState) -> tuple[dict[str, Any], list[str]]:
     """The moment that `state` names, brought into its session as the Level view does it, and what the trader has to be told.
 
-    Where it names no time: the window nearest to the level, of an approach from the side that it names, if it names one.
-
-    Raises
-    ------
-    SessionError
-        Where the lake holds no session, or the level no approach from that side.
-    PartitionMissing
-        Where the session's files are not there.
+    Where it names no time: the window nearest to the level, of an approach from the side that it names, if it names one. A SessionError
+    where the lake holds no session, or the level no approach from that side; a PartitionMissing where the session's files are not there.
     """
     session = components.session_of(root, state)
     if session is None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import panel as pn
 import param
 from panel.custom import JSComponent
+from panel.viewable import Viewer
 
 from engine.session import Session
 from workbench import session_cache
@@ -254,6 +255,20 @@ class Notices:
         lines = list(dict.fromkeys([*self.trouble, *self.complaints, *notes]))
         stale = "" if self.stale in self._dismissed else self.stale
         self.banner.param.update(lines=lines, reload=stale, visible=bool(lines or stale))
+
+
+class PageView(Viewer):
+    """What views have in common: the lake's folder `root`, the tab's `state`, their notices, and a `body` that fills the page."""
+
+    body: pn.Column
+
+    def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
+        super().__init__(**params)
+        self.root, self.state, self.active = root, state, True
+        self.notices = Notices(complaints)
+
+    def __panel__(self) -> pn.Column:
+        return self.body
 
 
 class Connection(JSComponent):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import panel as pn
 import polars as pl
 from bokeh.events import RangesUpdate, Tap
-from panel.viewable import Viewer
 from param.parameterized import discard_events
 
 from engine.errors import EngineError, NoData, UnknownLevel
@@ -22,7 +22,7 @@ from workbench.plots.heatmap import LAYERS, legend_html
 from workbench.state import ASKED, BUCKETS, LevelState
 from workbench.theme import THEMES, Theme, css_variables
 from workbench.views import components, view
-from workbench.views.components import BOTH, FILL, LADDER_CSS, Chips, Form, Keys, Notices, ThemeSwitcher, html, layer_chips, text_field
+from workbench.views.components import BOTH, FILL, LADDER_CSS, Chips, Form, Keys, PageView, ThemeSwitcher, html, layer_chips, text_field
 from workbench.views.controls import LEVEL_KEYS, drawer
 from workbench.views.level_figures import LevelPictures, SlicePrefetcher, Slices
 from workbench.views.outcomes import Outcomes, question_fields
@@ -56,14 +56,26 @@ FOLLOW_AFTER_MS = 30
 DAY_AFTER_MS = 400  # the day overview's orders and trades follow the first picture so much later
 
 
-class LevelPage:
-    """A part of the Level view: its panes, made once."""
+@view("level", "Level", keys=LEVEL_KEYS)
+class LevelView(PageView):
+    """The first screen."""
 
-    root: str
-    state: LevelState
-    pictures: LevelPictures
-    outcomes: Outcomes
-    notices: Notices
+    def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
+        super().__init__(root, state, complaints, **params)
+        self.session: Session | None = None
+        self.look: Viewport | None = None
+        self.shown: tuple[int, int] | None = None
+        self.slices = Slices()
+        self.ahead = SlicePrefetcher(lambda: self.look, self._cube, lambda act: self._guard(act, keep=True))
+        self._putting_back = self._following = False
+        self._due: set[str] = set()
+        self._missed: set[str] = set()
+        self.pictures = LevelPictures(THEMES[state.theme], 0.25)
+        self.outcomes = Outcomes(root, state)
+        self._build()
+        self._watch()
+        if state.contract and state.session and session_cache.in_memory(root, state.contract, dt.date.fromisoformat(state.session)):
+            self._guard(self._open)  # the first message holds the whole picture: no second layout in the browser
 
     def _build(self) -> None:
         self.words = Words()
@@ -89,130 +101,10 @@ class LevelPage:
             visible=False, **BOTH,
         )  # fmt: skip
         self.empty = html(components.loading_html(self.root), **BOTH)
-        self.page_body = pn.Column(
+        self.body = pn.Column(
             self.keys, self.wardrobe, self.notices.banner, self.empty, self.drawing, css_classes=["sm-body"],
             styles={"padding": "6px 8px 2px", "box-sizing": "border-box"}, **BOTH,
         )  # fmt: skip
-
-
-class LevelInteractions:
-    """A part of the Level view: what the trader does with mouse and keyboard, turned into the state."""
-
-    state: LevelState
-    session: Session | None
-    look: Viewport | None
-    shown: tuple[int, int] | None
-    slices: Slices
-    notices: Notices
-    pictures: LevelPictures
-    any_price: Form
-
-    _guard: Callable[..., None]
-    _paint_heat: Callable[[Viewport], None]
-    _cube: Callable[[Viewport], Any]
-    _paint_cursor: Callable[[Viewport], None]
-
-    def _on_height(self, attr: str, old: int, new: int) -> None:
-        self.pictures.ladder_height = new
-        if self.look is not None:
-            self._guard(self._resized, keep=True)
-
-    def _resized(self) -> None:
-        assert self.look is not None
-        self._paint_cursor(self.look)
-        self.pictures.paint_names(self.look)
-
-    def _on_price(self, text: str, n: int) -> None:
-        self.any_price.answered = n
-        if not text or self.session is None:
-            return
-        session = self.session
-
-        def take() -> None:
-            self.state.level, said = own_price(text, session)
-            self.notices.trouble += [said] if said else []
-
-        self._guard(take)
-
-    def _on_tap(self, event: Any) -> None:
-        if self.look is not None and event.x is not None:
-            self._go_to(axes.ns_of_x(event.x, self.look.session.day_ns))
-
-    def _go_to(self, ts_ns: int) -> None:
-        assert self.look is not None
-        self.state.cursor_ts_ns = to_window(self.look.session, ts_ns, self.look.params.window_s)
-
-    def _on_ranges(self, event: Any) -> None:
-        """The trader panned or zoomed: remember it, and read more of the ladder where it is not loaded."""
-        if self.look is not None:
-            self._guard(lambda: self._pan(event), keep=True)
-
-    def _pan(self, event: Any) -> None:
-        assert self.look is not None
-        day = self.look.session.day_ns
-        start, end = (axes.ns_of_x(x, day) for x in (event.x0, event.x1))
-        if end - start < 10 * NS:
-            return
-        if (start, end) == self.shown:
-            self.pictures.paint_names(self.look)  # the price axis may have moved
-            return
-        self.shown = (start, end)
-        self.look = look = resolve(self.look.session, self.state, self.shown, follow=False)
-        self.pictures.paint_names(look)
-        had = self.slices.loaded
-        self._cube(look)
-        if had != self.slices.loaded:
-            self._paint_heat(look)
-
-    def _on_key(self, pressed: dict[str, Any]) -> None:
-        if self.look is None:
-            return
-        key = pressed["key"]
-        if key.isdigit():
-            if int(key) <= len(session_cache.KEY_LEVELS):
-                self.state.level = session_cache.KEY_LEVELS[int(key) - 1]
-        elif key in ("ArrowUp", "ArrowDown"):
-            layers = list(LAYERS)
-            self.state.layer = layers[(layers.index(self.state.layer) + (1 if key == "ArrowDown" else -1)) % len(layers)]
-        elif key in ("[", "]"):
-            self._jump(1 if key == "]" else -1)
-        else:
-            windows = {"ArrowLeft": -1, "ArrowRight": 1, "Home": -(10**6), "End": 10**6}[key] * (12 if pressed["shift"] else 1)
-            self._go_to(self.look.now_ns + windows * self.look.window_ns)
-
-    def _jump(self, way: int) -> None:
-        """To the first window of the next (or previous) approach to the level."""
-        assert self.look is not None
-        v = self.look.vacuum.with_columns((pl.col("approach") != "approach_none").alias("on"))
-        first = v.filter(pl.col("on") & ~pl.col("on").shift(1, fill_value=False))["window_start_ts_ns"]
-        after = first.filter(first > self.look.now_ns) if way > 0 else first.filter(first < self.look.now_ns)
-        if after.len():
-            self.state.cursor_ts_ns = int(after[0] if way > 0 else after[-1])
-
-
-@view("level", "Level", keys=LEVEL_KEYS)
-class LevelView(LevelPage, LevelInteractions, Viewer):
-    """The first screen. `state` is the tab's state, `root` the lake."""
-
-    def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
-        super().__init__(**params)
-        self.root, self.state = root, state
-        self.session: Session | None = None
-        self.look: Viewport | None = None
-        self.shown: tuple[int, int] | None = None
-        self.notices = Notices(complaints)
-        self.slices = Slices()
-        self.ahead = SlicePrefetcher(lambda: self.look, self._cube, lambda act: self._guard(act, keep=True))
-        self._putting_back = self._following = False
-        self.active = True
-        self._due: set[str] = set()
-        self._missed: set[str] = set()
-        self.pictures = LevelPictures(THEMES[state.theme], 0.25)
-        self.outcomes = Outcomes(root, state)
-        self._build()
-        self._watch()
-        if state.contract and state.session and session_cache.in_memory(root, state.contract, dt.date.fromisoformat(state.session)):
-            self._guard(self._open)  # the first message holds the whole picture: no second layout in the browser
 
     def _watch(self) -> None:
         st = self.state
@@ -230,9 +122,6 @@ class LevelView(LevelPage, LevelInteractions, Viewer):
         """The drawer's widgets."""
         self.ahead.with_windows(lambda: float(self.state.half_life_s))
         return [*drawer(self.state, *question_fields(self.state)), save_control(lambda: level_tables(self))]
-
-    def __panel__(self) -> pn.Column:
-        return self.page_body
 
     def start(self) -> None:
         """Read the lake and draw; called once the page is there."""
@@ -442,6 +331,77 @@ class LevelView(LevelPage, LevelInteractions, Viewer):
         """Have both themes' colours in the page: those of the `figures`, and those of the heatmap's layer."""
         palettes = self.pictures.palettes(LAYERS[self.state.layer], self.state.palette)
         self.wardrobe.param.update(palettes=palettes, **({"looks": self.pictures.looks()} if figures else {}))
+
+    # --- what the trader does with mouse and keyboard
+
+    def _on_height(self, attr: str, old: int, new: int) -> None:
+        self.pictures.ladder_height = new
+        if self.look is not None:
+            self._guard(partial(self._resized, self.look), keep=True)
+
+    def _resized(self, look: Viewport) -> None:
+        self._paint_cursor(look)
+        self.pictures.paint_names(look)
+
+    def _on_price(self, text: str, n: int) -> None:
+        self.any_price.answered = n
+        session = self.session
+        if not text or session is None:
+            return
+
+        def take() -> None:
+            self.state.level, said = own_price(text, session)
+            self.notices.trouble += [said] if said else []
+
+        self._guard(take)
+
+    def _on_tap(self, event: Any) -> None:
+        if self.look is not None and event.x is not None:
+            self._go_to(self.look, axes.ns_of_x(event.x, self.look.session.day_ns))
+
+    def _go_to(self, look: Viewport, ts_ns: int) -> None:
+        self.state.cursor_ts_ns = to_window(look.session, ts_ns, look.params.window_s)
+
+    def _on_ranges(self, event: Any) -> None:
+        if self.look is not None:
+            self._guard(partial(self._pan, self.look, event), keep=True)
+
+    def _pan(self, look: Viewport, event: Any) -> None:
+        """The trader panned or zoomed: remember it, and read more of the ladder where it is not loaded."""
+        start, end = (axes.ns_of_x(x, look.session.day_ns) for x in (event.x0, event.x1))
+        if end - start < 10 * NS:
+            return
+        if (start, end) == self.shown:
+            self.pictures.paint_names(look)  # the price axis may have moved
+            return
+        self.shown = (start, end)
+        self.look = look = resolve(look.session, self.state, self.shown, follow=False)
+        self.pictures.paint_names(look)
+        had = self.slices.loaded
+        self._cube(look)
+        if had != self.slices.loaded:
+            self._paint_heat(look)
+
+    def _on_key(self, pressed: dict[str, Any]) -> None:
+        look, key = self.look, pressed["key"]
+        if look is None:
+            return
+        if key.isdigit():
+            if int(key) <= len(session_cache.KEY_LEVELS):
+                self.state.level = session_cache.KEY_LEVELS[int(key) - 1]
+        elif key in ("ArrowUp", "ArrowDown"):
+            layers = list(LAYERS)
+            self.state.layer = layers[(layers.index(self.state.layer) + (1 if key == "ArrowDown" else -1)) % len(layers)]
+        elif key in ("[", "]"):
+            # To the first window of the next (or previous) approach to the level.
+            v = look.vacuum.with_columns((pl.col("approach") != "approach_none").alias("on"))
+            first = v.filter(pl.col("on") & ~pl.col("on").shift(1, fill_value=False))["window_start_ts_ns"]
+            there = first.filter(first > look.now_ns).head(1) if key == "]" else first.filter(first < look.now_ns).tail(1)
+            if there.len():
+                self.state.cursor_ts_ns = int(there[0])
+        else:
+            windows = {"ArrowLeft": -1, "ArrowRight": 1, "Home": -(10**6), "End": 10**6}[key] * (12 if pressed["shift"] else 1)
+            self._go_to(look, look.now_ns + windows * look.window_ns)
 
     def _check_stale(self) -> None:
         """Say when the lake has changed since this was drawn, or cannot be read any more."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
+import param
 import polars as pl
-from panel.viewable import Viewer
+from panel.custom import JSComponent
 
 from engine.errors import EngineError, NoData
 from engine.lake.catalog import LADDER
@@ -17,22 +18,11 @@ from engine.retrieval.difference import DifferenceMap, DifferenceParams, differe
 from engine.session import Session, level_title
 from engine.vocab import NS, root_of
 from workbench import session_cache, similar
+from workbench.assets import script, style
 from workbench.export import Table
-from workbench.plots import axes, heatmap
+from workbench.plots import axes, heatmap, outcomes
 from workbench.plots import difference as plots
 from workbench.plots.heatmap import LAYERS, legend_html
-from workbench.plots.outcomes import (
-    class_colours,
-    class_words,
-    excursion_figure,
-    outcome_notice,
-    paint_excursions,
-    paint_why,
-    theme_excursions,
-    theme_why,
-    why_figure,
-    why_rows,
-)
 from workbench.plots.replay_wall import Mini, packed, shared_top
 from workbench.session_cache import Stretch
 from workbench.similar import Question, Similar
@@ -40,24 +30,11 @@ from workbench.state import ASKED, LevelState
 from workbench.theme import FONT, MONO, THEMES, Theme, css_variables
 from workbench.views import components, view
 from workbench.views.background import BackgroundTask, Progress
-from workbench.views.components import (
-    BOTH,
-    FILL,
-    LADDER_CSS,
-    Form,
-    Notices,
-    buttons,
-    heading,
-    html,
-    input_for,
-    layer_chips,
-    simulated_mark,
-)
+from workbench.views.components import BOTH, FILL, LADDER_CSS, Form, PageView, buttons, html, input_for, layer_chips, simulated_mark
 from workbench.views.controls import NEIGHBOURS_KEYS, keys_pane
 from workbench.views.outcomes import CLASS_OF, DebouncedQuery, outcomes_html, question_fields
 from workbench.views.save import save_control
 from workbench.views.viewport import Viewport, clamp_to_session, forget_time, resolve
-from workbench.views.wall import Wall
 
 BEFORE_S, REACH = 120, 16
 """Seconds before the touch, and ticks on both sides of the level, that a card shows."""
@@ -68,28 +45,36 @@ SHOWS = {"contract", "session", "level", "cursor_ts_ns", "window_s", "layer", "h
 """Parameters whose change asks again."""
 
 
-@view("neighbours", "Neighbours", keys=NEIGHBOURS_KEYS)
-class NeighboursView(Viewer):
-    """Setups like the one at the cursor. `state` is the tab's state, `root` the lake.
+class Wall(JSComponent):
+    """Cards of similar setups with small replays, and one scrubber for all of them.
 
-    Attributes
-    ----------
-    found : Similar or None
-        The answer that is on the screen; its neighbours are ``found.answer.found``.
-    below : Column
-        A place under the wall for what else is made of the neighbours.
-    heard : list of callables
-        Called with every new answer.
+    `shown` comes whole, so that no card is drawn on another's scale. A card has ``id``; the words of its head ``what, when, like, end``
+    with ``ink``, which of the theme's colours `end` has, and ``known``, the seconds from zero from which its end is known; ``tip``;
+    ``query``, whether it is the query; ``price, size, digits, up`` (price of the level and of a tick, digits of a price, -1 where it is
+    upside down); ``marks``, pairs of seconds and a word; and the small replay as `workbench.plots.replay_wall.packed` has it, or ``said``
+    in its place.
     """
 
+    shown = param.Dict(
+        default={}, doc="The cards, the query first; before, after (seconds), reach, barrier (ticks), zero, words; top, signed"
+    )
+    ink = param.Dict(default={}, doc="Colours of the theme, its fonts, and the palette of 256 colours")
+    opened = param.Dict(default={}, doc="Card that was chosen: id, and a running number")
+    pointed = param.String(default="", doc="Id of the card under the pointer or with the focus; empty for none")
+
+    _stylesheets: ClassVar[list[str]] = [style("wall")]
+    _esm = script("make", "wall")
+
+
+@view("neighbours", "Neighbours", keys=NEIGHBOURS_KEYS)
+class NeighboursView(PageView):
+    """Setups like the one at the cursor."""
+
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
-        super().__init__(**params)
-        self.root, self.state = root, state
+        super().__init__(root, state, complaints, **params)
         self.look: Viewport | None = None
         self.walled: Walled | None = None
-        self.heard: list[Callable[[Similar], None]] = []
-        self.active, self._missed = True, False
-        self.notices = Notices(complaints)
+        self._missed = False
         self._arrived: Session | None = None
         self.asking = DebouncedQuery(root, self._told, work=self._work, also=self._stretch, progress=self._progress)
         self._build()
@@ -100,7 +85,7 @@ class NeighboursView(Viewer):
 
     @property
     def found(self) -> Similar | None:
-        """The answer that is on the screen."""
+        """The answer that is on the screen; its neighbours are ``found.answer.found``."""
         return self.walled.found if self.walled else None
 
     def _build(self) -> None:
@@ -112,13 +97,11 @@ class NeighboursView(Viewer):
         self.wait = html(wait_card("", waiting=True))
         self.side = Side()
         self.difference = Difference(self.root, self.state)
-        self.heard.append(self.difference.heard)
-        self.below = pn.Column(self.difference.body, **FILL)
         self.drawing = pn.Row(
             pn.Column(
                 # Beside the open drawer the legend goes under the layers.
                 pn.Row(self.layer_chips, self.legend, margin=(0, 0, 4, 0), sizing_mode="stretch_width", styles={"flex-wrap": "wrap"}),
-                self.wall, self.below, **BOTH,
+                self.wall, pn.Column(self.difference.body, **FILL), **BOTH,
             ),
             pn.Column(*self.side.panes, styles=SIDE_CSS, **BOTH),
             visible=False, **BOTH,
@@ -128,16 +111,13 @@ class NeighboursView(Viewer):
             styles={"padding": "6px 10px", "box-sizing": "border-box", "gap": "2px"}, **BOTH,
         )  # fmt: skip
 
-    def __panel__(self) -> Any:
-        return self.body
-
     def controls(self) -> list[Any]:
         """What the drawer holds."""
         fields = [
             *question_fields(self.state),
             input_for(self.state, "neighbours_k", "Shown on the wall"),
             input_for(self.state, "palette", "Colours"),
-            heading("Keys"),
+            components.heading("Keys"),
         ]
         return [Form(**FILL).bind(self.state, fields), keys_pane("neighbours"), save_control(lambda: neighbour_tables(self))]
 
@@ -166,13 +146,7 @@ class NeighboursView(Viewer):
         self.asking.soon(self.state, self._looked)
 
     def _looked(self) -> Viewport | None:
-        """The session and the window at the cursor; the state is brought into the session as the Level view brings it.
-
-        Raises
-        ------
-        EngineError
-            Where they are not in the lake.
-        """
+        """The session and the window at the cursor; the state is brought into the session as the Level view brings it."""
         st, session, level = self.state, components.session_of(self.root, self.state), self.state.level
         if session is None:
             self._told(components.rich("There is no session in the lake yet; `spymaster demo` makes one."), False)
@@ -190,9 +164,8 @@ class NeighboursView(Viewer):
         return look
 
     def _stretch(self) -> tuple[Stretch, int]:
-        st = self.state
         assert self.look is not None
-        session = self.look.session
+        st, session = self.state, self.look.session
         seconds = similar.retrieval_params(self.root, session.symbol, session.date).setups.horizons_s[int(st.horizon[1:])]
         # Resting size is that of a window's end, however short; flows of a second are noise.
         least = 1 if st.layer == "depth" else st.window_s
@@ -207,7 +180,7 @@ class NeighboursView(Viewer):
 
     def _wait(self, said: str, *, waiting: bool) -> None:
         # Above the last wall one line; in the place of a wall a card, as the other views have it.
-        line = outcome_notice(said, THEMES[self.state.theme], waiting=waiting, head="Similar setups")
+        line = outcomes.outcome_notice(said, THEMES[self.state.theme], waiting=waiting, head="Similar setups")
         self.wait.object = line if self.walled is not None and waiting else wait_card(said, waiting=waiting)
         self.wait.visible = True
 
@@ -220,22 +193,15 @@ class NeighboursView(Viewer):
                 self.say.object = ""
             return
         self.walled = found
-        self._paint()
-        for hear in self.heard:
-            hear(found.found)
-
-    def _paint(self) -> None:
-        if self.walled is None:
-            return
-        theme, found = THEMES[self.state.theme], self.walled.found
+        theme = THEMES[self.state.theme]
         with pn.io.hold():
-            self.say.object = components.sentence(sentence_of(self.walled))
-            self.mark.visible = self.walled.simulated
-            self.wall.shown = wall_of(self.walled, theme)
-            self.side.paint(found, theme)
+            self.say.object = components.sentence(sentence_of(found))
+            self.mark.visible = found.simulated
+            self.wall.shown = wall_of(found, theme)
+            self.side.paint(found.found, theme)
             self._colour()
-            self.wait.visible = False
-            self.drawing.visible = True
+            self.wait.visible, self.drawing.visible = False, True
+        self.difference.follow(found.found)
 
     def _colour(self) -> None:
         """Palette and legend of the layer."""
@@ -346,7 +312,7 @@ def _read(root: str, symbol: str, date: dt.date, tick: int, zero_ns: int, stretc
 
 
 def wall_of(w: Walled, theme: Theme) -> dict[str, Any]:
-    """The wall as the page takes it (`workbench.views.wall.Wall`)."""
+    """The wall as `Wall` takes it."""
     rows = w.found.answer.found.head(len(w.minis)).to_dicts()
     barriers = {r["barrier_ticks"] for r in rows}
     return {
@@ -379,14 +345,14 @@ def _card(i: int, row: dict[str, Any], m: Mini | str, w: Walled, theme: Theme) -
     end, known = ending(row, w.found.question.horizon, zero, w)
     # By name, since the cards stay when the theme changes.
     roles = {getattr(theme, k): k for k in ("long", "short", "muted")}
-    title, word, like = level_title(row["level_id"]), class_words(approach).get(end, end), f"{row['similarity']:.3f}"
+    title, word, like = level_title(row["level_id"]), outcomes.class_words(approach).get(end, end), f"{row['similarity']:.3f}"
     # The contract where it is another one than the query's: a narrow card has no room for what all of them share.
     when = f"{'⇅ ' if mirror else ''}{row['session_date']:%m-%d} {axes.clock(zero, seconds=False)}"
     when += f" {symbol}" if symbol != w.found.question.symbol else ""
     side = f"{side_of(row['approach'])}{', turned upside down' if mirror else ''}"
     return {
         "id": str(i), "query": False, "what": title, "when": when, "like": like, "end": word,
-        "ink": roles[class_colours(theme, approach).get(end, theme.muted)],
+        "ink": roles[outcomes.class_colours(theme, approach).get(end, theme.muted)],
         "known": known, "marks": [[(int(row["window_end_ts_ns"]) - zero) / NS, "like now"]],
         "tip": f"{row['session_date']} {axes.clock(zero)} {symbol} {title} from {side}, similarity {like}: {word}; open in Level",
         **_drawn(w, m, symbol, int(row["level_tick"]), up=-1 if mirror else 1),
@@ -433,21 +399,22 @@ class Side:
         barrier = barriers[0] if len(barriers) == 1 else None
         self.outcomes.object = outcomes_html(found, theme, roomy=True)
         if self.excursions.object is None:
-            self.excursions.object = excursion_figure(rows, approach, theme, barrier=barrier, height=240)
-            self.reasons.object = why_figure(why_rows(rows), theme, whose="all setups", height=210)
+            self.excursions.object = outcomes.excursion_figure(rows, approach, theme, barrier=barrier, height=240)
+            self.reasons.object = outcomes.why_figure(outcomes.why_rows(rows), theme, whose="all setups", height=210)
         else:
-            paint_excursions(self.excursions.object, rows, approach, theme, barrier=barrier)
+            outcomes.paint_excursions(self.excursions.object, rows, approach, theme, barrier=barrier)
             self.why(found, None)
 
     def why(self, found: Similar, which: int | None) -> None:
         """Why all of them, or one of them, are similar."""
-        paint_why(self.reasons.object, why_rows(found.answer.found, which), "all setups" if which is None else "the setup pointed at")
+        whose = "all setups" if which is None else "the setup pointed at"
+        outcomes.paint_why(self.reasons.object, outcomes.why_rows(found.answer.found, which), whose)
 
     def apply_theme(self, found: Similar, theme: Theme) -> None:
         """Change the theme."""
         self.paint(found, theme)
-        theme_excursions(self.excursions.object, theme)
-        theme_why(self.reasons.object, theme)
+        outcomes.theme_excursions(self.excursions.object, theme)
+        outcomes.theme_why(self.reasons.object, theme)
 
 
 def wait_card(html: str, *, waiting: bool) -> str:
@@ -500,9 +467,11 @@ class Difference:
         self.acts.param.watch(lambda e: self._on_act(e.new), "changed")
         state.param.watch(lambda e: plots.theme_difference(self.parts, THEMES[e.new]), "theme")
 
-    def heard(self, found: Similar) -> None:
+    def follow(self, found: Similar) -> None:
         """Other neighbours are on the wall: a map of the ones before is not theirs."""
-        if self.found is None or not same_neighbours(found, self.found):
+        had = self.found
+        # Each answer comes from another process, and is never the same object.
+        if had is None or found.question != had.question or not found.answer.found.equals(had.answer.found):
             self.later.stop()
             self.map, self.found = None, found
             self._offer(ASK, "Net pressure in the two minutes before the touch, of the neighbours that broke minus those that rejected.")
@@ -560,11 +529,6 @@ class Difference:
     def _failed(self, error: EngineError) -> None:
         self.map = None
         self._offer(ASK, str(error))
-
-
-def same_neighbours(a: Similar, b: Similar) -> bool:
-    """Whether the same question has the same answer; each comes from another process, and is never the same object."""
-    return a.question == b.question and a.answer.found.equals(b.answer.found)
 
 
 def neighbour_tables(view: NeighboursView) -> list[Table]:

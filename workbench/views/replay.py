@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import panel as pn
-from panel.viewable import Viewer
 from param.parameterized import discard_events
 from pydantic import ValidationError
 
@@ -18,7 +17,7 @@ from workbench.plots import axes
 from workbench.state import ASKED, LevelState
 from workbench.theme import THEMES
 from workbench.views import components, replay_data, view
-from workbench.views.components import BOTH, FILL, LADDER_CSS, Notices, html
+from workbench.views.components import BOTH, FILL, LADDER_CSS, PageView, html
 from workbench.views.controls import REPLAY_KEYS, replay_drawer
 from workbench.views.drill import Drill
 from workbench.views.replay_player import Player
@@ -31,15 +30,12 @@ NOT_SHOWN = {"name", "view", "section", *ASKED}
 
 
 @view("replay", "Replay", keys=REPLAY_KEYS)
-class ReplayView(Viewer):
-    """Replay of a session around a level. `state` is the tab's state, `root` the lake."""
+class ReplayView(PageView):
+    """Replay of a session around a level."""
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
-        super().__init__(**params)
-        self.root, self.state = root, state
-        self.notices = Notices(complaints)
+        super().__init__(root, state, complaints, **params)
         self._inside = 0
-        self.active = True
         self._missed: set[str] = set()
         self.drill: Drill | None = None
         self.player = Player(state, self._run)
@@ -67,9 +63,6 @@ class ReplayView(Viewer):
         )  # fmt: skip
         self.empty = html(components.loading_html(self.root), **BOTH)
         self.body = pn.Column(self.notices.banner, self.empty, self.drawing, styles=BODY, **BOTH)
-
-    def __panel__(self) -> Any:
-        return self.body
 
     def start(self) -> None:
         """Draw for the first time."""

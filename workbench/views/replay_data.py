@@ -6,11 +6,10 @@ Everything here is asked with `t`, a number of whole seconds since the ladder's 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import xarray as xr
 
 from engine.errors import PartitionMissing
 from engine.features import pressure_cube
@@ -62,17 +61,12 @@ class Strip:
         x, last = np.asarray(self.counts["x"]), self._on_grid(i - 1) + 1
         first = min(int(np.searchsorted(x[:last], since_x)), last - 1)
         images: list[object] = [np.ascontiguousarray(np.asarray(m)[:, first:last]) for m in self.cells["image"]]
-        cells: dict[str, list[object]] = {
-            **self.cells,
-            "image": images,
-            "x": [float(x[first])] * 2,
-            "dw": [(last - first) * self.width_ms] * 2,
-        }
+        places: dict[str, list[object]] = {"x": [float(x[first])] * 2, "dw": [(last - first) * self.width_ms] * 2}
         counts: dict[str, object] = {"x": np.append(x[first:last], x[last - 1] + self.width_ms)}
         for d in conditions.BASE:
             v = np.asarray(self.counts[d])[first:last]
             counts[d] = np.append(v, v[-1])
-        return cells, counts
+        return {**self.cells, "image": images, **places}, counts
 
     def fresh(self, before: int, now_ns: int) -> list[list[object]]:
         """Windows from the `before`-th that had ended: axis coordinate, width in ms, codes and heights of both bands, in `BASE`'s order."""
@@ -87,34 +81,25 @@ class Strip:
         ]
 
 
-@dataclass
 class Slab:
-    """A stretch of the ladder around a price: values to paint, and what the ladder beside it is made from.
+    """Seconds ``[begin, end)`` of the ladder, ticks `low` to `high`: values to paint, and what the ladder beside it is made from.
 
     The arrays reach beyond the replay's time; `image` and `rows` give nothing of it.
     """
 
-    begin: int
-    end: int
-    low: int
-    high: int
-    step: int
-    pool: int
-    layer: Layer
-    top: float
-    cube: xr.Dataset
-    shown: np.ndarray = field(init=False)
-    valid: np.ndarray = field(init=False)
-    ticks: np.ndarray = field(init=False)
-    """Lowest tick of each row."""
-
-    def __post_init__(self) -> None:
-        self.shown = heatmap.values(self.cube, self.layer)
-        self.valid = self.cube["book_valid"].to_numpy().astype(bool)
-        self._of = {k: self.cube[k].to_numpy().astype(np.float32) for k in ("long", "short", "bid_depth", "ask_depth")}
-        self.ticks = self.cube["tick"].to_numpy()
-        self._start = {s: (self.cube[f"{s}_depth"] - self.cube[f"{s}_change"]).to_numpy()[0].astype(np.float32) for s in ("bid", "ask")}
-        del self.cube
+    def __init__(
+        self, session: Session, begin: int, end: int, low: int, high: int, step: int, layer: Layer, top: float, half_life_s: float
+    ) -> None:
+        self.begin, self.end, self.low, self.high, self.step, self.layer, self.top = begin, end, low, high, step, layer, top
+        self.pool = -(-(end - begin) // COLUMNS)
+        start = session.ladder.start_ns
+        cube = pressure_cube(session.ladder, start + begin * NS, start + end * NS, low, high, step_ticks=step, half_life_s=half_life_s)
+        self.shown = heatmap.values(cube, layer)
+        self.valid = cube["book_valid"].to_numpy().astype(bool)
+        self.ticks: np.ndarray = cube["tick"].to_numpy()
+        """Lowest tick of each row."""
+        self._of = {k: cube[k].to_numpy().astype(np.float32) for k in ("long", "short", "bid_depth", "ask_depth")}
+        self._start = {s: (cube[f"{s}_depth"] - cube[f"{s}_change"]).to_numpy()[0].astype(np.float32) for s in ("bid", "ask")}
 
     @property
     def columns(self) -> int:
@@ -158,13 +143,6 @@ class Slab:
                 out[f"{s}_change"] = depth[i - 1] - (depth[a - 1] if a else self._start[s])
         valid = bool(self.valid[i - 1])
         return rows_of(out if valid else {k: np.zeros_like(v) for k, v in out.items()}, valid, self.ticks, k_ref)
-
-
-def slab(session: Session, begin: int, end: int, low: int, high: int, step: int, layer: Layer, top: float, half_life_s: float) -> Slab:
-    """Seconds ``[begin, end)`` of the session's ladder, ticks `low` to `high`."""
-    start = session.ladder.start_ns
-    cube = pressure_cube(session.ladder, start + begin * NS, start + end * NS, low, high, step_ticks=step, half_life_s=half_life_s)
-    return Slab(begin, end, low, high, step, -(-(end - begin) // COLUMNS), layer, top, cube)
 
 
 @cached_with_session(4)

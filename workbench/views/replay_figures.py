@@ -14,15 +14,14 @@ from panel.custom import JSComponent
 from engine.bars import BAR_NS
 from engine.ladder import NO_TICK
 from engine.vocab import NS
-from workbench.assets import script
+from workbench.assets import script, style
 from workbench.plots import axes, conditions, heatmap, ladder, levels
 from workbench.state import LevelState
 from workbench.theme import MONO, THEMES, Theme, css_variables
 from workbench.views import components, replay_data
 from workbench.views.components import FILL, LADDER_CSS, PANE_CSS, Chips, layer_chips
 from workbench.views.level_figures import ChartPictures, move, put
-from workbench.views.replay_data import Frame
-from workbench.views.transport import Deck
+from workbench.views.replay_data import FRAME_S, Frame
 from workbench.views.viewport import named_levels
 
 LINES_EVERY_S, LINES_EVERY_FRAMES = 1.0, 30
@@ -342,6 +341,25 @@ class Live(JSComponent):
 
 TRACK_EVERY_S = 20
 """The scrubber's path has a point for so many seconds."""
+
+
+class Deck(JSComponent):
+    """The transport: badge and clock, play and step, speed, the session's path so far as a scrubber, and the keyboard.
+
+    It acknowledges every frame once it is painted; the server sends the next one only then. `acted` is what the trader did: ``name``
+    (``play, step, seek, speed, touch, open, level, call``), ``value`` and a running number.
+    """
+
+    now = param.Dict(
+        default={}, doc="Frame n, position in seconds, clock, whether it plays, index of the speed, last act answered, what `Live` paints"
+    )
+    track = param.Dict(default={}, doc="What was known of the session: its seconds, points and touches so far, hours")
+    speeds = param.List(default=[], doc="Speeds in words")
+    acted = param.Dict(default={}, doc="What the trader last did")
+    painted = param.Integer(default=0, doc="The last frame that was painted")
+
+    _stylesheets: ClassVar[list[str]] = [style("transport")]
+    _esm = script("make", "one_at_a_time", "transport", LEAST_MS=FRAME_S * 1000)
 
 
 class Said(JSComponent):

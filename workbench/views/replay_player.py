@@ -20,8 +20,7 @@ from workbench.state import LevelState
 from workbench.theme import THEMES
 from workbench.views import replay_data
 from workbench.views.replay_data import SPEEDS, Frame, ReplayClock, middle, stretch
-from workbench.views.replay_figures import ReplayPictures, ReplayWords
-from workbench.views.transport import Deck
+from workbench.views.replay_figures import Deck, ReplayPictures, ReplayWords
 from workbench.views.viewport import Viewport, step_ticks
 
 WORDS_EVERY_S, WORDS_EVERY_FRAMES = 0.25, 5
@@ -188,6 +187,6 @@ class Player:
         begin, end = max(t // ahead * ahead - span, 0), min((t // ahead + 1) * ahead, s.ladder.seconds)
         top = replay_data.scale_top(s, layer, look.step, half, top_at)
         row_low = (centre - reach) // look.step * look.step
-        slab = replay_data.slab(s, min(begin, low), max(end, t), row_low, centre + reach, look.step, layer, top, half)
+        slab = replay_data.Slab(s, min(begin, low), max(end, t), row_low, centre + reach, look.step, layer, top, half)
         self._slab, self._slab_key = slab, key
         return slab

@@ -6,24 +6,15 @@ from html import escape
 from typing import Any
 
 import panel as pn
-from panel.viewable import Viewer
 
 from workbench.research.queries import market, simulated
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import components, view
 from workbench.views.background import BackgroundTask
-from workbench.views.components import BOTH, FILL, Chips, Form, Notices, buttons, heading, html, simulated_mark
+from workbench.views.components import BOTH, FILL, Chips, Form, PageView, buttons, heading, html, simulated_mark
 from workbench.views.controls import keys_pane
-from workbench.views.research_sections import (
-    AuditSection,
-    FeatureSection,
-    HitRates,
-    Hypothesis,
-    QualitySection,
-    Section,
-    SectionQuery,
-)
+from workbench.views.research_sections import AuditSection, FeatureSection, HitRates, Hypothesis, QualitySection, Section, SectionQuery
 from workbench.views.save import save_control
 
 SECTIONS: tuple[type[Section], ...] = (Hypothesis, AuditSection, HitRates, FeatureSection, QualitySection)
@@ -33,15 +24,12 @@ STOP = [buttons("stop", "Stop", "Stop")]
 
 
 @view("research", "Research")
-class ResearchView(Viewer):
-    """Five questions about all sessions of a market. `state` is the tab's state, `root` the lake."""
+class ResearchView(PageView):
+    """Five questions about all sessions of a market."""
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
-        super().__init__(**params)
-        self.root, self.state, self.complaints = root, state, complaints
-        self.notices = Notices(complaints)
+        super().__init__(root, state, complaints, **params)
         self.sections = {s.key: s(root, state, self._refuse) for s in SECTIONS}
-        self.active = True
         self._themes = dict.fromkeys(self.sections, state.theme)
         self._dirty = set(self.sections)
         self._stopped: set[str] = set()
@@ -67,9 +55,6 @@ class ResearchView(Viewer):
         for s in self.sections.values():
             if s.choice is not None:
                 s.choice.param.watch(lambda *events, s=s: self._on_choice(s, events), [n for n in s.choice.param if n != "name"])
-
-    def __panel__(self) -> Any:
-        return self.body
 
     @property
     def section(self) -> Section:

@@ -70,18 +70,9 @@ class Viewport:
         return self.vacuum.row(i, named=True) if i < starts.len() and starts[i] == self.now_ns else None
 
     def sentence(self, row: dict[str, object] | None, rows: pl.DataFrame, *, why: str = "", **more: Any) -> str:
-        """The level, its approach and its pressure in a sentence.
+        """The level in a sentence (`workbench.plots.words.sentence`): its window `row`, and the ladder's `rows`.
 
-        Parameters
-        ----------
-        row
-            The level's window that is spoken of.
-        rows
-            The ladder's rows.
-        why
-            Why nothing can be said; where it is empty, what the book or the trades lack.
-        more
-            As `workbench.plots.words.sentence` has them.
+        `why` is why nothing can be said; where it is empty, what the book or the trades lack.
         """
         zones, valid = self.params.zones, row if row is not None and row["book_valid"] else None
         lacks = f"the book is not valid at {axes.clock(self.now_ns)}" if valid is None else "nothing has traded yet"
@@ -115,7 +106,7 @@ def first_cursor(vacuum: pl.DataFrame, last_ns: int) -> int:
 
 
 def resolve(session: Session, state: LevelState, shown: tuple[int, int] | None, *, follow: bool = True) -> Viewport:
-    """The viewport that `state` asks for.
+    """The viewport that `state` asks for; an UnknownLevel where the session does not have its level.
 
     Parameters
     ----------
@@ -123,11 +114,6 @@ def resolve(session: Session, state: LevelState, shown: tuple[int, int] | None, 
         The stretch ``[start, end)`` that the chart shows already.
     follow
         Whether the cursor has just moved: the chart then goes after it. Else what is shown stays, wherever the cursor is.
-
-    Raises
-    ------
-    UnknownLevel
-        Where the level is not there.
     """
     params = FeatureParams(window_s=state.window_s, zones=state.zones())
     frame, vacuum, lad = session.level(state.level), session.windows(state.level, params), session.ladder
@@ -216,12 +202,9 @@ def forget_time(state: LevelState, names: Set[str]) -> None:
 
 
 def on_grid(state: LevelState, session: Session) -> list[str]:
-    """Put a price that the state names on the contract's grid, wherever it comes from; returns what the trader has to be told.
+    """Put a price that the state names on the contract's grid; returns what the trader has to be told.
 
-    Raises
-    ------
-    UnknownLevel
-        Where it cannot be meant.
+    An UnknownLevel where it cannot be meant.
     """
     if not state.level.startswith(PREFIX):
         return []
@@ -278,19 +261,10 @@ def last_price_tick(session: Session) -> int | None:
 
 
 def own_price(text: str, session: Session) -> tuple[str, str]:
-    """The level of a price, and what has to be said of it.
+    """The level of a price such as ``6800.25``, ``27,200.25`` or ``price:6800.25``, and what has to be said of it.
 
-    Parameters
-    ----------
-    text : str
-        A price such as ``6800.25``, ``27,200.25`` or ``price:6800.25``.
-
-    Returns
-    -------
-    level_id : str
-        ``price:<price>`` on the contract's grid with the digits that it needs; the lake's own id where it has a level at that price.
-    said : str
-        That the price was put on the grid; empty where it was on it.
+    It is ``price:<price>`` on the contract's grid with the digits that it needs; the lake's own id where it has a level at that price.
+    Nothing has to be said where the price was on the grid.
 
     Raises
     ------
