@@ -36,10 +36,7 @@ class GivenUp(Exception):
 class BackgroundTask:
     """One piece of work at a time; a new one takes the place of the one before.
 
-    Parameters
-    ----------
-    tell
-        Called in the page's own loop with (done, of, what) while work goes on; ``of`` is 0 where its end is not known.
+    `tell` is called in the page's own loop with (done, of, what) while work goes on; ``of`` is 0 where its end is not known.
     """
 
     def __init__(self, tell: Progress) -> None:
@@ -88,7 +85,7 @@ class BackgroundTask:
         if doc is not self._page:
             # A closed page wants nothing any more.
             self._page = doc
-            doc.on_session_destroyed(self._gone)
+            doc.on_session_destroyed(lambda session_context: self.stop())
         progress = self._progress(doc, stop)
 
         def in_thread() -> None:
@@ -101,9 +98,6 @@ class BackgroundTask:
 
         self._job = Job(doc, in_thread)
         TURNS.put(self._job)
-
-    def _gone(self, session_context: Any) -> None:
-        self.stop()
 
     def _progress(self, doc: Any, stop: threading.Event) -> Progress:
         last, said = 0.0, ""

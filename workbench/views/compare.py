@@ -1,4 +1,4 @@
-"""The Compare view: a setup's picture beside, or swiped over, the moment that the page stands at, drawn here from the lake."""
+"""The Compare view: a setup's picture beside, or swiped over, the moment that the page is at, drawn here from the lake."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Pair(JSComponent):
     `first` and `second` have ``src`` (a data URL) and ``title``; or ``said``; or ``guide``, what can be done in the picture's place: a
     list of ``[heading, text, command, button]``, each empty where there is none.
 
-    Two that stand beside each other are as large as the width lets them be; the height that is left has the same place of both, enlarged:
+    Two beside each other are as large as the width lets them be; the height that is left has the same place of both, enlarged:
     the one under the pointer, or where the arrow keys have moved it.
     """
 
@@ -161,7 +161,7 @@ class CompareView(PageView):
         """Show a picture, and go to the moment that it is of."""
         own = read_state(raw, name)
         if own is None and path is None:
-            path = keep(self.root, raw)
+            path = store_picture(self.root, raw)
         typed = read_sidecar(path) if own is None and path is not None else None
         shown = Shown(name, raw, path, own, None if own is None else moment_of(own))
         self._show(shown)
@@ -176,7 +176,7 @@ class CompareView(PageView):
 
     def _show(self, shown: Shown) -> None:
         self.shown, self._fresh = shown, False
-        self.typed.done()
+        self.typed.row.visible = False
         of = "" if shown.moment is None else f" · {words_of(shown.moment)}"
         self.pair.first = {"src": data_url(shown.raw), "title": f"{shown.name}{of}"}
 
@@ -217,7 +217,7 @@ class CompareView(PageView):
     def _follow(self) -> None:
         """Draw the moment that the page is at."""
         self._missed = False
-        if self.typed.asking:
+        if self.typed.row.visible:
             return  # what is typed in goes to its own moment
         self.moment = None
         moment, said = moment_in(self.root, self.state)
@@ -249,7 +249,7 @@ class CompareView(PageView):
         self.pair.second = {"src": data_url(raw), "title": f"Drawn here from {Path(self.root).name} · {words_of(moment)}{note}"}
         self._tell(scene.sentence)
         wanted = self.state.direction
-        if wanted in DIRECTIONS and scene.direction in DIRECTIONS and scene.direction != wanted:
+        if wanted in WORDS and scene.direction in WORDS and scene.direction != wanted:
             ways = WORDS[wanted], WORDS[scene.direction]
             self.notices.show(f"{words_of(moment)}: {ways[0]} is asked for; price comes {ways[1]} here")
         if shown is None:
@@ -300,7 +300,7 @@ class CompareView(PageView):
     def _keep_moment(self) -> None:
         """Store the moment as a picture in the lake's folder, and put it in the first place."""
         raw, name = self._picture()
-        path = keep(self.root, raw, name)
+        path = store_picture(self.root, raw, name)
         self._list()
         self._open(raw, name, path)
 
@@ -341,7 +341,7 @@ def pictures(root: str) -> list[Path]:
     return sorted(found, key=lambda p: -p.stat().st_mtime_ns)[:60]
 
 
-def keep(root: str, raw: bytes, name: str | None = None) -> Path:
+def store_picture(root: str, raw: bytes, name: str | None = None) -> Path:
     """Store a picture in the lake's folder of them; returns where. A LakeWriteFailed where the folder cannot be written.
 
     One without a `name`, that was dropped, is stored under the hash of its bytes, so that what is typed in for it has a place beside it.
@@ -392,8 +392,6 @@ def draw_moment(root: str, moment: dict[str, Any], features: FeatureParams | Non
 # ----------------------------------------------------------------------------
 # The moment of a comparison: what the tab's state says of it, what a picture says of it, and which pictures are of the same
 
-DIRECTIONS = ("approach_up", "approach_down")
-
 WORDS = {"approach_up": "from below", "approach_down": "from above"}
 
 WHERE = ("contract", "session", "level", "cursor_ts_ns")
@@ -414,7 +412,7 @@ def moment_of(state: SetupState) -> dict[str, Any]:
 
 
 def moment_in(root: str, state: LevelState) -> tuple[dict[str, Any], list[str]]:
-    """The moment that `state` names, brought into its session as the Level view does it, and what the trader has to be told.
+    """The moment that `state` names, brought into its session as the Level view does it, and what the trader has to know.
 
     Where it names no time: the window nearest to the level, of an approach from the side that it names, if it names one. A SessionError
     where the lake holds no session, or the level no approach from that side; a PartitionMissing where the session's files are not there.
@@ -424,7 +422,7 @@ def moment_in(root: str, state: LevelState) -> tuple[dict[str, Any], list[str]]:
         raise SessionError(f"the lake {root} holds no session to draw; `spymaster run --lake {root}` makes them")
     said = clamp_to_session(state, session)
     with discard_events(state):
-        if state.cursor_ts_ns is None and state.direction in DIRECTIONS:
+        if state.cursor_ts_ns is None and state.direction in WORDS:
             state.cursor_ts_ns = nearest(root, session.symbol, session.date, state.level, state.direction)
         state.cursor_ts_ns = resolve(session, state, None).now_ns
     return {k: getattr(state, k) for k in WHERE}, said
@@ -515,7 +513,10 @@ def guide(root: str, moment: dict[str, Any], pictures: bool) -> list[list[str]]:
 
 
 class Typed:
-    """Date, level, direction and time of a picture from elsewhere, typed in once; `keep` is called with the fields of a `ForeignState`."""
+    """Date, level, direction and time of a picture from elsewhere, typed in once while `row` is visible.
+
+    `keep` is called with the fields of a `ForeignState`.
+    """
 
     def __init__(self, keep: Callable[[dict[str, Any]], None]) -> None:
         self._keep = keep
@@ -525,11 +526,6 @@ class Typed:
         self.form.param.watch(lambda e: self._on_change(e.new), "changed")
         self.row = pn.Row(self.form, margin=(4, 0), visible=False, sizing_mode="stretch_width")
 
-    @property
-    def asking(self) -> bool:
-        """Whether the trader is asked."""
-        return bool(self.row.visible)
-
     def ask(self, state: LevelState) -> None:
         """Ask, beginning with what the page is at."""
         self._contract = state.contract
@@ -537,16 +533,12 @@ class Typed:
         self.form.fields = [
             text_field("date", "Session date, YYYY-MM-DD", "date"),
             text_field("level", "Level, such as pm_high or price:6800.25", "level"),
-            {"name": "direction", "kind": "select", "label": "Direction", "options": ["from below", "from above"]},
+            {"name": "direction", "kind": "select", "label": "Direction", "options": list(WORDS.values())},
             text_field("clock", "New York time, where the picture tells it", "HH:MM:SS"),
             buttons("keep", "Keep", "Keep and draw"),
         ]
         self.form.values = {**self._values, "direction": 0}
         self.row.visible = True
-
-    def done(self) -> None:
-        """Nothing is asked any more."""
-        self.row.visible = False
 
     def _on_change(self, change: dict[str, Any]) -> None:
         name, value = str(change["name"]), change["value"]
@@ -555,5 +547,5 @@ class Typed:
             self._values[name] = str(value)[:64]
             return
         date, level, clock = (self._values[k].strip() for k in ("date", "level", "clock"))
-        direction = DIRECTIONS[self._values["direction"] == "1"]
+        direction = list(WORDS)[self._values["direction"] == "1"]
         self._keep({"session_date": date, "level_id": level, "direction": direction, "symbol": self._contract, "clock": clock or None})

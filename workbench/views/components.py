@@ -37,10 +37,6 @@ def page_css() -> str:
     return style("page", dark=dark, light=light)
 
 
-# ----------------------------------------------------------------------------
-# The page's own small elements: a row of choices with live figures, and the keyboard
-
-
 class Chips(JSComponent):
     """A radio group drawn as chips.
 
@@ -121,10 +117,7 @@ class Form(JSComponent):
     def bind(self, state: param.Parameterized, fields: list[dict[str, Any]]) -> Form:
         """Tie the form to `state`: what is changed in one is changed in the other.
 
-        Parameters
-        ----------
-        fields : list of dict
-            Fields named like parameters of `state`, as `input_for` makes them, and headings.
+        `fields` are named like parameters of `state`, as `input_for` makes them, or headings.
         """
         names = [f["name"] for f in fields if f["kind"] != "heading"]
 
@@ -201,12 +194,8 @@ def heading(text: str) -> dict[str, Any]:
     return {"kind": "heading", "label": text, "name": ""}
 
 
-# ----------------------------------------------------------------------------
-# What has to be said above a view: one line each, dismissed with its button
-
-
 class Banner(JSComponent):
-    """Lines above a view; what is in backquotes is a command to copy. Nothing of it is read as HTML."""
+    """Lines above a view, dismissed with its button; what is in backquotes is a command to copy. Nothing of it is read as HTML."""
 
     lines = param.List(default=[], doc="What is said, one line each")
     reload = param.String(default="", doc="A line that ends with a button that loads the page again; empty for none")

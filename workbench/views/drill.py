@@ -201,10 +201,7 @@ class Drill:
 def questions(root: str, horizon: str) -> list[Question]:
     """Touches in the lake's gold whose outcome at `horizon` is known; from memory while the gold is unchanged.
 
-    Raises
-    ------
-    NoData
-        Where there is no gold, with the command that makes it.
+    A NoData where there is no gold, with the command that makes it.
     """
     return list(_questions(root, horizon, similar.gold_stamp(root)))
 
@@ -230,13 +227,7 @@ def choose(found: list[Question], called: set[str], rng: random.Random) -> Quest
 
 
 def append(root: Path, kind: Literal["call", "forecast"], record: dict[str, Any]) -> Path:
-    """Add a line to the book, whole or not at all.
-
-    Raises
-    ------
-    LakeWriteFailed
-        Where the folder cannot be written.
-    """
+    """Add a line to the book, whole or not at all; a LakeWriteFailed where the folder cannot be written."""
     path = root / "drills" / BOOK
     line = (json.dumps({"kind": kind, **record}, sort_keys=True, allow_nan=False) + "\n").encode()
     try:

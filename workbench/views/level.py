@@ -43,8 +43,6 @@ NAMES = {
 CUBE = {"window_s", "step", "half_life_s", "rows", "level"}
 """Parameters whose change asks the ladder for another slice."""
 
-ALL = {p for p in LevelState.param if p != "name"}
-
 PAINT = {"layer", "palette"}
 """Parameters that only choose what the heatmap shows of the slice, and in which colours."""
 
@@ -79,10 +77,11 @@ class LevelView(PageView):
 
     def _build(self) -> None:
         self.words = Words()
+        self.header = self.words.when
         self.layer_chips = layer_chips(self.state)
         self.any_price = Form(row=True, margin=(0, 0, 0, 8), fields=[text_field("price", "Any price", "Any price")])
         self.legend = pn.pane.HTML("", margin=(2, 0, 0, 14))
-        self.wardrobe = ThemeSwitcher(width=0, height=0, margin=0)
+        self.themes = ThemeSwitcher(width=0, height=0, margin=0)
         self.keys = Keys(figures=NAMES, width=0, height=0, margin=0)
         layouts: tuple[dict[str, Any], ...] = (BOTH, {**BOTH, "styles": LADDER_CSS}, FILL, BOTH)
         chart, ladder, strip, overview = (pn.pane.Bokeh(f, **layout) for f, layout in zip(self.pictures.figures, layouts))
@@ -102,7 +101,7 @@ class LevelView(PageView):
         )  # fmt: skip
         self.empty = html(components.loading_html(self.root), **BOTH)
         self.body = pn.Column(
-            self.keys, self.wardrobe, self.notices.banner, self.empty, self.drawing, css_classes=["sm-body"],
+            self.keys, self.themes, self.notices.banner, self.empty, self.drawing, css_classes=["sm-body"],
             styles={"padding": "6px 8px 2px", "box-sizing": "border-box"}, **BOTH,
         )  # fmt: skip
 
@@ -154,14 +153,10 @@ class LevelView(PageView):
             self._guard(lambda: self.pictures.paint_day(look), keep=True)
             self._send_themes()
 
-    @property
-    def header(self) -> Any:
-        """Time and last price, for the header."""
-        return self.words.when
-
     def front(self, on: bool) -> None:
         """A hidden view draws nothing; what changed meanwhile is drawn when it comes back."""
-        self.keys.active = self.wardrobe.active = self.active = self.outcomes.active = on
+        self.keys.active = self.themes.active = self.active = on
+        self.outcomes.front(on)
         if on and self._missed:
             names, self._missed = self._missed, set()
             self._changed(names)
@@ -246,7 +241,7 @@ class LevelView(PageView):
                 st.cursor_ts_ns = look.now_ns
         # Not by name: the theme may have changed while this was hidden, together with the session.
         if pics.theme is not THEMES[st.theme]:
-            pics.dress(THEMES[st.theme])
+            pics.apply_theme(THEMES[st.theme])
         if everything:
             pics.paint_session(look)
         elif "level" in names:
@@ -256,7 +251,7 @@ class LevelView(PageView):
             self.shown = (look.start_ns, look.end_ns)
             pics.paint_span(look)
         moved = before is None or before.k_ref != look.k_ref
-        if everything or moved or names & (CUBE | {"at", "near", "mid", "far"}):
+        if everything or moved or names & {*CUBE, *BUCKETS}:
             pics.paint_prices(look)
         if panned or moved or names & {"level", "rows", "step"}:
             pics.paint_names(look)
@@ -298,7 +293,7 @@ class LevelView(PageView):
 
     def _follow_soon(self, names: set[str] | None) -> None:
         """Let words and strip follow the picture; at once where the picture itself does not change."""
-        self._due = ALL if names is None else self._due | names
+        self._due = set(self.state.param) if names is None else self._due | names
         doc = pn.state.curdoc
         if names is None or doc is None or not names & (CUBE | {"theme"}):
             self._follow()
@@ -315,22 +310,22 @@ class LevelView(PageView):
         names, self._due, look = self._due, set(), self.look
         if look is None or not names:
             return
-        if names & {"level", "window_s", "at", "near", "mid", "far"}:
+        if names & {"level", "window_s", *BUCKETS}:
             self.pictures.paint_conditions(look)
         if "theme" in names:
-            self.pictures.dress_overview()
+            self.pictures.apply_overview_theme()
         if "level" in names:
             self.pictures.paint_overview(look)
         if names - PAINT:
             self.words.paint(look, self._rows(look), THEMES[self.state.theme])
         self.layer_chips.param.update(value=self.state.layer, colors=css_variables(THEMES[self.state.theme]))
-        if self.wardrobe.looks and names & {"layer", "palette", "volume"}:
+        if self.themes.looks and names & {"layer", "palette", "volume"}:
             self._send_themes("volume" in names)
 
     def _send_themes(self, figures: bool = True) -> None:
         """Have both themes' colours in the page: those of the `figures`, and those of the heatmap's layer."""
         palettes = self.pictures.palettes(LAYERS[self.state.layer], self.state.palette)
-        self.wardrobe.param.update(palettes=palettes, **({"looks": self.pictures.looks()} if figures else {}))
+        self.themes.param.update(palettes=palettes, **({"looks": self.pictures.looks()} if figures else {}))
 
     # --- what the trader does with mouse and keyboard
 

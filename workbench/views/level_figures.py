@@ -45,14 +45,10 @@ class ChartPictures:
         fig = self.chart.figure
         self.ladder = ladder.ladder_figure(theme, tick_size, y_range=fig.y_range, **of_ladder)
         self.strip = conditions.strip_figure(theme, x_range=fig.x_range, height=strip_height)
+        self.figures: tuple[Any, ...] = fig, self.ladder.figure, self.strip.figure
         self.ladder_height = 480
         self.palette: list[str] = []
         self._bad: dict[str, list[object]] = {}
-
-    @property
-    def figures(self) -> tuple[Any, ...]:
-        """All figures."""
-        return self.chart.figure, self.ladder.figure, self.strip.figure
 
     def paint_palette(self, layer: heatmap.Layer, preset: str) -> None:
         """The heatmap's colours."""
@@ -88,19 +84,15 @@ class LevelPictures(ChartPictures):
         super().__init__(theme, tick_size, strip_height=156, width=430)
         self.tick_size = tick_size
         self.overview = overview.overview_figure(theme, self.chart.figure.x_range, tick_size)
+        self.figures += (self.overview.figure,)
         self.top: float = 5.0
         self.volume: volume.VolumeParts | None = None
         self._centre: tuple[Any, ...] = ()
         self._time: tuple[Any, ...] = ()
         self._known: bool | None = None
 
-    @property
-    def figures(self) -> tuple[Any, ...]:
-        """All four figures."""
-        return *super().figures, self.overview.figure
-
-    def dress(self, theme: Theme) -> None:
-        """Change the theme of the figures; `paint_palette` and `dress_overview` do the rest."""
+    def apply_theme(self, theme: Theme) -> None:
+        """Change the theme of the figures; `paint_palette` and `apply_overview_theme` do the rest."""
         self.theme = theme
         axes.put_on(self._theme_values(theme))
 
@@ -125,7 +117,7 @@ class LevelPictures(ChartPictures):
         mapper = self.chart.mapper.id
         return {name: {mapper: {"palette": heatmap.palette_of(theme, layer, preset)}} for name, theme in THEMES.items()}
 
-    def dress_overview(self) -> None:
+    def apply_overview_theme(self) -> None:
         """Change the overview's theme; its image of a whole day takes the browser as long as all the rest."""
         overview.theme_overview(self.overview, self.theme)
 
@@ -312,16 +304,8 @@ def other_window(look: Viewport, window_s: int, half_life_s: float) -> xr.Datase
 class SlicePrefetcher:
     """Computes other levels' windows and slices, so that going to one shows it at once; one at a time, out of the trader's way.
 
-    Once the drawer has been opened, windows somewhat shorter and longer come first: its first control changes their length.
-
-    Parameters
-    ----------
-    now
-        What is on the screen; None where nothing is.
-    cube
-        Computes the slice of a viewport.
-    guard
-        Runs what may fail, and shows what the engine has to say.
+    Once the drawer has been opened, windows somewhat shorter and longer come first: its first control changes their length. `now` gives
+    what is on the screen, `cube` computes a slice, `guard` runs what may fail and shows what the engine has to say.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ from workbench.views import components, view
 from workbench.views.background import BackgroundTask, Progress
 from workbench.views.components import BOTH, FILL, LADDER_CSS, Form, PageView, buttons, html, input_for, layer_chips, simulated_mark
 from workbench.views.controls import NEIGHBOURS_KEYS, keys_pane
-from workbench.views.outcomes import CLASS_OF, DebouncedQuery, outcomes_html, question_fields
+from workbench.views.outcomes import CLASS_OF, DebouncedQuery, find_unless_stopped, outcomes_html, question_fields
 from workbench.views.save import save_control
 from workbench.views.viewport import Viewport, clamp_to_session, forget_time, resolve
 
@@ -76,7 +76,7 @@ class NeighboursView(PageView):
         self.walled: Walled | None = None
         self._missed = False
         self._arrived: Session | None = None
-        self.asking = DebouncedQuery(root, self._told, work=self._work, also=self._stretch, progress=self._progress)
+        self.asking = DebouncedQuery(root, self._on_answer, work=self._work, also=self._stretch, progress=self._progress)
         self._build()
         state.param.watch(lambda *events: self._changed({e.name for e in events}), list(SHOWS))
         state.param.watch(lambda *_: self._apply_theme(), ["theme", "palette"])
@@ -149,7 +149,7 @@ class NeighboursView(PageView):
         """The session and the window at the cursor; the state is brought into the session as the Level view brings it."""
         st, session, level = self.state, components.session_of(self.root, self.state), self.state.level
         if session is None:
-            self._told(components.rich("There is no session in the lake yet; `spymaster demo` makes one."), False)
+            self._on_answer(components.rich("There is no session in the lake yet; `spymaster demo` makes one."), False)
             return None
         if session is not self._arrived:
             self.notices.complaints += clamp_to_session(st, session)
@@ -172,7 +172,7 @@ class NeighboursView(PageView):
         return Stretch(BEFORE_S, max(seconds, BEFORE_S), REACH, st.layer, float(st.half_life_s), least), st.neighbours_k
 
     def _work(self, question: Question, also: tuple[Stretch, int], go_on: Progress) -> Walled:
-        return walled(similar.find_in_worker(question, lambda: go_on(0, 0, "")), *also, go_on)
+        return walled(find_unless_stopped(question, go_on), *also, go_on)
 
     def _progress(self, done: int, of: int, what: str) -> None:
         if of:
@@ -184,7 +184,7 @@ class NeighboursView(PageView):
         self.wait.object = line if self.walled is not None and waiting else wait_card(said, waiting=waiting)
         self.wait.visible = True
 
-    def _told(self, found: Walled | str, waiting: bool) -> None:
+    def _on_answer(self, found: Walled | str, waiting: bool) -> None:
         if isinstance(found, str):
             self._wait(found, waiting=waiting)
             # The last wall stays while the next is on its way; where there is none, there is none.

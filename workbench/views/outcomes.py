@@ -22,9 +22,6 @@ from workbench.views.viewport import Viewport
 REST_MS = 250
 """The question is asked when nothing has changed for so long."""
 
-STYLES = {"flex": "0 0 auto", "padding": "2px 2px 0", "box-sizing": "border-box"}
-
-
 CLASS_OF = {"BREAK_UP": "break", "BREAK_DOWN": "break", "REJECT_UP": "reject", "REJECT_DOWN": "reject", "CHOP": "chop"}
 """Outcome in gold -> class."""
 
@@ -76,30 +73,29 @@ def outcomes_html(found: Similar, theme: Theme, **more: bool) -> str:
     return outcome_html(found.outcomes, facts, theme, **more)
 
 
-class DebouncedQuery:
-    """A question that is asked when the trader's changes end: `told` gets the answer to the last one, or why there is none.
+def find_unless_stopped(question: Question, go_on: Progress) -> Similar:
+    """`workbench.similar.find_in_worker`, not begun where it was given up while it waited."""
+    return similar.find_in_worker(question, lambda: go_on(0, 0, ""))
 
-    Parameters
-    ----------
-    told
-        Called in the page's loop with HTML that says why there is nothing and False, or that it is being asked and True; or with the
-        answer and False.
-    work
-        Finds the answer, in a thread; it has the question, what `also` gave, and the progress to report to.
-    also
-        What else the answer depends on.
+
+class DebouncedQuery:
+    """A question that is asked when the trader's changes end.
+
+    `on_answer` is called in the page's loop with the answer to the last one and False; or with HTML that says why there is none and
+    False, or that it is being asked and True. `work` finds the answer, in a thread; it has the question, what `also` gave (what else the
+    answer depends on), and the progress to report to.
     """
 
     def __init__(
         self,
         root: str,
-        told: Callable[[Any, bool], None],
+        on_answer: Callable[[Any, bool], None],
         *,
         work: Callable[[Question, Any, Progress], Any],
         also: Callable[[], Hashable] = lambda: None,
         progress: Progress = lambda *_: None,
     ) -> None:
-        self.root, self.told, self.work, self.also = root, told, work, also
+        self.root, self.on_answer, self.work, self.also = root, on_answer, work, also
         self.later = BackgroundTask(progress)
         self.asked: tuple[Question, Hashable] | None = None
         self._timer: Any = None
@@ -141,40 +137,30 @@ class DebouncedQuery:
         elif asked != self.asked:
             self.asked, (question, _) = asked, asked
             before = f"Comparing with the sessions before {question.date}; the first time in a session takes some seconds …"
-            self.told(components.rich("Asking the index …" if question.mode == "all" else before), True)
-            self.later.start(lambda go_on: self.work(*asked, go_on), lambda found: self.told(found, False), self._nothing)
+            self.on_answer(components.rich("Asking the index …" if question.mode == "all" else before), True)
+            self.later.start(lambda go_on: self.work(*asked, go_on), lambda found: self.on_answer(found, False), self._nothing)
 
     def _nothing(self, why: EngineError | str) -> None:
         self.asked = None
         self.later.stop()
-        self.told(components.rich(str(why)), False)
-
-
-def find(question: Question, also: Any, go_on: Progress) -> Similar:
-    """`workbench.similar.find_in_worker`, not begun where it was given up while it waited."""
-    return similar.find_in_worker(question, lambda: go_on(0, 0, ""))
+        self.on_answer(components.rich(str(why)), False)
 
 
 class Outcomes:
-    """The pane; `follow` tells it what is on the screen."""
+    """The pane; `follow` tells it what is on the screen. One that is not on the screen itself asks nothing."""
 
     def __init__(self, root: str, state: LevelState) -> None:
         self.root, self.state = root, state
-        self.pane = pn.pane.HTML("", styles=STYLES, **FILL)
-        self.asking = DebouncedQuery(root, self._told, work=find)
+        self.pane = pn.pane.HTML("", styles={"flex": "0 0 auto", "padding": "2px 2px 0", "box-sizing": "border-box"}, **FILL)
+        self.asking = DebouncedQuery(root, self._on_answer, work=lambda question, _, go_on: find_unless_stopped(question, go_on))
         self.found: Similar | str = ""
         self.look: Viewport | None = None
         self.waiting, self._active = False, True
         state.param.watch(lambda *_: self.follow(self.look), list(ASKED - {"neighbours_k"}))
         state.param.watch(lambda *_: self._paint(), "theme")
 
-    @property
-    def active(self) -> bool:
-        """Whether the pane is on the screen; one that is not asks nothing."""
-        return self._active
-
-    @active.setter
-    def active(self, on: bool) -> None:
+    def front(self, on: bool) -> None:
+        """The pane is on the screen, or no more."""
         self._active = on
         if not on:
             self.asking.stop()
@@ -182,10 +168,10 @@ class Outcomes:
     def follow(self, look: Viewport | None) -> None:
         """The screen shows `look` now."""
         self.look = look
-        if look is not None and self.active:
+        if look is not None and self._active:
             self.asking.soon(self.state, lambda: self.look)
 
-    def _told(self, found: Similar | str, waiting: bool) -> None:
+    def _on_answer(self, found: Similar | str, waiting: bool) -> None:
         if not (waiting and isinstance(self.found, Similar)):
             self.found = found
         self.waiting = waiting

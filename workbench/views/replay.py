@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from engine.errors import EngineError, UnknownLevel
 from engine.ladder import NO_TICK
-from engine.session import Session, level_title
+from engine.session import level_title
 from workbench import session_cache
 from workbench.plots import axes
 from workbench.state import ASKED, LevelState
@@ -22,11 +22,6 @@ from workbench.views.controls import REPLAY_KEYS, replay_drawer
 from workbench.views.drill import Drill
 from workbench.views.replay_player import Player
 from workbench.views.viewport import forget_time, on_grid, stand_in
-
-BODY = {"padding": "6px 10px", "box-sizing": "border-box", "gap": "0"}
-
-NOT_SHOWN = {"name", "view", "section", *ASKED}
-"""Parameters that no picture of the replay depends on."""
 
 
 @view("replay", "Replay", keys=REPLAY_KEYS)
@@ -43,7 +38,7 @@ class ReplayView(PageView):
         self.player.deck.param.watch(lambda e: self._on_act(e.new), "acted")
         self.player.words.levels.param.watch(lambda e: self._on_chip(e.new), "value")
         self.player.pictures.ladder.figure.on_change("inner_height", self._on_height)
-        state.param.watch(self._on_state, [p for p in LevelState.param if p not in NOT_SHOWN])
+        state.param.watch(self._on_state, [p for p in LevelState.param if p not in {"name", "view", "section", *ASKED}])
 
     def _build(self) -> None:
         pictures, words = self.player.pictures, self.player.words
@@ -62,7 +57,8 @@ class ReplayView(PageView):
             visible=False, **BOTH,
         )  # fmt: skip
         self.empty = html(components.loading_html(self.root), **BOTH)
-        self.body = pn.Column(self.notices.banner, self.empty, self.drawing, styles=BODY, **BOTH)
+        styles = {"padding": "6px 10px", "box-sizing": "border-box", "gap": "0"}
+        self.body = pn.Column(self.notices.banner, self.empty, self.drawing, styles=styles, **BOTH)
 
     def start(self) -> None:
         """Draw for the first time."""
@@ -79,7 +75,8 @@ class ReplayView(PageView):
             said += on_grid(st, s)
             s.level(st.level)
         except UnknownLevel:
-            instead = stand_in(s, first_price(s))
+            traded = s.ladder.last_tick[s.ladder.last_tick != NO_TICK]
+            instead = stand_in(s, axes.price_text(int(traded[0]) if traded.size else 0, s.tick_size))
             # Why it is absent is known only at the session's end: it is not said here.
             said.append(f"{level_title(st.level)} is not in the session of {s.date}; {level_title(instead)} stands in its place")
             with discard_events(st):
@@ -140,7 +137,7 @@ class ReplayView(PageView):
     def _changed(self, names: set[str]) -> None:
         st, player = self.state, self.player
         if "theme" in names:
-            player.pictures.dress(THEMES[st.theme])
+            player.pictures.apply_theme(THEMES[st.theme])
         if player.session is None or names & {"contract", "session"}:
             forget_time(st, names | {"session"})
             self._guard(self._open)
@@ -231,14 +228,8 @@ class ReplayView(PageView):
         try:
             session.level(st.level)
         except EngineError as e:
-            # Why it is absent is known only at the session's end: only a price's own fault is told.
+            # Why it is absent is known only at the session's end: only a price's own fault is said.
             said = str(e) if st.level.startswith("price:") else f"{level_title(st.level)}: not known at the replay's time"
             st.level = frame.look.level_id
             return said
         return ""
-
-
-def first_price(session: Session) -> str:
-    """Price of the session's first trade, on its grid."""
-    traded = session.ladder.last_tick[session.ladder.last_tick != NO_TICK]
-    return axes.price_text(int(traded[0]) if traded.size else 0, session.tick_size)

@@ -15,7 +15,7 @@ from engine.errors import PartitionMissing
 from engine.features import pressure_cube
 from engine.params import FeatureParams
 from engine.session import Session, cached_with_session, tick_at
-from engine.sessions import PROFILES, SessionWindows, session_windows
+from engine.sessions import PROFILES, session_windows
 from engine.vocab import NS
 from workbench import session_cache
 from workbench.plots import axes, conditions, heatmap
@@ -157,7 +157,7 @@ def scale_top(session: Session, layer: Layer, step: int, half_life_s: float, t: 
 
 
 def scale_time(t: int) -> int:
-    """The second whose past sets the colour scale at `t`."""
+    """The second up to which the session sets the colour scale at `t`."""
     return max(t // SCALE_EVERY_S * SCALE_EVERY_S, min(t, SCALE_EVERY_S) // 30 * 30)
 
 
@@ -248,11 +248,13 @@ class Unknown:
 
 
 def unknown(session: Session, level_id: str, t: int) -> Unknown:
-    """Why a level has no value at second `t`: told by the session's calendar and what traded before, not by what becomes of it."""
-    windows = windows_of(session)
+    """Why a level has no value at second `t`: by the session's calendar and what traded before, not by what becomes of it."""
+    start, now = session.ladder.start_ns, session.ladder.start_ns + t * NS
+    calendars = (session_windows(session.date, name) for name in PROFILES)
+    # That of the session's profile: the one in whose session its ladder begins.
+    windows = next((w for w in calendars if w.ladder_start_ns <= start < w.ladder_end_ns), None)
     if windows is None or level_id not in KNOWN_FROM:
         return Unknown(False, "not known at the replay's time")
-    start, now = session.ladder.start_ns, session.ladder.start_ns + t * NS
     begin = getattr(windows, KNOWN_FROM[level_id])
     clock = axes.clock(begin, seconds=False)
     if level_id != "vwap":
@@ -263,12 +265,6 @@ def unknown(session: Session, level_id: str, t: int) -> Unknown:
     if traded:
         return Unknown(False, f"not known, though there were trades since {clock}")
     return Unknown(True, f"known from {clock}, with the first trade")
-
-
-def windows_of(session: Session) -> SessionWindows | None:
-    """The calendar of the session's profile: the one in whose session its ladder begins; None where it begins in none."""
-    found = (session_windows(session.date, name) for name in PROFILES)
-    return next((w for w in found if w.ladder_start_ns <= session.ladder.start_ns < w.ladder_end_ns), None)
 
 
 def known_items(session: Session, chosen: str, t: int, last: int | None) -> list[dict[str, object]]:
@@ -386,16 +382,10 @@ SHIFTS = 10
 
 @dataclass(frozen=True)
 class Frame:
-    """What is looked at, at which second, and how much of the session around it is shown.
+    """What is looked at, and how much of the session around it is shown.
 
-    Attributes
-    ----------
-    t : int
-        Seconds of the session that have passed.
-    low, high : int
-        Seconds shown, ``[low, high)``; what lies from `t` on is empty.
-    centre : int
-        Tick in the middle of the price axis.
+    `t` seconds of the session have passed; seconds ``[low, high)`` are shown, empty from `t` on; `centre` is the tick in the middle of the
+    price axis.
     """
 
     look: Viewport

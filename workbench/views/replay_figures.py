@@ -51,9 +51,9 @@ class ReplayPictures(ChartPictures):
         self._bars: tuple[int, Any] = (-1, None)
         self._strip_done: tuple[Any, ...] = ()
         self._top = 0.0
-        self.dress(theme)
+        self.apply_theme(theme)
 
-    def dress(self, theme: Theme) -> None:
+    def apply_theme(self, theme: Theme) -> None:
         """Change the theme of all figures; the next frame is painted whole."""
         self.theme = theme
         heatmap.theme_chart(self.chart, theme)
@@ -75,14 +75,17 @@ class ReplayPictures(ChartPictures):
 
         While it plays, the figures themselves are painted only now and then; the rest goes to `live`.
         """
-        had = self._last
-        goes_on = had is not None and had.slab is frame.slab and had.look.session is frame.look.session and had.t <= frame.t
-        rows = frame.slab.rows(frame.t, frame.look.params.window_s, half_life_s == 0, frame.look.k_ref)
-        reach, down = frame.look.rows, -rows["tick"].to_numpy()
-        first, last = np.searchsorted(down, (-frame.centre - reach, -frame.centre + reach + frame.look.step + 1))
+        had, look, s = self._last, frame.look, frame.look.session
+        goes_on = had is not None and had.slab is frame.slab and had.look.session is s and had.t <= frame.t
+        rows = frame.slab.rows(frame.t, look.params.window_s, half_life_s == 0, look.k_ref)
+        down = -rows["tick"].to_numpy()
+        first, last = np.searchsorted(down, (-frame.centre - look.rows, -frame.centre + look.rows + look.step + 1))
         shown = rows.slice(first, last - first)
         top = ladder.flow_top(shown)
-        places, lines = places_of(frame), lines_of(frame)
+        # What ranges, zones and the level's own line depend on: they are painted again in the frame in which it changes.
+        places = frame.low, frame.high, frame.centre, look.level_id, look.known, look.k_ref, look.rows, look.step, look.params.zones
+        # Where each level is that is known: lines and names are old where it has changed.
+        lines = tuple((i, replay_data.tick_now(s, i, frame.t)) for i in replay_data.known_levels(s, frame.t))
         moved = had is None or self._places != places or (self._lines != lines and not playing)
         # Bars shall not jump in length with every window: while it plays, the scale shrinks only with the next whole picture.
         live = playing and goes_on and not moved and self.tail.goes_on(frame, wall)
@@ -96,8 +99,8 @@ class ReplayPictures(ChartPictures):
             self._paint_lines(frame)
             self._lines, self._lines_at, self._lines_in = lines, wall, LINES_EVERY_FRAMES
         self._lines_in -= 1
-        size, roomy = self._ladder_type(frame.look)
-        made = ladder.ladder_data(shown, frame.look.step, self._top, text_every_row=roomy)
+        size, roomy = self._ladder_type(look)
+        made = ladder.ladder_data(shown, look.step, self._top, text_every_row=roomy)
         self._paint_ladder({k: [] for k in made} if playing else made, size)
         if self.strip.cursor.visible == playing:
             self.strip.cursor.visible = not playing
@@ -232,18 +235,6 @@ class ReplayPictures(ChartPictures):
         elif rescaled:
             # The numbers at its foot are written again only with the figure.
             parts.source.data = dict(parts.source.data)
-
-
-def places_of(frame: Frame) -> tuple[Any, ...]:
-    """What ranges, zones and the level's own line depend on: they are painted again in the frame in which it changes."""
-    look = frame.look
-    return frame.low, frame.high, frame.centre, look.level_id, look.known, look.k_ref, look.rows, look.step, look.params.zones
-
-
-def lines_of(frame: Frame) -> tuple[Any, ...]:
-    """Where each level stands that is known: lines and names are old where it has changed."""
-    s = frame.look.session
-    return tuple((i, replay_data.tick_now(s, i, frame.t)) for i in replay_data.known_levels(s, frame.t))
 
 
 WHOLE_EVERY_S, WHOLE_EVERY_FRAMES = 4.0, 60

@@ -14,8 +14,6 @@ from workbench.assets import script, style
 from workbench.export import MIME, Table, file_name, to_bytes
 from workbench.views.components import FILL
 
-KINDS = ("csv", "parquet")
-
 
 class Save(JSComponent):
     """A choice of tables and two buttons."""
@@ -40,8 +38,8 @@ def save_control(tables: Callable[[], Sequence[Table]]) -> Save:
     def make(event: Any) -> None:
         asked, offered = event.new, tables()
         which, kind = int(asked["which"]), str(asked["kind"])
-        if not 0 <= which < len(offered) or kind not in KINDS:
-            raise ValueError(f"save: expected one of {len(offered)} tables as {' or '.join(KINDS)}, found {asked!r}")
+        if not 0 <= which < len(offered) or kind not in MIME:
+            raise ValueError(f"save: expected one of {len(offered)} tables as {' or '.join(MIME)}, found {asked!r}")
         table = offered[which]
         try:
             frame, state = table.make()

@@ -189,7 +189,7 @@ HALF_DAY_NS = 12 * 3600 * NS
 
 
 def clamp_to_session(state: LevelState, session: Session) -> list[str]:
-    """Bring `state` into `session`, silently for those who watch it; returns what the trader has to be told."""
+    """Bring `state` into `session`, silently for those who watch it; returns what the trader has to know."""
     with discard_events(state):
         return [*_clamp_cursor(state, session), *_clamp_level(state, session)]
 
@@ -202,7 +202,7 @@ def forget_time(state: LevelState, names: Set[str]) -> None:
 
 
 def on_grid(state: LevelState, session: Session) -> list[str]:
-    """Put a price that the state names on the contract's grid; returns what the trader has to be told.
+    """Put a price that the state names on the contract's grid; returns what the trader has to know.
 
     An UnknownLevel where it cannot be meant.
     """
@@ -264,12 +264,8 @@ def own_price(text: str, session: Session) -> tuple[str, str]:
     """The level of a price such as ``6800.25``, ``27,200.25`` or ``price:6800.25``, and what has to be said of it.
 
     It is ``price:<price>`` on the contract's grid with the digits that it needs; the lake's own id where it has a level at that price.
-    Nothing has to be said where the price was on the grid.
-
-    Raises
-    ------
-    UnknownLevel
-        Where `text` is no price, not above zero, or farther than `FAR_SHARE` from the session's last trade.
+    Nothing has to be said where the price was on the grid. An UnknownLevel where `text` is no price, not above zero, or farther than
+    `FAR_SHARE` from the session's last trade.
     """
     size, last = session.tick_size, last_price_tick(session)
     wanted = text.removeprefix(PREFIX).strip()
