@@ -85,7 +85,7 @@ class BackgroundTask:
         if doc is not self._page:
             # A closed page wants nothing any more.
             self._page = doc
-            doc.on_session_destroyed(lambda session_context: self.stop())
+            doc.on_session_destroyed(self._gone)
         progress = self._progress(doc, stop)
 
         def in_thread() -> None:
@@ -98,6 +98,9 @@ class BackgroundTask:
 
         self._job = Job(doc, in_thread)
         TURNS.put(self._job)
+
+    def _gone(self, session_context: Any) -> None:
+        self.stop()
 
     def _progress(self, doc: Any, stop: threading.Event) -> Progress:
         last, said = 0.0, ""

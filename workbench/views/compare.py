@@ -298,7 +298,6 @@ class CompareView(PageView):
         return raw, f"SETUP_{scene.symbol}_{scene.date}_{clock}_{level}.png"
 
     def _keep_moment(self) -> None:
-        """Store the moment as a picture in the lake's folder, and put it in the first place."""
         raw, name = self._picture()
         path = store_picture(self.root, raw, name)
         self._list()

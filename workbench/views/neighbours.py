@@ -204,7 +204,6 @@ class NeighboursView(PageView):
         self.difference.follow(found.found)
 
     def _colour(self) -> None:
-        """Palette and legend of the layer."""
         theme, layer = THEMES[self.state.theme], LAYERS[self.state.layer]
         self.wall.ink = ink_of(theme, layer.key, self.state.palette)
         self.layer_chips.colors = css_variables(theme)
@@ -219,12 +218,10 @@ class NeighboursView(PageView):
                 self.side.apply_theme(self.walled.found, THEMES[self.state.theme])
 
     def _point(self, card: str) -> None:
-        """Why this one is similar; all of them where none is pointed at."""
         if self.walled is not None:
             self.side.why(self.walled.found, int(card) if card.isdigit() else None)
 
     def _open(self, card: str) -> None:
-        """Go to the card's moment in the Level view."""
         if self.walled is None:
             return
         if not card.isdigit():

@@ -89,8 +89,7 @@ class ReplayView(PageView):
         self.empty.visible, self.drawing.visible = False, True
 
     def _on_height(self, attr: str, old: int, new: int) -> None:
-        self.player.pictures.ladder_height = new
-        self.player.pictures.forget_lines()
+        self.player.pictures.resize(new)
         if self.player.frame is not None and not self.player.clock.playing:
             self._guard(lambda: self.player.show(words=False))
 

@@ -62,9 +62,9 @@ class ReplayPictures(ChartPictures):
         self.live.look = self.tail.look(theme, self.chart)
         self._last = None
 
-    def forget_lines(self) -> None:
-        """Place lines and names again with the next frame: names keep a distance that depends on the figure's height."""
-        self._lines = ()
+    def resize(self, height: int) -> None:
+        """The ladder's height, px; lines and names are placed again with the next frame, for names keep a distance that depends on it."""
+        self.ladder_height, self._lines = height, ()
 
     def forget(self) -> None:
         """Paint the next frame whole."""
