@@ -282,6 +282,13 @@ def html(text: str = "", **more: Any) -> pn.pane.HTML:
     return pn.pane.HTML(text, **{"stylesheets": [PANE_CSS], **FILL, **more})
 
 
+def figure_pane(figure: Any, **layout: Any) -> pn.pane.Bokeh:
+    """A pane of a figure; `layout` is set once the pane is there, for at first it takes the figure's own."""
+    pane = pn.pane.Bokeh(figure, margin=0)
+    pane.param.update(**layout)
+    return pane
+
+
 def simulated_mark() -> pn.pane.HTML:
     """The mark of a simulated market, hidden at first."""
     mark = "<span class='sm-mark'>SIMULATED MARKET</span>"

@@ -84,7 +84,7 @@ class LevelView(PageView):
         self.themes = ThemeSwitcher(width=0, height=0, margin=0)
         self.keys = Keys(figures=NAMES, width=0, height=0, margin=0)
         layouts: tuple[dict[str, Any], ...] = (BOTH, {**BOTH, "styles": LADDER_CSS}, FILL, BOTH)
-        chart, ladder, strip, overview = (pn.pane.Bokeh(f, **layout) for f, layout in zip(self.pictures.figures, layouts))
+        chart, ladder, strip, overview = (components.figure_pane(f, **layout) for f, layout in zip(self.pictures.figures, layouts))
         self.drawing = pn.Column(
             pn.Row(self.words.levels, self.any_price, margin=(0, 0, 4, 0), sizing_mode="stretch_width"),
             self.words.sentence,

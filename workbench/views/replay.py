@@ -43,7 +43,7 @@ class ReplayView(PageView):
     def _build(self) -> None:
         pictures, words = self.player.pictures, self.player.words
         layouts: tuple[dict[str, Any], ...] = (BOTH, {**BOTH, "styles": LADDER_CSS}, FILL)
-        chart, ladder, strip = (pn.pane.Bokeh(f, **layout) for f, layout in zip(pictures.figures, layouts))
+        chart, ladder, strip = (components.figure_pane(f, **layout) for f, layout in zip(pictures.figures, layouts))
         self.beside = pn.Column(**FILL)
         self.drawing = pn.Column(
             pn.Row(words.levels, margin=(0, 0, 4, 0), sizing_mode="stretch_width"),
