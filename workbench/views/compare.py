@@ -215,7 +215,6 @@ class CompareView(PageView):
         self._follow()
 
     def _follow(self) -> None:
-        """Draw the moment that the page is at."""
         self._missed = False
         if self.typed.row.visible:
             return  # what is typed in goes to its own moment

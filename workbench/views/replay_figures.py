@@ -185,7 +185,6 @@ class ReplayPictures(ChartPictures):
         put(src["names"], levels.name_data(at, shown, prices, self.ladder_height, s.tick_size))
 
     def _paint_quotes(self, frame: Frame, before: int | None) -> None:
-        """Best bid and ask; streamed while the picture stands still."""
         made = replay_data.quotes(frame.look.session).between(frame.low if before is None else before, frame.t, frame.quote_step)
         if before is None:
             # Thousands of numbers go as bytes, a few as text.

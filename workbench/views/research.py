@@ -170,7 +170,6 @@ class ResearchView(PageView):
             self._show()
 
     def _tell_stopped(self, section: Section) -> None:
-        """Say that nothing is under way, and offer to ask again."""
         self.stop.fields = [buttons("stop", "Ask again", "Ask again")]
         if section.answer is None:
             section.say.object = components.sentence(f"{section.title}: stopped")

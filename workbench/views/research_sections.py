@@ -420,7 +420,6 @@ class FeatureSection(Section):
 
     @staticmethod
     def _by_level(frame: pl.DataFrame) -> pl.DataFrame:
-        """Levels in words and in the screen's order."""
         groups = [g.rpartition("/")[::2] for g in frame["group"].to_list()]
         titles = level_titles({level for level, _ in groups})
         order = {level: i for i, level in enumerate(titles)}
@@ -428,7 +427,6 @@ class FeatureSection(Section):
         return frame[at].with_columns(pl.Series("group", [f"{titles[groups[i][0]]} {WAYS[groups[i][1]]}" for i in at], dtype=pl.String))
 
     def _offer(self, names: dict[str, tuple[str, ...]], name: str) -> None:
-        """Offer what there is, around the name that is shown."""
         c, family, feature = self.choice, family_of(name), feature_of(name)
         group = c.group if c.group in names else next(iter(names))
         of_family = dict.fromkeys(feature_of(n) for n in names[group] if family_of(n) == family)
