@@ -13,11 +13,10 @@ from workbench.views.compare import CompareView
 from workbench.views.components import Keys
 from workbench.views.controls import keys_html
 from workbench.views.level import LevelView
-from workbench.views.neighbours import NeighboursView
+from workbench.views.neighbours import NeighboursView, Wall
 from workbench.views.replay import ReplayView
+from workbench.views.replay_figures import Deck
 from workbench.views.research import ResearchView
-from workbench.views.transport import Deck
-from workbench.views.wall import Wall
 
 NAMES = {" ": "Space", "ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓"}
 KEY = r'"( |Arrow\w+|Home|End|\[|\]|[a-z])"'

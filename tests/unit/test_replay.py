@@ -133,7 +133,7 @@ def test_image_at_an_instant_holds_nothing_later(made_session) -> None:
 
     s = made_session
     mid = int(s.ladder.last_tick[1500])
-    slab = past.slab(s, 600, 2400, mid - 20, mid + 20, 1, LAYERS["depth"], 50.0, 0.0)
+    slab = past.Slab(s, 600, 2400, mid - 20, mid + 20, 1, LAYERS["depth"], 50.0, 0.0)
     grown = None
     for t in (1501, 1502, 1503, 1600):
         codes = slab.image(t)[0]

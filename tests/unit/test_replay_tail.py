@@ -31,7 +31,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 def frames(s: Session, seconds: list[int]) -> list[Frame]:
     """Frames of one slab at VWAP."""
     params, mid = FeatureParams(), int(s.ladder.last_tick[seconds[0]])
-    slab = past.slab(s, 1800, 4500, mid - 20, mid + 20, 1, LAYERS["depth"], 50.0, 0.0)
+    slab = past.Slab(s, 1800, 4500, mid - 20, mid + 20, 1, LAYERS["depth"], 50.0, 0.0)
     level = s.level("vwap")
     out = []
     for t in seconds:

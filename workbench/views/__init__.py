@@ -1,13 +1,13 @@
 """Views: one file each, registered with `@view(key, title)`; `workbench.app` assembles what is registered.
 
-A view is a class with
+A view is a class, made when the view is first opened, with
 
 ``__init__(root, state, complaints)``
-    the lake's folder, the tab's `LevelState`, and the sentences about what the URL asked for in vain; made when the view is first opened.
+    the lake's folder, the tab's `LevelState`, and the sentences about what the URL asked for in vain.
 ``__panel__()``
     its page body, which fills what is left below the header.
 ``start()``
-    read the lake and draw; called once, after the body stands.
+    read the lake and draw; called once, after the body is in the page.
 ``controls()``
     what the drawer holds while this view is open.
 ``header`` (may be missing or None)

@@ -15,9 +15,6 @@ import panel as pn
 
 from engine.errors import EngineError, RunFailed
 
-# ----------------------------------------------------------------------------
-# Long work beside the page: in a thread, with its progress told, and given up when it is no longer wanted
-
 T = TypeVar("T")
 
 Progress = Callable[[int, int, str], None]
@@ -28,6 +25,9 @@ log = logging.getLogger(__name__)
 
 TELL_EVERY_S = 0.25
 
+OF_A_PAGE = 2
+"""Most that run for one page: what it wants now need not wait for what it gave up, which goes on to its next progress."""
+
 
 class GivenUp(Exception):
     """Raised inside work that was stopped, by its own progress."""
@@ -36,10 +36,7 @@ class GivenUp(Exception):
 class BackgroundTask:
     """One piece of work at a time; a new one takes the place of the one before.
 
-    Parameters
-    ----------
-    tell
-        Called in the page's own loop with (done, of, what) while work goes on; ``of`` is 0 where its end is not known.
+    `tell` is called in the page's own loop with (done, of, what) while work goes on; ``of`` is 0 where its end is not known.
     """
 
     def __init__(self, tell: Progress) -> None:
@@ -62,10 +59,10 @@ class BackgroundTask:
         self._stop = self._job = None
 
     def start(self, work: Callable[[Progress], T], done: Callable[[T], None], failed: Failed) -> None:
-        """Do `work` and hand its answer to `done`, in the page's loop; what the engine has to say goes to `failed`, and so does a defect.
+        """Do `work` and give its answer to `done`, in the page's loop; what the engine has to say goes to `failed`, and so does a defect.
 
-        The progress that `work` is given raises where it is not wanted any more; with no words and no number it tells nothing else.
-        Without a page (a script, a notebook's first call) it is done at once.
+        The progress that `work` is given raises where it is not wanted any more; with no words and no number it does nothing else.
+        Without a page (a script, a notebook's first call) all is done at once.
         """
         self.stop()
         stop, doc = threading.Event(), pn.state.curdoc
@@ -79,7 +76,7 @@ class BackgroundTask:
 
         if doc is None:
             try:
-                end = _ending(work, _quiet, done, failed)
+                end = _ending(work, lambda done, of, what: None, done, failed)
             except BaseException:
                 self._stop = None
                 raise
@@ -113,7 +110,7 @@ class BackgroundTask:
             if stop.is_set():
                 raise GivenUp
             now = time.monotonic()
-            # Words without a number are told when they are new: nothing may follow them for long.
+            # Words without a number are passed on when they are new: nothing may follow them for long.
             news = what != said if of == 0 else now - last > TELL_EVERY_S
             if news and (of or what):
                 last, said = now, what
@@ -122,48 +119,34 @@ class BackgroundTask:
         return progress
 
 
-def _quiet(done: int, of: int, what: str) -> None:
-    """Progress that nobody watches."""
-
-
 def _ending(work: Callable[[Progress], T], progress: Progress, done: Callable[[T], None], failed: Failed) -> Callable[[], None]:
-    """Do `work`; what is to be done in the page's loop then."""
+    """Do `work`; returns what is to be done in the page's loop then."""
     try:
         answer = work(progress)
     except GivenUp:
         raise
-    except EngineError as e:
-        error = e
-        return lambda: failed(error)
     except Exception as e:
-        defect = e
-        return lambda: _report_defect(defect, failed)
+        error = e
+        return lambda: _report(error, failed)
 
     def end() -> None:
         try:
             done(answer)
-        except EngineError as e:
-            failed(e)
         except Exception as e:
-            _report_defect(e, failed)
+            _report(e, failed)
 
     return end
 
 
-def _report_defect(error: Exception, failed: Failed) -> None:
-    """Something that nobody foresaw: the trader is told, and the server logs it.
+def _report(error: Exception, failed: Failed) -> None:
+    """Give what the engine has to say to `failed`; of something that nobody foresaw the trader is told, and the server logs it.
 
-    It is not raised again: what a callback of a document raises leaves Bokeh's stack of current documents as it is, for good.
+    A defect is not raised again: what a callback of a document raises leaves Bokeh's stack of current documents as it is, for good.
     """
-    log.error("a question of the page", exc_info=error)
-    failed(RunFailed(f"this could not be computed ({type(error).__name__}: {error}); the server's log says where"))
-
-
-# ----------------------------------------------------------------------------
-# Whose turn it is among the pages of a server: work waits in line, and no page can keep the others from theirs
-
-OF_A_PAGE = 2
-"""Most that run for one page: what it wants now need not wait for what it gave up, which goes on to its next progress."""
+    if not isinstance(error, EngineError):
+        log.error("a question of the page", exc_info=error)
+        error = RunFailed(f"this could not be computed ({type(error).__name__}: {error}); the server's log says where")
+    failed(error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +158,10 @@ class Job:
 
 
 class FairQueue:
-    """At most `most` jobs at a time: first of the page that has the fewest running, and among those the one that came first."""
+    """At most `most` jobs at a time: first of the page that has the fewest running, and among those the one that came first.
+
+    So no page can keep the others of a server from their turn.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -185,7 +171,7 @@ class FairQueue:
         self._pool = ThreadPoolExecutor(max_workers=most, thread_name_prefix="later")
 
     def put(self, job: Job) -> None:
-        """Let `job` be done when it is its turn."""
+        """Do `job` when it is its turn."""
         with self._lock:
             self._waiting.append(job)
             self._begin()

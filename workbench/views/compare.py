@@ -1,4 +1,4 @@
-"""The Compare view: a setup's picture beside, or swiped over, the moment that the page stands at, drawn here from the lake."""
+"""The Compare view: a setup's picture beside, or swiped over, the moment that the page is at, drawn here from the lake."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
+import param
 import polars as pl
-from panel.viewable import Viewer
+from panel.custom import JSComponent
 from param.parameterized import discard_events
 from pydantic import ValidationError
 
 from engine.errors import BadPicture, EngineError, LakeWriteFailed, SessionError
 from engine.params import FeatureParams
 from engine.session import level_title
-from engine.sessions import NEW_YORK, to_ns
+from engine.sessions import to_ns
 from engine.vocab import NS
 from workbench import session_cache
+from workbench.assets import script, style
 from workbench.plots import axes
 from workbench.snapshot import ForeignState, PictureParams, Scene, SetupState, picture, read_sidecar, read_state, write_sidecar
 from workbench.snapshot.png import picture_bytes
@@ -34,21 +35,51 @@ from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import components, view
 from workbench.views.background import BackgroundTask
-from workbench.views.components import PANE_CSS, Chips, Form, Notices
+from workbench.views.components import BOTH, FILL, Chips, Form, PageView, buttons, html, text_field
 from workbench.views.controls import COMPARE_KEYS, drawer
-from workbench.views.image_pair import MAX_UPLOAD, Pair
 from workbench.views.viewport import clamp_to_session, resolve
+
+MAX_UPLOAD = 12_000_000
+"""Bytes of a dropped picture: what fits through the page's connection as text; pictures drawn here have a twentieth of it."""
 
 SHOWS = {
     "contract", "session", "level", "cursor_ts_ns", "direction", "window_s", "at", "near", "mid", "far", "layer", "palette", "rows",
     "half_life_s", "theme",
 }  # fmt: skip
-"""Parameters whose change draws the moment anew."""
+"""Parameters whose change draws the moment again."""
+
+LAYS = ("Side by side", "Swipe")
+
+BACK, SAVE, KEEP = "To the picture's moment", "Save the current setup as PNG", "Keep this moment as a picture"
+
+OPENS = ("Open in Level", "Open in Replay")
+
+
+class Pair(JSComponent):
+    """A picture and the same moment drawn here.
+
+    `first` and `second` have ``src`` (a data URL) and ``title``; or ``said``; or ``guide``, what can be done in the picture's place: a
+    list of ``[heading, text, command, button]``, each empty where there is none.
+
+    Two beside each other are as large as the width lets them be; the height that is left has the same place of both, enlarged:
+    the one under the pointer, or where the arrow keys have moved it.
+    """
+
+    first = param.Dict(default={}, doc="Picture that was chosen or dropped")
+    second = param.Dict(default={}, doc="The same moment drawn here")
+    swipe = param.Boolean(default=False, doc="Over each other, with a slider between them")
+    limit = param.Integer(default=MAX_UPLOAD, doc="Bytes of a dropped picture")
+    dropped = param.Dict(default={}, doc="What was dropped: name, base64 text or error, running number")
+    saved = param.Dict(default={}, doc="Picture to hand out: name, src, running number")
+    pushed = param.Dict(default={}, doc="Button of the guide: its words, running number")
+
+    _stylesheets: ClassVar[list[str]] = [style("pair")]
+    _esm = script("make", "pair")
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """The picture in the first place: its bytes, what it is called, and its moment; `path` where it is kept, `own` what it carries."""
+    """The picture in the first place: its bytes, what it is called, and its moment; `path` where it is on disk, `own` what it carries."""
 
     name: str
     raw: bytes
@@ -58,51 +89,40 @@ class Shown:
 
 
 @view("compare", "Compare", keys=COMPARE_KEYS)
-class CompareView(Viewer):
-    """Pictures of setups against the lake. `state` is the tab's state, `root` the lake."""
+class CompareView(PageView):
+    """Pictures of setups against the lake."""
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
-        super().__init__(**params)
-        self.root, self.state = root, state
-        self.notices = Notices(complaints)
+        super().__init__(root, state, complaints, **params)
         self.known: list[Path] = []
         self.shown: Shown | None = None
         self.moment: dict[str, Any] | None = None
         """What is drawn, or about to be."""
-        self.active, self._missed, self._going = True, False, False
-        self._fresh = True
-        self._saves = 0
+        self._missed, self._going, self._fresh, self._saves = False, False, True, 0
         self._later = BackgroundTask(lambda done, of, what: None)
-        self._build()
+        self.chips = Chips(label="Picture", small=True, visible=False, **FILL)
+        self.say = html()
+        self.acts = Form(row=True, margin=(4, 0))
+        self._offer(back=False)
+        self.typed = Typed(lambda fields: self._guard(lambda: self._keep_typed(fields)))
+        self.pair = Pair(**BOTH)
+        self.body = pn.Column(
+            self.notices.banner, self.chips, self.say, self.acts, self.typed.row, self.pair,
+            styles={"padding": "8px 12px", "box-sizing": "border-box", "gap": "4px"}, **BOTH,
+        )  # fmt: skip
+        self.acts.param.watch(lambda e: self._on_act(e.new), "changed")
         self.chips.param.watch(lambda e: self._guard(lambda: self._choose(e.new)), "value")
-        self.pair.param.watch(lambda e: self._guard(lambda: self._on_drop(e.new)), "dropped")
+        self.pair.param.watch(lambda e: self._guard(lambda: self._open(*dropped_bytes(e.new, MAX_UPLOAD), None)), "dropped")
         self.pair.param.watch(lambda _: self._guard(self._keep_moment), "pushed")
         state.param.watch(lambda *_: self._on_state(), list(SHOWS))
         state.param.watch(lambda e: self.chips.param.update(colors=css_variables(THEMES[e.new])), "theme")
-
-    def _build(self) -> None:
-        fill: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
-        self.chips = Chips(label="Picture", small=True, visible=False, **fill)
-        self.say = pn.pane.HTML("", stylesheets=[PANE_CSS], **fill)
-        opens = {act: partial(setattr, self.state, "view", act.removeprefix("Open in ").lower()) for act in OPENS}
-        own = {BACK: self._back, KEEP: self._keep_moment, SAVE: self._save}
-        self.acts = CompareActions(self._lay, {**opens, **{act: partial(self._guard, do) for act, do in own.items()}})
-        self.typed = Typed(lambda fields: self._guard(lambda: self._keep_typed(fields)))
-        self.pair = Pair(margin=0, sizing_mode="stretch_both")
-        self.body = pn.Column(
-            self.notices.banner, self.chips, self.say, self.acts.form, self.typed.row, self.pair, margin=0, sizing_mode="stretch_both",
-            styles={"padding": "8px 12px", "box-sizing": "border-box", "gap": "4px"},
-        )  # fmt: skip
-
-    def __panel__(self) -> Any:
-        return self.body
 
     def controls(self) -> list[Any]:
         """What the drawer holds."""
         return drawer(self.state, view="compare")
 
     def start(self) -> None:
-        """Draw the moment that the page stands at; a picture of that very moment stands beside it, where there is one."""
+        """Draw the moment that the page is at, beside a picture of that very moment where there is one."""
         self._guard(self._list)
         self._guard(self._follow)
 
@@ -131,39 +151,32 @@ class CompareView(Viewer):
             colors=css_variables(THEMES[self.state.theme]), visible=bool(self.known),
         )  # fmt: skip
 
-    # --- pictures that come in
-
     def _choose(self, which: str) -> None:
         if which.isdigit() and int(which) < len(self.known):
             path = self.known[int(which)]
             if self.shown is None or self.shown.path != path:
                 self._open(picture_bytes(path), path.name, path)
 
-    def _on_drop(self, dropped: dict[str, Any]) -> None:
-        raw, name = dropped_bytes(dropped, MAX_UPLOAD)
-        self._open(raw, name, None)
-
     def _open(self, raw: bytes, name: str, path: Path | None) -> None:
         """Show a picture, and go to the moment that it is of."""
         own = read_state(raw, name)
         if own is None and path is None:
-            path = keep(self.root, raw)
-        typed = None if own is not None or path is None else read_sidecar(path)
-        moment = moment_of(own) if own is not None else None
-        self._show(Shown(name, raw, path, own, moment))
+            path = store_picture(self.root, raw)
+        typed = read_sidecar(path) if own is None and path is not None else None
+        shown = Shown(name, raw, path, own, None if own is None else moment_of(own))
+        self._show(shown)
         self.chips.value = str(self.known.index(path)) if path in self.known else ""
         if typed is not None:
-            moment = moment_typed(self.root, self.state.contract, typed)
-            self._show(Shown(name, raw, path, own, moment))
-        if moment is None:
+            shown = replace(shown, moment=moment_typed(self.root, self.state.contract, typed))
+            self._show(shown)
+        if shown.moment is None:
             self._ask()
         else:
-            self._go(moment)
+            self._go(shown.moment)
 
     def _show(self, shown: Shown) -> None:
-        """Put a picture in the first place."""
         self.shown, self._fresh = shown, False
-        self.typed.done()
+        self.typed.row.visible = False
         of = "" if shown.moment is None else f" · {words_of(shown.moment)}"
         self.pair.first = {"src": data_url(shown.raw), "title": f"{shown.name}{of}"}
 
@@ -180,10 +193,8 @@ class CompareView(Viewer):
         if shown is None or shown.path is None:
             return
         moment = moment_typed(self.root, self.state.contract, write_sidecar(shown.path, **fields))
-        self._show(Shown(shown.name, shown.raw, shown.path, None, moment))
+        self._show(replace(shown, own=None, moment=moment))
         self._go(moment)
-
-    # --- the moment drawn here
 
     def _go(self, moment: dict[str, Any]) -> None:
         """Put the tab's state at a moment, so that every view opens there, and draw it."""
@@ -204,9 +215,8 @@ class CompareView(Viewer):
         self._follow()
 
     def _follow(self) -> None:
-        """Draw the moment that the page stands at."""
         self._missed = False
-        if self.typed.asking:
+        if self.typed.row.visible:
             return  # what is typed in goes to its own moment
         self.moment = None
         moment, said = moment_in(self.root, self.state)
@@ -216,7 +226,7 @@ class CompareView(Viewer):
         shown, known = self.shown, self.known if self._fresh else []
         if shown is not None and shown.own is not None and same(shown.own, self.state):
             features, picture = shown.own.features, shown.own.picture
-        self.acts.offer(back=shown is not None and shown.moment is not None and not self._at(shown.moment))
+        self._offer(back=shown is not None and shown.moment is not None and not self._at(shown.moment))
         self._tell(f"Drawing the moment: {words_of(moment)} …")
 
         def work(progress: Callable[[int, int, str], None]) -> tuple[bytes, Scene, Path | None]:
@@ -227,66 +237,75 @@ class CompareView(Viewer):
         self._later.start(work, lambda made: self._drawn(moment, *made), self._failed)
 
     def _at(self, moment: dict[str, Any]) -> bool:
-        w = self.state.window_s * 10**9
-        here = self.moment or {}
-        return all(here.get(k) == moment[k] for k in WHERE[:3]) and here["cursor_ts_ns"] // w == moment["cursor_ts_ns"] // w
+        return self.moment is not None and same_window(self.moment, moment, self.state.window_s)
 
     def _drawn(self, moment: dict[str, Any], raw: bytes, scene: Scene, beside: Path | None) -> None:
-        shown = self.shown
-        note = ""
+        shown, note = self.shown, ""
         if shown is not None and shown.moment is not None and not self._at(shown.moment):
             note = ": another moment than the picture's"
         elif shown is not None and shown.own is not None and same(shown.own, self.state):
             note = ": the same numbers" if scene.digest() == shown.own.drawn_sha256 else ": other numbers than the picture's"
-        here = f"Drawn here from {Path(self.root).name}"
-        self.pair.second = {"src": data_url(raw), "title": f"{here} · {words_of(moment)}{note}"}
+        self.pair.second = {"src": data_url(raw), "title": f"Drawn here from {Path(self.root).name} · {words_of(moment)}{note}"}
         self._tell(scene.sentence)
         wanted = self.state.direction
-        if wanted in DIRECTIONS and scene.direction in DIRECTIONS and scene.direction != wanted:
+        if wanted in WORDS and scene.direction in WORDS and scene.direction != wanted:
             ways = WORDS[wanted], WORDS[scene.direction]
-            self.notices.trouble = [f"{words_of(moment)}: {ways[0]} is asked for; price comes {ways[1]} here"]
-            self.notices.show()
+            self.notices.show(f"{words_of(moment)}: {ways[0]} is asked for; price comes {ways[1]} here")
         if shown is None:
             self.pair.first = {"guide": guide(self.root, moment, bool(self.known))}
         if self._fresh and beside is not None:
             self._guard(lambda: self._open(picture_bytes(beside), beside.name, beside))
 
     def _failed(self, error: EngineError) -> None:
-        self.notices.trouble = [str(error)]
         self._nothing()
-        self.notices.show()
+        self.notices.show(str(error))
 
     def _nothing(self) -> None:
         self._later.stop()
         self.moment = None
         self.pair.second = {"said": "Nothing could be drawn; the reason stands above."}
 
-    # --- what the trader does
+    def _offer(self, *, back: bool) -> None:
+        """Show the buttons there are; back to the picture's moment only where the page is at another."""
+        acts = [*([BACK] if back else []), *OPENS, KEEP, SAVE]
+        fields = [buttons("lay", "How the two stand", *LAYS), buttons("act", "What to do", *acts)]
+        if self.acts.fields != fields:
+            self.acts.param.update(fields=fields, values={"lay": int(self.acts.values.get("lay", 0)), "act": -1})
 
-    def _lay(self, swipe: bool) -> None:
-        self.pair.swipe = swipe
+    def _on_act(self, change: dict[str, Any]) -> None:
+        self.acts.answered = int(change["n"])
+        if change["name"] == "lay":
+            self.pair.swipe = bool(change["value"])
+            self.acts.values = {"lay": int(self.pair.swipe), "act": -1}
+            return
+        act = self.acts.fields[1]["options"][int(change["value"])]
+        if act in OPENS:
+            self.state.view = act.removeprefix("Open in ").lower()
+        else:
+            self._guard({BACK: self._back, KEEP: self._keep_moment, SAVE: self._save}[act])
 
     def _back(self) -> None:
         if self.shown is not None and self.shown.moment is not None:
             self._go(self.shown.moment)
 
-    def _picture(self) -> tuple[bytes, Scene]:
-        """The moment that the page stands at, as a picture that carries it."""
+    def _picture(self) -> tuple[bytes, str]:
+        """The moment that the page is at, as a picture that carries it, and its file name, as `spymaster snapshot` gives it."""
         moment, said = moment_in(self.root, self.state)
         self.notices.complaints += said
-        return draw_moment(self.root, moment, *as_drawn(self.state))
+        raw, scene = draw_moment(self.root, moment, *as_drawn(self.state))
+        clock, level = axes.clock(scene.now_ns).replace(":", ""), re.sub("[^a-z0-9.]+", "_", scene.level_id)
+        return raw, f"SETUP_{scene.symbol}_{scene.date}_{clock}_{level}.png"
 
     def _keep_moment(self) -> None:
-        """Keep the moment as a picture in the lake's folder, and put it in the first place."""
-        raw, scene = self._picture()
-        path = keep(self.root, raw, name_of(scene))
+        raw, name = self._picture()
+        path = store_picture(self.root, raw, name)
         self._list()
-        self._open(raw, path.name, path)
+        self._open(raw, name, path)
 
     def _save(self) -> None:
-        raw, scene = self._picture()
+        raw, name = self._picture()
         self._saves += 1
-        self.pair.saved = {"name": name_of(scene), "src": data_url(raw), "n": self._saves}
+        self.pair.saved = {"name": name, "src": data_url(raw), "n": self._saves}
 
     def _tell(self, text: str) -> None:
         self.say.object = components.sentence(text)
@@ -307,86 +326,23 @@ class CompareView(Viewer):
 
 
 # ----------------------------------------------------------------------------
-# The buttons of Compare: how the two pictures stand, and what can be done with them
-
-LAYS = ("Side by side", "Swipe")
-
-BACK, SAVE = "To the picture's moment", "Save the current setup as PNG"
-
-OPENS = ("Open in Level", "Open in Replay")
-
-
-class CompareActions:
-    """One row of buttons.
-
-    Parameters
-    ----------
-    lay
-        Called with whether the two stand over each other.
-    do
-        What is called for each act: `BACK`, those of `OPENS`, `KEEP`, `SAVE`.
-    """
-
-    def __init__(self, lay: Callable[[bool], None], do: Mapping[str, Callable[[], None]]) -> None:
-        self._lay, self._do = lay, do
-        self.form = Form(row=True, margin=(4, 0))
-        self.offer(back=False)
-        self.form.param.watch(lambda e: self._on_change(e.new), "changed")
-
-    def offer(self, *, back: bool) -> None:
-        """Show the acts there are; back to the picture's moment only where the page stands at another."""
-        acts = [*([BACK] if back else []), *OPENS, KEEP, SAVE]
-        fields = [
-            {"name": "lay", "kind": "group", "label": "How the two stand", "options": list(LAYS)},
-            {"name": "act", "kind": "group", "label": "What to do", "options": acts},
-        ]
-        if self.form.fields != fields:
-            self.form.param.update(fields=fields, values={"lay": int(self.form.values.get("lay", 0)), "act": -1})
-
-    def _on_change(self, change: dict[str, Any]) -> None:
-        self.form.answered = int(change["n"])
-        if change["name"] == "lay":
-            swipe = bool(change["value"])
-            self._lay(swipe)
-            self.form.values = {"lay": int(swipe), "act": -1}
-        else:
-            self._do[self.form.fields[1]["options"][int(change["value"])]]()
-
-
-# ----------------------------------------------------------------------------
-# Pictures of setups on disk and on their way to the browser: what is listed, what is kept, how a moment is drawn
+# Pictures of setups on disk and on their way to the browser: what is listed, what is stored, how a moment is drawn
 
 PICTURES = "pictures"
-"""Folder of the lake that keeps what was dropped and carries no state of its own."""
-
-
-def folders(root: str) -> list[Path]:
-    """Where pictures are looked for: ``SPYMASTER_ASSETS`` (else ``assets``), and the lake's own folder."""
-    return [Path(os.environ.get("SPYMASTER_ASSETS", "assets")), Path(root) / PICTURES]
+"""Folder of the lake with what was dropped and carries no state of its own, and the moments that were made pictures."""
 
 
 def pictures(root: str) -> list[Path]:
-    """``SETUP*.png`` of both folders, newest first; what points out of its folder is left out."""
-    found = []
-    for folder in folders(root):
-        if folder.is_dir():
-            found += [p for p in sorted(folder.glob("SETUP*.png")) if p.is_file() and not p.is_symlink()]
+    """``SETUP*.png`` of ``SPYMASTER_ASSETS`` (else ``assets``) and of the lake, newest first; what points out of its folder is left out."""
+    folders = Path(os.environ.get("SPYMASTER_ASSETS", "assets")), Path(root) / PICTURES
+    found = [p for f in folders if f.is_dir() for p in sorted(f.glob("SETUP*.png")) if p.is_file() and not p.is_symlink()]
     return sorted(found, key=lambda p: -p.stat().st_mtime_ns)[:60]
 
 
-def keep(root: str, raw: bytes, name: str | None = None) -> Path:
-    """Keep a picture in the lake's folder of them.
+def store_picture(root: str, raw: bytes, name: str | None = None) -> Path:
+    """Store a picture in the lake's folder of them; returns where. A LakeWriteFailed where the folder cannot be written.
 
-    Parameters
-    ----------
-    name : str or None
-        As `name_of` makes it. One that was dropped has none: it is kept under the hash of its bytes, so that what is typed in for it
-        has a place beside it.
-
-    Raises
-    ------
-    LakeWriteFailed
-        Where the folder cannot be written.
+    One without a `name`, that was dropped, is stored under the hash of its bytes, so that what is typed in for it has a place beside it.
     """
     path = Path(root) / PICTURES / (name or f"SETUP_{hashlib.sha256(raw).hexdigest()[:16]}.png")
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
@@ -400,41 +356,20 @@ def keep(root: str, raw: bytes, name: str | None = None) -> Path:
     return path
 
 
-def clean_name(name: str) -> str:
-    """A file's name as the browser told it, fit to be shown: its last part, printable, not long."""
-    last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(c if c.isprintable() else "?" for c in last)[:80] or "picture"
-
-
 def dropped_bytes(dropped: Mapping[str, Any], most: int) -> tuple[bytes, str]:
-    """A dropped picture's bytes and name, as the browser told them.
+    """Bytes and name of a dropped picture, of which the browser sends ``name`` and ``data``, base64 text.
 
-    Parameters
-    ----------
-    dropped
-        Its ``name``, and its ``data`` as base64 text.
-    most
-        Bytes that it may have.
-
-    Raises
-    ------
-    BadPicture
-        Where it is larger, or did not arrive whole.
+    A BadPicture where it has more than `most` bytes, or did not arrive whole.
     """
-    name = clean_name(str(dropped.get("name", "")))
-    text = dropped.get("data")
+    last, text = str(dropped.get("name", "")).replace("\\", "/").rsplit("/", 1)[-1], dropped.get("data")
+    # The name as the browser sent it, fit to be shown.
+    name = "".join(c if c.isprintable() else "?" for c in last)[:80] or "picture"
     if not isinstance(text, str) or len(text) > most * 4 // 3 + 4:
         raise BadPicture(f"{name}: expected a picture of at most {most // 1_000_000} MB; save it smaller")
     try:
         return base64.b64decode(text, validate=True), name
     except (binascii.Error, ValueError) as e:
         raise BadPicture(f"{name}: did not arrive whole; drop it again") from e
-
-
-def name_of(scene: Scene) -> str:
-    """File name of a moment's picture, as `spymaster snapshot` gives it."""
-    clock = dt.datetime.fromtimestamp(scene.now_ns // 10**9, NEW_YORK)
-    return f"SETUP_{scene.symbol}_{scene.date}_{clock:%H%M%S}_{re.sub('[^a-z0-9.]+', '_', scene.level_id)}.png"
 
 
 def data_url(raw: bytes) -> str:
@@ -454,8 +389,6 @@ def draw_moment(root: str, moment: dict[str, Any], features: FeatureParams | Non
 
 # ----------------------------------------------------------------------------
 # The moment of a comparison: what the tab's state says of it, what a picture says of it, and which pictures are of the same
-
-DIRECTIONS = ("approach_up", "approach_down")
 
 WORDS = {"approach_up": "from below", "approach_down": "from above"}
 
@@ -477,57 +410,34 @@ def moment_of(state: SetupState) -> dict[str, Any]:
 
 
 def moment_in(root: str, state: LevelState) -> tuple[dict[str, Any], list[str]]:
-    """The moment that `state` names, brought into its session as the Level view does it, and what the trader has to be told.
+    """The moment that `state` names, brought into its session as the Level view does it, and what the trader has to know.
 
-    Where it names no time, the window nearest to the level, of an approach from the side that it names, if it names one.
-
-    Raises
-    ------
-    SessionError
-        Where the lake holds no session, or the level no approach from that side.
-    PartitionMissing
-        Where the session's files are not there.
+    Where it names no time: the window nearest to the level, of an approach from the side that it names, if it names one. A SessionError
+    where the lake holds no session, or the level no approach from that side; a PartitionMissing where the session's files are not there.
     """
-    if state.contract is None or state.session is None:
+    session = components.session_of(root, state)
+    if session is None:
         raise SessionError(f"the lake {root} holds no session to draw; `spymaster run --lake {root}` makes them")
-    date = dt.date.fromisoformat(state.session)
-    session = session_cache.load(root, state.contract, date)
     said = clamp_to_session(state, session)
     with discard_events(state):
-        if state.cursor_ts_ns is None and state.direction in DIRECTIONS:
-            state.cursor_ts_ns = nearest(root, state.contract, date, state.level, state.direction)
+        if state.cursor_ts_ns is None and state.direction in WORDS:
+            state.cursor_ts_ns = nearest(root, session.symbol, session.date, state.level, state.direction)
         state.cursor_ts_ns = resolve(session, state, None).now_ns
     return {k: getattr(state, k) for k in WHERE}, said
 
 
 def moment_typed(root: str, contract: str | None, typed: ForeignState) -> dict[str, Any]:
-    """The moment that was typed in; without a time the window of such an approach that came nearest to the level.
-
-    Parameters
-    ----------
-    contract : str or None
-        Stands in where none was typed in.
-    """
+    """The moment that was typed in, of `contract` where none was; without a time the window of such an approach nearest to the level."""
     symbol, date = typed.symbol or contract, typed.session_date
     if symbol is None:
         raise SessionError(f"{date}: the lake {root} holds no session; `spymaster run --lake {root}` makes them")
-    if typed.clock is not None:
-        ts = to_ns(date, typed.clock)
-    else:
-        ts = nearest(root, symbol, date, typed.level_id, typed.direction)
+    ts = to_ns(date, typed.clock) if typed.clock is not None else nearest(root, symbol, date, typed.level_id, typed.direction)
     return {"contract": symbol, "session": date.isoformat(), "level": typed.level_id, "cursor_ts_ns": ts}
 
 
 def nearest(root: str, symbol: str, date: dt.date, level_id: str, direction: str) -> int:
-    """Start of the window that came nearest to the level in an approach from that side, the first of them.
-
-    Raises
-    ------
-    SessionError
-        Where there was no such approach.
-    """
-    s = session_cache.load(root, symbol, date)
-    v = s.windows(level_id, FeatureParams())
+    """Start of the window that came nearest to the level in an approach from that side, the first of them; a SessionError without one."""
+    v = session_cache.load(root, symbol, date).windows(level_id, FeatureParams())
     near = v.filter(pl.col("book_valid") & (pl.col("approach") == direction)).sort(pl.col("distance_ticks").abs(), maintain_order=True)
     if near.height == 0:
         way = WORDS.get(direction, direction)
@@ -543,8 +453,14 @@ def as_drawn(state: LevelState) -> tuple[FeatureParams, PictureParams]:
 
 
 def same(own: SetupState, state: LevelState) -> bool:
-    """Whether the tab stands at the picture's moment and draws it with the picture's own parameters."""
+    """Whether the tab is at the picture's moment and draws it with the picture's own parameters."""
     return all(getattr(state, k) == v for k, v in moment_of(own).items() if k != "rows") and min(state.rows, MOST_ROWS) == own.picture.rows
+
+
+def same_window(a: Mapping[str, Any], b: Mapping[str, Any], window_s: int) -> bool:
+    """Whether two moments are the same window of the same level."""
+    w = window_s * NS
+    return all(a[k] == b[k] for k in WHERE[:3]) and a["cursor_ts_ns"] // w == b["cursor_ts_ns"] // w
 
 
 def of_moment(root: str, known: list[Path], moment: dict[str, Any], window_s: int) -> Path | None:
@@ -553,11 +469,8 @@ def of_moment(root: str, known: list[Path], moment: dict[str, Any], window_s: in
         try:
             theirs = _theirs(root, path, moment)
         except (BadPicture, SessionError):
-            continue  # what is wrong with it is told when it is chosen
-        if theirs is None:
-            continue
-        w = window_s * NS
-        if all(theirs[k] == moment[k] for k in WHERE[:3]) and theirs["cursor_ts_ns"] // w == moment["cursor_ts_ns"] // w:
+            continue  # what is wrong with it is said when it is chosen
+        if theirs is not None and same_window(theirs, moment, window_s):
             return path
     return None
 
@@ -576,12 +489,6 @@ def words_of(moment: dict[str, Any]) -> str:
     """The moment in words, such as ``ESZ5 2025-10-24 09:53:30, OR High``."""
     level = moment["level"].replace("price:", "Price ") if moment["level"].startswith("price:") else level_title(moment["level"])
     return f"{moment['contract']} {moment['session']} {axes.clock(moment['cursor_ts_ns'])}, {level}"
-
-
-# ----------------------------------------------------------------------------
-# What Compare says where a picture is missing, and what it asks where a picture says nothing of itself
-
-KEEP = "Keep this moment as a picture"
 
 
 def guide(root: str, moment: dict[str, Any], pictures: bool) -> list[list[str]]:
@@ -604,12 +511,9 @@ def guide(root: str, moment: dict[str, Any], pictures: bool) -> list[list[str]]:
 
 
 class Typed:
-    """Date, level, direction and time of a picture from elsewhere, typed in once.
+    """Date, level, direction and time of a picture from elsewhere, typed in once while `row` is visible.
 
-    Parameters
-    ----------
-    keep
-        Called with the fields of `engine`'s foreign state when the trader wants them kept.
+    `keep` is called with the fields of a `ForeignState`.
     """
 
     def __init__(self, keep: Callable[[dict[str, Any]], None]) -> None:
@@ -620,28 +524,19 @@ class Typed:
         self.form.param.watch(lambda e: self._on_change(e.new), "changed")
         self.row = pn.Row(self.form, margin=(4, 0), visible=False, sizing_mode="stretch_width")
 
-    @property
-    def asking(self) -> bool:
-        """Whether the trader is asked."""
-        return bool(self.row.visible)
-
     def ask(self, state: LevelState) -> None:
-        """Ask, beginning with what the page stands at."""
+        """Ask, beginning with what the page is at."""
         self._contract = state.contract
         self._values = {"date": state.session or "", "level": state.level, "direction": "0", "clock": ""}
         self.form.fields = [
-            {"name": "date", "kind": "text", "label": "Session date, YYYY-MM-DD", "hint": "date"},
-            {"name": "level", "kind": "text", "label": "Level, such as pm_high or price:6800.25", "hint": "level"},
-            {"name": "direction", "kind": "select", "label": "Direction", "options": ["from below", "from above"]},
-            {"name": "clock", "kind": "text", "label": "New York time, where the picture tells it", "hint": "HH:MM:SS"},
-            {"name": "keep", "kind": "group", "label": "Keep", "options": ["Keep and draw"]},
+            text_field("date", "Session date, YYYY-MM-DD", "date"),
+            text_field("level", "Level, such as pm_high or price:6800.25", "level"),
+            {"name": "direction", "kind": "select", "label": "Direction", "options": list(WORDS.values())},
+            text_field("clock", "New York time, where the picture tells it", "HH:MM:SS"),
+            buttons("keep", "Keep", "Keep and draw"),
         ]
         self.form.values = {**self._values, "direction": 0}
         self.row.visible = True
-
-    def done(self) -> None:
-        """Nothing is asked any more."""
-        self.row.visible = False
 
     def _on_change(self, change: dict[str, Any]) -> None:
         name, value = str(change["name"]), change["value"]
@@ -649,13 +544,6 @@ class Typed:
         if name != "keep":
             self._values[name] = str(value)[:64]
             return
-        t = self._values
-        self._keep(
-            {
-                "session_date": t["date"].strip(),
-                "level_id": t["level"].strip(),
-                "direction": DIRECTIONS[t["direction"] == "1"],
-                "symbol": self._contract,
-                "clock": t["clock"].strip() or None,
-            }
-        )
+        date, level, clock = (self._values[k].strip() for k in ("date", "level", "clock"))
+        direction = list(WORDS)[self._values["direction"] == "1"]
+        self._keep({"session_date": date, "level_id": level, "direction": direction, "symbol": self._contract, "clock": clock or None})

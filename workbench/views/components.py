@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from html import escape
 from typing import Any, ClassVar
 
+import panel as pn
 import param
 from panel.custom import JSComponent
+from panel.viewable import Viewer
 
+from engine.session import Session
+from workbench import session_cache
 from workbench.assets import script, style
 from workbench.plots.axes import price_text
+from workbench.plots.heatmap import LAYERS
+from workbench.plots.tables import CSS as TABLE_CSS
+from workbench.state import LevelState
 from workbench.theme import DARK, LIGHT, Theme, css_variables
 
-# ----------------------------------------------------------------------------
-# The page's own small elements: a row of choices with live figures, and the keyboard
+PANE_CSS = style("pane")
 
-CHIPS_CSS = style("chips")
+FILL: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
+
+BOTH: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_both"}
+
+LADDER_CSS = {"flex": "0 0 clamp(430px, 23vw, 640px)"}
+"""The ladder grows with the screen, so that its figures do too."""
+
+
+def page_css() -> str:
+    """CSS of the page itself; colours come as variables, so that one attribute on the document's root changes the theme."""
+    dark, light = (";".join(f"{k}:{v}" for k, v in css_variables(theme).items()) for theme in (DARK, LIGHT))
+    return style("page", dark=dark, light=light)
 
 
 class Chips(JSComponent):
@@ -32,11 +50,16 @@ class Chips(JSComponent):
     small = param.Boolean(default=False, doc="One line a chip")
     colors = param.Dict(default={}, doc="CSS variables of the theme")
 
-    _stylesheets: ClassVar[list[str]] = [CHIPS_CSS]
+    _stylesheets: ClassVar[list[str]] = [style("chips")]
     _esm = script("chips")
 
 
-TABS_CSS = style("tabs")
+def layer_chips(state: LevelState, label: str = "Heatmap layer", **more: Any) -> Chips:
+    """The layers of the heatmap; choosing one sets it in `state`."""
+    items = [{"id": la.key, "label": la.title, "title": la.meaning} for la in LAYERS.values()]
+    chips = Chips(label=label, small=True, margin=0, width=440, value=state.layer, items=items, **more)
+    chips.param.watch(lambda e: state.param.update(layer=e.new), "value")
+    return chips
 
 
 class Tabs(JSComponent):
@@ -46,7 +69,7 @@ class Tabs(JSComponent):
     value = param.String(default="", doc="Id of the one that is open")
     theme = param.String(default="dark", doc="Theme of the page, set as an attribute of the document's root")
 
-    _stylesheets: ClassVar[list[str]] = [TABS_CSS]
+    _stylesheets: ClassVar[list[str]] = [style("tabs")]
     _esm = script("bokeh_bridge", "tabs")
 
 
@@ -56,6 +79,7 @@ class ThemeSwitcher(JSComponent):
     looks = param.Dict(default={}, doc="By theme: by id of the model what the theme sets")
     palettes = param.Dict(default={}, doc="The same of what changes with the layer")
     active = param.Boolean(default=True, doc="Whether the view is the one in front")
+
     _esm = script("bokeh_bridge", "theme_switcher")
 
 
@@ -63,27 +87,21 @@ class Keys(JSComponent):
     """The keyboard: digits choose a level, arrows move the cursor, brackets jump between approaches."""
 
     pressed = param.Dict(default={}, doc="Last key, with a running number so that a repeat is a change")
-
     active = param.Boolean(default=True, doc="Whether keys are listened to; false while another view is open")
     figures = param.Dict(default={}, doc="What each figure shows, by its name, for who does not see it")
+
     _esm = script("bokeh_bridge", "keys")
 
 
 # ----------------------------------------------------------------------------
-# What the page's own components share in the browser: JavaScript put before a component's `render`
-
-
-# ----------------------------------------------------------------------------
 # The page's controls: one element for any number of fields, made from the state's own parameters
-
-FORM_CSS = style("form")
 
 
 class Form(JSComponent):
     """Fields and their values.
 
     Each field: ``name, kind, label``; ``slider`` has ``min, max, step``; ``select`` and ``group`` have ``options`` (words, in the
-    order of what they stand for) and an index as value; ``text`` may have ``hint``; ``toggle`` is a button with ``icon``; ``heading``
+    order of what they mean) and an index as value; ``text`` may have ``hint``; ``toggle`` is a button with ``icon``; ``heading``
     has only a label.
     """
 
@@ -93,16 +111,13 @@ class Form(JSComponent):
     answered = param.Integer(default=0, doc="Running number of the last change that was dealt with")
     row = param.Boolean(default=False, doc="Side by side, without names above")
 
-    _stylesheets: ClassVar[list[str]] = [FORM_CSS]
+    _stylesheets: ClassVar[list[str]] = [style("form")]
     _esm = script("make", "one_at_a_time", "form")
 
     def bind(self, state: param.Parameterized, fields: list[dict[str, Any]]) -> Form:
         """Tie the form to `state`: what is changed in one is changed in the other.
 
-        Parameters
-        ----------
-        fields : list of dict
-            Fields named like parameters of `state`, as `field` makes them, and headings.
+        `fields` are named like parameters of `state`, as `input_for` makes them, or headings.
         """
         names = [f["name"] for f in fields if f["kind"] != "heading"]
 
@@ -125,6 +140,11 @@ class Form(JSComponent):
         self.param.watch(take, "changed")
         return self
 
+    def offer(self, fields: list[dict[str, Any]]) -> None:
+        """Show `fields`; what has the keyboard's focus is not built again without need."""
+        if self.fields != fields:
+            self.fields = fields
+
 
 def _choices(state: param.Parameterized, name: str) -> list[tuple[str, Any]] | None:
     kind = state.param[name]
@@ -141,17 +161,32 @@ def _shown(state: param.Parameterized, name: str) -> Any:
 
 def input_for(state: param.Parameterized, name: str, label: str, *, kind: str = "", **more: Any) -> dict[str, Any]:
     """A field from a parameter of `state`: bounds, choices and doc are the parameter's own, `more` overrides them."""
-    spec = state.param[name]
-    out: dict[str, Any] = {"name": name, "label": label}
-    choices = _choices(state, name)
+    spec, choices = state.param[name], _choices(state, name)
     if choices is not None:
-        return {**out, "kind": kind or "select", "options": [text for text, _ in choices], **more}
-    if isinstance(spec, param.Number) and not isinstance(spec, param.Boolean):
+        made: dict[str, Any] = {"kind": kind or "select", "options": [text for text, _ in choices]}
+    elif isinstance(spec, param.Number) and not isinstance(spec, param.Boolean):
         low, high = spec.bounds or (None, None)
         if low is None or high is None:
             raise ValueError(f"form: expected bounds of {name!r}, found {spec.bounds!r}; a slider needs both")
-        return {**out, "kind": "slider", "min": low, "max": high, "step": 1, **more}
-    return {**out, "kind": kind, **more}
+        made = {"kind": "slider", "min": low, "max": high, "step": 1}
+    else:
+        made = {"kind": kind}
+    return {"name": name, "label": label, **made, **more}
+
+
+def input_form(state: param.Parameterized, name: str, label: str, *, kind: str = "") -> Form:
+    """A form of one parameter of `state`."""
+    return Form(margin=0).bind(state, [input_for(state, name, label, kind=kind)])
+
+
+def buttons(name: str, label: str, *words: str) -> dict[str, Any]:
+    """A field of buttons beside each other; its value is the index of the one pressed."""
+    return {"name": name, "kind": "group", "label": label, "options": list(words)}
+
+
+def text_field(name: str, label: str, hint: str) -> dict[str, Any]:
+    """A field to type in."""
+    return {"name": name, "kind": "text", "label": label, "hint": hint}
 
 
 def heading(text: str) -> dict[str, Any]:
@@ -159,20 +194,14 @@ def heading(text: str) -> dict[str, Any]:
     return {"kind": "heading", "label": text, "name": ""}
 
 
-# ----------------------------------------------------------------------------
-# What has to be said above a view: one line each, dismissed with its button
-
-BANNER_CSS = style("banner")
-
-
 class Banner(JSComponent):
-    """Lines above a view; what stands in backquotes is a command to copy. Nothing of it is read as HTML."""
+    """Lines above a view, dismissed with its button; what is in backquotes is a command to copy. Nothing of it is read as HTML."""
 
     lines = param.List(default=[], doc="What is said, one line each")
     reload = param.String(default="", doc="A line that ends with a button that loads the page again; empty for none")
     closed = param.Integer(default=0, doc="Counts the trader's dismissals")
 
-    _stylesheets: ClassVar[list[str]] = [BANNER_CSS]
+    _stylesheets: ClassVar[list[str]] = [style("banner")]
     _esm = script("banner")
 
 
@@ -189,7 +218,7 @@ class Notices:
         self.notes: tuple[str, ...] = ()
         self.stale = ""
         self._dismissed: set[str] = set()
-        self.banner = Banner(margin=0, sizing_mode="stretch_width", visible=False)
+        self.banner = Banner(visible=False, **FILL)
         self.banner.param.watch(lambda _: self.dismiss(), "closed")
 
     def act(self) -> None:
@@ -197,7 +226,7 @@ class Notices:
         self.trouble = []
 
     def read(self, notes: tuple[str, ...]) -> None:
-        """A session was read anew."""
+        """A session was read again, and has `notes`."""
         self.notes, self.stale = notes, ""
 
     def dismiss(self) -> None:
@@ -207,18 +236,28 @@ class Notices:
         self.complaints.clear()
         self.show()
 
-    def show(self) -> None:
-        """Put it on the page; nothing is sent where nothing changed."""
+    def show(self, *trouble: str) -> None:
+        """Put it on the page, `trouble` in the place of what was said before; nothing is sent where nothing changed."""
+        if trouble:
+            self.trouble = list(trouble)
         notes = [n for n in self.notes if n not in self._dismissed]
         lines = list(dict.fromkeys([*self.trouble, *self.complaints, *notes]))
         stale = "" if self.stale in self._dismissed else self.stale
         self.banner.param.update(lines=lines, reload=stale, visible=bool(lines or stale))
 
 
-# ----------------------------------------------------------------------------
-# What the page says of itself: that its server is gone, and where its main part is
+class PageView(Viewer):
+    """What views have in common: the lake's folder `root`, the tab's `state`, their notices, and a `body` that fills the page."""
 
-LOST_CSS = style("connection")
+    body: pn.Column
+
+    def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
+        super().__init__(**params)
+        self.root, self.state, self.active = root, state, True
+        self.notices = Notices(complaints)
+
+    def __panel__(self) -> pn.Column:
+        return self.body
 
 
 class Connection(JSComponent):
@@ -228,24 +267,8 @@ class Connection(JSComponent):
     figures: Bokeh lets the Tab key and Enter reach them, but gives them no role and no name, and Space does nothing.
     """
 
-    _stylesheets: ClassVar[list[str]] = [LOST_CSS]
+    _stylesheets: ClassVar[list[str]] = [style("connection")]
     _esm = script("bokeh_bridge", "connection")
-
-
-# ----------------------------------------------------------------------------
-# The page's CSS; colours come as variables, so that one attribute on the document's root changes the theme
-
-
-def page_css() -> str:
-    """CSS of the page itself; colours come as variables from the theme."""
-
-    def block(theme: Theme) -> str:
-        return ";".join(f"{k}:{v}" for k, v in css_variables(theme).items())
-
-    return style("page", dark=block(DARK), light=block(LIGHT))
-
-
-PANE_CSS = style("pane")
 
 
 # ----------------------------------------------------------------------------
@@ -254,16 +277,33 @@ PANE_CSS = style("pane")
 _CODE = re.compile(r"`([^`]+)`")
 
 
+def html(text: str = "", **more: Any) -> pn.pane.HTML:
+    """A pane of text in the page's type, as wide as there is room."""
+    return pn.pane.HTML(text, **{"stylesheets": [PANE_CSS], **FILL, **more})
+
+
+def figure_pane(figure: Any, **layout: Any) -> pn.pane.Bokeh:
+    """A pane of a figure; `layout` is set once the pane is there, for at first it takes the figure's own."""
+    pane = pn.pane.Bokeh(figure, margin=0)
+    pane.param.update(**layout)
+    return pane
+
+
+def simulated_mark() -> pn.pane.HTML:
+    """The mark of a simulated market, hidden at first."""
+    mark = "<span class='sm-mark'>SIMULATED MARKET</span>"
+    return html(mark, visible=False, sizing_mode=None, margin=(0, 0, 0, 12), stylesheets=[PANE_CSS, TABLE_CSS])
+
+
 def rich(text: str) -> str:
-    """`text` as HTML; what stands in backquotes is a command to copy."""
+    """`text` as HTML; what is in backquotes is a command to copy."""
     return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def sentence(text: str) -> str:
     """The sentence, its head (level and price) set apart."""
     end = next((i for i, c in enumerate(text) if c in ",:"), len(text))
-    head, rest = text[:end], text[end:]
-    return f"<div class='sm-say' role='status' aria-live='polite'><b>{escape(head)}</b>{escape(rest)}</div>"
+    return f"<div class='sm-say' role='status' aria-live='polite'><b>{escape(text[:end])}</b>{escape(text[end:])}</div>"
 
 
 def when(begin: str, end: str, last: int | None, tick_size: float, theme: Theme) -> str:
@@ -298,3 +338,10 @@ def empty_lake_html(root: str) -> str:
         "--symbol ESH4 --dates 2023-12-25 --session globex_open</pre>"
         "<p>Then reload this page. Another lake: <code>spymaster serve --lake DIR</code>.</p></div>"
     )
+
+
+def session_of(root: str, state: LevelState) -> Session | None:
+    """The session that `state` names, as read from the lake; None where it names none."""
+    if state.contract is None or state.session is None:
+        return None
+    return session_cache.load(root, state.contract, dt.date.fromisoformat(state.session))

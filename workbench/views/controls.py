@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import panel as pn
@@ -9,13 +10,11 @@ import param
 
 from workbench.state import LevelState
 from workbench.views import KeyRow, in_order
-from workbench.views.components import PANE_CSS, Form, heading, input_for
-
-STEP = "Price step of a row"
+from workbench.views.components import FILL, Form, heading, html, input_for
 
 
 def drawer(state: LevelState, *more: dict[str, Any], view: str = "level") -> list[Any]:
-    """What the drawer of a view holds, in the order of use; `more` fields stand before its keys."""
+    """What the drawer of a view holds, in the order of use; `more` fields come before its keys."""
     volume = input_for(state, "volume", "Volume profile and cumulative delta, to the cursor", kind="group")
     return _drawer(state, [volume, *more], view)
 
@@ -26,31 +25,33 @@ def replay_drawer(state: LevelState) -> list[Any]:
 
 
 def _drawer(state: LevelState, more: list[dict[str, Any]], view: str) -> list[Any]:
-    fields = [
-        heading("Window and pressure"),
-        input_for(state, "window_s", "Window, seconds"),
-        input_for(state, "half_life_s", "Half-life of flow, seconds (0: each window alone)", max=120),
-        input_for(state, "step", STEP, kind="group"),
-        heading("Buckets: outer bounds, ticks from the level"),
-        input_for(state, "at", "At"),
-        input_for(state, "near", "Near", max=60),
-        input_for(state, "mid", "Middle", max=100),
-        input_for(state, "far", "Far", max=120),
-        heading("What is shown"),
-        input_for(state, "span_min", "Time span"),
-        input_for(state, "rows", "Ticks above and below the level"),
-        input_for(state, "palette", "Colours"),
-        *more,
-        heading("Keys"),
-    ]
-    keys = keys_pane(view)
-    form = Form(margin=0, sizing_mode="stretch_width").bind(state, fields)
+    def fields() -> list[dict[str, Any]]:
+        return [
+            heading("Window and pressure"),
+            input_for(state, "window_s", "Window, seconds"),
+            input_for(state, "half_life_s", "Half-life of flow, seconds (0: each window alone)", max=120),
+            input_for(state, "step", "Price step of a row", kind="group"),
+            heading("Buckets: outer bounds, ticks from the level"),
+            input_for(state, "at", "At"),
+            input_for(state, "near", "Near", max=60),
+            input_for(state, "mid", "Middle", max=100),
+            input_for(state, "far", "Far", max=120),
+            heading("What is shown"),
+            input_for(state, "span_min", "Time span"),
+            input_for(state, "rows", "Ticks above and below the level"),
+            input_for(state, "palette", "Colours"),
+            *more,
+            heading("Keys"),
+        ]
 
-    def again(*_: Any) -> None:
-        form.fields = [input_for(state, "step", STEP, kind="group") if f["name"] == "step" else f for f in fields]
+    return [following_form(state, fields, "step", **FILL), keys_pane(view)]
 
-    state.param.watch(again, "step", what="objects")
-    return [form, keys]
+
+def following_form(state: LevelState, fields: Callable[[], list[dict[str, Any]]], *offers: str, **more: Any) -> Form:
+    """A form that shows other fields where what the parameters `offers` of `state` offer changes."""
+    form = Form(**more).bind(state, fields())
+    state.param.watch(lambda *_: form.param.update(fields=fields()), list(offers), what="objects")
+    return form
 
 
 class Bar(param.Parameterized):
@@ -62,17 +63,8 @@ class Bar(param.Parameterized):
 
 def session_pickers(state: LevelState) -> Form:
     """Contract and session; follows the sessions that the chosen contract has."""
-    form = Form(row=True, margin=0)
-
-    def fields() -> list[dict[str, Any]]:
-        return [input_for(state, "contract", "Contract"), input_for(state, "session", "Session (New York)")]
-
-    def again(*_: Any) -> None:
-        form.fields = fields()
-
-    form.bind(state, fields())
-    state.param.watch(again, ["contract", "session"], what="objects")
-    return form
+    labels = {"contract": "Contract", "session": "Session (New York)"}
+    return following_form(state, lambda: [input_for(state, *of) for of in labels.items()], *labels, row=True, margin=0)
 
 
 # ----------------------------------------------------------------------------
@@ -110,24 +102,21 @@ COMPARE_KEYS: tuple[KeyRow, ...] = (
 
 TOOLS: KeyRow = (("Tab",), "to a tool of a figure (pan, zoom, reset, save): <kbd>Enter</kbd> or <kbd>Space</kbd>")
 
-PAGE: list[KeyRow] = [
-    (("Tab",), "to views, levels and other choices in a row: <kbd>←</kbd> <kbd>→</kbd> <kbd>Home</kbd> <kbd>End</kbd>"),
-]
+PAGE: KeyRow = (("Tab",), "to views, levels and other choices in a row: <kbd>←</kbd> <kbd>→</kbd> <kbd>Home</kbd> <kbd>End</kbd>")
 """What holds in every view."""
 
 
 def keys_html(view: str) -> str:
     """HTML table of the keys of the view `view`: those it declares in ``@view(..., keys=...)``, then those of the whole page."""
     own = next(spec.keys for spec in in_order() if spec.key == view)
-    rows = [*own, *([] if view == "compare" else [TOOLS]), *PAGE]
-    body = "".join(f"<tr><td>{' '.join(_cap(k) for k in keys)}</td><td>{words}</td></tr>" for keys, words in rows)
-    return f"<table class='sm-keys'>{body}</table>"
+    rows = [*own, *([] if view == "compare" else [TOOLS]), PAGE]
+
+    def caps(keys: Sequence[str]) -> str:
+        return " ".join(key if key == "–" else f"<kbd>{key}</kbd>" for key in keys)
+
+    return f"<table class='sm-keys'>{''.join(f'<tr><td>{caps(keys)}</td><td>{words}</td></tr>' for keys, words in rows)}</table>"
 
 
 def keys_pane(view: str) -> pn.pane.HTML:
-    """The table of a view as what stands in the drawer."""
-    return pn.pane.HTML(keys_html(view), margin=(4, 0), stylesheets=[PANE_CSS], sizing_mode="stretch_width")
-
-
-def _cap(key: str) -> str:
-    return key if key == "–" else f"<kbd>{key}</kbd>"
+    """The table of a view as it is in the drawer."""
+    return html(keys_html(view), margin=(4, 0))

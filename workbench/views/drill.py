@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,41 +26,58 @@ from workbench.assets import style
 from workbench.plots import axes
 from workbench.state import HORIZON_WORDS, LevelState
 from workbench.views.background import BackgroundTask
-from workbench.views.components import Form, rich
+from workbench.views.components import FILL, Form, buttons, rich
+from workbench.views.outcomes import CLASS_OF
 
 log = logging.getLogger(__name__)
 
 LEAD_S = 90
 """A question starts so long before its touch."""
 
-DRILL_CSS = style("pane", "drill")
+CLASSES = ("reject", "chop", "break")
+"""Order of the classes, by how far price goes on: the ranked probability score needs it."""
 
-ASK = [{"name": "call", "kind": "group", "label": "Your call", "options": ["Reject (r)", "Chop (c)", "Break (b)"]}]
+BOOK = "calls.jsonl"
 
-NEXT = [{"name": "next", "kind": "group", "label": "Drill", "options": ["Next touch", "Close the drill"]}]
+ASK = [buttons("call", "Your call", "Reject (r)", "Chop (c)", "Break (b)")]
+
+NEXT = [buttons("next", "Drill", "Next touch", "Close the drill")]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A touch whose outcome is asked for; `outcome` is one of `CLASSES` and stays on the server until it is called."""
+
+    trigger_id: str
+    symbol: str
+    session_date: str
+    level_id: str
+    approach: str
+    touch_ts_ns: int
+    horizon: str
+    outcome: str
 
 
 class Drill:
-    """Questions, calls and their scores; `go` takes the replay to a question, `limit` is told how far it may play."""
+    """Questions, calls and their scores; `limit` is told how far the replay may play."""
 
-    def __init__(self, root: str, state: LevelState, limit: Callable[[int | None], None], close: Callable[[], None]) -> None:
+    def __init__(self, root: str, state: LevelState, limit: Callable[[int | None], None], close: Callable[[], object]) -> None:
         self.root, self.state, self._limit, self._close = root, state, limit, close
         self.question: Question | None = None
         self.called: str = ""
         self.rng = random.Random()
         self._later = BackgroundTask(lambda done, of, what: None)
         self._again = False
-        self.say = pn.pane.HTML("", margin=0, stylesheets=[DRILL_CSS])
+        self.say = pn.pane.HTML("", margin=0, stylesheets=[style("pane", "drill")])
         self.form = Form(row=True, margin=(4, 14, 4, 0), fields=[])
         self.form.param.watch(lambda e: self._on_form(e.new), "changed")
-        self.panel = pn.Row(self.form, self.say, margin=0, sizing_mode="stretch_width")
+        self.panel = pn.Row(self.form, self.say, **FILL)
 
     def start(self) -> None:
         """Ask the next question; where there is none, say what makes some."""
         self.question, self.called = None, ""
         self._limit(None)
-        self.form.param.update(fields=NEXT, values={})
-        self._tell("<span class='muted'>looking for touches …</span>")
+        self._tell("<span class='muted'>looking for touches …</span>", NEXT)
         horizon = self.state.horizon
         # Beside the page's loop: the first time it reads every session's gold.
         self._later.start(lambda _: questions(self.root, horizon), self._ask, self._nothing)
@@ -82,8 +100,7 @@ class Drill:
             self._limit(-(-q.touch_ts_ns // NS) * NS)
             return
         self.question = None
-        self.form.param.update(fields=NEXT, values={})
-        self._tell(f"<span>Another session was opened; the question is dropped, and not counted.</span>{self._scores()}")
+        self._tell(f"<span>Another session was opened; the question is dropped, and not counted.</span>{self._scores()}", NEXT)
 
     def _nothing(self, error: EngineError) -> None:
         self._tell(f"<span>The drill asks about touches with a known outcome, and this lake has none: {rich(str(error))}</span>")
@@ -101,12 +118,11 @@ class Drill:
             contract=q.symbol, session=q.session_date, level=q.level_id, cursor_ts_ns=(q.touch_ts_ns // NS - LEAD_S) * NS
         )
         self._limit(-(-q.touch_ts_ns // NS) * NS)
-        self.form.param.update(fields=ASK, values={})
         way = "below" if q.approach == "approach_up" else "above"
         self._tell(
-            f"<span><b>{escape(level_title(q.level_id))}</b>, touched from {way} in {LEAD_S} s. "
-            f"Play up to the touch, then call what follows within {self._minutes(q)} min: through it, back from it, or neither.</span>"
-            + self._scores()
+            f"<span><b>{escape(level_title(q.level_id))}</b>, touched from {way} in {LEAD_S} s. Play up to the touch, then call what "
+            f"follows within {self._minutes(q)} min: through it, back from it, or neither.</span>{self._scores()}",
+            ASK,
         )
 
     def _minutes(self, q: Question) -> str:
@@ -114,24 +130,21 @@ class Drill:
         return words.removesuffix(" min")
 
     def call(self, what: str) -> None:
-        """Take the trader's call, keep it, and reveal."""
+        """Take the trader's call, write it into the book, and reveal the outcome."""
         q = self.question
         if q is None or self.called or what not in CLASSES:
             return
-        append(
-            Path(self.root), "call",
-            {"trigger_id": q.trigger_id, "horizon": q.horizon, "call": what, "outcome": q.outcome, "called_ts_ns": time.time_ns()},
-        )  # fmt: skip
+        made = {"trigger_id": q.trigger_id, "horizon": q.horizon, "call": what, "outcome": q.outcome, "called_ts_ns": time.time_ns()}
+        append(Path(self.root), "call", made)
         self.called = what
         self._limit(None)
-        self.form.param.update(fields=NEXT, values={})
-        self._reveal("<span class='muted'>asking the neighbours …</span>")
+        self._reveal("<span class='muted'>asking the neighbours …</span>", NEXT)
         self._later.start(
             lambda _: self._forecast(q), self._reveal, lambda e: self._reveal(f"<span class='muted'>No forecast: {rich(str(e))}</span>")
         )
 
     def _forecast(self, q: Question) -> str:
-        """What similar setups of earlier sessions said, kept in the book; in a process of its own, since it fits a model."""
+        """What similar setups of earlier sessions said, written into the book; in a process of its own, since it fits a model."""
         try:
             row = similar.forecast_in_worker(self.root, q.trigger_id, q.horizon)
         except EngineError:
@@ -143,26 +156,23 @@ class Drill:
         shares = {f"{p}_{c}": row.get(f"{p}_{c}") for p in ("p", "pi") for c in CLASSES}
         record = {k: float(v) for k, v in shares.items() if v is not None and v == v}
         append(Path(self.root), "forecast", {"trigger_id": q.trigger_id, "horizon": q.horizon, **record})
-        return self._said(record, str(row.get("reason") or "") if row.get("nothing_comparable") else "")
-
-    def _said(self, record: dict[str, float], nothing: str) -> str:
         parts = []
         for title, prefix in (("neighbours", "p"), ("usual here", "pi")):
-            shares = [record.get(f"{prefix}_{c}") for c in CLASSES]
-            if all(v is not None for v in shares):
-                text = ", ".join(f"{c} {100 * v:.0f}%" for c, v in zip(CLASSES, shares) if v is not None)
-                parts.append(f"<span>{title}: <span class='n'>{text}</span></span>")
-        if nothing:
-            parts.append(f"<span class='muted'>nothing comparable: {escape(nothing)}</span>")
+            known = [f"{c} {100 * record[f'{prefix}_{c}']:.0f}%" for c in CLASSES if f"{prefix}_{c}" in record]
+            if len(known) == len(CLASSES):
+                parts.append(f"<span>{title}: <span class='n'>{', '.join(known)}</span></span>")
+        if row.get("nothing_comparable") and row.get("reason"):
+            parts.append(f"<span class='muted'>nothing comparable: {escape(str(row['reason']))}</span>")
         return "".join(parts) or "<span class='muted'>No forecast</span>"
 
-    def _reveal(self, forecast: str) -> None:
+    def _reveal(self, forecast: str, fields: list[dict[str, Any]] | None = None) -> None:
         q = self.question
         assert q is not None
         verdict = "right" if self.called == q.outcome else "wrong"
         self._tell(
             f"<span>You called <b>{self.called}</b>; it was <b>{q.outcome}</b> within {self._minutes(q)} min: {verdict}. "
-            f"Play on to see it ({axes.clock(q.touch_ts_ns)} on).</span>{forecast}{self._scores()}"
+            f"Play on to see it ({axes.clock(q.touch_ts_ns)} on).</span>{forecast}{self._scores()}",
+            fields,
         )
 
     def _scores(self) -> str:
@@ -170,7 +180,9 @@ class Drill:
         text = " · ".join(out) + " (0 is perfect)" if out else "no call yet"
         return f"<span class='muted n'>{text}</span>"
 
-    def _tell(self, html: str) -> None:
+    def _tell(self, html: str, fields: list[dict[str, Any]] | None = None) -> None:
+        if fields is not None:
+            self.form.param.update(fields=fields, values={})
         self.say.object = f"<div class='drill' role='status' aria-live='polite'>{html}</div>"
 
     def _on_form(self, change: dict[str, Any]) -> None:
@@ -186,38 +198,10 @@ class Drill:
             self._close()
 
 
-# ----------------------------------------------------------------------------
-# The blind drill's questions and its book: touches of gold, calls kept in the lake under ``drills/``, and the scores of both
-
-CLASSES = ("reject", "chop", "break")
-"""Order of the classes, by how far price goes on: the ranked probability score needs it."""
-
-CLASS_OF = {"BREAK_UP": "break", "BREAK_DOWN": "break", "REJECT_UP": "reject", "REJECT_DOWN": "reject", "CHOP": "chop"}
-
-BOOK = "calls.jsonl"
-
-
-@dataclass(frozen=True)
-class Question:
-    """A touch whose outcome is asked for; `outcome` is one of `CLASSES` and stays on the server until it is called."""
-
-    trigger_id: str
-    symbol: str
-    session_date: str
-    level_id: str
-    approach: str
-    touch_ts_ns: int
-    horizon: str
-    outcome: str
-
-
 def questions(root: str, horizon: str) -> list[Question]:
     """Touches in the lake's gold whose outcome at `horizon` is known; from memory while the gold is unchanged.
 
-    Raises
-    ------
-    NoData
-        Where there is no gold, with the command that makes it.
+    A NoData where there is no gold, with the command that makes it.
     """
     return list(_questions(root, horizon, similar.gold_stamp(root)))
 
@@ -229,11 +213,11 @@ def _questions(root: str, horizon: str, stamp: str) -> tuple[Question, ...]:
     lake, outcome = session_cache.open_lake(root), f"outcome_{horizon}"
     columns = ["trigger_id", "level_id", "approach", "touch_ts_ns", outcome]
     where = (pl.col("kind") == "touch") & pl.col(outcome).is_in(list(CLASS_OF)) & pl.col("touch_ts_ns").is_not_null()
-    out: list[Question] = []
-    for symbol, date in sessions_in(lake, VECTORS, None):
-        rows = lake.read(VECTORS, symbol, date, columns, where).select(columns).iter_rows()
-        out += [Question(t, symbol, date.isoformat(), i, a, ns, horizon, CLASS_OF[o]) for t, i, a, ns, o in rows]
-    return tuple(out)
+    return tuple(
+        Question(trigger, symbol, date.isoformat(), level, approach, touch_ns, horizon, CLASS_OF[o])
+        for symbol, date in sessions_in(lake, VECTORS, None)
+        for trigger, level, approach, touch_ns, o in lake.read(VECTORS, symbol, date, columns, where).select(columns).iter_rows()
+    )
 
 
 def choose(found: list[Question], called: set[str], rng: random.Random) -> Question | None:
@@ -243,13 +227,7 @@ def choose(found: list[Question], called: set[str], rng: random.Random) -> Quest
 
 
 def append(root: Path, kind: Literal["call", "forecast"], record: dict[str, Any]) -> Path:
-    """Add a line to the book, whole or not at all.
-
-    Raises
-    ------
-    LakeWriteFailed
-        Where the folder cannot be written.
-    """
+    """Add a line to the book, whole or not at all; a LakeWriteFailed where the folder cannot be written."""
     path = root / "drills" / BOOK
     line = (json.dumps({"kind": kind, **record}, sort_keys=True, allow_nan=False) + "\n").encode()
     try:
@@ -270,7 +248,7 @@ def append(root: Path, kind: Literal["call", "forecast"], record: dict[str, Any]
 
 
 def read(root: Path) -> list[dict[str, Any]]:
-    """The book's lines in their order; a line that a stopped writer left half is passed over."""
+    """The book's lines in their order, without one that a stopped writer left half."""
     path = root / "drills" / BOOK
     out = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
@@ -285,11 +263,8 @@ def read(root: Path) -> list[dict[str, Any]]:
 
 def ranked_score(shares: tuple[float, ...], outcome: str) -> float:
     """Ranked probability score of `shares` over `CLASSES` (Epstein 1969, divided by classes - 1): 0 is perfect, 1 the worst."""
-    at, total, under = CLASSES.index(outcome), 0.0, 0.0
-    for i in range(len(CLASSES) - 1):
-        under += shares[i]
-        total += (under - (1.0 if i >= at else 0.0)) ** 2
-    return total / (len(CLASSES) - 1)
+    at, under = CLASSES.index(outcome), accumulate(shares[:-1])
+    return sum((p - (i >= at)) ** 2 for i, p in enumerate(under)) / (len(CLASSES) - 1)
 
 
 @dataclass(frozen=True)
@@ -308,14 +283,15 @@ def scores(book: list[dict[str, Any]]) -> list[Score]:
     forecasts: dict[str, dict[str, Any]] = {}
     for r in book:
         (calls if r.get("kind") == "call" else forecasts).setdefault(r["trigger_id"], r)
-    good = {k: r for k, r in calls.items() if r.get("call") in CLASSES and r.get("outcome") in CLASSES}
     made: dict[str, list[tuple[tuple[float, ...], str]]] = {"you": [], "neighbours": [], "usual": []}
-    for k, r in good.items():
+    for k, r in calls.items():
+        if r.get("call") not in CLASSES or r.get("outcome") not in CLASSES:
+            continue
         made["you"].append((tuple(float(c == r["call"]) for c in CLASSES), r["outcome"]))
         for who, prefix in (("neighbours", "p_"), ("usual", "pi_")):
-            shares = tuple(forecasts.get(k, {}).get(prefix + c) for c in CLASSES)
-            if all(isinstance(v, float) for v in shares):
-                made[who].append((shares, r["outcome"]))  # type: ignore[arg-type]
+            shares = [v for c in CLASSES if isinstance(v := forecasts.get(k, {}).get(prefix + c), float)]
+            if len(shares) == len(CLASSES):
+                made[who].append((tuple(shares), r["outcome"]))
     out = []
     for who, pairs in made.items():
         right = sum(CLASSES[s.index(max(s))] == o for s, o in pairs)

@@ -1,4 +1,4 @@
-"""The Level view's four figures and how they are patched; a figure is made once per page."""
+"""Figures of the Level view and how they are patched; a figure is made once per page."""
 
 from __future__ import annotations
 
@@ -11,71 +11,104 @@ import polars as pl
 import xarray as xr
 
 from engine.params import FeatureParams
-from engine.session import level_title, tick_at
+from engine.session import tick_at
 from engine.vocab import NS
 from workbench import session_cache
 from workbench.plots import axes, conditions, heatmap, ladder, levels, overview, volume
 from workbench.plots.ladder import WALL_REACH
 from workbench.state import param_from_field
 from workbench.theme import THEMES, Theme
-from workbench.views.viewport import Viewport
-
-# ----------------------------------------------------------------------------
-# The Level view's four figures and how they are patched; a figure is made once per page
+from workbench.views.viewport import Viewport, named_levels
 
 AROUND_MS = 5 * 60_000.0
 """How far beyond the session's ends time can be panned and zoomed."""
 
-LADDER_WIDTH = 430
 
-LADDER_CSS = {"flex": "0 0 clamp(430px, 23vw, 640px)"}
-"""The ladder grows with the screen, so that its figures do too."""
+def move(span: Any, start: float, end: float) -> None:
+    """Set a range, unless it is there already."""
+    if (span.start, span.end) != (start, end):
+        span.update(start=start, end=end)
 
 
-class LevelPictures:
-    """Chart, ladder, conditions strip and overview, on shared ranges."""
+def put(source: Any, made: dict[str, Any]) -> None:
+    """Patch lists in, unless they are there already."""
+    if source.data != made:
+        source.data = made
 
-    def __init__(self, theme: Theme, tick_size: float) -> None:
+
+class ChartPictures:
+    """Chart, ladder and conditions strip on shared ranges."""
+
+    def __init__(self, theme: Theme, tick_size: float, *, strip_height: int, **of_ladder: Any) -> None:
         self.theme = theme
-        self.tick_size = tick_size
         self.chart = heatmap.level_chart(theme, tick_size)
         fig = self.chart.figure
-        self.ladder = ladder.ladder_figure(theme, tick_size, y_range=fig.y_range, width=LADDER_WIDTH)
-        self.strip = conditions.strip_figure(theme, x_range=fig.x_range, height=156)
-        self.overview = overview.overview_figure(theme, fig.x_range, tick_size)
-        self.top: float = 5.0
+        self.ladder = ladder.ladder_figure(theme, tick_size, y_range=fig.y_range, **of_ladder)
+        self.strip = conditions.strip_figure(theme, x_range=fig.x_range, height=strip_height)
+        self.figures: tuple[Any, ...] = fig, self.ladder.figure, self.strip.figure
+        self.ladder_height = 480
         self.palette: list[str] = []
+        self._bad: dict[str, list[object]] = {}
+
+    def paint_palette(self, layer: heatmap.Layer, preset: str) -> None:
+        """The heatmap's colours."""
+        palette = heatmap.palette_of(self.theme, layer, preset)
+        if palette != self.palette:
+            self.palette = palette
+            self.chart.mapper.palette = palette
+
+    def _paint_level(self, look: Viewport) -> None:
+        """The level's row in the ladder and its zones; hidden at a cursor at which it has no price yet."""
+        k = look.k_ref if look.known else None
+        ladder.mark_level(self.ladder, k)
+        z = look.params.zones
+        put(self.chart.sources["zones"], levels.zone_data(k, (z.at, z.near, z.mid, z.far)))
+
+    def _paint_bad(self, bad: dict[str, list[object]]) -> None:
+        """Stretches in which the book was not valid."""
+        if bad != self._bad:
+            self._bad = bad
+            self.chart.sources["invalid"].data = bad
+            self.strip.invalid.data = {k: bad[k] for k in ("left", "right")}
+
+    def _ladder_type(self, look: Viewport) -> tuple[str, bool]:
+        """Size of the ladder's type, and whether each of its rows has room for a text."""
+        px = self.ladder_height / (2 * look.rows + 1) * look.step
+        return f"{min(max(px * 0.86, 9.0), 15.0):.1f}px", px >= 10
+
+
+class LevelPictures(ChartPictures):
+    """The Level view's figures, the overview of the session among them."""
+
+    def __init__(self, theme: Theme, tick_size: float) -> None:
+        super().__init__(theme, tick_size, strip_height=156, width=430)
+        self.tick_size = tick_size
+        self.overview = overview.overview_figure(theme, self.chart.figure.x_range, tick_size)
+        self.figures += (self.overview.figure,)
+        self.top: float = 5.0
+        self.volume: volume.VolumeParts | None = None
         self._centre: tuple[Any, ...] = ()
         self._time: tuple[Any, ...] = ()
-        self._bad: dict[str, list[object]] = {}
         self._known: bool | None = None
-        self.volume: volume.VolumeParts | None = None
-        self.ladder_height = 480
 
-    @property
-    def figures(self) -> tuple[Any, ...]:
-        """All four figures."""
-        return self.chart.figure, self.ladder.figure, self.strip.figure, self.overview.figure
-
-    def dress(self, theme: Theme) -> None:
-        """Change the theme of the figures; `paint_palette` and `theme_overview` do the rest."""
+    def apply_theme(self, theme: Theme) -> None:
+        """Change the theme of the figures; `paint_palette` and `apply_overview_theme` do the rest."""
         self.theme = theme
-        axes.put_on(self._dressing(theme))
+        axes.put_on(self._theme_values(theme))
 
-    def _dressing(self, theme: Theme) -> axes.ThemeValues:
-        more = [] if self.volume is None else volume.volume_theme_values(self.volume, theme)
+    def _theme_values(self, theme: Theme) -> axes.ThemeValues:
         return [
             *heatmap.chart_theme_values(self.chart, theme),
             *ladder.ladder_theme_values(self.ladder, theme),
             *conditions.strip_theme_values(self.strip, theme),
-            *more,
+            *([] if self.volume is None else volume.volume_theme_values(self.volume, theme)),
         ]
 
     def looks(self) -> dict[str, dict[str, dict[str, object]]]:
         """What each theme sets and the other does not: by theme, model and property, for the page to set it itself."""
-        dark, light = (axes.as_sent(self._dressing(THEMES[name])) for name in ("dark", "light"))
+        dark, light = (axes.as_sent(self._theme_values(THEMES[name])) for name in ("dark", "light"))
         return {
-            name: {m: kept for m, values in mine.items() if (kept := {k: v for k, v in values.items() if other[m][k] != v})}
+            name: {m: own for m, values in mine.items() if (own := {k: v for k, v in values.items() if other[m][k] != v})}
             for name, mine, other in (("dark", dark, light), ("light", light, dark))
         }
 
@@ -84,7 +117,7 @@ class LevelPictures:
         mapper = self.chart.mapper.id
         return {name: {mapper: {"palette": heatmap.palette_of(theme, layer, preset)}} for name, theme in THEMES.items()}
 
-    def dress_overview(self) -> None:
+    def apply_overview_theme(self) -> None:
         """Change the overview's theme; its image of a whole day takes the browser as long as all the rest."""
         overview.theme_overview(self.overview, self.theme)
 
@@ -103,21 +136,19 @@ class LevelPictures:
                 fig.right[0].formatter = formatter
             self.tick_size = s.tick_size
 
+    def _level_data(self, look: Viewport) -> dict[str, Any]:
+        return levels.level_data(session_cache.runs(look.session, look.level_id), look.level_id, look.session.day_ns)
+
     def paint_levels(self, look: Viewport) -> None:
         """The level lines, the chosen one thick."""
-        rows = session_cache.runs(look.session, look.level_id)
-        self.chart.sources["levels"].data = levels.level_data(rows, look.level_id, look.session.day_ns)
+        self.chart.sources["levels"].data = self._level_data(look)
 
     def paint_overview(self, look: Viewport) -> None:
         """The level lines of the overview, and the approaches to the chosen one."""
-        s = look.session
-        rows = levels.level_data(session_cache.runs(s, look.level_id), look.level_id, s.day_ns)
-        self.overview.levels.data = rows
-        low, high = overview.price_bounds(*s.price_span(), list(set(rows["y"])), look.k_ref)  # type: ignore[call-overload]
-        y = self.overview.figure.y_range
-        if (y.start, y.end) != (low, high):
-            y.update(start=low, end=high)
-        self.overview.approaches.data = overview.approach_data(look.vacuum, s.day_ns, 0.05 * (high - low))
+        self.overview.levels.data = rows = self._level_data(look)
+        low, high = overview.price_bounds(*look.session.price_span(), list(set(rows["y"])), look.k_ref)
+        move(self.overview.figure.y_range, low, high)
+        self.overview.approaches.data = overview.approach_data(look.vacuum, look.session.day_ns, 0.05 * (high - low))
 
     def paint_day(self, look: Viewport) -> None:
         """All orders and trades of the session, in the overview; after the first picture, which does not wait for it."""
@@ -134,25 +165,22 @@ class LevelPictures:
             self.volume = volume.add_volume(self.chart.figure, self.theme)
         parts, s, end = self.volume, look.session, look.now_ns + look.window_ns
         parts.bars.data, parts.peak.data = volume.profile_data(session_cache.volume_at_price(s, end), look.low, look.high)
-        line, (low, high) = volume.delta_data(session_cache.delta_tape(s, end), s.ladder.start_ns, s.day_ns, look.params.window_s)
-        if (parts.scale.start, parts.scale.end) != (low, high):
-            parts.scale.update(start=low, end=high)
+        line, span = volume.delta_data(session_cache.delta_tape(s, end), s.ladder.start_ns, s.day_ns, look.params.window_s)
+        move(parts.scale, *span)
         parts.line.data, parts.said.data = line, volume.delta_words(line)
 
     def paint_span(self, look: Viewport) -> None:
         """The stretch of time that the chart shows."""
         s = look.session
-        lad, x_range = s.ladder, self.chart.figure.x_range
+        lad = s.ladder
         start, end, first, last = (float(axes.x_ms(t, s.day_ns)) for t in (look.start_ns, look.end_ns, lad.start_ns, lad.end_ns))
-        axes.show_range(x_range, start, end, (first - AROUND_MS, last + AROUND_MS))
+        axes.show_range(self.chart.figure.x_range, start, end, (first - AROUND_MS, last + AROUND_MS))
 
     def paint_prices(self, look: Viewport) -> None:
         """The price axis around the level, the zones, and the axis in ticks from the level."""
-        k = look.k_ref
-        y = self.chart.figure.y_range
-        facts = self.chart.sources["facts"]
+        k, facts = look.k_ref, self.chart.sources["facts"]
         if not facts.data["k"]:
-            # Before the axes: in a page that stands already they follow the level's tick in the browser, and it has none yet.
+            # Before the axes: in a page that is there already they follow the level's tick in the browser, and it has none yet.
             w = look.params.window_s
             facts.data = heatmap.facts_data(heatmap.LAYERS["depth"], tick_size=self.tick_size, k_ref=k, step=look.step, window_s=w, x0=0.0)
         elif facts.data["k"][0] != k:
@@ -163,30 +191,18 @@ class LevelPictures:
             low, high = heatmap.price_bounds(k, look.rows, look.step)
             # As far as the heatmap is loaded: beyond it there is nothing to see.
             far = heatmap.price_bounds(k, look.high - k, look.step)
-            for axis, at in ((self.chart.distance, k), (y, 0)):
+            for axis, at in ((self.chart.distance, k), (self.chart.figure.y_range, 0)):
                 axes.show_range(axis, low - at, high - at, (far[0] - at, far[1] - at))
-        self._paint_known(look)
-
-    def _paint_known(self, look: Viewport) -> None:
-        """The level's row in the ladder and its zones; hidden at a cursor at which it has no price yet."""
+        self._paint_level(look)
         self._known = look.known
-        k = look.k_ref if look.known else None
-        ladder.mark_level(self.ladder, k)
-        z = look.params.zones
-        self.chart.sources["zones"].data = levels.zone_data(k, (z.at, z.near, z.mid, z.far))
 
     def paint_names(self, look: Viewport) -> None:
         """Names of levels and best prices at the right edge of what is shown."""
-        s = look.session
-        at: list[tuple[str, int, bool]] = []
+        s, y = look.session, self.chart.figure.y_range
         end = min(max(look.end_ns - 1, s.ladder.start_ns), s.ladder.end_ns - 1)
-        for i in dict.fromkeys([*s.levels["level_id"].unique(maintain_order=True).to_list(), look.level_id]):
-            tick = tick_at(s.level(i), end)
-            if tick is not None:
-                at.append((level_title(i), tick, i == look.level_id))
-        y = self.chart.figure.y_range
         self.chart.sources["names"].data = levels.name_data(
-            at, (float(axes.x_ms(look.start_ns, s.day_ns)), float(axes.x_ms(look.end_ns, s.day_ns))), (float(y.start), float(y.end)),
+            named_levels(s, s.levels["level_id"].unique(maintain_order=True), look.level_id, end),
+            (float(axes.x_ms(look.start_ns, s.day_ns)), float(axes.x_ms(look.end_ns, s.day_ns))), (float(y.start), float(y.end)),
             self.ladder_height, s.tick_size, s.best_ticks(end),
         )  # fmt: skip
 
@@ -195,23 +211,14 @@ class LevelPictures:
 
         `top` is the end of the colour scale, None takes it from the slice itself; `pool` windows make a column.
         """
-        s = look.session
         self.top = heatmap.scale_top(heatmap.values(cube, layer), layer) if top is None else top
         self.paint_palette(layer, preset)
-        heat = heatmap.heat_data(cube, layer, self.top, pool)
-        self.chart.sources["heat"].data = heat
+        self.chart.sources["heat"].data = heat = heatmap.heat_data(cube, layer, self.top, pool)
         self._paint_time(look, cube)
         x0 = float(heat["x"][0])  # type: ignore[arg-type]
         self.chart.sources["facts"].data = heatmap.facts_data(
-            layer, tick_size=s.tick_size, k_ref=look.k_ref, step=look.step, window_s=look.params.window_s, x0=x0, pool=pool
+            layer, tick_size=look.session.tick_size, k_ref=look.k_ref, step=look.step, window_s=look.params.window_s, x0=x0, pool=pool
         )
-
-    def paint_palette(self, layer: heatmap.Layer, preset: str) -> None:
-        """The heatmap's colours."""
-        palette = heatmap.palette_of(self.theme, layer, preset)
-        if palette != self.palette:
-            self.palette = palette
-            self.chart.mapper.palette = palette
 
     def _paint_time(self, look: Viewport, cube: xr.Dataset) -> None:
         """What belongs to the loaded stretch of time, whatever the level: best prices, and where the book is not valid."""
@@ -220,11 +227,7 @@ class LevelPictures:
         if (s.stamp, begin, end, w) == self._time:
             return
         self._time = (s.stamp, begin, end, w)
-        bad = heatmap.invalid_data(cube)
-        if bad != self._bad:
-            self._bad = bad
-            self.chart.sources["invalid"].data = bad
-            self.strip.invalid.data = {k: bad[k] for k in ("left", "right")}
+        self._paint_bad(heatmap.invalid_data(cube))
         tape = s.ladder.tape.slice((begin - s.ladder.start_ns) // NS, (end - begin) // NS)
         self.chart.sources["quotes"].data = heatmap.quote_data(tape, s.day_ns, w)
 
@@ -240,17 +243,17 @@ class LevelPictures:
         low, high = heatmap.price_bounds(look.k_ref, look.rows, look.step)
         rows = rows.filter(pl.col("tick").is_between(low, high))
         if look.known != self._known:
-            self._paint_known(look)
+            self._paint_level(look)
+            self._known = look.known
         top = ladder.flow_top(rows)
-        px = self.ladder_height / (2 * look.rows + 1) * look.step
         self.ladder.scale.data = {"top": [top]}
         # The size first: a glyph that changes after its data are measured is measured again.
-        self.ladder.renderers["texts"].glyph.text_font_size = f"{min(max(px * 0.86, 9.0), 15.0):.1f}px"
-        ladder.patch_ladder(self.ladder, ladder.ladder_data(rows, look.step, top, text_every_row=px >= 10))
+        self.ladder.renderers["texts"].glyph.text_font_size, roomy = self._ladder_type(look)
+        ladder.patch_ladder(self.ladder, ladder.ladder_data(rows, look.step, top, text_every_row=roomy))
 
 
 # ----------------------------------------------------------------------------
-# Which slice of the ladder the heatmap has loaded, and what is computed ahead while the trader's hands rest
+# Which slice of the ladder the heatmap has loaded, and what is computed ahead while the trader does nothing
 
 PREPARE_AFTER_MS, PREPARE_EVERY_MS = 1_000, 150
 
@@ -301,16 +304,8 @@ def other_window(look: Viewport, window_s: int, half_life_s: float) -> xr.Datase
 class SlicePrefetcher:
     """Computes other levels' windows and slices, so that going to one shows it at once; one at a time, out of the trader's way.
 
-    Once the drawer has been opened, windows somewhat shorter and longer come first: its first control changes their length.
-
-    Parameters
-    ----------
-    now
-        What is on the screen; None where nothing is.
-    cube
-        Computes the slice of a look.
-    guard
-        Runs what may fail, and shows what the engine has to say.
+    Once the drawer has been opened, windows somewhat shorter and longer come first: its first control changes their length. `now` gives
+    what is on the screen, `cube` computes a slice, `guard` runs what may fail and shows what the engine has to say.
     """
 
     def __init__(
@@ -327,7 +322,7 @@ class SlicePrefetcher:
         self.again()
 
     def again(self) -> None:
-        """What was computed ahead is not what will be asked for: begin once hands rest."""
+        """What was computed ahead is not what will be asked for: begin again after a while."""
         self._done.clear()
         doc = pn.state.curdoc
         if doc is None:
@@ -341,9 +336,7 @@ class SlicePrefetcher:
         look, doc = self._now(), pn.state.curdoc
         if look is None or doc is None:
             return
-        s = look.session
-        there = set(s.levels["level_id"])
-        levels: list[str | int] = [i for i in session_cache.ordered_level_ids(s) if i in there]
+        levels: list[str | int] = [i for i in session_cache.ordered_level_ids(look.session) if look.session.has_level(i)]
         todo = next((i for i in self._windows(look) + levels if i not in self._done), None)
         if todo is not None:
             self._done.add(todo)
@@ -361,9 +354,7 @@ class SlicePrefetcher:
             assert self._half_life_s is not None
             other_window(look, todo, self._half_life_s())
             return
-        level_id = todo
-        look.session.windows(level_id, look.params)
-        if level_id in session_cache.KEY_LEVELS:
-            tick = tick_at(look.session.level(level_id), look.now_ns)
-            if tick is not None and tick != look.k_ref:
-                self._cube(replace(look, level_id=level_id, k_ref=tick))
+        look.session.windows(todo, look.params)
+        tick = tick_at(look.session.level(todo), look.now_ns) if todo in session_cache.KEY_LEVELS else None
+        if tick is not None and tick != look.k_ref:
+            self._cube(replace(look, level_id=todo, k_ref=tick))

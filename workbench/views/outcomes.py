@@ -1,4 +1,4 @@
-"""What similar setups did after a touch, beside the Level view's picture: asked once the trader's hands rest, beside the page's thread."""
+"""What similar setups did after a touch, beside the Level view's picture: asked once nothing changes any more, beside the page's thread."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from workbench import similar
 from workbench.plots.outcomes import Facts, outcome_html, outcome_notice, rule_words
 from workbench.similar import Question, Similar
 from workbench.state import ASKED, LevelState
-from workbench.theme import THEMES
+from workbench.theme import THEMES, Theme
 from workbench.views import components
 from workbench.views.background import BackgroundTask, Progress
-from workbench.views.components import heading, input_for
+from workbench.views.components import FILL, heading, input_for
 from workbench.views.viewport import Viewport
 
 REST_MS = 250
 """The question is asked when nothing has changed for so long."""
 
-PANE_CSS = {"flex": "0 0 auto", "padding": "2px 2px 0", "box-sizing": "border-box"}
+CLASS_OF = {"BREAK_UP": "break", "BREAK_DOWN": "break", "REJECT_UP": "reject", "REJECT_DOWN": "reject", "CHOP": "chop"}
+"""Outcome in gold -> class."""
 
 
 def question_fields(state: LevelState) -> list[dict[str, Any]]:
@@ -38,17 +39,18 @@ def question_fields(state: LevelState) -> list[dict[str, Any]]:
 
 def question_of(root: str, state: LevelState, look: Viewport) -> Question:
     """What is asked of the window at the cursor."""
-    direction = None if state.direction == "price" else state.direction
-    s = look.session
-    end = look.now_ns + look.window_ns
-    return Question(root, s.symbol, s.date, look.level_id, end, state.mode, state.pool, state.horizon, direction)
+    s, direction = look.session, None if state.direction == "price" else state.direction
+    end_ns = look.now_ns + look.window_ns
+    return Question(root, s.symbol, s.date, look.level_id, end_ns, state.mode, state.pool, state.horizon, direction)
 
 
 def out_of_reach(root: str, look: Viewport) -> str:
     """Why nothing is asked: there is no level or no trade yet, or price is beyond an approach's reach; empty where it is not."""
     last = look.session.last_tick(look.now_ns + look.window_ns)
-    if not look.known or last is None:
-        return f"{look.title} is not known yet." if not look.known else "Nothing has traded yet."
+    if not look.known:
+        return f"{look.title} is not known yet."
+    if last is None:
+        return "Nothing has traded yet."
     reach = similar.retrieval_params(root, look.session.symbol, look.session.date).approach.max_distance_ticks
     away = abs(last - look.k_ref)
     if away <= reach:
@@ -56,60 +58,44 @@ def out_of_reach(root: str, look: Viewport) -> str:
     return f"Price is {away} ticks away. Setups begin within {reach} ticks of the level: nothing is compared from further off."
 
 
-def waiting_words(question: Question) -> str:
-    """What is being done meanwhile."""
-    if question.mode == "all":
-        return "Asking the index …"
-    return f"Comparing with the sessions before {question.date}; the first time in a session takes some seconds …"
-
-
-def whose_words(found: Similar) -> str:
-    """Which sessions could be neighbours."""
-    q, n = found.question, found.answer.sessions
+def outcomes_html(found: Similar, theme: Theme, **more: bool) -> str:
+    """The table of outcomes as `workbench.plots.outcomes.outcome_html` makes it, with what is said around it."""
+    f, q, n = found.forecast, found.question, found.answer.sessions
     where = {"all": "", "kind": ", levels of this kind", "level": ", this level and direction"}[q.pool]
-    if q.mode == "all":
-        return f"all {n} other sessions{where} (index, later ones too)"
-    return f"walk-forward, {n} sessions before{where}"
-
-
-def facts_of(found: Similar, root: str) -> Facts:
-    """What stands around the table of outcomes."""
-    f, q = found.forecast, found.question
-    knobs = similar.retrieval_params(root, q.symbol, q.date).setups
-    nothing = ""
-    if f["nothing_comparable"]:
-        nothing = f"{f['reason']} (n_eff {f['n_eff']:.0f}, best similarity {f['best_similarity'] or 0.0:.3f})"
-    return Facts(
-        level=level_title(q.level_id), approach=str(found.trigger["approach"]), horizon=q.horizon, whose=whose_words(found),
-        rule=rule_words(knobs.barrier), neighbours=int(f["neighbours"]), days=int(f["distinct_days"]), n_eff=float(f["n_eff"]),
-        p_touch=f["p_touch"], pi_touch=f["pi_touch"], nothing=nothing,
+    every = f"all {n} other sessions{where} (index, later ones too)"
+    weak = f"{f['reason']} (n_eff {f['n_eff']:.0f}, best similarity {f['best_similarity'] or 0.0:.3f})" if f["nothing_comparable"] else ""
+    facts = Facts(
+        level=level_title(q.level_id), approach=str(found.trigger["approach"]), horizon=q.horizon,
+        whose=every if q.mode == "all" else f"walk-forward, {n} sessions before{where}",
+        rule=rule_words(similar.retrieval_params(q.root, q.symbol, q.date).setups.barrier), neighbours=int(f["neighbours"]),
+        days=int(f["distinct_days"]), n_eff=float(f["n_eff"]), p_touch=f["p_touch"], pi_touch=f["pi_touch"], nothing=weak,
     )  # fmt: skip
+    return outcome_html(found.outcomes, facts, theme, **more)
+
+
+def find_unless_stopped(question: Question, go_on: Progress) -> Similar:
+    """`workbench.similar.find_in_worker`, not begun where it was given up while it waited."""
+    return similar.find_in_worker(question, lambda: go_on(0, 0, ""))
 
 
 class DebouncedQuery:
-    """A question that follows the trader's hands: `told` gets the answer to the last one, or why there is none.
+    """A question that is asked when the trader's changes end.
 
-    Parameters
-    ----------
-    told
-        Called in the page's loop with HTML that says why there is nothing and False, or that it is being asked and True; or with the
-        answer and False.
-    work
-        Finds the answer, in a thread; it has the question, what `also` gave, and the progress that it tells.
-    also
-        What else the answer depends on.
+    `on_answer` is called in the page's loop with the answer to the last one and False; or with HTML that says why there is none and
+    False, or that it is being asked and True. `work` finds the answer, in a thread; it has the question, what `also` gave (what else the
+    answer depends on), and the progress to report to.
     """
 
     def __init__(
         self,
         root: str,
-        told: Callable[[Any, bool], None],
+        on_answer: Callable[[Any, bool], None],
         *,
         work: Callable[[Question, Any, Progress], Any],
         also: Callable[[], Hashable] = lambda: None,
         progress: Progress = lambda *_: None,
     ) -> None:
-        self.root, self.told, self.work, self.also = root, told, work, also
+        self.root, self.on_answer, self.work, self.also = root, on_answer, work, also
         self.later = BackgroundTask(progress)
         self.asked: tuple[Question, Hashable] | None = None
         self._timer: Any = None
@@ -121,7 +107,7 @@ class DebouncedQuery:
             return
         if self._timer is not None:
             doc.remove_timeout_callback(self._timer)
-        self._timer = doc.add_timeout_callback(lambda: self._rested(state, look), REST_MS)
+        self._timer = doc.add_timeout_callback(lambda: self._ask(state, look), REST_MS)
 
     def stop(self) -> bool:
         """Nobody looks any more: what is under way is given up, to be asked again; returns whether there was something."""
@@ -135,7 +121,7 @@ class DebouncedQuery:
         self.asked = None
         return True
 
-    def _rested(self, state: LevelState, looked: Callable[[], Viewport | None]) -> None:
+    def _ask(self, state: LevelState, looked: Callable[[], Viewport | None]) -> None:
         self._timer = None
         try:
             look = looked()
@@ -144,50 +130,37 @@ class DebouncedQuery:
             far = out_of_reach(self.root, look)
             asked = question_of(self.root, state, look), self.also()
         except EngineError as e:
-            self._nothing(components.rich(str(e)))
+            self._nothing(e)
             return
         if far:
-            self._nothing(components.rich(far))
+            self._nothing(far)
         elif asked != self.asked:
-            self.asked = asked
-            self.told(components.rich(waiting_words(asked[0])), True)
-            self.later.start(lambda go_on: self.work(*asked, go_on), lambda found: self.told(found, False), self._failed)
+            self.asked, (question, _) = asked, asked
+            before = f"Comparing with the sessions before {question.date}; the first time in a session takes some seconds …"
+            self.on_answer(components.rich("Asking the index …" if question.mode == "all" else before), True)
+            self.later.start(lambda go_on: self.work(*asked, go_on), lambda found: self.on_answer(found, False), self._nothing)
 
-    def _failed(self, error: EngineError) -> None:
-        self._nothing(components.rich(str(error)))
-
-    def _nothing(self, why: str) -> None:
+    def _nothing(self, why: EngineError | str) -> None:
         self.asked = None
         self.later.stop()
-        self.told(why, False)
-
-
-def find(question: Question, also: Any, go_on: Progress) -> Similar:
-    """`workbench.similar.find_in_worker`, not begun where it was given up while it waited."""
-    return similar.find_in_worker(question, lambda: go_on(0, 0, ""))
+        self.on_answer(components.rich(str(why)), False)
 
 
 class Outcomes:
-    """The pane; `follow` tells it what is on the screen."""
+    """The pane; `follow` tells it what is on the screen. One that is not on the screen itself asks nothing."""
 
     def __init__(self, root: str, state: LevelState) -> None:
         self.root, self.state = root, state
-        self.pane = pn.pane.HTML("", margin=0, styles=PANE_CSS, sizing_mode="stretch_width")
-        self.asking = DebouncedQuery(root, self._told, work=find)
+        self.pane = pn.pane.HTML("", styles={"flex": "0 0 auto", "padding": "2px 2px 0", "box-sizing": "border-box"}, **FILL)
+        self.asking = DebouncedQuery(root, self._on_answer, work=lambda question, _, go_on: find_unless_stopped(question, go_on))
         self.found: Similar | str = ""
-        self.waiting = False
         self.look: Viewport | None = None
-        self._active = True
+        self.waiting, self._active = False, True
         state.param.watch(lambda *_: self.follow(self.look), list(ASKED - {"neighbours_k"}))
         state.param.watch(lambda *_: self._paint(), "theme")
 
-    @property
-    def active(self) -> bool:
-        """Whether the pane is on the screen; one that is not asks nothing."""
-        return self._active
-
-    @active.setter
-    def active(self, on: bool) -> None:
+    def front(self, on: bool) -> None:
+        """The pane is on the screen, or no more."""
         self._active = on
         if not on:
             self.asking.stop()
@@ -195,10 +168,10 @@ class Outcomes:
     def follow(self, look: Viewport | None) -> None:
         """The screen shows `look` now."""
         self.look = look
-        if look is not None and self.active:
+        if look is not None and self._active:
             self.asking.soon(self.state, lambda: self.look)
 
-    def _told(self, found: Similar | str, waiting: bool) -> None:
+    def _on_answer(self, found: Similar | str, waiting: bool) -> None:
         if not (waiting and isinstance(self.found, Similar)):
             self.found = found
         self.waiting = waiting
@@ -209,7 +182,7 @@ class Outcomes:
         if isinstance(self.found, str):
             html = outcome_notice(self.found, theme, waiting=self.waiting)
         else:
-            # The last answer stays, dimmed, while the next is on its way: it says itself of which level it is.
-            html = outcome_html(self.found.outcomes, facts_of(self.found, self.root), theme, waiting=self.waiting)
+            # The last answer remains, dimmed, while the next is on its way: it says itself of which level it is.
+            html = outcomes_html(self.found, theme, waiting=self.waiting)
         if html != self.pane.object:
             self.pane.object = html

@@ -2,84 +2,63 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
 import panel as pn
-from panel.viewable import Viewer
 from param.parameterized import discard_events
 from pydantic import ValidationError
 
 from engine.errors import EngineError, UnknownLevel
 from engine.ladder import NO_TICK
-from engine.session import Session, level_title
+from engine.session import level_title
 from workbench import session_cache
 from workbench.plots import axes
 from workbench.state import ASKED, LevelState
 from workbench.theme import THEMES
-from workbench.views import components, view
-from workbench.views import replay_data as past
-from workbench.views.components import PANE_CSS, Notices
+from workbench.views import components, replay_data, view
+from workbench.views.components import BOTH, FILL, LADDER_CSS, PageView, html
 from workbench.views.controls import REPLAY_KEYS, replay_drawer
 from workbench.views.drill import Drill
-from workbench.views.replay_data import unknown
-from workbench.views.replay_figures import LADDER_CSS
 from workbench.views.replay_player import Player
-from workbench.views.viewport import on_grid
-
-BODY = {"padding": "6px 10px", "box-sizing": "border-box", "gap": "0"}
-
-NOT_SHOWN = {"name", "view", "section", *ASKED}
-"""Parameters that no picture of the replay depends on."""
+from workbench.views.viewport import forget_time, on_grid, stand_in
 
 
 @view("replay", "Replay", keys=REPLAY_KEYS)
-class ReplayView(Viewer):
-    """Replay of a session around a level. `state` is the tab's state, `root` the lake."""
+class ReplayView(PageView):
+    """Replay of a session around a level."""
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
-        super().__init__(**params)
-        self.root, self.state = root, state
-        self.notices = Notices(complaints)
+        super().__init__(root, state, complaints, **params)
         self._inside = 0
-        self.active = True
         self._missed: set[str] = set()
         self.drill: Drill | None = None
         self.player = Player(state, self._run)
         self._build()
         self.player.deck.param.watch(lambda e: self._on_act(e.new), "acted")
         self.player.words.levels.param.watch(lambda e: self._on_chip(e.new), "value")
-        self.player.words.layer_chips.param.watch(lambda e: state.param.update(layer=e.new), "value")
         self.player.pictures.ladder.figure.on_change("inner_height", self._on_height)
-        state.param.watch(self._on_state, [p for p in LevelState.param if p not in NOT_SHOWN])
-
-    # --- what the view is made of
+        state.param.watch(self._on_state, [p for p in LevelState.param if p not in {"name", "view", "section", *ASKED}])
 
     def _build(self) -> None:
-        fill: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
         pictures, words = self.player.pictures, self.player.words
-        chart, ladder, strip = (pn.pane.Bokeh(f, margin=0) for f in pictures.figures)
-        chart.sizing_mode = ladder.sizing_mode = "stretch_both"
-        strip.sizing_mode = "stretch_width"
-        ladder.styles = LADDER_CSS
-        self.beside = pn.Column(margin=0, sizing_mode="stretch_width")
+        layouts: tuple[dict[str, Any], ...] = (BOTH, {**BOTH, "styles": LADDER_CSS}, FILL)
+        chart, ladder, strip = (components.figure_pane(f, **layout) for f, layout in zip(pictures.figures, layouts))
+        self.beside = pn.Column(**FILL)
         self.drawing = pn.Column(
             pn.Row(words.levels, margin=(0, 0, 4, 0), sizing_mode="stretch_width"),
             words.say,
             self.player.deck,
             self.beside,
             pn.Row(words.layer_chips, words.legend, margin=(4, 0, 2, 0), sizing_mode="stretch_width"),
-            pn.Row(chart, ladder, margin=0, sizing_mode="stretch_both", min_height=280),
-            pn.Row(strip, words.conditions, **fill),
+            pn.Row(chart, ladder, min_height=280, **BOTH),
+            pn.Row(strip, words.conditions, **FILL),
             pictures.live,
-            sizing_mode="stretch_both", margin=0, visible=False,
+            visible=False, **BOTH,
         )  # fmt: skip
-        self.empty = pn.pane.HTML(components.loading_html(self.root), stylesheets=[PANE_CSS], sizing_mode="stretch_both", margin=0)
-        self.body = pn.Column(self.notices.banner, self.empty, self.drawing, margin=0, sizing_mode="stretch_both", styles=BODY)
-
-    def __panel__(self) -> Any:
-        return self.body
+        self.empty = html(components.loading_html(self.root), **BOTH)
+        styles = {"padding": "6px 10px", "box-sizing": "border-box", "gap": "0"}
+        self.body = pn.Column(self.notices.banner, self.empty, self.drawing, styles=styles, **BOTH)
 
     def start(self) -> None:
         """Draw for the first time."""
@@ -87,24 +66,21 @@ class ReplayView(Viewer):
         self._guard(self._open)
 
     def _open(self) -> None:
-        st = self.state
-        if st.contract is None or st.session is None:
+        st, s = self.state, components.session_of(self.root, self.state)
+        if s is None:
             self.empty.object = components.empty_lake_html(self.root)
             return
-        s = session_cache.load(self.root, st.contract, dt.date.fromisoformat(st.session))
         said: list[str] = []
         try:
             said += on_grid(st, s)
             s.level(st.level)
-        except EngineError as e:
-            known = set(s.levels["level_id"].to_list())
-            stand_in = next((i for i in session_cache.ordered_level_ids(s) if i in known), f"price:{first_price(s)}")
+        except UnknownLevel:
+            traded = s.ladder.last_tick[s.ladder.last_tick != NO_TICK]
+            instead = stand_in(s, axes.price_text(int(traded[0]) if traded.size else 0, s.tick_size))
             # Why it is absent is known only at the session's end: it is not said here.
-            said.append(f"{level_title(st.level)} is not in the session of {s.date}; {level_title(stand_in)} stands in its place")
-            if not isinstance(e, UnknownLevel):
-                raise
+            said.append(f"{level_title(st.level)} is not in the session of {s.date}; {level_title(instead)} stands in its place")
             with discard_events(st):
-                st.level = stand_in
+                st.level = instead
         self.notices.read(tuple(said))
         self.player.open(s, st.cursor_ts_ns)
         if self.drill is not None:
@@ -112,11 +88,8 @@ class ReplayView(Viewer):
         self.player.show(words=True)
         self.empty.visible, self.drawing.visible = False, True
 
-    # --- what the trader does
-
     def _on_height(self, attr: str, old: int, new: int) -> None:
-        self.player.pictures.ladder_height = new
-        self.player.pictures.forget_lines()
+        self.player.pictures.resize(new)
         if self.player.frame is not None and not self.player.clock.playing:
             self._guard(lambda: self.player.show(words=False))
 
@@ -129,15 +102,15 @@ class ReplayView(Viewer):
         if not level_id or level_id == self.state.level or session is None:
             return
         t = self.player.clock.position
-        if level_id.startswith("price:") or level_id in past.known_levels(session, t):
+        if level_id.startswith("price:") or level_id in replay_data.known_levels(session, t):
             self.state.level = level_id
         else:
             # The same words for one that will be and one that never is: which of them it is nobody knows yet.
-            lacks = unknown(session, level_id, t)
+            lacks = replay_data.unknown(session, level_id, t)
             self.notices.trouble = [f"{level_title(level_id)}: {'not yet, ' if lacks.yet else ''}{lacks.why}"]
 
     def front(self, on: bool) -> None:
-        """A hidden replay stands still; what changed meanwhile is shown when it comes back."""
+        """A hidden replay does not play; what changed meanwhile is shown when it comes back."""
         self.active = on
         if self.drill is not None:
             self.drill.front(on)
@@ -163,16 +136,14 @@ class ReplayView(Viewer):
     def _changed(self, names: set[str]) -> None:
         st, player = self.state, self.player
         if "theme" in names:
-            player.pictures.dress(THEMES[st.theme])
+            player.pictures.apply_theme(THEMES[st.theme])
         if player.session is None or names & {"contract", "session"}:
-            if "cursor_ts_ns" not in names:
-                with discard_events(st):
-                    st.cursor_ts_ns = None
+            forget_time(st, names | {"session"})
             self._guard(self._open)
             return
         if "cursor_ts_ns" in names and st.cursor_ts_ns is not None and st.cursor_ts_ns != player.shown_ns:
             player.seek_ns(st.cursor_ts_ns)
-        if names & {"palette"}:
+        if "palette" in names:
             player.pictures.forget()
 
         def show() -> None:
@@ -190,7 +161,7 @@ class ReplayView(Viewer):
         player.answered = int(act["n"])
         acts: dict[str, Callable[[], object]] = {
             "play": lambda: player.play(bool(value)),
-            "step": lambda: player.step(int(value)),
+            "step": lambda: player.seek(player.clock.position + int(value)),
             "seek": lambda: player.seek(int(value)),
             "speed": lambda: player.set_speed(int(value)),
             "touch": lambda: self._to_touch(int(value)),
@@ -217,17 +188,12 @@ class ReplayView(Viewer):
     def _on_drill(self, name: str, value: Any) -> None:
         if name == "drill":
             if self.drill is None:
-                self.drill = Drill(self.root, self.state, self.player.limit, self._close_drill)
+                self.drill = Drill(self.root, self.state, self.player.limit, self.beside.clear)
             self.beside.objects = [self.drill.panel]
             self.player.play(False)
             self.drill.start()
         elif name == "call" and self.drill is not None:
             self.drill.call(str(value))
-
-    def _close_drill(self) -> None:
-        self.beside.objects = []
-
-    # --- what goes wrong
 
     def _guard(self, act: Callable[[], object]) -> None:
         """Run `act` of the trader's; what the engine has to say is shown as a notice, and the last good picture stays."""
@@ -236,7 +202,7 @@ class ReplayView(Viewer):
         self._run(act)
 
     def _run(self, act: Callable[[], object]) -> None:
-        """As `_guard`, for a frame that came by itself: what was said of the trader's last act stays."""
+        """As `_guard`, for a frame that came by itself: what was said of the trader's last act remains."""
         said = self.notices
         self._inside += 1
         try:
@@ -261,14 +227,8 @@ class ReplayView(Viewer):
         try:
             session.level(st.level)
         except EngineError as e:
-            # Why it is absent is known only at the session's end: only a price's own fault is told.
+            # Why it is absent is known only at the session's end: only a price's own fault is said.
             said = str(e) if st.level.startswith("price:") else f"{level_title(st.level)}: not known at the replay's time"
             st.level = frame.look.level_id
             return said
         return ""
-
-
-def first_price(session: Session) -> str:
-    """Price of the session's first trade, on its grid."""
-    traded = session.ladder.last_tick[session.ladder.last_tick != NO_TICK]
-    return axes.price_text(int(traded[0]) if traded.size else 0, session.tick_size)

@@ -6,26 +6,22 @@ Everything here is asked with `t`, a number of whole seconds since the ladder's 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import xarray as xr
 
 from engine.errors import PartitionMissing
 from engine.features import pressure_cube
 from engine.params import FeatureParams
-from engine.session import Session, cached_with_session, level_title, tick_at
-from engine.sessions import PROFILES, SessionWindows, session_windows
+from engine.session import Session, cached_with_session, tick_at
+from engine.sessions import PROFILES, session_windows
 from engine.vocab import NS
 from workbench import session_cache
 from workbench.plots import axes, conditions, heatmap
 from workbench.plots.heatmap import Layer
 from workbench.plots.ladder import rows_of
-from workbench.views.viewport import Viewport
-
-# ----------------------------------------------------------------------------
-# What of a session is known at an instant: the one place from which the replay takes what it sends
+from workbench.views.viewport import Viewport, level_chip, placed_chip
 
 COLUMNS = 900
 """Columns of the heatmap's image: about the plot's width."""
@@ -53,81 +49,62 @@ class Strip:
         i = self.done(now_ns)
         return self.frame.row(i - 1, named=True) if i and now_ns - self.ends[i - 1] < self.window_ns else None
 
+    def _on_grid(self, i: int) -> int:
+        """The level's `i`-th window among those of the grid: the strip fills the gaps of a level that had no value for a while."""
+        return round((self.ends[i] - self.ends[0]) / self.window_ns)
+
     def until(self, now_ns: int, since_x: float) -> tuple[dict[str, list[object]], dict[str, object]]:
         """Sources of the strip: windows that had ended, from the axis coordinate `since_x` on."""
         i = self.done(now_ns)
         if i == 0:
             return {k: [] for k in self.cells}, dict(conditions.NO_COUNTS)
-        x = np.asarray(self.counts["x"])
-        # Windows of the grid: the strip fills the gaps of a level that had no value for a while.
-        last = round((self.ends[i - 1] - self.ends[0]) / self.window_ns) + 1
+        x, last = np.asarray(self.counts["x"]), self._on_grid(i - 1) + 1
         first = min(int(np.searchsorted(x[:last], since_x)), last - 1)
-        cells = dict(self.cells)
-        cells["image"] = [np.ascontiguousarray(np.asarray(m)[:, first:last]) for m in self.cells["image"]]
-        cells["x"] = [float(x[first])] * 2
-        cells["dw"] = [(last - first) * self.width_ms] * 2
+        images: list[object] = [np.ascontiguousarray(np.asarray(m)[:, first:last]) for m in self.cells["image"]]
+        places: dict[str, list[object]] = {"x": [float(x[first])] * 2, "dw": [(last - first) * self.width_ms] * 2}
         counts: dict[str, object] = {"x": np.append(x[first:last], x[last - 1] + self.width_ms)}
         for d in conditions.BASE:
             v = np.asarray(self.counts[d])[first:last]
             counts[d] = np.append(v, v[-1])
-        return cells, counts
+        return {**self.cells, "image": images, **places}, counts
 
     def fresh(self, before: int, now_ns: int) -> list[list[object]]:
         """Windows from the `before`-th that had ended: axis coordinate, width in ms, codes and heights of both bands, in `BASE`'s order."""
         i = self.done(now_ns)
         if i <= before:
             return []
-        first, last = (round((self.ends[k] - self.ends[0]) / self.window_ns) for k in (before, i - 1))
-        x = np.asarray(self.counts["x"])
+        x, *bands = (np.asarray(self.counts[k]) for k in ("x", *conditions.BASE))
         images = [np.asarray(m) for m in self.cells["image"]]
         return [
-            [
-                float(x[k]),
-                self.width_ms,
-                [m[:, k].tolist() for m in images],
-                [float(np.asarray(self.counts[d])[k]) for d in conditions.BASE],
-            ]
-            for k in range(first, last + 1)
+            [float(x[k]), self.width_ms, [m[:, k].tolist() for m in images], [float(v[k]) for v in bands]]
+            for k in range(self._on_grid(before), self._on_grid(i - 1) + 1)
         ]
 
 
-@dataclass
 class Slab:
-    """A stretch of the ladder around a price: values to paint, and what the ladder beside it is made from.
+    """Seconds ``[begin, end)`` of the ladder, ticks `low` to `high`: values to paint, and what the ladder beside it is made from.
 
     The arrays reach beyond the replay's time; `image` and `rows` give nothing of it.
     """
 
-    begin: int
-    end: int
-    low: int
-    high: int
-    step: int
-    pool: int
-    layer: Layer
-    top: float
-    cube: xr.Dataset
-    shown: np.ndarray = field(init=False)
-    valid: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.shown = heatmap.values(self.cube, self.layer)
-        self.valid = self.cube["book_valid"].to_numpy().astype(bool)
-        keep = ("long", "short", "bid_depth", "ask_depth")
-        self._of = {k: self.cube[k].to_numpy().astype(np.float32) for k in keep}
-        self._tick = self.cube["tick"].to_numpy()
-        self._start = {s: (self.cube[f"{s}_depth"] - self.cube[f"{s}_change"]).to_numpy()[0].astype(np.float32) for s in ("bid", "ask")}
-        del self.cube
+    def __init__(
+        self, session: Session, begin: int, end: int, low: int, high: int, step: int, layer: Layer, top: float, half_life_s: float
+    ) -> None:
+        self.begin, self.end, self.low, self.high, self.step, self.layer, self.top = begin, end, low, high, step, layer, top
+        self.pool = -(-(end - begin) // COLUMNS)
+        start = session.ladder.start_ns
+        cube = pressure_cube(session.ladder, start + begin * NS, start + end * NS, low, high, step_ticks=step, half_life_s=half_life_s)
+        self.shown = heatmap.values(cube, layer)
+        self.valid = cube["book_valid"].to_numpy().astype(bool)
+        self.ticks: np.ndarray = cube["tick"].to_numpy()
+        """Lowest tick of each row."""
+        self._of = {k: cube[k].to_numpy().astype(np.float32) for k in ("long", "short", "bid_depth", "ask_depth")}
+        self._start = {s: (cube[f"{s}_depth"] - cube[f"{s}_change"]).to_numpy()[0].astype(np.float32) for s in ("bid", "ask")}
 
     @property
     def columns(self) -> int:
         """Columns of the whole image."""
         return -(-(self.end - self.begin) // self.pool)
-
-    @property
-    def ticks(self) -> np.ndarray:
-        """Lowest tick of each row."""
-        return self._tick
 
     def column_of(self, t: int) -> int:
         """Column in which second `t` lies."""
@@ -137,14 +114,14 @@ class Slab:
         """Exact values of the columns from `first` to that of second ``t - 1``, float32 (rows, columns), of seconds before `t`."""
         a, b = first * self.pool, min(t, self.end) - self.begin
         if b <= a:
-            return np.empty((self._tick.size, 0), np.float32)
+            return np.empty((self.ticks.size, 0), np.float32)
         if self.layer.kind == "signed" and self.pool > 1:
             return heatmap.pool_net(self._of["long"][a:b], self._of["short"][a:b], self.pool).T
         return heatmap.pool_windows(self.shown[a:b], self.pool).T
 
     def image(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Codes and exact values of all columns at `t`; what comes later is empty."""
-        values = np.full((self._tick.size, self.columns), np.nan, np.float32)
+        values = np.full((self.ticks.size, self.columns), np.nan, np.float32)
         known = self.block(0, t)
         values[:, : known.shape[1]] = known
         return np.ascontiguousarray(heatmap.codes(values, self.layer, self.top)), values
@@ -152,10 +129,9 @@ class Slab:
     def rows(self, t: int, window_s: int, trailing: bool, k_ref: int) -> pl.DataFrame:
         """The ladder (`workbench.plots.ladder.rows_of`) of one window, the `window_s` seconds before `t`.
 
-        With `trailing` flows are summed over it; else (they fade already) those of the last second stand.
+        With `trailing` flows are summed over it; else (they fade already) they are those of the last second.
         """
-        i = t - self.begin
-        a = max(i - window_s, 0)
+        i, a = t - self.begin, max(t - self.begin - window_s, 0)
         out: dict[str, np.ndarray] = {}
         with np.errstate(invalid="ignore"):
             for k in ("long", "short"):
@@ -165,17 +141,8 @@ class Slab:
                 depth = self._of[f"{s}_depth"]
                 out[f"{s}_depth"] = depth[i - 1]
                 out[f"{s}_change"] = depth[i - 1] - (depth[a - 1] if a else self._start[s])
-        if not self.valid[i - 1]:
-            out = {k: np.zeros_like(v) for k, v in out.items()}
-        return rows_of(out, bool(self.valid[i - 1]), self._tick, k_ref)
-
-
-def slab(session: Session, begin: int, end: int, low: int, high: int, step: int, layer: Layer, top: float, half_life_s: float) -> Slab:
-    """Read seconds ``[begin, end)`` of the session's ladder, ticks `low` to `high`."""
-    lad = session.ladder
-    start = lad.start_ns
-    cube = pressure_cube(lad, start + begin * NS, start + end * NS, low, high, step_ticks=step, half_life_s=half_life_s)
-    return Slab(begin, end, low, high, step, -(-(end - begin) // COLUMNS), layer, top, cube)
+        valid = bool(self.valid[i - 1])
+        return rows_of(out if valid else {k: np.zeros_like(v) for k, v in out.items()}, valid, self.ticks, k_ref)
 
 
 @cached_with_session(4)
@@ -190,13 +157,13 @@ def scale_top(session: Session, layer: Layer, step: int, half_life_s: float, t: 
 
 
 def scale_time(t: int) -> int:
-    """The second whose past sets the colour scale at `t`."""
+    """The second up to which the session sets the colour scale at `t`."""
     return max(t // SCALE_EVERY_S * SCALE_EVERY_S, min(t, SCALE_EVERY_S) // 30 * 30)
 
 
 @cached_with_session(1)
 def _steps(session: Session) -> dict[str, tuple[list[int], list[int], list[int]]]:
-    """Starts, ends and ticks of each level's steps, in the screen's order: lists, since every frame asks where each level stands."""
+    """Starts, ends and ticks of each level's steps, in the screen's order: lists, since every frame asks where each level is."""
     out = {}
     for i in session_cache.ordered_level_ids(session):
         rows = session.levels.filter(pl.col("level_id") == i).sort("start_ts_ns")
@@ -212,7 +179,7 @@ def known_levels(session: Session, t: int) -> list[str]:
 
 
 def tick_now(session: Session, level_id: str, t: int) -> int | None:
-    """Where a level of the session stood in the second before `t`; None where it had no value."""
+    """Tick of a level of the session in the second before `t`; None where it had no value."""
     starts, ends, ticks = _steps(session)[level_id]
     now = session.ladder.start_ns + t * NS - 1
     i = bisect_right(starts, now) - 1
@@ -220,11 +187,10 @@ def tick_now(session: Session, level_id: str, t: int) -> int | None:
 
 
 def known_runs(session: Session, level_id: str, t: int, since_ns: int, until_ns: int) -> pl.DataFrame:
-    """Level lines that had begun; those that still stand at `t` are drawn on to `until_ns`, whatever becomes of them."""
+    """Level lines that had begun; those that have not ended at `t` are drawn on to `until_ns`, whatever becomes of them."""
     now = session.ladder.start_ns + t * NS
     runs = session_cache.runs(session, level_id).filter((pl.col("start_ts_ns") < now) & (pl.col("end_ts_ns") > since_ns))
-    stands = pl.col("end_ts_ns") >= now
-    return runs.with_columns(pl.when(stands).then(pl.lit(until_ns)).otherwise("end_ts_ns").alias("end_ts_ns"))
+    return runs.with_columns(pl.when(pl.col("end_ts_ns") >= now).then(pl.lit(until_ns)).otherwise("end_ts_ns").alias("end_ts_ns"))
 
 
 def touches(session: Session, level_id: str) -> np.ndarray:
@@ -239,10 +205,6 @@ def marked_touches(session: Session, level_id: str) -> np.ndarray:
         return touches(session, level_id)
     except PartitionMissing:
         return np.zeros(0, np.int64)
-
-
-# ----------------------------------------------------------------------------
-# Best bid and ask of a session up to an instant
 
 
 @dataclass(frozen=True)
@@ -268,7 +230,7 @@ def quotes(session: Session) -> Quotes:
 
 
 # ----------------------------------------------------------------------------
-# Chips of the levels in Replay: what is known at its time, what is not known yet and from when on it will be, what the session lack
+# Chips of the levels: what is known, what is not known yet and from when on it will be, what the session lacks
 
 KNOWN_FROM = {
     "pm_high": "premarket_end_ns", "pm_low": "premarket_end_ns", "or_high": "opening_range_end_ns", "or_low": "opening_range_end_ns",
@@ -286,68 +248,43 @@ class Unknown:
 
 
 def unknown(session: Session, level_id: str, t: int) -> Unknown:
-    """Why a key level has no value at second `t`: told by the session's calendar and what traded before, not by what becomes of it.
-
-    Parameters
-    ----------
-    level_id : str
-        A key level without a value at `t` (`replay_past.known_levels`).
-    t : int
-        Seconds since the ladder's start.
-    """
-    windows = windows_of(session)
+    """Why a level has no value at second `t`: by the session's calendar and what traded before, not by what becomes of it."""
+    start, now = session.ladder.start_ns, session.ladder.start_ns + t * NS
+    calendars = (session_windows(session.date, name) for name in PROFILES)
+    # That of the session's profile: the one in whose session its ladder begins.
+    windows = next((w for w in calendars if w.ladder_start_ns <= start < w.ladder_end_ns), None)
     if windows is None or level_id not in KNOWN_FROM:
         return Unknown(False, "not known at the replay's time")
-    start, now = session.ladder.start_ns, session.ladder.start_ns + t * NS
     begin = getattr(windows, KNOWN_FROM[level_id])
     clock = axes.clock(begin, seconds=False)
-    if level_id == "vwap":
-        # The second that ends now gives it a value from now on: what is asked for is what stood before.
-        first, last = max((begin - start) // NS, 0), max(t - 1, 0)
-        traded = session.ladder.tape.select("buy_volume", "sell_volume")[first:last].sum_horizontal().sum() if last > first else 0
-        return (
-            Unknown(False, f"not known, though there were trades since {clock}")
-            if traded
-            else Unknown(True, f"known from {clock}, with the first trade")
-        )
-    return Unknown(True, f"known from {clock}") if now <= begin else Unknown(False, f"it would be known from {clock}")
-
-
-def windows_of(session: Session) -> SessionWindows | None:
-    """The calendar of the session's profile: the one in whose session its ladder begins; None where it begins in none."""
-    found = (session_windows(session.date, name) for name in PROFILES)
-    return next((w for w in found if w.ladder_start_ns <= session.ladder.start_ns < w.ladder_end_ns), None)
+    if level_id != "vwap":
+        return Unknown(True, f"known from {clock}") if now <= begin else Unknown(False, f"it would be known from {clock}")
+    # The second that ends now gives it a value from now on: what is asked for is what was known before.
+    first, last = max((begin - start) // NS, 0), max(t - 1, 0)
+    traded = session.ladder.tape.select("buy_volume", "sell_volume")[first:last].sum_horizontal().sum() if last > first else 0
+    if traded:
+        return Unknown(False, f"not known, though there were trades since {clock}")
+    return Unknown(True, f"known from {clock}, with the first trade")
 
 
 def known_items(session: Session, chosen: str, t: int, last: int | None) -> list[dict[str, object]]:
-    """Chips of the levels that are known at second `t`; the key levels that are not stand there without a price."""
-    now = session.ladder.start_ns + t * NS
-    known = known_levels(session, t)
-    keys = list(session_cache.KEY_LEVELS)
-    ids = dict.fromkeys([*keys, *known, chosen])
-    items: list[dict[str, object]] = []
-    for i in ids:
-        item: dict[str, object] = {"id": i, "label": level_title(i)}
-        if i in keys:
-            item["key"] = str(keys.index(i) + 1)
+    """Chips of the levels that are known at second `t`; the key levels that are not are there without a price."""
+    now, known = session.ladder.start_ns + t * NS, known_levels(session, t)
+
+    def chip(i: str) -> dict[str, object]:
         tick = tick_at(session.level(i), now - 1) if i in known or i == chosen else None
         if tick is not None:
-            item["detail"] = axes.price_text(tick, session.tick_size)
-            item["mark"] = "" if last is None else f"{tick - last:+d}t".replace("-", "−").replace("+0t", "0t")
-            item["title"] = "ticks from the last trade to the level"
-        elif i == chosen:
-            item["mark"] = "not yet"
-        else:
-            lacks = unknown(session, i, t)
-            item["absent"] = lacks.why
-            if lacks.yet:
-                item["word"] = "not yet"
-        items.append(item)
-    return items
+            return placed_chip(i, tick, last, session.tick_size)
+        if i == chosen:
+            return level_chip(i, mark="not yet")
+        lacks = unknown(session, i, t)
+        return level_chip(i, absent=lacks.why, **({"word": "not yet"} if lacks.yet else {}))
+
+    return [chip(i) for i in dict.fromkeys([*session_cache.KEY_LEVELS, *known, chosen])]
 
 
 # ----------------------------------------------------------------------------
-# The replay's clock: where it stands, how fast it goes, and which frame is due; knows neither lake nor screen
+# The replay's clock: its position, how fast it goes, and which frame is due; knows neither lake nor screen
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 """Seconds of the session in a second of the trader's."""
@@ -386,24 +323,18 @@ class ReplayClock:
         return self.seconds if self.limit is None else min(max(self.limit, 1), self.seconds)
 
     def seek(self, position: int, wall: float) -> int:
-        """Stand at `position`, kept inside the session."""
+        """Go to `position`, or to the nearest end of the session; returns where it is then."""
         self.position = min(max(int(position), 1), self.end)
         self._exact, self._wall = float(self.position), wall
         return self.position
 
     def play(self, on: bool, wall: float) -> None:
-        """Start or stop; a replay that stands at its end does not start."""
+        """Start or stop; a replay that is at its end does not start."""
         self.playing = on and self.position < self.end
         self._exact, self._wall = float(self.position), wall
 
     def set_speed(self, speed: float, wall: float) -> None:
-        """Change the speed from now on.
-
-        Raises
-        ------
-        ValueError
-            Where it is none of `SPEEDS`.
-        """
+        """Change the speed from now on; a ValueError where it is none of `SPEEDS`."""
         if speed not in SPEEDS:
             raise ValueError(f"speed: expected one of {', '.join(f'{s:g}' for s in SPEEDS)}, found {speed!r}")
         self._advance(wall)
@@ -417,9 +348,7 @@ class ReplayClock:
     def due(self, wall: float) -> int | None:
         """The position of the frame to send now; None where there is nothing new, or the last frame is still on its way."""
         self._advance(wall)
-        if not self.playing or self.full or int(self._exact) <= self.position:
-            return None
-        if wall - self._last_sent < FRAME_S:
+        if not self.playing or self.full or int(self._exact) <= self.position or wall - self._last_sent < FRAME_S:
             return None
         self.position = int(self._exact)
         if self.position >= self.end:
@@ -434,8 +363,7 @@ class ReplayClock:
     def wait(self, wall: float) -> float:
         """Seconds until a frame can be due, if the browser keeps up."""
         self._advance(wall)
-        until_second = (self.position + 1 - self._exact) / self.speed
-        return max(until_second, FRAME_S - (wall - self._last_sent), 0.001)
+        return max((self.position + 1 - self._exact) / self.speed, FRAME_S - (wall - self._last_sent), 0.001)
 
     def frame(self, wall: float) -> int:
         """Number of the frame that is being sent."""
@@ -448,25 +376,16 @@ class ReplayClock:
         self.acked = max(self.acked, min(n, self.sent))
 
 
-# ----------------------------------------------------------------------------
-# A frame of the replay: what is looked at, at which second, and how much of the session around it is shown
-
 SHIFTS = 10
-"""The chart moves on by so many parts of its span: a picture that stands still costs a patch, a moving one all its axes."""
+"""The chart moves on by so many parts of its span: a picture that does not move costs a patch, a moving one all its axes."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a frame shows.
+    """What is looked at, and how much of the session around it is shown.
 
-    Attributes
-    ----------
-    t : int
-        Seconds of the session that have passed.
-    low, high : int
-        Seconds shown, ``[low, high)``; what lies from `t` on is empty.
-    centre : int
-        Tick in the middle of the price axis.
+    `t` seconds of the session have passed; seconds ``[low, high)`` are shown, empty from `t` on; `centre` is the tick in the middle of the
+    price axis.
     """
 
     look: Viewport
@@ -480,6 +399,11 @@ class Frame:
     def now_ns(self) -> int:
         """The instant, ns since the epoch."""
         return self.look.session.ladder.start_ns + self.t * NS
+
+    @property
+    def strip(self) -> Strip:
+        """The conditions of the level looked at."""
+        return strip(self.look.session, self.look.level_id, self.look.params)
 
     @property
     def quote_step(self) -> int:
@@ -508,7 +432,7 @@ def middle(had: int | None, level: int | None, last: int | None, rows: int) -> i
     It stays at `had` while what matters is well inside, so that the picture does not jump.
     """
     if level is None and last is None:
-        return had if had is not None else 0
+        return had or 0
     if last is None or (level is not None and abs(last - level) <= (rows * 5) // 8):
         assert level is not None
         return had if had is not None and abs(had - level) <= rows // 4 else level

@@ -1,4 +1,4 @@
-"""The replay's player: the clock, the frame that is due, and what it needs of the session; the view around it handles hands and words."""
+"""The replay's player: the clock, the frame that is due, and what it needs of the session; the view around it turns acts into calls."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from workbench.plots import axes
 from workbench.plots.heatmap import LAYERS
 from workbench.state import LevelState
 from workbench.theme import THEMES
-from workbench.views import replay_data as past
+from workbench.views import replay_data
 from workbench.views.replay_data import SPEEDS, Frame, ReplayClock, middle, stretch
-from workbench.views.replay_figures import ReplayPictures, ReplayWords
-from workbench.views.transport import Deck
+from workbench.views.replay_figures import Deck, ReplayPictures, ReplayWords
 from workbench.views.viewport import Viewport, step_ticks
 
 WORDS_EVERY_S, WORDS_EVERY_FRAMES = 0.25, 5
@@ -47,40 +46,38 @@ class Player:
         self.deck = Deck(speeds=[f"{s:g}x" for s in SPEEDS], css_classes=["sm-deck"], margin=0, sizing_mode="stretch_width")
         self.words = ReplayWords(state, self.deck)
         self.deck.param.watch(lambda e: self._on_painted(e.new), "painted")
-        self._slab: past.Slab | None = None
+        self._slab: replay_data.Slab | None = None
         self._slab_key: tuple[Any, ...] = ()
         self._timer: Any = None
         self._words_at, self._words_sent = 0.0, 0
 
     def open(self, session: Session, cursor_ts_ns: int | None) -> None:
-        """Stand in `session` at an instant, or at the open."""
+        """Go to an instant of `session`, or to the open."""
         self.session = session
-        seconds = session.ladder.seconds
         # Frames are counted on: the browser's last acknowledgement holds for the new session too.
-        self.clock = ReplayClock(seconds, speed=self.clock.speed, sent=self.clock.sent, acked=self.clock.acked)
-        self.seek(self.open_second() if cursor_ts_ns is None else (cursor_ts_ns - session.ladder.start_ns) // NS)
+        self.clock = ReplayClock(session.ladder.seconds, speed=self.clock.speed, sent=self.clock.sent, acked=self.clock.acked)
+        self.seek(self.open_second() if cursor_ts_ns is None else self._second(cursor_ts_ns))
         self.pictures.forget()
 
     def open_second(self) -> int:
         """The stock market's open, or the session's start where it is not in it."""
         assert self.session is not None
-        at = (to_ns(self.session.date, dt.time(9, 30)) - self.session.ladder.start_ns) // NS
-        return int(at) + 1 if 0 <= at < self.session.ladder.seconds else 1
+        at = self._second(to_ns(self.session.date, dt.time(9, 30)))
+        return at + 1 if 0 <= at < self.session.ladder.seconds else 1
 
-    # --- where it stands
+    def _second(self, ts_ns: int) -> int:
+        assert self.session is not None
+        return int(ts_ns - self.session.ladder.start_ns) // NS
+
+    # --- where it is
 
     def seek(self, t: int) -> None:
-        """Stand at second `t`."""
+        """Go to second `t`."""
         self.clock.seek(t, time.monotonic())
 
     def seek_ns(self, ts_ns: int) -> None:
-        """Stand at an instant."""
-        assert self.session is not None
-        self.seek((ts_ns - self.session.ladder.start_ns) // NS)
-
-    def step(self, seconds: int) -> None:
-        """Go on or back."""
-        self.seek(self.clock.position + seconds)
+        """Go to an instant."""
+        self.seek(self._second(ts_ns))
 
     def play(self, on: bool) -> None:
         """Start or stop."""
@@ -93,13 +90,12 @@ class Player:
     def limit(self, ts_ns: int | None) -> None:
         """Play no further than to an instant; None: to the session's end."""
         if self.session is not None:
-            self.clock.limit = None if ts_ns is None else (ts_ns - self.session.ladder.start_ns) // NS
+            self.clock.limit = None if ts_ns is None else self._second(ts_ns)
 
     def to_touch(self, way: int) -> bool:
-        """Stand before the next touch of the level, or before an earlier one (`way` < 0); False where there is none."""
+        """Go to before the next touch of the level, or to before an earlier one (`way` < 0); False where there is none."""
         assert self.session is not None
-        at = past.touches(self.session, self.state.level) - BEFORE_TOUCH_S
-        t = self.clock.position
+        at, t = replay_data.touches(self.session, self.state.level) - BEFORE_TOUCH_S, self.clock.position
         found = np.sort(at[(at > 0) & ((at > t) if way > 0 else (at < t))])
         if not found.size:
             return False
@@ -119,8 +115,7 @@ class Player:
         doc = self.doc or pn.state.curdoc
         if not self.clock.playing or self._timer is not None or doc is None:
             return
-        wait = max(int(self.clock.wait(time.monotonic()) * 1000), 1)
-        self._timer = doc.add_timeout_callback(self._on_timer, wait)
+        self._timer = doc.add_timeout_callback(self._on_timer, max(int(self.clock.wait(time.monotonic()) * 1000), 1))
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -142,12 +137,9 @@ class Player:
         frame = s.level(st.level)
         now = s.ladder.start_ns + t * NS
         # Of the second that has just ended: what begins now is not known yet.
-        tick = tick_at(frame, now - 1)
-        last = s.last_tick(now)
-        had = None
-        if self.frame is not None and self.frame.look.level_id == st.level and self.frame.look.session is s:
-            had = self.frame.centre
-        centre = middle(had, tick, last, st.rows)
+        tick, before = tick_at(frame, now - 1), self.frame
+        same = before is not None and before.look.level_id == st.level and before.look.session is s
+        centre = middle(before.centre if before is not None and same else None, tick, s.last_tick(now), st.rows)
         look = Viewport(
             s, st.level, level_title(st.level), frame, s.windows(st.level, params), params, now,
             tick if tick is not None else centre, tick is not None, step_ticks(st, s.ladder.root), st.rows, 0, 0,
@@ -158,11 +150,10 @@ class Player:
         """Send one frame."""
         if self.session is None:
             return
-        st, s = self.state, self.session
+        st, t, seconds = self.state, self.clock.position, self.session.ladder.seconds
         look, centre = self._look()
-        t = self.clock.position
-        span = st.span_min * 60 or s.ladder.seconds
-        low, high = stretch(t, span, s.ladder.seconds)
+        span = st.span_min * 60 or seconds
+        low, high = stretch(t, span, seconds)
         frame = Frame(look, t, low, high, centre, self._slab_at(look, centre, t, low, span))
         now = time.monotonic()
         rows = self.pictures.paint(frame, st.palette, float(st.half_life_s), now, playing=self.clock.playing)
@@ -178,31 +169,24 @@ class Player:
             st.cursor_ts_ns = frame.now_ns
         self.deck.now = {
             "n": self.clock.frame(now), "at": t, "clock": axes.clock(frame.now_ns), "playing": self.clock.playing,
-            "speed": SPEEDS.index(self.clock.speed), "answered": self.answered,
-            "live": self.pictures.new,
+            "speed": SPEEDS.index(self.clock.speed), "answered": self.answered, "live": self.pictures.new,
         }  # fmt: skip
 
-    def _slab_at(self, look: Viewport, centre: int, t: int, low: int, span: int) -> past.Slab:
-        """The stretch of the ladder that holds what is shown, read anew where it does not."""
-        s, st, layer = look.session, self.state, LAYERS[self.state.layer]
-        need = look.rows + look.step
-        top_at = past.scale_time(t)
+    def _slab_at(self, look: Viewport, centre: int, t: int, low: int, span: int) -> replay_data.Slab:
+        """The stretch of the ladder that holds what is shown, read again where it does not."""
+        s, st, layer, half = look.session, self.state, LAYERS[self.state.layer], float(self.state.half_life_s)
+        need, top_at = look.rows + look.step, replay_data.scale_time(t)
         key = (s, look.step, layer.key, st.half_life_s, top_at, span)
-        slab = self._slab
-        if slab is not None and key == self._slab_key and slab.begin <= low and t <= slab.end:
-            inside = slab.low <= centre - need and centre + need <= slab.high
-            if inside:
-                return slab
+        had = self._slab if key == self._slab_key else None
+        if had and had.begin <= low and t <= had.end and had.low <= centre - need and centre + need <= had.high:
+            return had
         # Room for a few jumps of the picture to a price that runs away.
         reach = look.rows + max(2 * look.rows, 16) + look.step
-        lad = s.ladder
         # Half a span ahead, so that few frames have to read; the seconds ahead stay on the server.
         ahead = max(span // 2, 60)
-        begin, end = max(t // ahead * ahead - span, 0), min((t // ahead + 1) * ahead, lad.seconds)
-        begin = min(begin, low)
-        top = past.scale_top(s, layer, look.step, float(st.half_life_s), top_at)
+        begin, end = max(t // ahead * ahead - span, 0), min((t // ahead + 1) * ahead, s.ladder.seconds)
+        top = replay_data.scale_top(s, layer, look.step, half, top_at)
         row_low = (centre - reach) // look.step * look.step
-        slab = past.slab(s, begin, max(end, t), row_low, centre + reach, look.step, layer, top, float(st.half_life_s))
-        slab.low, slab.high = row_low, centre + reach
+        slab = replay_data.Slab(s, min(begin, low), max(end, t), row_low, centre + reach, look.step, layer, top, half)
         self._slab, self._slab_key = slab, key
         return slab

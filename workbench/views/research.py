@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import panel as pn
-from panel.viewable import Viewer
 
 from workbench.research.queries import market, simulated
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import components, view
 from workbench.views.background import BackgroundTask
-from workbench.views.components import PANE_CSS, Chips, Form, Notices, heading
+from workbench.views.components import BOTH, FILL, Chips, Form, PageView, buttons, heading, html, simulated_mark
 from workbench.views.controls import keys_pane
-from workbench.views.research_sections import (
-    FILL,
-    AuditSection,
-    FeatureSection,
-    HitRates,
-    Hypothesis,
-    QualitySection,
-    Section,
-    SectionQuery,
-    html,
-    progress_html,
-)
+from workbench.views.research_sections import AuditSection, FeatureSection, HitRates, Hypothesis, QualitySection, Section, SectionQuery
 from workbench.views.save import save_control
 
 SECTIONS: tuple[type[Section], ...] = (Hypothesis, AuditSection, HitRates, FeatureSection, QualitySection)
 
 
+STOP = [buttons("stop", "Stop", "Stop")]
+
+
 @view("research", "Research")
-class ResearchView(Viewer):
-    """Five questions about all sessions of a market. `state` is the tab's state, `root` the lake."""
+class ResearchView(PageView):
+    """Five questions about all sessions of a market."""
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
-        super().__init__(**params)
-        self.root, self.state, self.complaints = root, state, complaints
-        self.notices = Notices(complaints)
+        super().__init__(root, state, complaints, **params)
         self.sections = {s.key: s(root, state, self._refuse) for s in SECTIONS}
-        self.active = True
-        self._dressed = dict.fromkeys(self.sections, state.theme)
+        self._themes = dict.fromkeys(self.sections, state.theme)
         self._dirty = set(self.sections)
         self._stopped: set[str] = set()
         """Sections whose question was stopped: not asked again before the trader wants it, or asks something else."""
@@ -51,15 +40,14 @@ class ResearchView(Viewer):
             label="Question", small=True, value=state.section, items=[{"id": s.key, "label": s.title} for s in SECTIONS],
             colors=css_variables(THEMES[state.theme]), **FILL,
         )  # fmt: skip
-        self.mark = html("<span class='sm-mark'>SIMULATED MARKET</span>", visible=False, sizing_mode=None, margin=(0, 0, 0, 12))
         self.notices.show()
-        self.progress = pn.pane.HTML("", stylesheets=[PANE_CSS], **FILL)
-        self.stop = Form(row=True, margin=(0, 0, 0, 10), fields=act_fields("Stop"))
+        self.mark, self.progress = simulated_mark(), html()
+        self.stop = Form(row=True, margin=(0, 0, 0, 10), fields=STOP)
         self.working = pn.Row(self.progress, self.stop, visible=False, **FILL)
         self.body = pn.Column(
             self.notices.banner, pn.Row(self.chips, self.mark, **FILL), self.working, *(s.body for s in self.sections.values()),
-            margin=0, sizing_mode="stretch_both",
             styles={"padding": "8px 12px", "box-sizing": "border-box", "gap": "6px", "overflow-y": "auto"}, css_classes=["sm-research"],
+            **BOTH,
         )  # fmt: skip
         self.chips.param.watch(lambda e: state.param.update(section=e.new), "value")
         self.stop.param.watch(lambda e: self._stop(e.new), "changed")
@@ -67,9 +55,6 @@ class ResearchView(Viewer):
         for s in self.sections.values():
             if s.choice is not None:
                 s.choice.param.watch(lambda *events, s=s: self._on_choice(s, events), [n for n in s.choice.param if n != "name"])
-
-    def __panel__(self) -> Any:
-        return self.body
 
     @property
     def section(self) -> Section:
@@ -79,7 +64,7 @@ class ResearchView(Viewer):
     def controls(self) -> list[Any]:
         """What the drawer holds."""
         save = save_control(lambda: [t for s in self.sections.values() for t in s.exports()])
-        return [save, Form(margin=0, sizing_mode="stretch_width", fields=[heading("Keys")]), keys_pane("research")]
+        return [save, Form(fields=[heading("Keys")], **FILL), keys_pane("research")]
 
     def start(self) -> None:
         """Ask for the section in front."""
@@ -115,16 +100,14 @@ class ResearchView(Viewer):
                 section.again()
 
     def _show(self) -> None:
-        """Bring the section in front up to date."""
         s = self.section
         with pn.io.hold():
             self.chips.value = s.key
             for other in self.sections.values():
                 other.body.visible = other is s
-            if self._dressed[s.key] != self.state.theme:
-                self._dressed[s.key] = self.state.theme
-                s.dress()
-                s.again()
+            if self._themes[s.key] != self.state.theme:
+                self._themes[s.key] = self.state.theme
+                s.apply_theme()
         if s.key in self._stopped:
             self._give_up()
             self._tell_stopped(s)
@@ -132,9 +115,8 @@ class ResearchView(Viewer):
             self._give_up()
             self._dirty.discard(s.key)
             self._asking = s.key
-            if self.stop.fields != act_fields("Stop"):
-                self.stop.fields = act_fields("Stop")
-                self.progress.object = ""
+            if self.stop.fields != STOP:
+                self.stop.fields, self.progress.object = STOP, ""
             asked = s.asking()
             self.later.start(
                 lambda progress: (s.work(asked, progress), simulated(self.root, market(asked.contract))),
@@ -145,12 +127,17 @@ class ResearchView(Viewer):
             self._give_up()
 
     def _refuse(self, why: str) -> None:
-        self.notices.act()
-        self.notices.trouble += [why] if why else []
+        self.notices.trouble = [why] if why else []
         self.notices.show()
 
     def _tell(self, done: int, of: int, what: str) -> None:
-        self.progress.object = progress_html(done, of, what)
+        share = f"{100 * done / of:.0f}%" if of else "100%"
+        bar = f"<div class='sm-bar' style='width:{share};background:var(--sm-long)'></div>"
+        self._say(f"Working: {escape(f'{what} ({done} of {of})' if of else what)}{bar}", 4)
+
+    def _say(self, words: str, padding_px: int) -> None:
+        style = f"font:14px var(--sm-font);color:var(--sm-muted);padding:{padding_px}px 0"
+        self.progress.object = f"<div role='status' style='{style}'>{words}</div>"
         self.working.visible = True
 
     def _done(self, section: Section, asked: SectionQuery, answer: Any, simulated: bool) -> None:
@@ -183,20 +170,7 @@ class ResearchView(Viewer):
             self._show()
 
     def _tell_stopped(self, section: Section) -> None:
-        """Say that nothing is under way, and offer to ask again."""
-        self.stop.fields = act_fields("Ask again")
-        self.progress.object = stopped_html(section.answer is not None)
+        self.stop.fields = [buttons("stop", "Ask again", "Ask again")]
         if section.answer is None:
             section.say.object = components.sentence(f"{section.title}: stopped")
-        self.working.visible = True
-
-
-def act_fields(word: str) -> list[dict[str, Any]]:
-    """The one button beside the progress."""
-    return [{"name": "stop", "kind": "group", "label": word, "options": [word]}]
-
-
-def stopped_html(older: bool) -> str:
-    """What is on the screen after a stop."""
-    words = "Stopped: what stands below is the answer before." if older else "Stopped: there is no answer yet."
-    return f"<div role='status' style='font:14px var(--sm-font);color:var(--sm-muted);padding:6px 0'>{words}</div>"
+        self._say("Stopped: there is no answer yet." if section.answer is None else "Stopped: what stands below is the answer before.", 6)

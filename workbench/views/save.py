@@ -12,10 +12,7 @@ from panel.custom import JSComponent
 from engine.errors import EngineError
 from workbench.assets import script, style
 from workbench.export import MIME, Table, file_name, to_bytes
-
-KINDS = ("csv", "parquet")
-
-SAVE_CSS = style("form", "save")
+from workbench.views.components import FILL
 
 
 class Save(JSComponent):
@@ -27,26 +24,22 @@ class Save(JSComponent):
     said = param.Dict(default={}, doc="What became of it: text, bad")
     taken = param.Integer(default=0, doc="Running number of the file that the browser has")
 
-    _stylesheets: ClassVar[list[str]] = [SAVE_CSS]
+    _stylesheets: ClassVar[list[str]] = [style("form", "save")]
     _esm = script("make", "save")
 
 
 def save_control(tables: Callable[[], Sequence[Table]]) -> Save:
-    """A control for the drawer.
+    """A control for the drawer; `tables` is asked again at each click, because a view may show something else by then.
 
-    Parameters
-    ----------
-    tables
-        What can be saved; asked again at each click, because a view may show something else by then. Their number and order stay.
+    Their number and order stay.
     """
-    made = Save(labels=[t.label for t in tables()], margin=0, sizing_mode="stretch_width")
+    made = Save(labels=[t.label for t in tables()], **FILL)
 
     def make(event: Any) -> None:
-        asked = event.new
-        offered = tables()
+        asked, offered = event.new, tables()
         which, kind = int(asked["which"]), str(asked["kind"])
-        if not 0 <= which < len(offered) or kind not in KINDS:
-            raise ValueError(f"save: expected one of {len(offered)} tables as {' or '.join(KINDS)}, found {asked!r}")
+        if not 0 <= which < len(offered) or kind not in MIME:
+            raise ValueError(f"save: expected one of {len(offered)} tables as {' or '.join(MIME)}, found {asked!r}")
         table = offered[which]
         try:
             frame, state = table.make()
@@ -59,10 +52,7 @@ def save_control(tables: Callable[[], Sequence[Table]]) -> Save:
         made.file = {"name": name, "mime": MIME[kind], "data": base64.b64encode(data).decode(), "n": asked["n"]}
         made.said = {"text": f"{name}: {frame.height:,} rows, {len(data) / 1e6:,.2f} MB", "bad": False}
 
-    def taken(event: Any) -> None:
-        # The browser has it: a tab that is left open must not keep every file it ever saved.
-        made.file = {}
-
     made.param.watch(make, "asked")
-    made.param.watch(taken, "taken")
+    # The browser has it: a tab that is left open must not keep every file it ever saved.
+    made.param.watch(lambda _: made.param.update(file={}), "taken")
     return made

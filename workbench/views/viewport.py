@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 from param.parameterized import discard_events
@@ -16,13 +18,11 @@ from engine.vocab import NS, Root
 from workbench import session_cache
 from workbench.plots import axes
 from workbench.plots.axes import price_text
+from workbench.plots.words import sentence
 from workbench.state import LevelState, dollar_ticks
 
-# ----------------------------------------------------------------------------
-# What exactly is on the screen: state and session resolved to instants, ticks and steps
-
 CURSOR_AT = 0.86
-"""Where the cursor stands in the chart when the chart is moved to it: near the right edge, with a little of what came after."""
+"""Where the cursor is in the chart when the chart is moved to it: near the right edge, with a little of what came after."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,30 @@ class Viewport:
         i = int(starts.search_sorted(self.now_ns, side="left"))
         return self.vacuum.row(i, named=True) if i < starts.len() and starts[i] == self.now_ns else None
 
+    def sentence(self, row: dict[str, object] | None, rows: pl.DataFrame, *, why: str = "", **more: Any) -> str:
+        """The level in a sentence (`workbench.plots.words.sentence`): its window `row`, and the ladder's `rows`.
+
+        `why` is why nothing can be said; where it is empty, what the book or the trades lack.
+        """
+        zones, valid = self.params.zones, row if row is not None and row["book_valid"] else None
+        lacks = f"the book is not valid at {axes.clock(self.now_ns)}" if valid is None else "nothing has traded yet"
+        return sentence(
+            self.title, self.k_ref, rows, tick_size=self.session.tick_size, near=zones.near, far=zones.far,
+            approach=None if valid is None else str(valid["approach"]),
+            distance=None if valid is None else valid["distance_ticks"],  # type: ignore[arg-type]
+            why=why or lacks, **more,
+        )  # fmt: skip
+
 
 def step_ticks(state: LevelState, root: Root) -> int:
     """Ticks in a price row: one, or a dollar where that makes a row."""
     return 1 if state.step == "tick" else dollar_ticks(root) or 1
+
+
+def to_window(session: Session, ts_ns: int, window_s: int) -> int:
+    """Start of the window in which an instant lies, or of the session's first or last whole window, ns."""
+    w, lad = window_s * NS, session.ladder
+    return min(max(ts_ns // w * w, -(-lad.start_ns // w) * w), lad.end_ns // w * w - w)
 
 
 def first_cursor(vacuum: pl.DataFrame, last_ns: int) -> int:
@@ -86,7 +106,7 @@ def first_cursor(vacuum: pl.DataFrame, last_ns: int) -> int:
 
 
 def resolve(session: Session, state: LevelState, shown: tuple[int, int] | None, *, follow: bool = True) -> Viewport:
-    """The look that `state` asks for.
+    """The viewport that `state` asks for; an UnknownLevel where the session does not have its level.
 
     Parameters
     ----------
@@ -94,25 +114,16 @@ def resolve(session: Session, state: LevelState, shown: tuple[int, int] | None, 
         The stretch ``[start, end)`` that the chart shows already.
     follow
         Whether the cursor has just moved: the chart then goes after it. Else what is shown stays, wherever the cursor is.
-
-    Raises
-    ------
-    UnknownLevel
-        Where the level is not there.
     """
     params = FeatureParams(window_s=state.window_s, zones=state.zones())
-    frame = session.level(state.level)
-    vacuum = session.windows(state.level, params)
-    w = params.window_s * NS
-    first, last = -(-session.ladder.start_ns // w) * w, session.ladder.end_ns // w * w - w
-    now = state.cursor_ts_ns if state.cursor_ts_ns is not None else first_cursor(vacuum, last)
-    now = min(max(now // w * w, first), last)
+    frame, vacuum, lad = session.level(state.level), session.windows(state.level, params), session.ladder
+    wanted = first_cursor(vacuum, lad.end_ns) if state.cursor_ts_ns is None else state.cursor_ts_ns
+    now = to_window(session, wanted, params.window_s)
     tick = tick_at(frame, now)
-    begin, end = _span(state.span_min, shown, now, session.ladder.start_ns, session.ladder.end_ns, follow)
     k_ref = tick if tick is not None else int(frame["level_tick"][0])
     return Viewport(
         session, state.level, level_title(state.level), frame, vacuum, params, now, k_ref, tick is not None,
-        step_ticks(state, session.ladder.root), state.rows, begin, end,
+        step_ticks(state, lad.root), state.rows, *_span(state.span_min, shown, now, lad.start_ns, lad.end_ns, follow),
     )  # fmt: skip
 
 
@@ -126,56 +137,74 @@ def _span(minutes: int, shown: tuple[int, int] | None, now: int, first: int, las
     return start, start + length
 
 
+# ----------------------------------------------------------------------------
+# Levels on the page: their chips, and the names beside the chart
+
+
+AWAY = "ticks from the last trade to the level"
+
+
+def level_chip(level_id: str, **more: object) -> dict[str, object]:
+    """A level's chip: its name, its key of the keyboard, and what `more` says of it."""
+    keys = session_cache.KEY_LEVELS
+    key = {"key": str(keys.index(level_id) + 1)} if level_id in keys else {}
+    return {"id": level_id, "label": level_title(level_id), **key, **more}
+
+
+def placed_chip(level_id: str, tick: int, last: int | None, tick_size: float) -> dict[str, object]:
+    """The chip of a level at `tick`, with its price and its distance from the last trade at `last`."""
+    mark = "" if last is None else f"{tick - last:+d}t".replace("-", "−").replace("+0t", "0t")
+    return level_chip(level_id, detail=price_text(tick, tick_size), mark=mark, title=AWAY)
+
+
 def level_items(look: Viewport, last: int | None) -> list[dict[str, object]]:
     """Chips of the levels: those that are there with price and distance from the last trade, then the absent with the reason."""
-    s = look.session
-    there = set(s.levels["level_id"].to_list())
-    ids = session_cache.ordered_level_ids(s)
-    items: list[dict[str, object]] = []
-    for i in [
-        *(x for x in ids if x in there),
-        *([look.level_id] if look.level_id not in ids else []),
-        *(x for x in ids if x not in there),
-    ]:
-        item: dict[str, object] = {"id": i, "label": level_title(i)}
-        if i in session_cache.KEY_LEVELS:
-            item["key"] = str(session_cache.KEY_LEVELS.index(i) + 1)
-        if i not in there and i != look.level_id:
-            item["absent"] = s.absent.get(i, "the lake has no row of it")
-        else:
-            frame = s.level(i)
-            tick = tick_at(frame, look.now_ns)
-            # Its price comes with the time from which it is known, not before.
-            item["detail"] = "" if tick is None else axes.price_text(tick, s.tick_size)
-            item["mark"] = (
-                "not yet" if tick is None else "" if last is None else f"{tick - last:+d}t".replace("-", "−").replace("+0t", "0t")
-            )
-            later = tick is None and look.now_ns < int(frame["start_ts_ns"][0])
-            clock = axes.clock(int(frame["start_ts_ns"][0]))
-            item["title"] = f"Not yet: known from {clock}" if later else "ticks from the last trade to the level"
-        items.append(item)
-    return items
+    s, chosen = look.session, look.level_id
+    ids, there = session_cache.ordered_level_ids(s), set(s.levels["level_id"])
+
+    def chip(i: str) -> dict[str, object]:
+        if i not in there and i != chosen:
+            return level_chip(i, absent=s.absent.get(i, "the lake has no row of it"))
+        frame = s.level(i)
+        tick, begin = tick_at(frame, look.now_ns), int(frame["start_ts_ns"][0])
+        if tick is not None:
+            return placed_chip(i, tick, last, s.tick_size)
+        # Its price comes with the time from which it is known, not before.
+        title = f"Not yet: known from {axes.clock(begin)}" if look.now_ns < begin else AWAY
+        return level_chip(i, detail="", mark="not yet", title=title)
+
+    return [chip(i) for i in dict.fromkeys([*(i for i in ids if i in there), chosen, *ids])]
+
+
+def named_levels(session: Session, ids: Iterable[str], chosen: str, at_ns: int) -> list[tuple[str, int, bool]]:
+    """Title and tick at an instant of each level that has one then, and whether it is the one chosen, which comes last if not in `ids`."""
+    ticks = {i: tick_at(session.level(i), at_ns) for i in dict.fromkeys([*ids, chosen])}
+    return [(level_title(i), tick, i == chosen) for i, tick in ticks.items() if tick is not None]
 
 
 # ----------------------------------------------------------------------------
-# What of a state holds in a session: its level and its cursor brought into it, and the sentences that say what was changed
+# What of a state a session has: its level and its cursor brought into it, and the sentences that say what was changed
 
 HALF_DAY_NS = 12 * 3600 * NS
 
 
 def clamp_to_session(state: LevelState, session: Session) -> list[str]:
-    """Bring `state` into `session`, silently for those who watch it; returns what the trader has to be told."""
+    """Bring `state` into `session`, silently for those who watch it; returns what the trader has to know."""
     with discard_events(state):
-        return [*_cursor(state, session), *_level(state, session)]
+        return [*_clamp_cursor(state, session), *_clamp_level(state, session)]
+
+
+def forget_time(state: LevelState, names: Set[str]) -> None:
+    """Take back a cursor that did not come with the other session: a time of one says nothing in another."""
+    if names & {"contract", "session"} and "cursor_ts_ns" not in names:
+        with discard_events(state):
+            state.cursor_ts_ns = None
 
 
 def on_grid(state: LevelState, session: Session) -> list[str]:
-    """Put a price that the state names on the contract's grid, wherever it comes from; returns what the trader has to be told.
+    """Put a price that the state names on the contract's grid; returns what the trader has to know.
 
-    Raises
-    ------
-    UnknownLevel
-        Where it cannot be meant.
+    An UnknownLevel where it cannot be meant.
     """
     if not state.level.startswith(PREFIX):
         return []
@@ -184,7 +213,7 @@ def on_grid(state: LevelState, session: Session) -> list[str]:
     return [said] if said else []
 
 
-def _cursor(state: LevelState, session: Session) -> list[str]:
+def _clamp_cursor(state: LevelState, session: Session) -> list[str]:
     """A time of another session is forgotten; one of this day outside of the session is moved into it when it is drawn."""
     ts, lad = state.cursor_ts_ns, session.ladder
     if ts is None or lad.start_ns <= ts < lad.end_ns:
@@ -196,20 +225,24 @@ def _cursor(state: LevelState, session: Session) -> list[str]:
     return []
 
 
-def _level(state: LevelState, session: Session) -> list[str]:
-    """The state's level as this session has it; another stands in where it has none."""
+def _clamp_level(state: LevelState, session: Session) -> list[str]:
+    """The state's level as this session has it; another takes its place where there is none."""
     try:
         said = on_grid(state, session)
         session.level(state.level)
     except EngineError as e:
-        there = set(session.levels["level_id"])
-        state.level = next((i for i in session_cache.ordered_level_ids(session) if i in there), PREFIX + last_price_text(session))
+        state.level = stand_in(session, last_price_text(session))
         return [f"{e}; {level_title(state.level)} stands in its place"]
     return said
 
 
+def stand_in(session: Session, price: str) -> str:
+    """The first level that the session has; the level at `price` where it has none."""
+    return next((i for i in session_cache.ordered_level_ids(session) if session.has_level(i)), PREFIX + price)
+
+
 # ----------------------------------------------------------------------------
-# A price that the trader names, as a level: read from what was typed or stands in a link, checked, and put on the contract's grid
+# A price that the trader names, as a level: read from what was typed or is in a link, checked, and put on the contract's grid
 
 PREFIX = "price:"
 
@@ -228,24 +261,11 @@ def last_price_tick(session: Session) -> int | None:
 
 
 def own_price(text: str, session: Session) -> tuple[str, str]:
-    """The level of a price, and what has to be said of it.
+    """The level of a price such as ``6800.25``, ``27,200.25`` or ``price:6800.25``, and what has to be said of it.
 
-    Parameters
-    ----------
-    text : str
-        A price such as ``6800.25``, ``27,200.25`` or ``price:6800.25``.
-
-    Returns
-    -------
-    level_id : str
-        ``price:<price>`` on the contract's grid with the digits that it needs; the lake's own id where it has a level at that price.
-    said : str
-        That the price was put on the grid; empty where it was on it.
-
-    Raises
-    ------
-    UnknownLevel
-        Where `text` is no price, not above zero, or farther than `FAR_SHARE` from the session's last trade.
+    It is ``price:<price>`` on the contract's grid with the digits that it needs; the lake's own id where it has a level at that price.
+    Nothing has to be said where the price was on the grid. An UnknownLevel where `text` is no price, not above zero, or farther than
+    `FAR_SHARE` from the session's last trade.
     """
     size, last = session.tick_size, last_price_tick(session)
     wanted = text.removeprefix(PREFIX).strip()
@@ -262,14 +282,8 @@ def own_price(text: str, session: Session) -> tuple[str, str]:
     tick = session.ladder.root.to_tick(price)
     snapped = price_text(tick, size)
     said = "" if abs(price / size - tick) < _ON_GRID else f"{wanted} is between two ticks of {session.symbol}; {snapped} is shown"
-    return _id_of(tick, session) or PREFIX + snapped, said
-
-
-def _id_of(tick: int, session: Session) -> str | None:
-    """The lake's own level at a fixed price."""
-    there = session.levels
-    own = there.filter(there["level_id"].str.starts_with(PREFIX) & (there["level_tick"] == tick))
-    return str(own["level_id"][0]) if own.height else None
+    fixed = session.levels.filter(pl.col("level_id").str.starts_with(PREFIX) & (pl.col("level_tick") == tick))["level_id"]
+    return str(fixed[0]) if fixed.len() else PREFIX + snapped, said
 
 
 def last_price_text(session: Session) -> str:
