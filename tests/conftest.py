@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import built
+from tests.support import built, figures
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -27,6 +27,21 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         from tests.support.kernels import compile_all
 
         compile_all()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """After the tests, the figures that they measured."""
+    lines = figures.table(report for each in terminalreporter.stats.values() for report in each if getattr(report, "when", "") == "call")
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def say(record_property: Callable[[str, object], None]) -> figures.Say:
+    """A function that puts a row into the table of figures at the end: what was done, and what was found."""
+    return lambda what, found: record_property(figures.KEY, (what, found))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from contextlib import suppress
 
 import pytest
@@ -15,6 +14,7 @@ from engine.lake.store import CACHE_DIR, Lake
 from engine.params import RunParams
 from engine.pipeline import lake_state, plan_sessions
 from engine.selection import count_days
+from tests.support.figures import Say
 from tests.support.lake_fuzz import harm_file, harm_folder, harm_manifest, harm_raw
 from tests.support.lakes import RAW, TUESDAY, spymaster
 from workbench import session_cache
@@ -103,8 +103,6 @@ def test_a_harmed_lake_is_named_and_the_rest_is_read(copied_lake: Lake):
 
 
 @pytest.mark.long
-def test_three_thousand_harmed_lakes(copied_lake: Lake, capsys: pytest.CaptureFixture[str]):
-    started = time.monotonic()
+def test_three_thousand_harmed_lakes(copied_lake: Lake, say: Say):
     ways = fuzz(prepared(copied_lake), 3_000, seed=2)
-    with capsys.disabled():
-        print(f"\n3,000 harmed lakes in {time.monotonic() - started:.0f} s, nothing without a name: {ways}")
+    say("lakes harmed", f"{sum(ways.values()):,} ({', '.join(f'{n} {way}' for way, n in sorted(ways.items()))}): none without a name")
