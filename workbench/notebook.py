@@ -16,7 +16,7 @@ import panel as pn
 from engine.errors import SessionError
 from workbench import session_cache
 from workbench.assets import style
-from workbench.research.queries import hit_rates
+from workbench.queries import hit_rates
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views.level import LevelView

@@ -81,6 +81,11 @@ def write_text_atomic(path: Path, text: str) -> None:
     _replace(path, lambda tmp: tmp.write_text(text, encoding="utf-8"))
 
 
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write the file `path`, replacing it atomically."""
+    _replace(path, lambda tmp: tmp.write_bytes(content))
+
+
 def write_parquet_atomic(path: Path, frame: pl.DataFrame) -> Path:
     """Write the parquet file `path`, replacing it atomically; returns `path`."""
     import polars as pl

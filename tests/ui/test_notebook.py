@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.support.retrieval import gold_frame, write_gold
-from workbench.research.queries import hit_rates
+from workbench.queries import hit_rates
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 LEVEL, SIMILAR = FOLDER / "01_from_file_to_level.ipynb", FOLDER / "02_do_similar_setups_resolve_alike.ipynb"

@@ -11,7 +11,7 @@ import pytest
 from engine.lake.catalog import TRIGGERS, VACUUM, datasets
 from engine.lake.store import Lake
 from tests.ui.conftest import DATE, generated_lake
-from workbench.research.queries import dimensions, events, feature, quality
+from workbench.queries import dimensions, events, feature, quality
 
 NAME = "w0_t10_ask_com_touch_log"
 

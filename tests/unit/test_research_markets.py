@@ -20,8 +20,8 @@ from engine.retrieval.walk_forward import AuditData
 from engine.selection import COLUMNS, selection_frame
 from tests.support.ladders import DATE, make_frames
 from tests.support.retrieval import gold_frame
-from workbench.research import queries
-from workbench.research.queries import Progress, simulated
+from workbench import queries
+from workbench.queries import Progress, simulated
 from workbench.state import LevelState
 from workbench.views.research import ResearchView
 from workbench.views.research_sections import FeatureSection, SectionQuery

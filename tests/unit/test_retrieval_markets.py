@@ -20,7 +20,7 @@ from engine.retrieval.events import Events, concat_events, events_from_frame
 from engine.retrieval.index import input_digests
 from engine.retrieval.statistics import condition_events, condition_table, feature_distribution, hit_rates, scores_by_level, share_below
 from tests.support.retrieval import SYMBOL, gold_frame
-from workbench.research.queries import worth
+from workbench.queries import worth
 
 OTHER = "CLM5"
 FRAMES = {SYMBOL: gold_frame(60, 1), OTHER: gold_frame(40, 7).with_columns(pl.col("trigger_id", "episode_id").str.replace(SYMBOL, OTHER))}

@@ -20,7 +20,8 @@ from panel.custom import JSComponent
 from param.parameterized import discard_events
 from pydantic import ValidationError
 
-from engine.errors import BadPicture, EngineError, LakeWriteFailed, SessionError
+from engine.errors import BadPicture, EngineError, SessionError
+from engine.lake.writer import write_bytes_atomic
 from engine.params import FeatureParams
 from engine.session import level_title
 from engine.sessions import to_ns
@@ -345,14 +346,8 @@ def store_picture(root: str, raw: bytes, name: str | None = None) -> Path:
     One without a `name`, that was dropped, is stored under the hash of its bytes, so that what is typed in for it has a place beside it.
     """
     path = Path(root) / PICTURES / (name or f"SETUP_{hashlib.sha256(raw).hexdigest()[:16]}.png")
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if name is not None or not path.exists():
-            part.write_bytes(raw)
-            part.replace(path)
-    except OSError as e:
-        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or mend the folder's rights, then drop it again") from e
+    if name is not None or not path.exists():
+        write_bytes_atomic(path, raw)
     return path
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import panel as pn
 import polars as pl
 
-from engine.errors import EngineError, LakeWriteFailed
+from engine.errors import EngineError, LakeWriteFailed, remedy
 from engine.session import level_title
 from engine.vocab import NS
 from workbench import session_cache, similar
@@ -243,7 +243,7 @@ def append(root: Path, kind: Literal["call", "forecast"], record: dict[str, Any]
         finally:
             os.close(fd)
     except OSError as e:
-        raise LakeWriteFailed(f"{path}: could not be written: {e}; free space or mend the folder's rights, then call again") from e
+        raise LakeWriteFailed(f"{path}: could not be written: {e}; {remedy(e)}") from e
     return path
 
 

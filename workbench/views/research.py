@@ -7,7 +7,7 @@ from typing import Any
 
 import panel as pn
 
-from workbench.research.queries import market, simulated
+from workbench.queries import market, simulated
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import components, view

@@ -19,13 +19,12 @@ from engine.levels import level_ids
 from engine.session import level_title
 from engine.sessions import to_ns
 from engine.vocab import NS
-from workbench import session_cache
+from workbench import queries, session_cache
 from workbench.export import Table
 from workbench.plots import axes, research, words
 from workbench.plots.outcomes import CLASSES, FAMILIES
 from workbench.plots.tables import CSS, Column, table_html
-from workbench.research import queries
-from workbench.research.queries import Audit, Feature, Progress, Quality, Worth, market
+from workbench.queries import Audit, Feature, Progress, Quality, Worth, market
 from workbench.state import HORIZON_WORDS, LevelState, clock_text
 from workbench.theme import THEMES, Theme
 from workbench.views import components
