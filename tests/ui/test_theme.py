@@ -75,10 +75,14 @@ def picture(page: Any) -> np.ndarray:
     raise AssertionError("the page does not come to rest within 40 s")
 
 
-def same(one: np.ndarray, other: np.ndarray) -> None:
-    """Fail where the two pictures differ by more than an edge's smoothing."""
-    off = np.argwhere(np.abs(one - other).max(axis=2) > NEAR)
-    assert len(off) < 40, f"{len(off)} pixels differ, from {off.min(axis=0)} to {off.max(axis=0)}"
+def comes_to_look(page: Any, like: np.ndarray) -> None:
+    """Fail where the page does not come to look `like` a picture, but for an edge's smoothing."""
+    for _ in range(5):
+        # A page may be at rest before what it waits for begins to come.
+        off = np.argwhere(np.abs(like - picture(page)).max(axis=2) > NEAR)
+        if len(off) < 40:
+            return
+    raise AssertionError(f"{len(off)} pixels differ, from {off.min(axis=0)} to {off.max(axis=0)}")
 
 
 def click(page: Any) -> None:
@@ -94,7 +98,7 @@ def changed_looks_as_loaded(browser: Browser, server: Server, **asked: str) -> N
     with at(browser, server, **asked, theme="dark") as (page, watch):
         assert (np.abs(light - picture(page)).max(axis=2) > NEAR).mean() > 0.2
         click(page)
-        same(light, picture(page))
+        comes_to_look(page, light)
     assert watch.errors == []
 
 
@@ -127,7 +131,7 @@ def test_a_theme_changed_in_another_view_is_all_there_on_the_way_back(browser: B
         click(page)
         page.wait_for_timeout(1_500)
         page.get_by_role("tab", name="Level").click()
-        same(light, picture(page))
+        comes_to_look(page, light)
         assert watch.errors == []
 
 
