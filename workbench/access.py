@@ -213,8 +213,8 @@ class Guesses:
 
     def too_many(self, address: str, now: float) -> bool:
         """Whether `address` has to wait."""
-        tried = self._tried.get(self._who(address), ())
-        return len(tried) == MOST_GUESSES and now - tried[0] < 60
+        tried = self._tried.get(self._who(address))
+        return tried is not None and len(tried) == MOST_GUESSES and now - tried[0] < 60
 
     def wrong(self, address: str, now: float) -> None:
         """Count a wrong password."""
@@ -367,6 +367,12 @@ def _log_refusal(refusal: Refusal) -> None:
     _log_once(refusal.status, "".join(c if c.isprintable() else "?" for c in refusal.reason[:200]))
 
 
+def _log_request(_self: Any, handler: RequestHandler) -> None:
+    """Log an answer only where the server broke: an address may carry the secret, and a stranger's requests would fill the disk."""
+    if handler.get_status() == 500:
+        log.error("500 %s %s", handler.request.method, handler.request.path[:200])
+
+
 def _is_password(handler: RequestHandler, _username: str, password: str) -> bool:
     """Whether `password` opens the page; wrong ones are counted here, where no two requests can be between the check and the count."""
     address, now = handler.request.remote_ip or "", time.monotonic()
@@ -391,6 +397,7 @@ def install(token: str | None = None, names: Iterable[str] = (), *, password: bo
             print(f"open the page with ?{TOKEN}={token} behind its address", file=sys.stderr, flush=True)
         _access.append(Access(token, frozenset(n.lower() for n in names if n), password, cookie_key))
         BokehTornado.find_handler = _find_handler
+        BokehTornado.log_request = _log_request  # type: ignore[method-assign]
         # Bokeh writes the request into the page, where scripts could read its cookies; the page needs nothing of either.
         BokehTornado.include_headers = BokehTornado.include_cookies = property(lambda self: [])
         ApplicationContext.create_session_if_needed = _create_session
