@@ -397,7 +397,7 @@ def install(token: str | None = None, names: Iterable[str] = (), *, password: bo
             print(f"open the page with ?{TOKEN}={token} behind its address", file=sys.stderr, flush=True)
         _access.append(Access(token, frozenset(n.lower() for n in names if n), password, cookie_key))
         BokehTornado.find_handler = _find_handler
-        BokehTornado.log_request = _log_request  # type: ignore[method-assign]
+        BokehTornado.log_request = _log_request
         # Bokeh writes the request into the page, where scripts could read its cookies; the page needs nothing of either.
         BokehTornado.include_headers = BokehTornado.include_cookies = property(lambda self: [])
         ApplicationContext.create_session_if_needed = _create_session
@@ -407,7 +407,7 @@ def install(token: str | None = None, names: Iterable[str] = (), *, password: bo
             from panel.auth import BasicLoginHandler
 
             # Panel's own takes a password that is the name of a file for a list of passwords, and counts nothing.
-            BasicLoginHandler._validate = _is_password
+            BasicLoginHandler._validate = _is_password  # type: ignore[method-assign]
     return _access[0]
 
 
