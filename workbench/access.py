@@ -3,31 +3,34 @@
 Everything is refused that is not expressly allowed, in this order: a method other than GET, a path that the page does not use, a ``Host``
 that is not this server's (a name that was rebound to loopback), an ``Origin`` that is not this server's page (and a websocket without
 one), a request that another site's page made (``Sec-Fetch-Site``) or that would be shown in a frame, and one without the secret of this
-start. The secret comes once in the printed address and is kept in a cookie from then on. With a password Panel's sign-in page stands in
-place of the secret. See SECURITY.md.
+start. The secret comes once in the printed address; from then on the browser has a pass in a cookie, which is good for a week, and for the
+next server on this port, too. With a password Panel's sign-in page stands in place of both. See SECURITY.md.
 """
 
 from __future__ import annotations
 
 import hmac
 import html
+import ipaddress
 import logging
 import os
 import re
 import secrets
 import sys
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode
 
+from bokeh.protocol.exceptions import ProtocolError
+from bokeh.server.contexts import ApplicationContext
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views.ws import WSHandler
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
-from tornado.web import OutputTransform, RequestHandler
+from tornado.web import HTTPError, OutputTransform, RequestHandler
 
 log = logging.getLogger("spymaster.access")
 
@@ -35,18 +38,36 @@ PATHS = re.compile(
     r"/(app(/ws)?)?"
     r"|/favicon\.ico"
     r"|/static/js/[\w.-]+\.js"
-    r"|/static/extensions/panel/[\w./@^%~-]+\.(?:js|css|svg|png|woff2?|ttf)"
+    r"|/static/extensions/panel/(?:[\w./@^~-]|%5E)+\.(?:js|css|svg|png|woff2?|ttf)"
 )
 """What the page asks for: itself, its websocket, and the scripts and styles of Bokeh and Panel. Any other route is closed, new ones too."""
 
 SIGN_IN = ("/login", "/logout")
 """Panel's pages of the password, which answer where there is one; the first one's form is the only thing that is posted."""
 
+NEXT = re.compile(r"/|/app(\?[!-\[\]-~]*)?")
+"""Where the sign-in page may lead: to the page, with printable characters but the backslash behind it."""
+
+LONGEST_BODY = 4096
+"""Bytes of what is posted; a password needs less."""
+
 MOST_GUESSES = 10
-"""Passwords that may be tried in a minute, by all browsers together."""
+"""Wrong passwords that one address may try in a minute."""
+
+MOST_ADDRESSES = 1000
+"""Addresses whose wrong passwords are counted; the one that tried longest ago gives way to a new one."""
 
 MOST_WAITING = 20
-"""Pages that were made and have not connected yet; Bokeh forgets them after 15 s. More are refused until then."""
+"""Pages that are being made, or were and have not connected yet; Bokeh forgets them after 15 s. More are refused until then."""
+
+MOST_LINES = 64
+"""Lines about refusals that are logged in an hour."""
+
+WEEK_S = 7 * 24 * 3600
+"""How long a browser's pass is good, in seconds."""
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+"""Ports that a browser does not name."""
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -78,29 +99,39 @@ class Access:
     """Who may talk to the server: a browser with the secret `token` of this start (any where it is empty), under a name of the server.
 
     `names` are host names, with or without a port, beside loopback and the address that the server is bound to. With `password` Panel asks
-    for one, and its sign-in page answers.
+    for one, and its sign-in page answers. `cookie_key` signs the passes that browsers get for the secret; where it is empty, `token` does.
     """
 
     token: str
     names: frozenset[str] = frozenset()
     password: bool = False
+    cookie_key: str = field(default="", repr=False)
 
-    def hosts(self, address: str, port: int) -> set[str]:
+    def hosts(self, address: str, port: int, scheme: str = "http") -> set[str]:
         """Values of a ``Host`` header that mean this server, for a request that arrived at `address` and `port`."""
         literal = f"[{address}]" if ":" in address else address
         plain = {"127.0.0.1", "localhost", "[::1]", literal, *self.names}
-        return {name.lower() for name in (*(f"{n}:{port}" for n in plain), *self.names)}
+        known = {*(f"{n}:{port}" for n in plain), *self.names}
+        return {name.lower() for name in (known | plain if port == DEFAULT_PORTS.get(scheme) else known)}
+
+    def origins(self, address: str, port: int, scheme: str = "http") -> set[str]:
+        """Values of an ``Origin`` header that mean this server's page; what a name was given for may be a proxy that encrypts."""
+        named = {n.lower() for name in self.names for n in (name, f"{name}:{port}")}
+        return {f"{scheme}://{h}" for h in self.hosts(address, port, scheme)} | {f"{s}://{n}" for s in DEFAULT_PORTS for n in named}
 
     def refusal(self, request: HTTPServerRequest, address: str, port: int) -> Refusal | None:
         """Why `request` is not answered; None where it is."""
-        hosts = self.hosts(address, port)
+        hosts = self.hosts(address, port, request.protocol)
         header = request.headers.get
         upgrade = header("Upgrade", "").lower() == "websocket"
         signs_in = self.password and request.path in SIGN_IN
         posts = signs_in and request.method == "POST" and request.path == SIGN_IN[0]
         if request.method != "GET" and not posts:
             return Refusal(405, f"{request.method} is not answered here; expected GET")
-        if (PATHS.fullmatch(request.path) is None and not signs_in) or ".." in request.path or upgrade != (request.path == "/app/ws"):
+        if request.method == "GET" and (header("Content-Length", "0") != "0" or header("Transfer-Encoding")):
+            return Refusal(400, "a GET with a body is not answered here")
+        path = request.path
+        if (PATHS.fullmatch(path) is None and not signs_in) or ".." in unquote(path) or upgrade != (path == "/app/ws"):
             return Refusal(404, "there is nothing here; the page is at /app")
         host = header("Host", "").lower()
         if host not in hosts:
@@ -111,21 +142,37 @@ class Access:
             if upgrade or posts:
                 what = "a websocket" if upgrade else "a password"
                 return Refusal(403, f"{what} without an Origin: expected one from this server's own page")
-        elif urlsplit(origin).netloc.lower() not in hosts or urlsplit(origin).scheme not in ("http", "https"):
+        elif origin.lower() not in self.origins(address, port, request.protocol):
             return Refusal(403, f"the page of {origin!r} asked; expected this server's own page")
-        if header("Sec-Fetch-Dest", "document") in ("iframe", "frame", "embed", "object"):
+        if header("Sec-Fetch-Dest", "document") in ("iframe", "frame", "fencedframe", "embed", "object"):
             return Refusal(403, "the page is not shown within another page; open it in a tab of its own")
-        if self.token and self.holds(given_token(request)) and request.path == "/app":
+        if self.token and self.holds(given_token(request) or "") and path == "/app":
             return None
         if header("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             return Refusal(403, "another site's page led here; if you meant to come, follow the link below")
-        if self.token and not self.holds(cookie(request, port)):
+        if self.token and not self.knows(request, port, time.time()):
             return Refusal(403, "this browser does not have the secret of this start; open the address that `spymaster serve` printed")
+        if signs_in and not all(NEXT.fullmatch(v) for k, v in parse_qsl(request.query, keep_blank_values=True) if k == "next"):
+            return Refusal(400, "the sign-in page leads to this server's own page only; open /app")
         return None
 
     def holds(self, given: str) -> bool:
         """Whether `given` is the secret."""
         return hmac.compare_digest(given.encode(), self.token.encode())
+
+    def pass_for(self, port: int, now: float) -> str:
+        """What the cookie of a browser that has the secret holds: the time `now` in seconds since the epoch, and its signature."""
+        return f"{now:.0f}-{self._signature(port, f'{now:.0f}')}"
+
+    def knows(self, request: HTTPServerRequest, port: int, now: float) -> bool:
+        """Whether the browser has a pass for `port` that was given less than a week before `now`."""
+        found = request.cookies.get(cookie_name(port))
+        given, _, signature = (found.value if found is not None else "").partition("-")
+        signed = hmac.compare_digest(signature.encode(), self._signature(port, given).encode())
+        return signed and given.isascii() and given.isdigit() and 0 <= now + 1 - int(given) < WEEK_S
+
+    def _signature(self, port: int, given: str) -> str:
+        return hmac.new((self.cookie_key or self.token).encode(), f"pass {port} {given}".encode(), "sha256").hexdigest()
 
 
 def cookie_name(port: int) -> str:
@@ -133,21 +180,49 @@ def cookie_name(port: int) -> str:
     return f"spymaster-{port}"
 
 
-def cookie(request: HTTPServerRequest, port: int) -> str:
-    """The secret in the browser's cookie; empty where it has none."""
-    found = request.cookies.get(cookie_name(port))
-    return found.value if found is not None else ""
+def given_token(request: HTTPServerRequest) -> str | None:
+    """The secret in the address; None where there is none."""
+    return dict(parse_qsl(request.query, keep_blank_values=True)).get(TOKEN)
 
 
-def given_token(request: HTTPServerRequest) -> str:
-    """The secret in the address; empty where there is none."""
-    return dict(parse_qsl(request.query)).get(TOKEN, "")
-
-
-def arrived_at(request: HTTPServerRequest) -> tuple[str, int]:
-    """Local address and port at which a request arrived."""
-    address, port, *_ = request.connection.stream.socket.getsockname()  # type: ignore[union-attr,attr-defined]
+def arrived_at(request: HTTPServerRequest) -> tuple[str, int] | None:
+    """Local address and port at which a request arrived; None where the browser has hung up."""
+    socket = request.connection.stream.socket  # type: ignore[union-attr,attr-defined]
+    if socket is None:
+        return None
+    address, port, *_ = socket.getsockname()
     return str(address).removeprefix("::ffff:"), int(port)
+
+
+class Guesses:
+    """Wrong passwords within the last minute by the address that tried them, so that nobody's guesses lock out another."""
+
+    def __init__(self) -> None:
+        self._tried: OrderedDict[str, deque[float]] = OrderedDict()
+
+    @staticmethod
+    def _who(address: str) -> str:
+        """What one machine has: an address, of IPv6 the network, within which it may choose."""
+        try:
+            ip = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return ""
+        if isinstance(ip, ipaddress.IPv6Address):
+            return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
+        return str(ip)
+
+    def too_many(self, address: str, now: float) -> bool:
+        """Whether `address` has to wait."""
+        tried = self._tried.get(self._who(address))
+        return tried is not None and len(tried) == MOST_GUESSES and now - tried[0] < 60
+
+    def wrong(self, address: str, now: float) -> None:
+        """Count a wrong password."""
+        who = self._who(address)
+        self._tried.setdefault(who, deque(maxlen=MOST_GUESSES)).append(now)
+        self._tried.move_to_end(who)
+        if len(self._tried) > MOST_ADDRESSES:
+            self._tried.popitem(last=False)
 
 
 class _RefusedHandler(RequestHandler):
@@ -166,22 +241,41 @@ class _RefusedHandler(RequestHandler):
 
 
 class _SignInHandler(RequestHandler):
-    """Puts the secret of the address into a cookie, and leads to the same address without it.
+    """Gives a browser a pass where its address has the secret, and leads to the same address without it.
 
     The page that follows is asked for by this one, so that a strict cookie goes with it whoever led here.
     """
 
+    def initialize(self, access: Access, port: int) -> None:
+        self.access, self.port = access, port
+
     def prepare(self) -> None:
-        _, port = arrived_at(self.request)
-        secure = self.request.protocol == "https"
-        self.set_cookie(cookie_name(port), given_token(self.request), path="/", httponly=True, samesite="Strict", secure=secure)
+        if self.access.token and self.access.holds(given_token(self.request) or ""):
+            self.set_cookie(cookie_name(self.port), self.access.pass_for(self.port, time.time()), path="/")
         rest = urlencode([(k, v) for k, v in parse_qsl(self.request.query) if k != TOKEN], safe=":/,")
         target = html.escape(f"/app?{rest}" if rest else "/app")
         self.finish(f'<!doctype html><title>spymaster</title><meta http-equiv="refresh" content="0;url={target}">')
 
 
+class _StrictCookies(HTTPHeaders):
+    """Headers whose cookies, Panel's too, go with requests of this server's own pages only, and not to scripts.
+
+    Tornado adds the cookies after all transforms, so that these cannot do it.
+    """
+
+    def __init__(self, headers: HTTPHeaders, *, secure: bool) -> None:
+        self.kept = ("HttpOnly", "SameSite=Strict", *(("Secure",) if secure else ()))
+        super().__init__(headers)
+
+    def add(self, name: str, value: str, **kwargs: Any) -> None:
+        if name.lower() == "set-cookie":
+            said = [p for p in value.split("; ") if p.partition("=")[0].lower() not in ("httponly", "samesite", "secure")]
+            value = "; ".join((*said, *self.kept))
+        super().add(name, value, **kwargs)
+
+
 class _Headers(OutputTransform):
-    """Puts `HEADERS` on every answer, and takes away what would let another site read it."""
+    """Puts `HEADERS` on every answer, makes its cookies strict, and takes away what would let another site read it."""
 
     def __init__(self, request: HTTPServerRequest) -> None:
         self.request = request
@@ -195,49 +289,99 @@ class _Headers(OutputTransform):
         if self.request.path in SIGN_IN:
             # Under no-referrer a browser would send the form of this page as from nowhere (``Origin: null``).
             headers["Referrer-Policy"] = "same-origin"
-        return status_code, headers, chunk
+        return status_code, _StrictCookies(headers, secure=self.request.protocol == "https"), chunk
 
 
 _answer = BokehTornado.find_handler
+_make_session = ApplicationContext.create_session_if_needed
 _access: list[Access] = []
+_guesses = Guesses()
+_making: list[str] = []
+
+
+def _waiting(context: ApplicationContext) -> Refusal | None:
+    """Why no page is made now; None where one may be."""
+    waiting = len(_making) + sum(session.connection_count == 0 for session in context.sessions)
+    if waiting < MOST_WAITING:
+        return None
+    return Refusal(503, f"{waiting} pages were asked for and have not connected yet; try again in a minute")
+
+
+async def _create_session(self: ApplicationContext, session_id: Any, request: Any = None, token: str | None = None) -> Any:
+    """Bokeh's session, if fewer than `MOST_WAITING` wait: the one place where pages are made, however many are asked for at once."""
+    if session_id in self._sessions or session_id in self._pending_sessions:
+        return await _make_session(self, session_id, request, token)
+    refusal = _waiting(self)
+    if refusal is not None:
+        if request is not None and request.headers.get("Upgrade"):
+            raise ProtocolError(refusal.reason)
+        raise HTTPError(refusal.status, reason="Too many pages wait; try again in a minute")
+    _making.append(session_id)
+    try:
+        return await _make_session(self, session_id, request, token)
+    finally:
+        _making.remove(session_id)
 
 
 def _find_handler(self: Any, request: HTTPServerRequest, **kwargs: Any) -> Any:
     """What answers a request: Bokeh's handler where `Access` lets it, else a refusal."""
     access = _access[0]
+    request.connection.set_max_body_size(LONGEST_BODY)  # type: ignore[union-attr,attr-defined]
     if _Headers not in self.transforms:
         self.add_transform(_Headers)
-    address, port = arrived_at(request)
-    refusal = access.refusal(request, address, port)
-    signs_in = refusal is None and request.path == "/app" and bool(access.token) and access.holds(given_token(request))
+    here = arrived_at(request)
+    if here is None:
+        return self.get_handler_delegate(request, _RefusedHandler, {"refusal": Refusal(400, "the connection is closed")})
+    refusal = access.refusal(request, *here)
+    signs_in = request.path == "/app" and given_token(request) is not None
     if refusal is None and request.path == "/app" and not signs_in:
-        waiting = sum(session.connection_count == 0 for session in self.get_sessions("/app"))
-        if waiting >= MOST_WAITING:
-            refusal = Refusal(503, f"{waiting} pages were asked for and have not connected yet; try again in a minute")
-    if refusal is None and request.method == "POST" and _too_many_guesses(time.monotonic()):
-        refusal = Refusal(429, f"{MOST_GUESSES} passwords were tried within a minute; try again in a minute")
+        refusal = _waiting(self._applications["/app"])
+    if refusal is None and request.method == "POST" and _guesses.too_many(request.remote_ip or "", time.monotonic()):
+        refusal = Refusal(429, f"{MOST_GUESSES} wrong passwords came from your address within a minute; try again in a minute")
     if refusal is not None:
-        _log_once(refusal.status, refusal.reason)
+        _log_refusal(refusal)
         return self.get_handler_delegate(request, _RefusedHandler, {"refusal": refusal})
     if signs_in:
-        return self.get_handler_delegate(request, _SignInHandler)
+        return self.get_handler_delegate(request, _SignInHandler, {"access": access, "port": here[1]})
+    leads_to = request.cookies.get("next_url")
+    if leads_to is not None and NEXT.fullmatch(leads_to.value) is None:
+        # Another port of this host can put a cookie here; the sign-in goes to the page then.
+        del request.cookies["next_url"]
     return _answer(self, request, **kwargs)
 
 
-@cache
+_lines: deque[float] = deque(maxlen=MOST_LINES)
+
+
+@lru_cache(maxsize=MOST_LINES)
 def _log_once(status: int, reason: str) -> None:
-    log.warning("refused (%d): %s", status, reason)
+    """Log a refusal, unless it was lately, or `MOST_LINES` others were within an hour."""
+    now = time.monotonic()
+    if len(_lines) < MOST_LINES or now - _lines[0] > 3600:
+        _lines.append(now)
+        log.warning("refused (%d): %s", status, reason)
 
 
-_guesses: deque[float] = deque(maxlen=MOST_GUESSES)
+def _log_refusal(refusal: Refusal) -> None:
+    """Log a refusal in short and without control characters, since whoever asked chose some of the words."""
+    _log_once(refusal.status, "".join(c if c.isprintable() else "?" for c in refusal.reason[:200]))
 
 
-def _too_many_guesses(now: float) -> bool:
-    """Whether one more password would be more than `MOST_GUESSES` in a minute; counts it where not."""
-    if len(_guesses) == MOST_GUESSES and now - _guesses[0] < 60:
-        return True
-    _guesses.append(now)
-    return False
+def _log_request(_self: Any, handler: RequestHandler) -> None:
+    """Log an answer only where the server broke: an address may carry the secret, and a stranger's requests would fill the disk."""
+    if handler.get_status() == 500:
+        log.error("500 %s %s", handler.request.method, handler.request.path[:200])
+
+
+def _is_password(handler: RequestHandler, _username: str, password: str) -> bool:
+    """Whether `password` opens the page; wrong ones are counted here, where no two requests can be between the check and the count."""
+    address, now = handler.request.remote_ip or "", time.monotonic()
+    if _guesses.too_many(address, now):
+        raise HTTPError(429)
+    right = hmac.compare_digest(password.encode(), os.fsencode(os.environ["PANEL_BASIC_AUTH"]))
+    if not right:
+        _guesses.wrong(address, now)
+    return right
 
 
 def installed() -> bool:
@@ -245,20 +389,31 @@ def installed() -> bool:
     return bool(_access)
 
 
-def install(token: str | None = None, names: Iterable[str] = (), *, password: bool = False) -> Access:
+def install(token: str | None = None, names: Iterable[str] = (), *, password: bool = False, cookie_key: str = "") -> Access:
     """The guard, now before every request that this process answers (`Access`); where `token` is None, a new one is printed."""
     if not _access:
         if token is None:
             token = secrets.token_urlsafe(24)
             print(f"open the page with ?{TOKEN}={token} behind its address", file=sys.stderr, flush=True)
-        _access.append(Access(token, frozenset(n.lower() for n in names if n), password))
+        _access.append(Access(token, frozenset(n.lower() for n in names if n), password, cookie_key))
         BokehTornado.find_handler = _find_handler
+        BokehTornado.log_request = _log_request
+        # Bokeh writes the request into the page, where scripts could read its cookies; the page needs nothing of either.
+        BokehTornado.include_headers = BokehTornado.include_cookies = property(lambda self: [])
+        ApplicationContext.create_session_if_needed = _create_session
         # Bokeh's own check does not know a host such as [::1]:5006; what comes so far has passed this one.
         WSHandler.check_origin = lambda self, origin: True
+        if password:
+            from panel.auth import BasicLoginHandler
+
+            # Panel's own takes a password that is the name of a file for a list of passwords, and counts nothing.
+            BasicLoginHandler._validate = _is_password  # type: ignore[method-assign]
     return _access[0]
 
 
 def install_from_environment() -> Access:
-    """`install` as `spymaster serve` says, by ``SPYMASTER_TOKEN`` (empty: none), ``SPYMASTER_HOSTS`` (commas) and Panel's password."""
-    password = bool(os.environ.get("PANEL_BASIC_AUTH"))
-    return install(os.environ.get("SPYMASTER_TOKEN"), os.environ.get("SPYMASTER_HOSTS", "").split(","), password=password)
+    """`install` as `spymaster serve` says, by ``SPYMASTER_TOKEN`` (empty: none), ``SPYMASTER_HOSTS`` (commas), ``SPYMASTER_COOKIE_KEY`` and
+    Panel's password."""
+    env = os.environ.get
+    names = env("SPYMASTER_HOSTS", "").split(",")
+    return install(env("SPYMASTER_TOKEN"), names, password=bool(env("PANEL_BASIC_AUTH")), cookie_key=env("SPYMASTER_COOKIE_KEY", ""))

@@ -29,10 +29,10 @@ tcp_nodelay.disable_nagle()
 log = logging.getLogger("spymaster")
 
 
-def page(query: dict[str, str]) -> pn.viewable.Viewable:
-    """The page for one tab, its state taken from the URL's `query`; a sentence where it cannot be made, never nothing."""
+def page() -> pn.viewable.Viewable:
+    """The page for one tab, its state taken from the URL; a sentence where it cannot be made, never nothing."""
     try:
-        return build(query)
+        return build(query_of_request())
     except Exception as e:
         log.exception("the page could not be made")
         return pn.pane.Alert(escape(defect_text(e, "the page")), alert_type="danger", margin=20)
@@ -65,7 +65,7 @@ def build(query: dict[str, str]) -> pn.Column:
 
 def query_of_request() -> dict[str, str]:
     """The URL's parameters of the tab that is being made."""
-    return {k: v[-1].decode() for k, v in (pn.state.session_args or {}).items()} if pn.state.curdoc else {}
+    return {k: v[-1].decode(errors="replace") for k, v in (pn.state.session_args or {}).items()} if pn.state.curdoc else {}
 
 
 UNGUARDED = "This server was started without a guard against other pages in your browser: stop it, and start it by `spymaster serve`."
@@ -80,6 +80,6 @@ if pn.state.served or __name__.startswith("bokeh_app"):
     else:
         pn.state.onload(prefetch.freeze_garbage_collector)
     if context is None or context.server_context is None or access.installed():
-        page(query_of_request()).servable(title="spymaster")
+        page().servable(title="spymaster")
     else:
         pn.pane.Alert(UNGUARDED, alert_type="danger").servable(title="spymaster")

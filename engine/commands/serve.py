@@ -9,7 +9,6 @@ import os
 import secrets
 import socket
 import ssl
-import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -23,7 +22,7 @@ from engine.errors import EngineError, SessionError
 
 APP = Path(__file__).resolve().parents[2] / "workbench" / "app.py"
 
-SHORTEST_PASSWORD = 8
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 200
 
 WILDCARDS = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}
 """Addresses that mean every interface: their family, and an address elsewhere (of the range for documentation)."""
@@ -37,9 +36,9 @@ def secret_of(purpose: str, *, new: bool = False) -> str:
     Parameters
     ----------
     purpose
-        What it is for, such as ``token 5006``.
+        What it is for, such as ``passes 5006``.
     new
-        Whether to make a new key, which makes every secret and every password cookie before it worthless.
+        Whether to make a new key, which makes the cookies of all browsers before it worthless.
 
     Raises
     ------
@@ -101,12 +100,18 @@ def given_password() -> str:
         Where there is none, or it is too short.
     """
     password = os.environ.get("SPYMASTER_PASSWORD")
-    if password is None and sys.stdin.isatty():
-        password = getpass.getpass("Password for the screen: ")
+    # A program that was started with its input closed has no `sys.stdin`.
+    if password is None and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
+        with suppress(EOFError):
+            password = getpass.getpass("Password for the screen: ")
     if password is None:
         raise SessionError("password: expected one in SPYMASTER_PASSWORD, or a terminal to ask at; --no-password serves without")
     if len(password) < SHORTEST_PASSWORD:
         raise SessionError(f"password: expected at least {SHORTEST_PASSWORD} characters, found {len(password)}")
+    if len(password) > LONGEST_PASSWORD:
+        raise SessionError(f"password: expected at most {LONGEST_PASSWORD} characters, found {len(password)}")
+    if not password.isprintable() or password != password.strip():
+        raise SessionError("password: expected characters that can be typed, and no space at either end, where a browser's form loses it")
     return password
 
 
@@ -123,22 +128,6 @@ def check_certificate(cert: Path | None, key: Path | None) -> bool:
     return True
 
 
-def open_when_serving(url: str, address: str, port: int) -> None:
-    """Start a process that opens `url` in a browser once the server answers, waiting at most a minute."""
-    waits = (
-        "import socket, sys, time, webbrowser\n"
-        "for _ in range(240):\n"
-        "    try:\n"
-        "        socket.create_connection((sys.argv[2], int(sys.argv[3])), 1).close()\n"
-        "    except OSError:\n"
-        "        time.sleep(0.25)\n"
-        "    else:\n"
-        "        webbrowser.open(sys.argv[1])\n"
-        "        break\n"
-    )
-    subprocess.Popen([sys.executable, "-c", waits, url, address, str(port)])
-
-
 def serve(
     *,
     lake: LakeDir = Path("lake"),
@@ -152,14 +141,15 @@ def serve(
         bool | None, Parameter(help="Ask everyone for a password (SPYMASTER_PASSWORD, else asked for now); needed beyond loopback.")
     ] = None,
     token: Annotated[bool, Parameter(help="Without a password: ask each browser once for the secret of the printed address.")] = True,
-    new_secret: Annotated[bool, Parameter(negative=(), help="Make new secrets: addresses and sign-ins of before end.")] = False,
+    new_secret: Annotated[bool, Parameter(negative=(), help="Forget all browsers: passes and sign-ins of before end.")] = False,
     cert: Annotated[Path | None, Parameter(help="Certificate (PEM), for https; with --key.")] = None,
     key: Annotated[Path | None, Parameter(help="Key of the certificate (PEM).")] = None,
     query: Annotated[str, Parameter(help="What the printed address opens on, such as level=or_high&t=10:31:05.")] = "",
 ) -> None:
     """Serve the screen, bound to loopback unless told otherwise; Ctrl-C ends it.
 
-    A server that is started again on the same port has the same secret: pages that are open go on by themselves.
+    The secret of the printed address is another one at every start. A browser that opened it has a pass for a week: after the server was
+    started again on the same port, pages that are open go on by themselves.
 
     Examples
     --------
@@ -189,16 +179,18 @@ def serve(
     secret = ""
     if password:
         environment["PANEL_BASIC_AUTH"] = given_password()
-        environment["PANEL_COOKIE_SECRET"] = secret_of("cookies", new=new_secret)
+        # Of the password, so that with another one the sign-ins of before end; not of the port, since a browser has one sign-in for all.
+        environment["PANEL_COOKIE_SECRET"] = secret_of(f"cookies {environment['PANEL_BASIC_AUTH']}", new=new_secret)
     elif token:
-        secret = secret_of(f"token {port}", new=new_secret)
+        secret = secrets.token_urlsafe(24)
+        environment["SPYMASTER_COOKIE_KEY"] = secret_of(f"passes {port}", new=new_secret)
+    # Bokeh takes pages only from who got them from this start.
+    environment |= {"BOKEH_SIGN_SESSIONS": "yes", "BOKEH_SECRET_KEY": secrets.token_hex(32)}
     hosts = [*(host or ()), *((a for a in own_addresses(address) if not _is_address(a)) if shared else ())]
     environment |= {"SPYMASTER_TOKEN": secret, "SPYMASTER_HOSTS": ",".join(hosts), "SPYMASTER_PASSWORD": ""}
     command = [sys.executable, "-m", "workbench", "serve", str(APP), "--address", address, "--port", str(port), "--warm"]
     # `workbench.access` checks the host of every request, so Bokeh's own check is not needed.
     command += ["--allow-websocket-origin", "*"]
-    # Bokeh writes cookies into the page, where scripts could read these.
-    command += ["--exclude-cookies", f"spymaster-{port}", "user", "id_token"]
     if password:
         command += ["--basic-login-template", str(APP.with_name("login.html"))]
     if encrypted:
@@ -212,7 +204,7 @@ def serve(
         for line in who_can_see(address, bool(password), bool(secret), encrypted):
             print(line, file=sys.stderr, flush=True)
     if show:
-        open_when_serving(urls[0], "localhost" if address in WILDCARDS else address, port)
+        environment["SPYMASTER_SHOW"] = urls[0]
     os.execve(sys.executable, command, environment)
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.ui.conftest import CHROMIUM_ARGS, Server, chromium
+from workbench.access import Access
 
 SECRET = "the-secret-of-this-start"
 
@@ -167,7 +169,7 @@ def test_without_the_secret_no_page_is_made(guarded: Server):
 
 
 def test_every_answer_forbids_frames_and_other_sites(guarded: Server):
-    cookie = {"Cookie": f"spymaster-{guarded.port}={SECRET}"}
+    cookie = {"Cookie": f"spymaster-{guarded.port}={Access(SECRET).pass_for(guarded.port, time.time())}"}
     for path, status in (("/app", 200), ("/static/js/bokeh.min.js", 200), ("/nothing", 404), (f"/app?token={SECRET}", 200)):
         found, headers, _ = answer(guarded, path, cookie)
         assert found == status, path

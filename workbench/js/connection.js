@@ -17,9 +17,9 @@ export function render({ view }) {
   };
   const asks = async () => {
     try {
-      return serverState((await fetch("favicon.ico", { cache: "no-store" })).status);
+      return serverState((await fetch("favicon.ico", { cache: "no-store", signal: AbortSignal.timeout(5_000) })).status);
     } catch {
-      return "away";  // nobody listens there
+      return "away";  // nobody listens there, or nobody answers
     }
   };
   // The page is opened again at the moment that its address has: Bokeh, where it connects again by itself, asks for the whole document and
