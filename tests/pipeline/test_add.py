@@ -191,14 +191,14 @@ def test_that_the_damaged_one_was_moved_is_said_even_where_the_new_one_is_not_ad
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(raw_days[MONDAY].read_bytes()[:30_000])
 
-    def cannot_be_put(*_: object) -> None:
+    def full(source: Path, place: Path) -> None:
+        if os.path.lexists(place):
+            raise FileExistsError(place)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.MonkeyPatch.context() as m:
-        m.setattr("engine.lake.writer.os.link", cannot_be_put)
-        m.setattr("engine.lake.writer.shutil.copyfile", cannot_be_put)
-        # The first link fails by the damaged file's name, as it would.
-        m.setattr("engine.lake.writer.os.link", lambda a, b: cannot_be_put() if not os.path.lexists(b) else os.symlink("x", b))
+        m.setattr("engine.lake.writer.os.link", full)
+        m.setattr("engine.lake.writer.shutil.copyfile", full)
         done = spymaster("add", raw_days[MONDAY], "--lake", tmp_lake, check=False)
     assert done.returncode == 1
     moved = tmp_lake / QUARANTINE / damaged.name
@@ -212,11 +212,8 @@ def test_a_name_is_taken_by_whatever_is_there(raw_days: dict[dt.date, Path], tmp
     lake = Lake(tmp_lake)
     place = tmp_lake / RAW / raw_days[MONDAY].name
     place.parent.mkdir(parents=True)
-    for make, gone in (
-        (lambda: place.symlink_to("nowhere"), place.unlink),
-        (place.mkdir, place.rmdir),
-        (lambda: os.mkfifo(place), place.unlink),
-    ):
+    makes: list[Callable[[], None]] = [lambda: place.symlink_to("nowhere"), place.mkdir, lambda: os.mkfifo(place)]
+    for make in makes:
         make()
         before = place.lstat()
         with pytest.raises(NameTaken, match="never overwritten"):
@@ -224,7 +221,7 @@ def test_a_name_is_taken_by_whatever_is_there(raw_days: dict[dt.date, Path], tmp
         done = spymaster("add", raw_days[MONDAY], "--lake", tmp_lake, check=False)
         assert "NameTaken" in done.stderr
         assert place.lstat() == before
-        gone()
+        (place.rmdir if place.is_dir() else place.unlink)()
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["with links", "without links"])
