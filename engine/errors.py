@@ -60,7 +60,8 @@ def defect_text(error: BaseException, doing: str) -> str:
     # File names may be no text; neither a log nor a browser takes them.
     said = f"{said}this was not expected.".encode(errors="backslashreplace").decode()
     try:
-        text = "".join(traceback.format_exception(error))[-50_000:].encode(errors="backslashreplace").decode()
+        text = "".join(traceback.format_exception(error)).encode(errors="backslashreplace").decode()
+        text = text if len(text) < 50_000 else f"{text[:25_000]}\n...\n{text[-25_000:]}"
         where = (type(error), *((f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)))
         if len(_times) > 1000:
             _times.clear()

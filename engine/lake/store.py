@@ -55,6 +55,8 @@ class LakeFolder:
         except FileNotFoundError:
             return None
         except (OSError, PartitionCorrupt, ValueError, KeyError, TypeError, RecursionError) as e:
+            if isinstance(e.__cause__, PermissionError):
+                raise PartitionCorrupt(f"{path}: cannot be read: {e.__cause__.strerror}; let this user read it (`chmod u+r`)") from e
             raise PartitionCorrupt(
                 f'{path}: expected {{"profile": name}}, found {e!r}; write the session profile of this lake\'s silver to it, '
                 f'for the cash session with `echo \'{{"profile": "rth"}}\' > {path}`'
