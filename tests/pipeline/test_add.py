@@ -256,16 +256,13 @@ def test_a_file_that_appears_during_the_copy_is_not_overwritten(raw_days: dict[d
 
 
 BOMBS = """
-import resource, sys
-from pathlib import Path
+import sys
 from engine.errors import BadDbn
 from engine.mbo.dbn import count_records, read_header, stream_columns
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+from tests.support.figures import memory_mb
 
 read_header(sys.argv[1]), count_records(sys.argv[1]), list(stream_columns(sys.argv[1]))
-before = peak()
+before = memory_mb("VmHWM")
 for name in sys.argv[2:]:
     for read in (read_header, count_records, lambda p: list(stream_columns(p))):
         try:
@@ -274,7 +271,7 @@ for name in sys.argv[2:]:
             print(str(e).split(":")[1][:60], file=sys.stderr)
         else:
             assert read is read_header, name
-print(peak() - before)
+print(memory_mb("VmHWM") - before)
 """
 
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -19,14 +20,14 @@ from engine.lake.store import Lake
 from engine.mbo.dbn import count_records, read_header, stream_columns
 from tests.support.built import copy_of_built
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
-from tests.support.figures import Say
-from tests.support.lakes import ESZ5, MONDAY, ROOT, command, digests, leftovers, report, spymaster
+from tests.support.figures import Say, share_of
+from tests.support.lakes import ESZ5, MONDAY, ROOT, command, day_file, digests, leftovers, report, spymaster
 
 pytestmark = pytest.mark.long
 
 DATES = "2025-09-22:2025-10-01"
 
-KILLS = 12
+KILLS = share_of(12, 3)
 """Of each command, a third by each of the three signals, at times that spread over its usual length."""
 
 
@@ -50,6 +51,8 @@ def without(*names: str):
     return remove
 
 
+FILE = "a file of another disk, where there is one, so that it is copied"
+
 COMMANDS = {
     "run bronze": (
         ("run", "--symbol", "ESZ5", "--dates", DATES, "--layer", "bronze"),
@@ -61,6 +64,7 @@ COMMANDS = {
     "select": (("select", "--symbol", "ES"), without("selection")),
     "audit": (("audit", "--symbol", "ESZ5"), without("audit")),
     "index": (("index", "--symbol", "ESZ5"), without("indexes")),
+    "add": (("add", FILE), without("silver", "gold", "audit", "indexes")),
     "simulate": (("simulate", "--dates", "2025-10-02:2025-10-03", "--rate", "0.02", "--seed", "5"), without()),
 }
 
@@ -77,8 +81,14 @@ def files_of(lake: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_kills(whole: Path, tmp_path: Path, name: str, say: Say):
+def test_kills(whole: Path, tmp_path: Path, name: str, say: Say, request: pytest.FixtureRequest):
     words, prepare = COMMANDS[name]
+    if FILE in words:
+        elsewhere = Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path
+        folder = Path(tempfile.mkdtemp(dir=elsewhere))
+        request.addfinalizer(lambda: shutil.rmtree(folder))
+        file = day_file(folder, MONDAY, 400_000)
+        words = tuple(str(file) if w == FILE else w for w in words)
     clean = tmp_path / "clean"
     shutil.copytree(whole, clean)
     prepare(clean)
@@ -130,7 +140,8 @@ def test_three_thousand_harmed_files(tmp_path: Path, say: Say):
     ]
     rng = random.Random(3)
     refused = read = 0
-    for i in range(3_000):
+    times = share_of(3_000)
+    for i in range(times):
         content = bytearray(whole[i % 2].read_bytes())
         for _ in range(rng.choice((1, 1, 3, 20))):
             way, at = rng.choice(("bit", "byte", "cut", "zeros", "twice", "noise")), rng.randrange(max(len(content), 1))
@@ -157,7 +168,7 @@ def test_three_thousand_harmed_files(tmp_path: Path, say: Say):
             except BaseException as e:
                 e.add_note(f"file {i} of seed 3")
                 raise
-    say("raw files harmed", f"3,000, each read three ways: {refused:,} refused by name, {read:,} read, none without a name")
+    say("raw files harmed", f"{times:,}, each read three ways: {refused:,} refused by name, {read:,} read, none without a name")
 
 
 def test_full_disks(whole: Path, tmp_path: Path, say: Say):
@@ -188,10 +199,11 @@ def test_full_disks(whole: Path, tmp_path: Path, say: Say):
 PEAK = """
 import resource, sys
 from engine.cli import main
+from tests.support.figures import memory_mb
 try:
     main(sys.argv[1:])
 finally:
-    print("PEAK", max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) // 1024)
+    print("PEAK", max(memory_mb("VmHWM"), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024))
 """
 
 
