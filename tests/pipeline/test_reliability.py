@@ -21,26 +21,18 @@ from engine.mbo.dbn import count_records, read_header, stream_columns
 from tests.support.built import copy_of_built
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
 from tests.support.figures import Say, share_of
-from tests.support.lakes import ESZ5, MONDAY, ROOT, command, day_file, digests, leftovers, report, spymaster
+from tests.support.lakes import ESZ5, MONDAY, ROOT, THIN_DATES, command, day_file, digests, leftovers, make_thin_lake, report, spymaster
 
 pytestmark = pytest.mark.long
-
-DATES = "2025-09-22:2025-10-01"
 
 KILLS = share_of(12, 3)
 """Of each command, a third by each of the three signals, at times that spread over its usual length."""
 
 
-def _make(folder: Path) -> None:
-    lake = folder / "lake"
-    spymaster("simulate", "--dates", DATES, "--lake", lake, "--rate", "0.02", "--seed", "5", "--thin-after", "12:35")
-    spymaster("rebuild", "--lake", lake, "--symbol", "ESZ5")
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake of eight thin simulated sessions with all layers, audit and index; only to be read or copied."""
-    return copy_of_built("reliability", _make, tmp_path_factory.mktemp("reliability")) / "lake"
+    return copy_of_built("thin-lake", make_thin_lake, tmp_path_factory.mktemp("thin")) / "lake"
 
 
 def without(*names: str):
@@ -55,11 +47,11 @@ FILE = "a file of another disk, where there is one, so that it is copied"
 
 COMMANDS = {
     "run bronze": (
-        ("run", "--symbol", "ESZ5", "--dates", DATES, "--layer", "bronze"),
+        ("run", "--symbol", "ESZ5", "--dates", THIN_DATES, "--layer", "bronze"),
         without("bronze", "silver", "gold", "audit", "indexes"),
     ),
-    "run silver": (("run", "--symbol", "ESZ5", "--dates", DATES, "--layer", "silver"), without("silver", "gold", "audit", "indexes")),
-    "run gold": (("run", "--symbol", "ESZ5", "--dates", DATES, "--layer", "gold"), without("gold", "audit", "indexes")),
+    "run silver": (("run", "--symbol", "ESZ5", "--dates", THIN_DATES, "--layer", "silver"), without("silver", "gold", "audit", "indexes")),
+    "run gold": (("run", "--symbol", "ESZ5", "--dates", THIN_DATES, "--layer", "gold"), without("gold", "audit", "indexes")),
     "rebuild": (("rebuild", "--symbol", "ESZ5"), without("bronze", "silver", "gold", "audit", "indexes")),
     "select": (("select", "--symbol", "ES"), without("selection")),
     "audit": (("audit", "--symbol", "ESZ5"), without("audit")),
@@ -172,7 +164,7 @@ def test_three_thousand_harmed_files(tmp_path: Path, say: Say):
 
 
 def test_full_disks(whole: Path, tmp_path: Path, say: Say):
-    words = ("run", "--symbol", "ESZ5", "--dates", DATES, "--overwrite")
+    words = ("run", "--symbol", "ESZ5", "--dates", THIN_DATES, "--overwrite")
     sizes = [1_000, 5_000, 20_000, 60_000, 150_000, 400_000, 800_000, 1_500_000]
     met = 0
     for size in sizes:

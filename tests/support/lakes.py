@@ -119,6 +119,16 @@ def make_whole_lake(folder: Path) -> None:
     assert receipt.status == "made", receipt
 
 
+THIN_DATES = "2025-09-22:2025-10-01"
+
+
+def make_thin_lake(folder: Path) -> None:
+    """``lake`` in `folder`: eight thin simulated sessions of ESZ5 with all layers, audit and index."""
+    lake = folder / "lake"
+    spymaster("simulate", "--dates", THIN_DATES, "--lake", lake, "--rate", "0.02", "--seed", "5", "--thin-after", "12:35")
+    spymaster("rebuild", "--lake", lake, "--symbol", "ESZ5")
+
+
 def leftovers(root: Path) -> list[str]:
     """What a killed run left behind: temporary and stepped-aside folders and files."""
     return [str(p) for p in root.rglob(".*") if p.name.startswith((".tmp-", ".old-"))]
