@@ -45,6 +45,8 @@ def without(*names: str):
 
 FILE = "a file of another disk, where there is one, so that it is copied"
 
+EARLY = "a file of parameters with which eight sessions are enough for an audit"
+
 COMMANDS = {
     "run bronze": (
         ("run", "--symbol", "ESZ5", "--dates", THIN_DATES, "--layer", "bronze"),
@@ -54,7 +56,7 @@ COMMANDS = {
     "run gold": (("run", "--symbol", "ESZ5", "--dates", THIN_DATES, "--layer", "gold"), without("gold", "audit", "indexes")),
     "rebuild": (("rebuild", "--symbol", "ESZ5"), without("bronze", "silver", "gold", "audit", "indexes")),
     "select": (("select", "--symbol", "ES"), without("selection")),
-    "audit": (("audit", "--symbol", "ESZ5"), without("audit")),
+    "audit": (("audit", "--symbol", "ESZ5", "--params", EARLY), without("audit")),
     "index": (("index", "--symbol", "ESZ5"), without("indexes")),
     "add": (("add", FILE), without("silver", "gold", "audit", "indexes")),
     "simulate": (("simulate", "--dates", "2025-10-02:2025-10-03", "--rate", "0.02", "--seed", "5"), without()),
@@ -81,6 +83,9 @@ def test_kills(whole: Path, tmp_path: Path, name: str, say: Say, request: pytest
         request.addfinalizer(lambda: shutil.rmtree(folder))
         file = day_file(folder, MONDAY, 400_000)
         words = tuple(str(file) if w == FILE else w for w in words)
+    if EARLY in words:
+        (tmp_path / "early.json").write_text('{"retrieval": {"min_sessions": 4, "min_events": 60}}')
+        words = tuple(str(tmp_path / "early.json") if w == EARLY else w for w in words)
     clean = tmp_path / "clean"
     shutil.copytree(whole, clean)
     prepare(clean)
