@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, processes, require, text_table
-from engine.errors import BadDbn, DuplicateRaw, EngineError, NameTaken, RawMissing, RunFailed, SessionError
+from engine.errors import BadDbn, DuplicateRaw, EngineError, NameTaken, RawMissing, RunFailed, SessionError, unreadable
 from engine.vocab import split_contract
 
 if TYPE_CHECKING:
@@ -272,7 +274,7 @@ def add(
     """Read Databento market-by-order files to their end and put them into the lake's raw folder; a whole file is never replaced.
 
     A file goes under the root of the outright contracts its metadata map, as a hard link where the disk allows, else as a copy. A damaged
-    file of the same day that is in the lake is moved to ``raw/.quarantine/``.
+    file of the same day that is in the lake is moved to ``raw/.quarantine/``. A file that cannot be added does not stop the others.
 
     Examples
     --------
@@ -282,30 +284,30 @@ def add(
         spymaster add esh4-glbx-mdp3-20231225.mbo.dbn.zst --lake /data/lake
     """
     from engine.lake.store import Lake
-    from engine.stages.bronze import raw_paths
 
     place = Lake(lake)
-    files: list[Path] = []
+    report, faults, files = list[dict[str, str]](), list[str](), list[Path]()
     for source in sources:
-        if not source.exists():
-            raise RawMissing(f"{source}: expected a DBN file or a folder of them, found nothing there")
-        files += raw_paths(source) if source.is_dir() else [source]
-    if not files:
-        raise RawMissing(f"{', '.join(map(str, sources))}: expected files that end in .dbn or .dbn.zst, found none")
+        try:
+            files += _sources(source)
+        except EngineError as e:
+            faults.append(f"{type(e).__name__}: {e}")
+    missing = len(faults)
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    report, faults = list[dict[str, str]](), list[str]()
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=len(files))
         for i, path in enumerate(files):
             bar.update(task, description=f"checking {path.name}")
+            one = _Adding(place, path, partial(_advance, bar, task, i))
             try:
-                report += _add_one(place, path, partial(_advance, bar, task, i))
-            except EngineError as e:
-                faults.append(f"{type(e).__name__}: {e}")
+                one.go()
+            except (EngineError, OSError) as e:
+                faults.append(f"{type(e).__name__}: {e}{one.aside()}")
+            report += one.report
     if json:
         print_json({"lake": str(lake), "added": report, "failed": faults})
     else:
@@ -314,58 +316,103 @@ def add(
             if "replaced" in line:
                 print_line(f"  instead of a damaged file, which is now {line['replaced']}")
     if faults:
-        raise RunFailed(f"{len(faults)} of {len(files)} files were not added:\n" + "\n".join(faults))
+        raise RunFailed(f"{len(faults)} of {missing + len(files)} files were not added:\n" + "\n".join(faults))
 
 
 def _advance(bar: Progress, task: TaskID, before: int, share: float) -> None:
     bar.update(task, completed=before + share)
 
 
-def _add_one(place: Lake, path: Path, progress: Callable[[float], object]) -> list[dict[str, str]]:
-    """Add a file under each root that it maps, once it has been read to its end."""
-    from engine.mbo.dbn import count_records, read_header
-    from engine.stages.bronze import outrights, raw_index
-
-    header = read_header(path)
-    symbols = set(header.symbols.values())
-    roots = sorted({parts[0].code for s in symbols if (parts := split_contract(s)) is not None})
-    if not roots:
-        found = ", ".join(sorted(symbols)[:5]) or "none"
-        raise BadDbn(f"{path}: expected an outright contract of a known root among its symbols, found {found}")
-    records = count_records(path, progress)
-    out = []
-    for root in roots:
-        contracts, replaced = outrights(symbols, root), None
-        where = place.raw_folder(root) / path.name
-        for other in raw_index(place, root).files:
-            both = sorted({*other.symbols} & {*contracts})
-            if other.path != where and other.date == header.date and both:
-                # A second download under another name: with both in the folder no run could tell which one is meant.
-                replaced = _quarantine(place, other.path)
-                if replaced is None:
-                    raise DuplicateRaw(f"{path}: not added: {', '.join(both)} of {header.date} is there already: {other.path}")
-        try:
-            added = place.add_raw(path, root)
-        except NameTaken:
-            replaced = _quarantine(place, where)
-            if replaced is None:
-                raise
-            added = place.add_raw(path, root)
-        line = {"what": "added" if added else "there already", "place": str(where), "date": str(header.date)}
-        line |= {"contracts": ", ".join(contracts), "records": str(records)}
-        out.append(line | ({"replaced": str(replaced)} if replaced else {}))
-    return out
-
-
-def _quarantine(place: Lake, path: Path) -> Path | None:
-    """Where the raw file `path` was moved to, since it is damaged; None where it is whole, and stays."""
-    from engine.mbo.dbn import count_records
+def _sources(source: Path) -> list[Path]:
+    """The DBN files that `source` names: itself, or those of the folder. RawMissing where there are none, RawUnreadable."""
+    from engine.lake.catalog import RAW_SUFFIXES
 
     try:
-        count_records(path)
-    except BadDbn:
-        return place.quarantine_raw(path)
-    return None
+        if not stat.S_ISDIR(source.stat().st_mode):
+            return [source]
+        # Other kinds of files lie in a folder of Databento's, too.
+        found = [p for p in sorted(source.iterdir()) if p.name.endswith(RAW_SUFFIXES) and p.name[0] != "." and os.path.isfile(p)]
+    except (FileNotFoundError, NotADirectoryError):
+        raise RawMissing(f"{source}: expected a DBN file or a folder of them, found nothing there; check the path") from None
+    except OSError as e:
+        raise unreadable(source, e) from e
+    if not found:
+        raise RawMissing(f"{source}: expected files that end in {' or '.join(RAW_SUFFIXES)}, found none; check the path")
+    return found
+
+
+@dataclass(eq=False)
+class _Adding:
+    """One file on its way into the lake: `report` has a line for each root, `moved` the damaged files that gave way, and where they are."""
+
+    lake: Lake
+    path: Path
+    progress: Callable[[float], object]
+    report: list[dict[str, str]] = field(default_factory=list, init=False)
+    moved: dict[Path, Path] = field(default_factory=dict, init=False)
+
+    def aside(self) -> str:
+        """Words about the files that gave way before this one failed."""
+        told = "".join(line.get("replaced", "") for line in self.report)
+        left = [(old, new) for old, new in self.moved.items() if str(new) not in told]
+        return "".join(f"; the damaged {old} had been moved to {new}" for old, new in left)
+
+    def go(self) -> None:
+        """Add the file under each root that it maps, once it has been read to its end."""
+        from engine.lake.catalog import raw_name_fault
+        from engine.mbo.dbn import count_records, read_header
+        from engine.stages.bronze import outrights
+
+        path = self.path
+        fault = raw_name_fault(path.name)
+        if fault:
+            raise SessionError(f"{path.parent}: {fault}, which no run would read; rename it")
+        header = read_header(path)
+        symbols = set(header.symbols.values())
+        roots = sorted({parts[0].code for s in symbols if (parts := split_contract(s)) is not None})
+        if not roots:
+            found = ", ".join(sorted(symbols)[:5]) or "none"
+            raise BadDbn(f"{path}: expected an outright contract of a known root among its symbols, found {found}")
+        records = count_records(path, self.progress)
+        for root in roots:
+            contracts, before = outrights(symbols, root), len(self.moved)
+            added = self._put(root, header.date, contracts)
+            line = {"what": "added" if added else "there already", "place": str(self.lake.raw_folder(root) / path.name)}
+            line |= {"date": str(header.date), "contracts": ", ".join(contracts), "records": str(records)}
+            replaced = ", ".join(str(new) for new in list(self.moved.values())[before:])
+            self.report.append(line | ({"replaced": replaced} if replaced else {}))
+
+    def _put(self, root: str, date: dt.date, contracts: tuple[str, ...]) -> Path | None:
+        """Put the file under `root`, in the place of damaged ones; returns where it is, None where it was there already."""
+        from engine.stages.bronze import raw_index
+
+        where = self.lake.raw_folder(root) / self.path.name
+        for other in raw_index(self.lake, root).files:
+            both = sorted({*other.symbols} & {*contracts})
+            # A second download under another name: with both in the folder no run could tell which one is meant.
+            if other.path != where and other.date == date and both and not self._gave_way(other.path):
+                raise DuplicateRaw(f"{self.path}: not added: {', '.join(both)} of {date} is there already: {other.path}")
+        try:
+            return self.lake.add_raw(self.path, root)
+        except NameTaken:
+            if not self._gave_way(where):
+                raise
+            return self.lake.add_raw(self.path, root)
+
+    def _gave_way(self, path: Path) -> bool:
+        """Whether the raw file `path` is damaged, and was moved out of the way; False where it is whole, or no file, and stays.
+        Raises RawUnreadable where the system does not let us read it: it may be whole.
+        """
+        from engine.mbo.dbn import count_records
+
+        try:
+            count_records(path)
+        except BadDbn:
+            self.moved[path] = self.lake.quarantine_raw(path)
+            return True
+        except RawMissing:
+            return False
+        return False
 
 
 # ----------------------------------------------------------------------------

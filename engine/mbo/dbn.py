@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import BadDbn, RawMissing, UnmappedInstrument
+from engine.errors import BadDbn, RawMissing, UnmappedInstrument, unreadable
 from engine.vocab import NS, split_contract
 
 if sys.version_info >= (3, 14):
@@ -97,7 +98,8 @@ class DbnHeader:
 
 def read_header(path: Path | str) -> DbnHeader:
     """The metadata of a DBN file.
-    Raises RawMissing where `path` is no file, BadDbn on an empty, truncated, corrupt or non-MBO file, or one of more than one UTC date.
+    Raises RawMissing where `path` is no file, RawUnreadable where the system does not let us read it, BadDbn on an empty, truncated,
+    corrupt or non-MBO file, or one of more than one UTC date.
     """
     path = Path(path)
     with _open(path) as raw:
@@ -137,7 +139,7 @@ def count_records(path: Path | str, progress: Callable[[float], object] = lambda
 
     Raises
     ------
-    RawMissing, BadDbn
+    RawMissing, RawUnreadable, BadDbn
         As `stream_columns`; instruments without a symbol are not looked at.
     """
     path = Path(path)
@@ -186,12 +188,15 @@ def _open_records(path: Path, chunk_records: int) -> tuple[DbnHeader, int, ByteS
 
 
 def _open(path: Path) -> BinaryIO:
-    if not path.is_file():
-        raise RawMissing(f"{path}: expected a Databento file (.dbn or .dbn.zst), found no file; check the path")
     try:
+        # A pipe or a device would never end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise RawMissing(f"{path}: expected a Databento file (.dbn or .dbn.zst), found no file; check the path")
         return path.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
+        raise RawMissing(f"{path}: expected a Databento file (.dbn or .dbn.zst), found no file; check the path") from None
     except OSError as error:
-        raise BadDbn(f"{path}: cannot be opened: {error}; let this user read it") from error
+        raise unreadable(path, error) from error
 
 
 def _header(path: Path, source: ByteSource) -> tuple[DbnHeader, int]:
@@ -286,8 +291,11 @@ class ByteSource:
     def __init__(self, raw: BinaryIO, path: Path) -> None:
         self._raw = raw
         self._path = path
-        magic = raw.read(4)
-        raw.seek(0)
+        try:
+            magic = raw.read(4)
+            raw.seek(0)
+        except OSError as error:
+            raise unreadable(path, error) from error
         compressed = magic == ZSTD_MAGIC or int.from_bytes(magic, "little") in _SKIPPABLE
         self._file: Any = zstd.ZstdFile(raw, options=_OPTIONS) if compressed else raw
 
@@ -302,7 +310,7 @@ class ByteSource:
 
     def read_into(self, target: memoryview) -> int:
         """Fill `target` and return the number of bytes written; fewer than its length only at the file's end.
-        Raises BadDbn, naming the compressed byte reached, where it cannot be read, or a zstd frame is corrupt or ends early.
+        Raises BadDbn, naming the compressed byte reached, where a zstd frame is corrupt or ends early, RawUnreadable where the disk fails.
         """
         filled = 0
         try:
@@ -314,7 +322,7 @@ class ByteSource:
         except zstd.ZstdError as error:
             raise BadDbn(f"{self._path}: corrupt zstd data before byte {self._raw.tell():,} ({error}); {_AGAIN}") from error
         except OSError as error:
-            raise BadDbn(f"{self._path}: cannot be read: {error}; check the disk, or {_AGAIN}") from error
+            raise unreadable(self._path, error) from error
         return filled
 
     def share(self) -> float:

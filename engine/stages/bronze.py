@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import BadDbn, DuplicateRaw, PartitionCorrupt, RawMissing
-from engine.lake.catalog import BRONZE_MBO, dataset
+from engine.errors import OUT_OF_FILES, BadDbn, DuplicateRaw, PartitionCorrupt, RawMissing, RawUnreadable, unreadable
+from engine.lake.catalog import BRONZE_MBO, dataset, raw_name_fault
 from engine.lake.manifest import Lineage, sha256_file
 from engine.lake.store import Lake
 from engine.provenance import accepted, code_of
@@ -169,7 +170,6 @@ def session_trades(notes: list[dict[str, Any]], start_ns: int, end_ns: int) -> i
 
 HEADER_CACHE = "raw_index.json"
 HASH_CACHE = "raw_sha256.json"
-SUFFIXES = (".dbn", ".dbn.zst")
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,12 @@ class RawFile:
 
 @dataclass
 class RawIndex:
-    """The raw files of one root; `bad` has those with an unreadable header, with the reason."""
+    """The raw files of one root; `bad` has those that cannot be read, with the reason, or the folder itself."""
 
     root: str
     folder: Path
     files: list[RawFile] = field(default_factory=list)
-    bad: dict[Path, BadDbn] = field(default_factory=dict)
+    bad: dict[Path, BadDbn | RawUnreadable] = field(default_factory=dict)
 
     def dates(self, symbol: str) -> list[dt.date]:
         """Dates with a file for `symbol`, a root or a contract."""
@@ -258,9 +258,14 @@ def _is_facts(entry: dict[str, Any]) -> bool:
 
 
 def raw_paths(folder: Path) -> list[Path]:
-    """DBN files in a folder, sorted; folders and dangling links of such names are passed over (`Lake.passed_over` names them)."""
-    there = folder.iterdir() if folder.is_dir() else ()
-    return sorted(p for p in there if p.name.endswith(SUFFIXES) and not p.name.startswith(".") and p.is_file())
+    """DBN files in a folder, sorted; what else is there is passed over (`Lake.passed_over` names it). Raises RawUnreadable."""
+    try:
+        there = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as e:
+        raise unreadable(folder, e) from e
+    return [p for p in there if not raw_name_fault(p.name) and os.path.isfile(p)]
 
 
 def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
@@ -270,15 +275,24 @@ def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
     known = lake.read_cache(HEADER_CACHE)
     fresh = dict(known)
     code, *_ = accepted(code_of(header_facts), {"ROOTS.code": {root}})
-    for path in raw_paths(folder):
-        stat = path.stat()
+    try:
+        paths = raw_paths(folder)
+    except RawUnreadable as e:
+        paths, index.bad[folder] = [], e
+    for path in paths:
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            continue  # gone since a moment ago
         name = _raw_key(lake, path)
         entry = known.get(name)
         expected = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "code": code}
         if not isinstance(entry, dict) or {k: entry.get(k) for k in expected} != expected or not _is_facts(entry):
             try:
                 facts = header_facts(path, root)
-            except BadDbn as e:
+            except (BadDbn, RawUnreadable) as e:
+                if isinstance(e.__cause__, OSError) and e.__cause__.errno in OUT_OF_FILES:
+                    raise  # of a process that may open no more files no file is at fault
                 index.bad[path] = e
                 continue
             entry = {**expected, **facts}
