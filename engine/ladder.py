@@ -41,7 +41,7 @@ class Ladder:
     def __init__(self, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date, make: str | None = None) -> None:
         # Frames that are not from a lake get a command without `--lake`.
         made_by = make or f"spymaster run --layer silver --symbol {symbol} --dates {date} --overwrite"
-        self._fix = f"`{made_by}` makes it anew"
+        self._fix = f"`{made_by}` makes it again"
         self.symbol, self.date = symbol, date
         self.root: Root = root_of(symbol)
         self.where = f"ladder of {symbol} {date}"

@@ -156,14 +156,14 @@ def audit(root: str, of: str | None = None) -> Audit:
     frame, report = read_audit(lake.root)
     was = report["made_of"].get("market") if report.get("made_of") else None
     if of is not None and was not in (None, of):
-        raise NoData(f"the kept audit is of {was}, not of {of}; `{audit_command(lake, of)}` makes one of {of} in its place")
+        raise NoData(f"the stored audit is of {was}, not of {of}; `{audit_command(lake, of)}` makes one of {of} in its place")
     made = (lake.root / TABLE).stat().st_mtime
     return Audit(frame, report, dt.datetime.fromtimestamp(made, dt.UTC))
 
 
 def worth(root: str, contract: str | None = None, progress: Progress = nothing) -> Worth:
     """The audit, and gold's forecasts against what came, of the contract's market (of the only one where None); NoData without both."""
-    progress(0, 0, "the kept audit")
+    progress(0, 0, "the stored audit")
     stored, why = None, ""
     try:
         stored = audit(root, market(contract))

@@ -162,7 +162,7 @@ def _smallest_run(folder: Path) -> str:
     write_file(lake.raw_folder("ES") / file_name("ES", DATE), metadata, [rows])
     ((raw, symbols),) = raw_index(lake, "ES").of(SYMBOL, DATE)
     receipts = [run_partition(TaskSpec(str(lake.root), DATE, symbols, raw=raw))]
-    groups = (group for group in GROUPS if group != "signals")  # those need an index
+    groups = (group for group in GROUPS if group != "signals")  # a forecast needs earlier sessions, and here is one
     receipts += [run_partition(TaskSpec(str(lake.root), DATE, (SYMBOL,), profile="rth", group=group)) for group in groups]
     return "; ".join(f"{r.name}: {r.error}: {r.message}" for r in receipts if r.status != "made")
 
@@ -238,9 +238,9 @@ def demo_query(lake: Lake) -> dict[str, str] | None:
 
 
 def largest_reaction(tape: pl.DataFrame, level_tick: int, known_ts_ns: int) -> tuple[float, int | None]:
-    """(ticks, window start) of the touch after which price went farthest from the level within `AFTER_S`; ``(0, None)`` without one.
+    """(ticks, window start) of the arrival after which price went farthest from the level within `AFTER_S`; ``(0, None)`` without one.
 
-    Only touches that came from at least `AWAY_TICKS` away within `BEFORE_S`, with `HISTORY_S` of tape before them, count.
+    Only arrivals of the last trade that came from at least `AWAY_TICKS` away within `BEFORE_S`, with `HISTORY_S` of tape before them, count.
     """
     import numpy as np
 

@@ -32,7 +32,7 @@ MESSAGE_BYTES = 600
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One raw file to convert (`raw` and `symbols`), or a group of stages of one session of one contract (`symbol` and `profile`)."""
+    """One raw file to convert (`raw` and `symbols`), or a group of stages of one session of one contract (`symbols` and `profile`)."""
 
     lake: str
     date: dt.date

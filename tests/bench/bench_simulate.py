@@ -86,7 +86,7 @@ def _outcomes(kappa: float, gamma: float, sessions: int = 30) -> Measure:
     import polars as pl
 
     from engine.simulate.fidelity import fresh_sessions
-    from engine.simulate.oracle import expected_shares, same_shares, shares, touches
+    from tests.support.regime_outcomes import expected_shares, same_shares, shares, touches
     from tests.support.specified import SHARES, largest_sample
 
     frame = pl.concat([touches(date, seed, 0.15, kappa, gamma) for date, seed in zip(*fresh_sessions(sessions, 2000))])
@@ -154,7 +154,7 @@ def oracle() -> Measure:
 def null() -> Measure:
     import polars as pl
 
-    from engine.simulate.fidelity import auc_interval, distinguishable, simulated_marks
+    from tests.support.regime_marks import auc_interval, distinguishable, simulated_marks
 
     marks = [simulated_marks(DATE, 200 + k, 0.12, 0.0) for k in range(20)]
     found = [distinguishable(m, pl.concat(marks[:k] + marks[k + 1 :])) for k, m in enumerate(marks)]
@@ -167,7 +167,7 @@ def null() -> Measure:
 def regimes() -> Measure:
     import polars as pl
 
-    from engine.simulate.fidelity import distinguishable, simulated_marks
+    from tests.support.regime_marks import distinguishable, simulated_marks
 
     start = time.process_time()
     marks = [simulated_marks(DATE, 300 + k, 0.12, 1.0) for k in range(8)]

@@ -8,6 +8,7 @@ import tomllib
 import pytest
 
 from tests.docs.blocks import DOCUMENTS, ROOT, apply, blocks_of
+from workbench.state import QUERY
 
 PATH = re.compile(r"`((?:engine|workbench|tests|notebooks|docs)/[\w./-]*\w)`")
 ADDED = {b.file for b in blocks_of(ROOT / "CONTRIBUTING.md") if b.file}
@@ -26,6 +27,11 @@ def test_the_list_of_modules_is_the_one_that_is_checked() -> None:
 def test_every_file_that_is_named_is_there(document) -> None:
     named = set(PATH.findall(document.read_text(encoding="utf-8")))
     assert {n for n in named if not (ROOT / n).exists() and n not in ADDED} == set()
+
+
+def test_every_setting_of_the_url_is_described() -> None:
+    text = (ROOT / "docs/SCREEN.md").read_text(encoding="utf-8").split("## URL\n", 1)[1].split("\n## ", 1)[0]
+    assert {key for key in QUERY if not re.search(rf"\b{key}\b", text.split("`", 2)[1])} == set()
 
 
 def test_a_diff_that_does_not_fit_is_refused(tmp_path) -> None:

@@ -9,14 +9,12 @@ import pytest
 from engine.runner import spawned_pool
 from engine.simulate.fidelity import (
     GATES,
-    auc_interval,
-    distinguishable,
     fresh_sessions,
     gate_table,
     pool,
     simulated_facts,
-    simulated_marks,
 )
+from tests.support.regime_marks import auc_interval, distinguishable, simulated_marks
 
 FIRST_SEED = 7001
 

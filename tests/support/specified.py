@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import chi2
 
-from engine.simulate.oracle import expected_shares
+from tests.support.regime_outcomes import expected_shares
 
 SHARES = {0.7: (0.36, 0.47, 0.17), 1.0: (0.38, 0.45, 0.18), 2.0: (0.46, 0.39, 0.15)}
 """Kappa -> break, reject and chop, gamma .5."""

@@ -154,7 +154,7 @@ def test_a_session_without_rows_is_an_empty_book() -> None:
     ],
 )
 def test_frames_that_are_no_ladder_are_refused(rows: pl.DataFrame, tape: pl.DataFrame, message: str) -> None:
-    command = f"`spymaster run --layer silver --symbol {SYMBOL} --dates {DATE} --overwrite` makes it anew"
+    command = f"`spymaster run --layer silver --symbol {SYMBOL} --dates {DATE} --overwrite` makes it again"
     with pytest.raises(ContractError, match=f"({message}).*{command}"):
         ladder(rows, tape)
 
@@ -162,7 +162,7 @@ def test_frames_that_are_no_ladder_are_refused(rows: pl.DataFrame, tape: pl.Data
 def test_a_ladder_of_a_lake_names_the_command_that_makes_it_in_that_lake(tmp_lake: Path) -> None:
     lake = Lake(tmp_lake)
     keep(lake, ROWS, pl.concat([TAPE.head(1), TAPE.tail(2)]))
-    command = f"`{lake.repair_command(catalog.TAPE, SYMBOL, DATE, overwrite=True)}` makes it anew"
+    command = f"`{lake.repair_command(catalog.TAPE, SYMBOL, DATE, overwrite=True)}` makes it again"
     assert f"--lake {tmp_lake} " in command
     with pytest.raises(ContractError, match=f"gaps or disorder; {command}"):
         Ladder.open(lake, SYMBOL, DATE)

@@ -10,12 +10,8 @@ from engine.simulate import fidelity as c
 from engine.simulate.fidelity import (
     GATES,
     LAGS,
-    MARKS,
     Facts,
     Gate,
-    auc,
-    auc_interval,
-    distinguishable,
     exponent,
     facts_of,
     file_facts,
@@ -25,6 +21,7 @@ from engine.simulate.fidelity import (
     simulated_facts,
 )
 from engine.vocab import ACTION_CODES, SIDE_CODES
+from tests.support.regime_marks import MARKS, auc, auc_interval, distinguishable
 
 
 def columns(rows):

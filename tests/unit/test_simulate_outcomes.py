@@ -9,7 +9,7 @@ import pytest
 
 from engine.runner import spawned_pool
 from engine.simulate.fidelity import fresh_sessions
-from engine.simulate.oracle import expected_shares, same_shares, shares, touches
+from tests.support.regime_outcomes import expected_shares, same_shares, shares, touches
 from tests.support.specified import SHARES, largest_sample, rejects
 
 

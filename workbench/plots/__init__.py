@@ -34,7 +34,7 @@ _FROM: dict[str, tuple[str, ...]] = {
 """Module -> the names of the interface that it has."""
 
 _MODULE_OF = {name: (module, name) for module, names in _FROM.items() for name in names}
-# A module of this package is called `sentence`: its function needs another name beside it.
+# Among all that a notebook imports from here, its own name would not say which sentence it is.
 _MODULE_OF["level_sentence"] = ("workbench.plots.words", "sentence")
 
 __all__ = [

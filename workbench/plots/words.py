@@ -267,7 +267,7 @@ def quality_columns(why: dict[tuple[str, dt.date], str], stale: dict[tuple[str, 
         Column("contracts", number("volume_qty"), "volume of the session"),
         Column("levels", number("levels")),
         Column("triggers", number("triggers"), "rows of gold"),
-        Column("stale", of_session(stale, "–"), "partitions that the next run would make anew"),
+        Column("stale", of_session(stale, "–"), "partitions that the next run would make again"),
         Column("selection map", of_session(why, "not in it"), text=True),
         Column("absent levels", lambda r: r["trouble"] or r["absent_why"] or "–", text=True, wide=True),
     ]

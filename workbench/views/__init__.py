@@ -1,4 +1,4 @@
-"""Views: one file each, registered with `@view(key, title)`; `workbench.app` assembles what is registered.
+"""Views: one file each, registered with `@view(key, title)`; `workbench.page.Shell` assembles what is registered.
 
 A view is a class, made when the view is first opened, with
 

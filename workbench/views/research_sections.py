@@ -256,7 +256,7 @@ class AuditSection(Section):
         chosen = self.choice.forecast
         research.fill_reliability(self.reliability, diagrams.get(f"{target}/{chosen}", []), diagrams.get(f"{target}/pi", []), chosen)
         self.say.object = components.sentence(words.audit_sentence(report))
-        stale = f"This audit is not of the lake as it is now: {report['stale']}. `spymaster audit --lake {self.root}` makes it anew."
+        stale = f"This audit is not of the lake as it is now: {report['stale']}. `spymaster audit --lake {self.root}` makes it again."
         self.stale.read((stale,) if report["stale"] else ())
         self.stale.show()
         self.key_line.object = key_line(
@@ -325,7 +325,7 @@ class QualitySection(Section):
         self.stale.object = table_html(
             [_text("stale", "dataset"), _text("contract", "symbol"), _number("partitions", "n"), dates, _text("why", "stale", wide=True)],
             groups.agg(date.min().alias("first"), date.max().alias("last"), pl.len().alias("n")),
-            caption="What the next run would make anew, and why.",
+            caption="What the next run would make again, and why.",
         )  # fmt: skip
         numbers = [_number(k, k) for k in ("partitions", "rows", "columns")]
         self.datasets.object = table_html(
