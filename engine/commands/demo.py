@@ -240,7 +240,7 @@ def demo_query(lake: Lake) -> dict[str, str] | None:
 def largest_reaction(tape: pl.DataFrame, level_tick: int, known_ts_ns: int) -> tuple[float, int | None]:
     """(ticks, window start) of the arrival after which price went farthest from the level within `AFTER_S`; ``(0, None)`` without one.
 
-    Only arrivals of the last trade that came from at least `AWAY_TICKS` away within `BEFORE_S`, with `HISTORY_S` of tape before them, count.
+    Only arrivals of the last trade that came from at least `AWAY_TICKS` away within `BEFORE_S`, with `HISTORY_S` before them, count.
     """
     import numpy as np
 

@@ -1,8 +1,8 @@
 """Record that the code as it is makes the same rows as an earlier version did, so that lakes made by that one stay current.
 
-``python -m tests.support.same_rows OLD NEW [--write]``: OLD is a lake made by the earlier version, NEW one made by this version from the
+``python -m tests.support.same_rows OLD... NEW [--write]``: OLD are lakes made by earlier versions, NEW one made by this version from the
 same raw files (``spymaster rebuild``). Every partition, the audit, the index and the simulated files are compared; only where all are
-equal is ``engine/earlier_code.json`` written, which maps each code hash in OLD to what `engine.provenance` says of the code now.
+equal is ``engine/earlier_code.json`` written, which maps each code hash in them to what `engine.provenance` says of the code now.
 """
 
 from __future__ import annotations
@@ -79,19 +79,19 @@ def codes(lake: Lake) -> Iterator[tuple[str, CodeVersion, dict[str, str]]]:
 
 
 def main() -> int:
-    """Compare two lakes, and record the hashes of the first where they are the same."""
+    """Compare lakes with the last one, and record the hashes of the others where they are the same."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("old", type=Path)
+    parser.add_argument("old", type=Path, nargs="+")
     parser.add_argument("new", type=Path)
     parser.add_argument("--write", action="store_true", help="write engine/earlier_code.json")
     given = parser.parse_args()
-    old, new = Lake(given.old), Lake(given.new)
-    found = list(differences(old, new))
+    earlier, new = [Lake(path) for path in given.old], Lake(given.new)
+    found = [f"{old.root}: {line}" for old in earlier for line in differences(old, new)]
     print("\n".join(found) or "every partition, the audit, the index and the raw files are the same")
     if found:
         return 1
     table: dict[str, Any] = {}
-    for digest, now, packages in codes(old):
+    for digest, now, packages in (c for old in earlier for c in codes(old)):
         entries = {k: h for k, (_, h, _) in sorted(now.entries.items())}
         table[digest] = {"epoch": provenance.EPOCH, "core": now.core, "packages": packages, "entries": entries}
     if given.write:
