@@ -104,6 +104,7 @@ def refused(
         (f"/app?token={SECRET}", {**OWN, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "fencedframe"}, 403),
         ("/app", {**KNOWN, "Sec-Fetch-Site": "none", "Sec-Fetch-Dest": "document"}, 0),
     ],
+    ids=lambda v: v.replace(PASS, "PASS") if isinstance(v, str) else None,  # a pass says the time, a name must not
 )
 def test_a_request_is_answered_only_for_the_page_of_this_server(path: str, headers: dict[str, str], status: int):
     assert refused(path, headers) == status
