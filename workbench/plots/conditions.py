@@ -184,7 +184,7 @@ def words_html(row: Mapping[str, Any] | None, theme: Theme, *, key: bool = True)
 def key_html(theme: Theme) -> str:
     """What the marks of the chart mean."""
     return (
-        f'<div style="font:clamp(12px,.58vw,15px) {FONT};padding:2px;line-height:1.4;color:{theme.muted}">'
+        f"<style>{style('conditions')}</style><div class='key' style='color:{theme.muted}'>"
         f"<b style='color:{theme.long}'>▁</b> best bid, bids below "
         f"<b style='color:{theme.short}'>▁</b> best ask, asks above "
         f"<b style='color:{theme.candle_up}'>▯</b> rising bar <b style='color:{theme.candle_down}'>▮</b> falling bar "
