@@ -99,11 +99,11 @@ def test_the_read_out_says_what_is_under_the_pointer(blank: Any, expression: str
 
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [("time", "00:16:45"), ("price", "6800.00 – 6800.75"), ("distance", "+0 ticks"), ("size", "resting ask 1,240 contracts")],
+    [("time", "00:16:45"), ("price", "6801.00 – 6801.75"), ("distance", "+4 ticks"), ("size", "resting ask 1,240 contracts")],
 )
 def test_a_line_of_the_read_out_is_made_of_what_bokeh_hands_over(blank: Any, kind: str, value: str):
     text = script("readout", "readout_line", KIND=kind, NO_BOOK=65535)
-    of = f"{{data: {FACTS}}}, {{data: {QUOTES}}}, {{x: 1007400, y: 27203.2}}, 1240"
+    of = f"{{data: {FACTS}}}, {{data: {QUOTES}}}, {{x: 1007400, y: 27205}}, 1240"
     said = blank.evaluate(f"(text) => new Function('facts', 'quotes', 'special_vars', 'value', text)({of})", text)
     assert said == value
 

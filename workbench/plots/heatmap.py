@@ -372,7 +372,7 @@ def legend_html(layer: Layer, top: float, palette: list[str], theme: Theme, wind
 
 
 # ----------------------------------------------------------------------------
-# The read-out under the pointer: New York time, price, ticks from the level, and the exact size with its side, computed in the brow
+# The read-out under the pointer: New York time, price, ticks from the level, and the exact size, computed in the browser
 
 NO_BOOK = 65_535
 """What means "book not valid" among whole numbers."""
