@@ -27,10 +27,10 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 from bokeh.protocol.exceptions import ProtocolError
 from bokeh.server.contexts import ApplicationContext
-from bokeh.server.tornado import BokehTornado
-from bokeh.server.views.ws import WSHandler
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import HTTPError, OutputTransform, RequestHandler
+
+from workbench import bokeh_server
 
 log = logging.getLogger("spymaster.access")
 
@@ -185,15 +185,6 @@ def given_token(request: HTTPServerRequest) -> str | None:
     return dict(parse_qsl(request.query, keep_blank_values=True)).get(TOKEN)
 
 
-def arrived_at(request: HTTPServerRequest) -> tuple[str, int] | None:
-    """Local address and port at which a request arrived; None where the browser has hung up."""
-    socket = request.connection.stream.socket  # type: ignore[union-attr,attr-defined]
-    if socket is None:
-        return None
-    address, port, *_ = socket.getsockname()
-    return str(address).removeprefix("::ffff:"), int(port)
-
-
 class Guesses:
     """Wrong passwords within the last minute by the address that tried them, so that nobody's guesses lock out another."""
 
@@ -292,8 +283,6 @@ class _Headers(OutputTransform):
         return status_code, _StrictCookies(headers, secure=self.request.protocol == "https"), chunk
 
 
-_answer = BokehTornado.find_handler
-_make_session = ApplicationContext.create_session_if_needed
 _access: list[Access] = []
 _guesses = Guesses()
 _making: list[str] = []
@@ -301,7 +290,7 @@ _making: list[str] = []
 
 def _waiting(context: ApplicationContext) -> Refusal | None:
     """Why no page is made now; None where one may be."""
-    waiting = len(_making) + sum(session.connection_count == 0 for session in context.sessions)
+    waiting = len(_making) + bokeh_server.unconnected(context)
     if waiting < MOST_WAITING:
         return None
     return Refusal(503, f"{waiting} pages were asked for and have not connected yet; try again in a minute")
@@ -309,8 +298,8 @@ def _waiting(context: ApplicationContext) -> Refusal | None:
 
 async def _create_session(self: ApplicationContext, session_id: Any, request: Any = None, token: str | None = None) -> Any:
     """Bokeh's session, if fewer than `MOST_WAITING` wait: the one place where pages are made, however many are asked for at once."""
-    if session_id in self._sessions or session_id in self._pending_sessions:
-        return await _make_session(self, session_id, request, token)
+    if bokeh_server.has_session(self, session_id):
+        return await bokeh_server.make_session(self, session_id, request, token)
     refusal = _waiting(self)
     if refusal is not None:
         if request is not None and request.headers.get("Upgrade"):
@@ -318,7 +307,7 @@ async def _create_session(self: ApplicationContext, session_id: Any, request: An
         raise HTTPError(refusal.status, reason="Too many pages wait; try again in a minute")
     _making.append(session_id)
     try:
-        return await _make_session(self, session_id, request, token)
+        return await bokeh_server.make_session(self, session_id, request, token)
     finally:
         _making.remove(session_id)
 
@@ -329,13 +318,13 @@ def _find_handler(self: Any, request: HTTPServerRequest, **kwargs: Any) -> Any:
     request.connection.set_max_body_size(LONGEST_BODY)  # type: ignore[union-attr,attr-defined]
     if _Headers not in self.transforms:
         self.add_transform(_Headers)
-    here = arrived_at(request)
+    here = bokeh_server.arrived_at(request)
     if here is None:
         return self.get_handler_delegate(request, _RefusedHandler, {"refusal": Refusal(400, "the connection is closed")})
     refusal = access.refusal(request, *here)
     signs_in = request.path == "/app" and given_token(request) is not None
     if refusal is None and request.path == "/app" and not signs_in:
-        refusal = _waiting(self._applications["/app"])
+        refusal = _waiting(bokeh_server.page_context(self))
     if refusal is None and request.method == "POST" and _guesses.too_many(request.remote_ip or "", time.monotonic()):
         refusal = Refusal(429, f"{MOST_GUESSES} wrong passwords came from your address within a minute; try again in a minute")
     if refusal is not None:
@@ -347,7 +336,7 @@ def _find_handler(self: Any, request: HTTPServerRequest, **kwargs: Any) -> Any:
     if leads_to is not None and NEXT.fullmatch(leads_to.value) is None:
         # Another port of this host can put a cookie here; the sign-in goes to the page then.
         del request.cookies["next_url"]
-    return _answer(self, request, **kwargs)
+    return bokeh_server.find_handler(self, request, **kwargs)
 
 
 _lines: deque[float] = deque(maxlen=MOST_LINES)
@@ -396,18 +385,7 @@ def install(token: str | None = None, names: Iterable[str] = (), *, password: bo
             token = secrets.token_urlsafe(24)
             print(f"open the page with ?{TOKEN}={token} behind its address", file=sys.stderr, flush=True)
         _access.append(Access(token, frozenset(n.lower() for n in names if n), password, cookie_key))
-        BokehTornado.find_handler = _find_handler
-        BokehTornado.log_request = _log_request
-        # Bokeh writes the request into the page, where scripts could read its cookies; the page needs nothing of either.
-        BokehTornado.include_headers = BokehTornado.include_cookies = property(lambda self: [])
-        ApplicationContext.create_session_if_needed = _create_session
-        # Bokeh's own check does not know a host such as [::1]:5006; what comes so far has passed this one.
-        WSHandler.check_origin = lambda self, origin: True
-        if password:
-            from panel.auth import BasicLoginHandler
-
-            # Panel's own takes a password that is the name of a file for a list of passwords, and counts nothing.
-            BasicLoginHandler._validate = _is_password  # type: ignore[method-assign]
+        bokeh_server.guard(_find_handler, _log_request, _create_session, _is_password if password else None)
     return _access[0]
 
 

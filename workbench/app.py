@@ -11,19 +11,14 @@ import os
 from html import escape
 
 import panel as pn
-from panel.reactive import Syncable
 
 from engine.errors import EngineError, defect_text
-from workbench import access, prefetch, session_cache, tcp_nodelay, views
+from workbench import access, bokeh_server, prefetch, session_cache, views
 from workbench.page import Shell
 from workbench.state import LevelState
 from workbench.views.components import page_css
 
-# Panel waits 50 ms before it sends a change, a third of the time in which the picture shall have followed. 2 ms still
-# gather the changes of one act, and those that queue up behind a repaint.
-Syncable._debounce = 2
-
-tcp_nodelay.disable_nagle()
+bokeh_server.send_at_once()
 
 
 log = logging.getLogger("spymaster")

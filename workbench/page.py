@@ -13,22 +13,10 @@ from param.parameterized import discard_events
 from engine.errors import EngineError, defect_text
 from workbench import session_cache, views
 from workbench.state import LevelState
-from workbench.views.components import PANE_CSS, Connection, Form, Tabs, input_for
+from workbench.views.components import PANE_CSS, Connection, Form, Tabs, input_for, layout
 from workbench.views.controls import Bar, session_pickers
 
 log = logging.getLogger("spymaster")
-
-PAGE = {"height": "100vh", "width": "100vw", "overflow": "hidden", "background": "var(--sm-page)"}
-
-HEADER = {
-    "background": "var(--sm-panel)", "border-bottom": "1px solid var(--sm-edge)", "padding": "4px 10px", "align-items": "center",
-    "flex": "0 0 46px", "box-sizing": "border-box",
-}  # fmt: skip
-
-DRAWER = {
-    "background": "var(--sm-panel)", "border-right": "1px solid var(--sm-edge)", "padding": "6px 14px", "overflow-y": "auto",
-    "box-sizing": "border-box", "flex": "0 0 300px",
-}  # fmt: skip
 
 URL_AFTER_MS = 250
 
@@ -49,7 +37,7 @@ class Shell:
         self.stage = pn.Column(css_classes=["sm-stage"], sizing_mode="stretch_both", margin=0)
         self.side = pn.Row(margin=0)
         # Its content is made when it is opened: the first picture does not wait for it.
-        self.box = pn.Column(visible=False, width=300, margin=0, css_classes=["sm-drawer"], styles=DRAWER, sizing_mode="stretch_height")
+        self.box = pn.Column(visible=False, width=300, margin=0, sizing_mode="stretch_height", **layout("sm-drawer"))
         self.bar = Bar(light=state.theme == "light")
         tabs = [{"id": v.key, "label": v.title} for v in views.in_order()]
         self.tabs = Tabs(items=tabs, value=state.view, theme=state.theme, margin=(0, 10, 0, 0))
@@ -78,10 +66,10 @@ class Shell:
         brand = pn.pane.HTML("<span class='sm-brand'>spymaster</span>", margin=(6, 10, 0, 10), stylesheets=[PANE_CSS])
         header = pn.Row(
             menu, brand, self.tabs, session_pickers(self.state), pn.Spacer(sizing_mode="stretch_width"), self.side, light,
-            margin=0, sizing_mode="stretch_width", styles=HEADER,
+            margin=0, sizing_mode="stretch_width", **layout("sm-header"),
         )  # fmt: skip
         body = pn.Row(self.box, self.stage, margin=0, sizing_mode="stretch_both")
-        return pn.Column(header, body, Connection(margin=0), margin=0, sizing_mode="stretch_both", styles=PAGE)
+        return pn.Column(header, body, Connection(margin=0), margin=0, sizing_mode="stretch_both", **layout("sm-frame"))
 
     def start(self) -> None:
         """Let the view in front draw; called once the page is laid out."""

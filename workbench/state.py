@@ -139,7 +139,10 @@ class LevelState(param.Parameterized):
             name, text = QUERY[key], known[key]
             try:
                 value = self._parse(name, text, taken)
-                self.param[name]._validate(value)
+                with discard_events(self):  # set and taken back: it raises for what the parameter does not take
+                    now = getattr(self, name)
+                    setattr(self, name, value)
+                    setattr(self, name, now)
             except (ValueError, TypeError, EngineError) as e:
                 bad.append(f"Link: {key} “{text}” cannot be shown ({_reason(self, name, e)}); {_instead(self, name)} stands in its place")
                 continue

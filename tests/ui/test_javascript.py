@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import tomllib
 from collections.abc import Iterator
@@ -31,11 +30,11 @@ def blank(browser: Browser) -> Iterator[Any]:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_is_parsed_by_the_browser(blank: Any, name: str):
-    """As a module, as Panel takes it; a callback's script has no export and is the body of a function."""
+    """A component's as a module, as Panel takes it; a callback's, which exports nothing, as the body of a function, as Bokeh does."""
     error = blank.evaluate(
         """async (text) => {
           const url = URL.createObjectURL(new Blob([text], {type: 'text/javascript'}));
-          try { await import(url); } catch (e) { return String(e); }
+          try { if (text.includes('export ')) await import(url); else new Function(text); } catch (e) { return String(e); }
           return '';
         }""",
         script(name),
@@ -98,6 +97,35 @@ def test_the_read_out_says_what_is_under_the_pointer(blank: Any, expression: str
     assert called(blank, ("readout",), expression) == value
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("time", "00:16:45"), ("price", "6801.00 – 6801.75"), ("distance", "+4 ticks"), ("size", "resting ask 1,240 contracts")],
+)
+def test_a_line_of_the_read_out_is_made_of_what_bokeh_hands_over(blank: Any, kind: str, value: str):
+    text = script("readout", "readout_line", KIND=kind, NO_BOOK=65535)
+    of = f"{{data: {FACTS}}}, {{data: {QUOTES}}}, {{x: 1007400, y: 27205}}, 1240"
+    said = blank.evaluate(f"(text) => new Function('facts', 'quotes', 'special_vars', 'value', text)({of})", text)
+    assert said == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "tick", "label"),
+    [
+        ("price", 27201, "6800.25"), ("distance", 4, "+4"), ("distance", -4, "\u22124"), ("distance", 0, "0"), ("ladder", -0.5, "◄ short"),
+        ("ladder", 0.5, "long ►"), ("ladder", 1.42, "resting"), ("ladder", 2.45, "change"), ("contracts", -0.5, "1,250"),
+    ],
+)  # fmt: skip
+def test_an_axis_says_what_a_coordinate_is(blank: Any, kind: str, tick: float, label: str):
+    call = "(text) => new Function('size', 'digits', 'scale', 'tick', text)(0.25, 2, {data: {top: [2500]}}, " + str(tick) + ")"
+    assert blank.evaluate(call, script("axis_label", KIND=kind)) == label
+
+
+def test_the_axis_of_distances_follows_that_of_prices(blank: Any):
+    call = "(text) => { let set; const axis = {setv: (v) => { set = v; }}; const prices = {start: 27190, end: 27220};"
+    call += " new Function('prices', 'distances', 'facts', text)(prices, axis, {data: {k: [27200]}}); return set; }"
+    assert blank.evaluate(call, script("bokeh_bridge", "distance_axis")) == {"start": -10, "end": 20}
+
+
 def test_an_element_is_made_with_its_properties_and_children(blank: Any):
     made = called(blank, ("make",), "make('div', {className: 'a', title: '<b>'}, ['x', make('b', {textContent: 'y'})]).outerHTML")
     assert made == '<div class="a" title="&lt;b&gt;">x<b>y</b></div>'
@@ -149,53 +177,18 @@ def test_bokeh_has_what_the_bridge_takes_of_it(browser: Browser, made_server: Se
         assert called(page, ("bokeh_bridge",), "bokeh.contract('no such figure')") == ["view of the figure no such figure"]
         without = "(() => { const v = bokeh.figure('level_chart'); v.request_repaint = 0; const out = bokeh.contract('level_chart');"
         assert called(page, ("bokeh_bridge",), f"{without} delete v.request_repaint; return out; }})()") == ["view.request_repaint"]
-        band = "(({top, bottom, fill_alpha, line_width}) => [top, bottom, fill_alpha, line_width])(bokeh.band(bokeh.figure('ladder')))"
-        assert all(isinstance(v, int | float) for v in called(page, ("bokeh_bridge",), band))
-
-
-def test_only_the_bridge_knows_bokeh():
-    inner = re.compile(
-        r"\bBokeh\.|canvas_view|renderer_views|is_destroyed|request_repaint|repainted|get_model_by_id|grid_coords|get_column|data_source"
-        r"|color_mapper|css_classes|\.renderers|\.setv\(|\.query(_one)?\("
-    )
-    assert [p.name for p in JS.glob("*.js") if inner.search(p.read_text())] == ["bokeh_bridge.js"]
-    # The one callback that is a line of Python: `setv` of a model that is its argument, which Bokeh documents.
-    texts = [(p.name, t) for p in sorted(WORKBENCH.rglob("*.py")) for _, t in source_texts(p.read_text()) if inner.search(t)]
-    assert [(name, text.count(".setv(")) for name, text in texts] == [("heatmap.py", 1)]
-
-
-SIGNS = re.compile(r"=>|\bfunction\b|\bconst [a-z]|\blet [a-z]|document\.|\{[^{}]*[a-z-]+\s*:\s*[^{};]+;[^{}]*\}")
-LONG = 140
-"""Characters of a line of source: adjacent literals are one text, and what is longer than a line is no one-line attribute."""
-
-
-def source_texts(source: str) -> Iterator[tuple[int, str]]:
-    """Texts in Python source by line, without docstrings; what an f-string fills in reads as ``0``."""
-    tree = ast.parse(source)
-    passed = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            passed |= {id(v) for v in node.values}
-            yield node.lineno, "".join(v.value if isinstance(v, ast.Constant) and isinstance(v.value, str) else "0" for v in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in passed:
-            yield node.lineno, node.value
-
-
-def longer_scripts(source: str) -> Iterator[tuple[int, str]]:
-    """Texts in Python source that hold JavaScript or CSS over more than one line, or a style sheet's rule, by line."""
-    for line, text in source_texts(source):
-        if (SIGNS.search(text) and ("\n" in text.strip() or len(text) > LONG)) or re.search(r":host|@media|@keyframes", text):
-            yield line, text
-
-
-def test_no_python_text_holds_javascript_or_css():
-    assert list(longer_scripts('x = """\n.a { color: red; }\n.b { top: 1px; }"""')) != []
-    assert list(longer_scripts('x = """\nconst f = (a) => a;\nf(1);"""')) != []
-    assert list(longer_scripts("x = ('const f = (a) => a;' " + "'f(1);' " * 40 + ")")) != []
-    assert list(longer_scripts("x = f'''\n.a {{ color: {c}; }}\n.b {{ top: 0; }}'''")) != []
-    assert list(longer_scripts('x = "return tick * 2"')) == []
-    found = [f"{p.relative_to(WORKBENCH)}:{line}" for p in sorted(WORKBENCH.rglob("*.py")) for line, _ in longer_scripts(p.read_text())]
-    assert found == []
+        band = called(page, ("bokeh_bridge",), "bokeh.band(bokeh.figure('ladder'))")
+        assert (set(band), {type(v) for v in band.values()} <= {int, float}) == ({"top", "bottom", "alpha", "width"}, True)
+        # What it gives out is plain, and the canvas is the page's own.
+        chart = "const v = bokeh.figure('level_chart'), { sx, sy, bbox } = bokeh.frame(v), { x_range: x, y_range: y } = v.model;"
+        near = "(a, b) => Math.abs(a - b) < 1"
+        corners = "[[sx(x.start), bbox.left], [sx(x.end), bbox.right], [sy(y.start), bbox.bottom], [sy(y.end), bbox.top]]"
+        assert called(page, ("bokeh_bridge",), f"(() => {{ {chart} return {corners}.every(([a, b]) => ({near})(a, b)); }})()")
+        image = "(() => { const v = bokeh.figure('level_chart'), { codes, rows, columns } = bokeh.image(bokeh.source(v, 'heat'));"
+        assert called(page, ("bokeh_bridge",), f"{image} return codes.length === rows * columns && rows > 0; }})()")
+        sizes = "const v = bokeh.figure('level_chart'), c = bokeh.canvas(v); return [c.width / c.clientWidth, bokeh.pixelRatio(v)];"
+        real, said = called(page, ("bokeh_bridge",), f"(() => {{ {sizes} }})()")
+        assert real == pytest.approx(said, rel=0.01)
 
 
 def test_every_script_and_style_is_used():

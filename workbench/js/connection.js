@@ -7,7 +7,6 @@ export function render({ view }) {
   box.setAttribute("role", "alert");
   again.type = "button"; again.textContent = "Reload";
   again.addEventListener("click", () => location.reload());
-  const doc = bokeh.pageOf(view);
   // The words are put in when they are true: a screen reader says what comes into an alert.
   const say = (words) => {
     if (!box.hidden && text.textContent === words) return;
@@ -33,7 +32,7 @@ export function render({ view }) {
       if (state === "stranger") say("The server was started again and does not know this browser: open the address that it printed.");
     }
   };
-  doc.on_event("connection_lost", () => {
+  bokeh.onConnectionLost(view, () => {
     say("The connection to the server is lost: what you see does not react any more. It goes on here as soon as the server is back.");
     if (!lost) { lost = true; watch(); }
   });
@@ -43,17 +42,10 @@ export function render({ view }) {
     if (!stages.length && left) setTimeout(() => mark(left - 1), 300);
   };
   setTimeout(() => mark(20), 100);
-  const walk = function* (node) {
-    for (const e of node.children ?? []) {
-      yield e;
-      if (e.shadowRoot) yield* walk(e.shadowRoot);
-      yield* walk(e);
-    }
-  };
   const reachable = () => {
-    for (const e of walk(document)) {
-      if (e.classList.contains("bk-tool-overflow") && !e.getAttribute("aria-label")) e.setAttribute("aria-label", "More tools");
-      const tool = e.classList.contains("bk-tool-icon") ? e.getRootNode().host : null;
+    for (const e of bokeh.elements(document)) {
+      if (bokeh.isMoreTools(e) && !e.getAttribute("aria-label")) e.setAttribute("aria-label", "More tools");
+      const tool = bokeh.toolOf(e);
       if (!tool || tool.getAttribute("role")) continue;
       tool.setAttribute("role", "button");
       tool.setAttribute("aria-label", tool.title || "Tool of the figure");

@@ -11,12 +11,12 @@ const pane = (name) => {
     if (!view || bokeh.isGone(view)) view = bokeh.figure(name);
     const under = bokeh.canvas(view);
     if (!under) return null;
-    if (under.el.nextSibling !== canvas) under.el.after(canvas);
+    if (under.nextSibling !== canvas) under.after(canvas);
     return view;
   };
   // As small as what is drawn: the browser composes all of a canvas again whenever a pixel of it changes.
   const place = (x, y, w, h) => {
-    const r = bokeh.canvas(view).pixel_ratio, wide = Math.ceil(w / 64) * 64;
+    const r = bokeh.pixelRatio(view), wide = Math.ceil(w / 64) * 64;
     left = x; top = y;
     const size = [Math.round(wide * r), Math.round(h * r)];
     if (canvas.width !== size[0]) canvas.width = size[0];
@@ -29,7 +29,7 @@ const pane = (name) => {
   const begin = (x, y, w, h) => {
     place(x, y, w, h);
     clear();
-    const r = bokeh.canvas(view).pixel_ratio;
+    const r = bokeh.pixelRatio(view);
     ctx.setTransform(r, 0, 0, r, (0.5 - left) * r, (0.5 - top) * r);
   };
   const source = (name) => bokeh.source(view, name);
@@ -41,14 +41,14 @@ const stroke = (ctx, colour, width, alpha = 1, dash = []) => {
   ctx.globalAlpha = 1; ctx.setLineDash([]);
 };
 const grid = (p, colour) => {
-  const { ctx, view } = p, { x_scale: sx, y_scale: sy, bbox } = bokeh.frame(view);
+  const { ctx, view } = p, { sx, sy, bbox } = bokeh.frame(view);
   for (const g of bokeh.grids(view)) {
     const [xs, ys] = bokeh.gridLines(view, g);
     ctx.beginPath();
     xs.forEach((x, i) => {
       const y = ys[i];
-      ctx.moveTo(Math.round(sx.compute(x[0])), Math.round(sy.compute(y[0])));
-      ctx.lineTo(Math.round(sx.compute(x[x.length - 1])), Math.round(sy.compute(y[y.length - 1])));
+      ctx.moveTo(Math.round(sx(x[0])), Math.round(sy(y[0])));
+      ctx.lineTo(Math.round(sx(x[x.length - 1])), Math.round(sy(y[y.length - 1])));
     });
     stroke(ctx, colour, 1);
   }
@@ -68,7 +68,7 @@ export function render({ model, el }) {
     ink.putImageData(pixels, 0, 0, first, 0, count, rows);
   };
   const take = () => {
-    const source = chart.source("heat"), codes = bokeh.column(source, "image")[0], [rows, columns] = codes.shape;
+    const source = chart.source("heat"), { codes, rows, columns } = bokeh.image(source);
     const at = (k) => bokeh.column(source, k)[0];
     heat = { rows, columns, x: at("x"), y: at("y"), dw: at("dw"), dh: at("dh") };
     image.width = columns; image.height = rows;
@@ -95,8 +95,8 @@ export function render({ model, el }) {
       all.push(Object.fromEntries(keys.map((k) => [k, col(k)[i]])));
     f.candles.x.forEach((_, i) => all.push(Object.fromEntries(keys.map((k) => [k, f.candles[k][i]]))));
     const each = (draw) => all.forEach((c) => {
-      const x = sx.compute(c.x), l = sx.compute(c.x - c.width / 2), r = sx.compute(c.x + c.width / 2);
-      draw(c, x, sy.compute(c.low), sy.compute(c.high), l, r - l, sy.compute(c.top), sy.compute(c.bottom));
+      const x = sx(c.x), l = sx(c.x - c.width / 2), r = sx(c.x + c.width / 2);
+      draw(c, x, sy(c.low), sy(c.high), l, r - l, sy(c.top), sy(c.bottom));
     });
     const wick = (colour, width) => each((c, x, low, high) => {
       ctx.beginPath(); ctx.moveTo(x, low); ctx.lineTo(x, high); stroke(ctx, colour ?? look.lines[c.up], width);
@@ -115,11 +115,11 @@ export function render({ model, el }) {
 
   const drawChart = (f, look) => {
     if (!chart.find() || !heat) return;
-    const { ctx } = chart, { x_scale: sx, y_scale: sy, bbox } = bokeh.frame(chart.view);
-    const left = Math.max(bbox.left, Math.floor(sx.compute(f.since))), right = Math.min(bbox.right, sx.compute(f.x));
+    const { ctx } = chart, { sx, sy, bbox } = bokeh.frame(chart.view);
+    const left = Math.max(bbox.left, Math.floor(sx(f.since))), right = Math.min(bbox.right, sx(f.x));
     if (right <= left) { chart.clear(); return; }
     // The candle under way reaches beyond the present: it stands in the middle of its two minutes.
-    const far = Math.max(right, ...f.candles.x.map((x, i) => sx.compute(x + f.candles.width[i] / 2) + 4));
+    const far = Math.max(right, ...f.candles.x.map((x, i) => sx(x + f.candles.width[i] / 2) + 4));
     const end = Math.min(bbox.right, far), width = end - left;
     chart.begin(left, bbox.top, width + 2, bbox.height);
     ctx.save();
@@ -127,21 +127,21 @@ export function render({ model, el }) {
     ctx.fillStyle = look.floor; ctx.fillRect(left, bbox.top, width, bbox.height);
     const { rows, columns } = heat, each = heat.dw / columns;
     const a = Math.max(Math.floor((f.since - heat.x) / each), 0), b = Math.min(Math.ceil((f.x - heat.x) / each), columns);
-    const x0 = sx.compute(heat.x + a * each), x1 = sx.compute(heat.x + b * each);
-    const y0 = sy.compute(heat.y + heat.dh), y1 = sy.compute(heat.y);
+    const x0 = sx(heat.x + a * each), x1 = sx(heat.x + b * each);
+    const y0 = sy(heat.y + heat.dh), y1 = sy(heat.y);
     ctx.imageSmoothingEnabled = false;
     grid(chart, look.grid);
     if (b > a) ctx.drawImage(image, a, 0, b - a, rows, x0, y0, x1 - x0, y1 - y0);
     ctx.beginPath();
     for (const y of bokeh.column(chart.source("zones"), "y")) {
-      ctx.moveTo(bbox.left, Math.round(sy.compute(y))); ctx.lineTo(bbox.right, Math.round(sy.compute(y)));
+      ctx.moveTo(bbox.left, Math.round(sy(y))); ctx.lineTo(bbox.right, Math.round(sy(y)));
     }
     stroke(ctx, look.muted, 1, 1, [1, 5]);
     for (const [k, colour] of [[1, look.long], [2, look.short]]) {
       const path = new Path2D();
       let last = NaN;
       for (const q of quotes) {
-        const x = sx.compute(q[0]), y = q[k] === null ? NaN : sy.compute(q[k]);
+        const x = sx(q[0]), y = q[k] === null ? NaN : sy(q[k]);
         if (Number.isFinite(last)) path.lineTo(x, last);
         if (Number.isFinite(y)) { if (Number.isFinite(last)) path.lineTo(x, y); else path.moveTo(x, y); }
         last = y;
@@ -155,9 +155,9 @@ export function render({ model, el }) {
     const s = chart.source("levels"), col = (k) => bokeh.column(s, k), n = col("y").length;
     for (const casing of [true, false]) for (let i = 0; i < n; i++) {
       if (col("x1")[i] < f.since) continue;
-      const y = sy.compute(col("y")[i]);
+      const y = sy(col("y")[i]);
       if (y < bbox.top - 5 || y > bbox.bottom + 5) continue;
-      ctx.beginPath(); ctx.moveTo(sx.compute(col("x0")[i]), y); ctx.lineTo(sx.compute(col("x1")[i]), y);
+      ctx.beginPath(); ctx.moveTo(sx(col("x0")[i]), y); ctx.lineTo(sx(col("x1")[i]), y);
       if (casing) stroke(ctx, look.casing, look.line); else stroke(ctx, look[col("colour")[i]], col("chosen")[i], 1, [6, 3]);
     }
     ctx.restore();
@@ -169,22 +169,22 @@ export function render({ model, el }) {
 
   const drawLadder = (f, look) => {
     if (!ladder.find()) return;
-    const { ctx } = ladder, { x_scale: sx, y_scale: sy, bbox } = bokeh.frame(ladder.view), d = f.ladder;
+    const { ctx } = ladder, { sx, sy, bbox } = bokeh.frame(ladder.view), d = f.ladder;
     ladder.begin(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.save();
     box(ctx, bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.fillStyle = look.floor; ctx.fillRect(bbox.left, bbox.top, bbox.width, bbox.height);
     const band = bokeh.band(ladder.view);
     if (band) {
-      const top = sy.compute(band.top), high = sy.compute(band.bottom) - top;
-      ctx.globalAlpha = band.fill_alpha; ctx.fillStyle = look.level; ctx.fillRect(bbox.left, top, bbox.width, high);
+      const top = sy(band.top), high = sy(band.bottom) - top;
+      ctx.globalAlpha = band.alpha; ctx.fillStyle = look.level; ctx.fillRect(bbox.left, top, bbox.width, high);
       ctx.globalAlpha = 1;
-      ctx.beginPath(); ctx.rect(bbox.left - 3, top, bbox.width + 6, high); stroke(ctx, look.level, band.line_width);
+      ctx.beginPath(); ctx.rect(bbox.left - 3, top, bbox.width + 6, high); stroke(ctx, look.level, band.width);
     }
-    const x = (v) => sx.compute(v), zero = x(0), foot = x(1.1);
+    const x = (v) => sx(v), zero = x(0), foot = x(1.1);
     ctx.font = `${d.size} ${look.mono}`; ctx.textBaseline = "middle";
     d.y.forEach((y, i) => {
-      const top = sy.compute(y + d.h[i] / 2), high = sy.compute(y - d.h[i] / 2) - top, middle = top + high / 2;
+      const top = sy(y + d.h[i] / 2), high = sy(y - d.h[i] / 2) - top, middle = top + high / 2;
       const bar = (from, to, colour) => { ctx.fillStyle = colour; ctx.fillRect(from, top, to - from, high); };
       ctx.globalAlpha = 0.45; bar(foot, x(d.rest[i]), look[d.rest_colour[i]]); ctx.globalAlpha = 1;
       bar(x(d.short[i]), zero, look.short); bar(zero, x(d.long[i]), look.long);
@@ -203,8 +203,8 @@ export function render({ model, el }) {
 
   const drawStrip = (f, look) => {
     if (!strip.find()) return;
-    const { ctx } = strip, { x_scale: sx, y_scale: sy, bbox } = bokeh.frame(strip.view);
-    const left = Math.max(bbox.left, Math.floor(sx.compute(f.painted))), right = Math.min(bbox.right, sx.compute(f.x));
+    const { ctx } = strip, { sx, sy, bbox } = bokeh.frame(strip.view);
+    const left = Math.max(bbox.left, Math.floor(sx(f.painted))), right = Math.min(bbox.right, sx(f.x));
     if (right <= left) { strip.clear(); return; }
     strip.begin(left, bbox.top, right - left + 2, bbox.height);
     ctx.save();
@@ -212,14 +212,14 @@ export function render({ model, el }) {
     ctx.fillStyle = look.floor; ctx.fillRect(left, bbox.top, right - left + 1, bbox.height);
     grid(strip, look.grid);
     for (const [at, wide, cells, tops] of windows) {
-      const x = sx.compute(at), w = sx.compute(at + wide) - x;
+      const x = sx(at), w = sx(at + wide) - x;
       cells.forEach((codes, d) => {
         codes.forEach((code, r) => {
           ctx.fillStyle = look.cells[code];
-          const y = sy.compute(look.feet[d] + r + 1);
-          ctx.fillRect(x, y, w, sy.compute(look.feet[d] + r) - y);
+          const y = sy(look.feet[d] + r + 1);
+          ctx.fillRect(x, y, w, sy(look.feet[d] + r) - y);
         });
-        const foot = sy.compute(look.floors[d]), y = sy.compute(tops[d]);
+        const foot = sy(look.floors[d]), y = sy(tops[d]);
         ctx.globalAlpha = 0.85; ctx.fillStyle = look.bands[d]; ctx.fillRect(x, y, w, foot - y); ctx.globalAlpha = 1;
       });
     }
@@ -232,11 +232,11 @@ export function render({ model, el }) {
     if (!f || !chart.find()) return;
     drawChart(f, model.look); drawLadder(f, model.look); drawStrip(f, model.look);
   };
-  let told = "";
+  let received = "";
   const show = (e) => {
-    if (e.detail === told && !told) return;
-    told = e.detail;
-    f = told ? JSON.parse(told) : null;
+    if (e.detail === received && !received) return;
+    received = e.detail;
+    f = received ? JSON.parse(received) : null;
     if (!f) {
       // The figures paint themselves first: two frames, as their texts are measured in between.
       const mine = ++off;
@@ -251,14 +251,14 @@ export function render({ model, el }) {
     off++;
     if (!chart.find()) return;
     if (watched !== chart.view) { watched = chart.view; bokeh.onRepaint(watched, draw); }
-    const anew = f.base !== base;
+    const isNewBase = f.base !== base;
     if (f.run !== run) { take(); run = f.run; }
-    if (anew) { known(f); base = f.base; }
+    if (isNewBase) { known(f); base = f.base; }
     if (f.codes.length) paint(f.codes, f.first, f.codes.length / heat.rows);
-    if (!anew) f.quotes.x.forEach((x, i) => quotes.push([x, f.quotes.bid[i], f.quotes.ask[i]]));
-    if (!anew) windows.push(...f.windows);
+    if (!isNewBase) f.quotes.x.forEach((x, i) => quotes.push([x, f.quotes.bid[i], f.quotes.ask[i]]));
+    if (!isNewBase) windows.push(...f.windows);
     // Where the figures are painted too, the scales change with them: it is drawn once they are.
-    if (!anew) draw();
+    if (!isNewBase) draw();
   };
   window.addEventListener("sm-live", show);
   model.on("remove", () => window.removeEventListener("sm-live", show));

@@ -4,8 +4,8 @@ export function render({ model, el }) {
   box.setAttribute("role", "tablist");
   box.setAttribute("aria-label", "View");
   // A canvas that ends within a pixel paints that pixel in part only: of the old colours a line would stay.
-  const wipe = ({ canvas, ctx }) => {
-    const { width: w, height: h } = canvas;
+  const wipe = (canvas) => {
+    const { width: w, height: h } = canvas, ctx = canvas.getContext("2d");
     ctx.save();
     ctx.setTransform(1, 0, 0, 1, 0, 0);
     for (const edge of [[0, 0, w, 1], [0, h - 1, w, 1], [0, 0, 1, h], [w - 1, 0, 1, h]]) ctx.clearRect(...edge);
@@ -21,20 +21,20 @@ export function render({ model, el }) {
       if (!bokeh.isGone(v)) { wipe(bokeh.canvas(v)); bokeh.repaint(v); }
     }
   };
-  // Once more: what plays may have painted in the old colours meanwhile, and a hidden view does when it comes back, until it is told.
+  // Once more: what plays may have painted in the old colours meanwhile, and a hidden view does when it comes back, until it is asked to.
   const later = () => { clearTimeout(again); again = setTimeout(settle, 500); };
-  const dress = (theme) => {
+  const applyTheme = (theme) => {
     if (document.documentElement.dataset.smTheme === theme) return;
     document.documentElement.dataset.smTheme = theme;
     for (const view of bokeh.painted()) { wipe(bokeh.canvas(view)); due.add(view); }
     later();
   };
-  dress(model.theme);
-  model.on("theme", () => dress(model.theme));
-  // Of a view that has dressed its figures itself, before the server has answered.
-  const early = (e) => dress(e.detail);
-  window.addEventListener("sm-dressed", early);
-  model.on("remove", () => window.removeEventListener("sm-dressed", early));
+  applyTheme(model.theme);
+  model.on("theme", () => applyTheme(model.theme));
+  // Of a view that has put the theme on its figures itself, before the server has answered.
+  const early = (e) => applyTheme(e.detail);
+  window.addEventListener("sm-theme-applied", early);
+  model.on("remove", () => window.removeEventListener("sm-theme-applied", early));
   const open = (id) => { model.value = id; };
   const all = model.items.map((it) => {
     const b = document.createElement("button");

@@ -5,12 +5,12 @@ export function render({ model, el }) {
     if (e.detail.name !== "light" || !model.active || !look) return;
     const [first] = Object.keys(look);
     const page = bokeh.documentOf(first);
-    // Not told to the server, which sets it itself: where it is set already, nothing is painted again.
+    // Not sent to the server, which sets it itself: where it is set already, nothing is painted again.
     for (const [id, values] of Object.entries({ ...look, ...model.palettes[theme] })) {
       const said = Object.fromEntries(Object.entries(values).map(([k, v]) => [k, bokeh.spec(v)]));
       bokeh.setQuietly(page, id, said);
     }
-    window.dispatchEvent(new CustomEvent("sm-dressed", { detail: theme }));
+    window.dispatchEvent(new CustomEvent("sm-theme-applied", { detail: theme }));
   };
   window.addEventListener("sm-toggle", change);
   model.on("remove", () => window.removeEventListener("sm-toggle", change));

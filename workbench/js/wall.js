@@ -8,7 +8,7 @@ const signedCode = (v) => Math.round((v - UNIT) / UNIT * 127 + 128);
 const columnsUntil = (card, at) => (card.query ? card.n : Math.max(0, Math.min(card.n, Math.floor((at - card.start) / card.step + 1e-9))));
 
 export function render({ model, el }) {
-  let at = 0, playing = false, told = 0, before = 0, raf = 0, n = 0, timer = 0;
+  let at = 0, playing = false, before = 0, raf = 0, n = 0, timer = 0;
   const play = make("button", { type: "button", className: "play", textContent: "Play", title: "Play or pause (space)" });
   const speed = make("select", { title: "Speed" }, [1, 5, 10, 30].map((v) => make("option", { value: v, textContent: v + "x" })));
   speed.setAttribute("aria-label", "Speed");

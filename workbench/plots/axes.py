@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 from bokeh import models
-from bokeh.core.property.descriptors import DataSpecPropertyDescriptor
 from bokeh.models import ColumnDataSource, GlyphRenderer
 from bokeh.plotting import figure
 
+from workbench.assets import script
 from workbench.theme import FONT, INKS, MONO, Theme
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -89,12 +89,12 @@ def short_price_text(tick: int, tick_size: float) -> str:
 def price_formatter(tick_size: float) -> models.CustomJSTickFormatter:
     """Axis labels in price from coordinates in ticks."""
     args = {"size": tick_size, "digits": decimals(tick_size)}
-    return models.CustomJSTickFormatter(args=args, code="return (tick * size).toFixed(digits)")
+    return models.CustomJSTickFormatter(args=args, code=script("axis_label", KIND="price"))
 
 
 def distance_formatter() -> models.CustomJSTickFormatter:
     """Axis labels in ticks from the level, always with their sign."""
-    return models.CustomJSTickFormatter(code="return tick > 0 ? '+' + tick : (tick < 0 ? '\\u2212' + (-tick) : '0')")
+    return models.CustomJSTickFormatter(code=script("axis_label", KIND="distance"))
 
 
 def tick_ticker() -> models.AdaptiveTicker:
@@ -187,8 +187,7 @@ def as_sent(values: ThemeValues) -> dict[str, dict[str, object]]:
     for model, properties in values:
         for name, to in properties.items():
             # What may be a column of the data, too, says that it is none.
-            is_spec = isinstance(model.lookup(name), DataSpecPropertyDescriptor)
-            out.setdefault(model.id, {})[name] = {"value": to} if is_spec else to
+            out.setdefault(model.id, {})[name] = {"value": to} if name in model.dataspecs() else to
     return out
 
 

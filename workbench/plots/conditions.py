@@ -38,6 +38,8 @@ BASE = {"up": 0.0, "down": 7.6}
 
 ROWS, BAND = 4.0, 2.6
 
+CSS = f"<style>{style('conditions')}</style>"
+
 TOP_Y = BASE["down"] + ROWS + BAND + 0.5
 
 NO_COUNTS: dict[str, object] = {k: [float("nan")] * 2 for k in ("x", *BASE)}
@@ -178,13 +180,13 @@ def words_html(row: Mapping[str, Any] | None, theme: Theme, *, key: bool = True)
             blocks += f"<div class='c' style='color:{ink}'><span style='color:{mark}'>{MARKS[state]}</span>"
             blocks += f"<span>{words}</span><span class='n'>{number}</span></div>"
         blocks += "</div>"
-    return f"<style>{style('conditions')}</style><div class='w'>{blocks}</div>{key_html(theme) if key else ''}"
+    return f"<div class='w'>{blocks}</div>{key_html(theme) if key else CSS}"
 
 
 def key_html(theme: Theme) -> str:
     """What the marks of the chart mean."""
     return (
-        f'<div style="font:clamp(12px,.58vw,15px) {FONT};padding:2px;line-height:1.4;color:{theme.muted}">'
+        f"{CSS}<div class='key' style='color:{theme.muted}'>"
         f"<b style='color:{theme.long}'>▁</b> best bid, bids below "
         f"<b style='color:{theme.short}'>▁</b> best ask, asks above "
         f"<b style='color:{theme.candle_up}'>▯</b> rising bar <b style='color:{theme.candle_down}'>▮</b> falling bar "

@@ -20,9 +20,9 @@ from bokeh.plotting import figure
 
 from engine.features.pressure import net
 from engine.session import best_quotes, cube_values, size_top
-from workbench.assets import script
+from workbench.assets import script, style
 from workbench.plots import axes
-from workbench.theme import FONT, MONO, Theme, side_palette, signed_palette, unsigned_palette
+from workbench.theme import FONT, Theme, side_palette, signed_palette, unsigned_palette
 
 BAR_MS = 120_000.0
 
@@ -87,13 +87,10 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     fig.extra_y_ranges = {"distance": distance}
     left = {"y_range_name": "distance", "axis_label": "ticks from level"}
     fig.add_layout(models.LinearAxis(**left, formatter=axes.distance_formatter(), ticker=axes.tick_ticker()), "left")
-    # The two sides of the axis stay in step while the trader pans and zooms, without asking the server.
-    follow = models.CustomJS(
-        args={"y": fig.y_range, "d": distance, "facts": src["facts"]},
-        code="const k = Number(facts.data.k[0] ?? 0); d.setv({start: y.start - k, end: y.end - k})",
-    )
-    fig.y_range.js_on_change("start", follow)
-    fig.y_range.js_on_change("end", follow)
+    sides = {"prices": fig.y_range, "distances": distance, "facts": src["facts"]}
+    follow = models.CustomJS(args=sides, code=script("bokeh_bridge", "distance_axis"))
+    for side in ("start", "end"):
+        fig.y_range.js_on_change(side, follow)
     made: dict[str, GlyphRenderer] = {}
 
     def draw(name: str, kind: type[models.Glyph], source: str, **look: Any) -> None:
@@ -352,7 +349,7 @@ def legend_html(layer: Layer, top: float, palette: list[str], theme: Theme, wind
     """Colour bar of `layer` with its marks, unit and meaning; says where flow fades, and where a column is several windows."""
     stops = ",".join(palette[1 + round(i * 254 / 15)] for i in range(16))
     marks = "".join(
-        f"<span style='position:absolute;left:{place * 100:.1f}%;transform:translateX({-place * 100:.0f}%)'>{escape(text)}</span>"
+        f"<span class='mark' style='left:{place * 100:.1f}%;transform:translateX({-place * 100:.0f}%)'>{escape(text)}</span>"
         for place, text in legend_marks(layer, top)
     )
     signed = layer.kind == "signed"
@@ -366,30 +363,22 @@ def legend_html(layer: Layer, top: float, palette: list[str], theme: Theme, wind
         per += f", half-life {half_life_s:g} s"
     unit = "contracts" if layer.unit == "contracts" else "share of flow"
     what = escape(layer.meaning) + per + ("" if signed else f", {unit}")
-    # Double quotes round the attributes: the font lists hold single ones.
+    said = f"Colour scale: {escape(layer.title)}, 0 to {top:g} {unit}"
     return (
-        f'<div role="img" aria-label="Colour scale: {escape(layer.title)}, 0 to {top:g} {unit}" style="display:flex;gap:12px;'
-        f'align-items:center;font:13px {FONT};color:{theme.muted};white-space:nowrap">'
-        f'<span style="white-space:normal;max-width:330px;line-height:1.2">{what}</span>'
-        f'<span style="width:240px;flex:none;display:inline-block"><span style="display:block;height:10px;border:1px solid {theme.edge};'
-        f'background:linear-gradient(90deg,{stops})"></span><span style="position:relative;display:block;height:15px;font:12px {MONO};'
-        f'color:{theme.text}">{marks}</span></span></div>'
+        f"<style>{style('legend')}</style><div class='legend' role='img' aria-label='{said}' style='color:{theme.muted}'>"
+        f"<span class='what'>{what}</span><span class='scale'><span class='colours' style='border-color:{theme.edge};"
+        f"background:linear-gradient(90deg,{stops})'></span><span class='marks' style='color:{theme.text}'>{marks}</span></span></div>"
     )
 
 
 # ----------------------------------------------------------------------------
-# The read-out under the pointer: New York time, price, ticks from the level, and the exact size with its side, computed in the browser
+# The read-out under the pointer: New York time, price, ticks from the level, and the exact size, computed in the browser
 
 NO_BOOK = 65_535
 """What means "book not valid" among whole numbers."""
 
-READOUT = {
-    "$x": "readout.time(f, special_vars.x)",
-    "$y": "readout.price(f, special_vars.y)",
-    "@y": "readout.distance(f, special_vars.y)",
-    "@value": "readout.size(f, q, special_vars.x, special_vars.y, value, NO_BOOK)",
-}
-"""What of ``js/readout.js`` each line of the read-out shows, from the source `facts` and the best prices."""
+READOUT = {"$x": ("New York", "time"), "$y": ("price", "price"), "@y": ("from level", "distance"), "@value": ("size", "size")}
+"""Of each line of the read-out its name, and which of ``js/readout_line.js`` it is."""
 
 
 def for_hover(shown: np.ndarray) -> np.ndarray:
@@ -404,17 +393,14 @@ def for_hover(shown: np.ndarray) -> np.ndarray:
 
 def readout_hover(facts: models.ColumnDataSource, quotes: models.ColumnDataSource, renderer: GlyphRenderer) -> models.HoverTool:
     """The read-out over `renderer`."""
-    name = f"font-family:{FONT};font-size:12px;color:var(--sm-muted);padding-right:10px"
-    cell = f"font-family:{MONO};font-size:13px;color:var(--sm-text)"
-    rows = (("New York", "$x"), ("price", "$y"), ("from level", "@y"), ("size", "@value"))
-    body = "".join(f'<tr><td style="{name}">{k}</td><td style="{cell}">{v}{{custom}}</td></tr>' for k, v in rows)
+    body = "".join(f"<tr><td>{name}</td><td>{v}{{custom}}</td></tr>" for v, (name, _) in READOUT.items())
     # The numbers come from data sources: new formatters would make the server walk the whole document (some 40 ms).
     args = {"facts": facts, "quotes": quotes}
-    code = script("readout", NO_BOOK=NO_BOOK) + "const f = facts.data, q = quotes.data; return "
-    formatters = {k: models.CustomJSHover(args=args, code=code + shown) for k, shown in READOUT.items()}
+    lines = {k: script("readout", "readout_line", KIND=kind, NO_BOOK=NO_BOOK) for k, (_, kind) in READOUT.items()}
+    formatters = {k: models.CustomJSHover(args=args, code=code) for k, code in lines.items()}
     return models.HoverTool(
         renderers=[renderer], point_policy="follow_mouse", attachment="horizontal", formatters=formatters,
-        tooltips=f'<table style="background:var(--sm-panel);padding:4px">{body}</table>',
+        tooltips=f"<table><style>{style('readout')}</style>{body}</table>",  # a style before the table would be dropped
     )  # fmt: skip
 
 

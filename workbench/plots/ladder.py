@@ -14,6 +14,7 @@ from bokeh.models import ColumnDataSource, CustomJSTickFormatter, FixedTicker, G
 from bokeh.plotting import figure
 
 from engine.session import nice_top
+from workbench.assets import script
 from workbench.plots import axes, heatmap
 from workbench.theme import FONT, MONO, Theme
 
@@ -115,13 +116,9 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
     fig.yaxis.formatter = axes.price_formatter(tick_size)
     header = fig.xaxis[0]
     header.ticker = FixedTicker(ticks=[-0.5, 0.5, 1.42, 2.45])
-    header.formatter = CustomJSTickFormatter(
-        code="return tick < 0 ? '◄ short' : tick < 1 ? 'long ►' : tick < 2 ? 'resting' : 'change'",
-    )
+    header.formatter = CustomJSTickFormatter(code=script("axis_label", KIND="ladder"))
     scale = ColumnDataSource({"top": [1.0]})
-    sizes = CustomJSTickFormatter(
-        args={"scale": scale}, code="return Math.round(Math.abs(tick) * scale.data.top[0]).toLocaleString('en-US')"
-    )
+    sizes = CustomJSTickFormatter(args={"scale": scale}, code=script("axis_label", KIND="contracts"))
     fig.add_layout(LinearAxis(ticker=FixedTicker(ticks=[-1, 0, 1]), formatter=sizes), "below")
     colour = axes.ink(ink := axes.ink_mapper(theme))
     row: axes.Look = {"y": "y", "height": "h", "line_color": None}

@@ -31,6 +31,11 @@ LADDER_CSS = {"flex": "0 0 clamp(430px, 23vw, 640px)"}
 """The ladder grows with the screen, so that its figures do too."""
 
 
+def layout(name: str) -> dict[str, Any]:
+    """Place and room of a row or column by its class in ``css/layout.css``."""
+    return {"css_classes": [name], "stylesheets": [style("layout")]}
+
+
 def page_css() -> str:
     """CSS of the page itself; colours come as variables, so that one attribute on the document's root changes the theme."""
     dark, light = (";".join(f"{k}:{v}" for k, v in css_variables(theme).items()) for theme in (DARK, LIGHT))

@@ -29,9 +29,6 @@ from workbench.views.outcomes import Outcomes, question_fields
 from workbench.views.save import save_control
 from workbench.views.viewport import Viewport, clamp_to_session, forget_time, level_items, on_grid, own_price, resolve, to_window
 
-LOWER_CSS = {"height": "clamp(296px, 27vh, 400px)", "flex": "0 0 auto"}
-"""What is below chart and ladder: as high as conditions and outcomes need, and more of it on a larger screen."""
-
 NAMES = {
     "level_chart": "Heatmap of the chosen layer, time by price around the level, with candles, best prices and levels",
     "ladder": "Pressure ladder at the cursor: at each price long against short, resting size and its change",
@@ -95,7 +92,7 @@ class LevelView(PageView):
             pn.Row(chart, ladder, min_height=300, **BOTH),
             pn.Row(
                 pn.Column(strip, overview, **BOTH), pn.Column(self.words.conditions, self.outcomes.pane, margin=0, styles=LADDER_CSS),
-                height=296, styles=LOWER_CSS, **FILL,
+                height=296, **components.layout("sm-lower"), **FILL,
             ),
             visible=False, **BOTH,
         )  # fmt: skip

@@ -39,8 +39,6 @@ from workbench.views.viewport import Viewport, clamp_to_session, forget_time, re
 BEFORE_S, REACH = 120, 16
 """Seconds before the touch, and ticks on both sides of the level, that a card shows."""
 
-SIDE_CSS = {**LADDER_CSS, "height": "100%", "overflow-y": "auto", "padding-left": "12px", "box-sizing": "border-box"}
-
 SHOWS = {"contract", "session", "level", "cursor_ts_ns", "window_s", "layer", "half_life_s", "at", "near", "mid", "far", *ASKED}
 """Parameters whose change asks again."""
 
@@ -103,7 +101,7 @@ class NeighboursView(PageView):
                 pn.Row(self.layer_chips, self.legend, margin=(0, 0, 4, 0), sizing_mode="stretch_width", styles={"flex-wrap": "wrap"}),
                 self.wall, pn.Column(self.difference.body, **FILL), **BOTH,
             ),
-            pn.Column(*self.side.panes, styles=SIDE_CSS, **BOTH),
+            pn.Column(*self.side.panes, styles=LADDER_CSS, **components.layout("sm-side"), **BOTH),
             visible=False, **BOTH,
         )  # fmt: skip
         self.body = pn.Column(

@@ -46,8 +46,7 @@ class ResearchView(PageView):
         self.working = pn.Row(self.progress, self.stop, visible=False, **FILL)
         self.body = pn.Column(
             self.notices.banner, pn.Row(self.chips, self.mark, **FILL), self.working, *(s.body for s in self.sections.values()),
-            styles={"padding": "8px 12px", "box-sizing": "border-box", "gap": "6px", "overflow-y": "auto"}, css_classes=["sm-research"],
-            **BOTH,
+            **components.layout("sm-research"), **BOTH,
         )  # fmt: skip
         self.chips.param.watch(lambda e: state.param.update(section=e.new), "value")
         self.stop.param.watch(lambda e: self._stop(e.new), "changed")
@@ -136,8 +135,7 @@ class ResearchView(PageView):
         self._say(f"Working: {escape(f'{what} ({done} of {of})' if of else what)}{bar}", 4)
 
     def _say(self, words: str, padding_px: int) -> None:
-        style = f"font:14px var(--sm-font);color:var(--sm-muted);padding:{padding_px}px 0"
-        self.progress.object = f"<div role='status' style='{style}'>{words}</div>"
+        self.progress.object = f"<div class='sm-note' role='status' style='padding:{padding_px}px 0'>{words}</div>"
         self.working.visible = True
 
     def _done(self, section: Section, asked: SectionQuery, answer: Any, simulated: bool) -> None:

@@ -171,7 +171,7 @@ def figure_row(figures: list[Any]) -> pn.Row:
 
 def key_line(text: str) -> str:
     """How to read the picture above."""
-    return f"<div style='font:13px var(--sm-font);color:var(--sm-muted);line-height:1.5'>{text}</div>"
+    return f"<div class='sm-how'>{text}</div>"
 
 
 def level_titles(found: set[str]) -> dict[str, str]:
