@@ -37,7 +37,7 @@ demo: .venv/.synced ## From the DBN files of DBN=FOLDER (or a simulated market) 
 
 # A file's tests share what they set up, and stay in one process; more threads than cores would contend.
 test: .venv/.synced lint browser ## Run every check and test, on all cores
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n auto --dist loadfile -m "not long"
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n auto --dist loadfile --no-loadscope-reorder -m "not long"
 
 check-long: .venv/.synced browser ## Run the pooled statistics that `make test` leaves out, minutes each
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n auto --dist load -m long

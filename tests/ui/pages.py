@@ -62,7 +62,7 @@ def sentence(page: Any) -> str:
     return page.locator(".sm-say").inner_text()
 
 
-def until(page: Any, read: Any, wanted: Any, timeout_ms: int = 15_000) -> None:
+def until(page: Any, read: Any, wanted: Any, timeout_ms: int = 45_000) -> None:
     """Wait until `read(page)` is `wanted`; the URL and the words follow the picture a moment later."""
     for _ in range(timeout_ms // 50):
         now = read(page)
@@ -72,7 +72,7 @@ def until(page: Any, read: Any, wanted: Any, timeout_ms: int = 15_000) -> None:
     raise AssertionError(f"expected {wanted!r} within {timeout_ms} ms, found {now!r}")
 
 
-def until_changed(page: Any, read: Any, before: Any, timeout_ms: int = 15_000) -> Any:
+def until_changed(page: Any, read: Any, before: Any, timeout_ms: int = 45_000) -> Any:
     """Wait until `read(page)` is there (not None) and not `before`; returns the new value.
 
     The URL has a key only after the page's first answer.

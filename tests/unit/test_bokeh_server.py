@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -19,6 +21,12 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine, R
 from tornado.netutil import bind_sockets
 
 from workbench import access, bokeh_server
+
+
+def run(asked: Coroutine[Any, Any, Any]) -> Any:
+    """What `asked` returns, in a thread of its own: in this one the browser of other tests may run a loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, asked).result()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +85,7 @@ def test_a_context_says_which_sessions_it_has():
         has, wait = [*has, bokeh_server.has_session(context, "a")], [*wait, bokeh_server.unconnected(context)]
         return has, wait
 
-    assert asyncio.run(asked()) == ([False, True], [0, 1])
+    assert run(asked()) == ([False, True], [0, 1])
 
 
 def test_a_request_says_where_it_arrived():
@@ -97,4 +105,4 @@ def test_a_request_says_where_it_arrived():
         return port
 
     seen: list[tuple[str, int] | None] = []
-    assert [("127.0.0.1", asyncio.run(asked()))] == seen
+    assert [("127.0.0.1", run(asked()))] == seen
