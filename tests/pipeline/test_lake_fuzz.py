@@ -15,13 +15,14 @@ from engine.errors import EngineError, PartitionCorrupt, PartitionMissing, Stale
 from engine.lake.catalog import dataset, datasets
 from engine.lake.manifest import MANIFEST
 from engine.lake.store import CACHE_DIR, PROFILE_FILE, Lake
-from engine.params import RetrievalParams, RunParams
+from engine.params import AuditParams, RetrievalParams, RunParams
 from engine.pipeline import lake_state, plan_sessions
 from engine.retrieval.audit import audit
-from engine.retrieval.audit_store import REPORT, TABLE, read_audit, write_audit
+from engine.retrieval.audit_store import REPORT, TABLE, Choice, audit_inputs, read_audit, write_audit
 from engine.retrieval.index import build_index, index_root, open_index, read_index_manifest
 from engine.retrieval.walk_forward import AuditData
 from engine.selection import count_days, read_selection
+from tests.support.built import copy_of_built
 from tests.support.figures import Say
 from tests.support.lake_fuzz import harm_file, harm_folder, harm_manifest, harm_raw
 from tests.support.lakes import RAW, TUESDAY, spymaster
@@ -124,32 +125,39 @@ def fuzz(lake: Lake, times: int, seed: int) -> dict[str, int]:
     return ways
 
 
-def prepared(lake: Lake) -> Lake:
-    """With the caches and the selection map that the commands leave, and an audit and an index, of gold that is not there."""
-    elsewhere = write_gold(lake.root.with_name("gold"), gold_frame(400))
-    params = RetrievalParams(min_events=100, min_sessions=6, tune_queries=50, k_grid=(50,), residual_grid=(0.1,))
-    build_index(elsewhere, params=params)
-    shutil.copytree(index_root(elsewhere), index_root(lake))
-    planted = AuditData(synthetic_events(400, 2.0, 1).data.means)
-    write_audit(lake.root, audit(planted, only=("means",), touch=False), {"symbol": None})
+def prepare(whole: Path, folder: Path) -> None:
+    """``lake`` in `folder`: a copy of `whole` with the caches and the selection map that the commands leave, and an audit and an index, of
+    gold that is not there."""
+    lake = Lake(folder / "lake")
+    shutil.copytree(whole, lake.root)
     spymaster("run", "--lake", lake.root, "--symbol", "ESZ5", "--dates", "2025-11-04", "--layer", "silver")
     spymaster("run", "--lake", lake.root, "--symbol", "ESZ5", "--dates", "2025-11-03:2025-11-04", "--layer", "bronze")
     spymaster("select", "--lake", lake.root, "--symbol", "ES")
     assert list((lake.root / CACHE_DIR).iterdir())
-    return lake
+    elsewhere = write_gold(folder / "gold", gold_frame(160))
+    params = RetrievalParams(min_events=40, min_sessions=4, tune_queries=50, k_grid=(50,), residual_grid=(0.1,))
+    build_index(elsewhere, params=params, choice=Choice("means", "history", None, {"events": 160}))
+    shutil.move(index_root(elsewhere), index_root(lake))
+    planted = AuditData(synthetic_events(160, 2.0, 1).data.means)
+    write_audit(lake.root, audit(planted, AuditParams(retrieval=params), only=("means",), touch=False), audit_inputs(lake, "ESZ5"))
 
 
-def test_a_harmed_lake_is_named_and_the_rest_is_read(copied_lake: Lake):
-    ways = fuzz(prepared(copied_lake), 120, seed=1)
+@pytest.fixture
+def prepared(whole_lake: Lake, tmp_path: Path) -> Lake:
+    """A lake of `prepare`, which a test may harm."""
+    return Lake(copy_of_built("prepared-lake", lambda folder: prepare(whole_lake.root, folder), tmp_path / "prepared") / "lake")
+
+
+def test_a_harmed_lake_is_named_and_the_rest_is_read(prepared: Lake):
+    ways = fuzz(prepared, 120, seed=1)
     assert set(ways) == {"file", "manifest", "folder", "raw"}
 
 
-def test_a_lake_whose_path_is_a_pattern_is_read_as_any(copied_lake: Lake):
+def test_a_lake_whose_path_is_a_pattern_is_read_as_any(prepared: Lake):
     """Readers of parquet expand ``[``, ``]``, ``*`` and ``?``, unless they are told not to."""
-    before = prepared(copied_lake)
-    place = before.root.with_name("lake[1]*?")
-    found, audited = seen(before), read_audit(before.root)[0]
-    before.root.rename(place)
+    place = prepared.root.with_name("lake[1]*?")
+    found, audited = seen(prepared), read_audit(prepared.root)[0]
+    prepared.root.rename(place)
     lake = Lake(place)
     assert seen(lake) == found
     assert all(isinstance(rows, int) for rows in found.values())
@@ -174,6 +182,6 @@ def test_an_audit_or_an_index_that_is_something_else_is_named(tmp_lake: Path, co
 
 
 @pytest.mark.long
-def test_three_thousand_harmed_lakes(copied_lake: Lake, say: Say):
-    ways = fuzz(prepared(copied_lake), 3_000, seed=2)
+def test_three_thousand_harmed_lakes(prepared: Lake, say: Say):
+    ways = fuzz(prepared, 3_000, seed=2)
     say("lakes harmed", f"{sum(ways.values()):,} ({', '.join(f'{n} {way}' for way, n in sorted(ways.items()))}): none without a name")
