@@ -143,8 +143,8 @@ class LakeFolder:
                 handle.seek(0)
                 raise LakeBusy(f"lake {self.root}: process {handle.read() or '?'} is writing it; wait for it, or stop it") from e
             handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
+            with suppress(OSError):  # on a full disk it is held, and does not say by whom
+                os.write(handle.fileno(), str(os.getpid()).encode())
             yield
 
 
