@@ -196,10 +196,10 @@ def test_full_disks(whole: Path, tmp_path: Path, say: Say):
 
 
 def test_a_full_disk(whole: Path, tmp_path: Path, say: Say, request: pytest.FixtureRequest):
-    """A real one: a file system in memory that holds the lake and little more."""
+    """A real one: a file system in memory that holds the lake, what the workers write beside it, and a file that fills the rest."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    megabytes = sum(p.stat().st_size for p in whole.rglob("*") if p.is_file()) // 1_000_000 + 3
+    megabytes = sum(p.stat().st_size for p in whole.rglob("*") if p.is_file()) // 1_000_000 + 60
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", disk], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
