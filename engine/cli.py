@@ -66,7 +66,10 @@ def main(argv: list[str] | None = None) -> None:
         # The reader of a pipe, such as `head`, has enough; Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as e:
+    except BaseException as e:
+        # A panic of polars is no Exception; its name is compared, since most commands do without importing polars.
+        if not isinstance(e, Exception) and type(e).__name__ != "PanicException":
+            raise
         if isinstance(e, OSError) and e.errno in OUT_OF_FILES:
             sys.stderr.write(f"{e.strerror}: {e.filename or 'a file'} could not be opened; {MORE_FILES}\n")
         else:

@@ -137,7 +137,7 @@ def read_selection(lake: Lake, root: str) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(path, glob=False)
         faults = [c for c in COLUMNS if c not in frame.columns]
         if faults:
             raise PartitionCorrupt(

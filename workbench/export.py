@@ -75,7 +75,10 @@ def read_state(data: bytes, kind: Kind) -> dict[str, Any]:
         first = data.split(b"\n", 1)[0].decode("utf-8", "replace")
         text = first.removeprefix(f"# {KEY} ") if first.startswith(f"# {KEY} ") else None
     else:
-        text = pl.read_parquet_metadata(io.BytesIO(data)).get(KEY)
+        try:
+            text = pl.read_parquet_metadata(io.BytesIO(data)).get(KEY)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as e:
+            raise ContractError(f"export: expected a file saved here, found one that cannot be read: {e}") from e
     if text is None:
         raise ContractError("export: expected a file saved here, found one without a state")
     return dict(json.loads(text))

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from cyclopts import Parameter
 
 from engine.commands.common import LakeDir, require
+from engine.errors import RunFailed
 from engine.sessions import NEW_YORK
 from engine.vocab import NS
 
@@ -54,25 +55,30 @@ def demo(
 
     place = Lake(lake)
     with reuse_workers():
-        _fill(place, dbn, session)
+        faults = _fill(place, dbn, session)
     query = demo_query(place) or {}
     if query:
         sys.stderr.write(f"opens on {' '.join(query.values())} New York\n")
+    if faults is not None and not serve:
+        raise faults
     if serve:
+        sys.stderr.write(f"{faults}\n" if faults is not None else "")
         serve_screen(lake=lake, port=port, query=urlencode(query, safe=":"))
 
 
-def _fill(place: Lake, dbn: Path | None, session: str) -> None:
-    """Add the given files (simulate some where the lake has none), and run the whole pipeline."""
-    from engine.commands.run import add, run
+def _fill(place: Lake, dbn: Path | None, session: str) -> RunFailed | None:
+    """Add the given files (simulate some where the lake has none), and run the whole pipeline; returns what was not added."""
+    from engine.commands.run import add_files, run
     from engine.params import SelectionParams
     from engine.selection import make_selection
     from engine.stages.bronze import raw_index
 
-    lake = place.root
+    lake, faults = place.root, None
     made_up = dbn is None and not place.raw_roots()
     if dbn is not None:
-        add([dbn], lake=lake)
+        added, faults = add_files([dbn], lake)
+        if faults is not None and not added:
+            raise faults
     elif made_up:
         _simulate(lake)
     roots = place.raw_roots()
@@ -88,6 +94,7 @@ def _fill(place: Lake, dbn: Path | None, session: str) -> None:
     profile = session if session != "auto" else place.profile() or _busiest_profile(place, roots)
     for root, (first, last) in spans.items():
         run(symbol=root, dates=f"{first}:{last}", layer="all", session=profile, lake=lake)  # type: ignore[arg-type]
+    return faults
 
 
 def _simulate(lake: Path) -> None:

@@ -269,12 +269,13 @@ def add(
     /,
     *,
     lake: LakeDir = Path("lake"),
+    link: Annotated[bool, Parameter(negative=(), help="Hard-link, do not copy: what writes into yours harms the lake's.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """Read Databento market-by-order files to their end and put them into the lake's raw folder; a whole file is never replaced.
 
-    A file goes under the root of the outright contracts its metadata map, as a hard link where the disk allows, else as a copy. A damaged
-    file of the same day that is in the lake is moved to ``raw/.quarantine/``. A file that cannot be added does not stop the others.
+    A file goes under the root of the outright contracts its metadata map, as a copy that shares its blocks where the file system can. A
+    damaged file of that day in the lake is moved to ``raw/.quarantine/``. A file that cannot be added does not stop the others.
 
     Examples
     --------
@@ -283,6 +284,13 @@ def add(
         spymaster add ~/databento/GLBX-20231225/
         spymaster add esh4-glbx-mdp3-20231225.mbo.dbn.zst --lake /data/lake
     """
+    failed = add_files(sources, lake, link=link, json=json)[1]
+    if failed is not None:
+        raise failed
+
+
+def add_files(sources: list[Path], lake: Path, *, link: bool = False, json: bool = False) -> tuple[list[dict[str, str]], RunFailed | None]:
+    """What `add` did, a line for each file and root, which it prints too; and the error that names the files that were not added."""
     from engine.lake.store import Lake
 
     place = Lake(lake)
@@ -302,7 +310,7 @@ def add(
         task = bar.add_task("", total=len(files))
         for i, path in enumerate(files):
             bar.update(task, description=f"checking {path.name}")
-            one = _Adding(place, path, partial(_advance, bar, task, i))
+            one = _Adding(place, path, link, partial(_advance, bar, task, i))
             try:
                 one.go()
             except (EngineError, OSError) as e:
@@ -315,8 +323,8 @@ def add(
             print_line(f"{line['what']} {line['place']}: {line['date']} {line['contracts']}, {int(line['records']):,} records")
             if "replaced" in line:
                 print_line(f"  instead of a damaged file, which is now {line['replaced']}")
-    if faults:
-        raise RunFailed(f"{len(faults)} of {missing + len(files)} files were not added:\n" + "\n".join(faults))
+    said = f"{len(faults)} of {missing + len(files)} files were not added:\n" + "\n".join(faults)
+    return report, RunFailed(said) if faults else None
 
 
 def _advance(bar: Progress, task: TaskID, before: int, share: float) -> None:
@@ -347,6 +355,7 @@ class _Adding:
 
     lake: Lake
     path: Path
+    link: bool
     progress: Callable[[float], object]
     report: list[dict[str, str]] = field(default_factory=list, init=False)
     moved: dict[Path, Path] = field(default_factory=dict, init=False)
@@ -376,14 +385,15 @@ class _Adding:
         records = count_records(path, self.progress)
         for root in roots:
             contracts, before = outrights(symbols, root), len(self.moved)
-            added = self._put(root, header.date, contracts)
+            with self.lake.lock():
+                added = self._put(root, header.date, contracts)
             line = {"what": "added" if added else "there already", "place": str(self.lake.raw_folder(root) / path.name)}
             line |= {"date": str(header.date), "contracts": ", ".join(contracts), "records": str(records)}
             replaced = ", ".join(str(new) for new in list(self.moved.values())[before:])
             self.report.append(line | ({"replaced": replaced} if replaced else {}))
 
     def _put(self, root: str, date: dt.date, contracts: tuple[str, ...]) -> Path | None:
-        """Put the file under `root`, in the place of damaged ones; returns where it is, None where it was there already."""
+        """Under the lock, put the file under `root`, in the place of damaged ones; returns where it is, None where it was there already."""
         from engine.stages.bronze import raw_index
 
         where = self.lake.raw_folder(root) / self.path.name
@@ -393,11 +403,11 @@ class _Adding:
             if other.path != where and other.date == date and both and not self._gave_way(other.path):
                 raise DuplicateRaw(f"{self.path}: not added: {', '.join(both)} of {date} is there already: {other.path}")
         try:
-            return self.lake.add_raw(self.path, root)
+            return self.lake.add_raw(self.path, root, link=self.link)
         except NameTaken:
             if not self._gave_way(where):
                 raise
-            return self.lake.add_raw(self.path, root)
+            return self.lake.add_raw(self.path, root, link=self.link)
 
     def _gave_way(self, path: Path) -> bool:
         """Whether the raw file `path` is damaged, and was moved out of the way; False where it is whole, or no file, and stays.

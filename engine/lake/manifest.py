@@ -101,6 +101,9 @@ class Manifest:
 MOST_BYTES = 1 << 24
 """Most bytes of a manifest or ``_SUCCESS``; a year of inputs takes a hundredth of it."""
 
+NOT_JSON = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a JSON object of known fields raises where the file, or what it holds, is something else."""
+
 _PART = re.compile(r"[A-Za-z0-9_-]+\.parquet")
 
 _INPUT = re.compile(r"raw/.+|[^/]+/[^/]+/([0-9]{4}-[0-9]{2}-[0-9]{2})")
@@ -132,7 +135,7 @@ def parse_manifest(text: str, where: str) -> Manifest:
         manifest = model.validate_json(text, strict=True)
         notes[manifest.dataset.startswith("bronze.")].validate_python(manifest.notes, strict=True)
         same = manifest.digest() == raw["digest"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+    except NOT_JSON as e:
         raise PartitionCorrupt(f"{where}: expected a manifest, found {type(e).__name__}: {str(e)[:300]}") from e
     if not same:
         raise PartitionCorrupt(f"{where}: the manifest does not match its own digest: it was changed after it was written")

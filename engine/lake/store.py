@@ -26,7 +26,7 @@ from engine.errors import (
 from engine.lake.catalog import RAW_MBO_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets, raw_name_fault
 from engine.lake.contract import Contract, enforce_contract
 from engine.lake.manifest import Lineage, Manifest, read_manifest, sha256_file, small_text
-from engine.lake.writer import PartitionWriter, fsync_path, link_or_copy, recover, sweep, write_parquet_atomic, write_text_atomic
+from engine.lake.writer import PartitionWriter, copy_or_link, fsync_path, recover, sweep, write_parquet_atomic, write_text_atomic
 
 if TYPE_CHECKING:
     import polars as pl
@@ -82,30 +82,26 @@ class LakeFolder:
         base = self.root / RAW_MBO_TEMPLATE.partition("symbol={root}")[0]
         return [e.name.removeprefix("symbol=") for e in _entries(base) if e.name.startswith("symbol=")]
 
-    def add_raw(self, source: Path, root_symbol: str) -> Path | None:
-        """Add a file to the root's raw folder (hard link, else copy); returns its path, or None where it is there already.
+    def add_raw(self, source: Path, root_symbol: str, *, link: bool = False) -> Path | None:
+        """Add a copy (with `link` a hard link) of a file to the root's raw folder; returns its path, or None where it is there already.
         Raises NameTaken where anything else of that name is there (raw is never overwritten), LakeWriteFailed where it cannot be put.
         """
         place = self.raw_folder(root_symbol) / source.name
-        return place if link_or_copy(source, place) else None
+        return place if copy_or_link(source, place, link=link) else None
 
     def quarantine_raw(self, path: Path) -> Path:
-        """Move a bad raw file out of the way, to ``raw/.quarantine/`` under the folders it was in; returns its new path.
-
-        Raises
-        ------
-        LakeWriteFailed
+        """Move a bad raw file out of the way (call it under the lock), to ``raw/.quarantine/`` under the folders it was in.
+        Returns its new path; raises LakeWriteFailed.
         """
         place = self.root / QUARANTINE_DIR / path.relative_to(self.root / "raw")
-        with self.lock():
-            try:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                while os.path.lexists(place):
-                    place = place.with_name(f"{path.name}.{secrets.token_hex(4)}")
-                path.rename(place)
-                fsync_path(place.parent)
-            except OSError as e:
-                raise LakeWriteFailed(f"{path}: cannot be moved to {place}: {e}; fix the folder's permissions, then add again") from e
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            while os.path.lexists(place):
+                place = place.with_name(f"{path.name}.{secrets.token_hex(4)}")
+            path.rename(place)
+            fsync_path(place.parent)
+        except OSError as e:
+            raise LakeWriteFailed(f"{path}: cannot be moved to {place}: {e}; fix the folder's permissions, then add again") from e
         return place
 
     def read_cache(self, name: str) -> dict[str, Any]:
@@ -147,8 +143,8 @@ class LakeFolder:
                 handle.seek(0)
                 raise LakeBusy(f"lake {self.root}: process {handle.read() or '?'} is writing it; wait for it, or stop it") from e
             handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
+            with suppress(OSError):  # on a full disk it is held, and does not say by whom
+                os.write(handle.fileno(), str(os.getpid()).encode())
             yield
 
 
@@ -245,14 +241,17 @@ class Lake(LakeFolder):
         Partitions from before the manifests had a ``simulated`` note are judged by their inputs, down to the name of the raw file, which
         contains "simulated". Missing or invalid inputs are ignored.
         """
-        manifest = self.manifest(key, symbol, date)
-        if "simulated" in manifest.notes:
-            return bool(manifest.notes["simulated"])
-        if any(name.startswith("raw/") and "simulated" in name.rpartition("/")[2] for name in manifest.lineage.inputs):
-            return True
-        made_of = (m.groups() for name in manifest.lineage.inputs if (m := _INPUT.fullmatch(name)) and m[1] in datasets())
-        inputs = [(k, s, dt.date.fromisoformat(d)) for k, s, d in made_of]
-        return any(self.has(*i) and self.is_simulated(*i) for i in inputs)
+        waiting, met = [self.manifest(key, symbol, date)], {(key, symbol, date)}
+        while waiting:
+            manifest = waiting.pop()
+            names = () if "simulated" in manifest.notes else manifest.lineage.inputs
+            if manifest.notes.get("simulated") or any(n.startswith("raw/") and "simulated" in n.rpartition("/")[2] for n in names):
+                return True
+            made_of = (m.groups() for name in names if (m := _INPUT.fullmatch(name)) and m[1] in datasets())
+            new = {(k, s, dt.date.fromisoformat(d)) for k, s, d in made_of} - met
+            met |= new
+            waiting += [self.manifest(*i) for i in sorted(new) if self.has(*i)]
+        return False
 
     def tables(self, key: str) -> Iterator[tuple[str, Path]]:
         """Yield (symbol, folder) of every symbol that has the dataset's table."""
@@ -394,13 +393,16 @@ class Lake(LakeFolder):
 def read_part(
     path: Path, rows: int, contract: Contract, where_from: str, columns: tuple[str, ...] | None = None, where: pl.Expr | None = None
 ) -> pl.DataFrame:
-    """The rows of a part file, checked against its contract; `rows`, by the manifest, are counted where all are read.
+    """The rows of a part file, checked against its contract; its footer must have `rows`, as the manifest says, before any is read.
     Raises PartitionCorrupt where it cannot be read or has another number of rows, ContractError where its columns are not the contract's.
     """
     import polars as pl
 
     try:
-        lazy = pl.scan_parquet(path)
+        lazy = pl.scan_parquet(path, glob=False)
+        counted = lazy.select(pl.len()).collect().item()  # of the footer
+        if counted != rows:
+            raise PartitionCorrupt(f"{where_from}: {path.name}: expected {rows} rows as its manifest says, found {counted}")
         found = lazy.collect_schema()
         if columns is not None:
             # A projected read checks the whole schema too, so that an unexpected column is named.
@@ -410,6 +412,4 @@ def read_part(
         frame = (lazy.select(columns) if columns is not None else lazy).collect()
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as e:
         raise PartitionCorrupt(f"{where_from}: {path.name} cannot be read: {e}") from e
-    if where is None and frame.height != rows:
-        raise PartitionCorrupt(f"{where_from}: {path.name}: expected {rows} rows as its manifest says, found {frame.height}")
     return enforce_contract(frame, contract, where_from, columns)

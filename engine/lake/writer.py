@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import glob
 import os
 import platform
@@ -35,6 +36,8 @@ COMPRESSION: Literal["zstd"] = "zstd"
 COMPRESSION_LEVEL = 1
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
+_FICLONE = 0x40049409
+"""Number of the system call that makes a file share another's blocks until either is written (btrfs, XFS, bcachefs)."""
 
 
 def fsync_path(path: Path) -> None:
@@ -148,24 +151,23 @@ def write_parquet_atomic(path: Path, frame: pl.DataFrame) -> Path:
     return path
 
 
-def link_or_copy(source: Path, place: Path) -> bool:
-    """Hard-link (or else copy) a raw file to `place`; returns False where it is there already.
+def copy_or_link(source: Path, place: Path, *, link: bool = False) -> bool:
+    """Copy a raw file to `place` (with `link` hard-link it, so that writes to it are writes to both); returns False where it is there.
     Raises NameTaken where anything else has that name, LakeWriteFailed where the folder cannot be written or the copy differs.
     """
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        if link:
             os.link(source.resolve(), place)  # fails where the name is taken, even by a link that leads nowhere
-        except FileExistsError:
-            raise
-        except OSError:
+        else:
             _copy_new(source, place)
     except FileExistsError:
         if _is_same(source, place):
             return False
         raise NameTaken(f"{place}: another file of this name is there, and raw files are never overwritten; rename {source}") from None
     except OSError as e:
-        raise LakeWriteFailed(f"{place}: could not be written: {e}; {remedy(e)}") from e
+        helps = "leave out --link" if link and e.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK) else remedy(e)
+        raise LakeWriteFailed(f"{place}: could not be written: {e}; {helps}") from e
     return True
 
 
@@ -176,7 +178,8 @@ def _copy_new(source: Path, place: Path) -> None:
     sweep(place.parent, place.name)
     tmp = temporary(place)
     try:
-        shutil.copyfile(source, tmp)
+        if not _cloned(source, tmp):
+            shutil.copyfile(source, tmp)
         fsync_path(tmp)
         if sha256_file(tmp) != sha256_file(source):
             raise OSError(errno.EIO, "the copy differs from its source, which may have changed meanwhile", str(tmp))
@@ -191,6 +194,14 @@ def _copy_new(source: Path, place: Path) -> None:
         fsync_path(place.parent)
     finally:
         tmp.unlink(missing_ok=True)
+
+
+def _cloned(source: Path, new: Path) -> bool:
+    """Whether the new file `new` now shares the blocks of `source`, each with its own content from here on."""
+    with source.open("rb") as old, new.open("wb") as out, suppress(OSError):  # another disk, or a file system that cannot
+        fcntl.ioctl(out.fileno(), _FICLONE, old.fileno())
+        return True
+    return False
 
 
 def _is_same(source: Path, place: Path) -> bool:

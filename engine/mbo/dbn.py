@@ -31,6 +31,9 @@ RECORD_BYTES = 56
 CHUNK_RECORDS = 1 << 17
 """Records decoded at a time: 7 MB of them, small enough to stay near the cache, large enough to hide the calls."""
 
+MOST_METADATA = 1 << 22
+"""Most bytes of a file's metadata, some 27,000 symbols; a root has a hundred on a day. They take ten times as much once decoded."""
+
 _DAY_NS = 86_400 * NS
 _AGAIN = "fetch the file again (databento: batch download, or timeseries.get_range to a file)"
 
@@ -129,28 +132,18 @@ def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root
 
 def count_records(path: Path | str, progress: Callable[[float], object] = lambda share: None) -> int:
     """Number of records of a DBN file, read and checked to its last byte: whole zstd frames, whole records, all of them MBO.
-
-    Parameters
-    ----------
-    path
-        As `stream_columns`.
-    progress
-        Called with the share of the file that has been read, 0 to 1.
-
-    Raises
-    ------
-    RawMissing, RawUnreadable, BadDbn
-        As `stream_columns`; instruments without a symbol are not looked at.
+    Calls `progress` with the share of the file that has been read, 0 to 1; raises as `stream_columns`.
     """
     path = Path(path)
     header, record_bytes, source, chunks = _open_records(path, CHUNK_RECORDS)
     head = 0xA000 | record_bytes // 4
+    known = np.array(sorted(header.symbols), np.uint32)
     done = 0
     for words in chunks:
         action, side = _ACTIONS[words[:, 4] >> 48 & 0xFF], _SIDES[words[:, 4] >> 56]
-        wrong = np.flatnonzero(((words[:, 0] & 0xFFFF) != head) | (action == 255) | (side == 255))
+        unknown = ~np.isin((words[:, 0] >> 32).astype(np.uint32), known)
+        wrong = np.flatnonzero(((words[:, 0] & 0xFFFF) != head) | (action == 255) | (side == 255) | unknown)
         if len(wrong):
-            known = np.array(sorted(header.symbols), np.uint32)
             raise _bad_record(path, words[wrong[0]], done + int(wrong[0]), record_bytes, known)
         done += len(words)
         progress(source.share())
@@ -228,8 +221,12 @@ def _metadata(path: Path, source: ByteSource) -> Metadata:
     if version not in (1, 2, 3):
         raise BadDbn(f"{path}: expected DBN version 1, 2 or 3, found {version}; update spymaster, or {_AGAIN}")
     length = int.from_bytes(prefix[4:8], "little")
-    # A damaged length must not make us ask for 4 GB: 64 MB is far above the metadata of every CME symbol there is.
-    body = source.read(min(length, 1 << 26))
+    if length > MOST_METADATA:
+        raise BadDbn(
+            f"{path}: expected metadata of at most {MOST_METADATA >> 20} MB, found {length:,} bytes; if the file is not damaged, "
+            f"download fewer symbols into one file, else {_AGAIN}"
+        )
+    body = source.read(length)
     if len(prefix) < 8 or len(body) < length:
         raise BadDbn(f"{path}: truncated in the metadata: expected {length + 8} bytes, found {len(prefix) + len(body)}; {_AGAIN}")
     try:

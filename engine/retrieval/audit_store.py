@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from engine.errors import ContractError, NoData, PartitionCorrupt, PartitionMissing
 from engine.lake.catalog import LADDER, LEVELS, TAPE, TRIGGERS
 from engine.lake.contract import enforce_contract, load_contract
-from engine.lake.manifest import canonical, sha256_file, sha256_text
+from engine.lake.manifest import NOT_JSON, canonical, sha256_file, sha256_text, small_text
 from engine.lake.store import AUDIT_DIR, Lake, input_key
 from engine.lake.writer import write_parquet_atomic, write_text_atomic
 from engine.params import AuditParams, RetrievalParams
@@ -183,18 +183,19 @@ def read_audit(root: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     if not (root / TABLE).is_file():
         raise PartitionMissing(f"{root / TABLE}: no audit yet; {command} makes it")
     try:
-        report = json.loads((root / REPORT).read_text(encoding="utf-8"))
+        report = json.loads(small_text(root / REPORT, str(root / REPORT)))
         digest = report.pop("digest")
         if digest != sha256_text(canonical(report)):
             raise ValueError("a report that does not match its own digest")
         if report["table"] != sha256_file(root / TABLE):
             raise ValueError("a table that is not the report's: a write was interrupted between the two")
-        frame = enforce_contract(pl.read_parquet(root / TABLE), load_contract(CONTRACT), f"audit of {root}")
+        frame = enforce_contract(pl.read_parquet(root / TABLE, glob=False), load_contract(CONTRACT), f"audit of {root}")
+        stale = why_audit_stale(Lake(root), report)
     except KeyError as e:
         raise PartitionCorrupt(f"{root / TABLE}: expected an audit, found a report without {e}; {command} rebuilds it") from e
-    except (OSError, ValueError, ContractError, pl.exceptions.PolarsError) as e:
+    except (*NOT_JSON, ContractError, PartitionCorrupt, pl.exceptions.PolarsError, pl.exceptions.PanicException) as e:
         raise PartitionCorrupt(f"{root / TABLE}: expected an audit, found {e}; {command} rebuilds it") from e
-    return frame, report | {"digest": digest, "stale": why_audit_stale(Lake(root), report)}
+    return frame, report | {"digest": digest, "stale": stale}
 
 
 # ----------------------------------------------------------------------------
@@ -206,16 +207,8 @@ REPRESENTATION_NAMES = {("means", "learned"): "learned", ("means", "plain"): "me
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen representation (``means``, ``blocks`` or ``learned``), and what chose it.
-
-    Attributes
-    ----------
-    by : str
-        ``audit``, or ``history``: without an audit, the lowest leave-one-session-out loss on the index's own events.
-    audit : str or None
-        Digest of the audit.
-    figures : dict
-        The losses and skills it was chosen by.
+    """The chosen representation (``means``, ``blocks`` or ``learned``), and what chose it (the digest of the audit), by which figures.
+    Without an audit, `by` ``history``: the lowest leave-one-session-out loss on the index's own events.
     """
 
     representation: str

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import LakeWriteFailed, NoData, PartitionMissing, SessionError, StaleIndex
+from engine.errors import LakeWriteFailed, NoData, PartitionCorrupt, PartitionMissing, SessionError, StaleIndex
 from engine.lake.catalog import dataset
-from engine.lake.manifest import SUCCESS, canonical, sha256_file, sha256_text
+from engine.lake.manifest import NOT_JSON, SUCCESS, canonical, sha256_file, sha256_text, small_text
 from engine.lake.writer import fsync_path, recover, swap_in, temporary
 from engine.params import RetrievalParams, Target
 from engine.provenance import accepted, code_of
@@ -283,20 +283,19 @@ def _write_pool(folder: Path, stem: str, group: str, model: Model, rows: NDArray
 
 def read_index_manifest(lake: Lake, name: str = "default") -> dict[str, Any]:
     """The manifest of an index, checked against ``_SUCCESS`` and its own digest.
-
-    Raises `PartitionMissing` where there is no such index, `StaleIndex` where it was changed after it was written; either names the command
-    that makes it.
+    Raises `PartitionMissing` where there is no such index, `StaleIndex` where it was changed since; either names the command that makes it.
     """
     folder = index_folder(lake, name)
     command = rebuild_command(lake, name)
     if not folder.is_dir():
         raise PartitionMissing(f"index {folder}: no such index; `{command}` makes it")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        claimed, success = manifest.pop("digest"), (folder / SUCCESS).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError, KeyError, AttributeError) as e:
+        manifest = json.loads(small_text(folder / MANIFEST, str(folder)))
+        claimed, success = manifest.pop("digest"), small_text(folder / SUCCESS, str(folder)).strip()
+        same = manifest["format"] == FORMAT and claimed == success == sha256_text(canonical(manifest))
+    except (*NOT_JSON, PartitionCorrupt) as e:
         raise StaleIndex(f"index {folder}: expected {MANIFEST} and {SUCCESS}, found {e!r}; `{command}` rebuilds it") from e
-    if manifest.get("format") != FORMAT or claimed != success or sha256_text(canonical(manifest)) != claimed:
+    if not same:
         raise StaleIndex(f"index {folder}: {MANIFEST} does not match its own digest, or is of another format; `{command}` rebuilds it")
     return dict(manifest)
 
@@ -403,7 +402,10 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
     _check_file(place / f"{stem}{POOL}", found["manifest"], hint)
     for f, facts in found["files"].items():
         _check_file(place / f, facts, hint)
-    meta = pl.read_parquet(place / f"{stem}{METADATA}")
+    try:
+        meta = pl.read_parquet(place / f"{stem}{METADATA}", glob=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as e:
+        raise StaleIndex(f"index {place}: {stem}{METADATA} cannot be read: {e}; {hint}") from e
     if schema_hash(meta) != found["metadata_schema"]:
         raise StaleIndex(f"index {place}: {stem}: the metadata have another schema than the manifest says; {hint}")
     rows, sessions, episodes, labels = (meta[c].to_numpy().astype(np.int64) for c in CODES)

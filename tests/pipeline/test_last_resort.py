@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from engine import cli, errors
@@ -47,6 +48,20 @@ def test_a_defect_is_a_sentence_and_its_traceback_is_in_a_log(
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/none")
     monkeypatch.setattr("tempfile.tempdir", "/proc/none")
     assert errors.defect_text(ZeroDivisionError("x"), "a test").endswith("Please report it:\nZeroDivisionError: x\n")
+
+
+def test_a_panic_of_polars_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """It is no `Exception`."""
+
+    def panics(*args: object, **kwargs: object) -> None:
+        raise pl.exceptions.PanicException("index out of bounds")
+
+    monkeypatch.setattr("engine.pipeline.lake_state", panics)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["lake", "--lake", str(tmp_path)])
+    assert ended.value.code == 1
+    assert "Defect: PanicException: index out of bounds: this was not expected" in capsys.readouterr().err
 
 
 class Broken(Exception):
@@ -145,20 +160,29 @@ def test_a_defect_that_comes_again_and_again_is_logged_ever_less(state: Path):
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
-    "words",
+    ("words", "sign"),
     [
-        ("simulate", "--dates", "2025-10-01:2025-10-31", "--rate", "0.05"),
-        ("audit", "--synthetic", "30000"),
-        ("demo", "--no-serve"),
+        (("simulate", "--dates", "2025-10-01:2025-10-31", "--rate", "0.05"), "a file"),
+        (("audit", "--synthetic", "30000"), "polars"),
+        (("demo", "--no-serve"), "polars"),
     ],
     ids=lambda words: words[0],
 )
-def test_every_command_ends_alike_by_either_signal(tmp_lake: Path, tmp_path: Path, words: tuple[str, ...], signum: int):
+def test_every_command_ends_alike_by_either_signal(tmp_lake: Path, words: tuple[str, ...], sign: str, signum: int):
+    """Once it is at work: it takes SIGTERM, and has begun a file, or loaded the library that it works with."""
     place = () if words[0] == "audit" else ("--lake", tmp_lake)
     process = subprocess.Popen(
         command(*words, *place), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    time.sleep(6)
+    proc = Path(f"/proc/{process.pid}")
+
+    def at_work() -> bool:
+        caught = int((proc / "status").read_text().partition("SigCgt:")[2].split()[0], 16)
+        begun = any(p.is_file() for p in tmp_lake.rglob("*")) if sign == "a file" else sign in (proc / "maps").read_text()
+        return bool(caught >> (signal.SIGTERM - 1) & 1) and begun
+
+    while process.poll() is None and not at_work():
+        time.sleep(0.05)
     assert process.poll() is None, process.communicate()
     if signum == signal.SIGINT:
         os.killpg(process.pid, signum)  # as the terminal does

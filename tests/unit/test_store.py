@@ -71,6 +71,17 @@ def test_a_lake_from_before_the_mark_is_judged_by_the_raw_file(lake: Lake):
     assert lake.is_simulated(LEVELS, "ESM4", DATE), "a mark stands above all names"
 
 
+def test_inputs_that_lead_to_each_other_are_followed_once(lake: Lake):
+    """As no run makes them: each of eight partitions is made of all."""
+    dates = [DATE + dt.timedelta(days=i) for i in range(8)]
+    inputs = {f"{LEVELS}/ESH4/{d}": "abc" for d in dates}
+    for date in dates:
+        lake.write(LEVELS, "ESH4", date, levels(), Lineage("levels", "params", "code", inputs, "rth"))
+    assert not lake.is_simulated(LEVELS, "ESH4", DATE)
+    lake.write(LEVELS, "ESH4", dates[-1], levels(), LINEAGE, {"simulated": True})
+    assert lake.is_simulated(LEVELS, "ESH4", DATE)
+
+
 def test_parts_stream_in_order(lake: Lake):
     with lake.writer(LEVELS, "ESH4", DATE, LINEAGE) as w:
         for price in (1.0, 2.0, 3.0):
