@@ -150,6 +150,7 @@ def test_a_defect_that_comes_again_and_again_is_logged_ever_less(state: Path):
         ("simulate", "--dates", "2025-10-01:2025-10-31", "--rate", "0.05"),
         ("audit", "--synthetic", "30000"),
         ("demo", "--no-serve"),
+        ("serve", "--no-token", "--port", str(20_000 + os.getpid() % 10_000)),
     ],
     ids=lambda words: words[0],
 )
