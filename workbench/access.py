@@ -353,7 +353,7 @@ def _find_handler(self: Any, request: HTTPServerRequest, **kwargs: Any) -> Any:
 
 
 _lines: deque[tuple[float, str]] = deque(maxlen=MOST_LINES)
-WORDS_OF_OTHERS = re.compile(r"\?\S*|'[^']*'?")
+WORDS_OF_OTHERS = re.compile(r"\?\S*|'[^']*'?|(?s:(?<=body: ).*)")
 
 
 def _is_logged(text: str) -> bool:
