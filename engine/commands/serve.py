@@ -71,9 +71,7 @@ def _plain(option: str, given: str) -> str:
     if _is_address(text):
         return str(getattr(ipaddress.ip_address(text), "ipv4_mapped", None) or ipaddress.ip_address(text))
     if not NAME.fullmatch(text):
-        raise SessionError(
-            f"{option} {given!r}: expected an address such as 127.0.0.1 (0.0.0.0: every interface), or a name without https:// and /"
-        )
+        raise SessionError(f"{option} {given!r}: expected an address such as 127.0.0.1, or a name without https:// and /")
     return text
 
 
@@ -81,19 +79,6 @@ def _named(given: str) -> str:
     name, _, port = given.rpartition(":")
     has_port = port.isdecimal() and (":" not in name or name.endswith("]"))
     return _literal(_plain("--host", name if has_port else given)) + (f":{port}" if has_port else "")
-
-
-def check_port(address: str, port: int) -> None:
-    """Raise a SessionError where a server cannot listen at `address` and `port`."""
-    from tornado.netutil import bind_sockets
-
-    if not 0 < port < 65_536:
-        raise SessionError(f"--port {port}: expected a number from 1 to 65535")
-    try:
-        for bound in bind_sockets(port, address):
-            bound.close()
-    except OSError as e:
-        raise SessionError(f"--address {address} --port {port}: no server can listen there: {e.strerror or e}; try another --port") from e
 
 
 def is_loopback(address: str) -> bool:
@@ -126,9 +111,7 @@ def given_password() -> str:
     if password is None:
         raise SessionError("password: expected one in SPYMASTER_PASSWORD, or a terminal to ask at; --no-password serves without")
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise SessionError(
-            f"password: expected at least {SHORTEST_PASSWORD} characters and at most {LONGEST_PASSWORD}, found {len(password)}"
-        )
+        raise SessionError(f"password: expected at least {SHORTEST_PASSWORD} characters, at most {LONGEST_PASSWORD}, found {len(password)}")
     if not password.isprintable() or password != password.strip():
         raise SessionError("password: expected characters that can be typed, and no space at either end, where a browser's form loses it")
     return password
@@ -185,6 +168,8 @@ def serve(
 
         spymaster serve --host desk.example --no-token
     """
+    from tornado.netutil import bind_sockets
+
     if not lake.is_dir():
         raise EngineError(f"lake {lake}: expected a folder, found none; `spymaster add FILE --lake {lake}` starts one")
     address = "127.0.0.1" if address == "localhost" else _plain("--address", address)
@@ -196,12 +181,18 @@ def serve(
             f"from SPYMASTER_PASSWORD), or --no-password where everyone who can reach this machine may see it"
         )
     encrypted = check_certificate(cert, key)
-    check_port(address, port)
+    if not 0 < port < 65_536:
+        raise SessionError(f"--port {port}: expected a number from 1 to 65535")
+    try:
+        for bound in bind_sockets(port, address):
+            bound.close()
+    except OSError as e:
+        raise SessionError(f"--address {address} --port {port}: no server can listen there: {e.strerror or e}; try another --port") from e
     if new_secret:
         secret_of("", new=True)
     # What Bokeh and Panel would take from there could have the page ask another host, or the server ask for a password.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("BOKEH_", "PANEL_"))}
-    environment["SPYMASTER_LAKE"] = str(lake.resolve())
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("BOKEH_", "PANEL_"))}
+    environment = {**kept, "SPYMASTER_LAKE": str(lake.resolve())}
     secret = ""
     if password:
         environment["PANEL_BASIC_AUTH"] = given_password()
@@ -224,18 +215,11 @@ def serve(
     scheme = "https" if encrypted else "http"
     asked = "&".join(filter(None, (f"token={secret}" if secret else "", query)))
     urls = [f"{scheme}://{_literal(a)}:{port}/app{'?' if asked else ''}{asked}" for a in own_addresses(address)]
-    for url in urls:
-        print(url, file=sys.stderr, flush=True)
-    if shared:
-        for line in who_can_see(address, bool(password), bool(secret), encrypted):
-            print(line, file=sys.stderr, flush=True)
+    lines = [*urls, *(who_can_see(address, bool(password), bool(secret), encrypted) if shared else ())]
     if show:
-        print(
-            "If no browser shows the page (some may not read the file that leads there), open the address above.",
-            file=sys.stderr,
-            flush=True,
-        )
+        lines.append("If no browser shows the page (some may not read the file that leads there), open the address above.")
         environment["SPYMASTER_SHOW"] = urls[0]
+    print(*lines, sep="\n", file=sys.stderr, flush=True)
     os.execve(sys.executable, command, environment)
 
 
