@@ -131,11 +131,6 @@ class Access:
             return Refusal(405, f"{request.method} is not answered here; expected GET")
         if request.method == "GET" and (header("Content-Length", "0") != "0" or header("Transfer-Encoding")):
             return Refusal(400, "a GET with a body is not answered here")
-        if posts and (
-            header("Content-Type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded"
-            or header("Content-Encoding")
-        ):
-            return Refusal(415, "expected a plain form")
         if len(request.query) > (LONGEST_QUERY // 2 if signs_in else LONGEST_QUERY):
             return Refusal(414, "the address is too long; open /app")
         path = request.path
@@ -160,6 +155,9 @@ class Access:
             return Refusal(403, "another site's page led here; if you meant to come, follow the link below")
         if self.token and self.age(request, port, time.time()) is None:
             return Refusal(403, "this browser does not have the secret of this start; open the address that `spymaster serve` printed")
+        kind = header("Content-Type", "").partition(";")[0].strip().lower()
+        if posts and (kind != "application/x-www-form-urlencoded" or header("Content-Encoding")):
+            return Refusal(415, "expected a plain form")
         if signs_in and not all(NEXT.fullmatch(v) for k, v in parse_qsl(request.query, keep_blank_values=True) if k == "next"):
             return Refusal(400, "the sign-in page leads to this server's own page only; open /app")
         return None
