@@ -10,7 +10,9 @@ export UV_COMPILE_BYTECODE := 1
 RUN := $(UV) run --frozen
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-QUICK = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHON -m pytest tests/unit -n auto --dist loadfile -m "not long"
+# With them the real `spymaster serve` is started, which asks more of Panel, Bokeh and tornado than their names.
+STARTS = $(addprefix tests/ui/test_access_attacks.py::test_,the_routes_of_the_running_server a_session_that_the_server_did_not_make_is_none)
+QUICK = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHON -m pytest tests/unit $(STARTS) -n auto --dist loadfile -m "not long"
 
 .PHONY: help demo test test-lowest test-python check-long lint bench bench-ui screenshots browser clean
 

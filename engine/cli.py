@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:
-        with _terminable():
+        with terminable():
             app(argv)
     except EngineError as e:
         sys.stderr.write(f"{type(e).__name__}: {e}\n")
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Context manager in which SIGTERM raises KeyboardInterrupt, so that a service manager's stop ends a command as Ctrl-C does."""
 
     def interrupt(signum: int, frame: object) -> None:

@@ -38,16 +38,22 @@ def open_in_browser(url: str) -> None:
 if __name__ == "__main__":
     import os
     import sys
+    from contextlib import suppress
     from threading import Thread
 
-    from panel.command import main
-    from tornado.ioloop import IOLoop
+    from engine.cli import terminable
 
-    from workbench import access
+    # An interrupt comes before the server listens; from then on Bokeh takes both signals, and `main` returns.
+    with suppress(KeyboardInterrupt), terminable():
+        from panel.command import main
+        from tornado.ioloop import IOLoop
 
-    access.install_from_environment()
-    url = os.environ.pop("SPYMASTER_SHOW", "")
-    if url:
-        # The loop starts when the port is this server's; where another program has it, nothing is opened.
-        IOLoop.current().add_callback(Thread(target=open_in_browser, args=(url,), daemon=True).start)
-    main(["panel", *sys.argv[1:]])
+        from workbench import access
+
+        access.install_from_environment()
+        if url := os.environ.pop("SPYMASTER_SHOW", ""):
+            # The loop starts when the port is this server's; where another program has it, nothing is opened.
+            IOLoop.current().add_callback(Thread(target=open_in_browser, args=(url,), daemon=True).start)
+        main(["panel", *sys.argv[1:]])
+    sys.stderr.write("stopped\n")
+    sys.exit(130)

@@ -21,7 +21,6 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -42,17 +41,17 @@ PATHS = re.compile(
 )
 """What the page asks for: itself, its websocket, and the scripts and styles of Bokeh and Panel. Any other route is closed, new ones too."""
 
-SIGN_IN = ("/login", "/logout")
-"""Panel's pages of the password, which answer where there is one; the first one's form is the only thing that is posted."""
+SIGN_IN = "/login"
+"""Panel's page of the password, which answers where there is one; its form is the only thing that is posted."""
 
 NEXT = re.compile(r"/|/app(\?[!-\[\]-~]*)?")
 """Where the sign-in page may lead: to the page, with printable characters but the backslash behind it."""
 
-LONGEST_BODY = 4096
-"""Bytes of what is posted; a password needs less."""
+LONGEST_BODY, LONGEST_QUERY = 4096, 8192
+"""Bytes of what is posted (a password needs less), and behind the ``?`` of an address; of the sign-in's half of that."""
 
-MOST_GUESSES = 10
-"""Wrong passwords that one address may try in a minute."""
+MOST_GUESSES, GUESSES_S = 10, 60
+"""Wrong passwords that one address may try, within so many seconds."""
 
 MOST_ADDRESSES = 1000
 """Addresses whose wrong passwords are counted; the one that tried longest ago gives way to a new one."""
@@ -61,10 +60,10 @@ MOST_WAITING = 20
 """Pages that are being made, or were and have not connected yet; Bokeh forgets them after 15 s. More are refused until then."""
 
 MOST_LINES = 64
-"""Lines about refusals that are logged in an hour."""
+"""Lines about what was asked for that are logged in an hour."""
 
 WEEK_S = 7 * 24 * 3600
-"""How long a browser's pass is good, in seconds."""
+"""How long a browser's pass is good, in seconds; one that is older than a day is renewed when the page is opened."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 """Ports that a browser does not name."""
@@ -80,8 +79,10 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Spymaster": "yes",
 }
-"""Of every answer. Bokeh compiles its callbacks and Panel its components in the page, so scripts of the page itself must be allowed."""
+"""Of every answer; by the last one a page whose server is gone knows it from another program on its port. Bokeh compiles its callbacks and
+Panel its components in the page, so scripts of the page itself must be allowed."""
 
 TOKEN = "token"
 
@@ -124,12 +125,14 @@ class Access:
         hosts = self.hosts(address, port, request.protocol)
         header = request.headers.get
         upgrade = header("Upgrade", "").lower() == "websocket"
-        signs_in = self.password and request.path in SIGN_IN
-        posts = signs_in and request.method == "POST" and request.path == SIGN_IN[0]
+        signs_in = self.password and request.path == SIGN_IN
+        posts = signs_in and request.method == "POST"
         if request.method != "GET" and not posts:
             return Refusal(405, f"{request.method} is not answered here; expected GET")
         if request.method == "GET" and (header("Content-Length", "0") != "0" or header("Transfer-Encoding")):
             return Refusal(400, "a GET with a body is not answered here")
+        if len(request.query) > (LONGEST_QUERY // 2 if signs_in else LONGEST_QUERY):
+            return Refusal(414, "the address is too long; open /app")
         path = request.path
         if (PATHS.fullmatch(path) is None and not signs_in) or ".." in unquote(path) or upgrade != (path == "/app/ws"):
             return Refusal(404, "there is nothing here; the page is at /app")
@@ -150,8 +153,11 @@ class Access:
             return None
         if header("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             return Refusal(403, "another site's page led here; if you meant to come, follow the link below")
-        if self.token and not self.knows(request, port, time.time()):
+        if self.token and self.age(request, port, time.time()) is None:
             return Refusal(403, "this browser does not have the secret of this start; open the address that `spymaster serve` printed")
+        kind = header("Content-Type", "").partition(";")[0].strip().lower()
+        if posts and (kind != "application/x-www-form-urlencoded" or header("Content-Encoding")):
+            return Refusal(415, "expected a plain form")
         if signs_in and not all(NEXT.fullmatch(v) for k, v in parse_qsl(request.query, keep_blank_values=True) if k == "next"):
             return Refusal(400, "the sign-in page leads to this server's own page only; open /app")
         return None
@@ -164,12 +170,13 @@ class Access:
         """What the cookie of a browser that has the secret holds: the time `now` in seconds since the epoch, and its signature."""
         return f"{now:.0f}-{self._signature(port, f'{now:.0f}')}"
 
-    def knows(self, request: HTTPServerRequest, port: int, now: float) -> bool:
-        """Whether the browser has a pass for `port` that was given less than a week before `now`."""
+    def age(self, request: HTTPServerRequest, port: int, now: float) -> float | None:
+        """Seconds since the browser's pass for `port` was given; None where it has none that is good."""
         found = request.cookies.get(cookie_name(port))
         given, _, signature = (found.value if found is not None else "").partition("-")
         signed = hmac.compare_digest(signature.encode(), self._signature(port, given).encode())
-        return signed and given.isascii() and given.isdigit() and 0 <= now + 1 - int(given) < WEEK_S
+        age = now - int(given) if signed and given.isascii() and given.isdigit() else -WEEK_S
+        return age if -1 <= age < WEEK_S else None
 
     def _signature(self, port: int, given: str) -> str:
         return hmac.new((self.cookie_key or self.token).encode(), f"pass {port} {given}".encode(), "sha256").hexdigest()
@@ -205,7 +212,7 @@ class Guesses:
     def too_many(self, address: str, now: float) -> bool:
         """Whether `address` has to wait."""
         tried = self._tried.get(self._who(address))
-        return tried is not None and len(tried) == MOST_GUESSES and now - tried[0] < 60
+        return tried is not None and len(tried) == MOST_GUESSES and now - tried[0] < GUESSES_S
 
     def wrong(self, address: str, now: float) -> None:
         """Count a wrong password."""
@@ -242,7 +249,7 @@ class _SignInHandler(RequestHandler):
 
     def prepare(self) -> None:
         if self.access.token and self.access.holds(given_token(self.request) or ""):
-            self.set_cookie(cookie_name(self.port), self.access.pass_for(self.port, time.time()), path="/")
+            self.set_cookie(cookie_name(self.port), self.access.pass_for(self.port, time.time()), path="/", max_age=WEEK_S)
         rest = urlencode([(k, v) for k, v in parse_qsl(self.request.query) if k != TOKEN], safe=":/,")
         target = html.escape(f"/app?{rest}" if rest else "/app")
         self.finish(f'<!doctype html><title>spymaster</title><meta http-equiv="refresh" content="0;url={target}">')
@@ -277,10 +284,14 @@ class _Headers(OutputTransform):
         for name in [n for n in headers if n.lower().startswith("access-control-")]:
             del headers[name]
         headers.update(HEADERS)
-        if self.request.path in SIGN_IN:
+        if self.request.path == SIGN_IN:
             # Under no-referrer a browser would send the form of this page as from nowhere (``Origin: null``).
             headers["Referrer-Policy"] = "same-origin"
-        return status_code, _StrictCookies(headers, secure=self.request.protocol == "https"), chunk
+        strict = _StrictCookies(headers, secure=self.request.protocol == "https")
+        here, now = bokeh_server.arrived_at(self.request) if self.request.path == "/app" and status_code == 200 else None, time.time()
+        if here is not None and _access[0].token and (_access[0].age(self.request, here[1], now) or 0) > WEEK_S / 7:
+            strict.add("Set-Cookie", f"{cookie_name(here[1])}={_access[0].pass_for(here[1], now)}; Max-Age={WEEK_S}; Path=/")
+        return status_code, strict, chunk
 
 
 _access: list[Access] = []
@@ -339,27 +350,40 @@ def _find_handler(self: Any, request: HTTPServerRequest, **kwargs: Any) -> Any:
     return bokeh_server.find_handler(self, request, **kwargs)
 
 
-_lines: deque[float] = deque(maxlen=MOST_LINES)
+_lines: deque[tuple[float, str]] = deque(maxlen=MOST_LINES)
+WORDS_OF_OTHERS = re.compile(r"\?\S*|'[^']*'?|(?s:(?<=body: ).*)")
 
 
-@lru_cache(maxsize=MOST_LINES)
-def _log_once(status: int, reason: str) -> None:
-    """Log a refusal, unless it was lately, or `MOST_LINES` others were within an hour."""
+def _is_logged(text: str) -> bool:
+    """Whether to log `text`: it was not among the last lines, and fewer than `MOST_LINES` others were within an hour."""
     now = time.monotonic()
-    if len(_lines) < MOST_LINES or now - _lines[0] > 3600:
-        _lines.append(now)
-        log.warning("refused (%d): %s", status, reason)
+    if text in (line for _, line in _lines) or (len(_lines) == MOST_LINES and now - _lines[0][0] <= 3600):
+        return False
+    _lines.append((now, text))
+    return True
+
+
+def _in_short(text: str) -> str:
+    # Without control characters, since whoever asked chose some of the words.
+    return "".join(c if c.isprintable() else "?" for c in text[:200])
 
 
 def _log_refusal(refusal: Refusal) -> None:
-    """Log a refusal in short and without control characters, since whoever asked chose some of the words."""
-    _log_once(refusal.status, "".join(c if c.isprintable() else "?" for c in refusal.reason[:200]))
+    if _is_logged(text := f"refused ({refusal.status}): {_in_short(refusal.reason)}"):
+        log.warning("%s", text)
+
+
+def _of_tornado(record: logging.LogRecord) -> bool:
+    """Whether a line of tornado's is logged; its addresses, cookies and forms go out of it."""
+    record.msg, record.args = _in_short(WORDS_OF_OTHERS.sub("?", record.getMessage())), ()
+    return _is_logged(record.msg)
 
 
 def _log_request(_self: Any, handler: RequestHandler) -> None:
     """Log an answer only where the server broke: an address may carry the secret, and a stranger's requests would fill the disk."""
-    if handler.get_status() == 500:
-        log.error("500 %s %s", handler.request.method, handler.request.path[:200])
+    text = f"500 {handler.request.method} {_in_short(handler.request.path)}"
+    if handler.get_status() == 500 and _is_logged(text):
+        log.error("%s", text)
 
 
 def _is_password(handler: RequestHandler, _username: str, password: str) -> bool:
@@ -385,6 +409,8 @@ def install(token: str | None = None, names: Iterable[str] = (), *, password: bo
             token = secrets.token_urlsafe(24)
             print(f"open the page with ?{TOKEN}={token} behind its address", file=sys.stderr, flush=True)
         _access.append(Access(token, frozenset(n.lower() for n in names if n), password, cookie_key))
+        for name in ("tornado.general", "tornado.application"):
+            logging.getLogger(name).addFilter(_of_tornado)
         bokeh_server.guard(_find_handler, _log_request, _create_session, _is_password if password else None)
     return _access[0]
 

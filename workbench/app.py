@@ -14,6 +14,7 @@ import panel as pn
 
 from engine.errors import EngineError, defect_text
 from workbench import access, bokeh_server, prefetch, session_cache, views
+from workbench.assets import page_until_drawn
 from workbench.page import Shell
 from workbench.state import LevelState
 from workbench.views.components import page_css
@@ -74,6 +75,8 @@ if pn.state.served or __name__.startswith("bokeh_app"):
         prefetch.prefetch_newest_session(os.environ.get("SPYMASTER_LAKE", "lake"))
     else:
         pn.state.onload(prefetch.freeze_garbage_collector)
+    if pn.state.curdoc is not None:
+        pn.state.curdoc.template = page_until_drawn()
     if context is None or context.server_context is None or access.installed():
         page().servable(title="spymaster")
     else:

@@ -27,6 +27,11 @@ def script(*names: str, **constants: float | str | bool) -> str:
     return "".join([*lines, *(_read(JS / f"{name}.js") for name in names)])
 
 
+def page_until_drawn() -> str:
+    """Panel's page with a sentence in it until it is drawn, as a template: components and their scripts come only over the websocket."""
+    return Template(_read(Path(__file__).with_name("connecting.html"))).substitute(script=script("connecting"))
+
+
 def style(*names: str, **values: str) -> str:
     """Text of the styles `names`, one after the other, with `values` (or a KeyError) and the fonts for ``${name}``."""
     return "".join(Template(_read(CSS / f"{name}.css")).substitute(values, FONT=FONT, MONO=MONO) for name in names)

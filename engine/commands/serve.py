@@ -6,10 +6,12 @@ import getpass
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -31,36 +33,25 @@ WILDCARDS = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "
 def secret_of(purpose: str, *, new: bool = False) -> str:
     """A secret of this user for `purpose`, the same at every start, so that an open page goes on after the server was started again.
 
-    It is derived from a random key in ``$XDG_STATE_HOME/spymaster/key`` (by default ``~/.local/state``), which only this user may read.
-
-    Parameters
-    ----------
-    purpose
-        What it is for, such as ``passes 5006``.
-    new
-        Whether to make a new key, which makes the cookies of all browsers before it worthless.
-
-    Raises
-    ------
-    EngineError
-        Where the key cannot be read or written, or others may read it.
+    It is derived from a random key in ``$XDG_STATE_HOME/spymaster/key`` (by default ``~/.local/state``), which only this user may read:
+    EngineError where others may, or it cannot be kept. A `new` key makes the cookies of all browsers before it worthless.
     """
     path = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "spymaster" / "key"
     try:
         if new:
             path.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in path.parent.glob(".key-*"):  # versions before wrote the key beside its name
+            left.unlink(missing_ok=True)
         # Of two servers that start at once, one makes the key and both read it.
-        part = path.with_name(f".key-{os.getpid()}-{secrets.token_hex(4)}")
-        if not path.exists():
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
-                f.write(secrets.token_bytes(32))
-            with suppress(FileExistsError):
-                os.link(part, path)
-            part.unlink()
-        if path.stat().st_mode & 0o077 or path.stat().st_uid != os.getuid():
+        with suppress(FileExistsError), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
+            f.write(secrets.token_bytes(32))
+        if path.stat().st_mode & 0o077 or path.stat().st_uid != os.geteuid():
             raise EngineError(f"{path}: expected a file that only this user may read; `rm {path}`, and start again")
-        key = path.read_bytes()
+        for _ in range(20):  # the other one may have made the file, and be about to fill it
+            if key := path.read_bytes():
+                break
+            time.sleep(0.05)
     except OSError as e:
         raise EngineError(f"{path}: the key of this user's servers cannot be kept: {e}; set XDG_STATE_HOME to a writable folder") from e
     if len(key) != 32:
@@ -68,12 +59,31 @@ def secret_of(purpose: str, *, new: bool = False) -> str:
     return hmac.new(key, purpose.encode(), "sha256").hexdigest()
 
 
+NAME = re.compile(r"(?=.*[a-z])[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
+"""A host's name in small letters; what has no letter, such as ``0``, is an address that some programs read and others refuse."""
+
+
+def _plain(option: str, given: str) -> str:
+    """An address in its short form, or a name, for the option that gave it; SessionError where no browser could open a page there."""
+    text = given.strip().lower().removeprefix("[").removesuffix("]")
+    if "%" in text:
+        raise SessionError(f"{option} {given}: browsers open no address with a zone; give another one of this machine")
+    if _is_address(text):
+        return str(getattr(ipaddress.ip_address(text), "ipv4_mapped", None) or ipaddress.ip_address(text))
+    if not NAME.fullmatch(text):
+        raise SessionError(f"{option} {given!r}: expected an address such as 127.0.0.1, or a name without https:// and /")
+    return text
+
+
+def _named(given: str) -> str:
+    name, _, port = given.rpartition(":")
+    has_port = port.isdecimal() and (":" not in name or name.endswith("]"))
+    return _literal(_plain("--host", name if has_port else given)) + (f":{port}" if has_port else "")
+
+
 def is_loopback(address: str) -> bool:
     """Whether only programs of this machine reach `address`."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
+    return _is_address(address) and ipaddress.ip_address(address).is_loopback
 
 
 def own_addresses(address: str) -> list[str]:
@@ -92,13 +102,7 @@ def own_addresses(address: str) -> list[str]:
 
 
 def given_password() -> str:
-    """The password of ``SPYMASTER_PASSWORD``, else one that is asked for at the terminal.
-
-    Raises
-    ------
-    SessionError
-        Where there is none, or it is too short.
-    """
+    """The password of ``SPYMASTER_PASSWORD``, else one that is asked for at the terminal; SessionError where nobody could sign in by it."""
     password = os.environ.get("SPYMASTER_PASSWORD")
     # A program that was started with its input closed has no `sys.stdin`.
     if password is None and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
@@ -106,10 +110,8 @@ def given_password() -> str:
             password = getpass.getpass("Password for the screen: ")
     if password is None:
         raise SessionError("password: expected one in SPYMASTER_PASSWORD, or a terminal to ask at; --no-password serves without")
-    if len(password) < SHORTEST_PASSWORD:
-        raise SessionError(f"password: expected at least {SHORTEST_PASSWORD} characters, found {len(password)}")
-    if len(password) > LONGEST_PASSWORD:
-        raise SessionError(f"password: expected at most {LONGEST_PASSWORD} characters, found {len(password)}")
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise SessionError(f"password: expected at least {SHORTEST_PASSWORD} characters, at most {LONGEST_PASSWORD}, found {len(password)}")
     if not password.isprintable() or password != password.strip():
         raise SessionError("password: expected characters that can be typed, and no space at either end, where a browser's form loses it")
     return password
@@ -166,8 +168,12 @@ def serve(
 
         spymaster serve --host desk.example --no-token
     """
+    from tornado.netutil import bind_sockets
+
     if not lake.is_dir():
         raise EngineError(f"lake {lake}: expected a folder, found none; `spymaster add FILE --lake {lake}` starts one")
+    address = "127.0.0.1" if address == "localhost" else _plain("--address", address)
+    names = [_named(h) for h in host or ()]
     shared = not is_loopback(address)
     if shared and password is None:
         raise SessionError(
@@ -175,18 +181,29 @@ def serve(
             f"from SPYMASTER_PASSWORD), or --no-password where everyone who can reach this machine may see it"
         )
     encrypted = check_certificate(cert, key)
-    environment = {**os.environ, "SPYMASTER_LAKE": str(lake.resolve())}
+    if not 0 < port < 65_536:
+        raise SessionError(f"--port {port}: expected a number from 1 to 65535")
+    try:
+        for bound in bind_sockets(port, address):
+            bound.close()
+    except OSError as e:
+        raise SessionError(f"--address {address} --port {port}: no server can listen there: {e.strerror or e}; try another --port") from e
+    if new_secret:
+        secret_of("", new=True)
+    # What Bokeh and Panel would take from there could have the page ask another host, or the server ask for a password.
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("BOKEH_", "PANEL_"))}
+    environment = {**kept, "SPYMASTER_LAKE": str(lake.resolve())}
     secret = ""
     if password:
         environment["PANEL_BASIC_AUTH"] = given_password()
         # Of the password, so that with another one the sign-ins of before end; not of the port, since a browser has one sign-in for all.
-        environment["PANEL_COOKIE_SECRET"] = secret_of(f"cookies {environment['PANEL_BASIC_AUTH']}", new=new_secret)
+        environment["PANEL_COOKIE_SECRET"] = secret_of(f"cookies {environment['PANEL_BASIC_AUTH']}")
     elif token:
         secret = secrets.token_urlsafe(24)
-        environment["SPYMASTER_COOKIE_KEY"] = secret_of(f"passes {port}", new=new_secret)
+        environment["SPYMASTER_COOKIE_KEY"] = secret_of(f"passes {port}")
     # Bokeh takes pages only from who got them from this start.
     environment |= {"BOKEH_SIGN_SESSIONS": "yes", "BOKEH_SECRET_KEY": secrets.token_hex(32)}
-    hosts = [*(host or ()), *((a for a in own_addresses(address) if not _is_address(a)) if shared else ())]
+    hosts = [*names, *((a for a in own_addresses(address) if not _is_address(a)) if shared else ())]
     environment |= {"SPYMASTER_TOKEN": secret, "SPYMASTER_HOSTS": ",".join(hosts), "SPYMASTER_PASSWORD": ""}
     command = [sys.executable, "-m", "workbench", "serve", str(APP), "--address", address, "--port", str(port), "--warm"]
     # `workbench.access` checks the host of every request, so Bokeh's own check is not needed.
@@ -198,13 +215,11 @@ def serve(
     scheme = "https" if encrypted else "http"
     asked = "&".join(filter(None, (f"token={secret}" if secret else "", query)))
     urls = [f"{scheme}://{_literal(a)}:{port}/app{'?' if asked else ''}{asked}" for a in own_addresses(address)]
-    for url in urls:
-        print(url, file=sys.stderr, flush=True)
-    if shared:
-        for line in who_can_see(address, bool(password), bool(secret), encrypted):
-            print(line, file=sys.stderr, flush=True)
+    lines = [*urls, *(who_can_see(address, bool(password), bool(secret), encrypted) if shared else ())]
     if show:
+        lines.append("If no browser shows the page (some may not read the file that leads there), open the address above.")
         environment["SPYMASTER_SHOW"] = urls[0]
+    print(*lines, sep="\n", file=sys.stderr, flush=True)
     os.execve(sys.executable, command, environment)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import http.server
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from tests.ui.conftest import ROOT, Server
 from tests.ui.pages import query, until
 from tests.ui.test_foreign_pages import COUNTING, told
 from tests.ui.test_sharing import PASSWORD, Serving, refused, serving
+from workbench.access import Access
 
 MINE = "username=trader&password=" + PASSWORD
 
@@ -127,12 +130,26 @@ def test_every_cookie_is_for_this_server_s_own_pages(by_token: Serving, by_passw
         answered(by_token, "/app?" + by_token.addresses[0].partition("?")[2]),
         answered(by_password, "/login?next=/app"),
         answered(by_password, "/login", "POST", MINE, Origin=own(by_password)),
-        answered(by_password, "/logout"),
     )
+    assert "Max-Age=604800" in answers[0][2]["Set-Cookie"].split("; ")
     for _, _, headers in answers:
         assert headers.get_all("Set-Cookie")
         for cookie in headers.get_all("Set-Cookie") or ():
             assert {"SameSite=Strict", "HttpOnly"} <= set(cookie.split("; ")), cookie
+
+
+def test_a_pass_is_renewed_when_the_page_is_opened(by_token: Serving) -> None:
+    environment = Path(f"/proc/{by_token.process.pid}/environ").read_text()
+    (key,) = re.findall(r"SPYMASTER_COOKIE_KEY=(\w+)", environment)
+    name = f"spymaster-{by_token.port}"
+    for age_s, renewed in ((3_600, False), (2 * 86_400, True), (8 * 86_400, False)):
+        old = Access("", cookie_key=key).pass_for(by_token.port, time.time() - age_s)
+        status, _, headers = answered(by_token, "/app", Cookie=f"{name}={old}")
+        assert status == (200 if age_s < 7 * 86_400 else 403)
+        assert (name in cookies_of(headers)) is renewed
+        if renewed:
+            assert {"Max-Age=604800", "HttpOnly", "SameSite=Strict"} <= set(headers["Set-Cookie"].split("; "))
+            assert answered(by_token, "/favicon.ico", Cookie=as_header(cookies_of(headers)))[0] == 200
 
 
 def test_a_session_that_the_server_did_not_make_is_none(by_token: Serving) -> None:
@@ -159,16 +176,33 @@ def test_the_sign_in_leads_nowhere_else(by_password: Serving) -> None:
     assert (status, headers["Location"]) == (302, "/app?t=10:05:00")
 
 
-def test_guesses_lock_out_only_who_guessed(by_password: Serving) -> None:
+PATIENT = """import sys
+from panel.command import main
+from workbench import access
+access.GUESSES_S = 86_400
+access.install_from_environment()
+main(["panel", *sys.argv[1:]])
+"""
+"""The server's command line, with wrong passwords that count for a day: the test may take its time."""
+
+
+def test_guesses_lock_out_only_who_guessed(made_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANEL_BASIC_AUTH", PASSWORD)
+    monkeypatch.setenv("PANEL_COOKIE_SECRET", "of this test")
+    by_password = Server(made_lake, log=tmp_path / "serve.log", code=PATIENT)
+
     def status(password: str, source: str) -> int:
         return answered(by_password, "/login", "POST", f"username=x&password={password}", source=source, Origin=own(by_password))[0]
 
-    assert [status(PASSWORD, "127.0.0.4") for _ in range(15)] == [302] * 15, "right ones do not count"
-    with ThreadPoolExecutor(15) as pool:
-        found = list(pool.map(lambda i: status(f"guess-{i}", "127.0.0.5"), range(30)))
-    assert sorted(found) == [302] * 10 + [429] * 20
-    assert status(PASSWORD, "127.0.0.5") == 429, "else it could go on guessing"
-    assert status(PASSWORD, "127.0.0.4") == 302
+    try:
+        assert [status(PASSWORD, "127.0.0.4") for _ in range(15)] == [302] * 15, "right ones do not count"
+        with ThreadPoolExecutor(15) as pool:
+            found = list(pool.map(lambda i: status(f"guess-{i}", "127.0.0.5"), range(30)))
+        assert sorted(found) == [302] * 10 + [429] * 20
+        assert status(PASSWORD, "127.0.0.5") == 429, "else it could go on guessing"
+        assert status(PASSWORD, "127.0.0.4") == 302
+    finally:
+        by_password.stop()
 
 
 def raw(server: Serving | Server, text: str, timeout: float = 20) -> bytes:
@@ -184,6 +218,25 @@ def test_a_long_body_is_refused_before_it_comes(by_password: Serving, origin: st
     # Nothing of it is sent: a server that waited for it would not answer.
     assert raw(by_password, head + "Content-Length: 50000000\n\n").startswith(b"HTTP/1.1 400")
     assert raw(by_password, head + "Transfer-Encoding: chunked\n\n2000\n" + "x" * 0x2000 + "\n").startswith(b"HTTP/1.1 400")
+
+
+def test_a_stranger_does_not_fill_the_log(by_password: Serving) -> None:
+    before = len(by_password.log.read_text())
+    for i in range(40):
+        mark = f"stranger{i}"
+        for path, body in (
+            (f"/login?{mark}={'x' * 3_900}", "username=%ff&=&" + "&".join(f"a{j}" for j in range(1_000))),
+            (f"/login?{mark}={'x' * 20_000}", MINE),
+            (f"/login?{mark}", f"{mark}=%"),
+        ):
+            answered(by_password, path, "POST", body, Origin=own(by_password), Cookie=f"user={mark}|{'x' * 2_000}")
+        answered(by_password, "/login", "POST", "x" * 500, Origin=own(by_password), Content_Type=f"multipart/form-data; boundary={mark}")
+        answered(by_password, "/login", "POST", "x" * 500, Origin=own(by_password), Content_Encoding=mark)
+        answered(by_password, f"/app?{mark}", Cookie=f"user=2|1:0|{i}:{mark}|4:user|{'x' * 2_000}")
+    said = by_password.log.read_text()[before:]
+    assert "stranger" not in said, said[:2_000]
+    assert len(said) < 20_000
+    assert answered(by_password, "/login")[0] == 200
 
 
 def test_strange_requests_are_refused_without_a_traceback(made_lake: Path, tmp_path: Path) -> None:
@@ -252,8 +305,61 @@ def test_a_browser_is_known_at_the_next_start_but_an_old_address_is_not(made_lak
         assert server.addresses[0].partition("?")[2] != old
         assert answered(server, "/app?" + old)[0] == 403
         assert answered(server, "/favicon.ico", Cookie=cookie)[0] == 200
-    with serving(made_lake, tmp_path, "--new-secret", port=port) as server:
+    with serving(made_lake, tmp_path, "--new-secret", "--no-token", port=port) as server:
+        assert answered(server, "/favicon.ico")[0] == 200
+    with serving(made_lake, tmp_path, port=port) as server:
         assert answered(server, "/favicon.ico", Cookie=cookie)[0] == 403
+
+
+def test_what_the_environment_has_for_bokeh_and_panel_is_not_taken(
+    made_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("BOKEH_RESOURCES", "cdn"),
+        ("PANEL_BASIC_AUTH", "foo"),
+        ("BOKEH_MINIFIED", "no"),
+        ("PANEL_NPM_CDN", "http://x.example"),
+    ):
+        monkeypatch.setenv(name, value)
+    with serving(made_lake, tmp_path, "--no-token") as server:
+        status, page, _ = answered(server, "/app")
+        assert status == 200
+        assert re.findall(r"(?:src|href)=[\"']?(?:https?:)?//[^\"' >]+", page) == []
+        environment = Path(f"/proc/{server.process.pid}/environ").read_text().split("\0")
+        families = {e.partition("=")[0] for e in environment if e.startswith(("BOKEH_", "PANEL_"))}
+        assert families == {"BOKEH_SIGN_SESSIONS", "BOKEH_SECRET_KEY"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "--port 70000: expected a number from 1 to 65535"),
+        (("--address", ""), "expected an address such as 127.0.0.1"),
+        (("--address", "0"), "expected an address such as 127.0.0.1"),
+        (("--address", "fe80::1%eth0"), "no address with a zone"),
+        (("--address", "192.0.2.9", "--no-password"), "no server can listen there"),
+        (("--host", "https://desk.example"), "a name without https:// and /"),
+        (("--host", "desk.example/app"), "a name without https:// and /"),
+    ],
+    ids=lambda v: " ".join(v) or "port" if isinstance(v, tuple) else "",
+)
+def test_where_no_server_can_listen_or_answer_nothing_else_is_printed(
+    made_lake: Path, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    server = Serving(made_lake, tmp_path, *options, port=0 if options else 70_000)
+    assert server.process.wait(120) == 1
+    found = server.log.read_text()
+    assert said in found
+    assert found.startswith("SessionError: ")
+    assert len(found.splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_a_sentence_and_no_address(made_lake: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        server = Serving(made_lake, tmp_path, port=other.getsockname()[1])
+        assert server.process.wait(60) == 1
+    assert "no server can listen there: Address already in use" in server.log.read_text()
+    assert server.addresses == []
 
 
 def test_without_a_token_the_rest_of_the_guard_stands(made_lake: Path, tmp_path: Path) -> None:
@@ -293,7 +399,7 @@ def test_the_routes_of_the_running_server(made_lake: Path, tmp_path: Path, monke
         r"/app/autoload.js$": ("/app/autoload.js", 404), r"/app/static/(.*)$": ("/app/static/js/bokeh.min.js", 404),
         r"/favicon.ico$": ("/favicon.ico", 200), r"/static/extensions/(.*)$": ("/static/extensions/panel/panel.min.js", 200),
         r"/static/(.*)$": ("/static/js/bokeh.min.js", 200), r"/?$": ("/", 302), r"/components/(.*)$": ("/components/a/b/c", 404),
-        r"/login$": ("/login", 200), r"/logout$": ("/logout", 200),
+        r"/login$": ("/login", 200), r"/logout$": ("/logout", 404),
     }  # fmt: skip
     try:
         (line,) = [line for line in server.log.read_text().splitlines() if line.startswith("ROUTES")]
@@ -340,6 +446,7 @@ def test_show_hands_the_secret_to_no_command_line(
         (secret,) = re.findall(r"token=([\w-]+)", server.addresses[0])
         assert secret in text
         assert argv[0].startswith("file://")
+        assert "If no browser shows the page" in server.log.read_text()
         assert secret not in argv[0]
         assert modes == ["0o600", "0o700"]
         for pid in (p for p in Path("/proc").iterdir() if p.name.isdigit()):
@@ -417,6 +524,29 @@ def test_a_server_that_listens_and_says_nothing_does_not_hold_the_page(browser: 
                 except TimeoutError:
                     page.wait_for_timeout(100)
         assert held, "the page asks whether the server is back"
+        asked: list[str] = []
+
+        class Another(http.server.BaseHTTPRequestHandler):
+            """Another program on the port, which answers whatever is asked."""
+
+            def do_GET(self) -> None:
+                asked.append(self.path)
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """A quiet server."""
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", server.port), Another) as another:
+            threading.Thread(target=another.serve_forever, daemon=True).start()
+            for _ in range(600):
+                if len(asked) >= 3:
+                    break
+                page.wait_for_timeout(100)
+            another.shutdown()
+        assert set(asked) == {"/favicon.ico"}, "another program gets no page"
+        assert len(asked) >= 3
+        assert page.evaluate("() => window.before")
         server = Serving(made_lake, tmp_path, port=server.port).ready()
         page.wait_for_function("() => window.before === undefined", timeout=60_000)
     finally:

@@ -87,3 +87,22 @@ def test_what_nobody_foresaw_is_a_sentence(browser: Browser, made_lake: Path, tm
     finally:
         server.stop()
     assert "Traceback" in server.log.read_text()
+
+
+def test_a_page_without_its_websocket_says_so(browser: Browser, made_server: Server) -> None:
+    """Its components and their scripts come over the websocket: what says so is in the page itself."""
+    page = browser.new_context().new_page()
+    page.clock.install()
+    page.route_web_socket(re.compile("."), lambda ws: ws.close())
+    page.goto(made_server.url)
+    page.get_by_role("status").filter(has_text="Connecting to the server").wait_for(timeout=30_000)
+    page.clock.fast_forward(21_000)
+    said = page.get_by_role("alert").filter(has_text=f"needs a websocket to 127.0.0.1:{made_server.port}")
+    said.wait_for(timeout=30_000)
+    page.unroute_all()
+    page.context.close()
+    page = browser.new_context().new_page()
+    page.goto(made_server.url)
+    page.locator(".sm-say").wait_for(timeout=60_000)
+    assert page.locator("#sm-connecting").count() == 0
+    page.context.close()

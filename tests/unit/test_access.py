@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import pytest
@@ -17,6 +18,8 @@ PORT = 5006
 OWN = {"Host": "127.0.0.1:5006"}
 PASS = Access(SECRET).pass_for(PORT, time.time())
 KNOWN = {**OWN, "Cookie": f"{cookie_name(PORT)}={PASS}"}
+FORM = "application/x-www-form-urlencoded"
+POSTED = {**OWN, "Origin": "http://127.0.0.1:5006", "Content-Type": FORM}
 SOCKET = {"Upgrade": "websocket", "Origin": "http://127.0.0.1:5006"}
 
 
@@ -165,7 +168,7 @@ def test_a_pass_is_good_for_a_week_on_its_port_and_for_its_key():
     now = 1_700_000_000.0
 
     def known(access: Access, port: int, at: float) -> bool:
-        return access.knows(request_of("/app", {**OWN, "Cookie": f"{cookie_name(port)}={given}"}), port, at)
+        return access.age(request_of("/app", {**OWN, "Cookie": f"{cookie_name(port)}={given}"}), port, at) is not None
 
     started, again, another = Access("one", cookie_key="kept"), Access("two", cookie_key="kept"), Access("one", cookie_key="new")
     given = started.pass_for(PORT, now)
@@ -203,8 +206,34 @@ def test_a_pass_is_good_for_a_week_on_its_port_and_for_its_key():
 def test_the_sign_in_leads_to_the_page_only(leads_to: str, status: int):
     access = Access("", password=True)
     assert refused(f"/login?next={leads_to}", OWN, access=access) == status
-    posted = {**OWN, "Origin": "http://127.0.0.1:5006"}
-    assert refused(f"/login?next={leads_to}", posted, access=access, method="POST") == status
+    assert refused(f"/login?next={leads_to}", POSTED, access=access, method="POST") == status
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/login", POSTED, 0),
+        ("/login", {**POSTED, "Content-Type": f"{FORM}; charset=utf-8"}, 0),
+        ("/login", {**POSTED, "Content-Type": "multipart/form-data; boundary=x"}, 415),
+        ("/login", {**POSTED, "Content-Type": ""}, 415),
+        ("/login", {**POSTED, "Content-Encoding": "gzip"}, 415),
+        ("/login?x=" + "y" * 4094, POSTED, 0),
+        ("/login?x=" + "y" * 4095, POSTED, 414),
+        ("/logout", POSTED, 405),
+    ],
+    ids=lambda v: v[:20] if isinstance(v, str) else None,
+)
+def test_a_short_plain_form_is_all_that_is_posted(path: str, headers: dict[str, str], status: int):
+    assert refused(path, headers, access=Access("", password=True), method="POST") == status
+
+
+def test_an_address_has_an_end():
+    assert [refused("/app?x=" + "y" * n, KNOWN) for n in (8190, 8191)] == [0, 414]
+
+
+@pytest.mark.parametrize("path", ["/logout", "/login/", "/login/x"])
+def test_no_other_page_of_panel_s_sign_in_answers(path: str):
+    assert refused(path, OWN, access=Access("", password=True)) == 404
 
 
 def test_only_wrong_passwords_count_and_each_address_for_itself():
@@ -226,7 +255,6 @@ def test_only_wrong_passwords_count_and_each_address_for_itself():
 
 
 def test_refusals_are_logged_once_in_short_and_not_without_end(caplog: pytest.LogCaptureFixture):
-    guard._log_once.cache_clear()
     guard._lines.clear()
     with caplog.at_level("WARNING", "spymaster.access"):
         for i in range(1000):
@@ -234,10 +262,25 @@ def test_refusals_are_logged_once_in_short_and_not_without_end(caplog: pytest.Lo
             guard._log_refusal(guard.Refusal(403, f"a host {i}\r\n\x1b[31m forged" + "x" * 5000))
         assert len(caplog.messages) == guard.MOST_LINES
         assert all(len(m) < 300 and m.isprintable() for m in caplog.messages)
-        assert guard._log_once.cache_info().currsize <= guard.MOST_LINES
-        guard._lines[0] -= 3601
+        guard._lines[0] = guard._lines[0][0] - 3601, guard._lines[0][1]
         guard._log_refusal(guard.Refusal(403, "an hour later"))
     assert "an hour later" in caplog.messages[-1]
+
+
+def test_what_tornado_logs_has_no_words_of_others_and_an_end():
+    def logged(text: str, *args: object) -> str | None:
+        record = logging.LogRecord("tornado.general", logging.WARNING, __file__, 1, text, args, None)
+        return record.getMessage() if guard._of_tornado(record) else None
+
+    guard._lines.clear()
+    long = "x" * 20_000
+    found = logged("%d %s: %s", 400, f"POST /login?{long} (192.0.2.7)", "Invalid body: \n%s")
+    assert found == "400 POST /login? (192.0.2.7): Invalid body: ?"
+    assert logged("Tampered cookie %r", long) == "Tampered cookie ?"
+    assert logged("Tampered cookie %r", long[1:]) is None, "it was said"
+    assert len(logged(long) or "") == 200
+    assert sum(logged("line %d", i) is not None for i in range(1000)) == guard.MOST_LINES - 3
+    guard._lines.clear()
 
 
 def test_every_cookie_is_strict_and_every_answer_forbids_frames():

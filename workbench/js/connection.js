@@ -1,5 +1,6 @@
-// What an answer of the server to a plain request says: it is back, it does not know this browser any more, or it is still away.
-export const serverState = (status) => (status === undefined || status >= 500 ? "away" : status === 403 || status === 401 ? "stranger" : "back");
+// What an answer to a plain request says: the server is back, it does not know this browser any more, or it is still away. An answer
+// that is not this server's (`own`) is another program's on its port, which shall not get the page.
+export const serverState = (status, own) => (!own || status >= 500 ? "away" : status === 403 ? "stranger" : "back");
 
 export function render({ view }) {
   const box = document.createElement("div"), text = document.createElement("span"), again = document.createElement("button");
@@ -16,7 +17,8 @@ export function render({ view }) {
   };
   const asks = async () => {
     try {
-      return serverState((await fetch("favicon.ico", { cache: "no-store", signal: AbortSignal.timeout(5_000) })).status);
+      const answer = await fetch("favicon.ico", { cache: "no-store", redirect: "error", signal: AbortSignal.timeout(5_000) });
+      return serverState(answer.status, answer.headers.has("X-Spymaster"));
     } catch {
       return "away";  // nobody listens there, or nobody answers
     }
