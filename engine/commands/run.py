@@ -8,7 +8,6 @@ import stat
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,8 +18,6 @@ from engine.errors import BadDbn, DuplicateRaw, EngineError, NameTaken, RawMissi
 from engine.vocab import split_contract
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from engine.lake.store import Lake
     from engine.params import RunParams
     from engine.pipeline import Plan
@@ -310,7 +307,7 @@ def add_files(sources: list[Path], lake: Path, *, link: bool = False, json: bool
         task = bar.add_task("", total=len(files))
         for i, path in enumerate(files):
             bar.update(task, description=f"checking {path.name}")
-            one = _Adding(place, path, link, partial(_advance, bar, task, i))
+            one = _Adding(place, path, link, lambda share, i=i: bar.update(task, completed=i + share))  # type: ignore[misc]
             try:
                 one.go()
             except (EngineError, OSError) as e:
@@ -325,10 +322,6 @@ def add_files(sources: list[Path], lake: Path, *, link: bool = False, json: bool
                 print_line(f"  instead of a damaged file, which is now {line['replaced']}")
     said = f"{len(faults)} of {missing + len(files)} files were not added:\n" + "\n".join(faults)
     return report, RunFailed(said) if faults else None
-
-
-def _advance(bar: Progress, task: TaskID, before: int, share: float) -> None:
-    bar.update(task, completed=before + share)
 
 
 def _sources(source: Path) -> list[Path]:

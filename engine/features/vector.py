@@ -167,13 +167,6 @@ def as_lists(matrix: np.ndarray) -> pl.Series:
     return flat.reshape(matrix.shape).arr.to_list() if matrix.size else pl.Series("vector", [], dtype=pl.List(pl.Float32))
 
 
-def vector_matrix(vectors: pl.Series, dimensions: int) -> np.ndarray:
-    """``(rows, dimensions)`` float32 of vectors; ContractError where one is null or has another length."""
-    if vectors.null_count() or (vectors.list.len() != dimensions).any():
-        raise ContractError(f"vectors: expected {dimensions} numbers in every row, found null or other lengths")
-    return vectors.explode().to_numpy().astype(np.float32, copy=False).reshape(-1, dimensions)
-
-
 def _vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, params: FeatureParams) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(rows, matrix) of all triggers, pass by pass; NaN where a value is not known."""
     first, n_windows = ladder.windows(params.window_s)

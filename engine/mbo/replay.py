@@ -119,10 +119,6 @@ class LadderReplay:
         self._contracts = []
         return out
 
-    def grid_bytes(self) -> int:
-        """Bytes of the price grids and order tables of all contracts."""
-        return sum(a.nbytes for c in self._contracts for a in (c.acc, c.bits, c.keys, c.touched, c.tab, c.rows))
-
     def _contract(self, instrument: int, symbol: str, warm: bool, open_ns: int) -> ContractState:
         st = np.zeros(book.STATE_SIZE, np.int64)
         windows = (self._end_ns - self._start_ns) // NS

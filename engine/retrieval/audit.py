@@ -251,20 +251,12 @@ def choose(
     A tie is a difference within one standard error, clustered by session (the one-standard-error rule, Breiman et al. 1984). Skills
     cannot be ranked: each is measured on the events its representation answered, so abstaining from hard events would win.
 
-    Parameters
-    ----------
-    losses : dict of float64 ``(n,)``
-        Log loss of each event by representation, simplest first; NaN where it abstained. Representations that answered fewer than
-        `MIN_COMMON_EVENTS` events are not candidates.
-    skills
-        Skill and its 95% interval by representation, copied into the result.
+    `losses` are log losses ``(n,)`` of each event by representation, simplest first, NaN where it abstained; representations that answered
+    fewer than `MIN_COMMON_EVENTS` events are not candidates. `skills`, with their 95% intervals, are copied into the result.
 
-    Returns
-    -------
-    dict
-        ``representation``, ``best``, ``tie``, ``events`` (answered by all); by representation ``skill``, ``low``, ``high``, and on the
-        common events ``loss``, ``behind`` (loss minus the best's, nats) and ``error`` (its standard error). Empty where the common events
-        are fewer than `MIN_COMMON_EVENTS`, or of a single session.
+    Returns ``representation``, ``best``, ``tie``, ``events`` (answered by all); by representation ``skill``, ``low``, ``high``, and on the
+    common events ``loss``, ``behind`` (loss minus the best's, nats) and ``error`` (its standard error). Empty where the common events are
+    fewer than `MIN_COMMON_EVENTS`, or of a single session.
     """
     # A representation that answered almost nothing would leave almost nothing to compare the others on.
     known = [n for n in losses if np.isfinite(losses[n]).sum() >= MIN_COMMON_EVENTS]

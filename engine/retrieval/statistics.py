@@ -96,13 +96,10 @@ def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParam
     walk-forward; its means are over the events that have one. Raises `ContractError` where the two differ in length, or the events are of
     several markets.
 
-    Returns
-    -------
-    DataFrame
-        One row per ``direction`` (up, down, both), ``stratum`` (`STRATA`, all) and ``open`` (0 to 4): ``events, sessions``; for
-        each class ``n_*``, ``share_*`` with its 95% interval ``low_*, high_*`` (whole sessions resampled; null below two),
-        and ``pi_*``, the mean reference of the ``reference_events`` among them with ``observed_*`` of the same; mean ``t10, t11``;
-        and ``comparisons``, the number of rows with events.
+    Returns a row per ``direction`` (up, down, both), ``stratum`` (`STRATA`, all) and ``open`` (0 to 4): ``events, sessions``; for
+    each class ``n_*``, ``share_*`` with its 95% interval ``low_*, high_*`` (whole sessions resampled; null below two),
+    and ``pi_*``, the mean reference of the ``reference_events`` among them with ``observed_*`` of the same; mean ``t10, t11``;
+    and ``comparisons``, the number of rows with events.
     """
     import polars as pl
 
@@ -179,13 +176,10 @@ def hit_rates(triggers: pl.DataFrame, horizon: str = "h1", *, draws: int = DRAWS
     (`engine.retrieval.dataset.with_decided_until`), where there is that column, do not count as decided. Raises `ContractError` on a
     missing column, an unknown horizon, or rows of several markets.
 
-    Returns
-    -------
-    DataFrame
-        A row per ``level_id`` (``all`` for all together) and ``approach``: ``sessions``; ``approaches``; ``armed``, approaches that came
-        close enough to be armed; ``decided``, armed ones known to have touched or not; ``touched``, with ``share_touched, low_touched,
-        high_touched``; ``outcomes``, touched ones whose horizon lies within the data, and for each class ``n_*, share_*, low_*, high_*``
-        of those. Intervals as `share_interval`; null below two sessions.
+    Returns a row per ``level_id`` (``all`` for all together) and ``approach``: ``sessions``; ``approaches``; ``armed``, approaches that
+    came close enough to be armed; ``decided``, armed ones known to have touched or not; ``touched``, with ``share_touched, low_touched,
+    high_touched``; ``outcomes``, touched ones whose horizon lies within the data, and for each class ``n_*, share_*, low_*, high_*`` of
+    those. Intervals as `share_interval`; null below two sessions.
     """
     import polars as pl
 
@@ -264,12 +258,9 @@ def scores_by_level(
     without those flagged ``nothing_comparable``. `signals` are rows of ``mbo_trigger_signals``, `triggers` those of
     ``mbo_trigger_vectors`` of the same sessions. Raises `ContractError` where these have no such horizon, or are of several markets.
 
-    Returns
-    -------
-    DataFrame
-        A row per ``level_id`` and ``approach``, and ``all`` for every level together: ``events, sessions, abstained``, ``log_loss``,
-        ``reference_log_loss``, ``skill, skill_low, skill_high`` and the same of ``brier_skill`` (95%, whole sessions resampled; null
-        below two sessions).
+    Returns a row per ``level_id`` and ``approach``, and ``all`` for every level together: ``events, sessions, abstained``, ``log_loss``,
+    ``reference_log_loss``, ``skill, skill_low, skill_high`` and the same of ``brier_skill`` (95%, whole sessions resampled; null
+    below two sessions).
     """
     import polars as pl
 

@@ -74,12 +74,6 @@ def utc_midnight(date: dt.date) -> int:
     return int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()) * NS
 
 
-def file_dates(first: dt.date, last: dt.date) -> list[dt.date]:
-    """UTC dates from `first` to `last`, both included, that have a file."""
-    days = (first + dt.timedelta(days=i) for i in range((last - first).days + 1))
-    return [d for d in days if open_spans(d)]
-
-
 def next_file_date(date: dt.date) -> dt.date:
     """The next UTC date that has a file."""
     day = date + dt.timedelta(days=1)

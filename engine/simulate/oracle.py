@@ -61,18 +61,10 @@ def trades_of(rows: NDArray[np.int64], instrument_id: int, tick_fixed: int) -> t
 def outcome_of(
     ts_ns: NDArray[np.int64], tick: NDArray[np.int64], level_tick: int, sign: int, *, wait_s: int, horizon_s: int, barrier_ticks: int
 ) -> int:
-    """Position in `OUTCOMES` of what trades say (features.md section 8).
+    """Position in `OUTCOMES` of what trades say (features.md section 8): ns from the trigger on and ticks, `sign` +1 from below.
 
-    Parameters
-    ----------
-    ts_ns, tick
-        Trades from the trigger on; times from there.
-    level_tick, sign
-        The level, and the direction of travel to it: +1 from below.
-    wait_s
-        A touch (a trade at the level or beyond) later than this after the trigger is none.
-    horizon_s, barrier_ticks
-        From the touch to the horizon's end, the first trade so far beyond the level breaks, so far back rejects.
+    A touch (a trade at the level or beyond) later than `wait_s` after the trigger is none. From the touch to the end of `horizon_s` the
+    first trade `barrier_ticks` beyond the level breaks, so far back it rejects.
     """
     beyond = sign * (tick - level_tick)
     at = np.flatnonzero((beyond >= 0) & (ts_ns < wait_s * NS))
@@ -113,21 +105,10 @@ def continuations(
     horizon_s: int = 120,
     barrier_ticks: int = 8,
 ) -> Continuations:
-    """What follows a trigger over `n` continuations.
+    """What follows a trigger over `n` continuations, seeded from `seed`; SessionError where they do not lie in the day.
 
-    Parameters
-    ----------
-    trigger_ts_ns
-        The end of the trigger's window, ns: the market up to there is the day's own, to within the kernel's last time step.
-    n, seed
-        How many, and what they are seeded from.
-    level_tick, sign, wait_s, horizon_s, barrier_ticks
-        As `outcome_of`.
-
-    Raises
-    ------
-    SessionError
-        Where the trigger and what follows do not lie in the day.
+    Up to `trigger_ts_ns`, the end of the trigger's window, the market is the day's own, to within the kernel's last time step. The level
+    and what judges an outcome are those of `outcome_of`.
     """
     day = Day(date, params)
     end = trigger_ts_ns + (wait_s + horizon_s) * NS

@@ -21,7 +21,6 @@ from engine.features.vector import (
     feature_of,
     primitive_names,
     trigger_vectors,
-    vector_matrix,
     vector_names,
 )
 from engine.ladder import Ladder
@@ -32,6 +31,15 @@ from tests.reference.vector_twin import Vectors
 from tests.support.ladders import DATE, NS, START_S, SYMBOL, make_frames
 
 UP, DOWN = "approach_up", "approach_down"
+
+
+def vector_matrix(vectors: pl.Series, dimensions: int) -> np.ndarray:
+    """``(rows, dimensions)`` float32 of vectors; ContractError where one is null or has another length."""
+    if vectors.null_count() or (vectors.list.len() != dimensions).any():
+        raise ContractError(f"vectors: expected {dimensions} numbers in every row, found null or other lengths")
+    return vectors.explode().to_numpy().astype(np.float32, copy=False).reshape(-1, dimensions)
+
+
 SECONDS = 70
 
 
