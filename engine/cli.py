@@ -53,8 +53,9 @@ def main(argv: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
+    signals: list[int] = []
     try:
-        with terminable():
+        with terminable(signals):
             app(argv)
     except EngineError as e:
         sys.stderr.write(f"{type(e).__name__}: {e}\n")
@@ -70,6 +71,9 @@ def main(argv: list[str] | None = None) -> None:
         # A panic of polars is no Exception; its name is compared, since most commands do without importing polars.
         if not isinstance(e, Exception) and type(e).__name__ != "PanicException":
             raise
+        if signals:  # a library that was just being loaded makes an error of its own of an interrupt
+            sys.stderr.write("stopped\n")
+            sys.exit(130)
         if isinstance(e, OSError) and e.errno in OUT_OF_FILES:
             sys.stderr.write(f"{e.strerror}: {e.filename or 'a file'} could not be opened; {MORE_FILES}\n")
         else:
@@ -78,10 +82,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """Context manager in which SIGTERM raises KeyboardInterrupt, so that a service manager's stop ends a command as Ctrl-C does."""
+def terminable(signals: list[int]) -> Iterator[None]:
+    """Context manager in which SIGTERM raises KeyboardInterrupt, as Ctrl-C does, and is added to `signals`."""
 
     def interrupt(signum: int, frame: object) -> None:
+        signals.append(signum)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():

@@ -44,7 +44,7 @@ if __name__ == "__main__":
     from engine.cli import terminable
 
     # An interrupt comes before the server listens; from then on Bokeh takes both signals, and `main` returns.
-    with suppress(KeyboardInterrupt), terminable():
+    with suppress(KeyboardInterrupt), terminable([]):
         from panel.command import main
         from tornado.ioloop import IOLoop
 

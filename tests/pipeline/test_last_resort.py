@@ -186,6 +186,7 @@ def test_every_command_ends_alike_by_either_signal(tmp_lake: Path, words: tuple[
         if process.poll() is not None or at_work():
             break
         time.sleep(0.05)
+    time.sleep(1)  # more libraries are loaded after the first
     assert process.poll() is None, process.communicate()
     if signum == signal.SIGINT:
         os.killpg(process.pid, signum)  # as the terminal does
