@@ -25,7 +25,7 @@ from engine.errors import (
 )
 from engine.lake.catalog import RAW_MBO_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets, raw_name_fault
 from engine.lake.contract import Contract, enforce_contract
-from engine.lake.manifest import Lineage, Manifest, read_manifest, sha256_file, small_text
+from engine.lake.manifest import NOT_JSON, Lineage, Manifest, read_manifest, sha256_file, small_text
 from engine.lake.writer import PartitionWriter, copy_or_link, fsync_path, recover, sweep, write_parquet_atomic, write_text_atomic
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class LakeFolder:
             return str(json.loads(small_text(path, str(path)))["profile"])
         except FileNotFoundError:
             return None
-        except (OSError, PartitionCorrupt, ValueError, KeyError, TypeError, RecursionError) as e:
+        except (*NOT_JSON, PartitionCorrupt) as e:
             if isinstance(e.__cause__, PermissionError):
                 raise PartitionCorrupt(f"{path}: cannot be read: {e.__cause__.strerror}; let this user read it (`chmod u+r`)") from e
             raise PartitionCorrupt(
