@@ -12,7 +12,7 @@ from engine.params import RunParams
 from engine.sessions import profile_named, session_windows, utc_dates
 from engine.stages import bronze
 from engine.stages.base import StageIO, params_hash, why_stale
-from engine.stages.bronze import RawIndex, raw_index
+from engine.stages.raw import RawIndex, raw_index
 from engine.stages.task import GROUPS, STAGES, Group, Receipt, TaskSpec, failed, is_current
 from engine.vocab import ROOTS, root_of
 

@@ -90,6 +90,11 @@ def session_windows(date: dt.date, profile: str) -> SessionWindows:
     )
 
 
+def clock_text(ns: int) -> str:
+    """A time as a user reads it: ``2025-11-04 09:35:00 New York``."""
+    return f"{dt.datetime.fromtimestamp(ns // NS, NEW_YORK):%Y-%m-%d %H:%M:%S} New York"
+
+
 def utc_dates(start_ns: int, end_ns: int) -> tuple[dt.date, ...]:
     """UTC dates that the span ``[start_ns, end_ns)`` overlaps, in order."""
     if end_ns <= start_ns:

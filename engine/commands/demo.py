@@ -64,10 +64,11 @@ def demo(
 
 def _fill(place: Lake, dbn: Path | None, session: str) -> None:
     """Add the given files (simulate some where the lake has none), and run the whole pipeline."""
-    from engine.commands.run import add, run
+    from engine.commands.add import add
+    from engine.commands.run import run
     from engine.params import SelectionParams
     from engine.selection import make_selection
-    from engine.stages.bronze import raw_index
+    from engine.stages.raw import raw_index
 
     lake = place.root
     made_up = dbn is None and not place.raw_roots()
@@ -153,7 +154,7 @@ def _smallest_run(folder: Path) -> str:
     """Run the pipeline on one contract and one morning of `compile_day`; returns error text."""
     from engine.lake.store import Lake
     from engine.simulate.dbn import file_name, metadata_bytes, write_file
-    from engine.stages.bronze import raw_index
+    from engine.stages.raw import raw_index
     from engine.stages.task import GROUPS, TaskSpec, run_partition
 
     lake = Lake(folder)

@@ -35,7 +35,7 @@ def lake(
     """
     from engine.lake.store import Lake
     from engine.pipeline import lake_state
-    from engine.stages.bronze import raw_index
+    from engine.stages.raw import raw_index
 
     place = Lake(lake)
     states = [s for s in lake_state(place, verify=verify) if symbol in (None, s.symbol)]

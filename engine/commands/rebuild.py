@@ -61,7 +61,7 @@ def rebuild(
 
 def _all_dates(lake: Lake, symbol: str) -> list[dt.date]:
     """All dates from the first to the last raw file; those without data are left out later."""
-    from engine.stages.bronze import raw_index
+    from engine.stages.raw import raw_index
     from engine.vocab import root_of
 
     found = raw_index(lake, root_of(symbol).code).dates(symbol)

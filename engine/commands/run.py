@@ -1,28 +1,23 @@
-"""``spymaster run``, ``add`` and ``select``: raw files into the lake, the layers made from them, and the selection map."""
+"""``spymaster run`` and ``select``: the layers made from the raw files, and the selection map."""
 
 from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, processes, require, text_table
-from engine.errors import BadDbn, DuplicateRaw, EngineError, NameTaken, RawMissing, RunFailed, SessionError
-from engine.vocab import split_contract
+from engine.errors import RawMissing, RunFailed, SessionError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from engine.lake.store import Lake
     from engine.params import RunParams
     from engine.pipeline import Plan
-    from engine.stages.bronze import RawIndex
+    from engine.stages.raw import RawIndex
     from engine.stages.task import Receipt, TaskSpec
 
 SessionName = Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile; a lake holds one.")]
@@ -143,7 +138,7 @@ class Run:
 
     def _bronze(self, layer: str) -> None:
         from engine.pipeline import bronze_dates, plan_bronze
-        from engine.stages.bronze import raw_index
+        from engine.stages.raw import raw_index
         from engine.vocab import root_of
 
         index = raw_index(self.lake, root_of(self.symbol).code)
@@ -256,116 +251,6 @@ def _line(receipt: Receipt) -> str:
     if receipt.status in ("failed", "empty"):
         return f"  {receipt.status} {receipt.name}: {receipt.error}: {receipt.message}"
     return f"  {receipt.status} {receipt.name}: {receipt.rows:,} rows, {receipt.seconds:.1f} s"
-
-
-# ----------------------------------------------------------------------------
-# ``spymaster add``: raw files into the lake
-
-
-def add(
-    sources: Annotated[list[Path], Parameter(help="DBN files (.dbn, .dbn.zst), or folders of them.")],
-    /,
-    *,
-    lake: LakeDir = Path("lake"),
-    json: JsonFlag = False,
-) -> None:
-    """Read Databento market-by-order files to their end and put them into the lake's raw folder; a whole file is never replaced.
-
-    A file goes under the root of the outright contracts its metadata map, as a hard link where the disk allows, else as a copy. A damaged
-    file of the same day that is in the lake is moved to ``raw/.quarantine/``.
-
-    Examples
-    --------
-    ::
-
-        spymaster add ~/databento/GLBX-20231225/
-        spymaster add esh4-glbx-mdp3-20231225.mbo.dbn.zst --lake /data/lake
-    """
-    from engine.lake.store import Lake
-    from engine.stages.bronze import raw_paths
-
-    place = Lake(lake)
-    files: list[Path] = []
-    for source in sources:
-        if not source.exists():
-            raise RawMissing(f"{source}: expected a DBN file or a folder of them, found nothing there")
-        files += raw_paths(source) if source.is_dir() else [source]
-    if not files:
-        raise RawMissing(f"{', '.join(map(str, sources))}: expected files that end in .dbn or .dbn.zst, found none")
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    report, faults = list[dict[str, str]](), list[str]()
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=len(files))
-        for i, path in enumerate(files):
-            bar.update(task, description=f"checking {path.name}")
-            try:
-                report += _add_one(place, path, partial(_advance, bar, task, i))
-            except EngineError as e:
-                faults.append(f"{type(e).__name__}: {e}")
-    if json:
-        print_json({"lake": str(lake), "added": report, "failed": faults})
-    else:
-        for line in report:
-            print_line(f"{line['what']} {line['place']}: {line['date']} {line['contracts']}, {int(line['records']):,} records")
-            if "replaced" in line:
-                print_line(f"  instead of a damaged file, which is now {line['replaced']}")
-    if faults:
-        raise RunFailed(f"{len(faults)} of {len(files)} files were not added:\n" + "\n".join(faults))
-
-
-def _advance(bar: Progress, task: TaskID, before: int, share: float) -> None:
-    bar.update(task, completed=before + share)
-
-
-def _add_one(place: Lake, path: Path, progress: Callable[[float], object]) -> list[dict[str, str]]:
-    """Add a file under each root that it maps, once it has been read to its end."""
-    from engine.mbo.dbn import count_records, read_header
-    from engine.stages.bronze import outrights, raw_index
-
-    header = read_header(path)
-    symbols = set(header.symbols.values())
-    roots = sorted({parts[0].code for s in symbols if (parts := split_contract(s)) is not None})
-    if not roots:
-        found = ", ".join(sorted(symbols)[:5]) or "none"
-        raise BadDbn(f"{path}: expected an outright contract of a known root among its symbols, found {found}")
-    records = count_records(path, progress)
-    out = []
-    for root in roots:
-        contracts, replaced = outrights(symbols, root), None
-        where = place.raw_folder(root) / path.name
-        for other in raw_index(place, root).files:
-            both = sorted({*other.symbols} & {*contracts})
-            if other.path != where and other.date == header.date and both:
-                # A second download under another name: with both in the folder no run could tell which one is meant.
-                replaced = _quarantine(place, other.path)
-                if replaced is None:
-                    raise DuplicateRaw(f"{path}: not added: {', '.join(both)} of {header.date} is there already: {other.path}")
-        try:
-            added = place.add_raw(path, root)
-        except NameTaken:
-            replaced = _quarantine(place, where)
-            if replaced is None:
-                raise
-            added = place.add_raw(path, root)
-        line = {"what": "added" if added else "there already", "place": str(where), "date": str(header.date)}
-        line |= {"contracts": ", ".join(contracts), "records": str(records)}
-        out.append(line | ({"replaced": str(replaced)} if replaced else {}))
-    return out
-
-
-def _quarantine(place: Lake, path: Path) -> Path | None:
-    """Where the raw file `path` was moved to, since it is damaged; None where it is whole, and stays."""
-    from engine.mbo.dbn import count_records
-
-    try:
-        count_records(path)
-    except BadDbn:
-        return place.quarantine_raw(path)
-    return None
 
 
 # ----------------------------------------------------------------------------

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import NoData
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
 from engine.params import RunParams
-from engine.sessions import SessionWindows, previous_full_rth, utc_dates, utc_day
+from engine.sessions import SessionWindows, clock_text, previous_full_rth, utc_dates, utc_day
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
 from engine.vocab import root_of
 
@@ -73,9 +75,11 @@ def make_ladder(inputs: StageInputs) -> dict[str, Output]:
     replay = LadderReplay({THE_CONTRACT: inputs.symbol}, w.ladder_start_ns, w.ladder_end_ns, inputs.params.replay, open_ns=open_ns)
     rows = 0
     for day in days:
-        notes = inputs.notes(BRONZE_MBO, day)
-        replay.begin_file(notes["dbn_end_ns"], notes["dbn_start_ns"])
-        for part in inputs.parts(BRONZE_MBO, day, REPLAY_COLUMNS):
+        spans = covered_spans(inputs.notes(BRONZE_MBO, day))
+        replay.begin_file(spans[0][1], spans[0][0])
+        for part, begun in by_span(inputs.parts(BRONZE_MBO, day, REPLAY_COLUMNS), spans):
+            for start, end in begun:  # after a hole the book is unknown, as at the start of a file
+                replay.begin_file(end, start)
             rows += part.height
             replay.feed(_mbo_columns(part))
     if rows == 0:
@@ -87,6 +91,27 @@ def make_ladder(inputs: StageInputs) -> dict[str, Output]:
     missing = sorted(d.isoformat() for (k, d), m in inputs.manifests.items() if m is None)
     facts = {"stats": made.stats, "missing_days": missing}
     return {LADDER: Output(made.rows, facts), TAPE: Output(made.tape, facts)}
+
+
+def covered_spans(notes: dict[str, Any]) -> list[tuple[int, int]]:
+    """The spans ``[start, end)`` in ns that the raw files of a date cover, by the notes of its bronze; holes lie between them."""
+    return [(a, b) for a, b in notes.get("spans") or [(notes["dbn_start_ns"], notes["dbn_end_ns"])]]
+
+
+def by_span(parts: Iterable[pl.DataFrame], spans: list[tuple[int, int]]) -> Iterator[tuple[pl.DataFrame, list[tuple[int, int]]]]:
+    """Yield the records of `parts`, cut where another of the covered `spans` begins, with the spans that begin before each."""
+    import numpy as np
+
+    starts, at = np.array([start for start, _ in spans], np.int64), 0
+    for part in parts:
+        if at == len(spans) - 1:
+            yield part, []
+            continue
+        received = part.get_column("ts_recv").to_numpy()
+        of = np.maximum.accumulate(np.maximum(np.searchsorted(starts, received, side="right") - 1, at))
+        for k in np.unique(of).tolist():
+            yield part.filter(of == k), spans[at + 1 : k + 1]
+            at = k
 
 
 def trades_of(inputs: StageInputs, days: list[dt.date]) -> pl.DataFrame:
@@ -113,11 +138,15 @@ def gaps_in(inputs: StageInputs, start_ns: int, end_ns: int) -> tuple[Gap, ...]:
         if manifest is None:
             gaps.append(Gap(first, last, f"no raw file of the UTC date {day} is in bronze for {inputs.symbol}"))
             continue
-        begins, ends = manifest.notes["dbn_start_ns"], manifest.notes["dbn_end_ns"]
+        spans = covered_spans(manifest.notes)
+        begins, ends = spans[0][0], spans[-1][1]
         if begins > first:
-            gaps.append(Gap(first, begins, f"the raw file of the UTC date {day} starts at {begins} ns"))
+            gaps.append(Gap(first, begins, f"the raw file of the UTC date {day} starts at {clock_text(begins)}"))
+        for (_, before), (after, _) in pairwise(spans):
+            hole = f"{clock_text(before)} to {clock_text(after)}"
+            gaps.append(Gap(before, after, f"no raw file of the UTC date {day} covers {hole}"))
         if ends < last:
-            gaps.append(Gap(ends, last, f"the raw file of the UTC date {day} ends at {ends} ns"))
+            gaps.append(Gap(ends, last, f"the raw file of the UTC date {day} ends at {clock_text(ends)}"))
     met = [g for g in gaps if g.start_ns < end_ns and start_ns < g.end_ns]
     return tuple(Gap(max(g.start_ns, start_ns), min(g.end_ns, end_ns), g.reason) for g in met)
 

@@ -15,7 +15,7 @@ from engine.lake.store import Lake
 from engine.params import LevelParams, RunParams, SimParams
 from engine.simulate.dbn import DayTask, run_day
 from engine.stages.base import build
-from engine.stages.bronze import raw_index
+from engine.stages.raw import raw_index
 from engine.stages.gold import TRIGGER_STAGES
 from engine.stages.silver import STAGES
 from engine.stages.task import TaskSpec, run_partition

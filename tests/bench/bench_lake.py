@@ -16,7 +16,8 @@ from pathlib import Path
 from engine.lake.store import Lake
 from engine.params import RunParams
 from engine.stages.base import build
-from engine.stages.bronze import build_bronze, raw_index
+from engine.stages.bronze import build_bronze
+from engine.stages.raw import raw_index
 from engine.stages.silver import STAGES
 from tests.bench.harness import Measure, bench, median_seconds
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn

@@ -24,7 +24,7 @@ from engine.pipeline import plan_bronze, plan_sessions
 from engine.selection import make_selection, route
 from engine.stages import task
 from engine.stages.base import Ref
-from engine.stages.bronze import raw_index
+from engine.stages.raw import raw_index
 from engine.stages.silver import STAGES
 from tests.support.dbn_files import DAY_NS, utc_ns, write_dbn
 from tests.support.lakes import (
