@@ -47,6 +47,8 @@ def add(
         print_json({"lake": str(lake), "added": [_json(line) for line in intake.lines], "failed": intake.faults})
     else:
         tell(intake)
+        if any(line.contracts for line in intake.lines):
+            print_line(f"`spymaster demo --lake {lake}` makes every layer of what is there, and serves the screen")
     fail_of(intake)
 
 

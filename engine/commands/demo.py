@@ -64,7 +64,6 @@ def demo(
 
 def _fill(place: Lake, dbn: Path | None, session: str) -> None:
     """Add the given files (simulate some where the lake has none), and run the whole pipeline."""
-    from engine.commands.add import add
     from engine.commands.run import run
     from engine.params import SelectionParams
     from engine.selection import make_selection
@@ -73,7 +72,7 @@ def _fill(place: Lake, dbn: Path | None, session: str) -> None:
     lake = place.root
     made_up = dbn is None and not place.raw_roots()
     if dbn is not None:
-        add([dbn], lake=lake)
+        _add(place, dbn)
     elif made_up:
         _simulate(lake)
     roots = place.raw_roots()
@@ -89,6 +88,18 @@ def _fill(place: Lake, dbn: Path | None, session: str) -> None:
     profile = session if session != "auto" else place.profile() or _busiest_profile(place, roots)
     for root, (first, last) in spans.items():
         run(symbol=root, dates=f"{first}:{last}", layer="all", session=profile, lake=lake)  # type: ignore[arg-type]
+
+
+def _add(place: Lake, source: Path) -> None:
+    """Add what was given; a file that cannot be added is named, and is an error only where no other was."""
+    from engine.commands.add import fail_of, take, tell
+
+    intake = take(place, [source])
+    tell(intake)
+    if not any(line.contracts for line in intake.lines):
+        fail_of(intake)
+    for fault in intake.faults:
+        sys.stderr.write(f"not added: {fault}\n")
 
 
 def _simulate(lake: Path) -> None:

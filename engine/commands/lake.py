@@ -35,7 +35,7 @@ def lake(
     """
     from engine.lake.store import Lake
     from engine.pipeline import lake_state
-    from engine.stages.raw import raw_index
+    from engine.stages.raw import condition_lines, raw_index, read_conditions
 
     place = Lake(lake)
     states = [s for s in lake_state(place, verify=verify) if symbol in (None, s.symbol)]
@@ -47,6 +47,7 @@ def lake(
         found = [asdict(s) for s in states]
         passed_over = {str(p): why for p, why in place.passed_over().items()}
         report = {"lake": str(lake), "profile": place.profile(), "raw": files, "unreadable": unreadable, "passed_over": passed_over}
+        report["conditions"] = {str(d): c for d, c in read_conditions(place).items()}
         print_json({**report, "partitions": found})
         _require_whole(corrupt)
         return
@@ -54,9 +55,11 @@ def lake(
     for root, index in raw.items():
         dates = index.dates(root)
         span = f"{dates[0]} to {dates[-1]}" if dates else "none readable"
-        console.print(f"raw {root}: {len(index.files)} files, {span}")
+        console.print(f"raw {root}: {len({f.path for f in index.files})} files, {span}")
         for path, error in index.bad.items():
             console.print(f"  unreadable {path}: {error}", style="red", markup=False, soft_wrap=True)
+    for line in condition_lines(place, {f.date for index in raw.values() for f in index.files}):
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
     for path, why in place.passed_over().items():
         console.print(f"passed over {path}: {why}", style="yellow", markup=False, soft_wrap=True)
     if not states:

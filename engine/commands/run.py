@@ -138,7 +138,7 @@ class Run:
 
     def _bronze(self, layer: str) -> None:
         from engine.pipeline import bronze_dates, plan_bronze
-        from engine.stages.raw import raw_index
+        from engine.stages.raw import condition_lines, raw_index
         from engine.vocab import root_of
 
         index = raw_index(self.lake, root_of(self.symbol).code)
@@ -147,6 +147,8 @@ class Run:
             if self.must:
                 self._drop_dates_without_raw(index)
             dates, must = bronze_dates(self.lake, self.symbol, self.dates, self.profile, self.params, index), False
+        for line in condition_lines(self.lake, set(dates) & set(index.dates(self.symbol))):
+            self.say(line)
         plan = plan_bronze(self.lake, self.symbol, dates, overwrite=self.overwrite, must=must, index=index)
         self._work(plan, "bronze")
 

@@ -236,12 +236,16 @@ NO_BOUND = np.iinfo(np.int64).max
 
 @dataclass
 class Seen:
-    """Records of one instrument on one UTC date: how many, the first and the last time of reception, and a hash of them in their order."""
+    """Records of one instrument on one UTC date: how many, the first and the last time of reception, a hash of them in their order, and
+    one of the first record of the first and of the last instant.
+    """
 
     records: int
     first_ns: int
     last_ns: int
     content: int
+    first_mark: int
+    last_mark: int
 
 
 @dataclass
@@ -345,10 +349,10 @@ class _Tally:
     def _clear(self) -> None:
         self.ids = np.empty(0, np.uint32)
         self.counts = np.empty((0, 5), np.int64)  # records, first and last time of reception; the bounds
-        self.content = np.empty(0, np.uint64)
+        self.hashes = np.empty((0, 3), np.uint64)  # of all records, of the first of the first instant, of the first of the last
 
     def count(self, words: NDArray[np.uint64]) -> tuple[int, int]:
-        return tally_words(words, self.start_ns, self.start_ns + _DAY_NS, self.ids, self.counts, self.content)
+        return tally_words(words, self.start_ns, self.start_ns + _DAY_NS, self.ids, self.counts, self.hashes)
 
     def meet(self, instrument: int) -> None:
         """Make room for an instrument that was not there before."""
@@ -356,7 +360,7 @@ class _Tally:
         low, high = self.bounds.get((self._date(), instrument), (-NO_BOUND, NO_BOUND))
         self.ids = np.insert(self.ids, j, instrument)
         self.counts = np.insert(self.counts, j, (0, NO_BOUND, -NO_BOUND, low, high), axis=0)
-        self.content = np.insert(self.content, j, 0)
+        self.hashes = np.insert(self.hashes, j, 0, axis=0)
 
     def _date(self) -> dt.date:
         return dt.datetime.fromtimestamp(self.start_ns // NS, dt.UTC).date()
@@ -375,8 +379,8 @@ class _Tally:
     def close(self) -> None:
         """Put the date's counts into the survey."""
         if len(self.ids):
-            rows = zip(self.ids.tolist(), self.counts.tolist(), self.content.tolist())
-            seen = {i: Seen(n, first, last, content) for i, (n, first, last, _, _), content in rows if n}
+            rows = zip(self.ids.tolist(), self.counts.tolist(), self.hashes.tolist())
+            seen = {i: Seen(n, first, last, *hashes) for i, (n, first, last, _, _), hashes in rows if n}
             self.made.dates.append(SeenDate(self._date(), self.first, self.made.records - self.first, seen))
         self._clear()
 
@@ -406,11 +410,11 @@ ALL, DATE, INSTRUMENT, BAD = range(4)
 
 
 @nb.njit(cache=True, nogil=True, boundscheck=False)
-def tally_words(words, day_start, day_end, ids, counts, content):
+def tally_words(words, day_start, day_end, ids, counts, hashes):
     """Count records by instrument until one is met that needs something first.
 
     words: uint64 (records, words per record): MBO records as in the file
-    ids, counts, content: sorted instrument ids; per id int64 records, first and last ts_recv, bounds of ts_recv; hash of its records
+    ids, counts, hashes: sorted instrument ids; per id int64 records, first and last ts_recv, bounds of ts_recv; uint64 hashes as in `Seen`
     Returns the number of records counted, and why it stopped (ALL, DATE, INSTRUMENT, BAD).
     """
     head = np.uint64(0xA000) | np.uint64(words.shape[1] * 2)
@@ -432,9 +436,6 @@ def tally_words(words, day_start, day_end, ids, counts, content):
                 return i, 2
         if received < counts[j, 3] or received > counts[j, 4]:
             continue
-        counts[j, 0] += 1
-        counts[j, 1] = min(counts[j, 1], received)
-        counts[j, 2] = max(counts[j, 2], received)
         # Products by odd constants, so that each word weighs otherwise; a sum in order, so that the order counts.
         mixed = (
             (w0 >> np.uint64(16)) * np.uint64(0x9E3779B97F4A7C15)
@@ -445,7 +446,12 @@ def tally_words(words, day_start, day_end, ids, counts, content):
             ^ words[i, 5] * np.uint64(0xE7037ED1A0B428DB)
             ^ words[i, 6] * np.uint64(0x8EBC6AF09C88C6E3)
         )
-        content[j] = (content[j] ^ (mixed >> np.uint64(29)) ^ mixed) * np.uint64(0x9FB21C651E98DF25)
+        hashes[j, 0] = (hashes[j, 0] ^ (mixed >> np.uint64(29)) ^ mixed) * np.uint64(0x9FB21C651E98DF25)
+        counts[j, 0] += 1
+        if received < counts[j, 1]:
+            counts[j, 1], hashes[j, 1] = received, mixed
+        if received > counts[j, 2]:
+            counts[j, 2], hashes[j, 2] = received, mixed
     return words.shape[0], 0
 
 

@@ -508,7 +508,8 @@ def _contract_part(ids: tuple[int, ...], seen: list[Any]) -> ContractPart:
         content = (content * 31 + s.content) % (1 << 64)
     if not there:
         return ContractPart(ids, 0, 0, 0)
-    return ContractPart(ids, sum(s.records for s in there), min(s.first_ns for s in there), max(s.last_ns for s in there), content)
+    first, last = min(there, key=lambda s: s.first_ns), max(there, key=lambda s: s.last_ns)
+    return ContractPart(ids, sum(s.records for s in there), first.first_ns, last.last_ns, content, first.first_mark, last.last_mark)
 
 
 def make_facts(look: Look, named: Named, root: str, path: Path) -> Facts:

@@ -31,8 +31,9 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class ContractPart:
-    """A contract's records in a part: instrument ids, number of records, first and last time of reception, and a hash of them in order.
-    Of a file that was never read to its end, `records` is None, and the times are those that its header claims.
+    """A contract's records in a part: instrument ids, number of records, first and last time of reception, and hashes (of all in order, of
+    the first of the first and of the last instant). Of a file that was never read to its end, `records` is None, and the times are those
+    that its header claims.
     """
 
     ids: tuple[int, ...]
@@ -40,6 +41,8 @@ class ContractPart:
     first_ns: int
     last_ns: int
     content: int = 0
+    first_mark: int = 0
+    last_mark: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,13 +114,13 @@ class RawDay:
 
 
 def overlap(a: ContractPart, b: ContractPart) -> bool:
-    """Whether two parts hold records of a contract in one span of time: then one of them came twice.
-    Two that meet in one instant are neighbours, as files that were split by size are.
+    """Whether two parts hold records of a contract in one span of time: then some of them came twice.
+    Two that meet in one instant are neighbours, as files that were split by size are, unless that instant begins with the same record.
     """
     if 0 in (a.records, b.records):
         return False
     a, b = sorted((a, b), key=lambda c: (c.first_ns, c.last_ns))
-    return a.last_ns > b.first_ns or (a.first_ns, a.last_ns) == (b.first_ns, b.last_ns)
+    return a.last_ns > b.first_ns or (a.last_ns == b.first_ns and a.last_mark == b.first_mark)
 
 
 @dataclass
