@@ -62,6 +62,26 @@ def to_ns(date: dt.date, time: dt.time) -> int:
     return round(dt.datetime.combine(date, time, NEW_YORK).timestamp()) * NS
 
 
+def clock_text(ns: int, date: dt.date | None = None) -> str:
+    """New York's clock at an instant, ``09:35`` or ``09:35:07``, with the day before it where that is not `date`.
+
+    Examples
+    --------
+    >>> date = dt.date(2025, 11, 4)
+    >>> clock_text(to_ns(date, dt.time(9, 35))), clock_text(to_ns(date, dt.time(9, 35)), date)
+    ('2025-11-04 09:35', '09:35')
+    """
+    at = dt.datetime.fromtimestamp(ns // NS, NEW_YORK)
+    text = f"{at:%H:%M}" if at.second == 0 else f"{at:%H:%M:%S}"
+    return text if at.date() == date else f"{at:%Y-%m-%d} {text}"
+
+
+def span_text(start_ns: int, end_ns: int, date: dt.date | None = None) -> str:
+    """A span of New York's clock in words, such as ``09:00 to 12:30 New York``, with the day where it is not `date`."""
+    start = dt.datetime.fromtimestamp(start_ns // NS, NEW_YORK).date()
+    return f"{clock_text(start_ns, date)} to {clock_text(end_ns, start)} New York"
+
+
 def profile_named(name: str) -> Profile:
     """The profile `name`, or UnknownProfile."""
     try:
@@ -88,11 +108,6 @@ def session_windows(date: dt.date, profile: str) -> SessionWindows:
         globex_start_ns=to_ns(globex_date, GLOBEX_OPEN),
         overnight_end_ns=to_ns(globex_date + dt.timedelta(days=1), RTH_OPEN),
     )
-
-
-def clock_text(ns: int) -> str:
-    """A time as a user reads it: ``2025-11-04 09:35:00 New York``."""
-    return f"{dt.datetime.fromtimestamp(ns // NS, NEW_YORK):%Y-%m-%d %H:%M:%S} New York"
 
 
 def utc_dates(start_ns: int, end_ns: int) -> tuple[dt.date, ...]:

@@ -141,19 +141,30 @@ def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root
     yield from _columns(Path(path), known, keep, True, 0, None, chunk_records)
 
 
+@dataclass
+class Tally:
+    """What a stream has decoded so far, instruments that it leaves out included: records, and ``ts_recv`` of the last one."""
+
+    records: int = 0
+    last_ns: int = 0
+
+
 def stream_part(
-    path: Path | str, instruments: Collection[int], *, first: int = 0, records: int | None = None, chunk_records: int = CHUNK_RECORDS
-) -> Iterator[MboColumns]:
-    """Decode the records ``[first, first + records)`` of a file, to its end where None, of the instruments with these ids alone.
-    The file may hold several dates, or be a recording of the live feed, whose other messages are passed over. Raises RawMissing, BadDbn.
+    path: Path | str, instruments: Collection[int], *, first: int = 0, records: int | None = None, tally: Tally | None = None,
+    chunk_records: int = CHUNK_RECORDS,
+) -> Iterator[MboColumns]:  # fmt: skip
+    """Decode the records ``[first, first + records)`` of a file, to its end where None, of the instruments with these ids alone; `tally`
+    counts along. The file may hold several dates, or be a recording of the live feed, whose other messages are passed over.
+    Raises RawMissing, BadDbn.
     """
     known = np.array(sorted(instruments), np.uint32)
-    yield from _columns(Path(path), known, np.ones(len(known), np.bool_), False, first, records, chunk_records)
+    yield from _columns(Path(path), known, np.ones(len(known), np.bool_), False, first, records, chunk_records, tally)
 
 
 def _columns(
-    path: Path, known: NDArray[np.uint32], keep: NDArray[np.bool_], strict: bool, first: int, records: int | None, chunk_records: int
-) -> Iterator[MboColumns]:
+    path: Path, known: NDArray[np.uint32], keep: NDArray[np.bool_], strict: bool, first: int, records: int | None, chunk_records: int,
+    tally: Tally | None = None,
+) -> Iterator[MboColumns]:  # fmt: skip
     """Columns of the records ``[first, first + records)`` of wanted instruments; `strict`: an unknown one is an error."""
     with _open(path) as raw:
         source = ByteSource(raw, path)
@@ -168,6 +179,8 @@ def _columns(
                 kept, bad = split(words, known, keep, strict, *(getattr(out, name) for name in COLUMN_TYPES))
                 if bad >= 0:
                     raise _bad_record(path, words[bad], max(before, first) + bad, metadata.record_bytes, known)
+                if tally is not None:
+                    tally.records, tally.last_ns = tally.records + len(words), int(words[-1, 5])
                 if kept:
                     yield out.rows(0, kept)
             if end is not None and done >= end:

@@ -12,7 +12,7 @@ from engine.lake.manifest import Lineage, sha256_file
 from engine.lake.store import Lake
 from engine.provenance import accepted, code_of
 from engine.stages.base import params_hash
-from engine.stages.raw import RawDay, raw_key, raw_sha256
+from engine.stages.raw import RawDay, raw_key, raw_sha256, read_conditions
 from engine.vocab import ACTION_CODES, NS, root_of
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class _Contract:
             self.writer.add(rows.head(PART_ROWS))
             rows = rows.slice(PART_ROWS)
 
-    def finish(self, files: list[DbnMetadata], raw: RawDay) -> None:
+    def finish(self, files: list[DbnMetadata], raw: RawDay, limited: tuple[int, int] | None, condition: str | None) -> None:
         self.flush()
         spans = raw.spans
         self.writer.notes = {
@@ -103,9 +103,13 @@ class _Contract:
             "simulated": any(f.dataset.endswith(SIMULATED) for f in files),
             "dbn_version": files[0].version,
             "dbn_start_ns": spans[0][0],
-            "dbn_end_ns": spans[-1][1],
+            "dbn_end_ns": spans[-1][1] if limited is None else min(spans[-1][1], limited[1]),
             "trades_by_slot": {str(k): v for k, v in sorted(self.trades.items())},
         }
+        if limited is not None:
+            self.writer.notes["limit"] = limited[0]
+        if condition is not None:
+            self.writer.notes["condition"] = condition
         if len(spans) > 1:  # nothing is known between them, and the book is lost
             self.writer.notes["spans"] = [list(span) for span in spans]
         self.writer.observed = {"raw": raw.observed}
@@ -135,23 +139,29 @@ def build_bronze(lake: Lake, raw: RawDay, symbols: tuple[str, ...], *, overwrite
     inputs: dict[str, str | None] = {raw_key(lake, p.path): p.sha256 or sha256_file(p.path) for p in raw.parts}
     lineage = Lineage(STAGE, params_hash(raw.recipe(lake)), code_versions(todo[0])[0], inputs)
     with ExitStack() as stack:
-        made = convert(raw, todo, lambda symbol: stack.enter_context(lake.writer(BRONZE_MBO, symbol, raw.date, lineage)))
+        condition = read_conditions(lake).get(raw.date)
+        made = convert(raw, todo, lambda symbol: stack.enter_context(lake.writer(BRONZE_MBO, symbol, raw.date, lineage)), condition)
     return sum(writer.manifest.rows for writer in made if writer.manifest is not None)
 
 
-def convert(raw: RawDay, symbols: tuple[str, ...], writer_of: Callable[[str], PartitionWriter]) -> list[PartitionWriter]:
+def convert(
+    raw: RawDay, symbols: tuple[str, ...], writer_of: Callable[[str], PartitionWriter], condition: str | None = None
+) -> list[PartitionWriter]:
     """Write the records of the contracts `symbols` of a UTC date, each to a writer opened by `writer_of`; returns the writers.
-    The date's parts follow each other in their order. Raises BadDbn, LakeWriteFailed.
+    The date's parts follow each other in their order; `condition` is what Databento calls the date. Raises BadDbn, LakeWriteFailed.
     """
     import numpy as np
     import polars as pl
 
-    from engine.mbo.dbn import read_metadata, stream_part
+    from engine.mbo.dbn import Tally, read_metadata, stream_part
 
     made = [_Contract(writer_of(symbol), symbol) for symbol in symbols]
-    for part in raw.parts:
+    limited = None
+    files = [read_metadata(part.path) for part in raw.parts]
+    for part, metadata in zip(raw.parts, files):
+        tally = Tally()
         ids = {c.symbol: part.contracts[c.symbol].ids for c in made}
-        for columns in stream_part(part.path, {i for of in ids.values() for i in of}, first=part.first, records=part.records):
+        for columns in stream_part(part.path, {i for of in ids.values() for i in of}, first=part.first, records=part.records, tally=tally):
             frame, is_trade = columns_frame(columns), columns.action == ACTION_CODES["T"]
             for contract in made:
                 mine = np.logical_or.reduce([columns.instrument_id == i for i in ids[contract.symbol]])
@@ -159,9 +169,11 @@ def convert(raw: RawDay, symbols: tuple[str, ...], writer_of: Callable[[str], Pa
                     contract.add(frame if mine.all() else frame.filter(pl.Series(mine)), columns.ts_event[is_trade & mine])
         for contract in made:
             contract.ids.update(ids[contract.symbol])
-    files = [read_metadata(part.path) for part in raw.parts]
+        # A request that reached its limit was answered up to its last record, whatever end it names.
+        if part.limit is not None or (part.records is None and metadata.limit is not None and tally.records >= metadata.limit):
+            limited = (part.limit or metadata.limit or 0, tally.last_ns + 1)
     for contract in made:
-        contract.finish(files, raw)
+        contract.finish(files, raw, limited, condition)
     return [contract.writer for contract in made]
 
 

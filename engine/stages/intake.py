@@ -531,7 +531,7 @@ def make_facts(look: Look, named: Named, root: str, path: Path) -> Facts:
     plain = one_date and not metadata.live and metadata.limit is None and named.by == "metadata"
     return Facts(
         stat.st_size, stat.st_mtime_ns, look.sha256, metadata.dataset, survey.records, plain, named.by,
-        {str(i): n for i, n in sorted(named.unmapped.items())}, tuple(dates),
+        {str(i): n for i, n in sorted(named.unmapped.items())}, tuple(dates), metadata.limit if limited else None,
     )  # fmt: skip
 
 

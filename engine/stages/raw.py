@@ -54,6 +54,7 @@ class RawPart:
     contracts: outright contracts of the root
     plain: whether the file's header alone says all of this, so that nothing else has to be remembered of it
     sha256: hash of the file, where it is known without reading it
+    limit: the request's limit, where it is known to have been reached: then the file ends at its last record
     """
 
     path: Path
@@ -67,6 +68,7 @@ class RawPart:
     records: int | None = None
     plain: bool = True
     sha256: str | None = None
+    limit: int | None = None
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -223,6 +225,7 @@ class Facts:
     plain: whether its header alone says all that follows
     names: where the contracts' names came from: ``metadata``, ``messages`` of a recording, or the file that resolved them
     unmapped: records left out by instrument id, since no symbol is known of it
+    limit: the request's limit, where it was reached
     """
 
     size: int
@@ -234,6 +237,7 @@ class Facts:
     names: str
     unmapped: dict[str, int]
     dates: tuple[DatePart, ...]
+    limit: int | None = None
     format: int = FORMAT
 
 
@@ -279,11 +283,9 @@ def header_facts(path: Path, root: str) -> dict[str, Any]:
     """Date (ISO), span and outright contracts of `root` with their instrument ids by a file's header; a change of this code invalidates the
     cache of headers. Raises BadDbn where the header does not say all that is needed.
     """
-    from engine.mbo.dbn import read_header, read_metadata  # slow to import, and rarely needed
+    from engine.mbo.dbn import read_header  # slow to import, and rarely needed
 
     header = read_header(path)
-    if read_metadata(path).limit is not None:
-        raise BadDbn(f"{path}: was requested with a limit, so that its header does not say where it ends; `spymaster add {path}` finds out")
     by_symbol = {s: [i for i, symbol in header.symbols.items() if symbol == s] for s in outrights(set(header.symbols.values()), root)}
     return {"date": header.date.isoformat(), "start_ns": header.start_ns, "end_ns": header.end_ns, "contracts": by_symbol}
 
@@ -334,7 +336,7 @@ def parts_of(path: Path, facts: Facts) -> list[RawPart]:
     return [
         RawPart(
             path, facts.size, facts.mtime_ns, dt.date.fromisoformat(d.date), d.start_ns, d.end_ns, d.contracts, d.first, d.records,
-            facts.plain, facts.sha256,
+            facts.plain, facts.sha256, facts.limit,
         )
         for d in facts.dates
     ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import NoData
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
 from engine.params import RunParams
-from engine.sessions import SessionWindows, clock_text, previous_full_rth, utc_dates, utc_day
+from engine.sessions import SessionWindows, clock_text, previous_full_rth, span_text, utc_dates, utc_day
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
 from engine.vocab import root_of
 
@@ -141,12 +141,13 @@ def gaps_in(inputs: StageInputs, start_ns: int, end_ns: int) -> tuple[Gap, ...]:
         spans = covered_spans(manifest.notes)
         begins, ends = spans[0][0], spans[-1][1]
         if begins > first:
-            gaps.append(Gap(first, begins, f"the raw file of the UTC date {day} starts at {clock_text(begins)}"))
+            gaps.append(Gap(first, begins, f"the raw file of the UTC date {day} starts at {clock_text(begins)} New York"))
         for (_, before), (after, _) in pairwise(spans):
-            hole = f"{clock_text(before)} to {clock_text(after)}"
-            gaps.append(Gap(before, after, f"no raw file of the UTC date {day} covers {hole}"))
+            gaps.append(Gap(before, after, f"no raw file of the UTC date {day} covers {span_text(before, after)}"))
         if ends < last:
-            gaps.append(Gap(ends, last, f"the raw file of the UTC date {day} ends at {clock_text(ends)}"))
+            limit = manifest.notes.get("limit")
+            by = f", where the request's limit of {limit:,} records was reached" if limit is not None else ""
+            gaps.append(Gap(ends, last, f"the raw file of the UTC date {day} ends at {clock_text(ends)} New York{by}"))
     met = [g for g in gaps if g.start_ns < end_ns and start_ns < g.end_ns]
     return tuple(Gap(max(g.start_ns, start_ns), min(g.end_ns, end_ns), g.reason) for g in met)
 
