@@ -35,6 +35,7 @@ app.command("engine.commands.simulate:simulate", help="Make DBN files of a marke
 app.command("engine.commands.simulate:fidelity", help="Measure the stylised facts of simulated or real files against their gates.")
 app.command("engine.commands.lake:lake", help="Show what is in the lake and what is stale.")
 app.command("engine.commands.add:add", help="Check what Databento delivered and put it into the lake's raw folder.")
+app.command("engine.commands.download:download", help="Download from Databento: the price first, each date once.")
 app.command("engine.commands.run:select", help="Make the map from a root and a date to the contract that is used.")
 app.command("engine.commands.lake:contracts", help="Show the contracts, or write those that are generated.")
 app.command("engine.commands.retrieval:index", help="Make the index of similar setups, or say whether it can be used.")

@@ -106,6 +106,10 @@ class NameTaken(LakeWriteFailed):
     """Another raw file of the same name is in the lake."""
 
 
+class DownloadFailed(EngineError):
+    """Databento refused, could not be reached, or sent what it had not announced; or the price was not agreed to."""
+
+
 class RunFailed(EngineError):
     """A run in which one or more tasks failed; names each with the reason."""
 
