@@ -242,6 +242,12 @@ def day_ns(date: dt.date) -> int:
     return int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()) * NS
 
 
+def time_text(ns: int) -> str:
+    """A UTC time as requests name it: ``2025-11-04``, or ``2025-11-04T14:30:00.000000001``."""
+    at = dt.datetime.fromtimestamp(ns // NS, dt.UTC)
+    return f"{at:%Y-%m-%d}" if ns % DAY_NS == 0 else f"{at:%Y-%m-%dT%H:%M:%S}.{ns % NS:09d}"
+
+
 @dataclass(eq=False)
 class Download:
     """One run: finish what was begun, ask what the rest costs, ask the user, fetch, add to the lake."""
@@ -351,7 +357,7 @@ class Download:
         def price(r: Request) -> Request:
             options: dict[str, Any] = {
                 "dataset": DATASET, "symbols": [f"{self.root}.FUT"], "stype_in": "parent", "schema": r.schema,
-                "start": r.start_ns, "end": r.end_ns,
+                "start": time_text(r.start_ns), "end": time_text(r.end_ns),
             }  # fmt: skip
             r.size = int(self.client.ask(f"the size of {r.name}", lambda: metadata.get_billable_size(**options)))
             r.cost = float(self.client.ask(f"the cost of {r.name}", lambda: metadata.get_cost(**options))) if r.size else 0.0
@@ -463,8 +469,9 @@ class Download:
         part.unlink(missing_ok=True)
         try:
             timeseries.get_range(
-                dataset=DATASET, symbols=[f"{self.root}.FUT"], stype_in="parent", schema=r.schema, start=start, end=r.end_ns, path=part
-            )
+                dataset=DATASET, symbols=[f"{self.root}.FUT"], stype_in="parent", schema=r.schema,
+                start=time_text(start), end=time_text(r.end_ns), path=part,
+            )  # fmt: skip
         except databento.BentoHttpError:
             raise
         except (databento.BentoError, requests.RequestException, OSError) as e:
