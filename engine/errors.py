@@ -90,6 +90,10 @@ class BadDbn(EngineError):
     """A Databento file that is truncated, empty, corrupt, or not market-by-order."""
 
 
+class NotOneDate(BadDbn):
+    """A file that is whole, and whose header does not make it one UTC date: several dates, or a recording of the live feed."""
+
+
 class UnmappedInstrument(BadDbn):
     """A record whose instrument id the file's metadata does not map to a symbol on its date."""
 

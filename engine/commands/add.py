@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,7 +49,7 @@ def add(
     else:
         tell(intake)
         if any(line.contracts for line in intake.lines):
-            print_line(f"`spymaster demo --lake {lake}` makes every layer of what is there, and serves the screen")
+            print_line(f"`spymaster demo --lake {shlex.quote(str(lake))}` makes every layer of what is there, and serves the screen")
     fail_of(intake)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json as jsonlib
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -305,7 +306,9 @@ class Download:
             }
             print_json(report)
         elif self.added:
-            print_line(f"`spymaster demo --lake {self.lake.root}` makes every layer of what is there, and serves the screen")
+            print_line(
+                f"`spymaster demo --lake {shlex.quote(str(self.lake.root))}` makes every layer of what is there, and serves the screen"
+            )
 
     # --- what is there
 

@@ -15,7 +15,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import BadDbn, RawMissing, UnmappedInstrument
+from engine.errors import BadDbn, NotOneDate, RawMissing, UnmappedInstrument
 from engine.vocab import NS, split_contract
 
 if sys.version_info >= (3, 14):
@@ -488,11 +488,11 @@ def _one_date(metadata: DbnMetadata) -> DbnHeader:
     end = metadata.end_ns if metadata.end_ns is not None else day + _DAY_NS
     date = dt.datetime.fromtimestamp(day // NS, dt.UTC).date()
     if metadata.live:
-        raise BadDbn(f"{metadata.path}: is a recording of the live feed; `spymaster add {metadata.path}` takes it")
+        raise NotOneDate(f"{metadata.path}: expected a file of one UTC date, found a recording of the live feed; `spymaster add` takes it")
     if end > day + _DAY_NS:
-        raise BadDbn(
+        raise NotOneDate(
             f"{metadata.path}: expected a file of one UTC date, found the span {_utc_text(start)} to {_utc_text(end)}; "
-            f"`spymaster add {metadata.path}` splits it, or download it with split_duration='day'"
+            f"`spymaster add` splits it, or download it with split_duration='day'"
         )
     return DbnHeader(metadata.path, metadata.version, metadata.dataset, start, end, date, metadata.symbols(date))
 

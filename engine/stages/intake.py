@@ -14,6 +14,7 @@ import io
 import json
 import os
 import secrets
+import shlex
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -398,7 +399,9 @@ class Intake:
             return f"{text}, with the same records"
         if self.replace:
             return f"{text}, which holds records that this file does not; it stays"
-        return f"{text}; if this file holds all of that and more, `spymaster add --replace {found.label} --lake {self.lake.root}` takes it"
+        words = map(shlex.quote, (str(found.path or found.label.partition(":")[0]), "--lake", str(self.lake.root)))
+        command = f"`spymaster add --replace {' '.join(words)}`"
+        return f"{text}; if this file holds all of that and more, {command} takes it"
 
     def _surveyed(self, path: Path, root: str) -> list[RawPart] | None:
         """The parts of a raw file, read to its end now, with facts from now on; None where it is damaged."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.errors import BadDbn, DuplicateRaw, RawMissing
+from engine.errors import BadDbn, DuplicateRaw, NotOneDate, RawMissing
 from engine.lake.manifest import sha256_file
 from engine.lake.store import Lake
 from engine.lake.writer import write_text_atomic
@@ -321,6 +322,9 @@ def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
         except (KeyError, TypeError, ValueError, AttributeError):
             try:
                 fresh[name] = {**expected, **header_facts(path, root)}
+            except NotOneDate as e:
+                index.bad[path] = NotOneDate(f"{e}: `spymaster add {shlex.quote(str(path))} --lake {shlex.quote(str(lake.root))}`")
+                continue
             except BadDbn as e:
                 index.bad[path] = e
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +142,8 @@ def why_unnamed(metadata: DbnMetadata, label: str, lake: Path) -> str:
     return (
         f"{label}: {what}. Two ways out: give, together with it, the definition file of its dates, or the symbology.json that maps its "
         f"instrument ids to raw symbols (symbology.resolve answers free of charge): "
-        f"`spymaster add {label} DEFINITION.dbn.zst --lake {lake}`; or download it with stype_in='parent' (ES.FUT) or 'raw_symbol' (ESZ5)"
+        f"`spymaster add {shlex.quote(label)} DEFINITION.dbn.zst --lake {shlex.quote(str(lake))}`; "
+        f"or download it with stype_in='parent' (ES.FUT) or 'raw_symbol' (ESZ5)"
     )
 
 
