@@ -147,7 +147,7 @@ class Client:
                     return call()
             except databento.BentoHttpError as e:
                 if not left or not (e.http_status == 429 or e.http_status >= 500):
-                    raise self._named(doing, e.http_status, str(e)) from None
+                    raise self._named(doing, e.http_status, ": ".join(str(e).splitlines())) from None
                 asked = str(e.headers.get("Retry-After", ""))
                 wait = float(asked) if asked.isdecimal() else wait
             except (databento.BentoError, requests.RequestException) as e:
