@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.lake.catalog import BRONZE_MBO
+from engine.lake.catalog import BRONZE_MBO, LADDER, LEVELS, TAPE
 from engine.lake.store import Lake
 from engine.mbo.dbn import COLUMN_TYPES
 from engine.stages.bronze import build_bronze
 from engine.stages.raw import raw_index, read_conditions
 from tests.support.dbn_files import utc_ns
 from tests.support.deliveries import HOUR_NS, MAKERS, Delivery, definition_file, head, make_all, mapped, one_day, put
-from tests.support.lakes import RAW, leftovers, spymaster
+from tests.support.lakes import ESZ5, RAW, TUESDAY, day_records, leftovers, make_bronze, make_silver, spymaster
 
 FIRST = dt.date(2024, 1, 1)
 
@@ -210,3 +210,31 @@ def test_names_that_become_known_make_bronze_stale(tmp_path: Path):
     spymaster("run", "--lake", lake, "--layer", "bronze", "--symbol", "ES", "--dates", str(FIRST))
     place = Lake(lake)
     assert {s: place.manifest(BRONZE_MBO, s, FIRST).rows for s, _ in place.partitions(BRONZE_MBO)} == {"ESZ5": 32, "ESH6": 32}
+
+
+def test_parts_of_a_date_make_the_ladder_of_the_whole_and_a_hole_is_no_data(tmp_path: Path):
+    """The book goes on from part to part; after a hole nothing of it is known, and nothing is known within."""
+    day = day_records(TUESDAY)
+    start = utc_ns(TUESDAY)
+    cuts = {"whole": [(0, 24)], "parts": [(0, 13), (13, 15.25), (15.25, 24)], "hole": [(0, 14.6), (14.65, 24)]}
+    tapes, ladders, lakes = {}, {}, {}
+    for name, spans in cuts.items():
+        for k, (a, b) in enumerate(spans):
+            first, last = start + round(a * HOUR_NS), start + round(b * HOUR_NS)
+            part = day[(day["ts_recv"] >= first) & (day["ts_recv"] < last)]
+            put(tmp_path / name / f"{9 - k}.dbn.zst", head(first, last, mapped(TUESDAY, ESZ5)), part)
+        lakes[name] = lake = Lake(tmp_path / f"lake {name}")
+        spymaster("add", tmp_path / name, "--lake", lake.root)
+        assert make_bronze(lake, TUESDAY).status == "made"
+        assert make_silver(lake, TUESDAY).status == "made"
+        tapes[name], ladders[name] = (lake.read(key, "ESZ5", TUESDAY) for key in (TAPE, LADDER))
+    assert tapes["parts"].equals(tapes["whole"])
+    assert ladders["parts"].equals(ladders["whole"])
+    known = tapes["hole"]["window_end_ts_ns"].to_numpy() <= start + round(14.6 * HOUR_NS)
+    valid = {name: tape["book_valid"].to_numpy().astype(bool) for name, tape in tapes.items()}
+    assert (valid["hole"] == (valid["whole"] & known)).all()
+    assert tapes["hole"].filter(known).equals(tapes["whole"].filter(known))
+    # Levels whose window meets the hole are absent, and say why, in New York's time.
+    absent = lakes["hole"].notes(LEVELS, "ESZ5", TUESDAY)["absent"]
+    assert "no raw file of the UTC date 2025-11-04 covers 2025-11-04 09:36 to 09:39 New York" in absent["or_high"]
+    assert "or_high" not in lakes["parts"].notes(LEVELS, "ESZ5", TUESDAY)["absent"]
