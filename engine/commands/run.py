@@ -33,7 +33,10 @@ def run(
     dates: Annotated[str | None, Parameter(help="A:B inclusive, A, or A,B,C; YYYY-MM-DD. UTC for bronze, else New York.")] = None,
     start_date: Annotated[str | None, Parameter(help="First date, instead of --dates.")] = None,
     end_date: Annotated[str | None, Parameter(help="Last date, with --start-date.")] = None,
-    layer: Annotated[Literal["bronze", "silver", "gold", "all"], Parameter(help="What to make; all also what it reads.")] = "all",
+    layer: Annotated[
+        Literal["bronze", "silver", "gold", "all"],
+        Parameter(help="What to make; silver: missing bronze too; all: what it reads too."),
+    ] = "all",
     product_type: Annotated[str, Parameter(help="Product type.")] = "future_mbo",
     session: SessionName = "rth",
     lake: LakeDir = Path("lake"),
@@ -126,7 +129,7 @@ class Run:
             self.say(f"cleaned up after a killed run: {line}")
         try:
             with reuse_workers():
-                if layer in ("bronze", "all"):
+                if layer in ("bronze", "silver", "all"):
                     self._bronze(layer)
                 if layer != "bronze":
                     self._layers(layer)
@@ -137,19 +140,24 @@ class Run:
         self._report(time.perf_counter() - started)
 
     def _bronze(self, layer: str) -> None:
+        """Bring bronze up to date; for silver alone make only what has none, of the raw files that are there."""
+        from engine.lake.catalog import BRONZE_MBO
         from engine.pipeline import bronze_dates, plan_bronze
         from engine.stages.raw import condition_lines, raw_index
         from engine.vocab import root_of
 
         index = raw_index(self.lake, root_of(self.symbol).code)
-        dates, must = self.dates, self.must
-        if layer == "all":
-            if self.must:
+        dates, must, overwrite = self.dates, self.must, self.overwrite
+        if layer != "bronze":
+            if self.must and layer == "all":
                 self._drop_dates_without_raw(index)
             dates, must = bronze_dates(self.lake, self.symbol, self.dates, self.profile, self.params, index), False
+        if layer == "silver":
+            there = {d for s, d in self.lake.partitions(BRONZE_MBO) if self.symbol in (s, root_of(s).code)}
+            dates, overwrite = [d for d in dates if d not in there], False
         for line in condition_lines(self.lake, set(dates) & set(index.dates(self.symbol))):
             self.say(line)
-        plan = plan_bronze(self.lake, self.symbol, dates, overwrite=self.overwrite, must=must, index=index)
+        plan = plan_bronze(self.lake, self.symbol, dates, overwrite=overwrite, must=must, index=index)
         self._work(plan, "bronze")
 
     def _drop_dates_without_raw(self, index: RawIndex) -> None:

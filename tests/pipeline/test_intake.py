@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -238,3 +240,21 @@ def test_parts_of_a_date_make_the_ladder_of_the_whole_and_a_hole_is_no_data(tmp_
     absent = lakes["hole"].notes(LEVELS, "ESZ5", TUESDAY)["absent"]
     assert "no raw file of the UTC date 2025-11-04 covers 2025-11-04 09:36 to 09:39 New York" in absent["or_high"]
     assert "or_high" not in lakes["parts"].notes(LEVELS, "ESZ5", TUESDAY)["absent"]
+
+
+def test_two_commands_from_a_batch_folder_to_the_screen(raw_days: dict[dt.date, Path], tmp_path: Path):
+    """`add` of a job's folder as Databento makes it, then `demo`, here without the server: what the page opens is there."""
+    job, lake = tmp_path / "GLBX-20251105-AAAA", tmp_path / "lake"
+    job.mkdir()
+    for path in raw_days.values():
+        (job / path.name).write_bytes(path.read_bytes())
+    listed = [{"filename": p.name, "hash": f"sha256:{hashlib.sha256(p.read_bytes()).hexdigest()}"} for p in raw_days.values()]
+    (job / "manifest.json").write_text(json.dumps({"job_id": job.name, "files": listed}))
+    (job / "condition.json").write_text(json.dumps([{"date": str(d), "condition": "available"} for d in raw_days]))
+    (job / "metadata.json").write_text("{}")
+    (job / "symbology.json").write_text("{}")
+    printed = spymaster("add", job, "--lake", lake).stdout.split("`")[1]
+    spymaster(*printed.split()[1:], "--no-serve")
+    place = Lake(lake)
+    assert place.has(LADDER, "ESZ5", TUESDAY)
+    assert place.has(LEVELS, "ESZ5", TUESDAY)
