@@ -6,14 +6,13 @@ import hashlib
 import io
 import os
 import re
+import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
-
-from engine.errors import RawMissing
 
 if TYPE_CHECKING:
     from engine.mbo.dbn import ByteSource
@@ -49,25 +48,37 @@ class Found:
 
 
 def walk(sources: list[Path], faults: list[str]) -> Iterator[Found]:
-    """The files among `sources`, folders and archives opened, in the order of their names; what cannot be opened is added to `faults`.
-    Hidden files are no delivery. Raises RawMissing where a source does not exist.
+    """The files among `sources`, folders and archives opened, in the order of their names; what cannot be opened, is not there or holds no
+    file is added to `faults`. Hidden files in a folder are no delivery.
     """
     for source in sources:
-        if not source.exists():
-            raise RawMissing(f"{source}: expected a DBN file, a folder or a zip archive, found nothing there")
-        if not source.is_dir():
-            yield from _opened(source, True, faults)
-            continue
+        given, known = 0, len(faults)
+        for found in _walk_one(source, faults):
+            given += 1
+            yield found
+        if not given and len(faults) == known:
+            faults.append(f"RawMissing: {source}: expected files that end in .dbn or .dbn.zst, found none; check the path")
+
+
+def _walk_one(source: Path, faults: list[str]) -> Iterator[Found]:
+    if not os.path.lexists(source):
+        faults.append(f"RawMissing: {source}: expected a DBN file or a folder of them, found nothing there; check the path")
+    elif not source.is_dir():
+        yield from _opened(source, True, faults)
+    else:
         for folder, inside, names in os.walk(source, onerror=lambda e: faults.append(f"{e.filename}: cannot be listed: {e.strerror}")):
             inside[:] = sorted(n for n in inside if not n.startswith("."))
             for name in sorted(n for n in names if not n.startswith(".")):
-                if (Path(folder) / name).is_file():
+                if os.path.isfile(Path(folder) / name):
                     yield from _opened(Path(folder) / name, False, faults)
 
 
 def _opened(path: Path, named: bool, faults: list[str]) -> Iterator[Found]:
     """The file itself, or the members of the archive that it is."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device would never end
+            faults.append(f"RawMissing: {path}: expected a file, found something else; check the path")
+            return
         with path.open("rb") as f:
             archive = f.read(4) == b"PK\x03\x04"
         if not archive:

@@ -118,18 +118,22 @@ class Intake:
         self.files = 0
         self._names: list[Names] = []
         self._hashes: dict[str, dict[str, str]] = {}
+        self._moved: dict[Path, Path] = {}
 
     def take(self, sources: list[Path], progress: Progress = lambda name, share: None) -> None:
         """Take every file among `sources`, folders and archives; a file that cannot be taken does not stop the others.
-        Raises RawMissing where a source does not exist or holds no file.
+        Raises RawMissing where nothing was found that could be one.
         """
         books: list[tuple[Found, DbnMetadata]] = []
-        for found in walk(sources, self.faults):
+        absent: list[str] = []
+        for found in walk(sources, absent):
             self.files += 1
             with self._faults_of(found):
                 book = self._first_look(found)
                 if book is not None:
                     books.append((found, book))
+        self.faults += absent
+        self.files += len(absent)
         total, done = max(sum(f.size for f, _ in books), 1), 0
         for found, _ in books:
 
@@ -157,9 +161,12 @@ class Intake:
                 self.lines.append(Line("passed over", found.label, said=[str(e).removeprefix(f"{found.label}: ")]))
         except (EngineError, OSError, zipfile.BadZipFile) as e:
             self._fault(e)
+        finally:
+            self._moved.clear()
 
     def _fault(self, error: BaseException) -> None:
-        self.faults.append(f"{type(error).__name__}: {error}")
+        moved = "".join(f"; the damaged {old} had been moved to {new}" for old, new in self._moved.items())
+        self.faults.append(f"{type(error).__name__}: {error}{moved}")
 
     # --- what a file is
 
@@ -459,7 +466,7 @@ class Intake:
         raise NameTaken(f"{place}: a thousand files of this name are there; rename {source}")
 
     def _quarantine(self, path: Path) -> Path:
-        moved = self.lake.quarantine_raw(path)
+        moved = self._moved[path] = self.lake.quarantine_raw(path)
         facts_path(self.lake, path).unlink(missing_ok=True)
         return moved
 
