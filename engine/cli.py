@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -50,6 +51,9 @@ app.command("engine.commands.serve:serve", help="Serve the screen on this machin
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; an error is printed as one message with exit code 1, Ctrl-C and SIGTERM exit with 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:
         with _terminable():
             app(argv)

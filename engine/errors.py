@@ -5,14 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import errno
 import os
+import stat
 import tempfile
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 """Numbers of the errors of a process or a system that may open no more files."""
 
 MORE_FILES = "raise the limit, `ulimit -n 4096`, and run again"
+
+LOG = "spymaster-errors.log"
+LOG_BYTES = 1 << 20
+"""Bytes after which the log of defects steps aside (to ``.1``) and a new one begins: two files at most, of this length each."""
 
 
 def remedy(error: BaseException) -> str:
@@ -22,20 +28,91 @@ def remedy(error: BaseException) -> str:
     return "free space or fix the folder's permissions, then run again"
 
 
+def unreadable(path: Path, error: OSError) -> RawUnreadable:
+    """The error of a raw file or folder that the system does not let us read, with what helps."""
+    if error.errno in OUT_OF_FILES:
+        helps = MORE_FILES
+    elif isinstance(error, PermissionError):
+        helps = "let this user read it (`chmod u+r`; of its folders also `chmod u+x`)"
+    else:
+        helps = "check the disk (`dmesg | tail`), then run again"
+    return RawUnreadable(f"{path}: cannot be read: {error.strerror or error}; {helps}")
+
+
+# ----------------------------------------------------------------------------
+# What nobody expected
+
+_times: dict[tuple[object, ...], int] = {}
+"""How often each defect was met by this process, by its type and the lines it went through."""
+
+
 def defect_text(error: BaseException, doing: str) -> str:
-    """A sentence for an exception that nobody expected, whose traceback is added to a log that the sentence names."""
-    text = "".join(traceback.format_exception(error))
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "spymaster"
-    for folder in (state, Path(tempfile.gettempdir())):
-        log = folder / "spymaster-errors.log"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with log.open("a", encoding="utf-8") as f:
-                f.write(f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ} {doing}\n{text}\n")
-        except OSError:
-            continue
-        return f"Defect: {type(error).__name__}: {error}: this was not expected. Nothing was written half. Please report it with {log}"
-    return f"Defect: {type(error).__name__}: {error}: this was not expected. Please report it:\n{text}"
+    """A sentence for an exception that nobody expected, whose traceback is added to a log that the sentence names; never raises.
+
+    Of a defect that is met again and again, as by a page that is drawn ten times a second, only the first time, the second, the fourth,
+    the eighth and so on are logged.
+    """
+    said = f"Defect: {type(error).__name__}: "
+    try:
+        said += f"{str(error)[:2000]}: "
+    except Exception:
+        said += "it cannot even say what it is: "
+    # File names may be no text; neither a log nor a browser takes them.
+    said = f"{said}this was not expected.".encode(errors="backslashreplace").decode()
+    try:
+        text = "".join(traceback.format_exception(error)).encode(errors="backslashreplace").decode()
+        text = text if len(text) < 50_000 else f"{text[:25_000]}\n...\n{text[-25_000:]}"
+        where = (type(error), *((f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)))
+        if len(_times) > 1000:
+            _times.clear()
+        times = _times[where] = _times.get(where, 0) + 1
+        again = f" (met {times} times)" if times > 1 else ""
+        is_power_of_two = times & (times - 1) == 0
+        entry = f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ} {doing!a}{again}\n{text}\n" if is_power_of_two else ""
+        log = next((log for folder in _log_folders() if (log := _logged(folder, entry)) is not None), None)
+    except Exception:
+        return f"{said} Please report it"
+    if log is None:
+        return f"{said} Please report it:\n{text}"
+    return f"{said} Nothing was written half. Please report it with {log}"
+
+
+def _log_folders() -> Iterator[Path]:
+    """Where the log of defects may be, best first."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    if os.path.isabs(state):  # a user may have no home
+        yield Path(state) / "spymaster"
+    try:
+        fallback = tempfile.gettempdir()
+    except OSError:
+        return  # no folder can be written
+    yield Path(fallback)
+
+
+def _logged(folder: Path, entry: str) -> Path | None:
+    """The log in `folder`, with `entry` added; None where it cannot be written, or is not a file of this user alone.
+
+    The folder may be ``/tmp``, where another user may have put a link, a pipe or a file of that name before.
+    """
+    log = folder / LOG
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(log, "a", encoding="utf-8", opener=_open_private) as f:
+            found = os.fstat(f.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink != 1:
+                return None
+            if found.st_size > LOG_BYTES:
+                log.replace(folder / f"{LOG}.1")
+                return _logged(folder, entry)
+            os.fchmod(f.fileno(), 0o600)
+            f.write(entry)
+    except (OSError, ValueError):
+        return None
+    return log
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
 
 
 class EngineError(Exception):
@@ -88,6 +165,12 @@ class DuplicateRaw(EngineError):
 
 class BadDbn(EngineError):
     """A Databento file that is truncated, empty, corrupt, or not market-by-order."""
+
+
+class RawUnreadable(EngineError):
+    """A raw file or folder that the system does not let us read now (permissions, too many open files, a failing disk): nothing is known
+    of its content, which may be whole.
+    """
 
 
 class NotOneDate(BadDbn):

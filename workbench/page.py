@@ -32,6 +32,9 @@ DRAWER = {
 
 URL_AFTER_MS = 250
 
+MOST_COMPLAINTS = 20
+"""Defects of a timer may differ each time by a word."""
+
 
 class Shell:
     """One tab's page. `state.view` is the view in front."""
@@ -92,6 +95,7 @@ class Shell:
         said = str(error) if isinstance(error, EngineError) else defect_text(error, f"the page's view {self.state.view}")
         if said not in self.complaints:
             self.complaints.append(said)
+            del self.complaints[:-MOST_COMPLAINTS]
         notices = getattr(self.made.get(self.state.view), "notices", None)
         if notices is not None:
             notices.show()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,19 @@ TRIGGERS = "gold.future_mbo.mbo_trigger_vectors"
 SIGNALS = "gold.future_mbo.mbo_trigger_signals"
 STREAM = "gold.future_mbo.mbo_pressure_stream"
 RAW_MBO_TEMPLATE = "raw/source=databento/product_type=future/symbol={root}/table=market_by_order_dbn"
+RAW_SUFFIXES = (".dbn", ".dbn.zst")
 SELECTION_PATH = "selection/mbo_contract_day_selection.parquet"
+
+
+def raw_name_fault(name: str) -> str:
+    """Why a file of this name is not read as a raw file, as ``expected ..., found ...``; empty where it is."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"expected a name in UTF-8, found {os.fsencode(name)!r}"
+    if name.startswith("."):
+        return f"expected a name without a dot at its start, found {name!r}"
+    return "" if name.endswith(RAW_SUFFIXES) else f"expected a name that ends in {' or '.join(RAW_SUFFIXES)}, found {name!r}"
 
 
 @dataclass(frozen=True)

@@ -154,8 +154,8 @@ def _is_input(name: str) -> bool:
         return False
 
 
-def _small_text(path: Path, where: str) -> str:
-    """Text of a small regular file of a partition; FileNotFoundError where there is none, PartitionCorrupt where it is anything else."""
+def small_text(path: Path, where: str) -> str:
+    """Text of a small regular file of the lake; FileNotFoundError where there is none, PartitionCorrupt where it is anything else."""
     try:
         # A pipe or a device would never end.
         if not stat.S_ISREG(path.stat().st_mode):
@@ -179,14 +179,14 @@ def read_manifest(folder: Path, where: str) -> Manifest | None:
     Raises PartitionCorrupt where ``_SUCCESS`` or the manifest is missing, or they do not match each other or the files.
     """
     try:
-        text = _small_text(folder / MANIFEST, where)
+        text = small_text(folder / MANIFEST, where)
     except FileNotFoundError:
         if os.path.lexists(folder):
             raise PartitionCorrupt(f"{where}: expected {MANIFEST}, found a folder without it") from None
         return None
     manifest = parse_manifest(text, where)
     try:
-        success = _small_text(folder / SUCCESS, where).strip()
+        success = small_text(folder / SUCCESS, where).strip()
     except FileNotFoundError:
         raise PartitionCorrupt(f"{where}: expected {SUCCESS}, found none: the partition was not committed") from None
     if success != manifest.digest():

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,10 @@ from engine.errors import (
     PartitionMissing,
     UnknownProfile,
 )
-from engine.lake.catalog import RAW_MBO_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets
+from engine.lake.catalog import RAW_MBO_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets, raw_name_fault
 from engine.lake.contract import Contract, enforce_contract
-from engine.lake.manifest import Lineage, Manifest, read_manifest, sha256_file
-from engine.lake.writer import PartitionWriter, fsync_path, link_or_copy, recover, write_parquet_atomic, write_text_atomic
+from engine.lake.manifest import Lineage, Manifest, read_manifest, sha256_file, small_text
+from engine.lake.writer import PartitionWriter, fsync_path, link_or_copy, recover, sweep, write_parquet_atomic, write_text_atomic
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,10 +51,12 @@ class LakeFolder:
         """The one session profile of this lake's silver and gold; None before the first silver partition."""
         path = self.root / PROFILE_FILE
         try:
-            return str(json.loads(path.read_text(encoding="utf-8"))["profile"])
+            return str(json.loads(small_text(path, str(path)))["profile"])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
+        except (OSError, PartitionCorrupt, ValueError, KeyError, TypeError, RecursionError) as e:
+            if isinstance(e.__cause__, PermissionError):
+                raise PartitionCorrupt(f"{path}: cannot be read: {e.__cause__.strerror}; let this user read it (`chmod u+r`)") from e
             raise PartitionCorrupt(
                 f'{path}: expected {{"profile": name}}, found {e!r}; write the session profile of this lake\'s silver to it, '
                 f'for the cash session with `echo \'{{"profile": "rth"}}\' > {path}`'
@@ -82,7 +84,7 @@ class LakeFolder:
 
     def add_raw(self, source: Path, root_symbol: str) -> Path | None:
         """Add a file to the root's raw folder (hard link, else copy); returns its path, or None where it is there already.
-        Raises NameTaken where another file of the same name is there (raw is never overwritten), LakeWriteFailed where it cannot be put.
+        Raises NameTaken where anything else of that name is there (raw is never overwritten), LakeWriteFailed where it cannot be put.
         """
         place = self.raw_folder(root_symbol) / source.name
         return place if link_or_copy(source, place) else None
@@ -98,7 +100,7 @@ class LakeFolder:
         with self.lock():
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                while place.exists():
+                while os.path.lexists(place):
                     place = place.with_name(f"{path.name}.{secrets.token_hex(4)}")
                 path.rename(place)
                 fsync_path(place.parent)
@@ -109,14 +111,15 @@ class LakeFolder:
     def read_cache(self, name: str) -> dict[str, Any]:
         """Content of a small JSON cache; empty where there is none."""
         try:
-            value = json.loads((self.root / CACHE_DIR / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            value = json.loads(small_text(self.root / CACHE_DIR / name, name))
+        except (OSError, PartitionCorrupt, ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 
     def write_cache(self, name: str, value: dict[str, Any]) -> None:
-        """Write a small JSON cache."""
-        write_text_atomic(self.root / CACHE_DIR / name, json.dumps(value, indent=1, sort_keys=True) + "\n")
+        """Write a small JSON cache, where that can be written; without it the same is found again, slower."""
+        with suppress(LakeWriteFailed):
+            write_text_atomic(self.root / CACHE_DIR / name, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
     def selection_path(self) -> Path:
         """Path of the selection map; ``MBO_SELECTION_PATH`` overrides it."""
@@ -168,6 +171,15 @@ def _entries(folder: Path) -> list[Path]:
         if e.errno in OUT_OF_FILES:
             raise
         return []
+
+
+def _not_listed(root: Path, template: str) -> Iterator[Path]:
+    """Yield the folders along a path of the catalog, ``{...}`` being anything, that this user cannot list."""
+    folders = [root]
+    for part in (*Path(template).parts, "."):
+        yield from (f for f in folders if os.path.isdir(f) and not os.access(f, os.R_OK | os.X_OK))
+        head, variable, _ = part.partition("{")
+        folders = [e for f in folders for e in (_entries(f) if variable else [f / part]) if e.name.startswith(head)]
 
 
 def input_key(key: str, symbol: str, date: dt.date) -> str:
@@ -248,7 +260,7 @@ class Lake(LakeFolder):
         base, tail = self.root / before, after.strip("/").rpartition("/")[0]
         for entry in _entries(base):
             table = entry / tail
-            if entry.name.startswith("symbol=") and table.is_dir():
+            if entry.name.startswith("symbol=") and os.path.isdir(table):
                 yield entry.name.removeprefix("symbol="), table
 
     def partitions(self, key: str, symbol: str | None = None) -> list[tuple[str, dt.date]]:
@@ -264,16 +276,19 @@ class Lake(LakeFolder):
         found: dict[Path, str] = {}
         for key in datasets():
             for _, table in self.tables(key):
-                if not os.access(table, os.R_OK | os.X_OK):
-                    found[table] = "cannot be listed by this user"
                 for entry in _entries(table):
                     if _partition_date(entry.name) is None and not entry.name.startswith("."):
                         found[entry] = "expected a folder named dt=YYYY-MM-DD"
         for root in self.raw_roots():
             for entry in _entries(self.raw_folder(root)):
-                if not entry.is_file():
-                    found[entry] = "expected a DBN file, found a folder" if entry.is_dir() else "expected a DBN file, found no file"
-        return found
+                if os.path.isdir(entry):
+                    found[entry] = "expected a DBN file, found a folder"
+                elif not os.path.isfile(entry):
+                    found[entry] = "expected a DBN file, found no file"
+                elif (fault := raw_name_fault(entry.name)) and not entry.name.startswith("."):
+                    found[entry] = fault
+        paths = (RAW_MBO_TEMPLATE, *(dataset(key).path.rpartition("/")[0] for key in datasets()))
+        return found | {folder: "cannot be listed by this user" for path in paths for folder in _not_listed(self.root, path)}
 
     # --- reading
 
@@ -365,9 +380,11 @@ class Lake(LakeFolder):
     def clean(self) -> list[str]:
         """Remove what killed runs left behind (call it under the lock), LakeWriteFailed where that fails; returns the paths handled."""
         tables = [table for key in datasets() for _, table in self.tables(key)]
-        single = [(self.root / PROFILE_FILE).parent, self.root / CACHE_DIR, (self.root / SELECTION_PATH).parent, self.root / AUDIT_DIR]
+        # These are also written without the lock: what is of a process that lives stays.
+        shared = [(self.root / PROFILE_FILE).parent, self.root / CACHE_DIR, (self.root / SELECTION_PATH).parent, self.root / AUDIT_DIR]
+        shared += [self.raw_folder(root) for root in self.raw_roots()]
         try:
-            return [line for folder in (*tables, *single) for line in recover(folder)]
+            return [line for table in tables for line in recover(table)] + [line for folder in shared for line in sweep(folder)]
         except OSError as e:
             raise LakeWriteFailed(
                 f"lake {self.root}: cannot remove what a killed run left: {e}; fix the folder's permissions, run again"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import glob
 import os
+import platform
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -16,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from engine.errors import LakeWriteFailed, NameTaken, remedy
 from engine.lake.catalog import Dataset
 from engine.lake.contract import enforce_contract
-from engine.lake.manifest import MANIFEST, SUCCESS, Lineage, Manifest, PartFile, sha256_file
+from engine.lake.manifest import MANIFEST, SUCCESS, Lineage, Manifest, PartFile, sha256_file, sha256_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,12 +46,79 @@ def fsync_path(path: Path) -> None:
         os.close(fd)
 
 
+# ----------------------------------------------------------------------------
+# Temporary names, which say who writes: a file of a process that died may be removed, one of another that writes just now may not
+
+_TEMPORARY = re.compile(r"-([0-9]+)\.([0-9a-f]{8})-[0-9a-f]{8}\Z")
+_STALE_SECONDS = 86_400
+"""Age at which a temporary file counts as left behind where its process cannot be asked: no single write takes a day."""
+
+
+@cache
+def _here() -> str:
+    """Hash of the host, its start and the container, within which a process id means one process."""
+    parts = [platform.node()]
+    for read in (lambda: Path("/proc/sys/kernel/random/boot_id").read_text(), lambda: os.readlink("/proc/self/ns/pid")):
+        with suppress(OSError):  # not Linux: a host's name must do
+            parts.append(read())
+    return sha256_text("\n".join(parts))[:8]
+
+
+def temporary(path: Path) -> Path:
+    """A new name beside `path` for what shall become `path`; `sweep` knows from it whether its process lives."""
+    return path.with_name(f"{TMP_PREFIX}{path.name}-{os.getpid()}.{_here()}-{secrets.token_hex(4)}")
+
+
+def _is_left(entry: Path) -> bool:
+    """Whether nobody writes a temporary file any more: its process is dead, or, where that is another host's, it is a day old."""
+    found = _TEMPORARY.search(entry.name)
+    if found is not None and found[2] == _here():
+        return not _runs(int(found[1]))
+    return time.time() - entry.lstat().st_mtime > _STALE_SECONDS
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # another user's
+    return True
+
+
+def sweep(folder: Path, name: str = "") -> list[str]:
+    """Remove the temporary files in `folder` that nobody writes any more, with `name` only those for that file; returns their paths.
+
+    Safe beside processes that write there. What cannot be looked at or removed stays.
+    """
+    done: list[str] = []
+    with suppress(OSError):
+        for left in folder.glob(f"{TMP_PREFIX}{glob.escape(name)}{'-' if name else ''}*"):
+            with suppress(OSError):
+                if _is_left(left):
+                    _remove(left)
+                    done.append(str(left))
+    return done
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
+
+
+# ----------------------------------------------------------------------------
+# Single files
+
+
 def _replace(path: Path, write: Callable[[Path], object], errors: tuple[type[Exception], ...] = (OSError,)) -> None:
     """Call `write` with a temporary path and rename that to `path`; `errors` become LakeWriteFailed."""
-    tmp = path.with_name(f"{TMP_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    tmp = temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path)
+        sweep(path.parent, path.name)
         write(tmp)
         fsync_path(tmp)
         tmp.replace(path)
@@ -56,24 +128,6 @@ def _replace(path: Path, write: Callable[[Path], object], errors: tuple[type[Exc
     finally:
         with suppress(OSError):  # renamed already; or the folder cannot be used, which the error above reports
             tmp.unlink(missing_ok=True)
-
-
-def sweep(path: Path) -> None:
-    """Remove temporary files that processes which are dead by now left when they wrote `path`."""
-    for left in path.parent.glob(f"{TMP_PREFIX}{glob.escape(path.name)}-*"):
-        pid = left.name.removeprefix(f"{TMP_PREFIX}{path.name}-").split("-")[0]
-        if pid.isdecimal() and not _runs(int(pid)):
-            left.unlink(missing_ok=True)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # another user's
-    return True
 
 
 def write_text_atomic(path: Path, text: str) -> None:
@@ -91,28 +145,61 @@ def write_parquet_atomic(path: Path, frame: pl.DataFrame) -> Path:
 
 def link_or_copy(source: Path, place: Path) -> bool:
     """Hard-link (or else copy) a raw file to `place`; returns False where it is there already.
-    Raises NameTaken where another file is there, LakeWriteFailed where the folder cannot be written.
+    Raises NameTaken where anything else has that name, LakeWriteFailed where the folder cannot be written or the copy differs.
     """
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        if place.exists():
-            if place.samefile(source) or (place.stat().st_size == source.stat().st_size and sha256_file(place) == sha256_file(source)):
-                return False
-            raise NameTaken(f"{place}: another file of this name is there, and raw files are never overwritten; rename {source}")
         try:
-            os.link(source.resolve(), place)
+            os.link(source.resolve(), place)  # fails where the name is taken, even by a link that leads nowhere
+        except FileExistsError:
+            raise
         except OSError:
-            sweep(place)
-            tmp = place.with_name(f"{TMP_PREFIX}{place.name}-{os.getpid()}")
-            try:
-                shutil.copyfile(source, tmp)
-                fsync_path(tmp)
-                tmp.rename(place)
-            finally:
-                tmp.unlink(missing_ok=True)
+            _copy_new(source, place)
+    except FileExistsError:
+        if _is_same(source, place):
+            return False
+        raise NameTaken(f"{place}: another file of this name is there, and raw files are never overwritten; rename {source}") from None
     except OSError as e:
         raise LakeWriteFailed(f"{place}: could not be written: {e}; {remedy(e)}") from e
     return True
+
+
+def _copy_new(source: Path, place: Path) -> None:
+    """Copy a file to `place`, whole or not at all; FileExistsError where something has that name, if only since a moment ago."""
+    if os.path.lexists(place):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(place))
+    sweep(place.parent, place.name)
+    tmp = temporary(place)
+    try:
+        shutil.copyfile(source, tmp)
+        fsync_path(tmp)
+        if sha256_file(tmp) != sha256_file(source):
+            raise OSError(errno.EIO, "the copy differs from its source, which may have changed meanwhile", str(tmp))
+        try:
+            os.link(tmp, place)
+        except FileExistsError:
+            raise
+        except OSError:
+            # A file system without links: the name is taken by an empty file, which is ours to replace.
+            place.open("xb").close()
+            tmp.replace(place)
+        fsync_path(place.parent)
+    finally:
+        tmp.unlink(missing_ok=True)
+
+
+def _is_same(source: Path, place: Path) -> bool:
+    """Whether `place` is a file with the content of `source`; False where that cannot be told."""
+    try:
+        if not place.is_file():
+            return False
+        return place.samefile(source) or (place.stat().st_size == source.stat().st_size and sha256_file(place) == sha256_file(source))
+    except OSError:
+        return False
+
+
+# ----------------------------------------------------------------------------
+# Partitions
 
 
 def swap_in(new: Path, place: Path) -> None:
@@ -138,23 +225,20 @@ def swap_in(new: Path, place: Path) -> None:
 
 
 def recover(table: Path) -> list[str]:
-    """Clean a folder after a killed run (delete temporary files, restore renamed folders); returns the paths handled."""
+    """Clean a folder after a killed run (delete temporary files, restore renamed folders); returns the paths handled.
+    For folders that are written under the lake's lock alone: whatever is temporary there is of a run that has ended.
+    """
     done: list[str] = []
     for entry in sorted(table.iterdir()) if table.is_dir() else []:
         if entry.name.startswith(OLD_PREFIX):
             place = entry.with_name(entry.name.removeprefix(OLD_PREFIX).rsplit("-", 1)[0])
             if not os.path.lexists(place):
                 entry.rename(place)
-            elif entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
             else:
-                entry.unlink()
+                _remove(entry)
             done.append(str(entry))
         elif entry.name.startswith(TMP_PREFIX):
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+            _remove(entry)
             done.append(str(entry))
     return done
 
@@ -171,7 +255,7 @@ class PartitionWriter:
         self.observed: dict[str, Any] = {}
         self.manifest: Manifest | None = None
         self._place = root / dataset.partition(symbol, date)
-        self._tmp = self._place.with_name(f"{TMP_PREFIX}{self._place.name}-{os.getpid()}-{secrets.token_hex(4)}")
+        self._tmp = temporary(self._place)
         self._parts: list[PartFile] = []
 
     @property

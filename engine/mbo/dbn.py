@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import stat
 import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import BadDbn, NotOneDate, RawMissing, UnmappedInstrument
+from engine.errors import BadDbn, NotOneDate, RawMissing, UnmappedInstrument, unreadable
 from engine.vocab import NS, split_contract
 
 if sys.version_info >= (3, 14):
@@ -122,7 +123,8 @@ class DbnHeader:
 
 def read_header(path: Path | str) -> DbnHeader:
     """The metadata of a DBN file.
-    Raises RawMissing where `path` is no file, BadDbn on an empty, truncated, corrupt or non-MBO file, or one of more than one UTC date.
+    Raises RawMissing where `path` is no file, RawUnreadable where the system does not let us read it, BadDbn on an empty, truncated,
+    corrupt or non-MBO file, or one of more than one UTC date.
     """
     path = Path(path)
     with _open(path) as raw:
@@ -473,12 +475,15 @@ def tally_words(words, day_start, day_end, ids, counts, hashes):
 
 
 def _open(path: Path) -> BufferedReader:
-    if not path.is_file():
-        raise RawMissing(f"{path}: expected a Databento file (.dbn or .dbn.zst), found no file; check the path")
     try:
+        # A pipe or a device would never end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise RawMissing(f"{path}: expected a Databento file (.dbn or .dbn.zst), found no file; check the path")
         return path.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
+        raise RawMissing(f"{path}: expected a Databento file (.dbn or .dbn.zst), found no file; check the path") from None
     except OSError as error:
-        raise BadDbn(f"{path}: cannot be opened: {error}; let this user read it") from error
+        raise unreadable(path, error) from error
 
 
 def _one_date(metadata: DbnMetadata) -> DbnHeader:
@@ -587,8 +592,11 @@ class ByteSource:
     def __init__(self, raw: BufferedReader[Any], path: Path, size: int | None = None) -> None:
         self._raw = raw
         self._path = path
-        self._size = max(os.fstat(raw.fileno()).st_size if size is None else size, 1)
-        magic = raw.peek(4)[:4]
+        try:
+            self._size = max(os.fstat(raw.fileno()).st_size if size is None else size, 1)
+            magic = raw.peek(4)[:4]
+        except OSError as error:
+            raise unreadable(path, error) from error
         compressed = magic == ZSTD_MAGIC or int.from_bytes(magic, "little") in _SKIPPABLE
         self._file: Any = zstd.ZstdFile(raw, options=_OPTIONS) if compressed else raw
 
@@ -603,7 +611,7 @@ class ByteSource:
 
     def read_into(self, target: memoryview) -> int:
         """Fill `target` and return the number of bytes written; fewer than its length only at the file's end.
-        Raises BadDbn, naming the compressed byte reached, where it cannot be read, or a zstd frame is corrupt or ends early.
+        Raises BadDbn, naming the compressed byte reached, where a zstd frame is corrupt or ends early, RawUnreadable where the disk fails.
         """
         filled = 0
         try:
@@ -615,7 +623,7 @@ class ByteSource:
         except zstd.ZstdError as error:
             raise BadDbn(f"{self._path}: corrupt zstd data before byte {self._raw.tell():,} ({error}); {_AGAIN}") from error
         except OSError as error:
-            raise BadDbn(f"{self._path}: cannot be read: {error}; check the disk, or {_AGAIN}") from error
+            raise unreadable(self._path, error) from error
         return filled
 
     def drain(self) -> int:

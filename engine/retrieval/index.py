@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shlex
 import shutil
 from pathlib import Path
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from engine.errors import LakeWriteFailed, NoData, PartitionMissing, SessionError, StaleIndex
 from engine.lake.catalog import dataset
 from engine.lake.manifest import SUCCESS, canonical, sha256_file, sha256_text
-from engine.lake.writer import TMP_PREFIX, fsync_path, recover, swap_in
+from engine.lake.writer import fsync_path, recover, swap_in, temporary
 from engine.params import RetrievalParams, Target
 from engine.provenance import accepted, code_of
 from engine.retrieval.audit_store import REPRESENTATION_NAMES, Choice
@@ -103,7 +102,7 @@ def build_index(
     events = {g: e for g, e in gold_events(lake, symbol, kinds=p.kinds).items() if len(e)}
     if not events:
         raise NoData(f"{VECTORS} in {lake.root}: expected triggers of kind {', '.join(p.kinds)}, found none; add dates")
-    tmp = place.parent / f"{TMP_PREFIX}{name}-{os.getpid()}-{secrets.token_hex(4)}"
+    tmp = temporary(place)
     try:
         recover(place.parent)
         tmp.mkdir(parents=True)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from engine.errors import unreadable
+
 if TYPE_CHECKING:
     from engine.mbo.dbn import ByteSource
 
@@ -66,7 +68,11 @@ def _walk_one(source: Path, faults: list[str]) -> Iterator[Found]:
     elif not source.is_dir():
         yield from _opened(source, True, faults)
     else:
-        for folder, inside, names in os.walk(source, onerror=lambda e: faults.append(f"{e.filename}: cannot be listed: {e.strerror}")):
+
+        def locked(error: OSError) -> None:
+            faults.append(f"RawUnreadable: {unreadable(Path(error.filename or source), error)}")
+
+        for folder, inside, names in os.walk(source, onerror=locked):
             inside[:] = sorted(n for n in inside if not n.startswith("."))
             for name in sorted(n for n in names if not n.startswith(".")):
                 if os.path.isfile(Path(folder) / name):
@@ -95,8 +101,10 @@ def _opened(path: Path, named: bool, faults: list[str]) -> Iterator[Found]:
                     return zipfile.ZipFile(path).open(info)  # type: ignore[return-value]
 
                 yield Found(label, inside.name, folder, info.file_size, None, False, member)
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as e:
-        faults.append(f"{path}: cannot be opened: {e}; let this user read it, or download it again")
+    except OSError as e:
+        faults.append(f"RawUnreadable: {unreadable(path, e)}")
+    except (zipfile.BadZipFile, NotImplementedError) as e:
+        faults.append(f"BadDbn: {path}: cannot be opened as a zip archive: {e}; download it again")
 
 
 def one_file(path: Path, named: bool = True) -> Found:

@@ -13,7 +13,6 @@ import fcntl
 import io
 import json
 import os
-import secrets
 import shlex
 import zipfile
 import zlib
@@ -24,12 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadDbn, DuplicateRaw, EngineError, LakeWriteFailed, NameTaken, RawMissing, UnmappedInstrument, remedy
+from engine.lake.catalog import RAW_SUFFIXES
 from engine.lake.store import Lake
-from engine.lake.writer import TMP_PREFIX, fsync_path, link_or_copy, sweep
+from engine.lake.writer import fsync_path, link_or_copy, sweep, temporary
 from engine.stages.deliveries import READ_BYTES, Found, Reading, kind_of, one_file, walk
 from engine.stages.raw import (
     INTAKE_DIR,
-    SUFFIXES,
     ContractPart,
     DatePart,
     Facts,
@@ -146,7 +145,7 @@ class Intake:
         self._missing_of_manifests(books)
         if not self.lines and not self.faults:
             raise RawMissing(
-                f"{', '.join(map(str, sources))}: expected files that end in {' or '.join(SUFFIXES)}, or others that hold such, found none"
+                f"{', '.join(map(str, sources))}: expected files that end in {' or '.join(RAW_SUFFIXES)}, found none; check the path"
             )
 
     @contextmanager
@@ -300,8 +299,8 @@ class Intake:
     def _staging(self) -> Path:
         folder = self.lake.root / INTAKE_DIR
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder / "delivery")
-        return folder / f"{TMP_PREFIX}delivery-{os.getpid()}-{secrets.token_hex(4)}"
+        sweep(folder, "delivery")
+        return temporary(folder / "delivery")
 
     def _require_as_made(self, found: Found, look: Look) -> None:
         """BadDbn where the manifest of the batch job has another hash of the file."""
@@ -317,7 +316,7 @@ class Intake:
         """Say which market-by-order files of a batch job are not there, though its manifest lists them."""
         for folder, names in self._hashes.items():
             there = {f.name for f, _ in books if f.folder == folder}
-            missing = sorted(n for n in names if n.endswith(SUFFIXES) and n not in there and ".mbo." in n)
+            missing = sorted(n for n in names if n.endswith(RAW_SUFFIXES) and n not in there and ".mbo." in n)
             if missing:
                 text = f"manifest.json also lists {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}: not given"
                 self.lines.append(Line("passed over", folder, said=[text]))
@@ -336,7 +335,7 @@ class Intake:
 
     def _stored_definitions(self) -> list[Names]:
         paths = (self.lake.raw_folder(r).with_name("table=definition_dbn") for r in self.lake.raw_roots())
-        files = [p for folder in paths if folder.is_dir() for p in sorted(folder.iterdir()) if p.name.endswith(SUFFIXES)]
+        files = [p for folder in paths if folder.is_dir() for p in sorted(folder.iterdir()) if p.name.endswith(RAW_SUFFIXES)]
         return [definition_names(one_file(p))[0] for p in files]
 
     @contextmanager
@@ -475,7 +474,7 @@ def place_name(name: str) -> str:
     """The name under which a file is put into the raw folder: its own, made readable where no run would read it."""
     name = os.fsencode(name).decode("utf-8", "replace").replace("\ufffd", "_").lstrip(".") or "delivery"
     name = "".join(c if c.isprintable() else "_" for c in name)
-    return name if name.endswith(SUFFIXES) else f"{name}.dbn.zst" if name.endswith(".zst") else f"{name}.dbn"
+    return name if name.endswith(RAW_SUFFIXES) else f"{name}.dbn.zst" if name.endswith(".zst") else f"{name}.dbn"
 
 
 def _both(mine: dict[tuple[str, str], ContractPart], parts: list[RawPart]) -> list[tuple[dt.date, str]]:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.errors import BadDbn, DuplicateRaw, NotOneDate, RawMissing
+from engine.errors import OUT_OF_FILES, BadDbn, DuplicateRaw, NotOneDate, RawMissing, RawUnreadable, unreadable
+from engine.lake.catalog import raw_name_fault
 from engine.lake.manifest import sha256_file
 from engine.lake.store import Lake
 from engine.lake.writer import write_text_atomic
@@ -25,7 +27,6 @@ from engine.vocab import split_contract
 
 HEADER_CACHE = "raw_index.json"
 HASH_CACHE = "raw_sha256.json"
-SUFFIXES = (".dbn", ".dbn.zst")
 INTAKE_DIR = "raw/.intake"
 FORMAT = 1
 
@@ -128,12 +129,12 @@ def overlap(a: ContractPart, b: ContractPart) -> bool:
 
 @dataclass
 class RawIndex:
-    """The raw files of one root; `bad` has those with an unreadable header, with the reason."""
+    """The raw files of one root; `bad` has those that cannot be read, with the reason, or the folder itself."""
 
     root: str
     folder: Path
     files: list[RawPart] = field(default_factory=list)
-    bad: dict[Path, BadDbn] = field(default_factory=dict)
+    bad: dict[Path, BadDbn | RawUnreadable] = field(default_factory=dict)
 
     def dates(self, symbol: str) -> list[dt.date]:
         """Dates with a file for `symbol`, a root or a contract."""
@@ -196,9 +197,14 @@ def raw_key(lake: Lake, path: Path) -> str:
 
 
 def raw_paths(folder: Path) -> list[Path]:
-    """DBN files in a folder, sorted; folders and dangling links of such names are passed over (`Lake.passed_over` names them)."""
-    there = folder.iterdir() if folder.is_dir() else ()
-    return sorted(p for p in there if p.name.endswith(SUFFIXES) and not p.name.startswith(".") and p.is_file())
+    """DBN files in a folder, sorted; what else is there is passed over (`Lake.passed_over` names it). Raises RawUnreadable."""
+    try:
+        there = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as e:
+        raise unreadable(folder, e) from e
+    return [p for p in there if not raw_name_fault(p.name) and os.path.isfile(p)]
 
 
 # ----------------------------------------------------------------------------
@@ -305,13 +311,20 @@ def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
     known = lake.read_cache(HEADER_CACHE)
     fresh = dict(known)
     code = ""
-    for path in raw_paths(folder):
-        facts = read_facts(lake, path, keep=keep)
+    try:
+        paths = raw_paths(folder)
+    except RawUnreadable as e:
+        paths, index.bad[folder] = [], e
+    for path in paths:
+        try:
+            stat = path.stat()
+            facts = read_facts(lake, path, keep=keep)
+        except FileNotFoundError:
+            continue  # gone since a moment ago
         if facts is not None:
             index.files += parts_of(path, facts)
             continue
         code = code or accepted(code_of(header_facts), {"ROOTS.code": {root}})[0]
-        stat = path.stat()
         name = raw_key(lake, path)
         expected = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "code": code}
         entry = known.get(name)
@@ -325,7 +338,9 @@ def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
             except NotOneDate as e:
                 index.bad[path] = NotOneDate(f"{e}: `spymaster add {shlex.quote(str(path))} --lake {shlex.quote(str(lake.root))}`")
                 continue
-            except BadDbn as e:
+            except (BadDbn, RawUnreadable) as e:
+                if isinstance(e.__cause__, OSError) and e.__cause__.errno in OUT_OF_FILES:
+                    raise  # of a process that may open no more files no file is at fault
                 index.bad[path] = e
                 continue
             part = _header_part(path, fresh[name])

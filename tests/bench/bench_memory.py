@@ -7,6 +7,7 @@ all of them have expired as `spymaster serve` lets them (Bokeh's own settings: 1
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -15,7 +16,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
+from tests.support.figures import memory_mb
 from tests.ui.conftest import Server, generated_lake, launched
+from tests.ui.pages import Watch
 
 MESSAGES = 60_000
 SESSIONS, FIRST = 20, 10
@@ -24,32 +27,38 @@ EXPIRED_S = 40.0
 
 COLLECTING = (
     "import gc, signal, sys\n"
-    "signal.signal(signal.SIGUSR1, lambda *_: (gc.collect(), gc.collect()))\n"
+    "from bokeh.server.session import ServerSession\n"
     "from panel.command import main\n"
+    "from tornado.websocket import WebSocketHandler\n"
     "from workbench import access\n"
     "access.install_from_environment()\n"
+    "sent, write = [0], WebSocketHandler.write_message\n"
+    "def counted(self, *a, **k):\n"
+    "    sent[0] += 1\n"
+    "    return write(self, *a, **k)\n"
+    "WebSocketHandler.write_message = counted\n"
+    "def told(*_):\n"
+    "    gc.collect(), gc.collect()\n"
+    "    print('sessions', sum(type(o) is ServerSession for o in gc.get_objects()), 'sent', sent[0], flush=True)\n"
+    "signal.signal(signal.SIGUSR1, told)\n"
     "main(['panel', *sys.argv[1:]])\n"
 )
-"""The server's command line, with a signal that asks for a garbage collection."""
+"""The server's command line, with a signal that asks for a garbage collection, and for the sessions there are and the frames it sent."""
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process, MB."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmRSS")) / 1024
-
-
-def settled_mb(server: Server) -> float:
-    """Resident memory after a garbage collection."""
+def settled(server: Server) -> tuple[int, int, int]:
+    """After a garbage collection: resident memory in MB, sessions, and frames that were sent to browsers since the start."""
     os.kill(server.process.pid, signal.SIGUSR1)
     time.sleep(3.0)
-    return resident_mb(server.process.pid)
+    sessions, sent = re.findall(r"^sessions (\d+) sent (\d+)$", server.log.read_text(), re.M)[-1]
+    return memory_mb("VmRSS", server.process.pid), int(sessions), int(sent)
 
 
-def visit(browser: Browser, url: str) -> None:
-    """One tab: the Level view, another level, the Replay for a moment; then it is closed."""
+def visit(browser: Browser, url: str) -> list[str]:
+    """One tab: the Level view, another level, the Replay for a moment; then it is closed. Returns what the browser complained of."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
+    watch = Watch(page)
     page.goto(url, timeout=60_000)
     page.locator(".sm-say").first.wait_for(timeout=60_000)
     page.keyboard.press("2")
@@ -59,6 +68,7 @@ def visit(browser: Browser, url: str) -> None:
     page.get_by_label("Play or pause (space)").click()
     page.wait_for_timeout(600)
     context.close()
+    return watch.errors
 
 
 def measure(lake: Path, log: Path) -> list[tuple[str, str, str]]:
@@ -70,11 +80,11 @@ def measure(lake: Path, log: Path) -> list[tuple[str, str, str]]:
             for _ in range(FIRST):
                 visit(browser, server.url)
             time.sleep(EXPIRED_S)
-            before = settled_mb(server)
+            before, *_ = settled(server)
             for _ in range(SESSIONS):
                 visit(browser, server.url)
             time.sleep(EXPIRED_S)
-            after = settled_mb(server)
+            after, *_ = settled(server)
     finally:
         server.stop()
     return [

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import os
+import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import zstandard
 
+from engine.errors import NameTaken, RawUnreadable
 from engine.lake.catalog import BRONZE_MBO
 from engine.lake.store import Lake
+from engine.mbo.dbn import count_records
+from engine.stages.raw import raw_index
 from tests.support.dbn_files import DAY_NS, metadata_bytes, utc_ns
-from tests.support.lakes import ESZ5, MONDAY, RAW, ROOT, TUESDAY, report, spymaster
+from tests.support.lakes import ESZ5, MONDAY, RAW, ROOT, TUESDAY, as_plain_user, command, leftovers, report, spymaster
 
 QUARANTINE = Path("raw/.quarantine") / Path(RAW).relative_to("raw")
 
@@ -81,17 +89,184 @@ def test_the_same_day_under_another_name_is_refused(raw_days: dict[dt.date, Path
     assert sorted(p.name for p in (lake.root / RAW).iterdir()) == sorted(raw_days[d].name for d in (MONDAY, TUESDAY))
 
 
+def test_an_unreadable_raw_file_is_not_taken_for_damaged(raw_days: dict[dt.date, Path], lake_with: Callable[..., Lake], tmp_path: Path):
+    """The system does not let us read it, by permission or for want of descriptors: it stays, and the new one is not added."""
+    lake = lake_with()
+    there = lake.root / RAW / raw_days[MONDAY].name
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.write_bytes(raw_days[TUESDAY].read_bytes())  # another whole file of that name
+    there.chmod(0)
+    done = subprocess.run(as_plain_user("add", raw_days[MONDAY], "--lake", lake.root), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"RawUnreadable: {there}: cannot be read: Permission denied; let this user read it" in done.stderr
+    assert "Traceback" not in done.stderr
+    there.chmod(0o600)
+    assert there.read_bytes() == raw_days[TUESDAY].read_bytes()
+    assert not (lake.root / "raw/.quarantine").exists()
+
+
+def test_a_failing_disk_is_not_taken_for_damage(raw_days: dict[dt.date, Path], lake_with: Callable[..., Lake], tmp_path: Path):
+    lake = lake_with()
+    there = lake.root / RAW / raw_days[MONDAY].name
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.symlink_to("/proc/self/mem")  # its first byte gives EIO, as a bad sector does
+    with pytest.raises(RawUnreadable, match=r"Input/output error; check the disk"):
+        count_records(there)
+    done = spymaster("add", raw_days[MONDAY], "--lake", lake.root, check=False)
+    assert done.returncode == 1
+    assert f"RawUnreadable: {there}: cannot be read: Input/output error" in done.stderr
+    assert there.is_symlink()
+    # It is named, and the other days are read.
+    assert report("add", raw_days[TUESDAY], "--lake", lake.root)["added"][0]["what"] == "added"
+    assert str(there) in report("lake", "--lake", lake.root)["unreadable"]
+
+
+def test_few_descriptors_are_no_damage(raw_days: dict[dt.date, Path], lake_with: Callable[..., Lake]):
+    lake = lake_with(MONDAY, TUESDAY)
+    index = raw_index(lake, "ES", keep=False)
+    assert len(index.files) == 2
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(int(fd) for fd in os.listdir("/proc/self/fd"))
+    held = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, hard))
+        with suppress(OSError):
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        with pytest.raises(RawUnreadable, match="Too many open files; raise the limit, `ulimit -n"):
+            count_records(raw_days[MONDAY])
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_one_bad_source_does_not_stop_the_others(raw_days: dict[dt.date, Path], tmp_lake: Path, tmp_path: Path):
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    (locked / "a.dbn").write_bytes(b"DBN")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    locked.chmod(0)
+    sources = (tmp_path / "gone.dbn", locked, locked / "a.dbn", "/proc/self/mem", empty, raw_days[MONDAY])
+    done = subprocess.run(as_plain_user("add", *sources, "--lake", tmp_lake), cwd=ROOT, capture_output=True, text=True)
+    locked.chmod(0o700)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "5 of 6 files were not added:" in done.stderr
+    assert f"RawMissing: {tmp_path}/gone.dbn: expected a DBN file or a folder of them, found nothing there" in done.stderr
+    assert f"RawUnreadable: {locked}: cannot be read: Permission denied" in done.stderr
+    assert f"RawUnreadable: {locked}/a.dbn: cannot be read: Permission denied" in done.stderr
+    assert f"RawMissing: {empty}: expected files that end in .dbn or .dbn.zst, found none" in done.stderr
+    assert (tmp_lake / RAW / raw_days[MONDAY].name).read_bytes() == raw_days[MONDAY].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (b"glbx.mbo.zst", "expected a name that ends in .dbn or .dbn.zst, found 'glbx.mbo.zst'"),
+        (b".glbx.dbn.zst", "expected a name without a dot at its start, found '.glbx.dbn.zst'"),
+        (b"glbx-\xff.dbn.zst", r"expected a name in UTF-8, found b'glbx-\xff.dbn.zst'"),
+    ],
+)
+def test_names_that_no_run_would_read_are_made_readable_and_passed_over_where_they_stand_in_the_lake(
+    raw_days: dict[dt.date, Path], tmp_lake: Path, tmp_path: Path, name: bytes, said: str
+):
+    source = tmp_path / os.fsdecode(name)
+    os.link(raw_days[MONDAY], source)
+    done = subprocess.run(command("add", source, "--lake", tmp_lake), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (taken,) = (tmp_lake / RAW).iterdir()
+    assert f"stored as {taken.name}" in done.stdout
+    assert taken.read_bytes() == raw_days[MONDAY].read_bytes()
+    taken.unlink()
+    # Put there by hand it is passed over, with the reason.
+    place = tmp_lake / RAW / source.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    os.link(source, place)
+    assert Lake(tmp_lake).passed_over() == ({} if name.startswith(b".") else {place: said})
+    assert not raw_index(Lake(tmp_lake), "ES").files
+    listed = subprocess.run(command("lake", "--lake", tmp_lake), cwd=ROOT, capture_output=True, text=True)
+    assert (listed.returncode, listed.stderr) == (0, "")
+
+
+def test_that_the_damaged_one_was_moved_is_said_even_where_the_new_one_is_not_added(raw_days: dict[dt.date, Path], tmp_lake: Path):
+    damaged = tmp_lake / RAW / raw_days[MONDAY].name
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(raw_days[MONDAY].read_bytes()[:30_000])
+
+    def full(source: Path, place: Path) -> None:
+        if os.path.lexists(place):
+            raise FileExistsError(place)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr("engine.lake.writer.os.link", full)
+        m.setattr("engine.lake.writer.shutil.copyfile", full)
+        done = spymaster("add", raw_days[MONDAY], "--lake", tmp_lake, check=False)
+    assert done.returncode == 1
+    moved = tmp_lake / QUARANTINE / damaged.name
+    assert "could not be written: [Errno 28] No space left on device" in done.stderr
+    assert f"; the damaged {damaged} had been moved to {moved}\n" in done.stderr
+    assert len(moved.read_bytes()) == 30_000
+    assert report("add", raw_days[MONDAY], "--lake", tmp_lake)["added"][0]["what"] == "added"
+
+
+def test_a_name_is_taken_by_whatever_is_there(raw_days: dict[dt.date, Path], tmp_lake: Path):
+    lake = Lake(tmp_lake)
+    place = tmp_lake / RAW / raw_days[MONDAY].name
+    place.parent.mkdir(parents=True)
+    makes: list[Callable[[], None]] = [lambda: place.symlink_to("nowhere"), place.mkdir, lambda: os.mkfifo(place)]
+    for make in makes:
+        make()
+        before = place.lstat()
+        with pytest.raises(NameTaken, match="never overwritten"):
+            lake.add_raw(raw_days[MONDAY], "ES")
+        done = spymaster("add", raw_days[MONDAY], "--lake", tmp_lake, check=False)
+        assert "NameTaken" in done.stderr
+        assert place.lstat() == before
+        (place.rmdir if place.is_dir() else place.unlink)()
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["with links", "without links"])
+def test_a_file_that_appears_during_the_copy_is_not_overwritten(raw_days: dict[dt.date, Path], tmp_lake: Path, links: bool):
+    """Another disk: the file is copied, and the name is taken by another process meanwhile."""
+    place = tmp_lake / RAW / raw_days[MONDAY].name
+    link, copy = os.link, shutil.copyfile
+    appears = True
+
+    def other_disk(a: Path, b: Path) -> None:
+        if not links or not Path(a).name.startswith(".tmp-"):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        link(a, b)
+
+    def slowly(a: Path, b: Path) -> None:
+        copy(a, b)
+        if appears:
+            place.write_bytes(b"of another process")
+
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr("engine.lake.writer.os.link", other_disk)
+        m.setattr("engine.lake.writer.shutil.copyfile", slowly)
+        with pytest.raises(NameTaken):
+            Lake(tmp_lake).add_raw(raw_days[MONDAY], "ES")
+        assert place.read_bytes() == b"of another process"
+        place.unlink()
+        appears = False
+        assert Lake(tmp_lake).add_raw(raw_days[MONDAY], "ES") == place
+        assert Lake(tmp_lake).add_raw(raw_days[MONDAY], "ES") is None
+    assert place.read_bytes() == raw_days[MONDAY].read_bytes()
+    assert not leftovers(tmp_lake)
+
+
 BOMBS = """
-import resource, sys
-from pathlib import Path
+import sys
 from engine.errors import BadDbn
 from engine.mbo.dbn import count_records, read_header, stream_columns
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+from tests.support.figures import memory_mb
 
 read_header(sys.argv[1]), count_records(sys.argv[1]), list(stream_columns(sys.argv[1]))
-before = peak()
+before = memory_mb("VmHWM")
 for name in sys.argv[2:]:
     for read in (read_header, count_records, lambda p: list(stream_columns(p))):
         try:
@@ -100,7 +275,7 @@ for name in sys.argv[2:]:
             print(str(e).split(":")[1][:60], file=sys.stderr)
         else:
             assert read is read_header, name
-print(peak() - before)
+print(memory_mb("VmHWM") - before)
 """
 
 

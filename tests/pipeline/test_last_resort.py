@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from engine import cli, errors
-from engine.lake.catalog import LADDER
+from engine.lake.catalog import BRONZE_MBO, LADDER
 from engine.lake.manifest import MANIFEST
-from engine.lake.store import Lake
-from engine.lake.writer import write_text_atomic
-from tests.support.lakes import ROOT, TUESDAY, command, leftovers, report, spymaster
+from engine.lake.store import CACHE_DIR, Lake
+from engine.lake.writer import temporary, write_text_atomic
+from engine.stages.raw import raw_index
+from tests.support.lakes import RAW, ROOT, TUESDAY, as_plain_user, command, leftovers, report, spymaster
 
 
 def test_a_defect_is_a_sentence_and_its_traceback_is_in_a_log(
@@ -44,6 +47,100 @@ def test_a_defect_is_a_sentence_and_its_traceback_is_in_a_log(
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/none")
     monkeypatch.setattr("tempfile.tempdir", "/proc/none")
     assert errors.defect_text(ZeroDivisionError("x"), "a test").endswith("Please report it:\nZeroDivisionError: x\n")
+
+
+class Broken(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("cannot even say it")
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the log of defects, which is not there yet."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("tempfile.tempdir", "/proc/none")
+    monkeypatch.setattr(errors, "_times", {})
+    return tmp_path / "state" / "spymaster"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("a name \udcff that is no text"), "ValueError: a name \\udcff that is no text: "),
+        (Broken(), "Broken: it cannot even say what it is: "),
+        (ValueError("x" * 10**7), "ValueError: xxx"),
+    ],
+    ids=["no text", "broken", "long"],
+)
+def test_a_defect_is_said_whatever_it_is(state: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str):
+    text = errors.defect_text(error, "a test \udcfe")
+    assert text.startswith(f"Defect: {said}")
+    assert text.endswith(f"Please report it with {state / errors.LOG}")
+    assert len(text.encode()) < 10_000, "a browser and a log take it"
+    assert type(error).__name__ in (state / errors.LOG).read_text()
+    assert (state / errors.LOG).stat().st_size < 200_000
+    # Without a home, a folder for temporary files or anything else to write to.
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/proc/none"])
+    assert errors.defect_text(error, "a test").startswith(f"Defect: {said}")
+
+
+def _foreign(path: Path) -> None:
+    path.touch()
+    os.chown(path, 65534, 65534)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: p.symlink_to(p.parent.parent / "elsewhere"),
+        os.mkfifo,
+        Path.mkdir,
+        lambda p: os.link(p.parent.parent / "other", p),
+        pytest.param(_foreign, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's file")),
+    ],
+    ids=["link", "pipe", "folder", "hard link", "another user's"],
+)
+def test_the_log_is_written_only_to_a_file_of_ones_own(state: Path, make: Callable[[Path], object]):
+    state.mkdir(parents=True)
+    (state.parent / "other").write_text("of something else")
+    make(state / errors.LOG)
+    text = errors.defect_text(ValueError("x"), "a test")
+    assert text.endswith("Please report it:\nValueError: x\n")
+    assert not (state.parent / "elsewhere").exists()
+    assert (state.parent / "other").read_text() == "of something else"
+
+
+def test_the_log_is_private_and_does_not_grow(state: Path):
+    log = state / errors.LOG
+    errors.defect_text(ValueError("first"), "a test")
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert state.stat().st_mode & 0o777 == 0o700
+    log.chmod(0o666)  # as of an earlier version
+    with log.open("a") as f:
+        f.write("y" * errors.LOG_BYTES)
+    errors.defect_text(KeyError("second"), "a test")
+    assert "second" in log.read_text()
+    assert "first" in log.with_name(f"{errors.LOG}.1").read_text()
+    assert log.stat().st_size < 10_000
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_defect_that_comes_again_and_again_is_logged_ever_less(state: Path):
+    for i in range(1000):
+        try:
+            raise ValueError(f"number {i}")
+        except ValueError as e:
+            said = errors.defect_text(e, "a page that is drawn ten times a second")
+        assert f"number {i}: this was not expected." in said
+    text = (state / errors.LOG).read_text()
+    assert text.count("Traceback") == 10  # the 1st, 2nd, 4th ... 512th
+    assert "(met 512 times)" in text
+    errors.defect_text(KeyError("another"), "a test")
+    assert "KeyError: 'another'" in (state / errors.LOG).read_text()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
@@ -119,20 +216,84 @@ def test_symbols_are_matched_whole(tmp_lake: Path, symbol: str):
     assert f"symbol {symbol!r}: expected a root" in done.stderr
 
 
+TEMPORARY = "from pathlib import Path; import sys; from engine.lake.writer import temporary; print(temporary(Path(sys.argv[1])))"
+
+
+def of_the_dead(path: Path) -> Path:
+    """A temporary name that a process which is dead by now had for `path`."""
+    done = subprocess.run([sys.executable, "-c", TEMPORARY, path], cwd=ROOT, capture_output=True, text=True, check=True)
+    return Path(done.stdout.strip())
+
+
+def of_another_host(path: Path) -> Path:
+    """The same name with the same process id, as another host, another start of this one, or another container gives it."""
+    here = path.name.rpartition("-")[0].rpartition(".")[2]
+    assert len(here) == 8
+    return path.with_name(path.name.replace(here, f"{int(here, 16) ^ 1:08x}"))
+
+
 def test_what_a_dead_writer_left_beside_a_file_goes_with_the_next_write(tmp_path: Path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
     path = tmp_path / "SETUP_[1].json"
-    names: dict[str, bool] = {
-        f".tmp-{path.name}-{dead.pid}-abcd": False,
-        f".tmp-{path.name}-{os.getpid()}-abcd": True,  # another write of a process that lives
-        f".tmp-SETUP_1.json-{dead.pid}-abcd": True,  # of another file
+    dead, alive = of_the_dead(path), temporary(path)
+    aged = of_another_host(temporary(path))
+    legacy = tmp_path / f".tmp-{path.name}-{os.getpid()}-abcd"
+    stays = {
+        dead: False,
+        alive: True,  # another write of a process that lives
+        of_another_host(dead): True,  # a number that says nothing here
+        of_another_host(alive): True,
+        aged: False,
+        legacy: False,
+        of_the_dead(tmp_path / "SETUP_1.json"): True,  # of another file
+        temporary(path): True,
     }
-    for name in names:
-        (tmp_path / name).touch()
+    for left in stays:
+        left.touch()
+    for old in (aged, legacy, list(stays)[-1]):
+        os.utime(old, (time.time() - 90_000,) * 2)
     write_text_atomic(path, "{}")
     assert path.read_text() == "{}"
-    assert {n: (tmp_path / n).exists() for n in names} == names
+    assert {p: p.exists() for p in stays} == stays
+
+
+def test_a_run_sweeps_what_the_dead_left_and_spares_who_writes_beside_it(copied_lake: Lake):
+    """The caches and the raw files are written without the lake's lock, by a page and by `add`."""
+    raw = copied_lake.root / RAW / "glbx.dbn.zst"
+    caches = copied_lake.root / CACHE_DIR
+    caches.mkdir(exist_ok=True)
+    dead = [of_the_dead(raw), of_the_dead(caches / "raw_index.json")]
+    alive = [temporary(raw), temporary(caches / "raw_index.json")]
+    for left in (*dead, *alive):
+        left.touch()
+    assert set(map(str, dead)) == set(copied_lake.clean())
+    assert [p.exists() for p in (*dead, *alive)] == [False, False, True, True]
+
+
+def test_a_cache_that_cannot_be_written_is_no_failure(copied_lake: Lake):
+    """A read-only lake, a full disk: the headers are read again."""
+    shutil.rmtree(copied_lake.root / CACHE_DIR, ignore_errors=True)
+    (copied_lake.root / CACHE_DIR).write_text("in the way")
+    assert len(raw_index(copied_lake, "ES").files) == 2
+    # A pipe would never end.
+    (copied_lake.root / CACHE_DIR).unlink()
+    (copied_lake.root / CACHE_DIR).mkdir()
+    os.mkfifo(copied_lake.root / CACHE_DIR / "raw_index.json")
+    assert len(raw_index(copied_lake, "ES", keep=False).files) == 2
+
+
+@pytest.mark.parametrize("part", ["table", "symbol", "layer", "raw"])
+def test_what_this_user_cannot_list_is_named_and_the_rest_is_read(copied_lake: Lake, part: str):
+    table = copied_lake.path(LADDER, "ESZ5", TUESDAY).parent
+    symbol = next(p for p in table.parents if p.name == "symbol=ESZ5")
+    locked = {"table": table, "symbol": symbol, "layer": copied_lake.root / "bronze", "raw": copied_lake.root / RAW}[part]
+    locked.chmod(0)
+    done = subprocess.run(as_plain_user("lake", "--lake", copied_lake.root, "--json"), cwd=ROOT, capture_output=True, text=True)
+    locked.chmod(0o700)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["passed_over"] == {str(locked): "cannot be listed by this user"}
+    assert [p["dataset"] for p in found["partitions"]].count(BRONZE_MBO) == (0 if part == "layer" else 2)
+    assert (LADDER in [p["dataset"] for p in found["partitions"]]) == (part in ("raw", "layer"))
 
 
 @pytest.mark.parametrize(

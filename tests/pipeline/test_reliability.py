@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -19,27 +20,19 @@ from engine.lake.store import Lake
 from engine.mbo.dbn import count_records, read_header, stream_columns
 from tests.support.built import copy_of_built
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
-from tests.support.figures import Say
-from tests.support.lakes import ESZ5, MONDAY, ROOT, command, digests, leftovers, report, spymaster
+from tests.support.figures import Say, share_of
+from tests.support.lakes import ESZ5, MONDAY, ROOT, THIN_DATES, command, day_file, digests, leftovers, make_thin_lake, report, spymaster
 
 pytestmark = pytest.mark.long
 
-DATES = "2025-09-22:2025-10-01"
-
-KILLS = 12
+KILLS = share_of(12, 3)
 """Of each command, a third by each of the three signals, at times that spread over its usual length."""
-
-
-def _make(folder: Path) -> None:
-    lake = folder / "lake"
-    spymaster("simulate", "--dates", DATES, "--lake", lake, "--rate", "0.02", "--seed", "5", "--thin-after", "12:35")
-    spymaster("rebuild", "--lake", lake, "--symbol", "ESZ5")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake of eight thin simulated sessions with all layers, audit and index; only to be read or copied."""
-    return copy_of_built("reliability", _make, tmp_path_factory.mktemp("reliability")) / "lake"
+    return copy_of_built("thin-lake", make_thin_lake, tmp_path_factory.mktemp("thin")) / "lake"
 
 
 def without(*names: str):
@@ -50,17 +43,22 @@ def without(*names: str):
     return remove
 
 
+FILE = "a file of another disk, where there is one, so that it is copied"
+
+EARLY = "a file of parameters with which eight sessions are enough for an audit"
+
 COMMANDS = {
     "run bronze": (
-        ("run", "--symbol", "ESZ5", "--dates", DATES, "--layer", "bronze"),
+        ("run", "--symbol", "ESZ5", "--dates", THIN_DATES, "--layer", "bronze"),
         without("bronze", "silver", "gold", "audit", "indexes"),
     ),
-    "run silver": (("run", "--symbol", "ESZ5", "--dates", DATES, "--layer", "silver"), without("silver", "gold", "audit", "indexes")),
-    "run gold": (("run", "--symbol", "ESZ5", "--dates", DATES, "--layer", "gold"), without("gold", "audit", "indexes")),
+    "run silver": (("run", "--symbol", "ESZ5", "--dates", THIN_DATES, "--layer", "silver"), without("silver", "gold", "audit", "indexes")),
+    "run gold": (("run", "--symbol", "ESZ5", "--dates", THIN_DATES, "--layer", "gold"), without("gold", "audit", "indexes")),
     "rebuild": (("rebuild", "--symbol", "ESZ5"), without("bronze", "silver", "gold", "audit", "indexes")),
     "select": (("select", "--symbol", "ES"), without("selection")),
-    "audit": (("audit", "--symbol", "ESZ5"), without("audit")),
+    "audit": (("audit", "--symbol", "ESZ5", "--params", EARLY), without("audit")),
     "index": (("index", "--symbol", "ESZ5"), without("indexes")),
+    "add": (("add", FILE), without("silver", "gold", "audit", "indexes")),
     "simulate": (("simulate", "--dates", "2025-10-02:2025-10-03", "--rate", "0.02", "--seed", "5"), without()),
 }
 
@@ -77,8 +75,17 @@ def files_of(lake: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_kills(whole: Path, tmp_path: Path, name: str, say: Say):
+def test_kills(whole: Path, tmp_path: Path, name: str, say: Say, request: pytest.FixtureRequest):
     words, prepare = COMMANDS[name]
+    if FILE in words:
+        elsewhere = Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path
+        folder = Path(tempfile.mkdtemp(dir=elsewhere))
+        request.addfinalizer(lambda: shutil.rmtree(folder))
+        file = day_file(folder, MONDAY, 400_000)
+        words = tuple(str(file) if w == FILE else w for w in words)
+    if EARLY in words:
+        (tmp_path / "early.json").write_text('{"retrieval": {"min_sessions": 4, "min_events": 60}}')
+        words = tuple(str(tmp_path / "early.json") if w == EARLY else w for w in words)
     clean = tmp_path / "clean"
     shutil.copytree(whole, clean)
     prepare(clean)
@@ -130,7 +137,8 @@ def test_three_thousand_harmed_files(tmp_path: Path, say: Say):
     ]
     rng = random.Random(3)
     refused = read = 0
-    for i in range(3_000):
+    times = share_of(3_000)
+    for i in range(times):
         content = bytearray(whole[i % 2].read_bytes())
         for _ in range(rng.choice((1, 1, 3, 20))):
             way, at = rng.choice(("bit", "byte", "cut", "zeros", "twice", "noise")), rng.randrange(max(len(content), 1))
@@ -157,11 +165,11 @@ def test_three_thousand_harmed_files(tmp_path: Path, say: Say):
             except BaseException as e:
                 e.add_note(f"file {i} of seed 3")
                 raise
-    say("raw files harmed", f"3,000, each read three ways: {refused:,} refused by name, {read:,} read, none without a name")
+    say("raw files harmed", f"{times:,}, each read three ways: {refused:,} refused by name, {read:,} read, none without a name")
 
 
 def test_full_disks(whole: Path, tmp_path: Path, say: Say):
-    words = ("run", "--symbol", "ESZ5", "--dates", DATES, "--overwrite")
+    words = ("run", "--symbol", "ESZ5", "--dates", THIN_DATES, "--overwrite")
     sizes = [1_000, 5_000, 20_000, 60_000, 150_000, 400_000, 800_000, 1_500_000]
     met = 0
     for size in sizes:
@@ -188,10 +196,11 @@ def test_full_disks(whole: Path, tmp_path: Path, say: Say):
 PEAK = """
 import resource, sys
 from engine.cli import main
+from tests.support.figures import memory_mb
 try:
     main(sys.argv[1:])
 finally:
-    print("PEAK", max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) // 1024)
+    print("PEAK", max(memory_mb("VmHWM"), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024))
 """
 
 
