@@ -169,7 +169,7 @@ def test_one_bad_source_does_not_stop_the_others(raw_days: dict[dt.date, Path], 
         (b"glbx-\xff.dbn.zst", r"expected a name in UTF-8, found b'glbx-\xff.dbn.zst'"),
     ],
 )
-def test_names_that_no_run_would_read_are_made_readable_and_passed_over_where_they_stand_in_the_lake(
+def test_names_that_no_run_would_read_are_made_readable(
     raw_days: dict[dt.date, Path], tmp_lake: Path, tmp_path: Path, name: bytes, said: str
 ):
     source = tmp_path / os.fsdecode(name)
