@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, processes, require, text_table
-from engine.errors import BadDbn, DuplicateRaw, EngineError, NameTaken, RawMissing, RunFailed, SessionError
-from engine.vocab import split_contract
+from engine.errors import BadDbn, DuplicateRaw, EngineError, NameTaken, PartitionMissing, RawMissing, RunFailed, SessionError
+from engine.sessions import profile_text
+from engine.vocab import root_of, split_contract
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from engine.stages.bronze import RawIndex
     from engine.stages.task import Receipt, TaskSpec
 
-SessionName = Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile; a lake holds one.")]
+SessionName = Annotated[
+    str,
+    Parameter(
+        help="Session profile, of which a lake holds one: rth (the morning), afternoon, day, globex_open, or a file such as own.yaml."
+    ),
+]
 Symbol = Annotated[str, Parameter(help="A root (ES) or a contract (ESH4).")]
 Workers = Annotated[int | None, Parameter(help="Processes; by default one per core.")]
 Overwrite = Annotated[bool, Parameter(negative=(), help="Rebuild everything, also what is current.")]
@@ -66,7 +72,8 @@ def run(
     wanted, must = parse_dates(dates, start_date, end_date)
     check_symbol(symbol)
     build_pipeline(product_type, layer)
-    job = Run(Lake(lake), symbol, wanted, must, session, read_params(params, level_ids), processes(workers), overwrite, json)
+    profile = profile_text(session)
+    job = Run(Lake(lake), symbol, wanted, must, profile, read_params(params, level_ids), processes(workers), overwrite, json)
     with job.lake.lock():
         job.go(layer)
 
@@ -92,6 +99,10 @@ def read_params(path: Path | None, level_ids: str | None) -> RunParams:
     except (OSError, ValueError, AttributeError, ValidationError) as e:
         example = {"replay": {"rest_ns": 500000000}}
         raise SessionError(f"--params {path}: expected a JSON object of parameters such as {example}: {e}") from e
+
+
+FEW_SESSIONS = 5
+"""A run of so many sessions says of all of them what their data are worth, a larger one of those that it made."""
 
 
 @dataclass(eq=False)
@@ -144,7 +155,6 @@ class Run:
     def _bronze(self, layer: str) -> None:
         from engine.pipeline import bronze_dates, plan_bronze
         from engine.stages.bronze import raw_index
-        from engine.vocab import root_of
 
         index = raw_index(self.lake, root_of(self.symbol).code)
         dates, must = self.dates, self.must
@@ -163,7 +173,7 @@ class Run:
 
         have = {*index.dates(self.symbol), *(d for _, d in self.lake.partitions(BRONZE_MBO))}
         for date in list(self.dates):
-            w = session_windows(date, self.profile)
+            w = session_windows(date, self.profile, root_of(self.symbol))
             needed = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
             if not have.intersection(needed):
                 try:
@@ -200,6 +210,24 @@ class Run:
             if layer == "all" and group != "silver":
                 plan.left_out.clear()
             self._work(plan, group)
+            if group == "silver":
+                self._tell_trust(sessions)
+
+    def _tell_trust(self, sessions: list[tuple[str, dt.date]]) -> None:
+        """Say which sessions have seconds without a valid book, and why: all that were made, and those of a run of a few."""
+        from engine.lake.trust import trust_record, trust_words
+
+        made = {r.name for r in self.receipts if r.status == "made"}
+        for symbol, date in sessions:
+            if f"silver {symbol} {date}" not in made and len(sessions) > FEW_SESSIONS:
+                continue
+            try:
+                record = trust_record(self.lake, symbol, date)
+            except PartitionMissing:
+                continue  # its own failure says why
+            words = trust_words(record, date)
+            if record is not None and words.lines:
+                self.say(f"  {symbol} {date}: {words.text}")
 
     def before(self, group: str) -> None:
         """Hook before each group of stages; does nothing here."""
@@ -376,7 +404,7 @@ def select(
     *,
     symbol: Annotated[str, Parameter(help="A root, such as ES.")],
     lake: LakeDir = Path("lake"),
-    session: Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile whose trades are counted.")] = "rth",
+    session: SessionName = "rth",
     dominance: Annotated[float, Parameter(help="Least share of all trades the chosen contract must have.")] = 0.80,
     trim_days: Annotated[int, Parameter(help="Days dropped at both ends of a contract's run.")] = 2,
     trim_longer_than: Annotated[int, Parameter(help="Only runs longer than this are trimmed, days.")] = 4,
@@ -406,7 +434,7 @@ def select(
         raise SessionError(f"selection thresholds: {e}") from e
     place = Lake(lake)
     with place.lock():
-        frame = make_selection(place, symbol, session, params)
+        frame = make_selection(place, symbol, profile_text(session), params)
     rows = list(frame.iter_rows(named=True))
     if json:
         print_json({"path": str(place.selection_path()), "rows": rows})

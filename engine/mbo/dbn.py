@@ -78,7 +78,7 @@ COLUMN_TYPES: dict[str, type[np.generic]] = {
 @dataclass(frozen=True)
 class DbnHeader:
     """A file's metadata: it covers ``[start_ns, end_ns)``, to the end of `date` where the metadata name no end.
-    `symbols` maps instrument id to raw symbol on `date`, the UTC date of `start_ns`.
+    `symbols` maps instrument id to raw symbol on `date`, the UTC date of `start_ns`; `limit` is the most records that were asked for.
     """
 
     path: Path
@@ -88,6 +88,7 @@ class DbnHeader:
     end_ns: int
     date: dt.date
     symbols: dict[int, str]
+    limit: int | None = None
 
     def outrights(self, root: str | None = None) -> dict[int, str]:
         """Instrument id to symbol of the outright contracts, of `root` alone where given; spreads are left out."""
@@ -104,8 +105,19 @@ def read_header(path: Path | str) -> DbnHeader:
         return _header(path, ByteSource(raw, path))[0]
 
 
-def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root: str | None = None) -> Iterator[MboColumns]:
+@dataclass
+class Tally:
+    """What a stream has decoded so far, instruments that it leaves out included: records, and ``ts_recv`` of the last one."""
+
+    records: int = 0
+    last_ns: int = 0
+
+
+def stream_columns(
+    path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root: str | None = None, tally: Tally | None = None
+) -> Iterator[MboColumns]:
     """Decode a DBN file, zstd or raw, chunk by chunk in file order; outright contracts only, of `root` alone where given.
+    `tally` counts along.
     Raises as `read_header`; BadDbn also names the record or byte at which a truncated or corrupt file ends. UnmappedInstrument where a
     record's instrument id has no symbol on the file's date.
     """
@@ -120,6 +132,8 @@ def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root
         kept, bad = split(words, known, keep, *(getattr(out, name) for name in COLUMN_TYPES))
         if bad >= 0:
             raise _bad_record(path, words[bad], done + bad, record_bytes, known)
+        if tally is not None:
+            tally.records, tally.last_ns = done + len(words), int(words[-1, 5])
         if kept:
             yield out.rows(0, kept)
         done += len(words)
@@ -203,12 +217,16 @@ def _header(path: Path, source: ByteSource) -> tuple[DbnHeader, int]:
     date = dt.datetime.fromtimestamp(day // NS, dt.UTC).date()
     if end > day + _DAY_NS:
         raise BadDbn(
-            f"{path}: expected a file of one UTC date, found the span {start} to {end} ns from {date} on; "
+            f"{path}: expected a file of one UTC date, found one from {_utc_text(start)} to {_utc_text(end)}; "
             f"download it with split_duration='day', or one day at a time"
         )
-    return DbnHeader(path, metadata.version, metadata.dataset, start, end, date, _symbols(metadata, date)), RECORD_BYTES + 8 * bool(
-        metadata.ts_out
-    )
+    limit = None if metadata.limit is None else int(metadata.limit)
+    header = DbnHeader(path, metadata.version, metadata.dataset, start, end, date, _symbols(metadata, date), limit)
+    return header, RECORD_BYTES + 8 * bool(metadata.ts_out)
+
+
+def _utc_text(ns: int) -> str:
+    return f"{dt.datetime.fromtimestamp(ns // NS, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _metadata(path: Path, source: ByteSource) -> Metadata:

@@ -14,7 +14,7 @@ from engine.lake.catalog import BRONZE_MBO, dataset
 from engine.lake.manifest import Lineage, sha256_file
 from engine.lake.store import Lake
 from engine.provenance import accepted, code_of
-from engine.stages.base import params_hash
+from engine.stages.base import own_root, params_hash
 from engine.vocab import ACTION_CODES, NS, root_of, split_contract
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from engine.lake.writer import PartitionWriter
-    from engine.mbo.dbn import DbnHeader, MboColumns
+    from engine.mbo.dbn import DbnHeader, MboColumns, Tally
 
 STAGE = "bronze"
 
@@ -42,7 +42,7 @@ def _raw_key(lake: Lake, path: Path) -> str:
 
 def code_versions(symbol: str) -> tuple[str, ...]:
     """Code versions that make the same bronze rows of a contract, the current one first."""
-    return accepted(code_of(convert), {"ROOTS.code": {root_of(symbol).code}})
+    return accepted(code_of(convert), {"ROOTS.code": {root_of(symbol).code}}, own_root(symbol))
 
 
 def why_stale_bronze(lake: Lake, symbol: str, raw: RawFile, *, keep: bool = True) -> str | None:
@@ -53,7 +53,7 @@ def why_stale_bronze(lake: Lake, symbol: str, raw: RawFile, *, keep: bool = True
         return str(e)
     if manifest is None:
         return "not there"
-    if manifest.contract != dataset(BRONZE_MBO).contract().fingerprint():
+    if not dataset(BRONZE_MBO).contract().accepts(manifest.contract):
         return "the contract changed"
     if manifest.lineage.code not in code_versions(symbol):
         return "the code changed"
@@ -96,17 +96,19 @@ class _Contract:
             self.writer.add(rows.head(PART_ROWS))
             rows = rows.slice(PART_ROWS)
 
-    def finish(self, header: DbnHeader, raw: RawFile) -> None:
+    def finish(self, header: DbnHeader, raw: RawFile, tally: Tally) -> None:
         self.flush()
+        # A request that reached its limit was answered up to its last record, whatever end it names.
+        limited = header.limit is not None and tally.records >= header.limit
         self.writer.notes = {
             "instrument_ids": sorted(self.ids),
             "dataset": header.dataset,
             "simulated": header.dataset.endswith(SIMULATED),
             "dbn_version": header.version,
             "dbn_start_ns": header.start_ns,
-            "dbn_end_ns": header.end_ns,
+            "dbn_end_ns": min(header.end_ns, tally.last_ns + 1) if limited else header.end_ns,
             "trades_by_slot": {str(k): v for k, v in sorted(self.trades.items())},
-        }
+        } | ({"limit": header.limit} if limited else {})
         self.writer.observed = {"raw": [raw.size, raw.mtime_ns]}
 
 
@@ -144,18 +146,18 @@ def convert(raw: RawFile, symbols: tuple[str, ...], writer_of: Callable[[str], P
     import numpy as np
     import polars as pl
 
-    from engine.mbo.dbn import read_header, stream_columns
+    from engine.mbo.dbn import Tally, read_header, stream_columns
 
-    header = read_header(raw.path)
+    header, tally = read_header(raw.path), Tally()
     made = [_Contract(writer_of(symbol), [i for i, s in header.symbols.items() if s == symbol]) for symbol in symbols]
-    for columns in stream_columns(raw.path, root=root_of(symbols[0]).code):
+    for columns in stream_columns(raw.path, root=root_of(symbols[0]).code, tally=tally):
         frame, is_trade = columns_frame(columns), columns.action == ACTION_CODES["T"]
         for contract in made:
             mine = np.logical_or.reduce([columns.instrument_id == i for i in contract.ids])
             if mine.any():
                 contract.add(frame if mine.all() else frame.filter(pl.Series(mine)), columns.ts_event[is_trade & mine])
     for contract in made:
-        contract.finish(header, raw)
+        contract.finish(header, raw, tally)
     return [contract.writer for contract in made]
 
 
