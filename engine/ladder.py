@@ -30,8 +30,8 @@ NO_TICK = int(np.iinfo(np.int32).min)
 """Sentinel for "no price" in int32 tick arrays."""
 
 REACH_TICKS = 1 << 16
-"""A ladder in memory, whose indexes are dense by tick, ends so far from where the session traded: rows of stub orders beyond, a bid at a cent
-or an offer at a million, stay in the table. No product's price is as many ticks."""
+"""A ladder in memory, whose indexes are dense by tick, ends so far from where the session traded: rows of stub orders beyond, a bid at a
+cent or an offer at a million, stay in the table. No product's price is as many ticks."""
 
 MAX_TICK_RANGE = 1 << 24
 """Maximum range of a ladder's prices in ticks, too wide for any market."""

@@ -36,8 +36,8 @@ class DayCount:
 
 
 def counted_span(date: dt.date, profile: str, root: Root) -> tuple[int, int] | None:
-    """Span (ns) of a date in which trades are counted: the market's regular hours for sessions of the day, else the profile's trading window;
-    None without a session.
+    """Span (ns) of a date in which trades are counted: the market's regular hours for sessions of the day, else the profile's trading
+    window; None without a session.
     """
     if profile_named(profile).globex_days_back == 1:
         return rth_span(date, root.market)

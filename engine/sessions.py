@@ -159,7 +159,7 @@ def _own_profile(text: str) -> Profile:
     first, last = (GLOBEX_CLOSE, dt.time.max) if back == 0 else (dt.time.min, GLOBEX_CLOSE)
     if not (a < b and first <= a and c < d <= last and first <= e < d):
         raise UnknownProfile(
-            f"session profile {text!r}: expected a premarket, trading and a ladder start before its end, all within one Globex day (New York "
+            f"session profile {text!r}: expected a premarket, trading and a ladder start before its end, within one Globex day (New York "
             f"{first:%H:%M} to {last:%H:%M} with {back} days since its open), found {a:%H:%M}-{b:%H:%M}, {c:%H:%M}-{d:%H:%M}, {e:%H:%M}"
         )
     return Profile(text, (a, b), (c, d), e, int(found[7]), back)
@@ -174,7 +174,8 @@ def profile_text(session: str) -> str:
 
     try:
         raw = yaml.safe_load(Path(session).read_text(encoding="utf-8"))
-        own = f"{raw['name']}@{raw['premarket']},{raw['trading']},{raw['ladder_start']},{raw['opening_range_minutes']},{raw['globex_days_back']}"
+        times = (raw[key] for key in ("premarket", "trading", "ladder_start", "opening_range_minutes", "globex_days_back"))
+        own = f"{raw['name']}@" + ",".join(map(str, times))
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as e:
         raise UnknownProfile(f"session file {session}: expected\n{FILE_EXAMPLE}\nfound {type(e).__name__}: {e}") from e
     return profile_named(own.replace(" ", "")).name

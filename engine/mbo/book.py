@@ -27,7 +27,8 @@ RESTED = -(2**62)
 
 (
     # the grid
-    LO, DENSE, BITS, FAR_N, FAR_SLOTS, FAR_REST, _FAR_REST_ASK, FAR_INSIDE, _FAR_INSIDE_ASK, TOUCHED, BEST, _BEST_ASK, DIRTY, _DIRTY_ASK, MOVED,
+    LO, DENSE, BITS, FAR_N, FAR_SLOTS, FAR_REST, _FAR_REST_ASK, FAR_INSIDE, _FAR_INSIDE_ASK, TOUCHED, BEST, _BEST_ASK, DIRTY, _DIRTY_ASK,
+    MOVED,
     # orders, events
     COUNT, EVENT, TAKERS,
     # the last complete state: ticks and sizes
@@ -142,7 +143,7 @@ def touch(slot, tick, side, st, acc, touched):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def is_inside(tick, side, st):
-    """1 where a tick off the dense grid is nearer to the other side than the grid is, so that it is better than every price of it; else 0."""
+    """1 where a tick off the dense grid is nearer to the other side than the grid is, and so better than every price of it; else 0."""
     return 1 if (tick >= st[LO] + st[DENSE] if side == BID else tick < st[LO]) else 0
 
 

@@ -236,7 +236,7 @@ _MAX_DENSE = 1 << 17
 """Most ticks of a dense grid, 16 MB of them."""
 
 _STUB_TICKS, _MOST_STUBS = 1 << 13, 64
-"""A few ticks this far from the median of those in use are stub orders, a bid at a cent or an offer at a million: they stay off the grid."""
+"""A few ticks this far from the median of those in use are stub orders, a bid at a cent or an offer at a million: they stay off it."""
 
 
 @dataclass
@@ -276,8 +276,8 @@ def grow_table(c: ContractState) -> None:
 
 
 def grow_grid(c: ContractState) -> None:
-    """Once the far table is half full: lay the dense grid over all prices in use but those of stub orders, or, where they lie too far apart,
-    around their median.
+    """Once the far table is half full: lay the dense grid over all prices in use but those of stub orders, or, where they lie too far
+    apart, around their median.
     """
     if c.st[book.FAR_N] < len(c.keys) // 2 - 2:
         return

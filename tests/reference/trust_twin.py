@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from tests.reference.book_twin import LAST, NS, SNAPSHOT, UNDEFINED, BookTwin
+from tests.reference.book_twin import NS, SNAPSHOT, UNDEFINED, BookTwin
 
 FURTHEST = 64
 
@@ -20,17 +20,15 @@ class TrustTwin(BookTwin):
 
     def __init__(
         self, start_s: int, end_s: int, tick_fixed: int, *, open_ns: int | None = None, lost: tuple[tuple[int, int], ...] = (),
-        near_share: float = 0.01, near_s: int = 300, gap_s: int = 5, crossed_ns: int = 2 * NS, **book: Any,
+        near_share: float = 0.01, near_s: int = 300, gap_s: int = 5, **book: Any,
     ) -> None:  # fmt: skip
-        super().__init__(start_s, end_s, tick_fixed, **book)
-        self.open_ns = start_s * NS if open_ns is None else open_ns
+        super().__init__(start_s, end_s, tick_fixed, open_ns=open_ns, **book)
         self.lost, self.waiting = lost, sorted(end for _, end in lost)
-        self.near_share, self.near_s, self.gap_s, self.crossed_ns = near_share, near_s, gap_s, crossed_ns
+        self.near_share, self.near_s, self.gap_s = near_share, near_s, gap_s
         self.cause: str | None = None  # why orders may be unknown
         self.files: list[tuple[int, int]] = []
         self.clock = 0
         self.why: dict[int, set[str]] = {}
-        self.states: list[tuple[int, int]] = []  # (ns, 0, 1 locked, 2 crossed)
         self.seen: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])  # second -> live, changes, unknown
         self.known_at: dict[int, bool] = {}
         self.counts: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0, 0]))
@@ -52,17 +50,12 @@ class TrustTwin(BookTwin):
         while self.waiting and self.clock >= self.waiting[0]:
             self.forget("after_gap", self.waiting.pop(0))
         if r["action"] == "R" or (snap and not self.in_snapshot):
-            self.states.append((self.clock, 0))
             self.cause = None
         elif self.new_file and not snap and not self.warm:
             self.forget("cold_start", self.clock)
         if not snap:
             self.note(r)
         super().record(r)
-        if not snap and r["flags"] & LAST and r["ts_event"] >= self.open_ns:
-            bid, bid_size, ask, ask_size = self.state
-            crossed = bid >= ask and bid_size > 0 and ask_size > 0
-            self.states.append((r["ts_event"], (2 if bid > ask else 1) if crossed else 0))
 
     def forget(self, cause: str, clock: int) -> None:
         self.states.append((clock, 0))
@@ -113,30 +106,9 @@ class TrustTwin(BookTwin):
 
     def finish(self) -> None:
         super().finish()
-        # What is crossed at the last record stays so to the end of what was looked at.
-        self.states.append((max(self.end, self.now + 1) * NS, 0))
         self.pass_to(self.end)
 
     # ---- what is asked of it afterwards
-
-    def crossings(self) -> tuple[set[int], set[int], set[int]]:
-        """Seconds with a locked book, with a crossed one, and in runs of either that are longer than `crossed_ns`."""
-        locked, crossed, long = set[int](), set[int](), set[int]()
-        kind, since, run = 0, 0, 0
-        for ts, new in self.states:
-            if new == kind:
-                continue
-            span = set(range(since // NS, max(ts - 1, since) // NS + 1))
-            if kind == 1:
-                locked |= span
-            if kind == 2:
-                crossed |= span
-            if kind == 0:
-                run = ts
-            elif new == 0 and ts - run > self.crossed_ns:
-                long |= set(range(run // NS, max(ts - 1, run) // NS + 1))
-            kind, since = new, ts
-        return locked, crossed, long
 
     def last_second(self) -> int | None:
         """The second after the last record where the file goes on for five minutes or more that should have had 200 records; else None."""
@@ -207,11 +179,14 @@ class TrustTwin(BookTwin):
         *_, long = self.crossings()
         reasons, out = self.reasons(), []
         first = min((s for s in self.seen if self.seen[s][0]), default=self.end)
+        since = first
+        for s in range(first, self.start):
+            since = s + 1 if self.known_at[s] else since
         for i, s in enumerate(range(self.start, self.end)):
             row, why = self.tape[i], self.why[s]
             bid, ask = row["best_bid_tick"], row["best_ask_tick"]
             cold = reasons[i] in ("cold_start", "after_gap") and len(why) == 1 and s not in long
-            since = next((t + 1 for t in range(s, first - 1, -1) if self.known_at[t]), first)
+            since = s + 1 if self.known_at[s] and s >= first else since
             two = bid is not None and ask is not None and bid < ask
             out.append(self.reach((s - self.start) // 10) if cold and two and s - since >= self.near_s else -1)
         return out
