@@ -121,6 +121,7 @@ class Run:
     receipts: list[Receipt] = field(default_factory=list, init=False)
     left_out: dict[str, str] = field(default_factory=dict, init=False)
     current: int = field(default=0, init=False)
+    current_sessions: int = field(default=0, init=False)
     said: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -234,6 +235,7 @@ class Run:
 
     def _work(self, plan: Plan, what: str) -> None:
         self.current += plan.current
+        self.current_sessions += plan.current if what != "bronze" else 0
         self.receipts += plan.problems
         self.left_out.update(plan.left_out)
         for warning in plan.warnings:
@@ -275,7 +277,9 @@ class Run:
         print_line(f"{len(made)} made, {current} current, {len(bad)} failed{tail}{left}; {seconds:.1f} s", self.console)
         if bad:
             raise RunFailed(f"{len(bad)} of {len(bad) + len(made) + current} tasks failed:\n" + "\n".join(_line(r) for r in bad))
-        if not made and not current:
+        # Bronze of a date is no session: one that its file does not touch is no success.
+        of_sessions = [r for r in self.receipts if r.status in ("made", "current") and not r.name.startswith("bronze ")]
+        if (not made and not current) or (empty and not of_sessions and not self.current_sessions):
             reason = empty[0].message if empty else why or f"no raw file and no bronze in {self.lake.root}"
             raise SessionError(f"{self.symbol} {self.dates[0]}..{self.dates[-1]}: no data on any of these dates: {reason}")
 
