@@ -271,7 +271,7 @@ def raw_index(lake: Lake, root: str, *, keep: bool = True) -> RawIndex:
     index = RawIndex(root, folder)
     known = lake.read_cache(HEADER_CACHE)
     fresh = dict(known)
-    code, *_ = accepted(code_of(header_facts), {"ROOTS.code": {root}})
+    code, *_ = accepted(code_of(header_facts), {"ROOTS.code": {root}}, own_root(root))
     for path in raw_paths(folder):
         stat = path.stat()
         name = _raw_key(lake, path)
