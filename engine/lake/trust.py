@@ -43,19 +43,21 @@ class TrustWords:
 
     chip: a few words for every view; empty where there is nothing to say
     level: ``good``, ``part`` or ``unknown``
-    lines: sentences, the worst first; empty where every second but those of a snapshot is valid and nothing else was found
+    lines: sentences, the worst first; empty where every second but those of a snapshot is valid and nothing is amiss
     advice: what helps; empty where nothing does
+    facts: sentences on what was counted and is no fault
     """
 
     chip: str
     level: str
     lines: tuple[str, ...]
     advice: str = ""
+    facts: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """Everything in one line."""
-        return "; ".join((*self.lines, *filter(None, (self.advice,))))
+        return "; ".join((*self.lines, *self.facts, *filter(None, (self.advice,))))
 
 
 def trust_record(lake: Lake, symbol: str, date: dt.date) -> dict[str, Any] | None:
@@ -85,7 +87,9 @@ def trust_words(record: dict[str, Any] | None, date: dt.date) -> TrustWords:
     chip = f"book known in {valid / seconds:.0%} of the session" if lost else ("" if not lines else "book known, see data quality")
     if not valid:
         chip = f"book known near the touch in {near / seconds:.0%} of the session" if near else "book not known"
-    return TrustWords(chip, "part" if lines else "good", tuple(lines), SNAPSHOT_ADVICE if "cold_start" in why else "")
+    # A hidden order's fill can name one that was never added: that happens on the best of days.
+    facts = (f"{record['unplaced_fills']:,} fills of orders never seen",) if record["unplaced_fills"] else ()
+    return TrustWords(chip, "part" if lines else "good", tuple(lines), SNAPSHOT_ADVICE if "cold_start" in why else "", facts)
 
 
 def _why_line(record: dict[str, Any], name: str, date: dt.date) -> str:
@@ -115,12 +119,11 @@ def _counts(record: dict[str, Any]) -> list[str]:
     out = []
     for what, by in record["unknown"].items():
         if sum(by.values()):
-            near = ", ".join(f"{n:,} {name} ticks from the touch" if name != "beyond" else f"{n:,} beyond" for name, n in by.items() if n)
-            out.append(f"{sum(by.values()):,} {what} of unknown orders ({near})")
+            near = ", ".join(f"{n:,} {name}" if name == "beyond" else f"{n:,} at {name}" for name, n in by.items() if n)
+            out.append(f"{sum(by.values()):,} {what} of unknown orders (ticks from the touch: {near})")
     texts = {
         "crossed_seconds": "seconds with a crossed book after the open",
         "locked_seconds": "seconds with a locked book after the open",
         "off_grid_trades": "trades off the tick grid",
-        "unplaced_fills": "fills of orders never seen",
     }
     return out + [f"{record[key]:,} {text}" for key, text in texts.items() if record[key]]

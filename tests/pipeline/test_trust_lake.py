@@ -206,3 +206,22 @@ def test_what_was_not_recorded_is_unknown():
     words = trust_words(None, dt.date(2025, 11, 4))
     assert (words.level, words.chip) == ("unknown", "book: trust unknown")
     assert "before its trust was recorded" in words.text
+
+
+def test_every_view_has_a_chip(cold: Lake):
+    from workbench import session_cache
+    from workbench.views.components import trust_chip
+
+    words = session_cache.trust(str(cold.root), "ESZ5", TUESDAY)
+    chip = trust_chip(words)
+    assert "book known near the touch in" in chip
+    assert "starts without a snapshot" in chip
+    assert trust_chip(replace(words, chip="")) == ""
+
+
+def test_hidden_fills_alone_are_no_fault(cold: Lake):
+    record = record_of(cold) | {"valid": 12_600, "near": 0, "why_not": {}, "spans": [], "crossed_seconds": 0, "locked_seconds": 0}
+    record |= {"unknown": {"cancels": {}, "modifies": {}}, "off_grid_trades": 0, "unplaced_fills": 7}
+    words = trust_words(record, TUESDAY)
+    assert (words.chip, words.level, words.lines) == ("", "good", ())
+    assert words.text == "7 fills of orders never seen"
