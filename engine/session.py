@@ -209,7 +209,7 @@ class Session:
     def why_not_known(self, start_ns: int, end_ns: int) -> str:
         """Why the book is not valid in a second of the span, in words; empty where it is, or nobody wrote it down."""
         met = [reason for reason, a, b in (self.trust or {"spans": []})["spans"] if a < end_ns and start_ns < b]
-        return "; ".join(dict.fromkeys(REASON_WORDS[reason] for reason in met))
+        return "; ".join(dict.fromkeys(REASON_WORDS.get(reason, reason) for reason in met))
 
     def price_span(self) -> tuple[int, int]:
         """Lowest and highest tick at which the session traded; those of its levels where it did not."""

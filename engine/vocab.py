@@ -257,6 +257,6 @@ def root_of(symbol: str) -> Root:
     if parts is None:
         raise UnknownRoot(
             f"symbol {symbol!r}: expected a root ({', '.join(known_roots())}) or an outright contract of one such as ESH4; "
-            f"add a root, with its tick, multiplier and months, to {own_roots_path()}: `{OWN_ROOT_EXAMPLE}`"
+            f"add a root in engine/vocab.py, or, with its tick, multiplier and months, in {own_roots_path()}: `{OWN_ROOT_EXAMPLE}`"
         )
     return parts[0]

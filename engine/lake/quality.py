@@ -95,7 +95,7 @@ def _why(record: dict[str, Any] | None, start_ns: int, end_ns: int) -> str:
     if record is None:
         return UNKNOWN
     met = [reason for reason, a, b in record["spans"] if a < end_ns and start_ns < b]
-    return "; ".join(dict.fromkeys(REASON_WORDS[reason] for reason in met))
+    return "; ".join(dict.fromkeys(REASON_WORDS.get(reason, reason) for reason in met))
 
 
 def invalid_spans(start_ts_ns: np.ndarray, valid: np.ndarray) -> list[tuple[int, int]]:

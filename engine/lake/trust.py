@@ -96,7 +96,7 @@ def _why_line(record: dict[str, Any], name: str, date: dt.date) -> str:
     """Seconds lost for one reason, when, and why."""
     spans = [span_text(a, b, date).removesuffix(" New York") for reason, a, b in record["spans"] if reason == name]
     told = ", ".join(spans[:SPANS_TOLD]) + (f" and {len(spans) - SPANS_TOLD} more times" if len(spans) > SPANS_TOLD else "")
-    words = REASON_WORDS[name]
+    words = REASON_WORDS.get(name, name)
     if name in ("outside", "after_end", "gap"):
         words += _coverage(record, name, date)
     return f"{record['why_not'][name]:,} s are not valid ({told} New York): {words}"

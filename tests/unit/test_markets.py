@@ -138,7 +138,7 @@ def test_a_file_that_is_no_session_shows_one(content: str, tmp_path: Path):
 def test_a_user_adds_a_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "roots.yaml"
     monkeypatch.setenv(OWN_ROOTS, str(path))
-    with pytest.raises(UnknownRoot, match=r"ES, MES, .*tick, multiplier and months, to .*roots.yaml: `HE: "):
+    with pytest.raises(UnknownRoot, match=r"ES, MES, .*tick, multiplier and months, in .*roots.yaml: `HE: "):
         root_of("HEZ5")
     path.write_text("HE: {name: Lean Hogs, tick: 0.025, multiplier: 400, months: GJKMNQVZ, market: metals}\n")
     assert root_of("HEZ5") == known_roots()["HE"]
