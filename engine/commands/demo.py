@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from cyclopts import Parameter
 
 from engine.commands.common import LakeDir, require
-from engine.sessions import NEW_YORK
+from engine.sessions import NEW_YORK, profile_text
 from engine.vocab import NS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def demo(
     *,
     dbn: Annotated[Path | None, Parameter(help="DBN file, or folder of them; what the lake has already where none is given.")] = None,
     lake: LakeDir = Path("lake"),
-    session: Annotated[Literal["auto", "rth", "globex_open"], Parameter(help="Session profile; auto: the one with most trades.")] = "auto",
+    session: Annotated[str, Parameter(help="Session profile as for run; auto: rth or globex_open, the one with more trades.")] = "auto",
     port: Annotated[int, Parameter(help="Port on this machine.")] = 5006,
     serve: Annotated[bool, Parameter(help="Serve the screen at the end.")] = True,
 ) -> None:
@@ -85,9 +85,9 @@ def _fill(place: Lake, dbn: Path | None, session: str) -> None:
     for root in roots if made_up else ():  # days are not trimmed, since the ends of a simulated month are no rolls
         with place.lock():
             make_selection(place, root, "rth", SelectionParams(trim_days=0))
-    profile = session if session != "auto" else place.profile() or _busiest_profile(place, roots)
+    profile = profile_text(session) if session != "auto" else place.profile() or _busiest_profile(place, roots)
     for root, (first, last) in spans.items():
-        run(symbol=root, dates=f"{first}:{last}", layer="all", session=profile, lake=lake)  # type: ignore[arg-type]
+        run(symbol=root, dates=f"{first}:{last}", layer="all", session=profile, lake=lake)
 
 
 def _add(place: Lake, source: Path) -> None:
@@ -124,9 +124,8 @@ def _simulate(lake: Path) -> None:
 def _busiest_profile(lake: Lake, roots: list[str]) -> str:
     """The session profile with the most trades in the lake's bronze; `rth` where they are equal."""
     from engine.selection import count_days
-    from engine.sessions import PROFILES
 
-    trades = {p: sum(sum(d.trades.values()) for root in roots for d in count_days(lake, root, p)) for p in PROFILES}
+    trades = {p: sum(sum(d.trades.values()) for root in roots for d in count_days(lake, root, p)) for p in ("rth", "globex_open")}
     best = max(trades, key=lambda p: trades[p])
     require(trades[best] > 0, f"lake {lake.root}: expected trades in a session ({', '.join(trades)}), found none in its bronze")
     counts = ", ".join(f"{p} {n:,}" for p, n in trades.items())

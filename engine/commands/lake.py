@@ -10,8 +10,11 @@ from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, print_json, size_text, text_table, wide_console
 from engine.errors import ContractError, PartitionCorrupt
+from engine.lake.catalog import LADDER
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from engine.pipeline import PartitionState
 
 
@@ -83,6 +86,7 @@ def lake(
                 size_text(sum(s.size for s in of)), str(sum(bool(s.stale) for s in of)),
             )  # fmt: skip
     console.print(table)
+    _print_trust(console, [s for s in states if s.dataset == LADDER and not s.corrupt], full)
     stale = [s for s in states if s.stale]
     for s in stale[:10] if not full else []:
         console.print(f"stale {s.dataset} {s.symbol} {s.date}: {s.stale}", style="yellow", markup=False, soft_wrap=True)
@@ -92,6 +96,23 @@ def lake(
             for level_id, reason in absent.items():
                 console.print(f"absent {level_id} {s.symbol} {s.date}: {reason}", style="dim", markup=False, soft_wrap=True)
     _require_whole(corrupt)
+
+
+TRUST_TOLD = 10
+
+
+def _print_trust(console: Console, ladders: list[PartitionState], full: bool) -> None:
+    """What the sessions' data are worth: a line for each that has something to say (the newest only, unless `full`)."""
+    from engine.lake.trust import UNKNOWN, trust_words
+
+    records = [(s, record) for s in ladders if isinstance(record := s.notes.get("trust"), dict)]
+    told = [(s, words) for s, record in reversed(records) if (words := trust_words(record, s.date)).lines]
+    for s, words in told if full else told[:TRUST_TOLD]:
+        console.print(f"trust {s.symbol} {s.date}: {words.text}", style="yellow", markup=False, soft_wrap=True)
+    if len(told) > TRUST_TOLD and not full:
+        console.print(f"and {len(told) - TRUST_TOLD} sessions more; `spymaster lake --full` tells all", style="yellow", markup=False)
+    if len(records) < len(ladders):
+        console.print(f"trust of {len(ladders) - len(records)} sessions: {UNKNOWN}", style="dim", markup=False, soft_wrap=True)
 
 
 def _require_whole(corrupt: list[PartitionState]) -> None:
@@ -159,7 +180,9 @@ def generated() -> dict[Path, str]:
     from engine.lake.catalog import VACUUM, dataset
     from engine.lake.contract import CONTRACTS_DIR, Field, render_contract
 
-    fields = [Field(k.name, _DTYPES[k.dtype], k.nullable, k.unit, k.meaning) for k in KEYS]
+    fields = [
+        Field(k.name, _DTYPES[k.dtype], k.nullable, k.unit, k.meaning, (), k.came_later, False if k.came_later else None) for k in KEYS
+    ]
     fields += [Field(f.name, _DTYPES[f.dtype], True, f.unit, f"{f.meaning}: {f.formula}") for f in table_features()]
     table = dataset(VACUUM)
     doc = "Features and conditions of every level in every window; generated from the feature register by `spymaster contracts --write`"

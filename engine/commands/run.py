@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, processes, require, text_table
-from engine.errors import RawMissing, RunFailed, SessionError
+from engine.errors import PartitionMissing, RawMissing, RunFailed, SessionError
+from engine.sessions import profile_text
+from engine.vocab import root_of
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
     from engine.stages.raw import RawIndex
     from engine.stages.task import Receipt, TaskSpec
 
-SessionName = Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile; a lake holds one.")]
+SessionName = Annotated[
+    str,
+    Parameter(
+        help="Session profile, of which a lake holds one: rth (the morning), afternoon, day, globex_open, or a file such as own.yaml."
+    ),
+]
 Symbol = Annotated[str, Parameter(help="A root (ES) or a contract (ESH4).")]
 Workers = Annotated[int | None, Parameter(help="Processes; by default one per core.")]
 Overwrite = Annotated[bool, Parameter(negative=(), help="Rebuild everything, also what is current.")]
@@ -64,7 +71,8 @@ def run(
     wanted, must = parse_dates(dates, start_date, end_date)
     check_symbol(symbol)
     build_pipeline(product_type, layer)
-    job = Run(Lake(lake), symbol, wanted, must, session, read_params(params, level_ids), processes(workers), overwrite, json)
+    profile = profile_text(session)
+    job = Run(Lake(lake), symbol, wanted, must, profile, read_params(params, level_ids), processes(workers), overwrite, json)
     with job.lake.lock():
         job.go(layer)
 
@@ -92,6 +100,10 @@ def read_params(path: Path | None, level_ids: str | None) -> RunParams:
         raise SessionError(f"--params {path}: expected a JSON object of parameters such as {example}: {e}") from e
 
 
+FEW_SESSIONS = 5
+"""A run of so many sessions says of all of them what their data are worth, a larger one of those that it made."""
+
+
 @dataclass(eq=False)
 class Run:
     """One run of the pipeline: plan, execute, report."""
@@ -108,6 +120,7 @@ class Run:
     receipts: list[Receipt] = field(default_factory=list, init=False)
     left_out: dict[str, str] = field(default_factory=dict, init=False)
     current: int = field(default=0, init=False)
+    current_sessions: int = field(default=0, init=False)
     said: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -168,7 +181,7 @@ class Run:
 
         have = {*index.dates(self.symbol), *(d for _, d in self.lake.partitions(BRONZE_MBO))}
         for date in list(self.dates):
-            w = session_windows(date, self.profile)
+            w = session_windows(date, self.profile, root_of(self.symbol))
             needed = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
             if not have.intersection(needed):
                 try:
@@ -205,12 +218,31 @@ class Run:
             if layer == "all" and group != "silver":
                 plan.left_out.clear()
             self._work(plan, group)
+            if group == "silver":
+                self._tell_trust(sessions)
+
+    def _tell_trust(self, sessions: list[tuple[str, dt.date]]) -> None:
+        """Say which sessions have seconds without a valid book, and why: all that were made, and those of a run of a few."""
+        from engine.lake.trust import trust_record, trust_words
+
+        made = {r.name for r in self.receipts if r.status == "made"}
+        for symbol, date in sessions:
+            if f"silver {symbol} {date}" not in made and len(sessions) > FEW_SESSIONS:
+                continue
+            try:
+                record = trust_record(self.lake, symbol, date)
+            except PartitionMissing:
+                continue  # its own failure says why
+            words = trust_words(record, date)
+            if record is not None and words.lines:
+                self.say(f"  {symbol} {date}: {words.text}")
 
     def before(self, group: str) -> None:
         """Hook before each group of stages; does nothing here."""
 
     def _work(self, plan: Plan, what: str) -> None:
         self.current += plan.current
+        self.current_sessions += plan.current if what != "bronze" else 0
         self.receipts += plan.problems
         self.left_out.update(plan.left_out)
         for warning in plan.warnings:
@@ -252,7 +284,9 @@ class Run:
         print_line(f"{len(made)} made, {current} current, {len(bad)} failed{tail}{left}; {seconds:.1f} s", self.console)
         if bad:
             raise RunFailed(f"{len(bad)} of {len(bad) + len(made) + current} tasks failed:\n" + "\n".join(_line(r) for r in bad))
-        if not made and not current:
+        # Bronze of a date is no session: one that its file does not touch is no success.
+        of_sessions = [r for r in self.receipts if r.status in ("made", "current") and not r.name.startswith("bronze ")]
+        if (not made and not current) or (empty and not of_sessions and not self.current_sessions):
             reason = empty[0].message if empty else why or f"no raw file and no bronze in {self.lake.root}"
             raise SessionError(f"{self.symbol} {self.dates[0]}..{self.dates[-1]}: no data on any of these dates: {reason}")
 
@@ -271,7 +305,7 @@ def select(
     *,
     symbol: Annotated[str, Parameter(help="A root, such as ES.")],
     lake: LakeDir = Path("lake"),
-    session: Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile whose trades are counted.")] = "rth",
+    session: SessionName = "rth",
     dominance: Annotated[float, Parameter(help="Least share of all trades the chosen contract must have.")] = 0.80,
     trim_days: Annotated[int, Parameter(help="Days dropped at both ends of a contract's run.")] = 2,
     trim_longer_than: Annotated[int, Parameter(help="Only runs longer than this are trimmed, days.")] = 4,
@@ -301,7 +335,7 @@ def select(
         raise SessionError(f"selection thresholds: {e}") from e
     place = Lake(lake)
     with place.lock():
-        frame = make_selection(place, symbol, session, params)
+        frame = make_selection(place, symbol, profile_text(session), params)
     rows = list(frame.iter_rows(named=True))
     if json:
         print_json({"path": str(place.selection_path()), "rows": rows})

@@ -303,7 +303,7 @@ class Lake(LakeFolder):
         manifest = self.manifest(key, symbol, date)
         contract = d.contract()
         label = self._label(key, symbol, date)
-        if manifest.contract != contract.fingerprint():
+        if not contract.accepts(manifest.contract):
             raise ContractError(
                 f"{label}: was written under another contract than {contract.path} is now; if that was edited by hand, undo it, else "
                 f"`{self.repair_command(key, symbol, date)}` rebuilds the partition"
@@ -401,6 +401,7 @@ def read_part(
 
     try:
         lazy = pl.scan_parquet(path)
+        lazy = contract.filled(lazy, lazy.collect_schema().names())
         found = lazy.collect_schema()
         if columns is not None:
             # A projected read checks the whole schema too, so that an unexpected column is named.

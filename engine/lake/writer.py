@@ -276,7 +276,8 @@ class PartitionWriter:
         """
         import polars as pl
 
-        frame = enforce_contract(frame, self.dataset.contract(), self.where)
+        contract = self.dataset.contract()
+        frame = enforce_contract(contract.filled(frame.lazy(), frame.columns).collect(), contract, self.where)
         name = f"part-{len(self._parts):05d}.parquet"
         path = self._tmp / name
         try:

@@ -131,6 +131,14 @@ def read_header(path: Path | str) -> DbnHeader:
         return _one_date(require_mbo(metadata_of(path, ByteSource(raw, path))))
 
 
+@dataclass
+class Tally:
+    """What a stream has decoded so far, instruments that it leaves out included: records, and ``ts_recv`` of the last one."""
+
+    records: int = 0
+    last_ns: int = 0
+
+
 def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root: str | None = None) -> Iterator[MboColumns]:
     """Decode a DBN file, zstd or raw, chunk by chunk in file order; outright contracts only, of `root` alone where given.
     Raises as `read_header`; BadDbn also names the record or byte at which a truncated or corrupt file ends. UnmappedInstrument where a
@@ -141,14 +149,6 @@ def stream_columns(path: Path | str, *, chunk_records: int = CHUNK_RECORDS, root
     known = np.array(sorted(header.symbols), np.uint32)
     keep = np.array([int(i) in outrights for i in known], np.bool_)
     yield from _columns(Path(path), known, keep, True, 0, None, chunk_records)
-
-
-@dataclass
-class Tally:
-    """What a stream has decoded so far, instruments that it leaves out included: records, and ``ts_recv`` of the last one."""
-
-    records: int = 0
-    last_ns: int = 0
 
 
 def stream_part(

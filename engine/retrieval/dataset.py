@@ -237,7 +237,7 @@ def decided_until_ns(lake: Lake, symbol: str, date: dt.date, setups: SetupParams
     from engine.features.events import data_end_ns, file_span
     from engine.sessions import session_windows, utc_dates
 
-    w = session_windows(date, lake.profile() or "rth")
+    w = session_windows(date, lake.profile() or "rth", root_of(symbol))
     days = [d for d in utc_dates(w.ladder_start_ns, w.ladder_end_ns) if lake.find_manifest(BRONZE_MBO, symbol, d) is not None]
     spans = [file_span(lake.notes(BRONZE_MBO, symbol, d), d) for d in days]
     end = data_end_ns(spans, w.ladder_start_ns, w.ladder_end_ns) if spans else w.ladder_end_ns

@@ -11,7 +11,7 @@ from engine.lake.catalog import BRONZE_MBO, dataset
 from engine.lake.manifest import Lineage, sha256_file
 from engine.lake.store import Lake
 from engine.provenance import accepted, code_of
-from engine.stages.base import params_hash
+from engine.stages.base import own_root, params_hash
 from engine.stages.raw import RawDay, raw_key, raw_sha256, read_conditions
 from engine.vocab import ACTION_CODES, NS, root_of
 
@@ -36,7 +36,7 @@ SLOT_NS = 900 * NS
 
 def code_versions(symbol: str) -> tuple[str, ...]:
     """Code versions that make the same bronze rows of a contract, the current one first."""
-    return accepted(code_of(convert), {"ROOTS.code": {root_of(symbol).code}})
+    return accepted(code_of(convert), {"ROOTS.code": {root_of(symbol).code}}, own_root(symbol))
 
 
 def why_stale_bronze(lake: Lake, symbol: str, raw: RawDay, *, keep: bool = True) -> str | None:
@@ -47,7 +47,7 @@ def why_stale_bronze(lake: Lake, symbol: str, raw: RawDay, *, keep: bool = True)
         return str(e)
     if manifest is None:
         return "not there"
-    if manifest.contract != dataset(BRONZE_MBO).contract().fingerprint():
+    if not dataset(BRONZE_MBO).contract().accepts(manifest.contract):
         return "the contract changed"
     if manifest.lineage.code not in code_versions(symbol):
         return "the code changed"

@@ -43,7 +43,7 @@ from engine.stages.raw import (
     write_facts,
 )
 from engine.stages.symbology import Named, Names, definition_names, name_instruments, symbology_names, why_no_root, why_unnamed
-from engine.vocab import NS, ROOTS, split_contract
+from engine.vocab import NS, known_roots, split_contract
 
 if TYPE_CHECKING:
     from engine.mbo.dbn import DbnMetadata, Survey
@@ -234,7 +234,7 @@ class Intake:
         finally:
             look.done()
         if not roots:
-            raise OtherSchema(f"{found.label}: schema {metadata.schema}, of no known root ({', '.join(ROOTS)})")
+            raise OtherSchema(f"{found.label}: schema {metadata.schema}, of no known root ({', '.join(known_roots())})")
 
     # --- a market-by-order file
 

@@ -17,8 +17,11 @@ from engine.vocab import root_of
 if TYPE_CHECKING:
     import polars as pl
 
+    from engine.lake.manifest import Manifest
     from engine.levels import Gap
     from engine.mbo.dbn import MboColumns
+    from engine.mbo.replay import ReplayedContract
+    from engine.mbo.trust import Span
 
 # Columns that the replay reads.
 REPLAY_COLUMNS = ("ts_event", "ts_recv", "order_id", "price", "size", "flags", "action", "side")
@@ -64,33 +67,80 @@ def _mbo_columns(frame: pl.DataFrame) -> MboColumns:
     return MboColumns(**read, **unread)
 
 
-def make_ladder(inputs: StageInputs) -> dict[str, Output]:
-    """Run of the stage ``ladder``: replay the records once, into the ladder and the tape."""
-    from engine.mbo.replay import LadderReplay
+MOST_GAPS = 8
+"""Most spans of missing records that a replay is told of; where there are more, the last of them is told without being acted on."""
 
+
+def make_ladder(inputs: StageInputs) -> dict[str, Output]:
+    """Run of the stage ``ladder``: replay the records once, into the ladder and the tape; once more for every span of missing records, so
+    that the book is forgotten there as at a file that starts without a snapshot.
+    """
     w = inputs.windows
     days = inputs.present(BRONZE_MBO)
+    notes = [inputs.notes(BRONZE_MBO, day) for day in days]
+    if all(n["dbn_end_ns"] <= w.ladder_start_ns or n["dbn_start_ns"] >= w.ladder_end_ns for n in notes):
+        raise _nothing_in(inputs, days)
+    lost: tuple[Span, ...] = ()
+    while True:
+        made = _replayed(inputs, days, lost)
+        if not made.stats["records"] or not made.trust.record["records"]:
+            raise _nothing_in(inputs, days)
+        if made.trust.missing is None or len(lost) == MOST_GAPS:
+            break
+        lost = (*lost, made.trust.missing)
+    missing = sorted(d.isoformat() for (k, d), m in inputs.manifests.items() if m is None)
+    files = [
+        {"date": d.isoformat(), "span": [n["dbn_start_ns"], n["dbn_end_ns"]], **{k: n[k] for k in FILE_FACTS if k in n}}
+        for d, n in zip(days, notes)
+    ]
+    facts = {"stats": made.stats, "missing_days": missing, "trust": made.trust.record | {"files": files}}
+    return {LADDER: Output(made.rows, facts), TAPE: Output(made.tape, facts)}
+
+
+FILE_FACTS = ("limit", "condition")
+"""Notes of bronze that a trust record repeats: the request's limit where it was reached, and the venue's condition on the date."""
+
+
+def _replayed(inputs: StageInputs, days: list[dt.date], lost: tuple[Span, ...]) -> ReplayedContract:
+    from engine.mbo.replay import LadderReplay
+
+    w, params = inputs.windows, inputs.params
     # A crossed book is normal before the venue opens, and an error after it.
     open_ns = max(w.ladder_start_ns, w.globex_start_ns)
-    replay = LadderReplay({THE_CONTRACT: inputs.symbol}, w.ladder_start_ns, w.ladder_end_ns, inputs.params.replay, open_ns=open_ns)
-    rows = 0
+    replay = LadderReplay(
+        {THE_CONTRACT: inputs.symbol}, w.ladder_start_ns, w.ladder_end_ns, params.replay, open_ns=open_ns, trust=params.trust, lost=lost
+    )
     for day in days:
         spans = covered_spans(inputs.notes(BRONZE_MBO, day))
         replay.begin_file(spans[0][1], spans[0][0])
         for part, begun in by_span(inputs.parts(BRONZE_MBO, day, REPLAY_COLUMNS), spans):
             for start, end in begun:  # after a hole the book is unknown, as at the start of a file
                 replay.begin_file(end, start)
-            rows += part.height
             replay.feed(_mbo_columns(part))
-    if rows == 0:
-        raise NoData(
-            f"{inputs.symbol} {w.date}: expected records between {w.ladder_start_ns} and {w.ladder_end_ns}, found none; if the raw file "
-            f"should have some, replace it and run `{inputs.lake.repair_command(BRONZE_MBO, inputs.symbol, days[0], overwrite=True)}`"
-        )
-    made = replay.finish()[inputs.symbol]
-    missing = sorted(d.isoformat() for (k, d), m in inputs.manifests.items() if m is None)
-    facts = {"stats": made.stats, "missing_days": missing}
-    return {LADDER: Output(made.rows, facts), TAPE: Output(made.tape, facts)}
+    return replay.finish()[inputs.symbol]
+
+
+def _nothing_in(inputs: StageInputs, days: list[dt.date]) -> NoData:
+    """What the files cover and what the session needs."""
+    w = inputs.windows
+    spans = (inputs.notes(BRONZE_MBO, d) for d in days)
+    covered = " and ".join(span_text(n["dbn_start_ns"], n["dbn_end_ns"], w.date) for n in spans)
+    return NoData(
+        f"{inputs.symbol} {w.date}: the session needs records from {span_text(w.ladder_start_ns, w.ladder_end_ns, w.date)}, "
+        "and there is none: "
+        f"its raw files cover {covered}; take another session (--session, --dates), or add a file that covers it and run "
+        f"`{inputs.lake.repair_command(BRONZE_MBO, inputs.symbol, days[0], overwrite=True)}`"
+    )
+
+
+def ladder_differs(manifest: Manifest) -> bool:
+    """Whether a ladder without a trust record, of accepted earlier code, would have other rows now: it had a book that was crossed or began
+    unknown, or unknown orders.
+    """
+    stats = manifest.notes.get("stats", {})
+    files = sum(digest is not None for digest in manifest.lineage.inputs.values())
+    unknown = stats.get("unknown_cancels", 1) + stats.get("unknown_modifies", 1) + stats.get("crossed_after_open", 1)
+    return "trust" not in manifest.notes and (unknown > 0 or stats.get("clears", 0) < files)
 
 
 def covered_spans(notes: dict[str, Any]) -> list[tuple[int, int]]:
@@ -195,7 +245,15 @@ def make_vacuum(inputs: StageInputs) -> dict[str, Output]:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage(name="ladder", io=StageIO((BRONZE_MBO,), (LADDER, TAPE)), param_groups=("replay",), refs=ladder_refs, run=make_ladder),
+    Stage(
+        name="ladder",
+        io=StageIO((BRONZE_MBO,), (LADDER, TAPE)),
+        param_groups=("replay",),
+        later_groups=("trust",),
+        refs=ladder_refs,
+        run=make_ladder,
+        differs=ladder_differs,
+    ),
     Stage(name="bars", io=StageIO((BRONZE_MBO,), (BARS,)), refs=_globex_refs, run=make_bars),
     Stage(
         name="levels",

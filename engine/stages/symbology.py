@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadDbn
 from engine.stages.deliveries import Found
-from engine.vocab import NS, ROOTS, split_contract
+from engine.vocab import NS, OWN_ROOT_EXAMPLE, known_roots, own_roots_path, split_contract
 
 if TYPE_CHECKING:
     from engine.mbo.dbn import DbnMetadata, Survey
@@ -152,6 +152,7 @@ def why_no_root(symbols: set[str], label: str) -> str:
     unknown = sorted(s for s in symbols if _OUTRIGHT.fullmatch(s))
     found = ", ".join(unknown[:5] or sorted(symbols)[:5])
     return (
-        f"{label}: expected an outright contract of a known root ({', '.join(ROOTS)}), found {found}; a root is added in engine/vocab.py "
-        f"with three numbers: its tick size, its multiplier, and the months in which it has contracts"
+        f"{label}: expected an outright contract of a known root ({', '.join(known_roots())}), found {found}; a root is added "
+        f"to {own_roots_path()} with three numbers, its tick size, its multiplier, and the months in which it has contracts: "
+        f"`{OWN_ROOT_EXAMPLE}`"
     )
