@@ -173,6 +173,10 @@ class RawUnreadable(EngineError):
     """
 
 
+class NotOneDate(BadDbn):
+    """A file that is whole, and whose header does not make it one UTC date: several dates, or a recording of the live feed."""
+
+
 class UnmappedInstrument(BadDbn):
     """A record whose instrument id the file's metadata does not map to a symbol on its date."""
 
@@ -187,6 +191,10 @@ class LakeWriteFailed(EngineError):
 
 class NameTaken(LakeWriteFailed):
     """Another raw file of the same name is in the lake."""
+
+
+class DownloadFailed(EngineError):
+    """Databento refused, could not be reached, or sent what it had not announced; or the price was not agreed to."""
 
 
 class RunFailed(EngineError):

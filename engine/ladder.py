@@ -15,6 +15,7 @@ from numba import njit
 from engine.errors import ContractError, PartitionCorrupt, SessionError
 from engine.lake.catalog import LADDER, TAPE
 from engine.params import ReplayParams
+from engine.sessions import span_text
 from engine.vocab import LADDER_COLUMNS, NS, Root, root_of
 
 if TYPE_CHECKING:
@@ -28,14 +29,19 @@ _TAPE_COLUMNS = ("window_start_ts_ns", "last_tick", "best_bid_tick", "best_ask_t
 NO_TICK = int(np.iinfo(np.int32).min)
 """Sentinel for "no price" in int32 tick arrays."""
 
+REACH_TICKS = 1 << 16
+"""A ladder in memory, whose indexes are dense by tick, ends so far from where the session traded: rows of stub orders beyond, a bid at a
+cent or an offer at a million, stay in the table. No product's price is as many ticks."""
+
 MAX_TICK_RANGE = 1 << 24
-"""Maximum range of a ladder's prices in ticks, since the indexes are dense by tick."""
+"""Maximum range of a ladder's prices in ticks, too wide for any market."""
 
 
 class Ladder:
     """Sparse ladder and tape of one session of one contract, built by `from_frames` or `open`.
     ``[start_ns, end_ns)`` is the ladder's span in whole seconds; `tape`, `valid` (``book_valid``), `last_tick`, `best_bid_tick` and
-    `best_ask_tick` (at each second's end, int32, `NO_TICK` where there is none) have a row a second.
+    `best_ask_tick` (at each second's end, int32, `NO_TICK` where there is none) have a row a second, and so has `near_ticks`: how far
+    behind the touch a book is known that is not known as a whole, -1 where it is not even that, or is valid.
     """
 
     def __init__(self, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date, make: str | None = None) -> None:
@@ -87,11 +93,27 @@ class Ladder:
         self.tape = tape
         self.start_ns, self.end_ns = int(starts[0]), int(starts[-1]) + NS
         self.valid = tape["book_valid"].to_numpy().astype(bool)
+        near = tape["near_ticks"].fill_null(-1).to_numpy() if "near_ticks" in tape.columns else np.full(self.valid.size, -1)
+        self.near_ticks = np.array(near, dtype=np.int32)
         self.last_tick, self.best_bid_tick, self.best_ask_tick = (
             np.array(tape[c].cast(pl.Int32).fill_null(NO_TICK).to_numpy()) for c in ("last_tick", "best_bid_tick", "best_ask_tick")
         )
 
+    def _within_reach(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows at prices that a market can have (`REACH_TICKS`)."""
+        prices = self.last_tick[self.last_tick != NO_TICK].astype(np.int64)
+        if not prices.size:
+            both = np.concatenate((self.best_bid_tick, self.best_ask_tick)).astype(np.int64)
+            prices = both[both != NO_TICK]
+            prices = np.median(prices, keepdims=True).astype(np.int64) if prices.size else prices
+        if not prices.size or not rows.height:
+            return rows
+        low, high = int(prices.min()) - REACH_TICKS, int(prices.max()) + REACH_TICKS
+        there = rows["tick"]
+        return rows if low <= there.min() and there.max() <= high else rows.filter(there.is_between(low, high))  # type: ignore[operator]
+
     def _take_rows(self, rows: pl.DataFrame) -> None:
+        rows = self._within_reach(rows)
         starts = rows["window_start_ts_ns"].to_numpy()
         self.second = ((starts - self.start_ns) // NS).astype(np.int32)
         # Copy, since polars' arrays are read-only, for which numba would compile every kernel once more.
@@ -115,6 +137,22 @@ class Ladder:
             raise self._broken(f"prices within {MAX_TICK_RANGE} ticks of each other, found {self.n_slots}")
         self._slot_offset, self._slot_rows = index_by_tick(self.tick, self.tick_low, self.n_slots)
 
+    def known_span(self, first: int, n_windows: int, window_s: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest tick at which bids, and highest at which asks are known all through each window and at the end of the second before it,
+        int64: without end (``-2**62``, ``2**62``) where the book is valid, and the wrong way round where nothing is known.
+        """
+        everything, nothing = 2**62, -(2**62)
+        near = self.near_ticks >= 0
+        low = np.where(self.valid, -everything, np.where(near, self.best_bid_tick.astype(np.int64) - self.near_ticks, -nothing))
+        high = np.where(self.valid, everything, np.where(near, self.best_ask_tick.astype(np.int64) + self.near_ticks, nothing))
+        span = slice(first, first + n_windows * window_s)
+        before = np.maximum(first + window_s * np.arange(n_windows) - 1, 0)
+        # The second before a window of a valid book may be one in which it was built.
+        whole = self.valid[span].reshape(n_windows, window_s).all(axis=1)
+        lowest = np.maximum(low[span].reshape(n_windows, window_s).max(axis=1), np.where(whole, -everything, low[before]))
+        highest = np.minimum(high[span].reshape(n_windows, window_s).min(axis=1), np.where(whole, everything, high[before]))
+        return lowest, highest
+
     @property
     def seconds(self) -> int:
         """Number of seconds in the session's ladder."""
@@ -130,9 +168,11 @@ class Ladder:
         first = max(-(-first_s // window_s), lo // window_s)
         last = min(last_s // window_s, -(-hi // window_s))
         if hi <= lo or last <= first:
+            begin, end = self.start_ns if start_ns is None else start_ns, self.end_ns if end_ns is None else end_ns
             raise SessionError(
                 f"{self.where}: expected a slice with at least one whole {window_s} s window in "
-                f"[{self.start_ns}, {self.end_ns}), found [{start_ns}, {end_ns}); choose a span inside the session"
+                f"{span_text(self.start_ns, self.end_ns, self.date)}, found {span_text(begin, end, self.date)}; "
+                "choose a span inside the session"
             )
         return int(first * window_s - first_s), int(last - first)
 
@@ -152,7 +192,8 @@ class Ladder:
         The span is widened to whole windows of `window_s` seconds (aligned to the epoch) and clipped to the session; the ticks, both
         included, to whole price rows of `step_ticks` ticks, which start at absolute multiples of it.
         Variables, int64 ``(window, tick)``: every channel of `LADDER_COLUMNS` (depth and orders at the window's end, flows summed) and
-        ``bid_depth_start``, ``ask_depth_start``; bool ``book_valid (window)``, True where all its seconds are. Coordinates:
+        ``bid_depth_start``, ``ask_depth_start``; bool ``book_valid (window)``, True where all its seconds are; int64 ``known_low``,
+        ``known_high (window)`` as `known_span` gives them. Coordinates:
         ``window_start_ts_ns``, ``window_end_ts_ns`` (window), ``tick`` (the row's lowest tick) and ``price`` (tick).
         """
         import xarray as xr
@@ -172,6 +213,7 @@ class Ladder:
         ticks = low + step_ticks * np.arange(n_rows, dtype=np.int64)
         names = (*LADDER_COLUMNS, "bid_depth_start", "ask_depth_start")
         data: dict[str, Any] = {name: (("window", "tick"), out[i]) for i, name in enumerate(names)}
+        data["known_low"], data["known_high"] = (("window", a) for a in self.known_span(first, n_windows, window_s))
         data["book_valid"] = ("window", self.valid[first : first + n_windows * window_s].reshape(n_windows, window_s).all(axis=1))
         coords = {
             "window_start_ts_ns": ("window", begin),
@@ -223,6 +265,15 @@ class Ladder:
             low[there] = ((bid + ask) // 2 - span + 1)[before[there]]
             high[there] = ((bid + ask) // 2 + span - 1)[before[there]]
         return low, high
+
+
+def known_cells(cube: xr.Dataset) -> np.ndarray:
+    """Whether the book is known at each price row of a cube all through the window, ``(windows, rows)``: everywhere where it is valid, and
+    in the band around the touch where it is known there alone.
+    """
+    tick = cube["tick"].to_numpy()
+    low, high = (cube[name].to_numpy()[:, None] for name in ("known_low", "known_high"))
+    return np.asarray((low <= tick) & (tick + cube.attrs["step_ticks"] - 1 <= high))
 
 
 # ----------------------------------------------------------------------------

@@ -4,7 +4,6 @@ A level is a function of the session's `LevelInputs` to `Steps`, or to the reaso
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import polars as pl
 from engine.bars import require_trades, trades_between
 from engine.errors import UnknownLevel
 from engine.params import LevelParams
-from engine.sessions import NEW_YORK, SessionWindows
+from engine.sessions import SessionWindows, clock_text
 from engine.vocab import NS, Root
 
 
@@ -186,7 +185,7 @@ def _clip(level_id: str, steps: Steps, inputs: LevelInputs) -> pl.DataFrame | st
 
 
 def _clock(ns: int) -> str:
-    return dt.datetime.fromtimestamp(ns // NS, NEW_YORK).strftime("%Y-%m-%d %H:%M New York")
+    return f"{clock_text(ns)} New York"
 
 
 def _fixed(inputs: LevelInputs, known_ns: int, price: float) -> Steps:

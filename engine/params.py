@@ -29,6 +29,17 @@ class ReplayParams(Params):
     keyframe_s: int = Field(60, ge=1, le=3600, description="Seconds between keyframes")
 
 
+class TrustParams(Params):
+    """When a book is trusted, as a whole or near the touch (mbo.md rules 12 and 20)."""
+
+    near_share: float = Field(
+        0.01, gt=0, le=0.5, description="The book is known near the touch where fewer cancels and modifies than this are of unknown orders"
+    )
+    near_s: int = Field(300, ge=60, le=3600, description="Over the last seconds of so many")
+    gap_s: int = Field(5, ge=2, le=600, description="Records are missing after a silence this long that unknown orders follow, seconds")
+    crossed_ns: int = Field(2_000_000_000, ge=0, le=60_000_000_000, description="A book crossed or locked for longer is not valid, ns")
+
+
 class ZoneParams(Params):
     """Outer bounds of the zones around a level, in ticks from it (features.md section 2)."""
 
@@ -223,6 +234,7 @@ class RunParams(Params):
     """All parameters of silver and gold, by group; a stage's lineage has only the groups it reads."""
 
     replay: ReplayParams = ReplayParams()
+    trust: TrustParams = TrustParams()
     levels: LevelParams = LevelParams()
     features: FeatureParams = FeatureParams()
     approach: ApproachParams = ApproachParams()

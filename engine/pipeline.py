@@ -12,9 +12,9 @@ from engine.params import RunParams
 from engine.sessions import profile_named, session_windows, utc_dates
 from engine.stages import bronze
 from engine.stages.base import StageIO, params_hash, why_stale
-from engine.stages.bronze import RawIndex, raw_index
+from engine.stages.raw import RawIndex, raw_index
 from engine.stages.task import GROUPS, STAGES, Group, Receipt, TaskSpec, failed, is_current
-from engine.vocab import ROOTS, root_of
+from engine.vocab import known_roots, root_of
 
 LAYERS = ("bronze", "silver", "gold", "all")
 PRODUCT_TYPES = ("future_mbo",)
@@ -83,7 +83,7 @@ def check_symbol(symbol: str) -> str:
 
 def is_root(symbol: str) -> bool:
     """Whether `symbol` names a root, not a contract."""
-    return symbol in ROOTS
+    return symbol in known_roots()
 
 
 def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: bool, must: bool, index: RawIndex | None = None) -> Plan:
@@ -123,7 +123,8 @@ def plan_sessions(
     text = params.model_dump_json()
     for symbol, date in sessions:
         spec = TaskSpec(str(lake.root), date, (symbol,), profile=profile, params=text, overwrite=overwrite, group=group)
-        needed = next(r for r in GROUPS[group][0].refs(session_windows(date, profile), params) if r.required)
+        windows = session_windows(date, profile, root_of(symbol))
+        needed = next(r for r in GROUPS[group][0].refs(windows, params) if r.required)
         try:
             lake.manifest(needed.key, symbol, needed.date)
         except PartitionMissing as e:
@@ -149,7 +150,7 @@ def bronze_dates(lake: Lake, symbol: str, dates: list[dt.date], profile: str, pa
     same = (params_hash(values), profile)
     symbols = [s for s, _ in lake.tables(key)] if is_root(symbol) else [symbol]
     for date in dates:
-        windows = session_windows(date, profile)
+        windows = session_windows(date, profile, root_of(symbol))
         if not have.intersection(utc_dates(windows.ladder_start_ns, windows.ladder_end_ns)):
             continue
         recorded: set[dt.date] = set()

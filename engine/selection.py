@@ -11,9 +11,9 @@ from engine.errors import PartitionCorrupt, SessionError
 from engine.lake.catalog import BRONZE_MBO
 from engine.lake.store import Lake
 from engine.params import SelectionParams
-from engine.sessions import rth_span, session_windows, utc_dates
+from engine.sessions import profile_named, rth_span, session_windows, utc_dates
 from engine.stages.bronze import session_trades
-from engine.vocab import split_contract
+from engine.vocab import Root, root_of, split_contract
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,11 +35,13 @@ class DayCount:
     trades: dict[str, int]
 
 
-def counted_span(date: dt.date, profile: str) -> tuple[int, int] | None:
-    """Span (ns) of a date in which trades are counted: RTH for `rth`, else the profile's trading window; None without a session."""
-    if profile == "rth":
-        return rth_span(date)
-    w = session_windows(date, profile)
+def counted_span(date: dt.date, profile: str, root: Root) -> tuple[int, int] | None:
+    """Span (ns) of a date in which trades are counted: the market's regular hours for sessions of the day, else the profile's trading
+    window; None without a session.
+    """
+    if profile_named(profile).globex_days_back == 1:
+        return rth_span(date, root.market)
+    w = session_windows(date, profile, root)
     return w.trading_start_ns, w.trading_end_ns
 
 
@@ -54,7 +56,7 @@ def count_days(lake: Lake, root: str, profile: str) -> list[DayCount]:
     symbols = sorted({s for s, _ in notes})
     out = []
     for date in sorted({d - dt.timedelta(days=back) for d in utc for back in (0, 1)}):
-        span = counted_span(date, profile)
+        span = counted_span(date, profile, root_of(root))
         if span is None:
             continue
         days = utc_dates(*span)

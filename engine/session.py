@@ -18,9 +18,10 @@ import polars as pl
 from engine.bars import BAR_NS
 from engine.errors import EngineError, PartitionMissing, SessionError, UnknownLevel
 from engine.features import level_windows, pressure_cube
-from engine.ladder import NO_TICK, Ladder
+from engine.ladder import NO_TICK, Ladder, known_cells
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TRIGGERS, dataset
 from engine.lake.store import Lake, input_key
+from engine.lake.trust import REASON_WORDS, record_in
 from engine.levels import level_ids, price_level, title
 from engine.params import ApproachParams, FeatureParams
 from engine.sessions import utc_dates
@@ -66,6 +67,8 @@ class Session:
     gold_touches: ``level_id, touch_ts_ns`` of every touch as gold has them; None where gold has no triggers of this very ladder
     cached: what `cached_with_session` caches, by function, then by its other arguments
     lake: None of a session made from frames, which has no single trades
+    trust: the trust record that the replay wrote; None where it wrote none
+    profile: name of the session profile; empty of a session made from frames
     """
 
     symbol: str
@@ -80,6 +83,8 @@ class Session:
     gold_touches: pl.DataFrame | None = None
     cached: dict[Hashable, OrderedDict[Any, Any]] = field(default_factory=dict, repr=False)
     lake: Lake | None = None
+    trust: dict[str, Any] | None = None
+    profile: str = ""
 
     @classmethod
     def open(cls, lake: Lake, symbol: str, date: dt.date, *, stamp: str = "", whole: bool = False) -> Session:
@@ -103,7 +108,11 @@ class Session:
         absent = dict(facts.get("absent", {}))
         simulated = lake.is_simulated(LADDER, symbol, date)
         touches = _gold_touches(lake, symbol, date)
-        return cls(symbol, date, ladder, bars, levels, absent, tuple(notes), stamp, simulated, touches, lake=lake)
+        made = lake.manifest(LADDER, symbol, date)
+        return cls(
+            symbol, date, ladder, bars, levels, absent, tuple(notes), stamp, simulated, touches, lake=lake, trust=record_in(made),
+            profile=made.lineage.profile or "",
+        )  # fmt: skip
 
     @property
     def tick_size(self) -> float:
@@ -189,13 +198,18 @@ class Session:
         return None if tick == NO_TICK else tick
 
     def best_ticks(self, ts_ns: int) -> dict[str, int]:
-        """Ticks of the best ``bid`` and ``ask`` at the end of the second of `ts_ns`; empty without a valid book of two sides."""
+        """Ticks of the best ``bid`` and ``ask`` at the end of the second of `ts_ns`; empty without a known touch of two sides."""
         lad = self.ladder
         s = (ts_ns - lad.start_ns) // NS
-        if not 0 <= s < lad.seconds or not lad.valid[s]:
+        if not 0 <= s < lad.seconds or not (lad.valid[s] or lad.near_ticks[s] >= 0):
             return {}
         ticks = {"bid": int(lad.best_bid_tick[s]), "ask": int(lad.best_ask_tick[s])}
         return ticks if NO_TICK not in ticks.values() else {}
+
+    def why_not_known(self, start_ns: int, end_ns: int) -> str:
+        """Why the book is not valid in a second of the span, in words; empty where it is, or nobody wrote it down."""
+        met = [reason for reason, a, b in (self.trust or {"spans": []})["spans"] if a < end_ns and start_ns < b]
+        return "; ".join(dict.fromkeys(REASON_WORDS.get(reason, reason) for reason in met))
 
     def price_span(self) -> tuple[int, int]:
         """Lowest and highest tick at which the session traded; those of its levels where it did not."""
@@ -331,8 +345,8 @@ class Quotes:
     """Best prices of consecutive windows, ``(windows + 1,)`` each.
 
     edges_ns: int64, each window's start, and the end of the last
-    bid, ask: float64, ticks at each window's end, NaN where a side is empty or the book was not valid in all of it; the last one is there
-        twice, so that a step drawn from edge to edge ends with its window
+    bid, ask: float64, ticks at each window's end, NaN where a side is empty or not even the touch was known in all of it; the last one is
+        there twice, so that a step drawn from edge to edge ends with its window
     """
 
     edges_ns: np.ndarray
@@ -344,7 +358,10 @@ def best_quotes(tape: pl.DataFrame, window_s: int = 1) -> Quotes:
     """Best bid and ask at the end of each window; the tape's first second is the start of one, and a part of one at the end is left out."""
     n = tape.height // window_s
     at = tape.gather_every(window_s, offset=window_s - 1).head(n)
-    ok = tape["book_valid"].to_numpy().astype(bool)[: n * window_s].reshape(n, window_s).all(axis=1)
+    known = tape["book_valid"].to_numpy().astype(bool)
+    if "near_ticks" in tape.columns:
+        known = known | tape["near_ticks"].is_not_null().to_numpy()
+    ok = known[: n * window_s].reshape(n, window_s).all(axis=1)
     start = tape["window_start_ts_ns"].to_numpy()[: n * window_s : window_s]
     sides = {}
     for side in ("bid", "ask"):
@@ -432,12 +449,12 @@ LEAST_TOP = 5.0
 
 
 def cube_values(cube: xr.Dataset, parts: tuple[str, ...]) -> np.ndarray:
-    """Sum of the cube's variables `parts`, shape (windows, rows), float32; NaN where the book is not valid."""
+    """Sum of the cube's variables `parts`, shape (windows, rows), float32; NaN where the book is not known."""
     first, *rest = (cube[p].to_numpy() for p in parts)
     out = first.astype(np.float32)
     for more in rest:
         out += more
-    out[~cube["book_valid"].to_numpy().astype(bool)] = np.nan
+    out[~known_cells(cube)] = np.nan
     return out
 
 

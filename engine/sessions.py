@@ -1,30 +1,69 @@
-"""Session profiles, their windows in nanoseconds, the RTH calendar, and UTC dates."""
+"""Session profiles, their windows in nanoseconds, the markets' regular hours and calendars, and UTC dates."""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from engine.errors import SessionError, UnknownProfile
-from engine.vocab import NS
+from engine.vocab import NS, Root
 
 NEW_YORK = ZoneInfo("America/New_York")
 GLOBEX_OPEN = dt.time(18, 0)
 RTH_OPEN = dt.time(9, 30)
 
 
+GLOBEX_CLOSE = dt.time(17, 0)
+
+# ----------------------------------------------------------------------------
+# Markets: their regular hours and which days have them
+
+
+@dataclass(frozen=True)
+class Market:
+    """A group of products (`engine.vocab.Root.market`): regular hours, New York, the close of a day that ends early, and whether NYSE's own
+    closings (a day of mourning, a storm), which are no holidays, close it too.
+    """
+
+    name: str
+    regular: tuple[dt.time, dt.time]
+    early_close: dt.time
+    closes_with_nyse: bool
+
+
+MARKETS: dict[str, Market] = {
+    m.name: m
+    for m in (
+        Market("equity", (dt.time(9, 30), dt.time(16)), dt.time(13), True),
+        Market("energy", (dt.time(9), dt.time(14, 30)), dt.time(13, 30), False),
+        Market("metals", (dt.time(8, 20), dt.time(13, 30)), dt.time(13, 30), False),
+        Market("rates", (dt.time(8, 20), dt.time(15)), dt.time(13), False),
+        Market("fx", (dt.time(8, 20), dt.time(15)), dt.time(13), False),
+        Market("globex", (dt.time(9, 30), dt.time(16)), dt.time(13), False),
+    )
+}
+"""Markets by name; ``globex`` is of no product: it has a regular day wherever one of the others has."""
+
+
+# ----------------------------------------------------------------------------
+# Profiles
+
+
 @dataclass(frozen=True)
 class Profile:
-    """A named session: New York clock times on the session's own date.
+    """A named session: New York clock times on the session's own date. Where a time is None it is that of the market's regular hours; a
+    ladder without a start of its own begins half an hour before them.
     `globex_days_back` is the number of days from the Globex open to that date: 1 for a morning session, 0 for one that starts at the open.
     """
 
     name: str
-    premarket: tuple[dt.time, dt.time]
-    trading: tuple[dt.time, dt.time]
-    ladder_start: dt.time
+    premarket: tuple[dt.time, dt.time | None]
+    trading: tuple[dt.time | None, dt.time | None]
+    ladder_start: dt.time | None
     opening_range_minutes: int
     globex_days_back: int
 
@@ -34,18 +73,34 @@ PROFILES: dict[str, Profile] = {
     for p in (
         Profile("rth", (dt.time(4), dt.time(9, 30)), (dt.time(9, 30), dt.time(12, 30)), dt.time(9), 15, 1),
         Profile("globex_open", (dt.time(18), dt.time(18, 15)), (dt.time(18, 15), dt.time(21, 15)), dt.time(17, 50), 15, 0),
+        Profile("afternoon", (dt.time(4), None), (None, None), dt.time(12, 30), 15, 1),
+        Profile("day", (dt.time(4), None), (None, None), None, 15, 1),
     )
 }
+"""The first three hours of the stock market's day, the Globex open, the market's regular hours from 12:30 on, and all of them."""
+
+PROFILE_ALIASES = {"morning": "rth"}
+
+_TIME = r"(\d{1,2}:\d{2})"
+_OWN = re.compile(rf"([a-z][a-z0-9_]{{0,31}})@{_TIME}-{_TIME},{_TIME}-{_TIME},{_TIME},(\d{{1,3}}),([01])")
+_OWN_FORM = "NAME@PREMARKET,TRADING,LADDER START,OPENING RANGE MINUTES,DAYS SINCE THE GLOBEX OPEN"
+_OWN_EXAMPLE = "lunch@04:00-09:30,09:30-14:00,11:00,15,1"
+FILE_EXAMPLE = (
+    'name: lunch\npremarket: "04:00-09:30"\ntrading: "09:30-14:00"\nladder_start: "11:00"\nopening_range_minutes: 15\nglobex_days_back: 1'
+)
+"""A session of one's own, as ``--session FILE.yaml`` reads it."""
 
 
 @dataclass(frozen=True)
 class SessionWindows:
     """A session in ns since the epoch, UTC; every span is half-open ``[start, end)``.
     The overnight span runs from the Globex open to the next 09:30 New York, which for `globex_open` lies after the session's end.
+    `market` is that of the product (`MARKETS`), whose regular days count.
     """
 
     date: dt.date
     profile: str
+    market: str
     premarket_start_ns: int
     premarket_end_ns: int
     trading_start_ns: int
@@ -62,38 +117,101 @@ def to_ns(date: dt.date, time: dt.time) -> int:
     return round(dt.datetime.combine(date, time, NEW_YORK).timestamp()) * NS
 
 
+def clock_text(ns: int, date: dt.date | None = None) -> str:
+    """New York's clock at an instant, ``09:35`` or ``09:35:07``, with the day before it where that is not `date`.
+
+    Examples
+    --------
+    >>> date = dt.date(2025, 11, 4)
+    >>> clock_text(to_ns(date, dt.time(9, 35))), clock_text(to_ns(date, dt.time(9, 35)), date)
+    ('2025-11-04 09:35', '09:35')
+    """
+    at = dt.datetime.fromtimestamp(ns // NS, NEW_YORK)
+    text = f"{at:%H:%M}" if at.second == 0 else f"{at:%H:%M:%S}"
+    return text if at.date() == date else f"{at:%Y-%m-%d} {text}"
+
+
+def span_text(start_ns: int, end_ns: int, date: dt.date | None = None) -> str:
+    """A span of New York's clock in words, such as ``09:00 to 12:30 New York``, with the day where it is not `date`."""
+    start = dt.datetime.fromtimestamp(start_ns // NS, NEW_YORK).date()
+    return f"{clock_text(start_ns, date)} to {clock_text(end_ns, start)} New York"
+
+
 def profile_named(name: str) -> Profile:
-    """The profile `name`, or UnknownProfile."""
+    """The profile `name`: one of `PROFILES`, or one's own, whose name says all of it; else UnknownProfile."""
+    return PROFILES[name] if name in PROFILES else _own_profile(name)
+
+
+@lru_cache(maxsize=8)
+def _own_profile(text: str) -> Profile:
+    found = _OWN.fullmatch(text)
+    if found is None:
+        raise UnknownProfile(
+            f"session profile {text!r}: expected one of {', '.join((*PROFILES, *PROFILE_ALIASES))}, a file such as session.yaml, or "
+            f"{_OWN_FORM}, for example {_OWN_EXAMPLE} (--session)"
+        )
     try:
-        return PROFILES[name]
-    except KeyError:
-        raise UnknownProfile(f"session profile {name!r}: expected one of {', '.join(PROFILES)} (--session)") from None
+        a, b, c, d, e = (dt.time.fromisoformat(t.zfill(5)) for t in found.groups()[1:6])
+    except ValueError as error:
+        raise UnknownProfile(f"session profile {text!r}: expected times such as 09:30, found {error}") from None
+    back = int(found[8])
+    # A session lies within one Globex day, from the hour before its open to its close.
+    first, last = (GLOBEX_CLOSE, dt.time.max) if back == 0 else (dt.time.min, GLOBEX_CLOSE)
+    if not (a < b and first <= a and c < d <= last and first <= e < d):
+        raise UnknownProfile(
+            f"session profile {text!r}: expected a premarket, trading and a ladder start before its end, within one Globex day (New York "
+            f"{first:%H:%M} to {last:%H:%M} with {back} days since its open), found {a:%H:%M}-{b:%H:%M}, {c:%H:%M}-{d:%H:%M}, {e:%H:%M}"
+        )
+    return Profile(text, (a, b), (c, d), e, int(found[7]), back)
 
 
-def session_windows(date: dt.date, profile: str) -> SessionWindows:
-    """All spans of the session that starts on the New York calendar date `date`."""
+def profile_text(session: str) -> str:
+    """The profile that `--session` means: the name of one, or of one's own in a file; UnknownProfile where it is none."""
+    name = PROFILE_ALIASES.get(session, session)
+    if not session.endswith((".yaml", ".yml")):
+        return profile_named(name).name
+    import yaml
+
+    try:
+        raw = yaml.safe_load(Path(session).read_text(encoding="utf-8"))
+        times = (raw[key] for key in ("premarket", "trading", "ladder_start", "opening_range_minutes", "globex_days_back"))
+        own = f"{raw['name']}@" + ",".join(map(str, times))
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as e:
+        raise UnknownProfile(f"session file {session}: expected\n{FILE_EXAMPLE}\nfound {type(e).__name__}: {e}") from e
+    return profile_named(own.replace(" ", "")).name
+
+
+def session_windows(date: dt.date, profile: str, root: Root | None = None) -> SessionWindows:
+    """All spans of the session of a product that starts on the New York calendar date `date`; without one, of a market of stock hours."""
     p = profile_named(profile)
-    trading_start = to_ns(date, p.trading[0])
+    market = MARKETS[root.market if root is not None else "globex"]
+    begin, end = p.trading[0] or market.regular[0], p.trading[1] or market.regular[1]
+    trading_start = to_ns(date, begin)
     globex_date = date - dt.timedelta(days=p.globex_days_back)
     return SessionWindows(
         date=date,
         profile=p.name,
+        market=market.name,
         premarket_start_ns=to_ns(date, p.premarket[0]),
-        premarket_end_ns=to_ns(date, p.premarket[1]),
+        premarket_end_ns=to_ns(date, p.premarket[1] or market.regular[0]),
         trading_start_ns=trading_start,
-        trading_end_ns=to_ns(date, p.trading[1]),
+        trading_end_ns=to_ns(date, end),
         opening_range_end_ns=trading_start + p.opening_range_minutes * 60 * NS,
-        ladder_start_ns=to_ns(date, p.ladder_start),
-        ladder_end_ns=to_ns(date, p.trading[1]),
+        ladder_start_ns=to_ns(date, p.ladder_start) if p.ladder_start is not None else trading_start - LEAD_NS,
+        ladder_end_ns=to_ns(date, end),
         globex_start_ns=to_ns(globex_date, GLOBEX_OPEN),
         overnight_end_ns=to_ns(globex_date + dt.timedelta(days=1), RTH_OPEN),
     )
 
 
+LEAD_NS = 1800 * NS
+"""A ladder of the regular hours begins so long before them."""
+
+
 def utc_dates(start_ns: int, end_ns: int) -> tuple[dt.date, ...]:
     """UTC dates that the span ``[start_ns, end_ns)`` overlaps, in order."""
     if end_ns <= start_ns:
-        raise SessionError(f"span: expected an end after its start, got [{start_ns}, {end_ns})")
+        raise SessionError(f"span: expected an end after its start, found {span_text(start_ns, end_ns)}")
     first = dt.datetime.fromtimestamp(start_ns // NS, dt.UTC).date()
     last = dt.datetime.fromtimestamp((end_ns - 1) // NS, dt.UTC).date()
     return tuple(first + dt.timedelta(days=i) for i in range((last - first).days + 1))
@@ -112,21 +230,34 @@ def _calendar():
     return exchange_calendars.get_calendar("XNYS", start="2005-01-01")
 
 
-def rth_span(date: dt.date) -> tuple[int, int] | None:
-    """RTH of `date`, ``[09:30, 16:00 or the half-day's close)`` New York, in ns; None where the calendar has no session."""
-    cal = _calendar()
-    if not cal.is_session(date.isoformat()):
+@lru_cache(maxsize=1)
+def _holidays() -> frozenset[dt.date]:
+    """NYSE's holidays by rule, without the days on which something else closed it."""
+    rules = _calendar().regular_holidays
+    return frozenset(day.date() for day in rules.holidays("2005-01-01", f"{dt.date.today().year + 2}-12-31"))
+
+
+def rth_span(date: dt.date, market: str = "equity") -> tuple[int, int] | None:
+    """Regular hours of a market on `date`, ``[open, close or the half-day's close)``, in ns; None where it has none."""
+    cal, of, session = _calendar(), MARKETS[market], date.isoformat()
+    if of.closes_with_nyse:
+        return (to_ns(date, of.regular[0]), int(cal.session_close(session).value)) if cal.is_session(session) else None
+    if date.weekday() >= 5 or date in _holidays():
         return None
-    session = date.isoformat()
-    return to_ns(date, RTH_OPEN), int(cal.session_close(session).value)
+    close = to_ns(date, of.regular[1])
+    if cal.is_session(session) and int(cal.session_close(session).value) < to_ns(date, MARKETS["equity"].regular[1]):
+        close = min(close, to_ns(date, of.early_close))
+    return to_ns(date, of.regular[0]), close
 
 
 def previous_full_rth(windows: SessionWindows, sessions_back: int = 1) -> tuple[dt.date, int, int]:
-    """(date, start, end in ns) of the `sessions_back`-th RTH session ended before the session's ladder starts; SessionError without."""
+    """(date, start, end in ns) of the `sessions_back`-th regular day of the session's market that ended before the session's ladder starts;
+    SessionError without.
+    """
     left = sessions_back
     for back in range(31):
         date = windows.date - dt.timedelta(days=back)
-        span = rth_span(date)
+        span = rth_span(date, windows.market)
         if span is not None and span[1] <= windows.ladder_start_ns:
             left -= 1
             if left == 0:

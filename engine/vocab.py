@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
 
 from engine.errors import UnknownRoot
 
@@ -90,13 +93,16 @@ SIDE_CODES = {s.value: i for i, s in enumerate(Side)}
 
 @dataclass(frozen=True)
 class Root:
-    """A root of contracts: tick size (in price), multiplier (currency per point), contract months."""
+    """A root of contracts: tick size (in price), multiplier (currency per point), contract months, and its market's name
+    (`engine.sessions.MARKETS`), which has the calendar and the regular hours.
+    """
 
     code: str
     name: str
     tick_size: float
     multiplier: float
     months: str
+    market: str
 
     @property
     def tick_fixed(self) -> int:
@@ -119,16 +125,113 @@ ALL_MONTHS = "FGHJKMNQUVXZ"
 ROOTS: dict[str, Root] = {
     r.code: r
     for r in (
-        Root("ES", "E-mini S&P 500", 0.25, 50.0, QUARTERLY),
-        Root("MES", "Micro E-mini S&P 500", 0.25, 5.0, QUARTERLY),
-        Root("NQ", "E-mini Nasdaq-100", 0.25, 20.0, QUARTERLY),
-        Root("MNQ", "Micro E-mini Nasdaq-100", 0.25, 2.0, QUARTERLY),
-        Root("RTY", "E-mini Russell 2000", 0.10, 50.0, QUARTERLY),
-        Root("YM", "E-mini Dow", 1.0, 5.0, QUARTERLY),
-        Root("CL", "Crude Oil", 0.01, 1000.0, ALL_MONTHS),
-        Root("GC", "Gold", 0.10, 100.0, ALL_MONTHS),
+        Root("ES", "E-mini S&P 500", 0.25, 50.0, QUARTERLY, "equity"),
+        Root("MES", "Micro E-mini S&P 500", 0.25, 5.0, QUARTERLY, "equity"),
+        Root("NQ", "E-mini Nasdaq-100", 0.25, 20.0, QUARTERLY, "equity"),
+        Root("MNQ", "Micro E-mini Nasdaq-100", 0.25, 2.0, QUARTERLY, "equity"),
+        Root("RTY", "E-mini Russell 2000", 0.10, 50.0, QUARTERLY, "equity"),
+        Root("M2K", "Micro E-mini Russell 2000", 0.10, 5.0, QUARTERLY, "equity"),
+        Root("YM", "E-mini Dow", 1.0, 5.0, QUARTERLY, "equity"),
+        Root("MYM", "Micro E-mini Dow", 1.0, 0.5, QUARTERLY, "equity"),
+        Root("EMD", "E-mini S&P MidCap 400", 0.10, 100.0, QUARTERLY, "equity"),
+        Root("CL", "Crude Oil", 0.01, 1000.0, ALL_MONTHS, "energy"),
+        Root("MCL", "Micro Crude Oil", 0.01, 100.0, ALL_MONTHS, "energy"),
+        Root("QM", "E-mini Crude Oil", 0.025, 500.0, ALL_MONTHS, "energy"),
+        Root("BZ", "Brent Last Day", 0.01, 1000.0, ALL_MONTHS, "energy"),
+        Root("NG", "Henry Hub Natural Gas", 0.001, 10_000.0, ALL_MONTHS, "energy"),
+        Root("QG", "E-mini Natural Gas", 0.005, 2500.0, ALL_MONTHS, "energy"),
+        Root("MNG", "Micro Henry Hub Natural Gas", 0.001, 1000.0, ALL_MONTHS, "energy"),
+        Root("RB", "RBOB Gasoline", 0.0001, 42_000.0, ALL_MONTHS, "energy"),
+        Root("HO", "NY Harbor ULSD", 0.0001, 42_000.0, ALL_MONTHS, "energy"),
+        Root("GC", "Gold", 0.10, 100.0, ALL_MONTHS, "metals"),
+        Root("MGC", "Micro Gold", 0.10, 10.0, ALL_MONTHS, "metals"),
+        Root("SI", "Silver", 0.005, 5000.0, ALL_MONTHS, "metals"),
+        Root("SIL", "Micro Silver", 0.005, 1000.0, ALL_MONTHS, "metals"),
+        Root("HG", "Copper", 0.0005, 25_000.0, ALL_MONTHS, "metals"),
+        Root("MHG", "Micro Copper", 0.0005, 2500.0, ALL_MONTHS, "metals"),
+        Root("PL", "Platinum", 0.10, 50.0, ALL_MONTHS, "metals"),
+        # Notes and bonds trade in fractions of a 32nd of a point.
+        Root("ZT", "2-Year T-Note", 1 / 256, 2000.0, QUARTERLY, "rates"),
+        Root("ZF", "5-Year T-Note", 1 / 128, 1000.0, QUARTERLY, "rates"),
+        Root("ZN", "10-Year T-Note", 1 / 64, 1000.0, QUARTERLY, "rates"),
+        Root("TN", "Ultra 10-Year T-Note", 1 / 64, 1000.0, QUARTERLY, "rates"),
+        Root("ZB", "T-Bond", 1 / 32, 1000.0, QUARTERLY, "rates"),
+        Root("UB", "Ultra T-Bond", 1 / 32, 1000.0, QUARTERLY, "rates"),
+        # The nearest month's tick, of which the others' is a multiple.
+        Root("SR3", "Three-Month SOFR", 0.0025, 2500.0, ALL_MONTHS, "rates"),
+        Root("ZQ", "30 Day Federal Funds", 0.0025, 4167.0, ALL_MONTHS, "rates"),
+        Root("6E", "Euro FX", 0.00005, 125_000.0, ALL_MONTHS, "fx"),
+        Root("M6E", "Micro EUR/USD", 0.0001, 12_500.0, QUARTERLY, "fx"),
+        Root("6B", "British Pound", 0.0001, 62_500.0, ALL_MONTHS, "fx"),
+        Root("M6B", "Micro GBP/USD", 0.0001, 6250.0, QUARTERLY, "fx"),
+        Root("6J", "Japanese Yen", 0.0000005, 12_500_000.0, ALL_MONTHS, "fx"),
+        Root("6A", "Australian Dollar", 0.00005, 100_000.0, ALL_MONTHS, "fx"),
+        Root("M6A", "Micro AUD/USD", 0.0001, 10_000.0, QUARTERLY, "fx"),
+        Root("6C", "Canadian Dollar", 0.00005, 100_000.0, ALL_MONTHS, "fx"),
+        Root("6S", "Swiss Franc", 0.00005, 125_000.0, ALL_MONTHS, "fx"),
+        Root("6N", "New Zealand Dollar", 0.00005, 100_000.0, ALL_MONTHS, "fx"),
+        Root("6M", "Mexican Peso", 0.00001, 500_000.0, ALL_MONTHS, "fx"),
     )
 }
+"""Roots that are known without a file of one's own; `known_roots` has those of such a file, too."""
+
+OWN_ROOTS = "SPYMASTER_ROOTS"
+"""Environment variable with the path of a file of one's own roots; without it ``~/.config/spymaster/roots.yaml``."""
+
+OWN_ROOT_EXAMPLE = "HE: {name: Lean Hogs, tick: 0.025, multiplier: 400, months: GJKMNQVZ, market: metals}"
+
+
+def own_roots_path() -> Path:
+    """The file in which a user adds roots; it need not be there."""
+    folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return Path(os.environ.get(OWN_ROOTS) or folder / "spymaster" / "roots.yaml")
+
+
+def own_roots() -> dict[str, Root]:
+    """Roots of the user's own file, `OWN_ROOT_EXAMPLE` a line; UnknownRoot where it cannot be understood."""
+    path = own_roots_path()
+    try:
+        stat = path.stat()
+    except OSError:
+        return {}
+    return _read_roots(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read_roots(path: Path, mtime_ns: int, size: int) -> dict[str, Root]:
+    import yaml
+
+    found = {}
+    try:
+        for code, raw in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).items():
+            root = Root(str(code), str(raw["name"]), float(raw["tick"]), float(raw["multiplier"]), str(raw["months"]), str(raw["market"]))
+            usable = _CODE.fullmatch(root.code) and root.tick_fixed > 0 and abs(root.tick_fixed / PRICE_SCALE - root.tick_size) < 1e-12
+            if (
+                not usable
+                or root.multiplier <= 0
+                or not root.months
+                or set(root.months) - set(ALL_MONTHS)
+                or root.market not in MARKET_NAMES
+            ):
+                raise ValueError(f"{code}: {raw}")
+            found[root.code] = root
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as e:
+        raise UnknownRoot(
+            f"{path}: expected lines such as `{OWN_ROOT_EXAMPLE}` (a tick of whole 1e-9, months of {ALL_MONTHS}, a market of "
+            f"{', '.join(MARKET_NAMES)}), found {type(e).__name__}: {e}"
+        ) from e
+    return found
+
+
+MARKET_NAMES = ("equity", "energy", "metals", "rates", "fx")
+
+_CODE = re.compile(r"[A-Z0-9]{1,3}")
+
+
+def known_roots() -> dict[str, Root]:
+    """All roots by code, the user's own among them."""
+    return ROOTS | own_roots()
+
 
 _OUTRIGHT = re.compile(r"(?P<root>[A-Z0-9]{1,3}?)(?P<month>[FGHJKMNQUVXZ])(?P<year>[0-9]{1,2})")
 
@@ -138,7 +241,7 @@ def split_contract(symbol: str) -> tuple[Root, str, str] | None:
     m = _OUTRIGHT.fullmatch(symbol)
     if m is None:
         return None
-    root = ROOTS.get(m["root"])
+    root = ROOTS.get(m["root"]) or own_roots().get(m["root"])
     if root is None or m["month"] not in root.months:
         return None
     return root, m["month"], m["year"]
@@ -146,12 +249,13 @@ def split_contract(symbol: str) -> tuple[Root, str, str] | None:
 
 def root_of(symbol: str) -> Root:
     """Root of a contract (``ESH4``) or of a root's own code (``ES``); UnknownRoot for others."""
-    if symbol in ROOTS:
-        return ROOTS[symbol]
+    known = ROOTS.get(symbol) or own_roots().get(symbol)
+    if known is not None:
+        return known
     parts = split_contract(symbol)
     if parts is None:
         raise UnknownRoot(
-            f"symbol {symbol!r}: expected a root ({', '.join(ROOTS)}) or an outright contract of one such as ESH4; "
-            f"add a root in engine/vocab.py"
+            f"symbol {symbol!r}: expected a root ({', '.join(known_roots())}) or an outright contract of one such as ESH4; "
+            f"add a root in engine/vocab.py, or, with its tick, multiplier and months, in {own_roots_path()}: `{OWN_ROOT_EXAMPLE}`"
         )
     return parts[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
+from contextlib import suppress
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +15,7 @@ from param.parameterized import discard_events
 from engine.errors import EngineError, defect_text
 from workbench import session_cache, views
 from workbench.state import LevelState
-from workbench.views.components import PANE_CSS, Connection, Form, Tabs, input_for, layout
+from workbench.views.components import PANE_CSS, Connection, Form, Tabs, input_for, layout, trust_chip
 from workbench.views.controls import Bar, session_pickers
 
 log = logging.getLogger("spymaster")
@@ -36,6 +38,7 @@ class Shell:
         self._started = False
         self.stage = pn.Column(css_classes=["sm-stage"], sizing_mode="stretch_both", margin=0)
         self.side = pn.Row(margin=0)
+        self.trust = pn.pane.HTML(margin=(4, 0, 0, 8), stylesheets=[PANE_CSS])
         # Its content is made when it is opened: the first picture does not wait for it.
         self.box = pn.Column(visible=False, width=300, margin=0, sizing_mode="stretch_height", **layout("sm-drawer"))
         self.bar = Bar(light=state.theme == "light")
@@ -43,6 +46,8 @@ class Shell:
         self.tabs = Tabs(items=tabs, value=state.view, theme=state.theme, margin=(0, 10, 0, 0))
         # Watched before any view is made: they shall find a session that the contract has.
         state.param.watch(self._on_contract, "contract")
+        self._show_trust()
+        state.param.watch(lambda *_: self._show_trust(), ["contract", "session"])
         self._bring()
         self.bar.param.watch(lambda e: self._open_drawer(), "drawer")
         self.bar.param.watch(lambda e: state.param.update(theme="light" if e.new else "dark"), "light")
@@ -65,7 +70,7 @@ class Shell:
         )
         brand = pn.pane.HTML("<span class='sm-brand'>spymaster</span>", margin=(6, 10, 0, 10), stylesheets=[PANE_CSS])
         header = pn.Row(
-            menu, brand, self.tabs, session_pickers(self.state), pn.Spacer(sizing_mode="stretch_width"), self.side, light,
+            menu, brand, self.tabs, session_pickers(self.state), self.trust, pn.Spacer(sizing_mode="stretch_width"), self.side, light,
             margin=0, sizing_mode="stretch_width", **layout("sm-header"),
         )  # fmt: skip
         body = pn.Row(self.box, self.stage, margin=0, sizing_mode="stretch_both")
@@ -113,6 +118,15 @@ class Shell:
         if self.state.session not in dates:
             with discard_events(self.state):
                 self.state.session = dates[0] if dates else None
+
+    def _show_trust(self) -> None:
+        """How far the book of the session is known."""
+        contract, session = self.state.contract, self.state.session
+        self.trust.object = ""
+        # A session that cannot be read is named by the view that wants it.
+        with suppress(EngineError):
+            if contract is not None and session is not None:
+                self.trust.object = trust_chip(session_cache.trust(self.root, contract, dt.date.fromisoformat(session)))
 
     def _on_view(self, event: Any) -> None:
         with pn.io.hold():

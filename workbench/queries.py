@@ -276,12 +276,13 @@ def events(root: str, contract: str | None = None) -> dict[str, Events]:
 @lru_cache(maxsize=2)
 def _events(root: str, of: str | None, mark: str) -> dict[str, Events]:
     from engine.retrieval.dataset import gold_events
+    from engine.retrieval.hints import brings_sessions
 
     found = {k: e for k, e in gold_events(open_lake(root), of, kinds=("arm",)).items() if len(e)}
     if not found:
         raise NoData(
             f"{TRIGGERS} in {root}: expected armed approaches{f' of {of}' if of else ''}, found none; "
-            f"`spymaster run --lake {root} --layer gold` over more dates"
+            f"{brings_sessions(open_lake(root), of)}"
         )
     return found
 

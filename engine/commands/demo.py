@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from engine.commands.common import LakeDir, require
 from engine.errors import RunFailed
-from engine.sessions import NEW_YORK
+from engine.sessions import NEW_YORK, profile_text
 from engine.vocab import NS
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def demo(
     *,
     dbn: Annotated[Path | None, Parameter(help="DBN file, or folder of them; what the lake has already where none is given.")] = None,
     lake: LakeDir = Path("lake"),
-    session: Annotated[Literal["auto", "rth", "globex_open"], Parameter(help="Session profile; auto: the one with most trades.")] = "auto",
+    session: Annotated[str, Parameter(help="Session profile as for run; auto: rth or globex_open, the one with more trades.")] = "auto",
     port: Annotated[int, Parameter(help="Port on this machine.")] = 5006,
     serve: Annotated[bool, Parameter(help="Serve the screen at the end.")] = True,
 ) -> None:
@@ -68,16 +68,19 @@ def demo(
 
 def _fill(place: Lake, dbn: Path | None, session: str) -> RunFailed | None:
     """Add the given files (simulate some where the lake has none), and run the whole pipeline; returns what was not added."""
-    from engine.commands.run import add_files, run
+    from engine.commands.add import failure, take, tell
+    from engine.commands.run import run
     from engine.params import SelectionParams
     from engine.selection import make_selection
-    from engine.stages.bronze import raw_index
+    from engine.stages.raw import raw_index
 
     lake, faults = place.root, None
     made_up = dbn is None and not place.raw_roots()
     if dbn is not None:
-        added, faults = add_files([dbn], lake)
-        if faults is not None and not added:
+        intake = take(place, [dbn])
+        tell(intake)
+        faults = failure(intake)
+        if faults is not None and not any(line.contracts for line in intake.lines):
             raise faults
     elif made_up:
         _simulate(lake)
@@ -91,9 +94,9 @@ def _fill(place: Lake, dbn: Path | None, session: str) -> RunFailed | None:
     for root in roots if made_up else ():  # days are not trimmed, since the ends of a simulated month are no rolls
         with place.lock():
             make_selection(place, root, "rth", SelectionParams(trim_days=0))
-    profile = session if session != "auto" else place.profile() or _busiest_profile(place, roots)
+    profile = profile_text(session) if session != "auto" else place.profile() or _busiest_profile(place, roots)
     for root, (first, last) in spans.items():
-        run(symbol=root, dates=f"{first}:{last}", layer="all", session=profile, lake=lake)  # type: ignore[arg-type]
+        run(symbol=root, dates=f"{first}:{last}", layer="all", session=profile, lake=lake)
     return faults
 
 
@@ -119,9 +122,8 @@ def _simulate(lake: Path) -> None:
 def _busiest_profile(lake: Lake, roots: list[str]) -> str:
     """The session profile with the most trades in the lake's bronze; `rth` where they are equal."""
     from engine.selection import count_days
-    from engine.sessions import PROFILES
 
-    trades = {p: sum(sum(d.trades.values()) for root in roots for d in count_days(lake, root, p)) for p in PROFILES}
+    trades = {p: sum(sum(d.trades.values()) for root in roots for d in count_days(lake, root, p)) for p in ("rth", "globex_open")}
     best = max(trades, key=lambda p: trades[p])
     require(trades[best] > 0, f"lake {lake.root}: expected trades in a session ({', '.join(trades)}), found none in its bronze")
     counts = ", ".join(f"{p} {n:,}" for p, n in trades.items())
@@ -160,7 +162,7 @@ def _smallest_run(folder: Path) -> str:
     """Run the pipeline on one contract and one morning of `compile_day`; returns error text."""
     from engine.lake.store import Lake
     from engine.simulate.dbn import file_name, metadata_bytes, write_file
-    from engine.stages.bronze import raw_index
+    from engine.stages.raw import raw_index
     from engine.stages.task import GROUPS, TaskSpec, run_partition
 
     lake = Lake(folder)

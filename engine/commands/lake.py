@@ -10,8 +10,11 @@ from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, print_json, size_text, text_table, wide_console
 from engine.errors import ContractError, PartitionCorrupt
+from engine.lake.catalog import LADDER
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from engine.pipeline import PartitionState
 
 
@@ -35,7 +38,7 @@ def lake(
     """
     from engine.lake.store import Lake
     from engine.pipeline import lake_state
-    from engine.stages.bronze import raw_index
+    from engine.stages.raw import condition_lines, raw_index, read_conditions
 
     place = Lake(lake)
     states = [s for s in lake_state(place, verify=verify) if symbol in (None, s.symbol)]
@@ -47,6 +50,7 @@ def lake(
         found = [asdict(s) for s in states]
         passed_over = {str(p): why for p, why in place.passed_over().items()}
         report = {"lake": str(lake), "profile": place.profile(), "raw": files, "unreadable": unreadable, "passed_over": passed_over}
+        report["conditions"] = {str(d): c for d, c in read_conditions(place).items()}
         print_json({**report, "partitions": found})
         _require_whole(corrupt)
         return
@@ -54,9 +58,11 @@ def lake(
     for root, index in raw.items():
         dates = index.dates(root)
         span = f"{dates[0]} to {dates[-1]}" if dates else "none readable"
-        console.print(f"raw {root}: {len(index.files)} files, {span}")
+        console.print(f"raw {root}: {len({f.path for f in index.files})} files, {span}")
         for path, error in index.bad.items():
             console.print(f"  unreadable {path}: {error}", style="red", markup=False, soft_wrap=True)
+    for line in condition_lines(place, {f.date for index in raw.values() for f in index.files}):
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
     for path, why in place.passed_over().items():
         console.print(f"passed over {path}: {why}", style="yellow", markup=False, soft_wrap=True)
     if not states:
@@ -80,6 +86,7 @@ def lake(
                 size_text(sum(s.size for s in of)), str(sum(bool(s.stale) for s in of)),
             )  # fmt: skip
     console.print(table)
+    _print_trust(console, [s for s in states if s.dataset == LADDER and not s.corrupt], full)
     stale = [s for s in states if s.stale]
     for s in stale[:10] if not full else []:
         console.print(f"stale {s.dataset} {s.symbol} {s.date}: {s.stale}", style="yellow", markup=False, soft_wrap=True)
@@ -89,6 +96,23 @@ def lake(
             for level_id, reason in absent.items():
                 console.print(f"absent {level_id} {s.symbol} {s.date}: {reason}", style="dim", markup=False, soft_wrap=True)
     _require_whole(corrupt)
+
+
+TRUST_TOLD = 10
+
+
+def _print_trust(console: Console, ladders: list[PartitionState], full: bool) -> None:
+    """What the sessions' data are worth: a line for each that has something to say (the newest only, unless `full`)."""
+    from engine.lake.trust import UNKNOWN, trust_words
+
+    records = [(s, record) for s in ladders if isinstance(record := s.notes.get("trust"), dict)]
+    told = [(s, words) for s, record in reversed(records) if (words := trust_words(record, s.date)).lines]
+    for s, words in told if full else told[:TRUST_TOLD]:
+        console.print(f"trust {s.symbol} {s.date}: {words.text}", style="yellow", markup=False, soft_wrap=True)
+    if len(told) > TRUST_TOLD and not full:
+        console.print(f"and {len(told) - TRUST_TOLD} sessions more; `spymaster lake --full` tells all", style="yellow", markup=False)
+    if len(records) < len(ladders):
+        console.print(f"trust of {len(ladders) - len(records)} sessions: {UNKNOWN}", style="dim", markup=False, soft_wrap=True)
 
 
 def _require_whole(corrupt: list[PartitionState]) -> None:
@@ -156,7 +180,9 @@ def generated() -> dict[Path, str]:
     from engine.lake.catalog import VACUUM, dataset
     from engine.lake.contract import CONTRACTS_DIR, Field, render_contract
 
-    fields = [Field(k.name, _DTYPES[k.dtype], k.nullable, k.unit, k.meaning) for k in KEYS]
+    fields = [
+        Field(k.name, _DTYPES[k.dtype], k.nullable, k.unit, k.meaning, (), k.came_later, False if k.came_later else None) for k in KEYS
+    ]
     fields += [Field(f.name, _DTYPES[f.dtype], True, f.unit, f"{f.meaning}: {f.formula}") for f in table_features()]
     table = dataset(VACUUM)
     doc = "Features and conditions of every level in every window; generated from the feature register by `spymaster contracts --write`"

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, processes
 from engine.commands.run import LevelIds, Overwrite, Run, SessionName, Symbol, Workers, read_params
 from engine.errors import NoData, PartitionCorrupt, PartitionMissing, RawMissing, StaleIndex
+from engine.sessions import profile_text
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
@@ -53,7 +54,8 @@ def rebuild(
     place = Lake(lake)
     wanted, must = (_all_dates(place, symbol), False) if dates is None else parse_dates(dates, None, None)
     many = processes(workers)
-    job = _Rebuild(place, symbol, wanted, must, session, read_params(params, level_ids), many, overwrite, json, name=name, audit=audit)
+    given = read_params(params, level_ids)
+    job = _Rebuild(place, symbol, wanted, must, profile_text(session), given, many, overwrite, json, name=name, audit=audit)
     check_market(job.lake, job.name, job.market)
     with place.lock():
         job.go("all")
@@ -61,7 +63,7 @@ def rebuild(
 
 def _all_dates(lake: Lake, symbol: str) -> list[dt.date]:
     """All dates from the first to the last raw file; those without data are left out later."""
-    from engine.stages.bronze import raw_index
+    from engine.stages.raw import raw_index
     from engine.vocab import root_of
 
     found = raw_index(lake, root_of(symbol).code).dates(symbol)

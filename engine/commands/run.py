@@ -1,12 +1,9 @@
-"""``spymaster run``, ``add`` and ``select``: raw files into the lake, the layers made from them, and the selection map."""
+"""``spymaster run`` and ``select``: the layers made from the raw files, and the selection map."""
 
 from __future__ import annotations
 
 import datetime as dt
-import os
-import stat
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,17 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, processes, require, text_table
-from engine.errors import BadDbn, DuplicateRaw, EngineError, NameTaken, RawMissing, RunFailed, SessionError, unreadable
-from engine.vocab import split_contract
+from engine.errors import PartitionMissing, RawMissing, RunFailed, SessionError
+from engine.sessions import profile_text
+from engine.vocab import root_of
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
     from engine.params import RunParams
     from engine.pipeline import Plan
-    from engine.stages.bronze import RawIndex
+    from engine.stages.raw import RawIndex
     from engine.stages.task import Receipt, TaskSpec
 
-SessionName = Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile; a lake holds one.")]
+SessionName = Annotated[
+    str,
+    Parameter(
+        help="Session profile, of which a lake holds one: rth (the morning), afternoon, day, globex_open, or a file such as own.yaml."
+    ),
+]
 Symbol = Annotated[str, Parameter(help="A root (ES) or a contract (ESH4).")]
 Workers = Annotated[int | None, Parameter(help="Processes; by default one per core.")]
 Overwrite = Annotated[bool, Parameter(negative=(), help="Rebuild everything, also what is current.")]
@@ -37,7 +40,10 @@ def run(
     dates: Annotated[str | None, Parameter(help="A:B inclusive, A, or A,B,C; YYYY-MM-DD. UTC for bronze, else New York.")] = None,
     start_date: Annotated[str | None, Parameter(help="First date, instead of --dates.")] = None,
     end_date: Annotated[str | None, Parameter(help="Last date, with --start-date.")] = None,
-    layer: Annotated[Literal["bronze", "silver", "gold", "all"], Parameter(help="What to make; all also what it reads.")] = "all",
+    layer: Annotated[
+        Literal["bronze", "silver", "gold", "all"],
+        Parameter(help="What to make; silver: missing bronze too; all: what it reads too."),
+    ] = "all",
     product_type: Annotated[str, Parameter(help="Product type.")] = "future_mbo",
     session: SessionName = "rth",
     lake: LakeDir = Path("lake"),
@@ -65,7 +71,8 @@ def run(
     wanted, must = parse_dates(dates, start_date, end_date)
     check_symbol(symbol)
     build_pipeline(product_type, layer)
-    job = Run(Lake(lake), symbol, wanted, must, session, read_params(params, level_ids), processes(workers), overwrite, json)
+    profile = profile_text(session)
+    job = Run(Lake(lake), symbol, wanted, must, profile, read_params(params, level_ids), processes(workers), overwrite, json)
     with job.lake.lock():
         job.go(layer)
 
@@ -93,6 +100,10 @@ def read_params(path: Path | None, level_ids: str | None) -> RunParams:
         raise SessionError(f"--params {path}: expected a JSON object of parameters such as {example}: {e}") from e
 
 
+FEW_SESSIONS = 5
+"""A run of so many sessions says of all of them what their data are worth, a larger one of those that it made."""
+
+
 @dataclass(eq=False)
 class Run:
     """One run of the pipeline: plan, execute, report."""
@@ -109,6 +120,7 @@ class Run:
     receipts: list[Receipt] = field(default_factory=list, init=False)
     left_out: dict[str, str] = field(default_factory=dict, init=False)
     current: int = field(default=0, init=False)
+    current_sessions: int = field(default=0, init=False)
     said: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +142,7 @@ class Run:
             self.say(f"cleaned up after a killed run: {line}")
         try:
             with reuse_workers():
-                if layer in ("bronze", "all"):
+                if layer in ("bronze", "silver", "all"):
                     self._bronze(layer)
                 if layer != "bronze":
                     self._layers(layer)
@@ -141,17 +153,24 @@ class Run:
         self._report(time.perf_counter() - started)
 
     def _bronze(self, layer: str) -> None:
+        """Bring bronze up to date; for silver alone make only what has none, of the raw files that are there."""
+        from engine.lake.catalog import BRONZE_MBO
         from engine.pipeline import bronze_dates, plan_bronze
-        from engine.stages.bronze import raw_index
+        from engine.stages.raw import condition_lines, raw_index
         from engine.vocab import root_of
 
         index = raw_index(self.lake, root_of(self.symbol).code)
-        dates, must = self.dates, self.must
-        if layer == "all":
-            if self.must:
+        dates, must, overwrite = self.dates, self.must, self.overwrite
+        if layer != "bronze":
+            if self.must and layer == "all":
                 self._drop_dates_without_raw(index)
             dates, must = bronze_dates(self.lake, self.symbol, self.dates, self.profile, self.params, index), False
-        plan = plan_bronze(self.lake, self.symbol, dates, overwrite=self.overwrite, must=must, index=index)
+        if layer == "silver":
+            there = {d for s, d in self.lake.partitions(BRONZE_MBO) if self.symbol in (s, root_of(s).code)}
+            dates, overwrite = [d for d in dates if d not in there], False
+        for line in condition_lines(self.lake, set(dates) & set(index.dates(self.symbol))):
+            self.say(line)
+        plan = plan_bronze(self.lake, self.symbol, dates, overwrite=overwrite, must=must, index=index)
         self._work(plan, "bronze")
 
     def _drop_dates_without_raw(self, index: RawIndex) -> None:
@@ -162,7 +181,7 @@ class Run:
 
         have = {*index.dates(self.symbol), *(d for _, d in self.lake.partitions(BRONZE_MBO))}
         for date in list(self.dates):
-            w = session_windows(date, self.profile)
+            w = session_windows(date, self.profile, root_of(self.symbol))
             needed = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
             if not have.intersection(needed):
                 try:
@@ -199,12 +218,31 @@ class Run:
             if layer == "all" and group != "silver":
                 plan.left_out.clear()
             self._work(plan, group)
+            if group == "silver":
+                self._tell_trust(sessions)
+
+    def _tell_trust(self, sessions: list[tuple[str, dt.date]]) -> None:
+        """Say which sessions have seconds without a valid book, and why: all that were made, and those of a run of a few."""
+        from engine.lake.trust import trust_record, trust_words
+
+        made = {r.name for r in self.receipts if r.status == "made"}
+        for symbol, date in sessions:
+            if f"silver {symbol} {date}" not in made and len(sessions) > FEW_SESSIONS:
+                continue
+            try:
+                record = trust_record(self.lake, symbol, date)
+            except PartitionMissing:
+                continue  # its own failure says why
+            words = trust_words(record, date)
+            if record is not None and words.lines:
+                self.say(f"  {symbol} {date}: {words.text}")
 
     def before(self, group: str) -> None:
         """Hook before each group of stages; does nothing here."""
 
     def _work(self, plan: Plan, what: str) -> None:
         self.current += plan.current
+        self.current_sessions += plan.current if what != "bronze" else 0
         self.receipts += plan.problems
         self.left_out.update(plan.left_out)
         for warning in plan.warnings:
@@ -246,7 +284,9 @@ class Run:
         print_line(f"{len(made)} made, {current} current, {len(bad)} failed{tail}{left}; {seconds:.1f} s", self.console)
         if bad:
             raise RunFailed(f"{len(bad)} of {len(bad) + len(made) + current} tasks failed:\n" + "\n".join(_line(r) for r in bad))
-        if not made and not current:
+        # Bronze of a date is no session: one that its file does not touch is no success.
+        of_sessions = [r for r in self.receipts if r.status in ("made", "current") and not r.name.startswith("bronze ")]
+        if (not made and not current) or (empty and not of_sessions and not self.current_sessions):
             reason = empty[0].message if empty else why or f"no raw file and no bronze in {self.lake.root}"
             raise SessionError(f"{self.symbol} {self.dates[0]}..{self.dates[-1]}: no data on any of these dates: {reason}")
 
@@ -258,167 +298,6 @@ def _line(receipt: Receipt) -> str:
 
 
 # ----------------------------------------------------------------------------
-# ``spymaster add``: raw files into the lake
-
-
-def add(
-    sources: Annotated[list[Path], Parameter(help="DBN files (.dbn, .dbn.zst), or folders of them.")],
-    /,
-    *,
-    lake: LakeDir = Path("lake"),
-    link: Annotated[bool, Parameter(negative=(), help="Hard-link, do not copy: what writes into yours harms the lake's.")] = False,
-    json: JsonFlag = False,
-) -> None:
-    """Read Databento market-by-order files to their end and put them into the lake's raw folder; a whole file is never replaced.
-
-    A file goes under the root of the outright contracts its metadata map, as a copy that shares its blocks where the file system can. A
-    damaged file of that day in the lake is moved to ``raw/.quarantine/``. A file that cannot be added does not stop the others.
-
-    Examples
-    --------
-    ::
-
-        spymaster add ~/databento/GLBX-20231225/
-        spymaster add esh4-glbx-mdp3-20231225.mbo.dbn.zst --lake /data/lake
-    """
-    failed = add_files(sources, lake, link=link, json=json)[1]
-    if failed is not None:
-        raise failed
-
-
-def add_files(sources: list[Path], lake: Path, *, link: bool = False, json: bool = False) -> tuple[list[dict[str, str]], RunFailed | None]:
-    """What `add` did, a line for each file and root, which it prints too; and the error that names the files that were not added."""
-    from engine.lake.store import Lake
-
-    place = Lake(lake)
-    report, faults, files = list[dict[str, str]](), list[str](), list[Path]()
-    for source in sources:
-        try:
-            files += _sources(source)
-        except EngineError as e:
-            faults.append(f"{type(e).__name__}: {e}")
-    missing = len(faults)
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=len(files))
-        for i, path in enumerate(files):
-            bar.update(task, description=f"checking {path.name}")
-            one = _Adding(place, path, link, lambda share, i=i: bar.update(task, completed=i + share))  # type: ignore[misc]
-            try:
-                one.go()
-            except (EngineError, OSError) as e:
-                faults.append(f"{type(e).__name__}: {e}{one.aside()}")
-            report += one.report
-    if json:
-        print_json({"lake": str(lake), "added": report, "failed": faults})
-    else:
-        for line in report:
-            print_line(f"{line['what']} {line['place']}: {line['date']} {line['contracts']}, {int(line['records']):,} records")
-            if "replaced" in line:
-                print_line(f"  instead of a damaged file, which is now {line['replaced']}")
-    said = f"{len(faults)} of {missing + len(files)} files were not added:\n" + "\n".join(faults)
-    return report, RunFailed(said) if faults else None
-
-
-def _sources(source: Path) -> list[Path]:
-    """The DBN files that `source` names: itself, or those of the folder. RawMissing where there are none, RawUnreadable."""
-    from engine.lake.catalog import RAW_SUFFIXES
-
-    try:
-        if not stat.S_ISDIR(source.stat().st_mode):
-            return [source]
-        # Other kinds of files lie in a folder of Databento's, too.
-        found = [p for p in sorted(source.iterdir()) if p.name.endswith(RAW_SUFFIXES) and p.name[0] != "." and os.path.isfile(p)]
-    except (FileNotFoundError, NotADirectoryError):
-        raise RawMissing(f"{source}: expected a DBN file or a folder of them, found nothing there; check the path") from None
-    except OSError as e:
-        raise unreadable(source, e) from e
-    if not found:
-        raise RawMissing(f"{source}: expected files that end in {' or '.join(RAW_SUFFIXES)}, found none; check the path")
-    return found
-
-
-@dataclass(eq=False)
-class _Adding:
-    """One file on its way into the lake: `report` has a line for each root, `moved` the damaged files that gave way, and where they are."""
-
-    lake: Lake
-    path: Path
-    link: bool
-    progress: Callable[[float], object]
-    report: list[dict[str, str]] = field(default_factory=list, init=False)
-    moved: dict[Path, Path] = field(default_factory=dict, init=False)
-
-    def aside(self) -> str:
-        """Words about the files that gave way before this one failed."""
-        told = "".join(line.get("replaced", "") for line in self.report)
-        left = [(old, new) for old, new in self.moved.items() if str(new) not in told]
-        return "".join(f"; the damaged {old} had been moved to {new}" for old, new in left)
-
-    def go(self) -> None:
-        """Add the file under each root that it maps, once it has been read to its end."""
-        from engine.lake.catalog import raw_name_fault
-        from engine.mbo.dbn import count_records, read_header
-        from engine.stages.bronze import outrights
-
-        path = self.path
-        fault = raw_name_fault(path.name)
-        if fault:
-            raise SessionError(f"{path.parent}: {fault}, which no run would read; rename it")
-        header = read_header(path)
-        symbols = set(header.symbols.values())
-        roots = sorted({parts[0].code for s in symbols if (parts := split_contract(s)) is not None})
-        if not roots:
-            found = ", ".join(sorted(symbols)[:5]) or "none"
-            raise BadDbn(f"{path}: expected an outright contract of a known root among its symbols, found {found}")
-        records = count_records(path, self.progress)
-        for root in roots:
-            contracts, before = outrights(symbols, root), len(self.moved)
-            with self.lake.lock():
-                added = self._put(root, header.date, contracts)
-            line = {"what": "added" if added else "there already", "place": str(self.lake.raw_folder(root) / path.name)}
-            line |= {"date": str(header.date), "contracts": ", ".join(contracts), "records": str(records)}
-            replaced = ", ".join(str(new) for new in list(self.moved.values())[before:])
-            self.report.append(line | ({"replaced": replaced} if replaced else {}))
-
-    def _put(self, root: str, date: dt.date, contracts: tuple[str, ...]) -> Path | None:
-        """Under the lock, put the file under `root`, in the place of damaged ones; returns where it is, None where it was there already."""
-        from engine.stages.bronze import raw_index
-
-        where = self.lake.raw_folder(root) / self.path.name
-        for other in raw_index(self.lake, root).files:
-            both = sorted({*other.symbols} & {*contracts})
-            # A second download under another name: with both in the folder no run could tell which one is meant.
-            if other.path != where and other.date == date and both and not self._gave_way(other.path):
-                raise DuplicateRaw(f"{self.path}: not added: {', '.join(both)} of {date} is there already: {other.path}")
-        try:
-            return self.lake.add_raw(self.path, root, link=self.link)
-        except NameTaken:
-            if not self._gave_way(where):
-                raise
-            return self.lake.add_raw(self.path, root, link=self.link)
-
-    def _gave_way(self, path: Path) -> bool:
-        """Whether the raw file `path` is damaged, and was moved out of the way; False where it is whole, or no file, and stays.
-        Raises RawUnreadable where the system does not let us read it: it may be whole.
-        """
-        from engine.mbo.dbn import count_records
-
-        try:
-            count_records(path)
-        except BadDbn:
-            self.moved[path] = self.lake.quarantine_raw(path)
-            return True
-        except RawMissing:
-            return False
-        return False
-
-
-# ----------------------------------------------------------------------------
 # ``spymaster select``: the map from a root and a date to a contract
 
 
@@ -426,7 +305,7 @@ def select(
     *,
     symbol: Annotated[str, Parameter(help="A root, such as ES.")],
     lake: LakeDir = Path("lake"),
-    session: Annotated[Literal["rth", "globex_open"], Parameter(help="Session profile whose trades are counted.")] = "rth",
+    session: SessionName = "rth",
     dominance: Annotated[float, Parameter(help="Least share of all trades the chosen contract must have.")] = 0.80,
     trim_days: Annotated[int, Parameter(help="Days dropped at both ends of a contract's run.")] = 2,
     trim_longer_than: Annotated[int, Parameter(help="Only runs longer than this are trimmed, days.")] = 4,
@@ -456,7 +335,7 @@ def select(
         raise SessionError(f"selection thresholds: {e}") from e
     place = Lake(lake)
     with place.lock():
-        frame = make_selection(place, symbol, session, params)
+        frame = make_selection(place, symbol, profile_text(session), params)
     rows = list(frame.iter_rows(named=True))
     if json:
         print_json({"path": str(place.selection_path()), "rows": rows})

@@ -78,7 +78,7 @@ def lake_triggers(
         kinds=kinds,
         approach=approach,
         window_s=window_s,
-        trading_start_ns=session_windows(date, profile).trading_start_ns,
+        trading_start_ns=session_windows(date, profile, root_of(symbol)).trading_start_ns,
         data_end_ns=data_end_ns([file_span(n, d) for n, d in zip(notes, held)], ladder.start_ns, ladder.end_ns),
     )
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from engine.errors import ContractError
 from engine.features.registry import feature
+from engine.ladder import known_cells
 from engine.params import StreamParams
 from engine.vocab import NS, Approach, State
 
@@ -59,19 +60,19 @@ def pressure(cube: xr.Dataset, half_life_s: float = 0.0) -> xr.Dataset:
     """`cube` (`engine.ladder.Ladder.cube`) with float64 ``long, short`` (contracts), ``net, bid_change, ask_change`` beside its variables.
 
     With `half_life_s` above 0, `long` and `short` are sums over the cube's windows so far, each weighted by ``2 ** (-age / half_life_s)``;
-    flow before the cube's first window does not count. NaN in windows that are not valid: a clear or a snapshot yields no features, and its
-    flows enter no decayed sum. Raises ContractError on a half-life below 0.
+    flow before the cube's first window does not count. NaN where the book is not known (`engine.ladder.known_cells`): a clear or a snapshot
+    yields no features, and its flows enter no decayed sum. Raises ContractError on a half-life below 0.
     """
     if half_life_s < 0:
         raise ContractError(f"pressure: expected half_life_s >= 0, found {half_life_s}")
-    valid = cube["book_valid"].to_numpy()
+    known = known_cells(cube)
     data = {name: cube[name].to_numpy() for name in _INPUTS}
     for name, function in (("long", long), ("short", short)):
-        flow = np.where(valid[:, None], function(data), 0).astype(np.float64)
+        flow = np.where(known, function(data), 0).astype(np.float64)
         data[name] = _decayed(flow, 0.5 ** (cube.attrs["window_s"] / half_life_s)) if half_life_s > 0 else flow
     for name, function in (("net", net), ("bid_change", bid_change), ("ask_change", ask_change)):
         data[name] = function(data)
-    out = {name: (("window", "tick"), np.where(valid[:, None], data[name], np.nan)) for name in _OUTPUTS}
+    out = {name: (("window", "tick"), np.where(known, data[name], np.nan)) for name in _OUTPUTS}
     return cube.assign(out)
 
 

@@ -49,6 +49,8 @@ class Key:
     nullable: bool
     unit: str
     meaning: str
+    came_later: bool = False
+    """Whether tables of before lack it, and count as having False there."""
 
 
 KEYS = (
@@ -59,6 +61,14 @@ KEYS = (
     Key("distance_ticks", "int32", True, "tick", "Last trade at the window's end minus the level; null before the first trade"),
     Key("approach", "string", False, "", "approach_up, approach_down or approach_none at the window's end"),
     Key("book_valid", "boolean", False, "", "Whether the book was valid in every second of the window; features are null where not"),
+    Key(
+        "book_near",
+        "boolean",
+        False,
+        "",
+        "Where the book is not valid: known near the touch, so that features are there whose zones lie in that band",
+        came_later=True,
+    ),
 )
 """The table's columns before the features."""
 

@@ -16,6 +16,7 @@ from engine.features.sums import SideSums, WindowSums
 from engine.ladder import NO_TICK, Ladder
 from engine.lake.manifest import canonical, sha256_text
 from engine.params import FeatureParams
+from engine.sessions import span_text
 from engine.setups.timeline import HISTORY
 from engine.vocab import NS, Approach
 
@@ -174,7 +175,8 @@ def _vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, params
     window = (triggers["window_end_ts_ns"].to_numpy() - (ladder.start_ns + first * NS)) // length - 1
     if window.size and (window.min() < 0 or window.max() >= n_windows):
         raise ContractError(
-            f"triggers for vectors of {ladder.symbol} {ladder.date}: expected windows within [{ladder.start_ns}, {ladder.end_ns})"
+            f"triggers for vectors of {ladder.symbol} {ladder.date}: expected windows within "
+            f"{span_text(ladder.start_ns, ladder.end_ns, ladder.date)}"
         )
     approach = triggers["approach"].to_numpy()
     if not np.isin(approach, [Approach.UP.value, Approach.DOWN.value]).all():

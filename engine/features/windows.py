@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from engine.features.near import NearBand
 from engine.features.registry import KEYS, table_features
 from engine.features.sums import WindowSums
 from engine.ladder import NO_TICK, Ladder
@@ -41,9 +42,10 @@ def level_windows(
     """One row per level and window in which the level has a value at the window's start, which holds for the whole window: `window_schema`,
     level by level in the order of their first row, windows in time order.
 
-    Features are null where a second of the window has no valid book, and ``t1`` to ``t8`` where the direction of travel is not known (no
-    trade yet). The depth a window starts from is the book at the end of the second before, also where that second is invalid: a clear or a
-    snapshot leaves a known book behind, and a book that is not known keeps its seconds invalid. Before the session's first second the
+    Features are null where a second of the window has no valid book, unless it is ``book_near`` and what they look at is known; and ``t1``
+    to ``t8`` where the direction of travel is not known (no trade yet).
+    The depth a window starts from is the book at the end of the second before, also where that second is invalid: a clear or a snapshot
+    leaves a known book behind, and a book that is not known keeps its seconds invalid. Before the session's first second the
     conservation law gives it.
     Raises ContractError on overlapping spans of one level, SessionError where the session holds no whole window.
     """
@@ -54,7 +56,7 @@ def level_windows(
     k_ref = np.array([ticks_at(levels, level_id, starts, ladder) for level_id in ids], np.int64).reshape(len(ids), n_windows)
     if not (k_ref != NO_TICK).any():
         return window_schema().to_frame()
-    sums = WindowSums(ladder, k_ref, first, params)
+    sums, band = WindowSums(ladder, k_ref, first, params), NearBand(ladder, first, n_windows, params)
     last = ladder.last_tick[first + params.window_s * (np.arange(n_windows) + 1) - 1]
     codes = approaches(last, k_ref, approach or ApproachParams())[sums.level, sums.window]
     keys = {
@@ -65,12 +67,15 @@ def level_windows(
         "distance_ticks": pl.Series(sums.last_end - sums.k_ref).fill_nan(None).cast(pl.Int32),
         "approach": pl.Series(np.array([a.value for a in APPROACHES], dtype=object)[codes], dtype=pl.String),
         "book_valid": sums.valid,
+        "book_near": band.near[sums.window],
     }
     made = {f.name: sums[f.name] for f in table_features()}
     floats = [f.name for f in table_features() if f.dtype == "float64"]
-    valid = pl.when(pl.col("book_valid"))
-    return (
-        pl.DataFrame(keys | made)
-        .with_columns(valid.then(pl.col(floats).fill_nan(None)), valid.then(pl.col([n for n in made if n not in floats])))
-        .match_to_schema(window_schema())
-    )
+    frame = pl.DataFrame(keys | made)
+    if band.near.any():
+        there = {n: pl.Series(sums.valid | band.holds(n, sums.k_ref, sums.window)) for n in made}
+        shown = [pl.when(there[n]).then(pl.col(n).fill_nan(None) if n in floats else pl.col(n)).alias(n) for n in made]
+    else:
+        valid = pl.when(pl.col("book_valid"))
+        shown = [valid.then(pl.col(floats).fill_nan(None)), valid.then(pl.col([n for n in made if n not in floats]))]
+    return frame.with_columns(shown).match_to_schema(window_schema())

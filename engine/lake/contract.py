@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +27,9 @@ LIST = "ListFloat32"
 
 @dataclass(frozen=True)
 class Field:
-    """One column: `dtype` is a polars type's name, ``Enum`` with `symbols`, or `LIST`."""
+    """One column: `dtype` is a polars type's name, ``Enum`` with `symbols`, or `LIST`.
+    A column that `came_later` (an Avro ``default``) is `default` in partitions of before, which stay valid.
+    """
 
     name: str
     dtype: str
@@ -34,6 +37,8 @@ class Field:
     unit: str
     doc: str
     symbols: tuple[str, ...] = ()
+    came_later: bool = False
+    default: Any = None
 
     def polars_dtype(self) -> pl.DataType:
         """The column's polars type."""
@@ -66,8 +71,18 @@ class Contract:
 
     def fingerprint(self) -> str:
         """SHA-256 of names, order, types, nullability and units of the columns, without the wording of their meanings."""
-        text = json.dumps([[f.name, f.dtype, f.nullable, f.unit, list(f.symbols)] for f in self.fields], separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _fingerprint(self.fields)
+
+    def accepts(self, fingerprint: str) -> bool:
+        """Whether a partition of that fingerprint satisfies the contract: its own, or that from before the columns that came later."""
+        return fingerprint in (self.fingerprint(), _fingerprint(tuple(f for f in self.fields if not f.came_later)))
+
+    def filled(self, frame: pl.LazyFrame, found: Collection[str]) -> pl.LazyFrame:
+        """`frame`, which has the columns `found`, with the default of every column that came later and is not there."""
+        import polars as pl
+
+        late = [f for f in self.fields if f.came_later and f.name not in found]
+        return frame.with_columns(pl.lit(f.default, f.polars_dtype()).alias(f.name) for f in late) if late else frame
 
     def check_columns(self, columns: tuple[str, ...], where: str) -> None:
         """Raise ContractError, naming them, where the contract lacks some of `columns`."""
@@ -80,6 +95,11 @@ class Contract:
         import polars as pl
 
         return pl.DataFrame(schema=self.schema())
+
+
+def _fingerprint(fields: tuple[Field, ...]) -> str:
+    text = json.dumps([[f.name, f.dtype, f.nullable, f.unit, list(f.symbols)] for f in fields], separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _field(raw: dict[str, Any], path: Path) -> Field:
@@ -103,7 +123,7 @@ def _field(raw: dict[str, Any], path: Path) -> Field:
     if dtype is None:
         known = ", ".join((*_PLAIN, *_LOGICAL, "enum", "array of float"))
         raise ContractError(f"contract {path}: column {raw['name']!r}: expected a type of {known}, found {raw['type']!r}")
-    return Field(raw["name"], dtype, nullable, raw.get("unit", ""), raw.get("doc", ""), symbols)
+    return Field(raw["name"], dtype, nullable, raw.get("unit", ""), raw.get("doc", ""), symbols, "default" in raw, raw.get("default"))
 
 
 def parse_contract(path: Path) -> Contract:
@@ -170,6 +190,8 @@ def render_contract(name: str, namespace: str, doc: str, fields: list[Field]) ->
         else:
             kind = {"type": "long" if "32" in f.dtype or "64" in f.dtype else "int", "logicalType": logical[f.dtype]}
         entry = {"name": f.name, "type": ["null", kind] if f.nullable else kind, "unit": f.unit, "doc": f.doc}
+        if f.came_later:
+            entry["default"] = f.default
         lines.append("    " + json.dumps(entry, ensure_ascii=False))
     head = {"type": "record", "name": name, "namespace": namespace, "doc": doc}
     top = "".join(f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)},\n" for k, v in head.items())

@@ -26,7 +26,7 @@ from engine.errors import (
 from engine.lake.catalog import RAW_MBO_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets, raw_name_fault
 from engine.lake.contract import Contract, enforce_contract
 from engine.lake.manifest import NOT_JSON, Lineage, Manifest, read_manifest, sha256_file, small_text
-from engine.lake.writer import PartitionWriter, copy_or_link, fsync_path, recover, sweep, write_parquet_atomic, write_text_atomic
+from engine.lake.writer import PartitionWriter, fsync_path, recover, sweep, write_parquet_atomic, write_text_atomic
 
 if TYPE_CHECKING:
     import polars as pl
@@ -81,13 +81,6 @@ class LakeFolder:
         """Roots that have a raw folder."""
         base = self.root / RAW_MBO_TEMPLATE.partition("symbol={root}")[0]
         return [e.name.removeprefix("symbol=") for e in _entries(base) if e.name.startswith("symbol=")]
-
-    def add_raw(self, source: Path, root_symbol: str, *, link: bool = False) -> Path | None:
-        """Add a copy (with `link` a hard link) of a file to the root's raw folder; returns its path, or None where it is there already.
-        Raises NameTaken where anything else of that name is there (raw is never overwritten), LakeWriteFailed where it cannot be put.
-        """
-        place = self.raw_folder(root_symbol) / source.name
-        return place if copy_or_link(source, place, link=link) else None
 
     def quarantine_raw(self, path: Path) -> Path:
         """Move a bad raw file out of the way (call it under the lock), to ``raw/.quarantine/`` under the folders it was in.
@@ -302,7 +295,7 @@ class Lake(LakeFolder):
         manifest = self.manifest(key, symbol, date)
         contract = d.contract()
         label = self._label(key, symbol, date)
-        if manifest.contract != contract.fingerprint():
+        if not contract.accepts(manifest.contract):
             raise ContractError(
                 f"{label}: was written under another contract than {contract.path} is now; if that was edited by hand, undo it, else "
                 f"`{self.repair_command(key, symbol, date)}` rebuilds the partition"
@@ -403,6 +396,7 @@ def read_part(
         counted = lazy.select(pl.len()).collect().item()  # of the footer
         if counted != rows:
             raise PartitionCorrupt(f"{where_from}: {path.name}: expected {rows} rows as its manifest says, found {counted}")
+        lazy = contract.filled(lazy, lazy.collect_schema().names())
         found = lazy.collect_schema()
         if columns is not None:
             # A projected read checks the whole schema too, so that an unexpected column is named.

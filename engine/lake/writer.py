@@ -12,8 +12,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -116,6 +116,15 @@ def _remove(entry: Path) -> None:
 # Single files
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Context manager in which what the system refuses is LakeWriteFailed of `path`."""
+    try:
+        yield
+    except OSError as e:
+        raise LakeWriteFailed(f"{path}: could not be written: {e}; {remedy(e)}") from e
+
+
 def _replace(path: Path, write: Callable[[Path], object], errors: tuple[type[Exception], ...] = (OSError,)) -> None:
     """Call `write` with a temporary path and rename that to `path`; `errors` become LakeWriteFailed."""
     tmp = temporary(path)
@@ -151,54 +160,49 @@ def write_parquet_atomic(path: Path, frame: pl.DataFrame) -> Path:
     return path
 
 
-def copy_or_link(source: Path, place: Path, *, link: bool = False) -> bool:
-    """Copy a raw file to `place` (with `link` hard-link it, so that writes to it are writes to both); returns False where it is there.
-    Raises NameTaken where anything else has that name, LakeWriteFailed where the folder cannot be written or the copy differs.
+def put_raw(source: Path, place: Path, *, own: bool) -> bool:
+    """Give a raw file the name `place`, by a hard link; returns False where it is there already.
+
+    own: the file is the lake's, and is copied where its file system has no links; else it is the user's, who wanted a link
+    Raises NameTaken where anything else has that name, LakeWriteFailed where the folder cannot be written or a link is not possible.
     """
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        if link:
+        try:
             os.link(source.resolve(), place)  # fails where the name is taken, even by a link that leads nowhere
-        else:
+        except FileExistsError:
+            raise
+        except OSError:
+            if not own:
+                raise
             _copy_new(source, place)
+        fsync_path(place.parent)
     except FileExistsError:
         if _is_same(source, place):
             return False
         raise NameTaken(f"{place}: another file of this name is there, and raw files are never overwritten; rename {source}") from None
     except OSError as e:
-        helps = "leave out --link" if link and e.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK) else remedy(e)
+        helps = "leave out --link" if not own and e.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK) else remedy(e)
         raise LakeWriteFailed(f"{place}: could not be written: {e}; {helps}") from e
     return True
 
 
 def _copy_new(source: Path, place: Path) -> None:
     """Copy a file to `place`, whole or not at all; FileExistsError where something has that name, if only since a moment ago."""
-    if os.path.lexists(place):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(place))
     sweep(place.parent, place.name)
     tmp = temporary(place)
     try:
-        if not _cloned(source, tmp):
-            shutil.copyfile(source, tmp)
+        shutil.copyfile(source, tmp)
         fsync_path(tmp)
-        if sha256_file(tmp) != sha256_file(source):
-            raise OSError(errno.EIO, "the copy differs from its source, which may have changed meanwhile", str(tmp))
-        try:
-            os.link(tmp, place)
-        except FileExistsError:
-            raise
-        except OSError:
-            # A file system without links: the name is taken by an empty file, which is ours to replace.
-            place.open("xb").close()
-            tmp.replace(place)
-        fsync_path(place.parent)
+        place.open("xb").close()  # the name is taken by an empty file, which is ours to replace
+        tmp.replace(place)
     finally:
         tmp.unlink(missing_ok=True)
 
 
-def _cloned(source: Path, new: Path) -> bool:
-    """Whether the new file `new` now shares the blocks of `source`, each with its own content from here on."""
-    with source.open("rb") as old, new.open("wb") as out, suppress(OSError):  # another disk, or a file system that cannot
+def clone(source: Path, new: Path) -> bool:
+    """Whether the empty file `new` now shares the blocks of `source`, each with its own content from here on."""
+    with source.open("rb") as old, new.open("r+b") as out, suppress(OSError):  # another disk, or a file system that cannot
         fcntl.ioctl(out.fileno(), _FICLONE, old.fileno())
         return True
     return False
@@ -292,7 +296,8 @@ class PartitionWriter:
         """
         import polars as pl
 
-        frame = enforce_contract(frame, self.dataset.contract(), self.where)
+        contract = self.dataset.contract()
+        frame = enforce_contract(contract.filled(frame.lazy(), frame.columns).collect(), contract, self.where)
         name = f"part-{len(self._parts):05d}.parquet"
         path = self._tmp / name
         try:

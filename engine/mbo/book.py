@@ -27,26 +27,29 @@ RESTED = -(2**62)
 
 (
     # the grid
-    LO, DENSE, BITS, FAR_N, FAR_SLOTS, FAR_REST, _FAR_REST_ASK, TOUCHED, BEST, _BEST_ASK, DIRTY, _DIRTY_ASK, MOVED,
+    LO, DENSE, BITS, FAR_N, FAR_SLOTS, FAR_REST, _FAR_REST_ASK, FAR_INSIDE, _FAR_INSIDE_ASK, TOUCHED, BEST, _BEST_ASK, DIRTY, _DIRTY_ASK,
+    MOVED,
     # orders, events
     COUNT, EVENT, TAKERS,
     # the last complete state: ticks and sizes
     S_BID, S_ASK, S_BID_SIZE, S_ASK_SIZE,
     # what is known of the book
-    KNOWN, BAD, IN_SNAPSHOT, WINDOW_DIRTY, NEW_FILE, WARM, COVER_END,
+    KNOWN, BAD, IN_SNAPSHOT, WINDOW_DIRTY, NEW_FILE, WARM, COVER_END, COLD, LOST_NS, CROSS_KIND, CROSS_NS, RUN_NS, CROSSED_MOST,
+    # seconds from before the ladder on, and blocks of seconds with what is asked of unknown orders
+    SECOND_END, SECOND, SECONDS, SECOND_0, BLOCK_0, BLOCKS,
     # the window
     WINDOW, WINDOWS, START_S, LAST, HIGH, LOW, TRADES, BUY, SELL, OFI, MESSAGES,
     # output and parameters
     ROWS, ROW_SLOTS, REST_NS, SPAN, KEYFRAME_S, TICK_FIXED, OPEN_NS,
     # statistics
-    RECORDS, LIVE, SNAPSHOT, UNKNOWN_CANCELS, UNKNOWN_MODIFIES, UNPLACED, OFF_TICK, CLEARS, BAD_BOOK, STATES, CROSSED,
+    LIVE, SNAPSHOT, CHANGES, UNKNOWN_CANCELS, UNKNOWN_MODIFIES, UNKNOWN_FILLS, UNPLACED, OFF_TICK, CLEARS, BAD_BOOK, STATES, CROSSED,
     TAKERS_LOST,
-) = range(57)  # fmt: skip
+) = range(72)  # fmt: skip
 
 STATE_SIZE = TAKERS_LOST + 1
 
 STATISTICS = {
-    "records": RECORDS, "live_records": LIVE, "snapshot_records": SNAPSHOT, "unknown_cancels": UNKNOWN_CANCELS,
+    "live_records": LIVE, "snapshot_records": SNAPSHOT, "unknown_cancels": UNKNOWN_CANCELS,
     "unknown_modifies": UNKNOWN_MODIFIES, "unplaced": UNPLACED, "off_tick": OFF_TICK, "clears": CLEARS, "bad_book_records": BAD_BOOK,
     "states_after_open": STATES, "crossed_after_open": CROSSED, "takers_lost": TAKERS_LOST,
 }  # fmt: skip
@@ -139,6 +142,12 @@ def touch(slot, tick, side, st, acc, touched):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
+def is_inside(tick, side, st):
+    """1 where a tick off the dense grid is nearer to the other side than the grid is, and so better than every price of it; else 0."""
+    return 1 if (tick >= st[LO] + st[DENSE] if side == BID else tick < st[LO]) else 0
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def arrive(slot, tick, side, size, st, acc, bits, touched):
     """An order of `size` comes to rest at a slot; return its line. Flows are the caller's."""
     line = touch(slot, tick, side, st, acc, touched)
@@ -149,6 +158,7 @@ def arrive(slot, tick, side, size, st, acc, bits, touched):
             bits[side * st[BITS] + (slot >> 6)] |= _U1 << np.uint64(slot & 63)
         else:
             st[FAR_REST + side] += 1
+            st[FAR_INSIDE + side] += is_inside(tick, side, st)
     best = st[BEST + side]
     if side == BID:
         if tick >= best:
@@ -177,6 +187,7 @@ def leave(slot, tick, side, size, gone, st, acc, bits, touched):
                 bits[side * st[BITS] + (slot >> 6)] &= ~(_U1 << np.uint64(slot & 63))
             else:
                 st[FAR_REST + side] -= 1
+                st[FAR_INSIDE + side] -= is_inside(tick, side, st)
             if at_best:
                 st[DIRTY + side] = 1
     return line
@@ -220,7 +231,8 @@ def settle(side, st, acc, bits, keys):
     st[DIRTY + side] = 0
     old = st[BEST + side]
     lo, n = st[LO], st[DENSE]
-    best = NO_BID if side == BID else NO_ASK
+    none = np.int64(NO_BID if side == BID else NO_ASK)
+    best = none
     if n > 0 and side == BID and old >= lo:
         d = _next_bid(min(old - lo, n - 1), 0, bits)
         if d >= 0:
@@ -229,7 +241,8 @@ def settle(side, st, acc, bits, keys):
         d = _next_ask(max(old - lo, 0), st[BITS], st[BITS], bits)
         if d >= 0:
             best = lo + d
-    if st[FAR_REST + side] > 0:
+    # Stub orders far behind the market are not asked while the grid has a price.
+    if st[FAR_INSIDE + side] > 0 or (best == none and st[FAR_REST + side] > 0):
         for p in range(st[FAR_SLOTS]):
             if keys[p] != NO_KEY and acc[(2 * (n + p) + side) * FIELDS + ORDERS] > 0:
                 best = max(best, keys[p]) if side == BID else min(best, keys[p])
@@ -253,6 +266,7 @@ def clear(st, acc, bits, keys, touched):
                 if keys[p] != NO_KEY and acc[(2 * (n + p) + side) * FIELDS + ORDERS] > 0:
                     _empty(n + p, keys[p], side, st, acc, touched)
             st[FAR_REST + side] = 0
+            st[FAR_INSIDE + side] = 0
         st[DIRTY + side] = 0
     st[BEST] = NO_BID
     st[BEST + 1] = NO_ASK
@@ -351,21 +365,23 @@ def rehash(old, new):
 # ----------------------------------------------------------------------------
 # The replay
 
-DONE, GROW, DRAIN = 0, 1, 2
+DONE, GROW, DRAIN, LOSE = 0, 1, 2, 3
 _A, _C, _M, _R, _T, _F = 0, 1, 2, 3, 4, 5
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def replay(
     first, instrument, event_times, recv_times, order_ids, prices, sizes, flag_bits, actions, sides, instrument_ids,
-    state, table, lines, marks, far, changed, takers, taker_events, ladder, seconds,
+    state, table, lines, marks, far, changed, takers, taker_events, ladder, seconds, past, asked,
 ):  # fmt: skip
     """Replay the records from `first` on that belong to `instrument`.
 
     event_times, ..., instrument_ids: columns of `engine.mbo.dbn.MboColumns`
     state, table, lines, marks, far, changed, takers, taker_events: the contract's state, changed in place
     ladder, seconds: int32 (n, `ROW_FIELDS`), filled from ``state[ROWS]`` on; int64 (windows, `TAPE_FIELDS`)
-    Returns the record to go on with, and `DONE`, `GROW` (a table is too full) or `DRAIN` (take the rows, set ``state[ROWS]`` to 0).
+    past, asked: int64 (seconds, `PAST_FIELDS`); int32 (blocks, `DISTANCES`, 4), as `count_change` fills them
+    Returns the record to go on with, and `DONE`, `GROW` (a table is too full), `DRAIN` (take the rows, set ``state[ROWS]`` to 0) or `LOSE`
+    (``state[LOST_NS]`` is reached: records before it are missing).
     """
     capacity = table.shape[0] // WORDS
     mask = capacity - 1
@@ -383,10 +399,11 @@ def replay(
     )
     flags, action, side, instrument_id = pointer(flag_bits), pointer(actions), pointer(sides), pointer(instrument_ids)
     taker_id, taker_event, rows, tape = pointer(takers), pointer(taker_events), pointer(ladder), pointer(seconds)
+    seen, counts = pointer(past), pointer(asked)
     quarter = (mask + 1) // 4
     far_half = st[FAR_SLOTS] // 2 - 2
     ticks_per_unit = 1.0 / np.float64(st[TICK_FIXED])
-    window_end = (st[START_S] + st[WINDOW] + 1) * NS
+    second_end = st[SECOND_END]
     n = event_times.shape[0]
     for i in range(first, n):
         if instrument_id[i] != instrument:
@@ -399,22 +416,25 @@ def replay(
         if st[IN_SNAPSHOT] != 0 and not snap:
             end_snapshot(st, acc, bits, keys)
         clock = ts_recv[i] if snap else ts
-        if clock >= window_end:
+        if clock >= second_end:
             if not advance(clock // NS - st[START_S], st, acc, keys, touched, rows, tape):
                 return i, DRAIN
-            window_end = (st[START_S] + st[WINDOW] + 1) * NS
+            see_until(clock // NS, st, seen)
+            second_end = st[SECOND_END]
+            if clock >= st[LOST_NS]:
+                return i, LOSE
 
         act = action[i]
-        st[RECORDS] += 1
         if act == _R or (snap and st[IN_SNAPSHOT] == 0):
+            cross(0, clock, st, tape)
             clear_book(mask, st, tab, acc, bits, keys, touched)
             st[KNOWN] = 1
+            st[COLD] = 0
             st[BAD] = 0
             st[CLEARS] += 1
             st[IN_SNAPSHOT] = 1 if snap else 0
         elif st[NEW_FILE] != 0 and not snap and st[WARM] == 0:
-            clear_book(mask, st, tab, acc, bits, keys, touched)
-            st[KNOWN] = 0
+            lose_book(COLD_START, clock, mask, st, tab, acc, bits, keys, touched, tape)
         st[NEW_FILE] = 0
         if flag & F_MAYBE_BAD_BOOK:
             st[BAD] = 1
@@ -445,6 +465,10 @@ def replay(
             gone, put, moved = False, False, False
             pending = np.int64(0)
             tick = np.int64(NO_TICK)
+            if act != _A:
+                st[CHANGES] += 1
+                if old == 0 or st[COLD] != 0:
+                    count_change(act == _M, old_tick, old_side, old, price[i], s, ts, st, counts)
             if act == _C:
                 if old == 0:
                     st[UNKNOWN_CANCELS] += 1
@@ -508,13 +532,17 @@ def replay(
                     if old == 0:
                         st[COUNT] += 1
         elif act == _T:
-            trade(oid, price[i], qty, s, ticks_per_unit, st, tab, mask, shift, taker_id, taker_event)
+            trade(oid, price[i], qty, s, ticks_per_unit, st, tab, mask, shift, taker_id, taker_event, tape)
         elif act == _F:
             e = find(tab, mask, shift, oid)
-            if size_of(tab[e + 1]) > 0 and not is_taker(oid, st, taker_id, taker_event):
-                event = np.uint64(st[EVENT]) & _LOW32
-                executed = min(executed_of(tab, e, event) + qty, MAX_SIZE)
-                tab[e + 3] = (np.uint64(executed) << _U32) | event
+            if not is_taker(oid, st, taker_id, taker_event):
+                if size_of(tab[e + 1]) > 0:
+                    event = np.uint64(st[EVENT]) & _LOW32
+                    executed = min(executed_of(tab, e, event) + qty, MAX_SIZE)
+                    tab[e + 3] = (np.uint64(executed) << _U32) | event
+                else:
+                    st[UNKNOWN_FILLS] += 1
+                    count_in(UNKNOWN_FILLS_W, qty, st, tape)
         if flag & F_LAST:
             st[EVENT] += 1
             st[TAKERS] = 0
@@ -522,8 +550,12 @@ def replay(
                 look(st, acc, bits, keys, True)
             if ts >= st[OPEN_NS]:
                 st[STATES] += 1
+                kind = 0
                 if st[S_BID] >= st[S_ASK] and st[S_BID_SIZE] > 0 and st[S_ASK_SIZE] > 0:
                     st[CROSSED] += 1
+                    kind = IS_CROSSED if st[S_BID] > st[S_ASK] else IS_LOCKED
+                if kind != st[CROSS_KIND]:
+                    cross(kind, ts, st, tape)
     return n, DONE
 
 
@@ -537,6 +569,21 @@ def end_run(state, lines, marks, far):
 def close_until(target, state, lines, far, changed, ladder, seconds):
     """`advance` for arrays."""
     return advance(target, pointer(state), pointer(lines), pointer(far), pointer(changed), pointer(ladder), pointer(seconds))
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def lose(kind, clock, state, table, lines, marks, far, changed, seconds):
+    """`lose_book` for arrays."""
+    st, tab, acc, bits, keys, touched = pointer(state), pointer(table), pointer(lines), pointer(marks), pointer(far), pointer(changed)
+    lose_book(kind, clock, table.shape[0] // WORDS - 1, st, tab, acc, bits, keys, touched, pointer(seconds))
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def end_seconds(clock, state, seconds, past):
+    """Close the seconds before `clock`, and a crossing that lasts until then."""
+    st = pointer(state)
+    cross(0, clock, st, pointer(seconds))
+    see_until(clock // NS, st, pointer(past))
 
 
 # ----------------------------------------------------------------------------
@@ -599,7 +646,7 @@ def _add_taker(oid, st, taker_id, taker_event):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def trade(oid, price, size, side, ticks_per_unit, st, tab, mask, shift, taker_id, taker_event):
+def trade(oid, price, size, side, ticks_per_unit, st, tab, mask, shift, taker_id, taker_event, tape):
     """A trade: volume by aggressor, last, high and low, whatever its side (rule 7)."""
     st[TRADES] += 1
     if side == BID:
@@ -608,6 +655,8 @@ def trade(oid, price, size, side, ticks_per_unit, st, tab, mask, shift, taker_id
         st[SELL] += size
     tick = tick_at(price, ticks_per_unit, st)
     if tick != NO_TICK:
+        if tick * st[TICK_FIXED] != price:
+            count_in(OFF_GRID_W, np.int64(1), st, tape)
         st[LAST] = tick
         if st[HIGH] == NO_TICK or tick > st[HIGH]:
             st[HIGH] = tick
@@ -665,7 +714,19 @@ def snapshot_order(oid, price, side, size, ticks_per_unit, st, tab, mask, shift,
 ROW_FIELDS = 3 + 2 * CHANNELS
 """Fields of a ladder row: window (from the ladder's start), tick, keyframe, and each channel for bid and ask."""
 
-TAPE_FIELDS = 13
+TAPE_FIELDS = 18
+_VALID_W, WHY_W, CROSSED_W, OFF_GRID_W, UNKNOWN_FILLS_W, UNKNOWN_FILLED_W = range(12, 18)
+"""Fields of a tape row behind the tape's own: why the book is not known (bits), whether it was locked or crossed (bits), trades off the
+tick grid, fills of orders never seen and their contracts."""
+
+IS_LOCKED, IS_CROSSED, IS_LONG = 1, 2, 4
+"""Bits of `CROSSED_W`: best bid at or above best ask; beyond `CROSSED_MOST` ns in one run."""
+
+COLD_START, AFTER_GAP = 1, 2
+"""Why orders may be unknown (`COLD`): the file started without a snapshot, or records were missing."""
+
+WHY_COLD, WHY_GAP, WHY_BAD, WHY_REBUILT, WHY_COVER, WHY_UNTOLD = 1, 2, 4, 8, 16, 32
+"""Bits of `WHY_W`: `COLD_START`, `AFTER_GAP`, a bad-book flag, a clear or a snapshot in it, beyond the file's end, before any record."""
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -781,7 +842,15 @@ def _reset(st, acc, keys, touched):
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _write_tape(st, tape):
     end_ns = (st[START_S] + st[WINDOW] + 1) * NS
-    valid = st[KNOWN] != 0 and st[BAD] == 0 and st[WINDOW_DIRTY] == 0 and st[IN_SNAPSHOT] == 0 and end_ns <= st[COVER_END]
+    why = 0
+    if st[KNOWN] == 0:
+        why |= WHY_COLD if st[COLD] == COLD_START else (WHY_GAP if st[COLD] == AFTER_GAP else WHY_UNTOLD)
+    if st[BAD] != 0:
+        why |= WHY_BAD
+    if st[WINDOW_DIRTY] != 0 or st[IN_SNAPSHOT] != 0:
+        why |= WHY_REBUILT
+    if end_ns > st[COVER_END]:
+        why |= WHY_COVER
     w = st[WINDOW] * TAPE_FIELDS
     tape[w] = st[S_BID] if st[S_BID] != NO_BID else NO_TICK
     tape[w + 1] = st[S_ASK] if st[S_ASK] != NO_ASK else NO_TICK
@@ -795,7 +864,8 @@ def _write_tape(st, tape):
     tape[w + 9] = st[S_ASK_SIZE]
     tape[w + 10] = st[OFI]
     tape[w + 11] = st[MESSAGES]
-    tape[w + 12] = 1 if valid else 0
+    tape[w + _VALID_W] = 1 if why == 0 else 0
+    tape[w + WHY_W] = why
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -816,3 +886,99 @@ def advance(target, st, acc, keys, touched, rows, tape):
         _reset(st, acc, keys, touched)
         st[WINDOW] += 1
     return True
+
+
+# ----------------------------------------------------------------------------
+# What the replay notes so that its trust can be told afterwards (`engine.mbo.trust`): none of it changes a ladder row (numba)
+
+PAST_FIELDS = 4
+"""Per second, from before the ladder on: live records so far, cancels and modifies so far, those of unknown orders so far, and whether the
+book was known at its end."""
+
+BLOCK_S = 10
+DISTANCES = 65
+"""Ticks from the touch, 0 (at it, or inside) to 63, then everything further and what has no touch on its side."""
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def see_until(target, st, seen):
+    """Close the seconds before `target`, seconds since the epoch."""
+    w = st[SECOND]
+    end = min(target - st[SECOND_0], st[SECONDS])
+    known = 1 if st[KNOWN] != 0 and st[BAD] == 0 else 0
+    while w < end:
+        p = w * PAST_FIELDS
+        seen[p] = st[LIVE]
+        seen[p + 1] = st[CHANGES]
+        seen[p + 2] = st[UNKNOWN_CANCELS] + st[UNKNOWN_MODIFIES]
+        seen[p + 3] = known
+        w += 1
+    st[SECOND] = max(w, target - st[SECOND_0])
+    st[SECOND_END] = (target + 1) * NS
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def count_change(modify, old_tick, old_side, old, price, side, ts, st, counts):
+    """Count a cancel or a modify in its block of `BLOCK_S` seconds by its distance from the touch: unknown cancels, unknown modifies, known
+    cancels, known modifies. An unknown order is where the record says it is.
+    """
+    block = (ts // NS - st[BLOCK_0]) // BLOCK_S
+    if block < 0 or block >= st[BLOCKS]:
+        return
+    tick = old_tick
+    known = 2
+    if old == 0:
+        known = 0
+        tick = price // st[TICK_FIXED] if price != UNDEF_PRICE else np.int64(NO_TICK)
+    else:
+        side = old_side
+    far, least = np.int64(DISTANCES - 1), np.int64(0)
+    away = far
+    if tick != NO_TICK:
+        if side == BID and st[S_BID] != NO_BID:
+            away = min(max(st[S_BID] - tick, least), far)
+        elif side == ASK and st[S_ASK] != NO_ASK:
+            away = min(max(tick - st[S_ASK], least), far)
+    counts[(block * DISTANCES + away) * 4 + known + (1 if modify else 0)] += 1
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def count_in(field, size, st, tape):
+    """Count something in the open window, and with `UNKNOWN_FILLS_W` its contracts, too."""
+    if 0 <= st[WINDOW] < st[WINDOWS]:
+        w = st[WINDOW] * TAPE_FIELDS
+        tape[w + field] += 1
+        if field == UNKNOWN_FILLS_W:
+            tape[w + UNKNOWN_FILLED_W] += size
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def cross(kind, ts, st, tape):
+    """The complete states from `ts` on are of another kind: 0, `IS_LOCKED` or `IS_CROSSED`; mark the seconds of the kind before."""
+    before = st[CROSS_KIND]
+    if before != 0:
+        _mark(before, st[CROSS_NS], ts, st, tape)
+        if kind == 0 and ts - st[RUN_NS] > st[CROSSED_MOST]:
+            _mark(IS_LONG, st[RUN_NS], ts, st, tape)
+    else:
+        st[RUN_NS] = ts
+    st[CROSS_KIND] = kind
+    st[CROSS_NS] = ts
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _mark(bit, start, end, st, tape):
+    """Set a bit of `CROSSED_W` in every window that ``[start, end)`` touches."""
+    first = max(start // NS - st[START_S], 0)
+    last = min(max(end - 1, start) // NS - st[START_S], st[WINDOWS] - 1)
+    for w in range(first, last + 1):
+        tape[w * TAPE_FIELDS + CROSSED_W] |= bit
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def lose_book(kind, clock, mask, st, tab, acc, bits, keys, touched, tape):
+    """Forget every order, since from here on orders are unknown for a reason, `COLD_START` or `AFTER_GAP`."""
+    cross(0, clock, st, tape)
+    clear_book(mask, st, tab, acc, bits, keys, touched)
+    st[KNOWN] = 0
+    st[COLD] = kind

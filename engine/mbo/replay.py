@@ -13,7 +13,8 @@ from engine.errors import SessionError
 from engine.mbo import book
 from engine.mbo.book import DEPTH, FIELDS, FLAG, ORDERS, ROW_FIELDS, TAPE_FIELDS, rehash, slot_in
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns
-from engine.params import ReplayParams
+from engine.mbo.trust import Span, Trust, assess
+from engine.params import ReplayParams, TrustParams
 from engine.vocab import LADDER_COLUMNS, NS, root_of
 
 LADDER_SCHEMA: dict[str, Any] = {
@@ -29,7 +30,7 @@ TAPE_SCHEMA: dict[str, Any] = {
     "window_start_ts_ns": pl.Int64, "window_end_ts_ns": pl.Int64, "best_bid_tick": pl.Int32, "best_ask_tick": pl.Int32,
     "last_tick": pl.Int32, "high_tick": pl.Int32, "low_tick": pl.Int32, "trades": pl.Int32, "buy_volume": pl.Int64,
     "sell_volume": pl.Int64, "bid_size": pl.Int32, "ask_size": pl.Int32, "ofi": pl.Int64, "messages": pl.Int32,
-    "book_valid": pl.Boolean,
+    "book_valid": pl.Boolean, "near_ticks": pl.Int16,
 }  # fmt: skip
 """Columns of the tape: one row per second of the ladder's span, without gaps."""
 
@@ -38,15 +39,21 @@ _TABLE_START = 1 << 15
 _ROWS_START = 1 << 15
 _FOREVER = 2**63 - 1
 
+_BEFORE_S = 86_400
+"""Seconds before the ladder in which missing records are looked for: a Globex day and more."""
+
 
 @dataclass(frozen=True)
 class ReplayedContract:
-    """One contract's ladder (`LADDER_SCHEMA`, sorted by window and tick), tape (`TAPE_SCHEMA`) and counts over all its records."""
+    """One contract's ladder (`LADDER_SCHEMA`, sorted by window and tick), tape (`TAPE_SCHEMA`), counts over all its records, and what the
+    replay says of their worth.
+    """
 
     symbol: str
     rows: pl.DataFrame
     tape: pl.DataFrame
     stats: dict[str, int]
+    trust: Trust
 
 
 class LadderReplay:
@@ -56,26 +63,29 @@ class LadderReplay:
     start_ns, end_ns: span of the ladder, whole seconds; earlier records build the book, later ones only count
     warm: the stream needs no snapshot: an empty book at its start is the true book
     open_ns: from here on (default: `start_ns`) crossed or locked states are counted; before the open they are normal (rule 14)
+    lost: spans ``[start, end)`` in ns, in order, in which records are known to be missing: the book is forgotten at each end
     Raises SessionError where the span is empty or not in whole seconds, UnknownRoot where a symbol's tick size is not known.
     """
 
     def __init__(
         self, instruments: dict[int, str], start_ns: int, end_ns: int, params: ReplayParams | None = None, *, warm: bool = False,
-        open_ns: int | None = None,
+        open_ns: int | None = None, trust: TrustParams | None = None, lost: tuple[Span, ...] = (),
     ) -> None:  # fmt: skip
         if end_ns <= start_ns or start_ns % NS or end_ns % NS:
             raise SessionError(f"ladder span: expected whole seconds with the end after the start, found [{start_ns}, {end_ns})")
-        self._params = params or ReplayParams()
+        self._params, self._trust, self._lost = params or ReplayParams(), trust or TrustParams(), lost
         self._start_ns, self._end_ns = start_ns, end_ns
         self._contracts = [self._contract(i, symbol, warm, start_ns if open_ns is None else open_ns) for i, symbol in instruments.items()]
         self._cover_end = _FOREVER
         self._begun = False
+        self._files: list[Span] = []
 
     def begin_file(self, header_end_ns: int, header_start_ns: int | None = None) -> None:
         """Say that the next records come from another file, which covers ``[header_start_ns, header_end_ns)``.
         Seconds beyond a file's end are invalid until a later file covers them; a file whose first record of a contract is neither a
         snapshot's nor an ``R`` starts cold: the book is emptied and invalid until one comes.
         """
+        self._files.append((0 if header_start_ns is None else header_start_ns, header_end_ns))
         for c in self._contracts:
             self._end_snapshot(c)
             if header_start_ns is not None:
@@ -97,13 +107,17 @@ class LadderReplay:
                     at, c.instrument,
                     columns.ts_event, columns.ts_recv, columns.order_id, columns.price, columns.size, columns.flags,
                     columns.action, columns.side, columns.instrument_id,
-                    c.st, c.tab, c.acc, c.bits, c.keys, c.touched, c.taker_id, c.taker_event, c.rows, c.tape,
+                    c.st, c.tab, c.acc, c.bits, c.keys, c.touched, c.taker_id, c.taker_event, c.rows, c.tape, c.past, c.asked,
                 )  # fmt: skip
                 if why == book.GROW:
                     grow_table(c)
                     grow_grid(c)
                 elif why == book.DRAIN:
                     c.drain()
+                elif why == book.LOSE:
+                    end = int(c.st[book.LOST_NS])
+                    book.lose(book.AFTER_GAP, end, c.st, c.tab, c.acc, c.bits, c.keys, c.touched, c.tape)
+                    c.st[book.LOST_NS] = min((b for _, b in self._lost if b > end), default=_FOREVER)
 
     def finish(self) -> dict[str, ReplayedContract]:
         """Close the remaining windows; ladders and tapes by symbol. The replay cannot be fed again."""
@@ -111,11 +125,23 @@ class LadderReplay:
         for c in self._contracts:
             self._end_snapshot(c)
             self._advance(c, int(c.st[book.WINDOWS]))
+            book.end_seconds(max(self._end_ns, c.st[book.SECOND_END]), c.st, c.tape, c.past)
             c.drain()
-            stats = {name: int(c.st[at]) for name, at in book.STATISTICS.items()}
+            stats = {"records": int(c.st[book.LIVE] + c.st[book.SNAPSHOT])}
+            stats |= {name: int(c.st[at]) for name, at in book.STATISTICS.items()}
             rows = _ladder_frame(c, self._start_ns)
             stats["ladder_rows"] = rows.height
-            out[c.symbol] = ReplayedContract(c.symbol, rows, _tape_frame(c, self._start_ns), stats)
+            trust = assess(
+                c.tape,
+                c.past,
+                c.asked,
+                self._start_ns,
+                int(c.st[book.SECOND_0]),
+                tuple(self._files) or ((0, _FOREVER),),
+                self._lost,
+                self._trust,
+            )
+            out[c.symbol] = ReplayedContract(c.symbol, rows, _tape_frame(c, self._start_ns, trust), stats, trust)
         self._contracts = []
         return out
 
@@ -132,6 +158,12 @@ class LadderReplay:
         st[book.REST_NS], st[book.SPAN], st[book.KEYFRAME_S] = self._params.rest_ns, self._params.span_ticks, self._params.keyframe_s
         st[book.FAR_SLOTS], st[book.ROW_SLOTS] = FAR_START, _ROWS_START
         st[book.TICK_FIXED], st[book.OPEN_NS] = root_of(symbol).tick_fixed, open_ns
+        back = -(-self._trust.near_s // book.BLOCK_S)
+        blocks = back + -(-int(windows) // book.BLOCK_S)
+        st[book.SECOND_0], st[book.SECONDS] = self._start_ns // NS - _BEFORE_S, windows + _BEFORE_S
+        st[book.BLOCK_0], st[book.BLOCKS] = self._start_ns // NS - back * book.BLOCK_S, blocks
+        st[book.CROSSED_MOST] = self._trust.crossed_ns
+        st[book.LOST_NS] = min((b for _, b in self._lost), default=_FOREVER)
         return ContractState(
             instrument,
             symbol,
@@ -145,6 +177,8 @@ class LadderReplay:
             taker_event=np.zeros(book.TAKER_SLOTS, np.int64),
             rows=np.empty((_ROWS_START, ROW_FIELDS), np.int32),
             tape=np.zeros((windows, TAPE_FIELDS), np.int64),
+            past=np.zeros((windows + _BEFORE_S, book.PAST_FIELDS), np.int64),
+            asked=np.zeros((blocks, book.DISTANCES, 4), np.int32),
         )
 
     def _advance(self, c: ContractState, target: int) -> None:
@@ -176,11 +210,13 @@ def _ladder_frame(c: ContractState, start_ns: int) -> pl.DataFrame:
     return pl.DataFrame(data | {name: fields[3 + i] for i, name in enumerate(LADDER_COLUMNS)}, schema=LADDER_SCHEMA)
 
 
-def _tape_frame(c: ContractState, start_ns: int) -> pl.DataFrame:
+def _tape_frame(c: ContractState, start_ns: int, trust: Trust) -> pl.DataFrame:
     starts = start_ns + np.arange(len(c.tape), dtype=np.int64) * NS
-    names = list(TAPE_SCHEMA)[2:]
-    data = {"window_start_ts_ns": starts, "window_end_ts_ns": starts + NS}
+    names = list(TAPE_SCHEMA)[2:-2]
+    data: dict[str, Any] = {"window_start_ts_ns": starts, "window_end_ts_ns": starts + NS}
     data |= {name: np.ascontiguousarray(c.tape[:, i]) for i, name in enumerate(names)}
+    data["book_valid"] = trust.valid
+    data["near_ticks"] = pl.Series(trust.near_ticks).replace(-1, None)
     data["ofi"] = np.clip(data["ofi"], -(2**31), 2**31 - 1)
     nulls = [pl.when(pl.col(name) != book.NO_TICK).then(pl.col(name)).alias(name) for name in _NULLABLE]
     return pl.DataFrame(data).with_columns(nulls).cast(TAPE_SCHEMA)  # type: ignore[arg-type]
@@ -193,7 +229,10 @@ FAR_START = 256
 MARGIN = 1024
 
 _MAX_DENSE = 1 << 17
-"""Most ticks of a dense grid, 16 MB of them: enough for every price an ES order may have, from 0 to 32,768 points."""
+"""Most ticks of a dense grid, 16 MB of them."""
+
+_STUB_TICKS, _MOST_STUBS = 1 << 13, 64
+"""A few ticks this far from the median of those in use are stub orders, a bid at a cent or an offer at a million: they stay off it."""
 
 
 @dataclass
@@ -212,6 +251,8 @@ class ContractState:
     taker_event: NDArray[np.int64]
     rows: NDArray[np.int32]
     tape: NDArray[np.int64]
+    past: NDArray[np.int64]
+    asked: NDArray[np.int32]
     parts: list[NDArray[np.int32]] = field(default_factory=list)
 
     def drain(self) -> None:
@@ -231,7 +272,9 @@ def grow_table(c: ContractState) -> None:
 
 
 def grow_grid(c: ContractState) -> None:
-    """Once the far table is half full: lay the dense grid over all prices in use, or, where they lie too far apart, around their median."""
+    """Once the far table is half full: lay the dense grid over all prices in use but those of stub orders, or, where they lie too far
+    apart, around their median.
+    """
     if c.st[book.FAR_N] < len(c.keys) // 2 - 2:
         return
     lo, dense = int(c.st[book.LO]), int(c.st[book.DENSE])
@@ -240,9 +283,11 @@ def grow_grid(c: ContractState) -> None:
     used = (ticks != book.NO_KEY) & ((lines[:, :, ORDERS] != 0) | (lines[:, :, FLAG] != 0) | (lines[:, :, DEPTH] != 0)).any(axis=1)
     ticks, lines = ticks[used], lines[used]
 
-    low, high = (int(ticks.min()) - MARGIN, int(ticks.max()) + MARGIN) if len(ticks) else (0, 0)
+    middle = int(np.median(ticks)) if len(ticks) else 0
+    market = ticks[np.abs(ticks - middle) <= _STUB_TICKS]
+    market = market if len(ticks) - len(market) <= _MOST_STUBS else ticks
+    low, high = (int(market.min()) - MARGIN, int(market.max()) + MARGIN) if len(market) else (0, 0)
     if high - low >= _MAX_DENSE:
-        middle = int(np.median(ticks))
         low, high = middle - _MAX_DENSE // 2, middle + _MAX_DENSE // 2 - 1
     words = (high - low) // 64 + 1
     n = words * 64
@@ -260,7 +305,9 @@ def grow_grid(c: ContractState) -> None:
     for side in range(2):
         taken = slots[inside & (lines[:, side, ORDERS] > 0)]
         np.bitwise_or.at(c.bits[side], taken >> 6, np.uint64(1) << (taken & 63).astype(np.uint64))
-        c.st[book.FAR_REST + side] = int((~inside & (lines[:, side, ORDERS] > 0)).sum())
+        far_here = ticks[~inside & (lines[:, side, ORDERS] > 0)]
+        c.st[book.FAR_REST + side] = len(far_here)
+        c.st[book.FAR_INSIDE + side] = int((far_here >= low + n if side == book.BID else far_here < low).sum())
 
 
 def _lay_grid(c: ContractState, low: int, words: int, capacity: int) -> None:

@@ -122,7 +122,7 @@ def audit(
         raise NoData(
             f"too few events for an audit: expected a session after at least {p.retrieval.min_events} arm events with an outcome in "
             f"{p.retrieval.min_sessions} sessions, found {int(use.sum())} in {len(np.unique(data.means.sessions[use]))} sessions in all; "
-            f"run `spymaster run --layer gold` over more dates"
+            f"add and run more dates"
         )
     total = sum(len(blocks) * (len(wanted) - 1) for blocks in plans.values())
     done = 0

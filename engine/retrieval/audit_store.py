@@ -45,8 +45,10 @@ the horizon has a check of its own."""
 def audit_codes(market: str, profile: str | None) -> tuple[str, ...]:
     """Code versions whose audit of a lake is the same, the current one first."""
     families = ("vacuum_down", "vacuum_up", "tape")
-    selection = {"ROOTS.code": {market}, "PROFILES.name": {str(profile)}, "_FEATURES.name": None, "_FEATURES.family": families}
-    return accepted(code_of(audit_events, audit), {**selection, "LEVELS.level_id": ()})
+    selection = {"ROOTS.code": {market}, "PROFILES.name": {str(profile)}, "MARKETS.name": {root_of(market).market}}
+    return accepted(
+        code_of(audit_events, audit), {**selection, "_FEATURES.name": None, "_FEATURES.family": families, "LEVELS.level_id": ()}
+    )
 
 
 def audit_inputs(lake: Lake, symbol: str | None) -> dict[str, Any]:

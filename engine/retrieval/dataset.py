@@ -15,7 +15,7 @@ from engine.lake.catalog import BRONZE_MBO, LADDER, TRIGGERS
 from engine.lake.manifest import canonical
 from engine.params import ApproachParams, FeatureParams, GoldParams, SetupParams
 from engine.retrieval.events import DECIDED_UNTIL, MIRRORED_REPRESENTATIONS, Events, Progress, events_from_frame
-from engine.retrieval.hints import gold_command
+from engine.retrieval.hints import brings_sessions, gold_command
 from engine.vocab import NS, Approach, root_of
 
 if TYPE_CHECKING:
@@ -78,11 +78,7 @@ def sessions_in(lake: Lake, key: str, symbol: str | None) -> list[tuple[str, dt.
     """
     found = [(s, d) for s, d in lake.partitions(key) if symbol is None or symbol in (s, root_of(s).code)]
     if not found:
-        layer = key.partition(".")[0]
-        raise NoData(
-            f"{key} of {symbol or 'any symbol'} in {lake.root}: expected partitions, found none; "
-            f"`spymaster run --lake {lake.root} --layer {layer} --symbol {symbol or 'ES'} --dates A:B` makes them"
-        )
+        raise NoData(f"{key} of {symbol or 'any symbol'} in {lake.root}: expected partitions, found none; {brings_sessions(lake, symbol)}")
     return sorted(found, key=lambda p: (p[1], p[0]))
 
 
@@ -110,7 +106,7 @@ def gold_events(
     """
     sessions = [(s, d) for s, d in sessions_in(lake, VECTORS, symbol) if before is None or d < before]
     if not sessions:
-        raise NoData(f"{VECTORS} in {lake.root}: expected sessions before {before}, found none; `spymaster run --layer gold` makes some")
+        raise NoData(f"{VECTORS} in {lake.root}: expected sessions before {before}, found none; {brings_sessions(lake, symbol, before)}")
     require_one_market(lake, sessions, symbol)
     return events_by_group(read_triggers(lake, sessions, kinds))
 
@@ -241,7 +237,7 @@ def decided_until_ns(lake: Lake, symbol: str, date: dt.date, setups: SetupParams
     from engine.features.events import data_end_ns, file_span
     from engine.sessions import session_windows, utc_dates
 
-    w = session_windows(date, lake.profile() or "rth")
+    w = session_windows(date, lake.profile() or "rth", root_of(symbol))
     days = [d for d in utc_dates(w.ladder_start_ns, w.ladder_end_ns) if lake.find_manifest(BRONZE_MBO, symbol, d) is not None]
     spans = [file_span(lake.notes(BRONZE_MBO, symbol, d), d) for d in days]
     end = data_end_ns(spans, w.ladder_start_ns, w.ladder_end_ns) if spans else w.ladder_end_ns

@@ -198,7 +198,7 @@ def fit_normaliser(matrix: NDArray[np.float32], clip: float = 8.0) -> Normaliser
     """Median and MAD of every dimension over the rows that are finite throughout; raises `NoData` where no row is."""
     rows = matrix[np.isfinite(matrix).all(axis=1)].astype(np.float64)
     if not len(rows):
-        raise NoData("normalisation: expected rows with finite vectors, found none; `spymaster run --layer gold` makes vectors")
+        raise NoData("normalisation: expected rows with finite vectors, found none; add and run more dates")
     median = np.median(rows, axis=0)
     return Normaliser(median, np.median(np.abs(rows - median), axis=0), clip)
 

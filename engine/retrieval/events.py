@@ -192,7 +192,7 @@ def concat_events(parts: Sequence[Events]) -> Events:
     import polars as pl
 
     if not parts:
-        raise NoData("events: expected at least one part, found none; `spymaster run --layer gold` makes triggers")
+        raise NoData("events: expected at least one part, found none; add and run more dates")
     first = parts[0]
     if any(p.names != first.names or p.representation != first.representation for p in parts):
         raise ContractError("events: the parts differ in their dimensions or representation; rebuild gold with one representation")

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine.lake.catalog import TRIGGERS, datasets
+from engine.lake.catalog import LADDER, TRIGGERS, datasets
 from engine.params import Params, RunParams
 from engine.vocab import root_of
 
@@ -48,6 +48,29 @@ def non_default_params(lake: Lake, symbol: str, date: dt.date) -> dict[str, dict
             if group in GROUPS:
                 out.setdefault(group, {}).update(non_default(group, values))
     return out
+
+
+def brings_sessions(lake: Lake, symbol: str | None, before: dt.date | None = None) -> str:
+    """What brings sessions with triggers, before a date where given, of a contract or root (of any where None), in the state of the lake:
+    gold of silver that has none, all layers of raw files that have no silver, or else more raw files.
+    """
+    code = root_of(symbol).code if symbol else next(iter(lake.raw_roots()), "ES")
+    silver = {(s, d) for s, d in lake.partitions(LADDER) if symbol in (None, s, root_of(s).code) and (before is None or d < before)}
+    lacking = silver - set(lake.partitions(TRIGGERS))
+    place, at = shlex.quote(str(lake.root)), f"before {before} " if before else ""
+    if lacking:
+        contracts, dates = {s for s, _ in lacking}, {d for _, d in lacking}
+        of = contracts.pop() if len(contracts) == 1 else code
+        return (
+            f"`spymaster run --lake {place} --layer gold --symbol {of} --dates {min(dates)}:{max(dates)} --session "
+            f"{lake.profile() or 'rth'}` makes triggers of what is there"
+        )
+    if not lake.partitions(LADDER) and code in lake.raw_roots():
+        return f"`spymaster rebuild --lake {place} --symbol {code}` makes all layers of its raw files"
+    return (
+        f"there is no other session {at}in this lake: add and run {'earlier' if before else 'more'} dates, `spymaster add FILES --lake "
+        f"{place}` and `spymaster run --lake {place} --symbol {symbol or code} --dates A:B`"
+    )
 
 
 def gold_command(lake: Lake, like: tuple[str, dt.date], dates: Sequence[dt.date], **over: Mapping[str, Any]) -> str:

@@ -89,7 +89,7 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
     if len(history) < params.min_events or sessions < params.min_sessions:
         raise NoData(
             f"too few events: expected at least {params.min_events} with an outcome in {params.min_sessions} sessions of history, found "
-            f"{len(history)} in {sessions}; run `spymaster run --layer gold` over more dates"
+            f"{len(history)} in {sessions}; add and run more dates"
         )
     classes = class_count(target)
     normaliser = fit_normaliser(history.matrix, params.clip)

@@ -29,6 +29,7 @@ from engine.retrieval.index import ALL, open_index, open_touch, read_index_manif
 from engine.retrieval.model import Answer, Model, fit_with_touch, forecast
 from engine.retrieval.reference import fit_reference
 from engine.retrieval.tune import effective_number, interval, posterior, shares
+from engine.sessions import clock_text, span_text
 from engine.vocab import NS, Approach, root_of
 
 if TYPE_CHECKING:
@@ -344,14 +345,21 @@ def moment_events(
     line = Timeline(ladder, trades, features.window_s)
     w = int(np.searchsorted(line.ends, time_ns, side="right")) - 1
     if w < 0 or time_ns > ladder.end_ns + features.window_s * NS:
-        raise SessionError(f"{symbol} {date}: expected a moment in ({ladder.start_ns}, {ladder.end_ns}] ns, found {time_ns}")
+        raise SessionError(
+            f"{symbol} {date}: expected a moment within "
+            f"{span_text(ladder.start_ns, ladder.end_ns, date)}, found {clock_text(time_ns, date)}"
+        )
     ticks = {v: int(ticks_at(levels, v, line.starts[w : w + 1], ladder)[0]) for v in have}
     tick, last = ticks[level_id], int(line.last[w])
     if tick == NO_TICK or last == NO_TICK:
-        raise SessionError(f"{symbol} {date}: {level_id} has no value, or there is no trade yet, at {time_ns}; a later moment has")
+        raise SessionError(
+            f"{symbol} {date}: {level_id} has no value, or there is no trade yet, at {clock_text(time_ns, date)} New York; a "
+            "later moment has"
+        )
     side = approach or _approach_side(ladder.last_tick[: int(line.end_second[w]) + 1], tick, f"{symbol} {date} {level_id}")
     end, episode = int(line.ends[w]), f"{date}/{symbol}/{level_id}/{side}/moment"
-    start_ns = session_windows(date, lake.manifest(TAPE, symbol, date).lineage.profile or "rth").trading_start_ns
+    profile = lake.manifest(TAPE, symbol, date).lineage.profile or "rth"
+    start_ns = session_windows(date, profile, root_of(symbol)).trading_start_ns
     near = [v for v, t in ticks.items() if v != level_id and t != NO_TICK and abs(t - tick) <= setups.confluence_ticks]
     columns = {
         "trigger_id": [f"{episode}/{end}"], "episode_id": [episode], "session_date": [date], "level_id": [level_id], "approach": [side],

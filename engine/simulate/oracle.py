@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.errors import SessionError
 from engine.params import SimParams
+from engine.sessions import clock_text
 from engine.simulate import orders as o
 from engine.simulate.day import Day
 from engine.simulate.rng import MAIN, REGIME, hash_words
@@ -113,7 +114,9 @@ def continuations(
     day = Day(date, params)
     end = trigger_ts_ns + (wait_s + horizon_s) * NS
     if not day.start_ns < trigger_ts_ns < end <= day.end_ns:
-        raise SessionError(f"{date}: expected a trigger with {wait_s + horizon_s} s of its day after it, found {trigger_ts_ns}")
+        raise SessionError(
+            f"{date}: expected a trigger with {wait_s + horizon_s} s of its day after it, found {clock_text(trigger_ts_ns, date)}"
+        )
     for _ in day.run_main(trigger_ts_ns):
         pass
     saved = _Saved(day)

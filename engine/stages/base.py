@@ -16,7 +16,7 @@ from engine.lake.store import Lake, input_key
 from engine.params import RunParams
 from engine.provenance import Selection, accepted, code_of
 from engine.sessions import SessionWindows, session_windows
-from engine.vocab import root_of
+from engine.vocab import ROOTS, root_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -89,9 +89,11 @@ class Stage:
     refs: the input partitions of a session's windows and parameters
     run: makes one `Output` per dataset; all engine code it reaches is its code version (`engine.provenance`)
     param_groups: the fields of `RunParams` it reads
+    later_groups: those that came later: they count only where they are not as by default, so that what was made before stays current
     entries: from their values, the registry entries that are part of the code version; all where it names none
     packages: distributions whose version affects the rows, such as the exchange calendar; part of the code version
     history: dataset whose earlier sessions of the same root it reads as well
+    differs: from an output's manifest of earlier, accepted code: whether the rows would be others now all the same
     """
 
     name: str
@@ -99,9 +101,11 @@ class Stage:
     refs: Callable[[SessionWindows, RunParams], tuple[Ref, ...]]
     run: Callable[[StageInputs], dict[str, Output]]
     param_groups: tuple[str, ...] = ()
+    later_groups: tuple[str, ...] = ()
     entries: Callable[[dict[str, Any]], Selection] = lambda values: {}
     packages: tuple[str, ...] = ()
     history: str = ""
+    differs: Callable[[Manifest], bool] = lambda manifest: False
 
     def earlier(self, lake: Lake, symbol: str, date: dt.date) -> list[tuple[str, dt.date]]:
         """(contract, date) of the partitions of its history before `date`, sorted by date."""
@@ -113,8 +117,10 @@ class Stage:
     def code_versions(self, symbol: str, profile: str, values: dict[str, Any]) -> tuple[str, ...]:
         """Code versions that make the same rows of such a session, the current one first."""
         # Session windows and tick size affect every stage's rows, also where only `build` reads them.
-        selection = {"ROOTS.code": {root_of(symbol).code}, "PROFILES.name": {profile}, **self.entries(values)}
-        return accepted(code_of(self.run, session_windows, root_of), selection, {p: version(p) for p in self.packages})
+        root = root_of(symbol)
+        selection = {"ROOTS.code": {root.code}, "PROFILES.name": {profile}, "MARKETS.name": {root.market}, **self.entries(values)}
+        packages = {p: version(p) for p in self.packages} | own_root(symbol)
+        return accepted(code_of(self.run, session_windows, root_of), selection, packages)
 
     @property
     def layer(self) -> str:
@@ -128,7 +134,14 @@ class Stage:
 
     def values(self, params: RunParams) -> dict[str, Any]:
         """Values of the parameters it reads."""
-        return params.model_dump(mode="json", include=set(self.param_groups))
+        later = {g for g in self.later_groups if getattr(params, g) != RunParams.model_fields[g].default}
+        return params.model_dump(mode="json", include={*self.param_groups, *later})
+
+
+def own_root(symbol: str) -> dict[str, str]:
+    """A root of the user's own file, as what decides about rows beside the code (`engine.provenance.accepted`); nothing for the others."""
+    root = root_of(symbol)
+    return {} if root.code in ROOTS else {f"root {root.code}": f"{root.tick_fixed} {root.months} {root.market}"}
 
 
 def params_hash(values: dict[str, Any]) -> str:
@@ -152,10 +165,11 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
         if manifest is None:
             return "not there"
         line = manifest.lineage
-        if manifest.contract != dataset(key).contract().fingerprint():
+        if not dataset(key).contract().accepts(manifest.contract):
             return "the contract changed"
         values = line.values if params is None else stage.values(params)
-        if line.code not in stage.code_versions(symbol, profile, values):
+        codes = stage.code_versions(symbol, profile, values)
+        if line.code not in codes or (line.code != codes[0] and stage.differs(manifest)):
             return "the code changed"
         if params is not None and line.params != params_hash(values):
             return "other parameters"
@@ -183,7 +197,7 @@ def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, pa
     """
     if not overwrite and why_stale(lake, stage, symbol, date, profile, params) is None:
         return None
-    windows = session_windows(date, profile)
+    windows = session_windows(date, profile, root_of(symbol))
     manifests: dict[tuple[str, dt.date], Manifest | None] = {}
     for ref in stage.refs(windows, params):
         found = lake.find_manifest(ref.key, symbol, ref.date)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import NoData
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
 from engine.params import RunParams
-from engine.sessions import SessionWindows, previous_full_rth, utc_dates, utc_day
+from engine.sessions import SessionWindows, clock_text, previous_full_rth, span_text, utc_dates, utc_day
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
 from engine.vocab import root_of
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from engine.lake.manifest import Manifest
     from engine.levels import Gap
     from engine.mbo.dbn import MboColumns
+    from engine.mbo.replay import ReplayedContract
+    from engine.mbo.trust import Span
 
 # Columns that the replay reads.
 REPLAY_COLUMNS = ("ts_event", "ts_recv", "order_id", "price", "size", "flags", "action", "side")
@@ -62,31 +67,101 @@ def _mbo_columns(frame: pl.DataFrame) -> MboColumns:
     return MboColumns(**read, **unread)
 
 
-def make_ladder(inputs: StageInputs) -> dict[str, Output]:
-    """Run of the stage ``ladder``: replay the records once, into the ladder and the tape."""
-    from engine.mbo.replay import LadderReplay
+MOST_GAPS = 8
+"""Most spans of missing records that a replay is told of; where there are more, the last of them is told without being acted on."""
 
+
+def make_ladder(inputs: StageInputs) -> dict[str, Output]:
+    """Run of the stage ``ladder``: replay the records once, into the ladder and the tape; once more for every span of missing records, so
+    that the book is forgotten there as at a file that starts without a snapshot.
+    """
     w = inputs.windows
     days = inputs.present(BRONZE_MBO)
+    notes = [inputs.notes(BRONZE_MBO, day) for day in days]
+    if all(n["dbn_end_ns"] <= w.ladder_start_ns or n["dbn_start_ns"] >= w.ladder_end_ns for n in notes):
+        raise _nothing_in(inputs, days)
+    lost: tuple[Span, ...] = ()
+    while True:
+        made = _replayed(inputs, days, lost)
+        if not made.stats["records"] or not made.trust.record["records"]:
+            raise _nothing_in(inputs, days)
+        if made.trust.missing is None or len(lost) == MOST_GAPS:
+            break
+        lost = (*lost, made.trust.missing)
+    missing = sorted(d.isoformat() for (k, d), m in inputs.manifests.items() if m is None)
+    files = [
+        {"date": d.isoformat(), "span": [n["dbn_start_ns"], n["dbn_end_ns"]], **{k: n[k] for k in FILE_FACTS if k in n}}
+        for d, n in zip(days, notes)
+    ]
+    facts = {"stats": made.stats, "missing_days": missing, "trust": made.trust.record | {"files": files}}
+    return {LADDER: Output(made.rows, facts), TAPE: Output(made.tape, facts)}
+
+
+FILE_FACTS = ("limit", "condition")
+"""Notes of bronze that a trust record repeats: the request's limit where it was reached, and the venue's condition on the date."""
+
+
+def _replayed(inputs: StageInputs, days: list[dt.date], lost: tuple[Span, ...]) -> ReplayedContract:
+    from engine.mbo.replay import LadderReplay
+
+    w, params = inputs.windows, inputs.params
     # A crossed book is normal before the venue opens, and an error after it.
     open_ns = max(w.ladder_start_ns, w.globex_start_ns)
-    replay = LadderReplay({THE_CONTRACT: inputs.symbol}, w.ladder_start_ns, w.ladder_end_ns, inputs.params.replay, open_ns=open_ns)
-    rows = 0
+    replay = LadderReplay(
+        {THE_CONTRACT: inputs.symbol}, w.ladder_start_ns, w.ladder_end_ns, params.replay, open_ns=open_ns, trust=params.trust, lost=lost
+    )
     for day in days:
-        notes = inputs.notes(BRONZE_MBO, day)
-        replay.begin_file(notes["dbn_end_ns"], notes["dbn_start_ns"])
-        for part in inputs.parts(BRONZE_MBO, day, REPLAY_COLUMNS):
-            rows += part.height
+        spans = covered_spans(inputs.notes(BRONZE_MBO, day))
+        replay.begin_file(spans[0][1], spans[0][0])
+        for part, begun in by_span(inputs.parts(BRONZE_MBO, day, REPLAY_COLUMNS), spans):
+            for start, end in begun:  # after a hole the book is unknown, as at the start of a file
+                replay.begin_file(end, start)
             replay.feed(_mbo_columns(part))
-    if rows == 0:
-        raise NoData(
-            f"{inputs.symbol} {w.date}: expected records between {w.ladder_start_ns} and {w.ladder_end_ns}, found none; if the raw file "
-            f"should have some, replace it and run `{inputs.lake.repair_command(BRONZE_MBO, inputs.symbol, days[0], overwrite=True)}`"
-        )
-    made = replay.finish()[inputs.symbol]
-    missing = sorted(d.isoformat() for (k, d), m in inputs.manifests.items() if m is None)
-    facts = {"stats": made.stats, "missing_days": missing}
-    return {LADDER: Output(made.rows, facts), TAPE: Output(made.tape, facts)}
+    return replay.finish()[inputs.symbol]
+
+
+def _nothing_in(inputs: StageInputs, days: list[dt.date]) -> NoData:
+    """What the files cover and what the session needs."""
+    w = inputs.windows
+    spans = (inputs.notes(BRONZE_MBO, d) for d in days)
+    covered = " and ".join(span_text(n["dbn_start_ns"], n["dbn_end_ns"], w.date) for n in spans)
+    return NoData(
+        f"{inputs.symbol} {w.date}: the session needs records from {span_text(w.ladder_start_ns, w.ladder_end_ns, w.date)}, "
+        "and there is none: "
+        f"its raw files cover {covered}; take another session (--session, --dates), or add a file that covers it and run "
+        f"`{inputs.lake.repair_command(BRONZE_MBO, inputs.symbol, days[0], overwrite=True)}`"
+    )
+
+
+def ladder_differs(manifest: Manifest) -> bool:
+    """Whether a ladder without a trust record, of accepted earlier code, would have other rows now: it had a book that was crossed or began
+    unknown, or unknown orders.
+    """
+    stats = manifest.notes.get("stats", {})
+    files = sum(digest is not None for digest in manifest.lineage.inputs.values())
+    unknown = stats.get("unknown_cancels", 1) + stats.get("unknown_modifies", 1) + stats.get("crossed_after_open", 1)
+    return "trust" not in manifest.notes and (unknown > 0 or stats.get("clears", 0) < files)
+
+
+def covered_spans(notes: dict[str, Any]) -> list[tuple[int, int]]:
+    """The spans ``[start, end)`` in ns that the raw files of a date cover, by the notes of its bronze; holes lie between them."""
+    return [(a, b) for a, b in notes.get("spans") or [(notes["dbn_start_ns"], notes["dbn_end_ns"])]]
+
+
+def by_span(parts: Iterable[pl.DataFrame], spans: list[tuple[int, int]]) -> Iterator[tuple[pl.DataFrame, list[tuple[int, int]]]]:
+    """Yield the records of `parts`, cut where another of the covered `spans` begins, with the spans that begin before each."""
+    import numpy as np
+
+    starts, at = np.array([start for start, _ in spans], np.int64), 0
+    for part in parts:
+        if at == len(spans) - 1:
+            yield part, []
+            continue
+        received = part.get_column("ts_recv").to_numpy()
+        of = np.maximum.accumulate(np.maximum(np.searchsorted(starts, received, side="right") - 1, at))
+        for k in np.unique(of).tolist():
+            yield part.filter(of == k), spans[at + 1 : k + 1]
+            at = k
 
 
 def trades_of(inputs: StageInputs, days: list[dt.date]) -> pl.DataFrame:
@@ -113,11 +188,16 @@ def gaps_in(inputs: StageInputs, start_ns: int, end_ns: int) -> tuple[Gap, ...]:
         if manifest is None:
             gaps.append(Gap(first, last, f"no raw file of the UTC date {day} is in bronze for {inputs.symbol}"))
             continue
-        begins, ends = manifest.notes["dbn_start_ns"], manifest.notes["dbn_end_ns"]
+        spans = covered_spans(manifest.notes)
+        begins, ends = spans[0][0], spans[-1][1]
         if begins > first:
-            gaps.append(Gap(first, begins, f"the raw file of the UTC date {day} starts at {begins} ns"))
+            gaps.append(Gap(first, begins, f"the raw file of the UTC date {day} starts at {clock_text(begins)} New York"))
+        for (_, before), (after, _) in pairwise(spans):
+            gaps.append(Gap(before, after, f"no raw file of the UTC date {day} covers {span_text(before, after)}"))
         if ends < last:
-            gaps.append(Gap(ends, last, f"the raw file of the UTC date {day} ends at {ends} ns"))
+            limit = manifest.notes.get("limit")
+            by = f", where the request's limit of {limit:,} records was reached" if limit is not None else ""
+            gaps.append(Gap(ends, last, f"the raw file of the UTC date {day} ends at {clock_text(ends)} New York{by}"))
     met = [g for g in gaps if g.start_ns < end_ns and start_ns < g.end_ns]
     return tuple(Gap(max(g.start_ns, start_ns), min(g.end_ns, end_ns), g.reason) for g in met)
 
@@ -165,7 +245,15 @@ def make_vacuum(inputs: StageInputs) -> dict[str, Output]:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage(name="ladder", io=StageIO((BRONZE_MBO,), (LADDER, TAPE)), param_groups=("replay",), refs=ladder_refs, run=make_ladder),
+    Stage(
+        name="ladder",
+        io=StageIO((BRONZE_MBO,), (LADDER, TAPE)),
+        param_groups=("replay",),
+        later_groups=("trust",),
+        refs=ladder_refs,
+        run=make_ladder,
+        differs=ladder_differs,
+    ),
     Stage(name="bars", io=StageIO((BRONZE_MBO,), (BARS,)), refs=_globex_refs, run=make_bars),
     Stage(
         name="levels",

@@ -12,7 +12,8 @@ from engine.lake.store import Lake
 from engine.params import RunParams
 from engine.stages import gold, silver
 from engine.stages.base import Stage, build, why_stale
-from engine.stages.bronze import RawFile, build_bronze, why_stale_bronze
+from engine.stages.bronze import build_bronze, why_stale_bronze
+from engine.stages.raw import RawDay
 
 Status = Literal["made", "current", "empty", "failed"]
 Group = Literal["silver", "triggers", "signals"]
@@ -32,12 +33,12 @@ MESSAGE_BYTES = 600
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One raw file to convert (`raw` and `symbols`), or a group of stages of one session of one contract (`symbols` and `profile`)."""
+    """A UTC date of raw records to convert (`raw`, `symbols`), or a group of stages of a contract's session (`symbols`, `profile`)."""
 
     lake: str
     date: dt.date
     symbols: tuple[str, ...]
-    raw: RawFile | None = None
+    raw: RawDay | None = None
     profile: str = ""
     params: str = "{}"
     overwrite: bool = False

@@ -15,8 +15,8 @@ from engine.lake.store import Lake
 from engine.params import LevelParams, RunParams, SimParams
 from engine.simulate.dbn import DayTask, run_day
 from engine.stages.base import build
-from engine.stages.bronze import raw_index
 from engine.stages.gold import TRIGGER_STAGES
+from engine.stages.raw import raw_index
 from engine.stages.silver import STAGES
 from engine.stages.task import TaskSpec, run_partition
 from tests.bench.harness import Measure, bench, median_seconds

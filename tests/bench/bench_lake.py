@@ -14,9 +14,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from engine.lake.store import Lake
+from engine.mbo.dbn import stream_columns
 from engine.params import RunParams
 from engine.stages.base import build
-from engine.stages.bronze import build_bronze, raw_index
+from engine.stages.bronze import build_bronze
+from engine.stages.intake import Intake
+from engine.stages.raw import raw_index
 from engine.stages.silver import STAGES
 from tests.bench.harness import Measure, bench, median_seconds
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
@@ -54,6 +57,34 @@ def convert(lake: Lake) -> None:
 def replay(lake: Lake) -> None:
     """Ladder and tape of the busy day, anew."""
     build(lake, STAGES[0], "ESZ5", TUESDAY, "rth", RunParams(), overwrite=True)
+
+
+_ADD = """
+import re, sys
+from pathlib import Path
+from engine.lake.store import Lake
+from engine.stages.intake import Intake
+Intake(Lake(sys.argv[2])).take([Path(sys.argv[1])])
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@bench("add of a busy day against one decode of it", bar="<= 1.2 x, <= 500 MB")
+def add() -> Measure:
+    """Read, hashed, checked, counted and linked, against decoded into columns; medians of CPU time, and the peak of a process that adds."""
+    day = busy_lake(MESSAGES).root / RAW / "day.dbn.zst"
+    places = (folder() / f"added-{n}" for n in range(1000))
+
+    def take() -> None:
+        intake = Intake(Lake(next(places)))
+        intake.take([day])
+        assert intake.lines
+        assert not intake.faults
+
+    adding = median_seconds(take, runs=7)
+    decoding = median_seconds(lambda: sum(map(len, stream_columns(day))), runs=7)
+    peak = subprocess.run([sys.executable, "-c", _ADD, day, next(places)], cwd=ROOT, capture_output=True, text=True, check=True)
+    return Measure(adding / decoding, "x", 7, f"{adding:.2f} and {decoding:.2f} core-s for 5M messages; {int(peak.stdout) // 1024} MB")
 
 
 @bench("bronze on disk, 15M-message day", bar="<= 10 core-s")

@@ -23,7 +23,9 @@ from engine.lake.catalog import TRIGGERS
 from engine.lake.store import Lake
 from tests.docs.blocks import DOCUMENTS, LANGUAGES, ROOT, Block, blocks_of
 from tests.docs.test_add_one_thing import PROMISES
+from tests.support.databento_server import Account, Market, Server
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
+from tests.support.deliveries import orders
 from tests.support.lakes import spymaster
 
 FIRST, LAST = dt.date(2025, 10, 13), dt.date(2025, 11, 7)
@@ -110,6 +112,17 @@ def serve(arguments: list[str], folder: Path) -> None:
         process.wait(20)
 
 
+def download(arguments: list[str], folder: Path) -> None:
+    """`spymaster download` from a server of ours that has three days, into a lake of its own; a reader is asked, here an option agrees."""
+    here = folder / "downloads"
+    here.mkdir()
+    dates = [LAST + dt.timedelta(days=3 + i) for i in range(3)]
+    market = Market({d: orders(utc_ns(d), utc_ns(d) + DAY_NS, {17077: 250_000_000}) for d in dates})
+    with Server(Account(market), here) as server, patch.dict(os.environ, environment(), clear=True):
+        done = spymaster(*arguments, "--max-usd", "1", cwd=here, env=server.env)
+    assert done.stdout.count("added ") == len(dates)
+
+
 def answers(address: str) -> bool:
     """Whether the page is there."""
     try:
@@ -133,6 +146,8 @@ def sh(block: Block, text: str, folder: Path) -> None:
             raise AssertionError(f"{block.where}: expected make, spymaster or uv run spymaster, found {line!r}")
         elif words[1] in ("serve", "demo"):
             serve(words[1:], folder)
+        elif words[1] == "download":
+            download(words[1:], folder)
         else:
             run(words[1:], folder)
 

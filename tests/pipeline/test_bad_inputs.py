@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -24,7 +25,7 @@ from engine.pipeline import plan_bronze, plan_sessions
 from engine.selection import make_selection, route
 from engine.stages import task
 from engine.stages.base import Ref
-from engine.stages.bronze import raw_index
+from engine.stages.raw import raw_index
 from engine.stages.silver import STAGES
 from tests.support.dbn_files import DAY_NS, utc_ns, write_dbn
 from tests.support.lakes import (
@@ -137,17 +138,15 @@ def test_another_schema_is_refused(tmp_path: Path, tmp_lake: Path):
     assert not list(tmp_lake.rglob("*.dbn"))
 
 
-def test_an_instrument_without_mapping_is_named(tmp_lake: Path):
+def test_an_instrument_without_mapping_is_left_out_and_the_contract_is_made(tmp_lake: Path):
     records = day_records(MONDAY, 3000)
     records["instrument_id"][2000] = 4711
     start = utc_ns(MONDAY)
     write_dbn(tmp_lake / RAW / "a.dbn", records, symbols=ESZ5, start=start, end=start + DAY_NS, compress=False)
     lake = Lake(tmp_lake)
-    receipt = make_bronze(lake, MONDAY)
-    assert receipt.error == "UnmappedInstrument"
-    assert "instrument 4711" in receipt.message
-    assert "record 2,000" in receipt.message
-    assert not lake.partitions(BRONZE_MBO)
+    assert make_bronze(lake, MONDAY).rows == len(records) - 1
+    made = lake.read(BRONZE_MBO, "ESZ5", MONDAY)
+    assert made["sequence"].to_list() == np.delete(records["sequence"], 2000).tolist()
     assert not leftovers(tmp_lake)
 
 
@@ -177,10 +176,11 @@ def test_a_file_that_is_there_is_never_overwritten(raw_days: dict[dt.date, Path]
     assert report("add", raw_days[MONDAY], "--lake", lake.root)["added"][0]["what"] == "there already"
     other = tmp_path / raw_days[MONDAY].name
     shutil.copy(raw_days[TUESDAY], other)
-    done = spymaster("add", other, "--lake", lake.root, check=False)
-    assert done.returncode == 1
-    assert "raw files are never overwritten" in done.stderr
+    # Another day under the same name is taken under a free one.
+    done = spymaster("add", other, "--lake", lake.root)
+    assert f"stored as 2-{other.name}" in done.stdout
     assert (lake.root / RAW / other.name).read_bytes() == raw_days[MONDAY].read_bytes()
+    assert (lake.root / RAW / f"2-{other.name}").read_bytes() == raw_days[TUESDAY].read_bytes()
 
 
 def test_a_day_with_no_premarket_trade_lacks_that_level_with_the_reason(tmp_lake: Path):

@@ -21,7 +21,7 @@ from engine.lake.catalog import BRONZE_MBO, LADDER
 from engine.lake.manifest import MANIFEST
 from engine.lake.store import CACHE_DIR, Lake
 from engine.lake.writer import temporary, write_text_atomic
-from engine.stages.bronze import raw_index
+from engine.stages.raw import raw_index
 from tests.support.lakes import RAW, ROOT, TUESDAY, as_plain_user, command, leftovers, report, spymaster
 
 

@@ -19,7 +19,7 @@ from engine.params import RunParams
 from engine.pipeline import lake_state
 from engine.sessions import session_windows, to_ns
 from engine.stages import base
-from engine.stages.bronze import HEADER_CACHE, raw_index
+from engine.stages.raw import HEADER_CACHE, raw_index
 from engine.stages.silver import STAGES
 from engine.vocab import NS, ROOTS
 from tests.support.lakes import MONDAY, RAW, TUESDAY, make_bronze
@@ -38,7 +38,7 @@ def test_an_index_of_headers_read_by_other_code_is_read_again(copied_lake: Lake)
     before = raw_index(copied_lake, "ES").files
     known = json.loads(path.read_text())
     for entry in known.values():
-        entry["symbols"] = ["ESH6"]
+        entry["contracts"] = {"ESH6": [17077]}
     path.write_text(json.dumps(known))
     assert {f.symbols for f in raw_index(copied_lake, "ES").files} == {("ESH6",)}
     path.write_text(json.dumps({name: {**entry, "code": "of yesterday"} for name, entry in known.items()}))

@@ -54,15 +54,20 @@ class BookTwin:
         span_ticks: int = 400,
         keyframe_s: int = 60,
         warm: bool = False,
+        open_ns: int | None = None,
+        crossed_ns: int = 2 * NS,
     ) -> None:
         self.start, self.end, self.tick_fixed = start_s, end_s, tick_fixed
         self.rest_ns, self.span, self.keyframe_s, self.warm = rest_ns, span_ticks, keyframe_s, warm
+        self.open_ns, self.crossed_ns = start_s * NS if open_ns is None else open_ns, crossed_ns
+        self.states: list[tuple[int, int]] = []  # from when on the book is fine (0), locked (1) or crossed (2), ns
         self.orders: dict[int, Order] = {}
         self.resting: dict[tuple[str, int], tuple[int, int]] = {}  # depth, number of orders
         self.stale = True  # something at or inside the best prices has changed since `best` looked
         self.executed: list[Order] = []  # orders with an F in this event
         self.takers: set[int] = set()
         self.second: int | None = None  # the open window
+        self.newest: int | None = None  # the latest second of a record
         self.window = Window()
         self.before: dict[tuple[str, int], tuple[int, int]] = {}  # depth and orders at the open window's start
         self.state: tuple[Any, ...] = (-INFINITY, 0, INFINITY, 0)
@@ -88,12 +93,16 @@ class BookTwin:
         snap = bool(r["flags"] & SNAPSHOT)
         if self.in_snapshot and not snap:
             self.end_of_snapshot()
-        self.go_to((r["ts_recv"] if snap else r["ts_event"]) // NS)
+        clock = r["ts_recv"] if snap else r["ts_event"]
+        self.go_to(clock // NS)
+        self.newest = clock // NS if self.newest is None else max(self.newest, clock // NS)
         action = r["action"]
         if action == "R" or (snap and not self.in_snapshot):
+            self.states.append((clock, 0))
             self.empty()
             self.known, self.bad, self.in_snapshot = True, False, snap
         elif self.new_file and not snap and not self.warm:
+            self.states.append((clock, 0))
             self.empty()
             self.known = False
         self.new_file = False
@@ -117,10 +126,38 @@ class BookTwin:
                 order.executed = 0
             self.executed.clear()
             self.look()
+            if r["ts_event"] >= self.open_ns:
+                bid, bid_size, ask, ask_size = self.state
+                crossed = bid >= ask and bid_size > 0 and ask_size > 0
+                self.states.append((r["ts_event"], (2 if bid > ask else 1) if crossed else 0))
 
     def finish(self) -> None:
         self.end_of_snapshot()
         self.go_to(self.end)
+        # What is crossed at the last record stays so to the end of what was looked at.
+        self.states.append((max(self.end, (self.newest or 0) + 1) * NS, 0))
+        *_, long = self.crossings()
+        for row in self.tape:
+            row["book_valid"] &= row["window_start_ts_ns"] // NS not in long
+
+    def crossings(self) -> tuple[set[int], set[int], set[int]]:
+        """Seconds with a locked book, with a crossed one, and in runs of either that are longer than `crossed_ns`."""
+        locked, crossed, long = set[int](), set[int](), set[int]()
+        kind, since, run = 0, 0, 0
+        for ts, new in self.states:
+            if new == kind:
+                continue
+            span = set(range(since // NS, max(ts - 1, since) // NS + 1)) if kind else set[int]()
+            if kind == 1:
+                locked |= span
+            if kind == 2:
+                crossed |= span
+            if kind == 0:
+                run = ts
+            elif new == 0 and ts - run > self.crossed_ns:
+                long |= set(range(run // NS, max(ts - 1, run) // NS + 1))
+            kind, since = new, ts
+        return locked, crossed, long
 
     # ---- actions
 

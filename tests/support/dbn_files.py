@@ -55,6 +55,7 @@ def metadata_bytes(
     schema: dbn.Schema | None = dbn.Schema.MBO,
     ts_out: bool = False,
     dataset: str = "GLBX.MDP3",
+    limit: int | None = None,
 ) -> bytes:
     """Encoded metadata that map each instrument id to its symbol on the UTC dates of ``[start, end)``."""
     first = dt.datetime.fromtimestamp(start // NS, dt.UTC).date()
@@ -67,6 +68,7 @@ def metadata_bytes(
         dbn.Metadata(
             dataset=dataset, start=start, end=end, stype_in=dbn.SType.RAW_SYMBOL, stype_out=dbn.SType.INSTRUMENT_ID,
             schema=schema, symbols=list(symbols.values()), mappings=mappings, version=version, ts_out=ts_out,
+            limit=limit,
         )
     )  # fmt: skip
 
@@ -82,11 +84,12 @@ def write_dbn(
     compress: bool = True,
     level: int = 3,
     dataset: str = "GLBX.MDP3",
+    limit: int | None = None,
 ) -> Path:
     """Write `records` (dtype `MBO`) as a DBN file, like Databento's: metadata and records in zstd frames of their own."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = metadata_bytes(symbols, start, end, version=version, dataset=dataset)
+    head = metadata_bytes(symbols, start, end, version=version, dataset=dataset, limit=limit)
     if not compress:
         with path.open("wb") as out:
             out.write(head)

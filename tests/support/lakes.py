@@ -21,7 +21,7 @@ from engine import runner
 from engine.cli import main
 from engine.lake.store import Lake
 from engine.params import RunParams
-from engine.stages.bronze import raw_index
+from engine.stages.raw import raw_index
 from engine.stages.task import Receipt, TaskSpec, run_partition
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
 

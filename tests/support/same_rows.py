@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import provenance
-from engine.lake.catalog import BRONZE_MBO, datasets
+from engine.lake.catalog import BRONZE_MBO, dataset, datasets
 from engine.lake.store import Lake
 from engine.provenance import CodeVersion, code_of
 from engine.retrieval.audit import audit
@@ -32,11 +32,20 @@ CHANGES_WITH_CODE = ("code", "inputs", "made_of", "digest", "audit", "said", "mt
 """Keys of a report or an index's manifest that tell of the code or of hashes of what tells of it."""
 
 
+CAME_LATER = ("trust", "limit")
+"""Notes that partitions of before have not, and stay current without."""
+
+
 def plain(value: Any) -> Any:
     """A JSON value without what changes with the code."""
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items() if k not in CHANGES_WITH_CODE}
     return [plain(v) for v in value] if isinstance(value, list) else value
+
+
+def older(notes: dict[str, Any]) -> dict[str, Any]:
+    """Notes without those that an earlier version had not."""
+    return {k: v for k, v in notes.items() if k not in CAME_LATER}
 
 
 def differences(old: Lake, new: Lake) -> Iterator[str]:
@@ -51,7 +60,8 @@ def differences(old: Lake, new: Lake) -> Iterator[str]:
                 new.read(key, symbol, date)
             ):
                 yield f"{key} {symbol} {date}: other rows"
-            if (a.notes, a.contract, a.lineage.params) != (b.notes, b.contract, b.lineage.params):
+            contracts = a.contract == b.contract or dataset(key).contract().accepts(a.contract)
+            if not contracts or (older(a.notes), a.lineage.params) != (older(b.notes), b.lineage.params):
                 yield f"{key} {symbol} {date}: other notes, contract or parameters"
     for name in ("audit/mbo_audit.json", "indexes/default/manifest.json", "indexes/default/models.json", "indexes/default/norm_stats.json"):
         a, b = (plain(json.loads((lake.root / name).read_text())) for lake in (old, new))

@@ -293,3 +293,34 @@ def test_bad_arguments() -> None:
         LadderReplay({7: "ESZ5"}, START, START)
     with pytest.raises(UnknownRoot, match="XXZ5"):
         LadderReplay({7: "XXZ5"}, START, START + NS)
+
+
+def test_a_stub_bid_and_offer_take_no_grid_of_their_own() -> None:
+    """A bid at a cent and an offer at a million, beside a market that moves: no larger a grid, and the same ladder as the twin's."""
+    rng = np.random.default_rng(3)
+    market = [
+        (i, "BA"[i % 2], 27_000 + int(rng.integers(-400, 0)) if i % 2 == 0 else 27_001 + int(rng.integers(0, 400))) for i in range(1200)
+    ]
+    rows = [rec(i, "A", 100 + i, side, tick, 1) for i, side, tick in market]
+    rows += [rec(1300 + i, "C", 100 + i, side, tick, 1) for i, side, tick in market[:900]]
+    stubs = [rec(0, "A", 1, "B", 1, 5), rec(0, "A", 2, "A", 4_000_000, 5)]
+
+    def replayed(records: list[dict[str, object]]) -> tuple[int, ReplayedContract, File]:
+        made = []
+        for row in [CLEAR, *records]:
+            row = dict(row)
+            ts = START + row.pop("ms") * MS  # type: ignore[operator]
+            made.append({"ts_event": ts, "ts_recv": ts, "instrument_id": 7, **row})
+        file = File(make_records(made), None, START + 10 * NS)
+        replay = LadderReplay({7: "ESZ5"}, START, START + 5 * NS)
+        replay.feed(to_columns(file.records))
+        size = replay.grid_bytes()
+        return size, replay.finish()["ESZ5"], file
+
+    plain, *_ = replayed(rows)
+    size, contract, file = replayed([*stubs, *rows])
+    assert size == plain
+    ladder_rows, tape = twin_frames(twin_of_files([file], 7, TICK, START, START + 5 * NS, ReplayParams()))
+    assert contract.rows.equals(ladder_rows)
+    assert contract.tape.equals(tape)
+    assert contract.rows.filter(pl.col("tick").is_in([1, 4_000_000])).height == 2

@@ -29,9 +29,9 @@ def replay_file(path: Path, start: int, end: int, *, chunk_records: int, open_ns
     return next(iter(replay.finish().values()))
 
 
-def twin_file(path: Path, start: int, end: int, tick_fixed: int) -> BookTwin:
+def twin_file(path: Path, start: int, end: int, tick_fixed: int, *, open_ns: int | None = None) -> BookTwin:
     header = read_header(path)
-    twin = BookTwin(start // NS, end // NS, tick_fixed)
+    twin = BookTwin(start // NS, end // NS, tick_fixed, open_ns=open_ns)
     twin.file(header.start_ns, header.end_ns)
     chunks = list(stream_columns(path))
     columns = MboColumns(*(np.concatenate([getattr(c, name) for c in chunks]) for name in COLUMN_TYPES))
@@ -73,7 +73,7 @@ def test_executions_are_not_pulls(real: ReplayedContract, real_dbn: Path) -> Non
 
 
 def test_twin_equals_kernel_row_for_row(real: ReplayedContract, real_dbn: Path) -> None:
-    ladder, tape = twin_frames(twin_file(real_dbn, START, END, 250_000_000))
+    ladder, tape = twin_frames(twin_file(real_dbn, START, END, 250_000_000, open_ns=utc_ns(DATE, 23)))
     assert_frame_equal(real.rows, ladder)
     assert_frame_equal(real.tape, tape)
 

@@ -168,9 +168,22 @@ def test_a_ladder_of_a_lake_names_the_command_that_makes_it_in_that_lake(tmp_lak
         Ladder.open(lake, SYMBOL, DATE)
 
 
-def test_prices_too_far_apart_for_the_index_are_refused() -> None:
+@pytest.mark.parametrize("stub", [1 << 25, -(1 << 25)])
+def test_stub_orders_far_away_cost_nothing_and_change_nothing(stub: int) -> None:
+    """An offer at a million, or a bid far below zero: the ladder is read as if it were not there."""
+    rows = [{"s": 0, "tick": 100, "bid_depth": 3, "bid_add": 3}, {"s": 1, "tick": 101, "ask_depth": 2, "ask_add": 2}]
+    far = [{"s": 0, "tick": stub, "ask_depth": 1, "ask_add": 1}]
+    plain = ladder(rows_from(rows), TAPE)
+    made = ladder(rows_from(sorted(rows + far, key=lambda r: (r["s"], r["tick"]))), TAPE)
+    assert (made.n_slots, made.tick_low, made.tick.tolist()) == (plain.n_slots, plain.tick_low, plain.tick.tolist())
+    assert made.cube(T0, T0 + 2 * NS, 99, 102).equals(plain.cube(T0, T0 + 2 * NS, 99, 102))
+    assert made.conserve().is_empty()
+
+
+def test_a_market_that_trades_too_far_apart_for_the_index_is_refused() -> None:
+    wide = TAPE.with_columns(pl.Series("last_tick", [0, 1 << 25, *TAPE["last_tick"].to_list()[2:]], pl.Int32))
     with pytest.raises(ContractError, match="ticks of each other"):
-        ladder(rows_from([{"s": 0, "tick": 0}, {"s": 0, "tick": 1 << 25}]), TAPE)
+        ladder(rows_from([{"s": 0, "tick": 0}, {"s": 0, "tick": 1 << 25}]), wide)
 
 
 def test_an_unknown_root_is_refused() -> None:

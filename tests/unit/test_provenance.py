@@ -209,7 +209,7 @@ def names(*functions: Callable[..., object]) -> set[str]:
             {"level_windows", "window_sums", "approaches", "t5_ofi", "com_disp_log", "combined", "Ladder"},
             {"_premarket", "outcomes"},
         ),
-        (bronze.convert, {"stream_columns", "read_header", "_Contract", "columns_frame"}, {"raw_index", "build_bronze"}),
+        (bronze.convert, {"stream_part", "read_metadata", "_Contract", "columns_frame"}, {"raw_index", "build_bronze"}),
         (write_day, {"Day"}, {"LadderReplay", "Ladder"}),
         (build_index, {"write_index_files", "fit"}, {"audit", "neighbours", "outcomes", "window_sums"}),
     ],

@@ -217,15 +217,24 @@ def price_bounds(k: int, rows: int, step: int) -> tuple[float, float]:
     return (k - rows) // step * step - 0.5, (k + rows) // step * step + step - 0.5
 
 
+NOT_VALID, NEAR_ONLY = "book not valid", "book known near the touch only"
+
+
 def invalid_data(cube: xr.Dataset) -> dict[str, list[Any]]:
-    """Source of the hatched stretches in which the book is not valid."""
+    """Source of the hatched stretches in which the book is not valid; what is known there is painted over them."""
     begin, end = cube["window_start_ts_ns"].to_numpy(), cube["window_end_ts_ns"].to_numpy()
+    near = near_windows(cube)
     spans = invalid_spans(cube["book_valid"].to_numpy())
     return {
         "left": [float(axes.x_ms(begin[a], begin[0])) for a, _ in spans],
         "right": [float(axes.x_ms(end[b - 1], begin[0])) for _, b in spans],
-        "text": ["book not valid"] * len(spans),
+        "text": [NEAR_ONLY if near[a:b].any() else NOT_VALID for a, b in spans],
     }
+
+
+def near_windows(cube: xr.Dataset) -> np.ndarray:
+    """Windows in which the book is not valid, but known near the touch."""
+    return np.asarray(~cube["book_valid"].to_numpy().astype(bool) & (cube["known_low"] <= cube["known_high"]).to_numpy())
 
 
 # ----------------------------------------------------------------------------

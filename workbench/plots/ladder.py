@@ -13,6 +13,7 @@ from bokeh.core.properties import value
 from bokeh.models import ColumnDataSource, CustomJSTickFormatter, FixedTicker, GlyphRenderer, HBar, LinearAxis, Range1d, Text
 from bokeh.plotting import figure
 
+from engine.ladder import known_cells
 from engine.session import nice_top
 from workbench.assets import script
 from workbench.plots import axes, heatmap
@@ -58,15 +59,14 @@ def rows_at(cube: xr.Dataset, window: int, k_ref: int) -> pl.DataFrame:
         counts, of those equally near the lower.
     """
     keys = ("bid_depth", "ask_depth", "long", "short", "net", "bid_change", "ask_change")
-    valid = bool(cube["book_valid"].to_numpy()[window])
-    return rows_of({k: cube[k].to_numpy()[window] for k in keys}, valid, cube["tick"].to_numpy(), k_ref)
+    return rows_of({k: cube[k].to_numpy()[window] for k in keys}, known_cells(cube)[window], cube["tick"].to_numpy(), k_ref)
 
 
-def rows_of(window: Mapping[str, np.ndarray], valid: bool, ticks: np.ndarray, k_ref: int) -> pl.DataFrame:
-    """As `rows_at`, of one window's values ``(ticks,)`` by name at `ticks`, rising; `valid` says whether its book was."""
-    # A window without a valid book has no flow to show; its sizes stay out of the picture too, as the hatching says.
+def rows_of(window: Mapping[str, np.ndarray], known: np.ndarray | bool, ticks: np.ndarray, k_ref: int) -> pl.DataFrame:
+    """As `rows_at`, of one window's values ``(ticks,)`` by name at `ticks`, rising; `known` says where its book was."""
+    # Where the book is not known there is no flow to show; its sizes stay out of the picture too, as the hatching says.
     at = {k: np.nan_to_num(v.astype(float)) for k, v in window.items()}
-    bid, ask = at["bid_depth"] * valid, at["ask_depth"] * valid
+    bid, ask = at["bid_depth"] * known, at["ask_depth"] * known
     is_bid = bid >= ask
     rest = np.where(is_bid, bid, ask)
     tick = ticks.astype(np.int64)

@@ -398,7 +398,8 @@ def fill_coverage(parts: axes.Parts, sessions: pl.DataFrame, gaps: pl.DataFrame)
         bands.append((float(y), _of_day(r["start_ts_ns"]), _of_day(r["end_ts_ns"]), said))
     for r in gaps.iter_rows(named=True):
         begin, end = r["start_ts_ns"], r["end_ts_ns"]
-        said = f"{r['symbol']} {r['session_date']}: not valid {axes.clock(begin)}–{axes.clock(end)}, {(end - begin) / 1e9:,.0f} s"
+        when = f"{axes.clock(begin)}–{axes.clock(end)}, {(end - begin) / 1e9:,.0f} s"
+        said = f"{r['symbol']} {r['session_date']}: not valid {when}: {r['why']}"
         holes.append((float(at[r["symbol"], r["session_date"]]), _of_day(begin), _of_day(end), said))
     for name, rows in (("sessions", bands), ("gaps", holes)):
         parts.sources[name].data = axes.columns(BANDS, rows)

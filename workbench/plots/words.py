@@ -261,6 +261,7 @@ def quality_columns(why: dict[tuple[str, dt.date], str], stale: dict[tuple[str, 
         Column("contract", lambda r: r["symbol"] + (" (simulated)" if r["simulated"] else ""), text=True),
         Column("seconds", number("seconds")),
         Column("valid", number("valid_share", ".2%"), "seconds with a valid book"),
+        Column("near", number("near_share", ".2%"), "seconds with a book that is known near the touch alone"),
         Column("longest gap", lambda r: "–" if r["longest_gap_s"] is None else f"{r['longest_gap_s']:,} s"),
         Column("messages", number("messages")),
         Column("trades", number("trades")),
@@ -269,7 +270,14 @@ def quality_columns(why: dict[tuple[str, dt.date], str], stale: dict[tuple[str, 
         Column("triggers", number("triggers"), "rows of gold"),
         Column("stale", of_session(stale, "–"), "partitions that the next run would make again"),
         Column("selection map", of_session(why, "not in it"), text=True),
-        Column("absent levels", lambda r: r["trouble"] or r["absent_why"] or "–", text=True, wide=True),
+        Column(
+            "trust",
+            lambda r: r["trouble"] or r["trust"] or "–",
+            "why seconds have no valid book, and what else was found",
+            text=True,
+            wide=True,
+        ),
+        Column("absent levels", lambda r: r["absent_why"] or "–", text=True, wide=True),
     ]
 
 

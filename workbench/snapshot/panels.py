@@ -22,6 +22,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from engine.ladder import known_cells
 from engine.vocab import NS
 from workbench.plots import axes, conditions, heatmap, ladder
 from workbench.plots.levels import spread
@@ -77,10 +78,10 @@ def draw_heat(sheet: Sheet, ax: Axes) -> None:
 
 
 def _hatch_invalid(sheet: Sheet, ax: Axes) -> None:
-    """Stretches in which the book is not valid: hatched, never filled with what was there before."""
+    """Stretches in which the book is not valid: hatched, under what is known near the touch; never filled with what was there before."""
     spans = heatmap.invalid_data(sheet.scene.cube)
     for left, right in zip(spans["left"], spans["right"]):
-        ax.axvspan(left, right, facecolor=sheet.theme.map_floor, edgecolor=sheet.theme.invalid, hatch="////", linewidth=0, zorder=2)
+        ax.axvspan(left, right, facecolor=sheet.theme.map_floor, edgecolor=sheet.theme.invalid, hatch="////", linewidth=0, zorder=0.5)
 
 
 def _veil(sheet: Sheet, ax: Axes) -> None:
@@ -95,8 +96,8 @@ def _trades(sheet: Sheet, ax: Axes) -> None:
     scene, theme, cube = sheet.scene, sheet.theme, sheet.scene.cube
     tick = cube["tick"].to_numpy().astype(float)
     x = axes.x_ms(cube["window_start_ts_ns"].to_numpy(), scene.now_ns) + scene.features.window_s * 500
-    valid = cube["book_valid"].to_numpy().astype(bool)
-    sizes = {s: cube[f"{s}_fill"].to_numpy().astype(float) * valid[:, None] for s in ("ask", "bid")}
+    known = known_cells(cube)
+    sizes = {s: cube[f"{s}_fill"].to_numpy().astype(float) * known for s in ("ask", "bid")}
     totals = {s: v.sum(axis=1) for s, v in sizes.items()}
     # Set by the time before the moment, as the colours are.
     seen = cube["window_end_ts_ns"].to_numpy() <= scene.end_ns
@@ -566,7 +567,7 @@ def draw_ladder(sheet: Sheet, ax: Axes) -> None:
 def draw_words(sheet: Sheet, left: float, right: float, strip: tuple[float, float]) -> None:
     """The conditions in words, each in line with its row of the strip (whose top and bottom are `strip`, px)."""
     theme, row = sheet.theme, sheet.scene.row
-    if row is not None and not row["book_valid"]:
+    if row is not None and not (row["book_valid"] or row["book_near"]):
         row = None
 
     def y_of(place: float) -> float:

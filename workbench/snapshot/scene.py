@@ -20,7 +20,7 @@ from engine.lake.store import Lake
 from engine.params import FeatureParams
 from engine.selection import route
 from engine.session import Session, candles_at_level, level_title, tick_at
-from engine.vocab import NS, ROOTS
+from engine.vocab import NS, known_roots
 from workbench.plots import axes, heatmap
 from workbench.plots.conditions import condition_cells
 from workbench.plots.ladder import WALL_REACH, rows_at
@@ -187,7 +187,7 @@ def session_scene(
     if tick is None:
         said = f"{title}: not known yet at {axes.clock(now)}; it stands from {axes.clock(int(frame['start_ts_ns'][0]))} on."
     else:
-        valid = row is not None and bool(row["book_valid"])
+        valid = row is not None and bool(row["book_valid"] or row["book_near"])
         approach, distance = (row["approach"], row["distance_ticks"]) if row is not None and valid else (None, None)
         why = "nothing has traded yet" if valid else f"the book is not valid at {axes.clock(now)}"
         said = sentence(
@@ -309,7 +309,7 @@ def contract_of(lake: Lake, symbol: str | None, date: dt.date) -> str:
 
     Raises `SessionError` where there is none, or more than one and no selection map says which.
     """
-    if symbol is not None and symbol not in ROOTS:
+    if symbol is not None and symbol not in known_roots():
         return symbol
     there = [s for s, d in lake.partitions(LADDER) if d == date and (symbol is None or s.startswith(symbol)) and lake.has(LADDER, s, d)]
     if len(there) == 1:

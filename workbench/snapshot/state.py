@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from engine.errors import EngineError
 from engine.params import FeatureParams, Params
-from engine.sessions import profile_named, session_windows
+from engine.sessions import clock_text, profile_named, session_windows
 from engine.vocab import root_of
 
 Direction = Literal["approach_up", "approach_down", "approach_none"]
@@ -33,7 +33,9 @@ def _plausible(date: dt.date) -> dt.date:
 
 
 Contract = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,8}$"), AfterValidator(partial(_known, root_of))]
-Profile = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$"), AfterValidator(partial(_known, profile_named))]
+Profile = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}(@[0-9:,-]{1,64})?$"), AfterValidator(partial(_known, profile_named))
+]
 LevelId = Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9_]{0,31}|price:-?[0-9]{1,7}(\.[0-9]{1,9})?)$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Day = Annotated[dt.date, AfterValidator(_plausible)]
@@ -64,9 +66,9 @@ class SetupState(BaseModel):
 
     @model_validator(mode="after")
     def _inside_the_session(self) -> Self:
-        w = session_windows(self.session_date, self.profile)
+        w = session_windows(self.session_date, self.profile, root_of(self.symbol))
         if not w.ladder_start_ns <= self.ts_ns < w.ladder_end_ns:
-            raise ValueError(f"ts_ns {self.ts_ns} lies outside the {self.profile} session of {self.session_date}")
+            raise ValueError(f"{clock_text(self.ts_ns)} New York lies outside the {self.profile} session of {self.session_date}")
         return self
 
 

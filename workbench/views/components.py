@@ -12,6 +12,7 @@ import param
 from panel.custom import JSComponent
 from panel.viewable import Viewer
 
+from engine.lake.trust import TrustWords
 from engine.session import Session
 from workbench import session_cache
 from workbench.assets import script, style
@@ -298,6 +299,14 @@ def simulated_mark() -> pn.pane.HTML:
     """The mark of a simulated market, hidden at first."""
     mark = "<span class='sm-mark'>SIMULATED MARKET</span>"
     return html(mark, visible=False, sizing_mode=None, margin=(0, 0, 0, 12), stylesheets=[PANE_CSS, TABLE_CSS])
+
+
+def trust_chip(words: TrustWords) -> str:
+    """A chip that says how far the session's book is known, its reasons on hover; nothing where there is nothing to say."""
+    if not words.chip:
+        return ""
+    why = escape(words.text)
+    return f"<span class='sm-trust' role='status' tabindex='0' title='{why}' aria-label='{words.chip}: {why}'>{words.chip}</span>"
 
 
 def rich(text: str) -> str:

@@ -13,6 +13,7 @@ import polars as pl
 
 from engine.errors import PartitionMissing
 from engine.features import pressure_cube
+from engine.ladder import known_cells
 from engine.params import FeatureParams
 from engine.session import Session, cached_with_session, tick_at
 from engine.sessions import PROFILES, session_windows
@@ -96,6 +97,7 @@ class Slab:
         cube = pressure_cube(session.ladder, start + begin * NS, start + end * NS, low, high, step_ticks=step, half_life_s=half_life_s)
         self.shown = heatmap.values(cube, layer)
         self.valid = cube["book_valid"].to_numpy().astype(bool)
+        self.near, self.known = heatmap.near_windows(cube), known_cells(cube)
         self.ticks: np.ndarray = cube["tick"].to_numpy()
         """Lowest tick of each row."""
         self._of = {k: cube[k].to_numpy().astype(np.float32) for k in ("long", "short", "bid_depth", "ask_depth")}
@@ -141,8 +143,8 @@ class Slab:
                 depth = self._of[f"{s}_depth"]
                 out[f"{s}_depth"] = depth[i - 1]
                 out[f"{s}_change"] = depth[i - 1] - (depth[a - 1] if a else self._start[s])
-        valid = bool(self.valid[i - 1])
-        return rows_of(out if valid else {k: np.zeros_like(v) for k, v in out.items()}, valid, self.ticks, k_ref)
+        known = self.known[i - 1]
+        return rows_of({k: np.where(known, v, 0) for k, v in out.items()}, known, self.ticks, k_ref)
 
 
 @cached_with_session(4)
@@ -250,8 +252,9 @@ class Unknown:
 def unknown(session: Session, level_id: str, t: int) -> Unknown:
     """Why a level has no value at second `t`: by the session's calendar and what traded before, not by what becomes of it."""
     start, now = session.ladder.start_ns, session.ladder.start_ns + t * NS
-    calendars = (session_windows(session.date, name) for name in PROFILES)
-    # That of the session's profile: the one in whose session its ladder begins.
+    # Of a session made from frames, whose profile nobody wrote down, it is the first in whose session its ladder begins.
+    names = [session.profile] if session.profile else list(PROFILES)
+    calendars = (session_windows(session.date, name, session.ladder.root) for name in names)
     windows = next((w for w in calendars if w.ladder_start_ns <= start < w.ladder_end_ns), None)
     if windows is None or level_id not in KNOWN_FROM:
         return Unknown(False, "not known at the replay's time")

@@ -150,7 +150,8 @@ class ReplayPictures(ChartPictures):
         slab = frame.slab
         spans = heatmap.invalid_spans(slab.valid[: frame.t - slab.begin])
         left, right = (list[object](frame.x(slab.begin + span[end]) for span in spans) for end in (0, 1))
-        self._paint_bad({"left": left, "right": right, "text": ["book not valid"] * len(spans)})
+        text = [heatmap.NEAR_ONLY if slab.near[a:b].any() else heatmap.NOT_VALID for a, b in spans]
+        self._paint_bad({"left": left, "right": right, "text": list[object](text)})
 
     def _patch_image(self, frame: Frame, before: int) -> None:
         slab = frame.slab

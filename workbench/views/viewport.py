@@ -74,14 +74,18 @@ class Viewport:
 
         `why` is why nothing can be said; where it is empty, what the book or the trades lack.
         """
-        zones, valid = self.params.zones, row if row is not None and row["book_valid"] else None
-        lacks = f"the book is not valid at {axes.clock(self.now_ns)}" if valid is None else "nothing has traded yet"
+        zones, valid = self.params.zones, row if row is not None and (row["book_valid"] or row["book_near"]) else None
+        lacks = self._book_lacks() if valid is None else "nothing has traded yet"
         return sentence(
             self.title, self.k_ref, rows, tick_size=self.session.tick_size, near=zones.near, far=zones.far,
             approach=None if valid is None else str(valid["approach"]),
             distance=None if valid is None else valid["distance_ticks"],  # type: ignore[arg-type]
             why=why or lacks, **more,
         )  # fmt: skip
+
+    def _book_lacks(self) -> str:
+        why = self.session.why_not_known(self.now_ns, self.now_ns + self.window_ns)
+        return f"the book is not valid at {axes.clock(self.now_ns)}" + (f": {why}" if why else "")
 
 
 def step_ticks(state: LevelState, root: Root) -> int:
@@ -97,11 +101,12 @@ def to_window(session: Session, ts_ns: int, window_s: int) -> int:
 
 def first_cursor(vacuum: pl.DataFrame, last_ns: int) -> int:
     """Where to look first: the window of an approach that came nearest to the level, the latest of them; else the last valid window."""
-    near = vacuum.filter(pl.col("book_valid") & (pl.col("approach") != "approach_none"))
+    known = pl.col("book_valid") | pl.col("book_near")
+    near = vacuum.filter(known & (pl.col("approach") != "approach_none"))
     near = near.sort(pl.col("distance_ticks").abs(), -pl.col("window_start_ts_ns"))
     if near.height:
         return int(near["window_start_ts_ns"][0])
-    valid = vacuum.filter("book_valid")["window_start_ts_ns"]
+    valid = vacuum.filter(known)["window_start_ts_ns"]
     return int(valid[-1]) if valid.len() else last_ns
 
 

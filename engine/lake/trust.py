@@ -1,0 +1,129 @@
+"""The trust record of a session, as the replay wrote it into the ladder's manifest, and its words (`engine.mbo.trust` makes it)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine.lake.catalog import LADDER
+from engine.sessions import clock_text, span_text
+from engine.vocab import NS
+
+if TYPE_CHECKING:
+    from engine.lake.manifest import Manifest
+    from engine.lake.store import Lake
+
+REASON_WORDS = {
+    "outside": "before the raw file's start",
+    "after_end": "after the raw file's end",
+    "gap": "records are missing",
+    "cold_start": "cold start: the raw file starts without a snapshot",
+    "after_gap": "orders are unknown since records were missing",
+    "bad_book": "the venue flagged a bad book",
+    "rebuilt": "the book was cleared or built from a snapshot",
+    "crossed": "crossed or locked for more than 2 s, which no book is",
+}
+"""Why a second has no valid book, in words; the keys are `engine.mbo.trust.REASONS`."""
+
+SNAPSHOT_ADVICE = (
+    "download the whole UTC date, from 00:00 UTC on, where the venue's snapshot stands, or put that file beside this one; "
+    "until then the book is known near the touch only, once few unknown orders are left there"
+)
+"""What to do about a file that starts without a snapshot."""
+
+UNKNOWN = "unknown: it was made before its trust was recorded"
+
+SPANS_TOLD = 3
+
+
+@dataclass(frozen=True)
+class TrustWords:
+    """A record in words.
+
+    chip: a few words for every view; empty where there is nothing to say
+    level: ``good``, ``part`` or ``unknown``
+    lines: sentences, the worst first; empty where every second but those of a snapshot is valid and nothing is amiss
+    advice: what helps; empty where nothing does
+    facts: sentences on what was counted and is no fault
+    """
+
+    chip: str
+    level: str
+    lines: tuple[str, ...]
+    advice: str = ""
+    facts: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Everything in one line."""
+        return "; ".join((*self.lines, *self.facts, *filter(None, (self.advice,))))
+
+
+def trust_record(lake: Lake, symbol: str, date: dt.date) -> dict[str, Any] | None:
+    """The session's trust record; None where its ladder was made before there was one. Raises as `Lake.manifest`."""
+    return record_in(lake.manifest(LADDER, symbol, date))
+
+
+def record_in(manifest: Manifest) -> dict[str, Any] | None:
+    """The trust record in a manifest of a ladder."""
+    found = manifest.notes.get("trust")
+    return found if isinstance(found, dict) else None
+
+
+def trust_words(record: dict[str, Any] | None, date: dt.date) -> TrustWords:
+    """A session's record in words, times in New York's clock; of None that it is unknown."""
+    if record is None:
+        return TrustWords("book: trust unknown", "unknown", (f"whether the book is known is {UNKNOWN}",))
+    seconds, valid, near, why = record["seconds"], record["valid"], record["near"], record["why_not"]
+    lines = [_why_line(record, name, date) for name in sorted(why, key=lambda k: -why[k]) if name != "rebuilt"]
+    if lines:
+        known = f"{valid:,} of {seconds:,} s have a valid book"
+        lines.insert(0, known + (f", {near:,} s one that is known near the touch" if near else ""))
+    lines += _counts(record)
+    conditions = [f"{f['condition']} on {f['date']}" for f in record["files"] if f.get("condition", "available") != "available"]
+    lines += [f"the venue's data are {', '.join(conditions)}"] if conditions else []
+    lost = seconds - valid - why.get("rebuilt", 0)
+    chip = f"book known in {valid / seconds:.0%} of the session" if lost else ("" if not lines else "book known, see data quality")
+    if not valid:
+        chip = f"book known near the touch in {near / seconds:.0%} of the session" if near else "book not known"
+    # A hidden order's fill can name one that was never added: that happens on the best of days.
+    facts = (f"{record['unplaced_fills']:,} fills of orders never seen",) if record["unplaced_fills"] else ()
+    return TrustWords(chip, "part" if lines else "good", tuple(lines), SNAPSHOT_ADVICE if "cold_start" in why else "", facts)
+
+
+def _why_line(record: dict[str, Any], name: str, date: dt.date) -> str:
+    """Seconds lost for one reason, when, and why."""
+    spans = [span_text(a, b, date).removesuffix(" New York") for reason, a, b in record["spans"] if reason == name]
+    told = ", ".join(spans[:SPANS_TOLD]) + (f" and {len(spans) - SPANS_TOLD} more times" if len(spans) > SPANS_TOLD else "")
+    words = REASON_WORDS.get(name, name)
+    if name in ("outside", "after_end", "gap"):
+        words += _coverage(record, name, date)
+    return f"{record['why_not'][name]:,} s are not valid ({told} New York): {words}"
+
+
+def _coverage(record: dict[str, Any], name: str, date: dt.date) -> str:
+    """Which file starts or ends where, as far as it explains seconds that no file covers."""
+    if name == "outside":
+        return f", {clock_text(record['files'][0]['span'][0], date)} New York" if record["files"] else ""
+    limits = [f for f in record["files"] if "limit" in f]
+    if name == "after_end" and limits:
+        return f": the request's limit of {limits[-1]['limit']:,} records was reached at {clock_text(limits[-1]['span'][1], date)} New York"
+    if name == "after_end" and record["records_end_ns"] is not None:
+        return f": its last record is of {clock_text(record['records_end_ns'] - NS, date)} New York, though it says it covers more"
+    return ""
+
+
+def _counts(record: dict[str, Any]) -> list[str]:
+    """Sentences on what was counted, where it is not nothing."""
+    out = []
+    for what, by in record["unknown"].items():
+        if sum(by.values()):
+            near = ", ".join(f"{n:,} {name}" if name == "beyond" else f"{n:,} at {name}" for name, n in by.items() if n)
+            out.append(f"{sum(by.values()):,} {what} of unknown orders (ticks from the touch: {near})")
+    texts = {
+        "crossed_seconds": "seconds with a crossed book after the open",
+        "locked_seconds": "seconds with a locked book after the open",
+        "off_grid_trades": "trades off the tick grid",
+    }
+    return out + [f"{record[key]:,} {text}" for key, text in texts.items() if record[key]]

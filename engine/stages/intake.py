@@ -1,0 +1,571 @@
+"""What comes from outside into the lake's raw folder: files, folders and zip archives, by what is inside them, never by their names.
+
+Market-by-order and definition files are told by their metadata; ``symbology.json``, ``condition.json`` and ``manifest.json`` of a batch job
+by their shape. Every market-by-order file is read to its end once, in one pass that copies it (unless a link was asked for), hashes it,
+checks it, and counts its records by UTC date and instrument (`engine.mbo.dbn.survey`); then its contracts are named, and under the lake's
+lock what is there already is compared, and the file is put under each root, as it came, with its facts (`engine.stages.raw`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import os
+import shlex
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import BadDbn, DuplicateRaw, EngineError, NameTaken, RawMissing, UnmappedInstrument, unreadable
+from engine.lake.catalog import RAW_SUFFIXES
+from engine.lake.store import Lake
+from engine.lake.writer import clone, fsync_path, put_raw, sweep, temporary, writing
+from engine.stages.deliveries import READ_BYTES, Found, Reading, kind_of, one_file, walk
+from engine.stages.raw import (
+    INTAKE_DIR,
+    ContractPart,
+    DatePart,
+    Facts,
+    RawPart,
+    facts_path,
+    overlap,
+    parts_of,
+    raw_index,
+    raw_sha256,
+    read_facts,
+    write_conditions,
+    write_facts,
+)
+from engine.stages.symbology import Named, Names, definition_names, name_instruments, symbology_names, why_no_root, why_unnamed
+from engine.vocab import NS, known_roots, split_contract
+
+if TYPE_CHECKING:
+    from engine.mbo.dbn import DbnMetadata, Survey
+
+DATASETS = ("GLBX.MDP3", "GLBX.MDP3.SIM")
+STORED = ("definition", "statistics", "tbbo", "bbo-1m")
+"""Schemas besides mbo that `spymaster download` brings and the lake keeps; of these definitions are read, to name instruments."""
+
+_DAY_NS = 86_400 * NS
+
+
+class OtherSchema(BadDbn):
+    """A Databento file of another schema than market-by-order."""
+
+
+class NotDatabento(BadDbn):
+    """A file that is no Databento binary file."""
+
+
+@dataclass
+class Look:
+    """What one pass over a market-by-order file gave: what it holds, its hash, and the lake's copy of it; None where it shall be linked."""
+
+    found: Found
+    survey: Survey
+    sha256: str
+    copy: Path | None
+
+    def done(self) -> None:
+        """Remove the copy: what was put into the lake is a link to it."""
+        if self.copy is not None:
+            self.copy.unlink(missing_ok=True)
+
+
+@dataclass
+class Line:
+    """What became of a delivery under one root: ``added``, ``there already``, ``used`` (its names) or ``passed over``.
+
+    dates: UTC dates that it holds
+    said: what a user should know of it, in sentences
+    replaced: files that gave way, where they are now
+    """
+
+    what: str
+    source: str
+    place: str = ""
+    root: str = ""
+    dates: list[dt.date] = field(default_factory=list)
+    contracts: tuple[str, ...] = ()
+    records: int = 0
+    said: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+
+
+Progress = Callable[[str, float], object]
+"""Called with the name of the file that is being read, and the share of all bytes that have been read."""
+
+
+class Intake:
+    """Takes deliveries into the raw folder of `lake`; `lines` and `faults` (error and sentence) say what became of them.
+
+    lake: where to
+    link: files are hard-linked, not copied; what is in an archive is copied all the same
+    replace: a file that holds all that whole files there hold of its dates, and more, takes their place
+    stored: schemas besides mbo that are put into the lake, not passed over
+    """
+
+    def __init__(self, lake: Lake, *, link: bool = False, replace: bool = False, stored: tuple[str, ...] = ("definition",)) -> None:
+        self.lake, self.link, self.replace, self.stored = lake, link, replace, stored
+        self.lines: list[Line] = []
+        self.faults: list[str] = []
+        self.files = 0
+        self._names: list[Names] = []
+        self._hashes: dict[str, dict[str, str]] = {}
+        self._moved: dict[Path, Path] = {}
+
+    def take(self, sources: list[Path], progress: Progress = lambda name, share: None) -> None:
+        """Take every file among `sources`, folders and archives; a file that cannot be taken does not stop the others.
+        Raises RawMissing where nothing was found that could be one.
+        """
+        books: list[tuple[Found, DbnMetadata]] = []
+        absent: list[str] = []
+        for found in walk(sources, absent):
+            self.files += 1
+            with self._faults_of(found):
+                book = self._first_look(found)
+                if book is not None:
+                    books.append((found, book))
+        self.faults += absent
+        self.files += len(absent)
+        total, done = max(sum(f.size for f, _ in books), 1), 0
+        for found, _ in books:
+
+            def reached(share: float, found: Found = found, before: int = done) -> None:
+                progress(found.name, (before + share * found.size) / total)
+
+            with self._faults_of(found):
+                self._take_book(found, reached)
+            done += found.size
+        self._missing_of_manifests(books)
+        if not self.lines and not self.faults:
+            raise RawMissing(
+                f"{', '.join(map(str, sources))}: expected files that end in {' or '.join(RAW_SUFFIXES)}, found none; check the path"
+            )
+
+    @contextmanager
+    def _faults_of(self, found: Found) -> Iterator[None]:
+        try:
+            yield
+        except (OtherSchema, NotDatabento) as e:
+            # In a folder such files are company of others; where the user names one, it was meant.
+            if found.named:
+                self._fault(e)
+            else:
+                self.lines.append(Line("passed over", found.label, said=[str(e).removeprefix(f"{found.label}: ")]))
+        except (EngineError, OSError, zipfile.BadZipFile) as e:
+            self._fault(e)
+        finally:
+            self._moved.clear()
+
+    def _fault(self, error: BaseException) -> None:
+        moved = "".join(f"; the damaged {old} had been moved to {new}" for old, new in self._moved.items())
+        self.faults.append(f"{type(error).__name__}: {error}{moved}")
+
+    # --- what a file is
+
+    def _first_look(self, found: Found) -> DbnMetadata | None:
+        """The metadata of a market-by-order file; None of a file of a batch job that was used. Raises for all else."""
+        kind = kind_of(found)
+        if kind == "json":
+            self._take_json(found)
+            return None
+        if kind == "an empty file":
+            raise BadDbn(f"{found.label}: is empty; fetch the file again (databento: batch download, or timeseries.get_range to a file)")
+        if kind != "dbn":
+            raise (BadDbn if "archive" in kind or "fragment" in kind else NotDatabento)(f"{found.label}: {kind}")
+        from engine.mbo.dbn import metadata_of
+
+        with found.source() as source:
+            metadata = metadata_of(Path(found.label), source)
+        if metadata.dataset not in DATASETS:
+            raise BadDbn(f"{found.label}: expected a file of {DATASETS[0]} (CME Globex), found one of {metadata.dataset}, another venue's")
+        if metadata.schema in self.stored:
+            self._store(found, metadata)
+            return None
+        if metadata.schema not in ("mbo", None):
+            raise OtherSchema(
+                f"{found.label}: expected schema mbo, found {metadata.schema}; download it with schema='mbo': a book is made of every "
+                f"order, which {metadata.schema} does not hold"
+            )
+        return metadata
+
+    def _take_json(self, found: Found) -> None:
+        with found.open() as f:
+            text = f.read(1 << 26)
+        try:
+            value = json.loads(text)
+            if isinstance(value, dict) and isinstance(value.get("result"), dict):
+                self._names.append(symbology_names(found.label, found.folder, value))
+            elif isinstance(value, list) and value and all("condition" in v for v in value):
+                with self.lake.lock():
+                    write_conditions(self.lake, {dt.date.fromisoformat(v["date"]): str(v["condition"]) for v in value})
+            elif isinstance(value, dict) and isinstance(value.get("files"), list):
+                hashes = {str(f["filename"]): str(f.get("hash", "")) for f in value["files"]}
+                self._hashes.setdefault(found.folder, {}).update(hashes)
+            elif found.named:
+                raise NotDatabento(
+                    f"{found.label}: expected a symbology.json, condition.json or manifest.json of Databento, found other JSON"
+                )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+            raise NotDatabento(f"{found.label}: expected a JSON file of Databento, found {type(e).__name__}: {str(e)[:200]}") from e
+
+    def _store(self, found: Found, metadata: DbnMetadata) -> None:
+        """Put a file of another schema under each root that it is about, and learn the names that definitions give."""
+        symbols = {s for key in metadata.mappings for s in (key, *(i["symbol"] for i in metadata.mappings[key]))}
+        dates: list[dt.date] = []
+        if metadata.schema == "definition":
+            names, dates = definition_names(found)
+            self._names.append(names)
+            symbols = {s for of in names.by_id.values() for s, _, _ in of}
+        roots = sorted({parts[0].code for s in symbols if (parts := split_contract(s)) is not None})
+        look = self._read(found, lambda source: source.drain())
+        try:
+            for root in roots:
+                table = self.lake.raw_folder(root).with_name(f"table={str(metadata.schema).replace('-', '_')}_dbn")
+                with self.lake.lock():
+                    place, added = self._put(look, table / place_name(found.name))
+                line = Line("added" if added else "there already", found.label, str(place), root, dates)
+                line.said.append(f"{metadata.schema}: {'it names the instruments of other files' if dates else 'stored'}")
+                self.lines.append(line)
+        finally:
+            look.done()
+        if not roots:
+            raise OtherSchema(f"{found.label}: schema {metadata.schema}, of no known root ({', '.join(known_roots())})")
+
+    # --- a market-by-order file
+
+    def _take_book(self, found: Found, progress: Callable[[float], object]) -> None:
+        from engine.mbo.dbn import survey
+
+        known = self._known(found)
+        if known:
+            self.lines += known
+            return
+        look = self._read(found, lambda source: survey(Path(found.label), source, progress))
+        try:
+            self._require_as_made(found, look)
+            named = self._name(found, look.survey)
+            with self.lake.lock():
+                self._commit(found, look, named)
+        finally:
+            look.done()
+
+    def _known(self, found: Found) -> list[Line]:
+        """Lines of a file that is linked into the lake already, by which its bytes are known: it is not read again."""
+        if found.path is None:
+            return []
+        inode = (found.path.stat().st_dev, found.path.stat().st_ino)
+        lines = []
+        for root in self.lake.raw_roots():
+            for entry in sorted(self.lake.raw_folder(root).iterdir()) if self.lake.raw_folder(root).is_dir() else ():
+                stat = entry.stat() if entry.is_file() else None
+                if stat is not None and (stat.st_dev, stat.st_ino) == inode and (facts := read_facts(self.lake, entry)) is not None:
+                    if facts.unmapped and self._names:
+                        return []  # what was not known then may be known now
+                    lines.append(_line("there already", found, entry, root, facts))
+        return lines
+
+    def _read(self, found: Found, read: Callable[[Any], Any], *, copied: bool = True) -> Look:
+        """Read a file to its end, once, and copy it on the way unless it shall be linked; with `copied` false it is in the lake already."""
+        from engine.mbo.dbn import ByteSource
+
+        copy = self._staging() if copied and not (self.link and found.path is not None) else None
+        try:
+            with ExitStack() as stack:
+                # Where the file system can share its blocks, the lake's own copy is the one that is read.
+                shared = copy is not None and found.path is not None and clone(found.path, copy)
+                raw = stack.enter_context(copy.open("rb") if copy is not None and shared else found.open())
+                into = stack.enter_context(copy.open("wb", buffering=0)) if copy is not None and not shared else None
+                reading = Reading(raw, into)
+                buffered: Any = io.BufferedReader(reading, READ_BYTES)
+                made = read(ByteSource(buffered, Path(found.label), found.size))
+            if copy is not None:
+                with writing(copy):
+                    fsync_path(copy)
+            return Look(found, made, reading.sha256(), copy)
+        except BaseException as e:
+            if copy is not None:
+                copy.unlink(missing_ok=True)
+            if isinstance(e, zipfile.BadZipFile | zlib.error):
+                raise BadDbn(f"{found.label}: is damaged in the archive: {e}; download the archive again") from e
+            if isinstance(e, OSError):
+                raise unreadable(Path(found.label), e) from e
+            raise
+
+    def _staging(self) -> Path:
+        """Where a copy is made that will get its names once it is whole; what killed runs left there is removed. LakeWriteFailed."""
+        folder = self.lake.root / INTAKE_DIR
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder, "delivery")
+            copy = temporary(folder / "delivery")
+            copy.open("xb").close()
+        return copy
+
+    def _require_as_made(self, found: Found, look: Look) -> None:
+        """BadDbn where the manifest of the batch job has another hash of the file."""
+        said = self._hashes.get(found.folder, {}).get(found.name, "")
+        kind, _, digest = said.partition(":")
+        if kind == "sha256" and digest != look.sha256:
+            raise BadDbn(
+                f"{found.label}: expected SHA-256 {digest[:12]} as manifest.json says, found {look.sha256[:12]}: it is not the file that "
+                f"Databento made; download it again"
+            )
+
+    def _missing_of_manifests(self, books: list[tuple[Found, DbnMetadata]]) -> None:
+        """Say which market-by-order files of a batch job are not there, though its manifest lists them."""
+        for folder, names in self._hashes.items():
+            there = {f.name for f, _ in books if f.folder == folder}
+            missing = sorted(n for n in names if n.endswith(RAW_SUFFIXES) and n not in there and ".mbo." in n)
+            if missing:
+                text = f"manifest.json also lists {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}: not given"
+                self.lines.append(Line("passed over", folder, said=[text]))
+
+    def _name(self, found: Found, survey: Survey) -> Named:
+        """The file's instruments by name; by definitions in the lake where nothing else knows them."""
+        named = name_instruments(survey, found.folder, self._names)
+        if named.unmapped and (stored := self._stored_definitions()):
+            named = name_instruments(survey, found.folder, [*self._names, *stored])
+        symbols = {s for of in named.symbols.values() for s in of.values()}
+        if any(split_contract(s) for s in symbols):
+            return named
+        if not symbols:
+            raise UnmappedInstrument(why_unnamed(survey.metadata, found.label, self.lake.root))
+        raise BadDbn(why_no_root(symbols, found.label))
+
+    def _stored_definitions(self) -> list[Names]:
+        paths = (self.lake.raw_folder(r).with_name("table=definition_dbn") for r in self.lake.raw_roots())
+        files = [p for folder in paths if folder.is_dir() for p in sorted(folder.iterdir()) if p.name.endswith(RAW_SUFFIXES)]
+        return [definition_names(one_file(p))[0] for p in files]
+
+    def _commit(self, found: Found, look: Look, named: Named) -> None:
+        """Compare with what is there, under every root, and only then put the file under each."""
+        source = look.copy or found.path
+        assert source is not None
+        roots = sorted({p[0].code for of in named.symbols.values() for s in of.values() if (p := split_contract(s)) is not None})
+        plans = []
+        for root in roots:
+            facts = make_facts(look, named, root, source)
+            there, yields = self._compare(found, look, facts, root, source)
+            plans.append((root, facts, there, yields))
+        for root, facts, there, yields in plans:
+            replaced = [str(self._quarantine(path)) for path in yields]
+            place, added = (there, False) if there else self._put(look, self.lake.raw_folder(root) / place_name(found.name), replaced)
+            facts = replace(facts, mtime_ns=place.stat().st_mtime_ns)
+            if read_facts(self.lake, place) != facts:
+                write_facts(self.lake, place, facts)
+            line = _line("added" if added else "there already", found, place, root, facts)
+            line.replaced = replaced
+            self.lines.append(line)
+
+    def _compare(self, found: Found, look: Look, facts: Facts, root: str, source: Path) -> tuple[Path | None, list[Path]]:
+        """(the same file in the lake, if it is there; the files that give way to this one); DuplicateRaw where a whole one would stay."""
+        index = raw_index(self.lake, root)
+        paths = sorted({p.path for p in index.files})
+        for path in paths:
+            if _is_same(path, source, look.sha256, self.lake):
+                return path, []
+        mine = {(d.date, s): c for d in facts.dates for s, c in d.contracts.items()}
+        yields = []
+        for path in paths:
+            if not _both(mine, [p for p in index.files if p.path == path]):
+                continue
+            # Read now: it may be damaged, and a file without facts claims more than it holds.
+            whole = self._surveyed(path, root)
+            if whole is None:
+                yields.append(path)
+                continue
+            both = _both(mine, whole)
+            if not both:
+                continue
+            if self.replace and self._holds_all(found, look, mine, whole):
+                yields.append(path)
+                continue
+            raise DuplicateRaw(self._why_duplicate(found, path, both, mine, whole))
+        return None, yields
+
+    def _why_duplicate(
+        self, found: Found, path: Path, both: list[tuple[dt.date, str]], mine: dict[tuple[str, str], ContractPart], whole: list[RawPart]
+    ) -> str:
+        theirs = {(p.date, s): c for p in whole for s, c in p.contracts.items()}
+        pairs = ((mine[d.isoformat(), s], theirs[d, s]) for d, s in both)
+        same = all((a.records, a.content) == (b.records, b.content) for a, b in pairs)
+        contracts, dates = sorted({s for _, s in both}), sorted({d for d, _ in both})
+        text = f"{found.label}: not added: {', '.join(contracts)} of {', '.join(map(str, dates))} is there already: {path}"
+        if same:
+            return f"{text}, with the same records"
+        if self.replace:
+            return f"{text}, which holds records that this file does not; it stays"
+        words = map(shlex.quote, (str(found.on_disk), "--lake", str(self.lake.root)))
+        command = f"`spymaster add --replace {' '.join(words)}`"
+        return f"{text}; if this file holds all of that and more, {command} takes it"
+
+    def _surveyed(self, path: Path, root: str) -> list[RawPart] | None:
+        """The parts of a raw file, read to its end now, with facts from now on; None where it is damaged."""
+        from engine.mbo.dbn import survey
+
+        label = one_file(path)
+        try:
+            look = self._read(label, lambda source: survey(path, source), copied=False)
+        except BadDbn:
+            return None
+        facts = make_facts(look, self._name(label, look.survey), root, path)
+        write_facts(self.lake, path, facts)
+        return parts_of(path, facts)
+
+    def _holds_all(self, found: Found, look: Look, mine: dict[tuple[str, str], ContractPart], whole: list[RawPart]) -> bool:
+        """Whether the file holds every record of another: of each contract and date the same ones, in the other's span of time."""
+        from engine.mbo.dbn import ByteSource, survey
+
+        theirs = {(p.date, s): c for p in whole for s, c in p.contracts.items() if c.records}
+        if any((d.isoformat(), s) not in mine for d, s in theirs):
+            return False
+        bounds = {(d, i): (c.first_ns, c.last_ns) for (d, s), c in theirs.items() for i in mine[d.isoformat(), s].ids}
+        path = look.copy or found.path
+        assert path is not None
+        with path.open("rb") as f:
+            again = survey(path, ByteSource(f, path), bounds=bounds)
+        within = {(d.date, i): seen for d in again.dates for i, seen in d.instruments.items()}
+        for (d, s), c in theirs.items():
+            seen = _contract_part(tuple(mine[d.isoformat(), s].ids), [within.get((d, i)) for i in mine[d.isoformat(), s].ids])
+            if (seen.records, seen.content) != (c.records, c.content):
+                return False
+        return True
+
+    def _put(self, look: Look, place: Path, replaced: list[str] | None = None) -> tuple[Path, bool]:
+        """Put the file at `place`, or where another whole file has that name, under a free one: (where it is, whether it was put now)."""
+        source = look.copy or look.found.path
+        assert source is not None
+        name = place
+        for n in range(2, 1000):
+            try:
+                return name, put_raw(source, name, own=look.copy is not None)
+            except NameTaken:
+                if not name.is_file():
+                    raise
+                if not is_whole(name):
+                    moved = self._quarantine(name)
+                    if replaced is not None:
+                        replaced.append(str(moved))
+                    continue
+                name = place.with_name(f"{n}-{place.name}")
+        raise NameTaken(f"{place}: a thousand files of this name are there; rename {source}")
+
+    def _quarantine(self, path: Path) -> Path:
+        moved = self._moved[path] = self.lake.quarantine_raw(path)
+        facts_path(self.lake, path).unlink(missing_ok=True)
+        return moved
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a Databento file is whole to its last byte, one of market-by-order data also in its records. Raises RawUnreadable."""
+    from engine.mbo.dbn import ByteSource, count_records, metadata_of
+
+    try:
+        with path.open("rb") as raw:
+            source = ByteSource(raw, path)
+            if metadata_of(path, source).schema not in ("mbo", None):
+                return source.drain() > 0
+        return count_records(path) > 0
+    except BadDbn:
+        return False
+    except OSError as e:
+        raise unreadable(path, e) from e
+
+
+def place_name(name: str) -> str:
+    """The name under which a file is put into the raw folder: its own, made readable where no run would read it."""
+    name = os.fsencode(name).decode("utf-8", "replace").replace("\ufffd", "_").lstrip(".") or "delivery"
+    name = "".join(c if c.isprintable() else "_" for c in name)
+    return name if name.endswith(RAW_SUFFIXES) else f"{name}.dbn.zst" if name.endswith(".zst") else f"{name}.dbn"
+
+
+def _both(mine: dict[tuple[str, str], ContractPart], parts: list[RawPart]) -> list[tuple[dt.date, str]]:
+    """The dates and contracts of which both hold the same time."""
+    theirs = ((p.date, s, c) for p in parts for s, c in p.contracts.items())
+    return sorted((d, s) for d, s, c in theirs if (d.isoformat(), s) in mine and overlap(mine[d.isoformat(), s], c))
+
+
+def _is_same(path: Path, source: Path, sha256: str, lake: Lake) -> bool:
+    """Whether a raw file has the bytes of the new one."""
+    if path.samefile(source):
+        return True
+    if path.stat().st_size != source.stat().st_size:
+        return False
+    facts = read_facts(lake, path)
+    return (facts.sha256 if facts else raw_sha256(lake, path)) == sha256
+
+
+def _line(what: str, found: Found, place: Path, root: str, facts: Facts) -> Line:
+    contracts = tuple(sorted({s for d in facts.dates for s in d.contracts}))
+    line = Line(what, found.label, str(place), root, [dt.date.fromisoformat(d.date) for d in facts.dates], contracts, facts.records)
+    if facts.names == "messages":
+        line.said.append("a recording of the live feed")
+    elif facts.names != "metadata":
+        line.said.append(f"its contracts are named by {facts.names}")
+    if facts.unmapped:
+        n, worst = sum(facts.unmapped.values()), sorted(facts.unmapped.items(), key=lambda u: -u[1])[:3]
+        ids = ", ".join(i for i, _ in worst) + (" and others" if len(facts.unmapped) > 3 else "")
+        line.said.append(f"{n:,} of {facts.records:,} records are left out: no symbol is known of instrument {ids}")
+    if place.name != found.name:
+        line.said.append(f"stored as {place.name}")
+    return line
+
+
+def _contract_part(ids: tuple[int, ...], seen: list[Any]) -> ContractPart:
+    """A contract's records of several instrument ids as one part."""
+    there = [s for s in seen if s is not None]
+    content = 0
+    for s in there:
+        content = (content * 31 + s.content) % (1 << 64)
+    if not there:
+        return ContractPart(ids, 0, 0, 0)
+    first, last = min(there, key=lambda s: s.first_ns), max(there, key=lambda s: s.last_ns)
+    return ContractPart(ids, sum(s.records for s in there), first.first_ns, last.last_ns, content, first.first_mark, last.last_mark)
+
+
+def make_facts(look: Look, named: Named, root: str, path: Path) -> Facts:
+    """What is known of a file under `root`: its dates, their spans and contracts."""
+    survey, stat = look.survey, path.stat()
+    metadata, dates = survey.metadata, []
+    limited = metadata.limit is not None and survey.records >= metadata.limit
+    for n, seen in enumerate(survey.dates):
+        by_symbol: dict[str, list[int]] = {}
+        mapped = {**metadata.symbols(seen.date), **named.symbols[seen.date]}
+        for instrument, symbol in sorted(mapped.items()):
+            if (parts := split_contract(symbol)) is not None and parts[0].code == root:
+                by_symbol.setdefault(symbol, []).append(instrument)
+        contracts = {s: _contract_part(tuple(ids), [seen.instruments.get(i) for i in ids]) for s, ids in by_symbol.items()}
+        start, end = _span(survey, n, limited)
+        dates.append(DatePart(seen.date.isoformat(), start, end, seen.first, seen.records, contracts))
+    day = metadata.start_ns // _DAY_NS * _DAY_NS
+    one_date = len(dates) == 1 and (metadata.end_ns or 0) <= day + _DAY_NS and dates[0].start_ns // _DAY_NS * _DAY_NS == day
+    plain = one_date and not metadata.live and metadata.limit is None and named.by == "metadata"
+    return Facts(
+        stat.st_size, stat.st_mtime_ns, look.sha256, metadata.dataset, survey.records, plain, named.by,
+        {str(i): n for i, n in sorted(named.unmapped.items())}, tuple(dates), metadata.limit if limited else None,
+    )  # fmt: skip
+
+
+def _span(survey: Survey, n: int, limited: bool) -> tuple[int, int]:
+    """The span ``[start, end)`` of the n-th date that the file covers: its metadata's, cut to the date; of a recording from its first to
+    its last record; and where the request's limit was reached, to the last record.
+    """
+    seen, metadata = survey.dates[n], survey.metadata
+    start = int(dt.datetime.combine(seen.date, dt.time(), dt.UTC).timestamp()) * NS
+    end = start + _DAY_NS
+    first = min(s.first_ns for s in seen.instruments.values())
+    last = max(s.last_ns for s in seen.instruments.values()) + 1
+    if metadata.live:
+        return (first if n == 0 else start, last if n == len(survey.dates) - 1 else end)
+    if metadata.end_ns is not None:
+        end = min(end, max(metadata.end_ns, last))
+    if limited and n == len(survey.dates) - 1:
+        end = last
+    return min(max(start, metadata.start_ns), end - 1), end
