@@ -246,7 +246,7 @@ def _symbols(folder: Path, date: dt.date) -> Delivery:
 @delivery("two roots in one file")
 def _two_roots(folder: Path, date: dt.date) -> Delivery:
     start, end = utc_ns(date), utc_ns(date) + DAY_NS
-    names = {ESZ5: "ESZ5", 9: "NQZ5", 8: "ZNZ5"}
+    names = {ESZ5: "ESZ5", 9: "NQZ5", 8: "XYZ5"}
     records = orders(start, end, {ESZ5: NS // 4, 9: NS // 4, 8: 15_625_000})
     put(folder / "all.dbn.zst", head(start, end, mapped(date, names), stype_in=dbn.SType.PARENT), records)
     return Delivery(folder, rows=rows_of(records, {ESZ5: "ESZ5", 9: "NQZ5"}))
