@@ -182,7 +182,7 @@ class Ladder:
         span counts as 0 until its first row.
         """
         state = np.zeros((n_ticks, 4), np.int64)
-        first_known = bool(self.valid[0])
+        first_known = bool(self.valid[0] or self.near_ticks[0] >= 0)
         state_before(self._slot_offset, self._slot_rows, self.second, self.values, self.tick_low, second, tick_low, first_known, state)
         return state
 

@@ -119,15 +119,7 @@ def _models() -> tuple[TypeAdapter[Manifest], dict[bool, TypeAdapter[Any]]]:
 
     count = Annotated[int, Field(ge=0, lt=1 << 63)]
     slots = dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")], count]
-    span, by_name = list[count], dict[str, count]
-    record = {
-        "session": span, "seconds": count, "valid": count, "near": count, "why_not": by_name, "spans": list[list[str | count]],
-        "near_spans": list[span], "unknown": dict[str, by_name], "records": count, "records_end_ns": count | None,
-        "files": list[dict[str, str | count | span]],
-        **dict.fromkeys(("crossed_seconds", "locked_seconds", "off_grid_trades", "unplaced_fills", "unplaced_filled"), count),
-    }  # fmt: skip
-    trust = TypedDict("Trust", record)  # type: ignore[operator]
-    everywhere = {"absent": NotRequired[dict[str, str]], "simulated": NotRequired[bool], "trust": NotRequired[trust]}
+    everywhere = {"absent": NotRequired[dict[str, str]], "simulated": NotRequired[bool], "trust": NotRequired[dict[str, Any]]}
     raw = {"dbn_start_ns": count, "dbn_end_ns": count, "trades_by_slot": slots, "instrument_ids": NotRequired[list[count]]}
     raw["spans"] = NotRequired[list[list[count]]]  # type: ignore[valid-type]
     of_bronze, of_others = TypedDict("BronzeNotes", {**everywhere, **raw}), TypedDict("Notes", everywhere)  # type: ignore[operator]

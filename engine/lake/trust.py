@@ -36,6 +36,12 @@ UNKNOWN = "unknown: it was made before its trust was recorded"
 
 SPANS_TOLD = 3
 
+KEYS = {
+    "session", "seconds", "valid", "near", "why_not", "spans", "unknown", "crossed_seconds", "locked_seconds", "off_grid_trades",
+    "unplaced_fills", "records_end_ns", "files",
+}  # fmt: skip
+"""What a record has that is put into words."""
+
 
 @dataclass(frozen=True)
 class TrustWords:
@@ -68,7 +74,7 @@ def trust_record(lake: Lake, symbol: str, date: dt.date) -> dict[str, Any] | Non
 def record_in(manifest: Manifest) -> dict[str, Any] | None:
     """The trust record in a manifest of a ladder."""
     found = manifest.notes.get("trust")
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and found.keys() >= KEYS else None
 
 
 def trust_words(record: dict[str, Any] | None, date: dt.date) -> TrustWords:
