@@ -545,17 +545,20 @@ def metadata_of(path: Path, source: ByteSource) -> DbnMetadata:
 
 
 def _symbols(mappings: dict[str, list[dict[str, Any]]], date: dt.date) -> dict[int, str]:
-    """Instrument id to raw symbol on `date`, from mappings in either direction."""
+    """Instrument id to raw symbol on `date`, from mappings in either direction; an interval that ends on its first date is that date's,
+    where no other is.
+    """
     found: dict[int, str] = {}
+    of_empty: dict[int, str] = {}
     for key, intervals in mappings.items():
         for interval in intervals:
-            if interval["start_date"] <= date < interval["end_date"]:
-                value = interval["symbol"]
-                if value.isdecimal():
-                    found[int(value)] = key
-                elif key.isdecimal() and value:
-                    found[int(key)] = value
-    return found
+            first, end, value = interval["start_date"], interval["end_date"], interval["symbol"]
+            within = found if first <= date < end else of_empty if first == end == date else None
+            if within is not None and value.isdecimal():
+                within[int(value)] = key
+            elif within is not None and key.isdecimal() and value:
+                within[int(key)] = value
+    return of_empty | found
 
 
 def _bad_record(path: Path, words: NDArray[np.uint64], record: int, record_bytes: int, known: NDArray[np.uint32]) -> BadDbn:

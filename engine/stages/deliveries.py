@@ -10,7 +10,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -69,18 +69,30 @@ def walk(sources: list[Path], faults: list[str]) -> Iterator[Found]:
 def _walk_one(source: Path, faults: list[str]) -> Iterator[Found]:
     if not os.path.lexists(source):
         faults.append(f"RawMissing: {source}: expected a DBN file or a folder of them, found nothing there; check the path")
-    elif not source.is_dir():
-        yield from _opened(source, True, faults)
+    elif source.is_dir():
+        yield from _in_folder(source, faults, set())
     else:
+        yield from _opened(source, True, faults)
 
-        def locked(error: OSError) -> None:
-            faults.append(f"RawUnreadable: {unreadable(Path(error.filename or source), error)}")
 
-        for folder, inside, names in os.walk(source, onerror=locked):
-            inside[:] = sorted(n for n in inside if not n.startswith("."))
-            for name in sorted(n for n in names if not n.startswith(".")):
-                if os.path.isfile(Path(folder) / name):
-                    yield from _opened(Path(folder) / name, False, faults)
+def _in_folder(folder: Path, faults: list[str], met: set[tuple[int, int]]) -> Iterator[Found]:
+    """The files in a folder and in those within it, each folder once, however many links lead to it (`met`)."""
+    try:
+        place = folder.stat()
+        entries = sorted((e for e in folder.iterdir() if not e.name.startswith(".")), key=lambda e: (e.is_dir(), e.name))
+    except OSError as e:
+        faults.append(f"RawUnreadable: {unreadable(folder, e)}")
+        return
+    if (place.st_dev, place.st_ino) in met:
+        return
+    met.add((place.st_dev, place.st_ino))
+    for entry in entries:
+        if entry.is_dir():
+            yield from _in_folder(entry, faults, met)
+        elif entry.is_file():
+            yield from _opened(entry, False, faults)
+        elif entry.is_symlink() and not entry.exists():
+            faults.append(f"RawMissing: {entry}: expected a file, found a link to {os.readlink(entry)}, where nothing is; fetch that")
 
 
 def _opened(path: Path, named: bool, faults: list[str]) -> Iterator[Found]:
@@ -119,10 +131,10 @@ def one_file(path: Path, named: bool = True) -> Found:
 def kind_of(found: Found) -> str:
     """``dbn``, ``json``, or what else the file is, in words. Raises RawUnreadable; BadDbn of a member that cannot be unpacked."""
     try:
-        with found.open() as f:
-            head = f.read(512)
-            if head[:4] == b"\x28\xb5\x2f\xfd":
-                head = _unpacked(head)
+        with found.source() as source:
+            head = source.read(512)
+    except BadDbn:
+        return "dbn"  # a damaged frame: reading it says what is wrong
     except OSError as e:
         raise unreadable(found.on_disk, e) from e
     except (RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as e:  # encrypted, of another method, damaged
@@ -133,11 +145,13 @@ def kind_of(found: Found) -> str:
         if head.startswith(magic):
             return what
     if head[257:262] == b"ustar":
-        return _KINDS[b"\x1f\x8b"]
-    text = head.lstrip()[:1]
-    if text in (b"{", b"["):
+        return _ARCHIVE
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if re.match(rb'\{\s*"(hd|ts_recv|ts_event)"', text):
+        return "a JSON file of Databento's records: download it with encoding='dbn'"
+    if text[:1] in (b"{", b"["):
         return "json"
-    if re.match(rb"(ts_recv|ts_event|rtype|publisher_id)[,\r\n]", head):
+    if re.match(rb"(ts_recv|ts_event|rtype|publisher_id)[,\r\n]", text):
         return "a CSV file of Databento: download it with encoding='dbn'"
     return f"not a Databento file: it begins with {head[:8]!r}"
 
@@ -146,19 +160,10 @@ _ARCHIVE = "an archive of another kind than zip: unpack it, and give the folder"
 _KINDS = {
     b"DBN": "dbn",
     b"\x1f\x8b": _ARCHIVE, b"BZh": _ARCHIVE, b"\xfd7zXZ": _ARCHIVE, b"7z\xbc\xaf": _ARCHIVE,
-    b"PK\x03\x04": "a zip archive inside another: unpack it",
+    b"PK\x03\x04": "a zip archive inside another: unpack it", b"PK\x05\x06": "a zip archive with nothing in it",
     b"PAR1": "a parquet file: give the DBN file that it was made of",
     b"\x0e\xa0": "records of a Databento file without its metadata (a fragment): give the whole file",
 }  # fmt: skip
-
-
-def _unpacked(head: bytes) -> bytes:
-    """The first bytes inside a zstd frame that begins with `head`."""
-    import zstandard
-
-    with suppress(zstandard.ZstdError):
-        return zstandard.ZstdDecompressor().decompressobj().decompress(head) or b"DBN"
-    return b"DBN"  # a damaged frame: reading it says what is wrong
 
 
 class Reading(io.RawIOBase):

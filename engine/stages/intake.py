@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadDbn, DuplicateRaw, EngineError, NameTaken, RawMissing, UnmappedInstrument, unreadable
 from engine.lake.catalog import RAW_SUFFIXES
+from engine.lake.manifest import MOST_BYTES
 from engine.lake.store import Lake
 from engine.lake.writer import clone, fsync_path, put_raw, sweep, temporary, writing
 from engine.stages.deliveries import READ_BYTES, Found, Reading, kind_of, one_file, walk
@@ -196,15 +197,18 @@ class Intake:
         return metadata
 
     def _take_json(self, found: Found) -> None:
-        with found.open() as f:
-            text = f.read(1 << 26)
+        with found.source() as source:
+            text = source.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise NotDatabento(f"{found.label}: expected a JSON file of at most {MOST_BYTES >> 20} MB, found a larger one")
         try:
             value = json.loads(text)
             if isinstance(value, dict) and isinstance(value.get("result"), dict):
                 self._names.append(symbology_names(found.label, found.folder, value))
             elif isinstance(value, list) and value and all("condition" in v for v in value):
+                said = {dt.date.fromisoformat(v["date"]): str(v["condition"]) for v in value if v.get("date") and v["condition"]}
                 with self.lake.lock():
-                    write_conditions(self.lake, {dt.date.fromisoformat(v["date"]): str(v["condition"]) for v in value})
+                    write_conditions(self.lake, said)
             elif isinstance(value, dict) and isinstance(value.get("files"), list):
                 hashes = {str(f["filename"]): str(f.get("hash", "")) for f in value["files"]}
                 self._hashes.setdefault(found.folder, {}).update(hashes)
@@ -483,7 +487,10 @@ def place_name(name: str) -> str:
     """The name under which a file is put into the raw folder: its own, made readable where no run would read it."""
     name = os.fsencode(name).decode("utf-8", "replace").replace("\ufffd", "_").lstrip(".") or "delivery"
     name = "".join(c if c.isprintable() else "_" for c in name)
-    return name if name.endswith(RAW_SUFFIXES) else f"{name}.dbn.zst" if name.endswith(".zst") else f"{name}.dbn"
+    for suffix in sorted(RAW_SUFFIXES, key=len, reverse=True):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)] + suffix
+    return f"{name}.dbn.zst" if name.lower().endswith(".zst") else f"{name}.dbn"
 
 
 def _both(mine: dict[tuple[str, str], ContractPart], parts: list[RawPart]) -> list[tuple[dt.date, str]]:

@@ -16,8 +16,14 @@ from engine.vocab import NS, OWN_ROOT_EXAMPLE, known_roots, own_roots_path, spli
 if TYPE_CHECKING:
     from engine.mbo.dbn import DbnMetadata, Survey
 
-_SMART = re.compile(r"[^.]+\.([cnv]\.[0-9]+|FUT|OPT|SPOT)", re.IGNORECASE)
+_CONTINUOUS = re.compile(r"[^.]+\.[cnv]\.[0-9]+", re.IGNORECASE)
+_PARENT = re.compile(r"[^.]+\.(FUT|OPT|SPOT)", re.IGNORECASE)
 _OUTRIGHT = re.compile(r"[A-Z0-9]{1,3}?[FGHJKMNQUVXZ][0-9]{1,2}")
+
+
+def _stands_for_others(key: str) -> bool:
+    """Whether a key of a request is no instrument's symbol, but stands for one (``ES.c.0``) or for many (``ES.FUT``)."""
+    return bool(_CONTINUOUS.fullmatch(key) or _PARENT.fullmatch(key))
 
 
 @dataclass
@@ -35,11 +41,17 @@ class Names:
 
     def of_id(self, instrument: int, date: dt.date) -> str | None:
         """The symbol of an instrument on a date."""
-        return next((s for s, a, b in self.by_id.get(instrument, ()) if a <= date < b), None)
+        return _on(self.by_id.get(instrument, []), date)
 
     def of_alias(self, alias: str, date: dt.date) -> str | None:
         """The symbol that a request's key stands for on a date."""
-        return next((s for s, a, b in self.by_alias.get(alias, ()) if a <= date < b), None)
+        return _on(self.by_alias.get(alias, []), date)
+
+
+def _on(spans: list[tuple[str, dt.date, dt.date]], date: dt.date) -> str | None:
+    """The symbol of a date; a span that ends on its first date is that date's, where no other is."""
+    within = (s for s, a, b in spans if a <= date < b)
+    return next(within, None) or next((s for s, a, b in spans if a == b == date), None)
 
 
 def symbology_names(label: str, folder: str, text: dict[str, Any]) -> Names:
@@ -51,11 +63,11 @@ def symbology_names(label: str, folder: str, text: dict[str, Any]) -> Names:
             span = (first, dt.date.fromisoformat(i["d1"]) if i.get("d1") else first + dt.timedelta(days=1))
             if not value:
                 continue
-            if value.isdecimal() and not key.isdecimal() and not _SMART.fullmatch(key):
+            if value.isdecimal() and not key.isdecimal() and not _stands_for_others(key):
                 names.by_id.setdefault(int(value), []).append((key, *span))
             elif key.isdecimal() and not value.isdecimal():
                 names.by_id.setdefault(int(key), []).append((value, *span))
-            elif _SMART.fullmatch(key) and not value.isdecimal():
+            elif _CONTINUOUS.fullmatch(key) and not value.isdecimal():
                 names.by_alias.setdefault(key, []).append((value, *span))
     return names
 
@@ -113,7 +125,7 @@ def name_instruments(survey: Survey, folder: str, known: list[Names]) -> Named:
         for instrument, seen in date.instruments.items():
             symbol = mapped.get(instrument)
             by = "messages" if instrument in survey.mapped else "metadata"
-            if symbol is None or symbol.isdecimal() or _SMART.fullmatch(symbol):
+            if symbol is None or symbol.isdecimal() or _stands_for_others(symbol):
                 alias, symbol = symbol or "", None
                 for names in beside:
                     symbol = names.of_alias(alias, date.date) or names.of_id(instrument, date.date)
@@ -133,8 +145,10 @@ def name_instruments(survey: Survey, folder: str, known: list[Names]) -> Named:
 def why_unnamed(metadata: DbnMetadata, label: str, lake: Path) -> str:
     """Why no instrument of a file has a name, and the two ways out."""
     keys = ", ".join(sorted(metadata.mappings)[:5])
-    if any(_SMART.fullmatch(k) for k in metadata.mappings):
+    if any(_CONTINUOUS.fullmatch(k) for k in metadata.mappings):
         what = f"was requested by a continuous symbol ({keys}), and names no contract: which one it was is not in the file"
+    elif any(_PARENT.fullmatch(k) for k in metadata.mappings):
+        what = f"was requested by a parent symbol ({keys}), and does not say which of its instruments is which contract"
     elif metadata.mappings:
         what = f"was requested by instrument ids ({keys}), and names no contract"
     else:

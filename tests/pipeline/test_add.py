@@ -20,6 +20,7 @@ import zstandard
 from engine.errors import NameTaken, RawUnreadable
 from engine.lake.catalog import BRONZE_MBO
 from engine.lake.store import Lake
+from engine.lake.writer import put_raw
 from engine.mbo.dbn import count_records
 from engine.stages.raw import raw_index
 from tests.support.dbn_files import DAY_NS, metadata_bytes, utc_ns, write_dbn
@@ -60,22 +61,6 @@ def test_nothing_is_put_into_a_lake_that_another_process_writes(raw_days: dict[d
         assert f"LakeBusy: lake {tmp_lake}: process {os.getpid()} is writing it; wait for it" in done.stderr
         assert [p.stat().st_size for p in (tmp_lake / "raw").rglob("*.dbn.zst")] == [30_000]
     assert len(report("add", raw_days[MONDAY], raw_days[TUESDAY], "--lake", tmp_lake)["added"]) == 2
-
-
-def test_a_file_that_no_run_can_convert_is_refused_and_gives_way(raw_days: dict[dt.date, Path], tmp_lake: Path, tmp_path: Path):
-    """A record whose instrument has no symbol: `run` would refuse the file."""
-    records = day_records(MONDAY, 3_000)
-    records["instrument_id"][2_000] = 4711
-    odd = write_dbn(tmp_path / raw_days[MONDAY].name, records, symbols=ESZ5, start=utc_ns(MONDAY), end=utc_ns(TUESDAY))
-    said = f"UnmappedInstrument: {odd}: record 2,000 "
-    assert said in spymaster("add", odd, "--lake", tmp_lake, check=False).stderr
-    place = tmp_lake / RAW / odd.name
-    assert not place.exists()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(odd, place)  # by hand, or by an earlier version
-    (added,) = report("add", raw_days[MONDAY], "--lake", tmp_lake)["added"]
-    assert added["replaced"] == str(tmp_lake / QUARANTINE / odd.name)
-    assert place.read_bytes() == raw_days[MONDAY].read_bytes()
 
 
 def test_truncated_then_refused_then_fetched_again_then_added(raw_days: dict[dt.date, Path], tmp_lake: Path, tmp_path: Path):
@@ -250,7 +235,8 @@ def test_that_the_damaged_one_was_moved_is_said_even_where_the_new_one_is_not_ad
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.MonkeyPatch.context() as m:
-        m.setattr("engine.lake.writer._cloned", full)
+        m.setattr("engine.lake.writer.os.link", full)
+        m.setattr("engine.lake.writer.shutil.copyfile", full)
         done = spymaster("add", raw_days[MONDAY], "--lake", tmp_lake, check=False)
     assert done.returncode == 1
     moved = tmp_lake / QUARANTINE / damaged.name
@@ -260,8 +246,22 @@ def test_that_the_damaged_one_was_moved_is_said_even_where_the_new_one_is_not_ad
     assert report("add", raw_days[MONDAY], "--lake", tmp_lake)["added"][0]["what"] == "added"
 
 
+def test_nothing_gives_way_to_a_file_for_which_there_is_no_room(raw_days: dict[dt.date, Path], tmp_lake: Path):
+    damaged = tmp_lake / RAW / raw_days[MONDAY].name
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(raw_days[MONDAY].read_bytes()[:30_000])
+
+    words = command("add", raw_days[MONDAY], "--lake", tmp_lake)
+    done = subprocess.run(["sh", "-c", 'ulimit -f 200 && exec "$@"', "sh", *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "could not be written: [Errno 27] File too large" in done.stderr
+    assert "LakeWriteFailed" in done.stderr
+    assert str(raw_days[MONDAY]) not in done.stderr
+    assert damaged.stat().st_size == 30_000
+    assert not leftovers(tmp_lake)
+
+
 def test_a_name_is_taken_by_whatever_is_there(raw_days: dict[dt.date, Path], tmp_lake: Path):
-    lake = Lake(tmp_lake)
     place = tmp_lake / RAW / raw_days[MONDAY].name
     place.parent.mkdir(parents=True)
     makes: list[Callable[[], None]] = [lambda: place.symlink_to("nowhere"), place.mkdir, lambda: os.mkfifo(place)]
@@ -269,24 +269,21 @@ def test_a_name_is_taken_by_whatever_is_there(raw_days: dict[dt.date, Path], tmp
         make()
         before = place.lstat()
         with pytest.raises(NameTaken, match="never overwritten"):
-            lake.add_raw(raw_days[MONDAY], "ES")
+            put_raw(raw_days[MONDAY], place, own=True)
         done = spymaster("add", raw_days[MONDAY], "--lake", tmp_lake, check=False)
         assert "NameTaken" in done.stderr
         assert place.lstat() == before
         (place.rmdir if place.is_dir() else place.unlink)()
 
 
-@pytest.mark.parametrize("links", [True, False], ids=["with links", "without links"])
-def test_a_file_that_appears_during_the_copy_is_not_overwritten(raw_days: dict[dt.date, Path], tmp_lake: Path, links: bool):
-    """Another disk: the file is copied, and the name is taken by another process meanwhile."""
+def test_a_file_that_appears_during_the_copy_is_not_overwritten(raw_days: dict[dt.date, Path], tmp_lake: Path):
+    """A file system without links: the file is copied, and the name is taken by another process meanwhile."""
     place = tmp_lake / RAW / raw_days[MONDAY].name
-    link, copy = os.link, shutil.copyfile
+    copy = shutil.copyfile
     appears = True
 
-    def other_disk(a: Path, b: Path) -> None:
-        if not links or not Path(a).name.startswith(".tmp-"):
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        link(a, b)
+    def no_links(a: Path, b: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     def slowly(a: Path, b: Path) -> None:
         copy(a, b)
@@ -294,16 +291,18 @@ def test_a_file_that_appears_during_the_copy_is_not_overwritten(raw_days: dict[d
             place.write_bytes(b"of another process")
 
     with pytest.MonkeyPatch.context() as m:
-        m.setattr("engine.lake.writer._cloned", lambda source, new: False)
-        m.setattr("engine.lake.writer.os.link", other_disk)
+        m.setattr("engine.lake.writer.os.link", no_links)
         m.setattr("engine.lake.writer.shutil.copyfile", slowly)
         with pytest.raises(NameTaken):
-            Lake(tmp_lake).add_raw(raw_days[MONDAY], "ES")
+            put_raw(raw_days[MONDAY], place, own=True)
         assert place.read_bytes() == b"of another process"
         place.unlink()
         appears = False
-        assert Lake(tmp_lake).add_raw(raw_days[MONDAY], "ES") == place
-        assert Lake(tmp_lake).add_raw(raw_days[MONDAY], "ES") is None
+        assert put_raw(raw_days[MONDAY], place, own=True)
+        place.unlink()
+        # `add` copies there, too, and says what to leave out where a link was wanted.
+        report("add", raw_days[MONDAY], "--lake", tmp_lake)
+        assert "leave out --link" in spymaster("add", raw_days[TUESDAY], "--link", "--lake", tmp_lake, check=False).stderr
     assert place.read_bytes() == raw_days[MONDAY].read_bytes()
     assert not leftovers(tmp_lake)
 

@@ -45,6 +45,7 @@ def day_file(
     symbols = symbols or ESZ5
     start = utc_ns(date)
     path = folder / f"glbx-mdp3-{date:%Y%m%d}.mbo.dbn.zst"
+    folder.mkdir(parents=True, exist_ok=True)
     return write_dbn(path, day_records(date, messages, symbols), symbols=symbols, start=start, end=start + DAY_NS, dataset=dataset)
 
 
@@ -113,7 +114,7 @@ def make_whole_lake(folder: Path) -> None:
     """``lake`` in `folder`: Monday's and Tuesday's bronze and Tuesday's silver."""
     lake = Lake(folder / "lake")
     for date in (MONDAY, TUESDAY):
-        lake.add_raw(day_file(folder, date), "ES")
+        day_file(lake.raw_folder("ES"), date)
         assert make_bronze(lake, date).status == "made"
     receipt = make_silver(lake, TUESDAY)
     assert receipt.status == "made", receipt

@@ -127,7 +127,7 @@ def test_compare_refuses_what_is_no_picture_or_of_another_size(shot: Path, tmp_p
 def test_simulated_files_mark_the_picture(lake: Path, tmp_path: Path) -> None:
     place = Lake(tmp_path / "lake")
     for date in (MONDAY, TUESDAY):
-        place.add_raw(day_file(tmp_path, date, dataset="GLBX.MDP3.SIM"), "ES")
+        day_file(place.raw_folder("ES"), date, dataset="GLBX.MDP3.SIM")
         assert make_bronze(place, date).status == "made"
     assert make_silver(place, TUESDAY).status == "made"
     path = tmp_path / "sim.png"
