@@ -23,8 +23,8 @@ from engine.lake.store import Lake
 from engine.lake.writer import put_raw
 from engine.mbo.dbn import count_records
 from engine.stages.raw import raw_index
-from tests.support.dbn_files import DAY_NS, metadata_bytes, utc_ns, write_dbn
-from tests.support.lakes import ESZ5, MONDAY, RAW, ROOT, TUESDAY, as_plain_user, command, day_records, leftovers, report, spymaster
+from tests.support.dbn_files import DAY_NS, metadata_bytes, utc_ns
+from tests.support.lakes import ESZ5, MONDAY, RAW, ROOT, TUESDAY, as_plain_user, command, leftovers, report, spymaster
 
 QUARANTINE = Path("raw/.quarantine") / Path(RAW).relative_to("raw")
 
