@@ -130,7 +130,6 @@ def _models() -> tuple[TypeAdapter[Manifest], dict[bool, TypeAdapter[Any]]]:
     everywhere = {"absent": NotRequired[dict[str, str]], "simulated": NotRequired[bool], "trust": NotRequired[trust]}
     raw = {"dbn_start_ns": count, "dbn_end_ns": count, "trades_by_slot": slots, "instrument_ids": NotRequired[list[count]]}
     raw |= {"spans": NotRequired[list[span]], "limit": NotRequired[count], "condition": NotRequired[str]}
-    raw["spans"] = NotRequired[list[list[count]]]  # type: ignore[valid-type]
     of_bronze, of_others = TypedDict("BronzeNotes", {**everywhere, **raw}), TypedDict("Notes", everywhere)  # type: ignore[operator]
     return TypeAdapter(Manifest), {True: TypeAdapter(of_bronze), False: TypeAdapter(of_others)}
 
