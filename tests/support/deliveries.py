@@ -6,6 +6,7 @@ import datetime as dt
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import zipfile
 from collections.abc import Callable, Mapping
@@ -545,6 +546,132 @@ def _damaged_zip(folder: Path, date: dt.date) -> Delivery:
     content[400] ^= 0xFF
     (folder / "job.zip").write_bytes(content)
     return Delivery(folder, "refused", ("job.zip",))
+
+
+@delivery("an archive within an archive")
+def _nested_zip(folder: Path, date: dt.date) -> Delivery:
+    files, _ = _job(folder, date)
+    folder.mkdir(parents=True, exist_ok=True)
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    with zipfile.ZipFile(folder / "all jobs.zip", "w") as archive:
+        archive.writestr("jobs/GLBX-20251105-AAAA.zip", inner.getvalue())
+    return Delivery(folder, "refused", ("all jobs.zip:jobs/GLBX-20251105-AAAA.zip", "a zip archive inside another: unpack it"))
+
+
+@delivery("an archive with nothing in it")
+def _empty_zip(folder: Path, date: dt.date) -> Delivery:
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / "job.zip", "w"):
+        pass
+    return Delivery(folder, "refused", ("job.zip: a zip archive with nothing in it",))
+
+
+@delivery("names in capitals, with spaces, and of another alphabet")
+def _names(folder: Path, date: dt.date) -> Delivery:
+    start, end, records = one_day(date)
+    half = records["ts_recv"] < start + 12 * HOUR_NS
+    put(folder / "Загрузки 下载" / "ES MORNING.MBO.DBN.ZST", head(start, start + 12 * HOUR_NS, mapped(date)), records[half])
+    put(folder / "it's $HOME" / "день `x`.dbn", head(start + 12 * HOUR_NS, end, mapped(date)), records[~half], compress=False)
+    return Delivery(folder, words=("stored as ES MORNING.MBO.dbn.zst",), rows=rows_of(records, NAMES))
+
+
+@delivery("links to files, to folders, and in a circle")
+def _links(folder: Path, date: dt.date) -> Delivery:
+    start, end, records = one_day(date)
+    store = folder / ".store"
+    put(store / "inner" / "a.dbn.zst", head(start, end, mapped(date, {ESZ5: "ESZ5"})), records[records["instrument_id"] == ESZ5])
+    put(store / "SHA256E-s1", head(start, end, mapped(date, {ESH6: "ESH6"})), records[records["instrument_id"] == ESH6])
+    (folder / "linked").symlink_to(store / "inner")
+    (folder / "b.dbn.zst").symlink_to(store / "SHA256E-s1")
+    (store / "inner" / "up").symlink_to(folder)
+    return Delivery(folder, rows=rows_of(records, NAMES))
+
+
+@delivery("a link that leads nowhere")
+def _lost_link(folder: Path, date: dt.date) -> Delivery:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "a.dbn.zst").symlink_to("../annex/gone")
+    return Delivery(folder, "refused", ("found a link to ../annex/gone, where nothing is",))
+
+
+@delivery("zstd in many frames, one of them empty, one to be skipped")
+def _frames(folder: Path, date: dt.date) -> Delivery:
+    start, end, records = one_day(date)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = head(start, end, mapped(date)) + records.tobytes()
+    pack, cuts = zstandard.ZstdCompressor().compress, (0, 5, 700, 701, 3_333, len(content))
+    frames = [pack(content[a:b]) for a, b in itertools.pairwise(cuts)]
+    skipped = (0x184D2A50).to_bytes(4, "little") + (4).to_bytes(4, "little") + b"pzst"
+    (folder / "a.dbn.zst").write_bytes(skipped + frames[0] + pack(b"") + b"".join(frames[1:]))
+    return Delivery(folder, rows=rows_of(records, NAMES))
+
+
+@delivery("records as JSON")
+def _json_records(folder: Path, date: dt.date) -> Delivery:
+    folder.mkdir(parents=True, exist_ok=True)
+    line = json.dumps({"hd": {"ts_event": "1", "rtype": 160, "publisher_id": 1, "instrument_id": 1}, "action": "A", "price": "1"}) + "\n"
+    (folder / "a.mbo.json.zst").write_bytes(zstandard.compress((line * 1000).encode()))
+    return Delivery(folder, "passed over", ("a JSON file of Databento's records", "encoding='dbn'"))
+
+
+@delivery("a name that promises JSON")
+def _lying(folder: Path, date: dt.date) -> Delivery:
+    start, end, records = one_day(date)
+    put(folder / "condition.json", head(start, end, mapped(date)), records)
+    (folder / "a.dbn.zst").write_text(json.dumps([{"date": str(date), "condition": "missing"}]))
+    return Delivery(
+        folder,
+        words=("stored as condition.json.dbn", f"{date}: Databento calls the data of this UTC date missing"),
+        rows=rows_of(records, NAMES),
+    )
+
+
+@delivery("conditions without a date, without a word, and of other dates")
+def _conditions(folder: Path, date: dt.date) -> Delivery:
+    start, end, records = one_day(date)
+    put(folder / "a.dbn.zst", head(start, end, mapped(date)), records)
+    said = [(None, "missing"), (str(date), None), (str(date), "pending"), (str(date + dt.timedelta(days=1)), "missing")]
+    (folder / "condition.json").write_text(json.dumps([{"date": d, "condition": c, "last_modified_date": None} for d, c in said]))
+    return Delivery(folder, words=(f"{date}: Databento calls the data of this UTC date pending",), rows=rows_of(records, NAMES))
+
+
+@delivery("a continuous symbol that rolls, with its symbology")
+def _rolling(folder: Path, date: dt.date) -> Delivery:
+    start, next_date = utc_ns(date), date + dt.timedelta(days=1)
+    records = np.concatenate([orders(start, start + DAY_NS, {ESZ5: NS // 4}), orders(start + DAY_NS, start + 2 * DAY_NS, {ESH6: NS // 4})])
+    after = next_date + dt.timedelta(days=1)
+    mappings = {"ES.v.0": [(date, next_date, str(ESZ5)), (next_date, after, str(ESH6))]}
+    put(folder / "a.dbn.zst", head(start, start + 2 * DAY_NS, mappings, stype_in=dbn.SType.CONTINUOUS), records)
+    spans = [(date, next_date, "ESZ5"), (next_date, after, "ESH6")]
+    text = {"result": {"ES.v.0": [{"d0": str(a), "d1": str(b), "s": s} for a, b, s in spans]}, "status": 0}
+    (folder / "symbology.json").write_text(json.dumps(text))
+    early = records["ts_recv"] < utc_ns(next_date)
+    return Delivery(folder, words=("named by",), rows=rows_of(records[early], {ESZ5: "ESZ5"}) | rows_of(records[~early], {ESH6: "ESH6"}))
+
+
+@delivery("mappings and symbology that end on the date they begin")
+def _empty_spans(folder: Path, date: dt.date) -> Delivery:
+    start, end, records = one_day(date)
+    records = records[records["instrument_id"] != SPREAD]
+    mappings = {"ESZ5": [(date, date, str(ESZ5))]}
+    put(folder / "a.dbn.zst", head(start, end, mappings), records)
+    text = {"result": {"ESH6": [{"d0": str(date), "d1": str(date), "s": str(ESH6)}]}, "status": 0}
+    (folder / "symbology.json").write_text(json.dumps(text))
+    return Delivery(folder, words=("named by",), rows=rows_of(records, NAMES))
+
+
+@delivery("a parent that its mappings do not resolve")
+def _parent(folder: Path, date: dt.date) -> Delivery:
+    """Which of the parent's instruments is which contract is not said: none of them may be taken for another."""
+    start, end, records = one_day(date)
+    day = (date, date + dt.timedelta(days=1))
+    put(folder / "a.dbn.zst", head(start, end, {"ES.FUT": [(*day, "1"), (*day, "2")]}, stype_in=dbn.SType.PARENT), records)
+    text = {"result": {"ES.FUT": [{"d0": str(day[0]), "d1": str(day[1]), "s": s} for s in ("ESZ5", "ESH6")]}, "status": 0}
+    (folder / "symbology.json").write_text(json.dumps(text))
+    return Delivery(folder, "refused", ("requested by a parent symbol (ES.FUT)", "definition file"))
 
 
 assert MBO.itemsize == 56
