@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, require, size_text, text_table, wide_console
-from engine.errors import DownloadFailed, LakeWriteFailed, RunFailed, remedy
-from engine.lake.manifest import sha256_file
+from engine.errors import DownloadFailed, LakeWriteFailed, PartitionCorrupt, RunFailed, remedy
+from engine.lake.manifest import NOT_JSON, sha256_file, small_text
 from engine.lake.writer import write_text_atomic
 from engine.vocab import NS, root_of
 
@@ -516,10 +516,10 @@ class Download:
 
     def _jobs(self) -> list[Job]:
         try:
-            return [Job(**j) for j in jsonlib.loads(self._ledger.read_text(encoding="utf-8"))]
+            return [Job(**j) for j in jsonlib.loads(small_text(self._ledger, str(self._ledger)))]
         except FileNotFoundError:
             return []
-        except (OSError, ValueError, TypeError) as e:
+        except (*NOT_JSON, PartitionCorrupt) as e:
             raise DownloadFailed(
                 f"{self._ledger}: expected the batch jobs that were ordered, found {e}; they are at https://databento.com/portal/batch: "
                 f"download them there, `spymaster add` them, and remove this file"
