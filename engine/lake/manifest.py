@@ -119,17 +119,16 @@ def _models() -> tuple[TypeAdapter[Manifest], dict[bool, TypeAdapter[Any]]]:
 
     count = Annotated[int, Field(ge=0, lt=1 << 63)]
     slots = dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")], count]
-    span, by_name = list[count], dict[str, count]
     record = {
-        "session": span, "why_not": by_name, "spans": list[list[str | count]], "near_spans": list[span], "unknown": dict[str, by_name],
-        "records_end_ns": count | None, "files": list[dict[str, str | count | span]],
+        "session": list[count], "why_not": dict[str, count], "spans": list[list[str | count]], "near_spans": list[list[count]],
+        "unknown": dict[str, dict[str, count]], "records_end_ns": count | None, "files": list[dict[str, str | count | list[count]]],
         **dict.fromkeys(("seconds", "valid", "near", "records", "crossed_seconds", "locked_seconds"), count),
         **dict.fromkeys(("off_grid_trades", "unplaced_fills", "unplaced_filled"), count),
     }  # fmt: skip
-    trust = TypedDict("Trust", record, total=False)  # type: ignore[operator]
+    trust = TypedDict("Trust", record, total=False)  # type: ignore[misc]
     everywhere = {"absent": NotRequired[dict[str, str]], "simulated": NotRequired[bool], "trust": NotRequired[trust]}
     raw = {"dbn_start_ns": count, "dbn_end_ns": count, "trades_by_slot": slots, "instrument_ids": NotRequired[list[count]]}
-    raw |= {"spans": NotRequired[list[span]], "limit": NotRequired[count], "condition": NotRequired[str]}
+    raw |= {"spans": NotRequired[list[list[count]]], "limit": NotRequired[count], "condition": NotRequired[str]}
     of_bronze, of_others = TypedDict("BronzeNotes", {**everywhere, **raw}), TypedDict("Notes", everywhere)  # type: ignore[operator]
     return TypeAdapter(Manifest), {True: TypeAdapter(of_bronze), False: TypeAdapter(of_others)}
 

@@ -34,7 +34,7 @@ RESTED = -(2**62)
     # the last complete state: ticks and sizes
     S_BID, S_ASK, S_BID_SIZE, S_ASK_SIZE,
     # what is known of the book
-    KNOWN, BAD, IN_SNAPSHOT, WINDOW_DIRTY, NEW_FILE, WARM, COVER_END, COLD, LOST_NS, CROSS_KIND, CROSS_NS, RUN_NS, CROSSED_MOST,
+    KNOWN, BAD, IN_SNAPSHOT, WINDOW_DIRTY, NEW_FILE, WARM, COVER_END, COLD, FORGOT, LOST_NS, CROSS_KIND, CROSS_NS, RUN_NS, CROSSED_MOST,
     # seconds from before the ladder on, and blocks of seconds with what is asked of unknown orders
     SECOND_END, SECOND, SECONDS, SECOND_0, BLOCK_0, BLOCKS,
     # the window
@@ -44,7 +44,7 @@ RESTED = -(2**62)
     # statistics
     LIVE, SNAPSHOT, CHANGES, UNKNOWN_CANCELS, UNKNOWN_MODIFIES, UNKNOWN_FILLS, UNPLACED, OFF_TICK, CLEARS, BAD_BOOK, STATES, CROSSED,
     TAKERS_LOST,
-) = range(72)  # fmt: skip
+) = range(73)  # fmt: skip
 
 STATE_SIZE = TAKERS_LOST + 1
 
@@ -892,8 +892,10 @@ def advance(target, st, acc, keys, touched, rows, tape):
 # What the replay notes so that its trust can be told afterwards (`engine.mbo.trust`): none of it changes a ladder row (numba)
 
 PAST_FIELDS = 4
-"""Per second, from before the ladder on: live records so far, cancels and modifies so far, those of unknown orders so far, and whether the
-book was known at its end."""
+"""Per second, from before the ladder on: live records so far, cancels and modifies so far, those of unknown orders so far, and bits:
+`IS_KNOWN` where the book was known at its end, `IS_COLD` where every order was forgotten in it."""
+
+IS_KNOWN, IS_COLD = 1, 2
 
 BLOCK_S = 10
 DISTANCES = 65
@@ -905,13 +907,14 @@ def see_until(target, st, seen):
     """Close the seconds before `target`, seconds since the epoch."""
     w = st[SECOND]
     end = min(target - st[SECOND_0], st[SECONDS])
-    known = 1 if st[KNOWN] != 0 and st[BAD] == 0 else 0
+    known = IS_KNOWN if st[KNOWN] != 0 and st[BAD] == 0 else 0
     while w < end:
         p = w * PAST_FIELDS
         seen[p] = st[LIVE]
         seen[p + 1] = st[CHANGES]
         seen[p + 2] = st[UNKNOWN_CANCELS] + st[UNKNOWN_MODIFIES]
-        seen[p + 3] = known
+        seen[p + 3] = known + st[FORGOT]
+        st[FORGOT] = 0
         w += 1
     st[SECOND] = max(w, target - st[SECOND_0])
     st[SECOND_END] = (target + 1) * NS
@@ -982,3 +985,4 @@ def lose_book(kind, clock, mask, st, tab, acc, bits, keys, touched, tape):
     clear_book(mask, st, tab, acc, bits, keys, touched)
     st[KNOWN] = 0
     st[COLD] = kind
+    st[FORGOT] = IS_COLD

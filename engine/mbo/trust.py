@@ -132,7 +132,7 @@ def missing_records(past: NDArray[np.int64], past_start_s: int, lost: tuple[Span
     unknown orders. The span is the longest silence of at least `gap_s` whole seconds before; without one it is empty, at the first of them.
     """
     live, unknown = np.diff(past[:, [0, 2]], axis=0, prepend=0).T
-    known = past[:, 3] != 0
+    known = (past[:, 3] & book.IS_KNOWN) != 0
     total_changes, total_unknown = past[:, 1], past[:, 2]
     for e in np.flatnonzero((unknown > 0) & known).tolist():
         before_changes, before_unknown = (int(t[e - 1]) if e else 0 for t in (total_changes, total_unknown))
@@ -150,13 +150,11 @@ def missing_records(past: NDArray[np.int64], past_start_s: int, lost: tuple[Span
 
 
 def _seconds_cold(past: NDArray[np.int64], first: int, n: int) -> NDArray[np.int64]:
-    """Per second of the ladder, how long orders have been counted with the book not known: since it was known last, or the first record."""
-    known = past[:, 3] != 0
-    seen = np.flatnonzero(past[:, 0] > 0)
-    begin = int(seen[0]) if len(seen) else len(known)
-    at = np.arange(len(known))
-    since = np.maximum.accumulate(np.where(known, at + 1, begin))
-    return (at - since)[first : first + n]
+    """Per second of the ladder, how long orders have been counted with the book not known: since they were forgotten, or it was known."""
+    at = np.arange(len(past))
+    since = np.where(past[:, 3] & book.IS_KNOWN, at + 1, np.where(past[:, 3] & book.IS_COLD, at, -1))
+    last = np.maximum.accumulate(since)
+    return np.where(last < 0, 0, at - last)[first : first + n]
 
 
 def near_reach(asked: NDArray[np.int32], wanted: NDArray[np.bool_], params: TrustParams) -> NDArray[np.int64]:

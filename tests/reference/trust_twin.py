@@ -31,6 +31,7 @@ class TrustTwin(BookTwin):
         self.why: dict[int, set[str]] = {}
         self.seen: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])  # second -> live, changes, unknown
         self.known_at: dict[int, bool] = {}
+        self.forgotten: set[int] = set()  # seconds in which every order was forgotten
         self.counts: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0, 0]))
         self.off_grid: dict[int, int] = defaultdict(int)
         self.unplaced: dict[int, list[int]] = defaultdict(list)
@@ -61,6 +62,7 @@ class TrustTwin(BookTwin):
         self.states.append((clock, 0))
         self.empty()
         self.known, self.cause = False, cause
+        self.forgotten.add(self.now)
 
     def note(self, r: dict[str, Any]) -> None:
         second, order = max(self.now, 0), self.orders.get(r["order_id"])
@@ -178,17 +180,16 @@ class TrustTwin(BookTwin):
         """Per second how many ticks behind the touch are known though not all is, -1 for none."""
         *_, long = self.crossings()
         reasons, out = self.reasons(), []
-        first = min((s for s in self.seen if self.seen[s][0]), default=self.end)
-        since = first
-        for s in range(first, self.start):
-            since = s + 1 if self.known_at[s] else since
+        since = None
+        for s in range(self.start - 86_400, self.start):
+            since = s + 1 if self.known_at[s] else s if s in self.forgotten else since
         for i, s in enumerate(range(self.start, self.end)):
             row, why = self.tape[i], self.why[s]
             bid, ask = row["best_bid_tick"], row["best_ask_tick"]
             cold = reasons[i] in ("cold_start", "after_gap") and len(why) == 1 and s not in long
-            since = s + 1 if self.known_at[s] and s >= first else since
+            since = s + 1 if self.known_at[s] else s if s in self.forgotten else since
             two = bid is not None and ask is not None and bid < ask
-            out.append(self.reach((s - self.start) // 10) if cold and two and s - since >= self.near_s else -1)
+            out.append(self.reach((s - self.start) // 10) if cold and two and since is not None and s - since >= self.near_s else -1)
         return out
 
     def reach(self, block: int) -> int:

@@ -250,6 +250,21 @@ def test_the_band_converges_to_the_true_book(day: MboColumns, say: Callable[[str
     assert flows < 0.005
 
 
+def test_what_is_forgotten_once_more_is_watched_for_as_long_again(day: MboColumns) -> None:
+    """Two files without a snapshot, five seconds apart: what was counted before the second tells nothing of its book."""
+    cut = taken(day, (day.flags & F_SNAPSHOT) == 0)
+    at = OPEN + 2400 * NS
+    replay = LadderReplay({int(day.instrument_id[0]): "ESH4"}, START, END, open_ns=OPEN)
+    for a, b in ((MIDNIGHT, at), (at + 5 * NS, END)):
+        replay.begin_file(b, a)
+        replay.feed(taken(cut, (cut.ts_recv >= a) & (cut.ts_recv < b)))
+    near = next(iter(replay.finish().values())).trust.near_ticks >= 0
+    second = (at - START) // NS
+    assert near[second - 60 : second].all()
+    assert not near[second : second + 305].any()
+    assert near[second + 305 :].any()
+
+
 PRICES, SIZES = ("best_bid_tick", "best_ask_tick"), ("bid_size", "ask_size")
 
 
