@@ -67,12 +67,14 @@ def walk(sources: list[Path], faults: list[str]) -> Iterator[Found]:
 
 
 def _walk_one(source: Path, faults: list[str]) -> Iterator[Found]:
-    if not os.path.lexists(source):
+    try:
+        folder = stat.S_ISDIR(source.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
         faults.append(f"RawMissing: {source}: expected a DBN file or a folder of them, found nothing there; check the path")
-    elif source.is_dir():
-        yield from _in_folder(source, faults, set())
+    except OSError as e:
+        faults.append(f"RawUnreadable: {unreadable(source, e)}")
     else:
-        yield from _opened(source, True, faults)
+        yield from _in_folder(source, faults, set()) if folder else _opened(source, True, faults)
 
 
 def _in_folder(folder: Path, faults: list[str], met: set[tuple[int, int]]) -> Iterator[Found]:
