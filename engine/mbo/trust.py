@@ -105,7 +105,7 @@ def assess(
         reason[where & invalid] = code
     only_cold = ((why & ~(book.WHY_COLD | book.WHY_GAP)) == 0) & ((reason == COLD_START) | (reason == AFTER_GAP)) & ~long
     two_sided = (tape[:, 0] != book.NO_TICK) & (tape[:, 1] != book.NO_TICK) & (tape[:, 0] < tape[:, 1])
-    settled = _seconds_cold(past, first_s - past_start_s, n) >= params.near_s
+    settled = _seconds_cold(past, first_s - past_start_s, reason == GAP) >= params.near_s
     candidates = only_cold & two_sided & settled
     reach = np.where(candidates, near_reach(asked, candidates, params), -1).astype(np.int16)
     return Trust(
@@ -149,12 +149,16 @@ def missing_records(past: NDArray[np.int64], past_start_s: int, lost: tuple[Span
     return None
 
 
-def _seconds_cold(past: NDArray[np.int64], first: int, n: int) -> NDArray[np.int64]:
-    """Per second of the ladder, how long orders have been counted with the book not known: since they were forgotten, or it was known."""
+def _seconds_cold(past: NDArray[np.int64], first: int, gone: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Per second of the ladder, how long orders have been counted with the book not known: since they were forgotten, or it was known, or
+    records were missing, in the seconds that are `gone`.
+    """
     at = np.arange(len(past))
     since = np.where(past[:, 3] & book.IS_KNOWN, at + 1, np.where(past[:, 3] & book.IS_COLD, at, -1))
+    here = slice(first, first + len(gone))
+    since[here] = np.where(gone, at[here] + 1, since[here])
     last = np.maximum.accumulate(since)
-    return np.where(last < 0, 0, at - last)[first : first + n]
+    return np.where(last < 0, 0, at - last)[here]
 
 
 def near_reach(asked: NDArray[np.int32], wanted: NDArray[np.bool_], params: TrustParams) -> NDArray[np.int64]:

@@ -187,7 +187,7 @@ class TrustTwin(BookTwin):
             row, why = self.tape[i], self.why[s]
             bid, ask = row["best_bid_tick"], row["best_ask_tick"]
             cold = reasons[i] in ("cold_start", "after_gap") and len(why) == 1 and s not in long
-            since = s + 1 if self.known_at[s] else s if s in self.forgotten else since
+            since = s + 1 if self.known_at[s] or reasons[i] == "gap" else s if s in self.forgotten else since
             two = bid is not None and ask is not None and bid < ask
             out.append(self.reach((s - self.start) // 10) if cold and two and since is not None and s - since >= self.near_s else -1)
         return out
