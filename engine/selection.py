@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import statistics
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import PartitionCorrupt, SessionError
@@ -114,7 +115,7 @@ def make_selection(lake: Lake, root: str, profile: str, params: SelectionParams)
     if not days:
         raise SessionError(
             f"selection of {root}: expected bronze with trades in the {profile} sessions, found none in {lake.root}; "
-            f"`spymaster run --lake {lake.root} --layer bronze --symbol {root} --dates A:B` makes bronze"
+            f"`spymaster run --lake {quote(str(lake.root))} --layer bronze --symbol {root} --dates A:B` makes bronze"
         )
     frame = selection_frame(select(days, params))
     try:
@@ -151,7 +152,7 @@ def read_selection(lake: Lake, root: str) -> list[dict[str, Any]]:
 
 
 def _repair_hint(lake: Lake, root: str) -> str:
-    return f"`spymaster select --symbol {root} --lake {lake.root}` rebuilds it"
+    return f"`spymaster select --symbol {root} --lake {quote(str(lake.root))}` rebuilds it"
 
 
 def route(lake: Lake, root: str, dates: list[dt.date]) -> tuple[list[tuple[str, dt.date]], dict[dt.date, str]]:
@@ -161,7 +162,7 @@ def route(lake: Lake, root: str, dates: list[dt.date]) -> tuple[list[tuple[str, 
     if not rows:
         raise SessionError(
             f"--symbol {root}: expected the selection map {path} to say which contract each date means, found no row of {root}; "
-            f"`spymaster select --lake {lake.root} --symbol {root}` makes it, or name a contract such as {root}H4"
+            f"`spymaster select --lake {quote(str(lake.root))} --symbol {root}` makes it, or name a contract such as {root}H4"
         )
     chosen: list[tuple[str, dt.date]] = []
     left: dict[dt.date, str] = {}

@@ -9,6 +9,7 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -231,7 +232,7 @@ def quality(root: str, contract: str | None = None, progress: Progress = nothing
     sessions, gaps = quality_table(lake, progress, symbol=of)
     if of is None or not sessions.height:
         where = f"{LADDER} of {of or 'any market'} in {root}"
-        raise NoData(f"{where}: expected sessions, found none; `spymaster run --lake {root} --layer all` makes them")
+        raise NoData(f"{where}: expected sessions, found none; `spymaster rebuild --lake {quote(str(root))}` makes them")
     progress(0, 0, "what is stale")
     held = [s for s in lake_state(lake) if root_of(s.symbol).code == of]
     stale = [(s.dataset, s.symbol, s.date, s.stale) for s in held if s.stale]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -66,7 +67,9 @@ def lake(
     for path, why in place.passed_over().items():
         console.print(f"passed over {path}: {why}", style="yellow", markup=False, soft_wrap=True)
     if not states:
-        console.print(f"no partitions in {lake}; `spymaster add FILE` and `spymaster run` make some", markup=False, soft_wrap=True)
+        where = f"--lake {quote(str(lake))}"
+        first = "" if raw else f"`spymaster add FILE {where}` and "
+        console.print(f"no partitions in {lake}; {first}`spymaster demo {where} --no-serve` make some", markup=False, soft_wrap=True)
         return
     console.print(f"session profile of silver: {place.profile() or 'none yet'}")
     if full:

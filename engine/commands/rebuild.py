@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -68,7 +69,8 @@ def _all_dates(lake: Lake, symbol: str) -> list[dt.date]:
 
     found = raw_index(lake, root_of(symbol).code).dates(symbol)
     if not found:
-        raise RawMissing(f"{symbol} in {lake.root}: expected raw files, found none; `spymaster add FILE --lake {lake.root}` puts one there")
+        command = f"`spymaster add FILE --lake {quote(str(lake.root))}`"
+        raise RawMissing(f"{symbol} in {lake.root}: expected raw files, found none; {command} puts one there")
     # A morning session has the UTC date of its file, an evening session that date or the one before.
     first, last = found[0] - dt.timedelta(days=1), found[-1]
     return [first + dt.timedelta(days=i) for i in range((last - first).days + 1)]

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -171,7 +172,7 @@ def serve(
     from tornado.netutil import bind_sockets
 
     if not lake.is_dir():
-        raise EngineError(f"lake {lake}: expected a folder, found none; `spymaster add FILE --lake {lake}` starts one")
+        raise EngineError(f"lake {lake}: expected a folder, found none; `spymaster add FILE --lake {quote(str(lake))}` starts one")
     address = "127.0.0.1" if address == "localhost" else _plain("--address", address)
     names = [_named(h) for h in host or ()]
     shared = not is_loopback(address)

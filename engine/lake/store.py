@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import (
@@ -193,7 +194,7 @@ class Lake(LakeFolder):
         d = dataset(key)
         session = f" --session {self.profile() or 'rth'}" if d.layer != "bronze" else ""
         return (
-            f"spymaster run --lake {self.root} --product-type {d.product_type} --layer {d.layer} "
+            f"spymaster run --lake {quote(str(self.root))} --product-type {d.product_type} --layer {d.layer} "
             f"--symbol {symbol} --dates {date.isoformat()}{session}{' --overwrite' if overwrite else ''}"
         )
 

@@ -496,11 +496,11 @@ def _one_date(metadata: DbnMetadata) -> DbnHeader:
     end = metadata.end_ns if metadata.end_ns is not None else day + _DAY_NS
     date = dt.datetime.fromtimestamp(day // NS, dt.UTC).date()
     if metadata.live:
-        raise NotOneDate(f"{metadata.path}: expected a file of one UTC date, found a recording of the live feed; `spymaster add` takes it")
+        raise NotOneDate(f"{metadata.path}: expected a file of one UTC date, found a recording of the live feed; add it to a lake")
     if end > day + _DAY_NS:
         raise NotOneDate(
             f"{metadata.path}: expected a file of one UTC date, found the span {_utc_text(start)} to {_utc_text(end)}; "
-            f"`spymaster add` splits it, or download it with split_duration='day'"
+            f"add it to a lake, which splits it, or download it with split_duration='day'"
         )
     return DbnHeader(metadata.path, metadata.version, metadata.dataset, start, end, date, metadata.symbols(date))
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.errors import ContractError, NoData, PartitionCorrupt, PartitionMissing
@@ -181,7 +182,7 @@ def read_audit(root: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     """
     import polars as pl
 
-    command = f"`spymaster audit --lake {root}`"
+    command = f"`spymaster audit --lake {quote(str(root))}`"
     if not (root / TABLE).is_file():
         raise PartitionMissing(f"{root / TABLE}: no audit yet; {command} makes it")
     try:

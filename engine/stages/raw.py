@@ -146,7 +146,7 @@ class RawIndex:
 
     @property
     def _add(self) -> str:
-        return f"spymaster add FILE --lake {self.folder.parents[4]}"
+        return f"spymaster add FILE --lake {shlex.quote(str(self.folder.parents[4]))}"
 
     def _unreadable(self) -> str:
         """Text about unreadable files for errors, since one of them may be the missing one."""

@@ -47,13 +47,30 @@ def lake_words(lake: Lake) -> list[str]:
 
 @case
 def gold_is_missing(lake: Lake, folder: Path) -> Case:
-    return Case(["neighbours", *lake_words(lake), *QUESTION], "gold", "no other session before")
+    return Case(["neighbours", *lake_words(lake), *QUESTION], "makes triggers of what is there", "no other session before")
 
 
 @case
 def a_partition_is_missing(lake: Lake, folder: Path) -> Case:
     shutil.rmtree(lake.path(LADDER, "ESZ5", TUESDAY))
-    return Case(["neighbours", *lake_words(lake), *QUESTION], "no such partition")
+    moment = ("--symbol", "ESZ5", "--level", "pm_high", "--ts", f"{TUESDAY} 10:31:05")
+    return Case(["snapshot", *lake_words(lake), *moment, "--out", str(folder / "a.png")], "no such partition")
+
+
+@case
+def nothing_but_raw_files_is_there(lake: Lake, folder: Path) -> Case:
+    for made in ("bronze", "silver"):
+        shutil.rmtree(lake.root / made)
+    return Case(["neighbours", *lake_words(lake), *QUESTION], "expected partitions, found none", "add and run more dates")
+
+
+@case
+def nothing_is_there(lake: Lake, folder: Path) -> Case:
+    files = folder / "files"
+    for date in (TUESDAY - dt.timedelta(days=1), TUESDAY):
+        day_file(files, date)
+    empty = folder / "an empty lake"
+    return Case(["lake", "--lake", str(empty)], "no partitions", "session profile of silver", {"FILE": str(files)})
 
 
 @case
@@ -113,7 +130,7 @@ def test_the_printed_command_mends_what_it_was_printed_for(copied_lake: Lake, tm
     before = spymaster(*case.asked, check=False)
     text = before.stdout + before.stderr
     assert case.complaint in text, text
-    commands = [c for c in re.findall(r"`(spymaster [^`]*)`", text) if "serve" not in c]
+    commands = [c for c in re.findall(r"`(spymaster [^`]*)`", text) if c.split()[1] != "serve"]
     assert commands, text
     for command in commands:
         for stands, runs in (case.instead or {}).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -319,7 +320,7 @@ def contract_of(lake: Lake, symbol: str | None, date: dt.date) -> str:
         found = f"sessions {', '.join(known[-5:])}" if known else "no session at all"
         raise SessionError(
             f"lake {lake.root}: expected a ladder of {symbol or 'any contract'} on {date}, found {found}; "
-            f"`spymaster run --lake {lake.root} --symbol {symbol or 'ES'} --dates {date}` makes one"
+            f"`spymaster run --lake {quote(str(lake.root))} --symbol {symbol or 'ES'} --dates {date}` makes one"
         )
     if symbol is None:
         raise SessionError(f"lake {lake.root}: {date} has ladders of {', '.join(there)}; say which with --symbol")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, ClassVar
 
 import panel as pn
@@ -205,7 +206,7 @@ class CompareView(PageView):
         if date not in there.get(symbol, []):
             raise SessionError(
                 f"{symbol} {date}: the picture's session is not in the lake {self.root}; "
-                f"`spymaster run --lake {self.root} --layer all --symbol {symbol} --dates {date}` makes it from the raw files"
+                f"`spymaster run --lake {quote(str(self.root))} --layer all --symbol {symbol} --dates {date}` makes it from the raw files"
             )
         self._going = True
         try:
@@ -412,7 +413,7 @@ def moment_in(root: str, state: LevelState) -> tuple[dict[str, Any], list[str]]:
     """
     session = components.session_of(root, state)
     if session is None:
-        raise SessionError(f"the lake {root} holds no session to draw; `spymaster run --lake {root}` makes them")
+        raise SessionError(f"the lake {root} holds no session to draw; `spymaster rebuild --lake {quote(str(root))}` makes them")
     said = clamp_to_session(state, session)
     with discard_events(state):
         if state.cursor_ts_ns is None and state.direction in WORDS:
@@ -425,7 +426,7 @@ def moment_typed(root: str, contract: str | None, typed: ForeignState) -> dict[s
     """The moment that was typed in, of `contract` where none was; without a time the window of such an approach nearest to the level."""
     symbol, date = typed.symbol or contract, typed.session_date
     if symbol is None:
-        raise SessionError(f"{date}: the lake {root} holds no session; `spymaster run --lake {root}` makes them")
+        raise SessionError(f"{date}: the lake {root} holds no session; `spymaster rebuild --lake {quote(str(root))}` makes them")
     ts = to_ns(date, typed.clock) if typed.clock is not None else nearest(root, symbol, date, typed.level_id, typed.direction)
     return {"contract": symbol, "session": date.isoformat(), "level": typed.level_id, "cursor_ts_ns": ts}
 
@@ -490,7 +491,7 @@ def guide(root: str, moment: dict[str, Any], pictures: bool) -> list[list[str]]:
     """What can be done where no picture is chosen: heading, text, command and button of each way."""
     when = words_of(moment).split(",")[0].split(" ", 1)[1]
     of = f"--symbol {moment['contract']} --level {moment['level']}"
-    command = f'spymaster snapshot --lake {root} {of} --ts "{when}" --out assets/SETUP_1.png'
+    command = f'spymaster snapshot --lake {quote(str(root))} {of} --ts "{when}" --out assets/SETUP_1.png'
     what = (
         "Compare holds a setup's picture against the same moment drawn from the lake: beside it, or swiped over it. "
         "A picture that was saved here opens its own moment; one from elsewhere is asked once for date, level and direction."

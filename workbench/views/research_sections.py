@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
+from shlex import quote
 from typing import Any, ClassVar
 
 import panel as pn
@@ -256,7 +257,8 @@ class AuditSection(Section):
         chosen = self.choice.forecast
         research.fill_reliability(self.reliability, diagrams.get(f"{target}/{chosen}", []), diagrams.get(f"{target}/pi", []), chosen)
         self.say.object = components.sentence(words.audit_sentence(report))
-        stale = f"This audit is not of the lake as it is now: {report['stale']}. `spymaster audit --lake {self.root}` makes it again."
+        command = f"`spymaster audit --lake {quote(str(self.root))}`"
+        stale = f"This audit is not of the lake as it is now: {report['stale']}. {command} makes it again."
         self.stale.read((stale,) if report["stale"] else ())
         self.stale.show()
         self.key_line.object = key_line(
