@@ -208,7 +208,7 @@ def test_a_date_with_no_record_of_the_contract_has_no_silver(tmp_lake: Path):
     assert lake.manifest(BRONZE_MBO, "ESH6", TUESDAY).rows == 0
     receipt = make_silver(lake, TUESDAY, symbol="ESH6")
     assert (receipt.status, receipt.error) == ("empty", NoData.__name__)
-    assert "expected records" in receipt.message
+    assert "the session needs records from 09:00 to 12:30 New York, and there is none" in receipt.message
     assert f"`spymaster run --lake {tmp_lake} --product-type future_mbo --layer bronze --symbol ESH6" in receipt.message
     assert not lake.partitions(LADDER)
 

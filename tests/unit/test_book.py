@@ -246,6 +246,11 @@ def test_keyframes_show_resting_depth_near_the_mid_and_flow_anywhere() -> None:
     assert by_second["keyframe"].all()
 
 
+def grid_bytes(replay: LadderReplay) -> int:
+    """Bytes of the price grids and order tables of all contracts."""
+    return sum(a.nbytes for c in replay._contracts for a in (c.acc, c.bits, c.keys, c.touched, c.tab, c.rows))
+
+
 def test_far_away_stub_orders_cost_little_and_are_all_there() -> None:
     rng = np.random.default_rng(5)
     far = rng.integers(-(2**31) + 1, 2**31 - 1, 3000).tolist()
@@ -259,8 +264,7 @@ def test_far_away_stub_orders_cost_little_and_are_all_there() -> None:
     file = File(make_records(records), None, START + 10 * NS)
     replay = LadderReplay({7: "ESZ5"}, START, START + 5 * NS)
     replay.feed(to_columns(file.records))
-    grids = (a.nbytes for c in replay._contracts for a in (c.acc, c.bits, c.keys, c.touched, c.tab, c.rows))
-    assert sum(grids) < 64e6
+    assert grid_bytes(replay) < 64e6
     contract = replay.finish()["ESZ5"]
     ladder_rows, tape = twin_frames(twin_of_files([file], 7, TICK, START, START + 5 * NS, ReplayParams()))
     assert contract.rows.equals(ladder_rows)
@@ -314,7 +318,7 @@ def test_a_stub_bid_and_offer_take_no_grid_of_their_own() -> None:
         file = File(make_records(made), None, START + 10 * NS)
         replay = LadderReplay({7: "ESZ5"}, START, START + 5 * NS)
         replay.feed(to_columns(file.records))
-        size = replay.grid_bytes()
+        size = grid_bytes(replay)
         return size, replay.finish()["ESZ5"], file
 
     plain, *_ = replayed(rows)
