@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,7 +126,7 @@ def test_raw_files_are_as_they_came(intake: tuple[Path, dict[str, Delivery], str
     assert len(in_archives) == 1  # the one that came in the zip archive
 
 
-def test_added_again_nothing_is_read_and_nothing_changes(intake: tuple[Path, dict[str, Delivery], str, str]):
+def test_added_again_nothing_changes(intake: tuple[Path, dict[str, Delivery], str, str]):
     lake, made, _, _ = intake
     before = {p: p.stat().st_mtime_ns for p in (lake / "raw").rglob("*") if p.is_file() and p.name != ".lock"}
     done = spymaster("add", made["week in one file"].folder, "--lake", lake)
@@ -199,6 +201,40 @@ def test_a_file_of_the_lake_that_claims_more_than_it_holds_leaves_room(tmp_path:
     ((day, symbols),) = raw_index(Lake(lake), "ES").of("ES", FIRST)
     assert [p.path.name for p in day.parts] == ["early.dbn", "late.dbn"]
     assert symbols == ("ESH6", "ESZ5")
+
+
+HARMS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a list": lambda f: [f],
+    "a word for a number": lambda f: {**f, "records": "96"},
+    "a number for a name": lambda f: {**f, "names": 1},
+    "no dates": lambda f: {k: v for k, v in f.items() if k != "dates"},
+    "no date": lambda f: {**f, "dates": [{**f["dates"][0], "date": "2024-02-30"}]},
+    "a contract without ids": lambda f: {**f, "dates": [{**f["dates"][0], "contracts": {"ESZ5": {"records": 1}}}]},
+    "of another file": lambda f: {**f, "size": f["size"] + 1},
+    "of another format": lambda f: {**f, "format": 0},
+}
+
+
+@pytest.mark.parametrize("harm", [*HARMS, "no JSON", "too long", "a folder"])
+def test_facts_that_are_none_count_as_none(tmp_path: Path, harm: str):
+    """The file is then taken by its header, as one that was put there by hand; added again it has its facts back."""
+    _, _, records = one_day(FIRST)
+    lake = tmp_path / "lake"
+    path, _ = add_day(tmp_path, "whole.dbn", (0, 24), records, lake)
+    (facts,) = (lake / "raw/.intake").rglob("*.json")
+    text = facts.read_text()
+    if harm == "a folder":
+        facts.unlink()
+        facts.mkdir()
+    else:
+        odd = {"no JSON": "{" * 100_000, "too long": text + " " * (1 << 24)}
+        facts.write_text(odd[harm] if harm in odd else json.dumps(HARMS[harm](json.loads(text))))
+    (part,) = raw_index(Lake(lake), "ES").files
+    assert (part.records, part.date, part.symbols) == (None, FIRST, ("ESH6", "ESZ5"))
+    if harm != "a folder":
+        assert "there already" in spymaster("add", path, "--lake", lake).stdout
+        (part,) = raw_index(Lake(lake), "ES").files
+        assert part.records == len(records)
 
 
 def test_names_that_become_known_make_bronze_stale(tmp_path: Path):
