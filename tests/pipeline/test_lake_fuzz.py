@@ -149,7 +149,7 @@ def prepared(whole_lake: Lake, tmp_path: Path) -> Lake:
 
 
 def test_a_harmed_lake_is_named_and_the_rest_is_read(prepared: Lake):
-    ways = fuzz(prepared, 120, seed=1)
+    ways = fuzz(prepared, 40, seed=1)
     assert set(ways) == {"file", "manifest", "folder", "raw"}
 
 

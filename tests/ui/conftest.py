@@ -33,8 +33,9 @@ CHROMIUM_ARGS = [
 
 
 def chromium() -> str | None:
-    """Path of the system's Chromium."""
-    return next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+    """Path of the system's Chromium, that without windows first: it does the same with a third less work."""
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    return next((p for name in names if (p := shutil.which(name))), None)
 
 
 def generated_lake(folder: Path, messages: int, seed: int = 3) -> Path:

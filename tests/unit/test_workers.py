@@ -52,6 +52,33 @@ def test_an_error_of_the_work_is_its_own(aside: WorkerTask) -> None:
         aside.ask(nothing, jobs.impatient)
 
 
+def test_a_server_that_ends_does_not_wait_for_what_is_compared() -> None:
+    """The work takes an hour."""
+    made = WorkerTask()
+    pid = made.ask(nothing, os.getpid)
+    told: list[str] = []
+
+    def ask(work: Callable[..., object], *args: object) -> None:
+        with pytest.raises(RunFailed) as refused:
+            made.ask(nothing, work, *args)
+        told.append(str(refused.value))
+
+    waiting = [threading.Thread(target=ask, args=(time.sleep, 3600)) for _ in range(2)]  # one that runs, one that waits for its turn
+    for thread in waiting:
+        thread.start()
+    until(lambda: made._running is not None and not made._running.done())
+    made.close()
+    for thread in waiting:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in waiting)
+    ask(os.getpid)
+    assert sum("the server ends" in t for t in told) == 2
+    assert len(told) == 3
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    made.close()
+
+
 class Unwanted(Exception):
     pass
 
