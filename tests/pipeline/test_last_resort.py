@@ -164,10 +164,11 @@ def test_a_defect_that_comes_again_and_again_is_logged_ever_less(state: Path):
     [
         (("simulate", "--dates", "2025-10-01:2025-10-31", "--rate", "0.05"), "a file"),
         (("audit", "--synthetic", "30000"), "polars"),
-        (("demo", "--no-serve"), "polars"),
+        (("demo", "--no-serve"), "a file"),
+        pytest.param(("demo", "--no-serve"), "polars", marks=pytest.mark.long, id="demo-from its files on"),
         (("serve", "--no-token", "--port", str(20_000 + os.getpid() % 10_000)), "polars"),
     ],
-    ids=lambda words: words[0],
+    ids=lambda given: given[0] if isinstance(given, tuple) else given,
 )
 def test_every_command_ends_alike_by_either_signal(tmp_lake: Path, words: tuple[str, ...], sign: str, signum: int):
     """Once it is at work: it takes SIGTERM, and has begun a file, or loaded the library that it works with."""
