@@ -45,7 +45,7 @@ def test_pages_that_are_gone_leave_nothing(made_lake: Path, tmp_path: Path) -> N
         raise AssertionError(server.log.read_text())
 
     try:
-        for _ in range(8):
+        for _ in range(6):
             with urllib.request.urlopen(f"{server.url}?t=10:05:00", timeout=30) as page:
                 assert page.status == 200
         for _ in range(30):
