@@ -99,9 +99,9 @@ class _Module:
         """Every statement with the calls that its import makes (a definition: of its decorators), and those of a function in its body."""
         found = []
         for s in self.statements:
-            made = s.decorator_list if isinstance(s, ast.FunctionDef | ast.ClassDef) else ast.walk(s)
+            made: Iterable[ast.AST] = s.decorator_list if isinstance(s, ast.FunctionDef | ast.ClassDef) else ast.walk(s)
             body = (n for inner in s.body for n in ast.walk(inner)) if isinstance(s, ast.FunctionDef) else ()
-            found.append((s, *([n for n in nodes if isinstance(n, ast.Call)] for nodes in (made, body))))
+            found.append((s, [n for n in made if isinstance(n, ast.Call)], [n for n in body if isinstance(n, ast.Call)]))
         return found
 
     @cached_property

@@ -142,6 +142,9 @@ def parse_manifest(text: str, where: str) -> Manifest:
         raise PartitionCorrupt(f"{where}: expected a manifest, found {type(e).__name__}: {str(e)[:300]}") from e
     if not same:
         raise PartitionCorrupt(f"{where}: the manifest does not match its own digest: it was changed after it was written")
+    if not manifest.files or sum(part.rows for part in manifest.files) != manifest.rows:
+        held = ", ".join(f"{part.rows:,}" for part in manifest.files) or "no file"
+        raise PartitionCorrupt(f"{where}: expected files that hold its {manifest.rows:,} rows together, found {held}")
     for part in manifest.files:
         if _PART.fullmatch(part.name) is None:
             raise PartitionCorrupt(f"{where}: expected files such as part-00000.parquet in its own folder, found {part.name!r}")

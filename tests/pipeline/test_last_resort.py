@@ -200,6 +200,31 @@ def test_every_command_ends_alike_by_either_signal(tmp_lake: Path, words: tuple[
     assert not leftovers(tmp_lake)
 
 
+DROPPED = """
+import ctypes, os, signal, time
+from engine.cli import terminable
+
+def called():
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(100_000):
+        pass
+
+try:
+    with terminable([]):
+        ctypes.CFUNCTYPE(None)(called)()
+        print("it goes on")
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_a_signal_that_falls_into_a_callback_of_a_library_stops_all_the_same():
+    done = subprocess.run([sys.executable, "-c", DROPPED], cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert done.stdout.split("\n") == ["it goes on", "stopped", ""]
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize("limit", [8, 12, 16, 20])
 def test_too_few_files_are_a_sentence_and_harm_nothing(copied_lake: Lake, limit: int):
     before = {p: p.read_bytes() for p in copied_lake.root.rglob(MANIFEST)}

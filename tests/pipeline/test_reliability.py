@@ -57,7 +57,7 @@ COMMANDS = {
     "rebuild": (("rebuild", "--symbol", "ESZ5"), without("bronze", "silver", "gold", "audit", "indexes")),
     "select": (("select", "--symbol", "ES"), without("selection")),
     "audit": (("audit", "--symbol", "ESZ5", "--params", EARLY), without("audit")),
-    "index": (("index", "--symbol", "ESZ5"), without("indexes")),
+    "index": (("index", "--symbol", "ESZ5", "--params", EARLY), without("indexes")),
     "add": (("add", FILE), without("silver", "gold", "audit", "indexes")),
     "simulate": (("simulate", "--dates", "2025-10-02:2025-10-03", "--rate", "0.02", "--seed", "5"), without()),
 }

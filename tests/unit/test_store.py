@@ -16,7 +16,7 @@ import pytest
 from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionChanged, PartitionCorrupt, PartitionMissing, UnknownProfile
 from engine.lake import writer
 from engine.lake.catalog import BARS, BRONZE_MBO, LEVELS, dataset
-from engine.lake.manifest import MANIFEST, SUCCESS, Lineage
+from engine.lake.manifest import MANIFEST, SUCCESS, Lineage, canonical, sha256_text
 from engine.lake.store import PROFILE_FILE, Lake, read_part
 from engine.lake.writer import recover
 
@@ -157,9 +157,27 @@ def garble_manifest(p: Path) -> None:
     (p / MANIFEST).write_text("{")
 
 
+def signed(p: Path, **changed: object) -> None:
+    """Put other values into the manifest, which matches its digest and ``_SUCCESS`` as before."""
+    body = {**json.loads((p / MANIFEST).read_text()), **changed}
+    digest = sha256_text(canonical({k: v for k, v in body.items() if k not in ("digest", "observed")}))
+    (p / MANIFEST).write_text(json.dumps({**body, "digest": digest}))
+    (p / SUCCESS).write_text(digest)
+
+
+def no_files(p: Path) -> None:
+    signed(p, files=[])
+
+
+def other_rows(p: Path) -> None:
+    signed(p, rows=99)
+
+
 @pytest.mark.parametrize(
     ("harm", "named"),
     [
+        (no_files, "rows together, found no file"),
+        (other_rows, "expected files that hold its 99 rows together"),
         (break_success, "expected _SUCCESS, found none"),
         (break_manifest, "expected _MANIFEST.json"),
         (edit_manifest, "does not match its own digest"),
