@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -12,8 +13,8 @@ import pytest
 
 from engine.commands.retrieval import synthetic_events
 from engine.errors import EngineError, PartitionCorrupt, PartitionMissing, StaleIndex
-from engine.lake.catalog import dataset, datasets
-from engine.lake.manifest import MANIFEST
+from engine.lake.catalog import LEVELS, dataset, datasets
+from engine.lake.manifest import MANIFEST, SUCCESS, canonical, sha256_text
 from engine.lake.store import CACHE_DIR, PROFILE_FILE, Lake
 from engine.params import AuditParams, RetrievalParams, RunParams
 from engine.pipeline import lake_state, plan_sessions
@@ -165,6 +166,23 @@ def test_a_lake_whose_path_is_a_pattern_is_read_as_any(prepared: Lake):
     assert len(read_selection(lake, "ES")) == len(count_days(lake, "ES", "rth")) > 0
     assert open_index(lake, check=False).history.frame.height > 0
     spymaster("lake", "--lake", place, "--verify")
+
+
+@pytest.mark.parametrize("values", [{}, {"levels": 3}, {"levels": {"level_ids": 3}}, {"levels": {"level_ids": {"a": None}}}], ids=str)
+def test_recorded_parameters_that_are_something_else_make_a_partition_stale(prepared: Lake, values: dict[str, object]):
+    folder = prepared.path(LEVELS, "ESZ5", TUESDAY)
+    kept = {name: (folder / name).read_text() for name in (MANIFEST, SUCCESS)}
+    body = json.loads(kept[MANIFEST])
+    body["lineage"]["values"] = values
+    body["digest"] = sha256_text(canonical({k: v for k, v in body.items() if k not in ("digest", "observed")}))
+    try:
+        (folder / MANIFEST).write_text(json.dumps(body))
+        (folder / SUCCESS).write_text(body["digest"])
+        (state,) = (s for s in lake_state(prepared) if s.dataset == LEVELS)
+        assert state.stale
+    finally:
+        for name, text in kept.items():
+            (folder / name).write_text(text)
 
 
 @pytest.mark.parametrize("content", ["[]", "3", "null", '"x"', '{"digest": 3}', "[" * 100_000, None], ids=lambda c: str(c)[:20])
