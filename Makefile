@@ -31,10 +31,11 @@ help: ## Show what there is
 # An installed uv is a path outside the tree and needs no rule.
 $(filter-out .tools/bin/uv,$(UV)): ;
 
-# The one without windows where it can be had: pages take a third less work.
-INSTALL = { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq
+# Where there is none: the one without windows if it can be had, whose pages take a third less work.
+INSTALL = DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq
 browser:
-	@command -v chromium-headless-shell >/dev/null || $(INSTALL) chromium-headless-shell; } || command -v chromium >/dev/null || $(INSTALL) chromium; }
+	@command -v chromium-headless-shell chromium chromium-browser google-chrome >/dev/null || { $(SUDO) apt-get update -qq && \
+	  { $(INSTALL) chromium-headless-shell || $(INSTALL) chromium; }; }
 
 demo: .venv/.synced ## From the DBN files of DBN=FOLDER (or a simulated market) to the screen
 	$(RUN) spymaster demo --lake $(LAKE) --port $(PORT) $(if $(DBN),--dbn "$(DBN)")

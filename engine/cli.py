@@ -91,13 +91,17 @@ def terminable(signals: list[int]) -> Iterator[None]:
 
     def interrupt(signum: int, frame: object) -> None:
         signals.append(signum)
+        for timer in again:
+            timer.cancel()
         raise KeyboardInterrupt
+
+    again: list[threading.Timer] = []
 
     def dropped(what: sys.UnraisableHookArgs) -> None:
         if issubclass(what.exc_type, KeyboardInterrupt):
-            again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))
-            again.daemon = True
-            again.start()
+            again.append(timer := threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)))
+            timer.daemon = True
+            timer.start()
         else:
             unraisable(what)
 
@@ -109,6 +113,8 @@ def terminable(signals: list[int]) -> Iterator[None]:
     try:
         yield
     finally:
+        for timer in again:
+            timer.cancel()
         sys.unraisablehook = unraisable
         signal.signal(signal.SIGTERM, before)
 

@@ -35,6 +35,9 @@ ROOT = "engine"
 PACKAGE = Path(__file__).resolve().parent
 EARLIER = PACKAGE / "earlier_code.json"
 
+OWN_SOURCE = Path(__file__).read_text(encoding="utf-8")
+"""This module as it runs: what an earlier one finds, in a process that goes on while the sources change, is not kept."""
+
 EPOCH = 1
 """Raised by hand when a new version of numba, numpy or polars makes other rows from the same code: then everything is made again."""
 
@@ -699,6 +702,8 @@ def _traced(package: Path, functions: tuple[tuple[str, str], ...]) -> CodeVersio
     """What `trace` finds, kept beside Python's compiled modules: every command and worker would take a second to find the same."""
     program, key = _program(package), ",".join(map(":".join, functions))
     file = package / "__pycache__" / f"code_versions.{sys.implementation.cache_tag}.json"
+    if program.sources.get(__name__, (OWN_SOURCE, False))[0] != OWN_SOURCE:
+        return trace(program, functions)
     kept = _kept(file, program.sources_hash)
     if key not in kept:
         kept[key] = trace(program, functions)

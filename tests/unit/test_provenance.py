@@ -282,4 +282,9 @@ def test_code_versions_are_kept_for_the_same_sources_only(tmp_path: Path, monkey
     kept.mkdir()  # nothing can be kept here
     assert [found(text), found(text)] == [first, first]
     assert len(traced) == 10
+    kept.rmdir()
+    (tmp_path / "provenance.py").write_text("# another one than runs\n")
+    assert [found(text), found(text)] == [first, first]
+    assert len(traced) == 12
+    assert not kept.exists()
     provenance.forget_sources()
