@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+CLOSED = "the server ends; what compares setups is closed"
+
 POLL_S = 0.1
 """How often `wanted` is called while a question waits."""
 
@@ -59,6 +61,8 @@ class WorkerTask:
             return future.result()
         except BrokenProcessPool as e:
             self._end(executor)
+            if self._closed:
+                raise RunFailed(CLOSED) from e
             what = "the process that compares setups was ended, as a system short of memory does"
             raise RunFailed(f"{what}; change anything to ask again") from e
 
@@ -84,7 +88,7 @@ class WorkerTask:
 
     def _submit(self, work: Callable[..., T], args: tuple[object, ...]) -> Future[T]:
         if self._closed:
-            raise RunFailed("the server ends; what compares setups is closed")
+            raise RunFailed(CLOSED)
         try:
             if self._executor is not None:
                 try:

@@ -45,7 +45,7 @@ def without(*names: str):
 
 FILE = "a file of another disk, where there is one, so that it is copied"
 
-EARLY = "a file of parameters with which eight sessions are enough for an audit"
+EARLY = "a file of parameters with which eight sessions are enough for an audit or an index"
 
 COMMANDS = {
     "run bronze": (

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import http.server
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -46,18 +44,8 @@ CAPPED = COUNTING.replace("access.install", f"access.MOST_WAITING = {HELD}\nacce
 
 def told(server: Server) -> tuple[int, bool]:
     """How many pages the server holds, and whether it imported the module that a foreign page named."""
-    before = server.log.read_text().count("SESSIONS")
-    os.kill(server.process.pid, signal.SIGUSR1)
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
-        connection.request("GET", "/nothing")  # the server's loop wakes up for it
-        assert connection.getresponse().status == 404
-    for _ in range(100):
-        lines = [line for line in server.log.read_text().splitlines() if line.startswith("SESSIONS")]
-        if len(lines) > before:
-            _, sessions, _, imported = lines[-1].split()
-            return int(sessions), imported == "True"
-        threading.Event().wait(0.1)
-    raise AssertionError("the server did not say how many pages it holds")
+    _, sessions, _, imported = server.tells("SESSIONS").split()
+    return int(sessions), imported == "True"
 
 
 @pytest.fixture(scope="module")

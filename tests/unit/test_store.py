@@ -16,9 +16,10 @@ import pytest
 from engine.errors import ContractError, LakeBusy, LakeWriteFailed, PartitionChanged, PartitionCorrupt, PartitionMissing, UnknownProfile
 from engine.lake import writer
 from engine.lake.catalog import BARS, BRONZE_MBO, LEVELS, dataset
-from engine.lake.manifest import MANIFEST, SUCCESS, Lineage, canonical, sha256_text
+from engine.lake.manifest import MANIFEST, SUCCESS, Lineage
 from engine.lake.store import PROFILE_FILE, Lake, read_part
 from engine.lake.writer import recover
+from tests.support.lake_fuzz import sign_manifest
 
 DATE = dt.date(2024, 1, 2)
 LINEAGE = Lineage("levels", "params", "code", {"bronze.future_mbo.mbo/ESH4/2024-01-02": "abc"}, "rth")
@@ -159,10 +160,7 @@ def garble_manifest(p: Path) -> None:
 
 def signed(p: Path, **changed: object) -> None:
     """Put other values into the manifest, which matches its digest and ``_SUCCESS`` as before."""
-    body = {**json.loads((p / MANIFEST).read_text()), **changed}
-    digest = sha256_text(canonical({k: v for k, v in body.items() if k not in ("digest", "observed")}))
-    (p / MANIFEST).write_text(json.dumps({**body, "digest": digest}))
-    (p / SUCCESS).write_text(digest)
+    sign_manifest(p, {**json.loads((p / MANIFEST).read_text()), **changed})
 
 
 def no_files(p: Path) -> None:
