@@ -14,7 +14,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STARTS = $(addprefix tests/ui/test_access_attacks.py::test_,the_routes_of_the_running_server a_session_that_the_server_did_not_make_is_none)
 QUICK = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHON -m pytest tests/unit $(STARTS) -n auto --dist loadfile -m "not long"
 
-.PHONY: help demo test test-lowest test-python check-long lint bench bench-ui screenshots browser clean
+.PHONY: help demo test tests test-lowest test-python check-long lint style types bench bench-ui screenshots browser clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,15 +31,24 @@ help: ## Show what there is
 # An installed uv is a path outside the tree and needs no rule.
 $(filter-out .tools/bin/uv,$(UV)): ;
 
+# Where there is none: the one without windows if it can be had, whose pages take a third less work.
+INSTALL = DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq
 browser:
-	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq chromium; }
+	@command -v chromium-headless-shell chromium chromium-browser google-chrome >/dev/null || { $(SUDO) apt-get update -qq && \
+	  { $(INSTALL) chromium-headless-shell || $(INSTALL) chromium; }; }
 
 demo: .venv/.synced ## From the DBN files of DBN=FOLDER (or a simulated market) to the screen
 	$(RUN) spymaster demo --lake $(LAKE) --port $(PORT) $(if $(DBN),--dbn "$(DBN)")
 
-# A file's tests share what they set up, and stay in one process; more threads than cores would contend.
-test: .venv/.synced lint browser ## Run every check and test, on all cores
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n auto --dist loadfile --no-loadscope-reorder -m "not long"
+# Types are checked beside the tests: half a minute of one core.
+test: .venv/.synced browser ## Run every check and test, on all cores
+	@$(MAKE) --no-print-directory style
+	@$(MAKE) --no-print-directory -j2 types tests
+
+# A file's tests share what they set up, and stay in one process; more threads than cores would contend. Half as many processes again as
+# cores: those with a browser wait for a third of their time.
+tests: .venv/.synced
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n $$(($$(nproc) * 3 / 2)) --dist loadfile --no-loadscope-reorder -m "not long"
 
 check-long: .venv/.synced browser ## Run the pooled statistics that `make test` leaves out, minutes each
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n auto --dist load -m long
@@ -56,11 +65,15 @@ test-python: | $(UV) ## Run the quick tests on another Python, PYTHON=3.13
 	UV_PROJECT_ENVIRONMENT=.venv-$(PYTHON) $(UV) sync --frozen --no-install-project --python $(PYTHON) --quiet
 	NUMBA_CACHE_DIR=.venv-$(PYTHON)/numba $(subst PYTHON,.venv-$(PYTHON)/bin/python,$(QUICK))
 
-lint: .venv/.synced ## Check style, types and the direction of imports
+lint: style types ## Check style, types and the direction of imports
+
+style: .venv/.synced
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) mypy
 	$(RUN) lint-imports
+
+types: .venv/.synced
+	$(RUN) mypy
 
 bench: .venv/.synced ## Print the benchmark table (medians, CPU time)
 	$(RUN) python -m tests.bench

@@ -84,19 +84,39 @@ def main(argv: list[str] | None = None) -> None:
 
 @contextmanager
 def terminable(signals: list[int]) -> Iterator[None]:
-    """Context manager in which SIGTERM raises KeyboardInterrupt, as Ctrl-C does, and is added to `signals`."""
+    """Context manager in which SIGTERM raises KeyboardInterrupt, as Ctrl-C does, and is added to `signals`.
+
+    An interrupt that falls into a callback of a C library (of LLVM's, while a kernel is compiled) is printed and dropped by Python: it is
+    sent again.
+    """
 
     def interrupt(signum: int, frame: object) -> None:
         signals.append(signum)
+        for timer in again:
+            timer.cancel()
         raise KeyboardInterrupt
+
+    again: list[threading.Timer] = []
+
+    def dropped(what: sys.UnraisableHookArgs) -> None:
+        if issubclass(what.exc_type, KeyboardInterrupt):
+            again.append(timer := threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)))
+            timer.daemon = True
+            timer.start()
+        else:
+            unraisable(what)
 
     if threading.current_thread() is not threading.main_thread():
         yield  # Python takes signals in the main thread alone
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before, unraisable = signal.signal(signal.SIGTERM, interrupt), sys.unraisablehook
+    sys.unraisablehook = dropped
     try:
         yield
     finally:
+        for timer in again:
+            timer.cancel()
+        sys.unraisablehook = unraisable
         signal.signal(signal.SIGTERM, before)
 
 

@@ -18,10 +18,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,9 @@ from engine.errors import UnknownDataset
 ROOT = "engine"
 PACKAGE = Path(__file__).resolve().parent
 EARLIER = PACKAGE / "earlier_code.json"
+
+OWN_SOURCE = Path(__file__).read_text(encoding="utf-8")
+"""This module as it runs: what an earlier one finds, in a process that goes on while the sources change, is not kept."""
 
 EPOCH = 1
 """Raised by hand when a new version of numba, numpy or polars makes other rows from the same code: then everything is made again."""
@@ -77,10 +83,10 @@ class Entry:
 class _Module:
     """A parsed module: its definitions by name, what its imports bind, and its statements."""
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, text: str, *, is_package: bool) -> None:
         self.name = name
-        self.package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        self.tree = ast.parse(path.read_text(encoding="utf-8"))
+        self.package = name if is_package else name.rpartition(".")[0]
+        self.tree = ast.parse(text)
         self.bound: dict[str, list[ast.stmt]] = {}
         self.imports: dict[str, str] = {}
         self.statements = list(_statements(self.tree.body))
@@ -90,6 +96,16 @@ class _Module:
             else:
                 for bound in _binds(statement):
                     self.bound.setdefault(bound, []).append(statement)
+
+    @cached_property
+    def calls(self) -> list[tuple[ast.stmt, list[ast.Call], list[ast.Call]]]:
+        """Every statement with the calls that its import makes (a definition: of its decorators), and those of a function in its body."""
+        found = []
+        for s in self.statements:
+            made: Iterable[ast.AST] = s.decorator_list if isinstance(s, ast.FunctionDef | ast.ClassDef) else ast.walk(s)
+            body = (n for inner in s.body for n in ast.walk(inner)) if isinstance(s, ast.FunctionDef) else ()
+            found.append((s, [n for n in made if isinstance(n, ast.Call)], [n for n in body if isinstance(n, ast.Call)]))
+        return found
 
     @cached_property
     def fills(self) -> dict[str, tuple[ast.FunctionDef, set[str]]]:
@@ -144,6 +160,7 @@ class Program:
         self.encoded = cache(self._encode)
         self.units: list[Any] = []
         self._places: dict[Any, int] = {}
+        self._called: dict[int, Definition | None] = {}
 
     def mark(self, unit: Any) -> str:
         """Reference to a unit in an encoding, by its position in `units`."""
@@ -180,11 +197,10 @@ class Program:
 
     def _module(self, name: str) -> _Module | None:
         """The module of that name, parsed; None where there is none."""
-        root, *inside = name.split(".")
-        path = self.package.joinpath(*inside)
-        files = [path / "__init__.py"] if not inside else [path.with_suffix(".py"), path / "__init__.py"]
-        found = [f for f in files if root == self.root and f.is_file()]
-        return _Module(name, found[0]) if found else None
+        if name not in self.sources:
+            return None
+        text, is_package = self.sources[name]
+        return _Module(name, text, is_package=is_package)
 
     def home(self, name: str) -> _Module:
         """The module of that name, which is there."""
@@ -241,12 +257,10 @@ class Program:
         fillers = self.fillers(variable)
         entries = []
         for module in self._modules_that_call(f.name for f in fillers):
-            for statement in module.statements:
-                is_definition = isinstance(statement, ast.FunctionDef | ast.ClassDef)
-                calls = statement.decorator_list if is_definition else ast.walk(statement)  # type: ignore[attr-defined]
+            for statement, calls, _ in module.calls:
                 for call in calls:
                     found = self.called(module, call)
-                    if isinstance(call, ast.Call) and found in fillers:
+                    if found in fillers:
                         names = parameters(fillers[found])
                         entries.append(Entry(module.name, statement, call, names, constants(call, names, variable.name)))
         return tuple(sorted(entries, key=lambda e: (e.arguments, ast.dump(e.node))))
@@ -261,10 +275,10 @@ class Program:
         while waiting:
             filler = waiting.pop()
             for module in self._modules_that_call([filler.name]):
-                for f in module.statements:
+                for f, _, calls in module.calls:
                     if not isinstance(f, ast.FunctionDef) or Definition(module.name, f.name) in found:
                         continue
-                    if any(self.called(module, n) == filler for s in f.body for n in ast.walk(s)):
+                    if any(self.called(module, call) == filler for call in calls):
                         found[Definition(module.name, f.name)] = f
                         waiting.append(Definition(module.name, f.name))
         return found
@@ -275,6 +289,12 @@ class Program:
 
     def called(self, module: _Module, node: ast.AST) -> Definition | None:
         """The engine's function or class that a call in a module's own scope calls; None where it is another's."""
+        # By identity: the trees stay as long as the program does.
+        if id(node) not in self._called:
+            self._called[id(node)] = self._find_called(module, node)
+        return self._called[id(node)]
+
+    def _find_called(self, module: _Module, node: ast.AST) -> Definition | None:
         dotted = _dotted(node.func) if isinstance(node, ast.Call) else ""
         first, _, rest = dotted.partition(".")
         known = self.look_up(module.name, first) if first else None
@@ -283,17 +303,23 @@ class Program:
         return known if isinstance(known, Definition) else None
 
     @cached_property
-    def _sources(self) -> dict[str, str]:
+    def sources(self) -> dict[str, tuple[str, bool]]:
+        """Text of every module by its name, read once, and whether it is a package's own."""
         texts = {}
         for path in sorted(self.package.rglob("*.py")):
             inside = path.relative_to(self.package).with_suffix("").parts
-            inside = inside[:-1] if inside[-1] == "__init__" else inside
-            texts[".".join((self.root, *inside))] = path.read_text(encoding="utf-8")
+            is_package = inside[-1] == "__init__"
+            texts[".".join((self.root, *(inside[:-1] if is_package else inside)))] = path.read_text(encoding="utf-8"), is_package
         return texts
+
+    @cached_property
+    def sources_hash(self) -> str:
+        """One hash of all sources, and of the Python that parses them."""
+        return _sha(json.dumps([sys.version, self.sources]))
 
     def _modules_that_call(self, names: Iterable[str]) -> Iterator[_Module]:
         calls = tuple(f"{name}(" for name in names)
-        for name, text in self._sources.items():
+        for name, (text, _) in self.sources.items():
             if any(c in text for c in calls):
                 yield self.home(name)
 
@@ -673,13 +699,45 @@ def _program(package: Path) -> Program:
 
 @lru_cache(maxsize=64)
 def _traced(package: Path, functions: tuple[tuple[str, str], ...]) -> CodeVersion:
-    return trace(_program(package), functions)
+    """What `trace` finds, kept beside Python's compiled modules: every command and worker would take a second to find the same."""
+    program, key = _program(package), ",".join(map(":".join, functions))
+    file = package / "__pycache__" / f"code_versions.{sys.implementation.cache_tag}.json"
+    if program.sources.get(__name__, (OWN_SOURCE, False))[0] != OWN_SOURCE:
+        return trace(program, functions)
+    kept = _kept(file, program.sources_hash)
+    if key not in kept:
+        kept[key] = trace(program, functions)
+        half = file.with_name(f"{file.name}.{os.getpid()}")
+        with suppress(OSError):  # where nothing can be written, each process finds it anew
+            try:
+                body = {k: asdict(v) for k, v in kept.items()}
+                half.write_text(json.dumps([program.sources_hash, body], default=sorted), encoding="utf-8")
+                half.replace(file)
+            finally:
+                half.unlink(missing_ok=True)
+    return kept[key]
+
+
+@lru_cache(maxsize=1)
+def _kept(file: Path, sources_hash: str) -> dict[str, CodeVersion]:
+    """What was found before for the same sources; nothing where the file is of others, or is none."""
+    try:
+        of, found = json.loads(file.read_text(encoding="utf-8"))
+        return {key: _from_json(**body) for key, body in found.items()} if of == sources_hash else {}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _from_json(core: str, mentioned: list[str], entries: dict[str, Any], reached: list[str]) -> CodeVersion:
+    found = {k: (dict(given), digest, frozenset(texts)) for k, (given, digest, texts) in entries.items()}
+    return CodeVersion(core, frozenset(mentioned), found, tuple(reached))
 
 
 def forget_sources() -> None:
     """Read the source again when it is asked for next; for tests, and for a notebook in which it was edited."""
     _program.cache_clear()
     _traced.cache_clear()
+    _kept.cache_clear()
     _earlier.cache_clear()
 
 

@@ -55,5 +55,9 @@ if __name__ == "__main__":
             # The loop starts when the port is this server's; where another program has it, nothing is opened.
             IOLoop.current().add_callback(Thread(target=open_in_browser, args=(url,), daemon=True).start)
         main(["panel", *sys.argv[1:]])
+
+    from workbench.workers import close_all
+
+    close_all()
     sys.stderr.write("stopped\n")
     sys.exit(130)

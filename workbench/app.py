@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import weakref
+from collections.abc import Callable
 from html import escape
 
 import panel as pn
@@ -54,9 +56,26 @@ def build(query: dict[str, str]) -> pn.Column:
     complaints += state.read_query(query)
     shell = Shell(root, state, complaints)
     if pn.state.curdoc is not None:
-        pn.config.exception_handler = shell.report
+        pn.config.exception_handler = reporter(shell)
     pn.state.onload(shell.start)
     return shell.page()
+
+
+def reporter(shell: Shell) -> Callable[[BaseException], None]:
+    """`shell.report`, for as long as its page is there.
+
+    Panel keeps it by document, in a mapping that holds what it has: a value that leads to the document would keep every closed page.
+    """
+    report = weakref.WeakMethod(shell.report)
+
+    def told(error: BaseException) -> None:
+        found = report()
+        if found is None:
+            log.error("a defect of a page that is closed", exc_info=error)
+        else:
+            found(error)
+
+    return told
 
 
 def query_of_request() -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
 from engine.errors import RunFailed
+from engine.runner import stop
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+CLOSED = "the server ends; what compares setups is closed"
 
 POLL_S = 0.1
 """How often `wanted` is called while a question waits."""
@@ -35,6 +38,7 @@ class WorkerTask:
         self._line: deque[object] = deque()
         self._running: Future[Any] | None = None
         self._executor: ProcessPoolExecutor | None = None
+        self._closed = False
 
     def ask(self, wanted: Callable[[], object], work: Callable[..., T], *args: object) -> T:
         """What ``work(*args)`` returns in the process.
@@ -57,6 +61,8 @@ class WorkerTask:
             return future.result()
         except BrokenProcessPool as e:
             self._end(executor)
+            if self._closed:
+                raise RunFailed(CLOSED) from e
             what = "the process that compares setups was ended, as a system short of memory does"
             raise RunFailed(f"{what}; change anything to ask again") from e
 
@@ -81,6 +87,8 @@ class WorkerTask:
                 self._turn.notify_all()
 
     def _submit(self, work: Callable[..., T], args: tuple[object, ...]) -> Future[T]:
+        if self._closed:
+            raise RunFailed(CLOSED)
         try:
             if self._executor is not None:
                 try:
@@ -103,6 +111,13 @@ class WorkerTask:
             if executor is self._executor:
                 self._executor = None
 
+    def close(self) -> None:
+        """Kill the process, whatever it does; whoever waits for it, and whoever asks from now on, is told so."""
+        with self._turn:
+            executor, self._executor, self._closed = self._executor, None, True
+        if executor is not None:
+            stop(executor)
+
 
 def _begin() -> None:
     """In the new process: give way to the screen, and end with the server, however that ends."""
@@ -123,6 +138,12 @@ PROCESSES = max(1, min(4, (os.cpu_count() or 2) // 2))
 """Half of the cores: the others are the page's."""
 
 _ALL = [WorkerTask() for _ in range(PROCESSES)]
+
+
+def close_all() -> None:
+    """Kill all processes: Python would wait for what they do, some ten seconds after Ctrl-C."""
+    for task in _ALL:
+        task.close()
 
 
 def process_of(key: str) -> WorkerTask:

@@ -412,7 +412,10 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
         raise StaleIndex(f"index {place}: {stem}: the metadata have another schema than the manifest says; {hint}")
     rows, sessions, episodes, labels = (meta[c].to_numpy().astype(np.int64) for c in CODES)
     if target == "class":
-        matrix = np.load(raw, mmap_mode="r")
+        try:
+            matrix = np.load(raw, mmap_mode="r")
+        except ValueError as e:
+            raise StaleIndex(f"index {place}: {raw.name} cannot be read: {e}; {hint}") from e
         matrix = matrix if len(matrix) == len(meta) else matrix[rows]
     else:
         matrix, names = np.zeros((len(meta), 0), np.float32), ()

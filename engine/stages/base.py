@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import PartitionCorrupt, PartitionMissing, SessionError
 from engine.lake.catalog import dataset
-from engine.lake.manifest import Lineage, Manifest, canonical, sha256_text
+from engine.lake.manifest import NOT_JSON, Lineage, Manifest, canonical, sha256_text
 from engine.lake.store import Lake, input_key
 from engine.params import RunParams
 from engine.provenance import Selection, accepted, code_of
@@ -168,7 +168,12 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
         if not dataset(key).contract().accepts(manifest.contract):
             return "the contract changed"
         values = line.values if params is None else stage.values(params)
-        codes = stage.code_versions(symbol, profile, values)
+        try:
+            codes = stage.code_versions(symbol, profile, values)
+        except NOT_JSON:
+            if params is not None:
+                raise
+            return "the parameters in its manifest are not this stage's"
         if line.code not in codes or (line.code != codes[0] and stage.differs(manifest)):
             return "the code changed"
         if params is not None and line.params != params_hash(values):

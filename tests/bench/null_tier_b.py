@@ -1,6 +1,6 @@
 """The null of retrieval.md on the simulator: many markets without levels (kappa 0), in each of which the audit must find no edge.
 
-``python -m tests.bench.null_tier_b 20`` takes about half an hour of one core; one market of the kind is a slow test.
+``python -m tests.bench.null_tier_b 20`` takes about half an hour of one core; one market of the kind is a long test.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engine.commands.retrieval import synthetic_events
 from engine.commands.run import run
 from engine.commands.simulate import simulate
 from engine.lake.catalog import LADDER
@@ -85,7 +86,7 @@ def test_rebuild_audits_and_indexes_what_won(null_lake: Lake) -> None:
     assert read_audit(null_lake.root)[1]["digest"] == kept["digest"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_null_of_a_market_without_levels(null_events: Events) -> None:
     found = audit(AuditData(null_events), PARAMS, only=("means", "learned"), touch=False)
     assert found.row("pi").events > 300
@@ -96,21 +97,25 @@ def test_the_null_of_a_market_without_levels(null_events: Events) -> None:
     assert found.verdict.startswith("no edge found in")
 
 
-@pytest.mark.slow
-def test_no_neighbour_of_the_same_session_and_no_look_ahead(null_events: Events) -> None:
-    labels = null_events.labels("h1")
-    blocks = schedule(null_events.sessions, labels, PARAMS)
+@pytest.fixture(params=["synthetic", pytest.param("market without levels", marks=pytest.mark.long)])
+def events(request: pytest.FixtureRequest) -> Events:
+    """Events to walk over: of a law, or of a lake."""
+    return request.getfixturevalue("null_events") if request.param != "synthetic" else synthetic_events(600, 1.0, 7).data.means
 
-    def walked(events: Events) -> dict[str, bytes]:
-        plan = schedule(events.sessions, events.labels("h1"), PARAMS)
-        found = walk_neighbours([(events, np.arange(len(events)))], len(events), plan, PARAMS, "class", "learned", lambda _: None)
-        return {t: p.tobytes() for t, p in zip(events.frame["trigger_id"], found.probability)}
+
+def test_no_neighbour_of_the_same_session_and_no_look_ahead(events: Events) -> None:
+    blocks = schedule(events.sessions, events.labels("h1"), PARAMS)
+
+    def walked(some: Events) -> dict[str, bytes]:
+        plan = schedule(some.sessions, some.labels("h1"), PARAMS)
+        found = walk_neighbours([(some, np.arange(len(some)))], len(some), plan, PARAMS, "class", "learned", lambda _: None)
+        return {t: p.tobytes() for t, p in zip(some.frame["trigger_id"], found.probability)}
 
     cut = blocks[-1].sessions[0]
-    whole, less = walked(null_events), walked(null_events.take(null_events.sessions != cut))
-    before = null_events.frame["trigger_id"].to_numpy()[null_events.sessions < cut]
+    whole, less = walked(events), walked(events.take(events.sessions != cut))
+    before = events.frame["trigger_id"].to_numpy()[events.sessions < cut]
     assert all(whole[t] == less[t] for t in before)
-    model = fit(null_events, PARAMS.retrieval)
+    model = fit(events, PARAMS.retrieval)
     days = np.unique(model.history.sessions)
     for session in days[::5]:
         queries = model.history.take(model.history.sessions == session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -12,7 +13,7 @@ import pytest
 
 from engine.commands.retrieval import synthetic_events
 from engine.errors import EngineError, PartitionCorrupt, PartitionMissing, StaleIndex
-from engine.lake.catalog import dataset, datasets
+from engine.lake.catalog import LEVELS, dataset, datasets
 from engine.lake.manifest import MANIFEST
 from engine.lake.store import CACHE_DIR, PROFILE_FILE, Lake
 from engine.params import AuditParams, RetrievalParams, RunParams
@@ -24,7 +25,7 @@ from engine.retrieval.walk_forward import AuditData
 from engine.selection import count_days, read_selection
 from tests.support.built import copy_of_built
 from tests.support.figures import Say
-from tests.support.lake_fuzz import harm_file, harm_folder, harm_manifest, harm_raw
+from tests.support.lake_fuzz import harm_file, harm_folder, harm_manifest, harm_raw, sign_manifest
 from tests.support.lakes import RAW, TUESDAY, spymaster
 from tests.support.retrieval import gold_frame, write_gold
 from workbench import session_cache
@@ -149,7 +150,7 @@ def prepared(whole_lake: Lake, tmp_path: Path) -> Lake:
 
 
 def test_a_harmed_lake_is_named_and_the_rest_is_read(prepared: Lake):
-    ways = fuzz(prepared, 120, seed=1)
+    ways = fuzz(prepared, 40, seed=1)
     assert set(ways) == {"file", "manifest", "folder", "raw"}
 
 
@@ -165,6 +166,16 @@ def test_a_lake_whose_path_is_a_pattern_is_read_as_any(prepared: Lake):
     assert len(read_selection(lake, "ES")) == len(count_days(lake, "ES", "rth")) > 0
     assert open_index(lake, check=False).history.frame.height > 0
     spymaster("lake", "--lake", place, "--verify")
+
+
+@pytest.mark.parametrize("values", [{}, {"levels": 3}, {"levels": {"level_ids": 3}}, {"levels": {"level_ids": {"a": None}}}], ids=str)
+def test_recorded_parameters_that_are_something_else_make_a_partition_stale(prepared: Lake, values: dict[str, object]):
+    folder = prepared.path(LEVELS, "ESZ5", TUESDAY)
+    body = json.loads((folder / MANIFEST).read_text())
+    body["lineage"]["values"] = values
+    sign_manifest(folder, body)
+    (state,) = (s for s in lake_state(prepared) if s.dataset == LEVELS)
+    assert state.stale in ("the parameters in its manifest are not this stage's", "the code changed")
 
 
 @pytest.mark.parametrize("content", ["[]", "3", "null", '"x"', '{"digest": 3}', "[" * 100_000, None], ids=lambda c: str(c)[:20])

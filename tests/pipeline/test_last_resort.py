@@ -164,10 +164,11 @@ def test_a_defect_that_comes_again_and_again_is_logged_ever_less(state: Path):
     [
         (("simulate", "--dates", "2025-10-01:2025-10-31", "--rate", "0.05"), "a file"),
         (("audit", "--synthetic", "30000"), "polars"),
-        (("demo", "--no-serve"), "polars"),
+        (("demo", "--no-serve"), "a file"),
+        pytest.param(("demo", "--no-serve"), "polars", marks=pytest.mark.long, id="demo-from its files on"),
         (("serve", "--no-token", "--port", str(20_000 + os.getpid() % 10_000)), "polars"),
     ],
-    ids=lambda words: words[0],
+    ids=lambda given: given[0] if isinstance(given, tuple) else given,
 )
 def test_every_command_ends_alike_by_either_signal(tmp_lake: Path, words: tuple[str, ...], sign: str, signum: int):
     """Once it is at work: it takes SIGTERM, and has begun a file, or loaded the library that it works with."""
@@ -197,6 +198,31 @@ def test_every_command_ends_alike_by_either_signal(tmp_lake: Path, words: tuple[
     assert "stopped" in said
     assert "Traceback" not in said
     assert not leftovers(tmp_lake)
+
+
+DROPPED = """
+import ctypes, os, signal, time
+from engine.cli import terminable
+
+def called():
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(100_000):
+        pass
+
+try:
+    with terminable([]):
+        ctypes.CFUNCTYPE(None)(called)()
+        print("it goes on")
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_a_signal_that_falls_into_a_callback_of_a_library_stops_all_the_same():
+    done = subprocess.run([sys.executable, "-c", DROPPED], cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert done.stdout.split("\n") == ["it goes on", "stopped", ""]
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("limit", [8, 12, 16, 20])

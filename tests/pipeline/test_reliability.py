@@ -45,7 +45,7 @@ def without(*names: str):
 
 FILE = "a file of another disk, where there is one, so that it is copied"
 
-EARLY = "a file of parameters with which eight sessions are enough for an audit"
+EARLY = "a file of parameters with which eight sessions are enough for an audit or an index"
 
 COMMANDS = {
     "run bronze": (
@@ -57,7 +57,7 @@ COMMANDS = {
     "rebuild": (("rebuild", "--symbol", "ESZ5"), without("bronze", "silver", "gold", "audit", "indexes")),
     "select": (("select", "--symbol", "ES"), without("selection")),
     "audit": (("audit", "--symbol", "ESZ5", "--params", EARLY), without("audit")),
-    "index": (("index", "--symbol", "ESZ5"), without("indexes")),
+    "index": (("index", "--symbol", "ESZ5", "--params", EARLY), without("indexes")),
     "add": (("add", FILE), without("silver", "gold", "audit", "indexes")),
     "simulate": (("simulate", "--dates", "2025-10-02:2025-10-03", "--rate", "0.02", "--seed", "5"), without()),
 }

@@ -150,6 +150,17 @@ def harm(name: str, *, cut: int = 0) -> Callable[[Lake], None]:
     return change
 
 
+def swap(name: str) -> Callable[[Lake], None]:
+    """The halves of a file, whose size stays."""
+
+    def change(lake: Lake) -> None:
+        path = index_root(lake) / "default" / name
+        data = path.read_bytes()
+        path.write_bytes(data[len(data) // 2 :] + data[: len(data) // 2])
+
+    return change
+
+
 def remove(name: str) -> Callable[[Lake], None]:
     return lambda lake: (index_root(lake) / "default" / name).unlink()
 
@@ -168,6 +179,7 @@ REFUSALS: dict[str, tuple[Callable[[Lake], None], str]] = {
     "harmed statistics": (harm("norm_stats.json"), "does not match its size or hash in the manifest"),
     "harmed models": (harm("models.json"), "does not match its size or hash in the manifest"),
     "cut vectors": (harm("mirrored.vectors.npy", cut=8), "does not match its size or hash in the manifest"),
+    "vectors that are no array": (swap("mirrored.vectors.npy"), r"mirrored\.vectors\.npy cannot be read"),
     "a missing file": (remove("all/mirrored.index"), "found none"),
     "no _SUCCESS": (remove("_SUCCESS"), "expected manifest.json and _SUCCESS"),
     "a changed manifest": (harm("manifest.json"), "index"),

@@ -28,8 +28,8 @@ def missed(rate: float, seeds: int, kappa: float) -> list[str]:
     return [f"{r['fact']} {r['value']:.3f}" for r in table.iter_rows(named=True) if not r["holds"]]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kappa", [pytest.param(0.0, marks=pytest.mark.long), 1.0])
+@pytest.mark.long
+@pytest.mark.parametrize("kappa", [0.0, 1.0])
 def test_every_gate_holds_at_the_demos_rate(kappa):
     """Twenty sessions: at this rate a session has 20,000 trades, and the exponent of five still varies by a quarter."""
     assert missed(0.10, 20, kappa) == []
@@ -55,7 +55,7 @@ def test_at_kappa_zero_no_channel_tells_the_regimes_apart():
     assert sum(not low <= 0.5 <= high for low, high in measured) <= 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_at_kappa_one_each_regime_has_its_mark():
     marks = marks_of(1.0, 12)
     area, error = distinguishable(pl.concat(marks[:6]), pl.concat(marks[6:]))

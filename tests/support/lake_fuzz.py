@@ -70,6 +70,16 @@ def _paths(value: object, at: tuple[object, ...] = ()) -> list[tuple[object, ...
     return [at, *(p for k, v in children for p in _paths(v, (*at, k)))]
 
 
+def sign_manifest(folder: Path, body: dict[str, object]) -> None:
+    """Make `body` the manifest of the partition in `folder`, so that digest and ``_SUCCESS`` match it, where it can be hashed."""
+    try:
+        digest = sha256_text(canonical({k: v for k, v in body.items() if k not in ("digest", "observed")}))
+    except ValueError:
+        digest = "0" * 64
+    (folder / MANIFEST).write_text(json.dumps({**body, "digest": digest}))
+    (folder / SUCCESS).write_text(digest)
+
+
 def harm_manifest(folder: Path, rng: random.Random) -> tuple[str, Undo]:
     """Put another value into a manifest, and sign it: digest and ``_SUCCESS`` match."""
     undos = [_restore(folder / MANIFEST), _restore(folder / SUCCESS)]
@@ -83,14 +93,7 @@ def harm_manifest(folder: Path, rng: random.Random) -> tuple[str, Undo]:
         del inner[where[-1]]
     else:
         inner[where[-1]] = other
-    try:
-        signed = canonical({k: v for k, v in body.items() if k not in ("digest", "observed")})
-        digest = sha256_text(signed)
-    except ValueError:
-        digest = "0" * 64
-    body["digest"] = digest
-    (folder / MANIFEST).write_text(json.dumps(body))
-    (folder / SUCCESS).write_text(digest)
+    sign_manifest(folder, body)
 
     def undo() -> None:
         for each in undos:

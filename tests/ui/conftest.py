@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import http.client
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,8 +35,9 @@ CHROMIUM_ARGS = [
 
 
 def chromium() -> str | None:
-    """Path of the system's Chromium."""
-    return next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+    """Path of the system's Chromium, that without windows first: it does the same with a third less work."""
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    return next((p for name in names if (p := shutil.which(name))), None)
 
 
 def generated_lake(folder: Path, messages: int, seed: int = 3) -> Path:
@@ -89,6 +92,20 @@ class Server:
                 time.sleep(0.25)
         self.stop()
         raise AssertionError(f"panel serve did not answer: {self.log.read_text()}")
+
+    def tells(self, word: str) -> str:
+        """The line, beginning with `word`, that its `code` prints at SIGUSR1."""
+        before = self.log.read_text().count(word)
+        os.kill(self.process.pid, signal.SIGUSR1)
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request("GET", "/nothing")  # the server's loop wakes up for it
+            assert connection.getresponse().status == 404
+        for _ in range(100):
+            lines = [line for line in self.log.read_text().splitlines() if line.startswith(word)]
+            if len(lines) > before:
+                return lines[-1]
+            time.sleep(0.1)
+        raise AssertionError(f"the server printed no line with {word}: {self.log.read_text()}")
 
     def stop(self) -> None:
         """End it."""

@@ -19,11 +19,23 @@ class Watch:
         page.on("websocket", lambda w: self.hosts.add(urlparse(w.url).netloc))
 
 
+_contexts: dict[Any, Any] = {}
+
+
+def new_page(browser: Any, *, width: int = 1440, height: int = 900) -> Any:
+    """A page without cookies, for the test to close. All share a context per browser: a context of its own compiles all scripts anew."""
+    if browser not in _contexts:
+        _contexts[browser] = browser.new_context()
+    _contexts[browser].clear_cookies()
+    page = _contexts[browser].new_page()
+    page.set_viewport_size({"width": width, "height": height})
+    return page
+
+
 @contextmanager
 def opened(browser: Any, url: str, *, width: int = 1440, height: int = 900):
     """The page at `url` with its picture drawn, and a `Watch` on it."""
-    context = browser.new_context(viewport={"width": width, "height": height})
-    page = context.new_page()
+    page = new_page(browser, width=width, height=height)
     watch = Watch(page)
     page.goto(url)
     page.locator(".sm-say").wait_for(timeout=60_000)
@@ -31,7 +43,7 @@ def opened(browser: Any, url: str, *, width: int = 1440, height: int = 900):
     try:
         yield page, watch
     finally:
-        context.close()
+        page.close()
 
 
 FIGURES = """() => Bokeh.documents.flatMap((d) => [...d._all_models.values()]).filter((m) => m.type === 'Figure')"""

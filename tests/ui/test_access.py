@@ -11,7 +11,7 @@ import pytest
 
 import workbench.views
 from tests.ui.conftest import Server
-from tests.ui.pages import Watch, until
+from tests.ui.pages import Watch, new_page, until
 from workbench.theme import DARK, LIGHT, THEMES, contrast
 
 for _module in iter_modules(workbench.views.__path__):
@@ -102,7 +102,7 @@ def pages(browser: Any, made_server: Server) -> Iterator[Any]:
 
     def page_of(key: str, theme: str) -> tuple[Any, Watch]:
         if (key, theme) not in made:
-            page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+            page = new_page(browser)
             watch = Watch(page)
             page.goto(f"{made_server.url}?{DAY}&view={key}&theme={theme}")
             page.locator(f"[role=tab][data-id={key}][aria-selected=true]").wait_for(timeout=60_000)
@@ -112,7 +112,7 @@ def pages(browser: Any, made_server: Server) -> Iterator[Any]:
 
     yield page_of
     for page, _ in made.values():
-        page.context.close()
+        page.close()
 
 
 def each() -> Any:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.support.lakes import spymaster
 from tests.ui.conftest import Server
-from tests.ui.pages import Watch, query, until
+from tests.ui.pages import Watch, new_page, query, until
 
 MOMENT = {"level": "pm_high", "t": "10:05:00"}
 
@@ -32,7 +32,7 @@ def say(page) -> str:
 
 
 def opened(browser, url: str):
-    page = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True).new_page()
+    page = new_page(browser)
     watch = Watch(page)
     page.goto(url)
     page.locator(".drop").wait_for(timeout=30_000)
@@ -87,7 +87,7 @@ def test_own_picture_opens_its_moment(browser, own_server) -> None:
     assert (state.level_id, state.features.window_s) == ("pm_low", 10)
     assert watch.errors == []
     assert watch.hosts == {f"127.0.0.1:{server.port}"}
-    page.context.close()
+    page.close()
 
 
 def test_foreign_picture_is_typed_in_once(browser, own_server) -> None:
@@ -114,7 +114,7 @@ def test_foreign_picture_is_typed_in_once(browser, own_server) -> None:
     until(page, lambda p: say(p).startswith("PM High"), True, 30_000)
     assert not page.get_by_role("textbox", name="New York time").is_visible()
     assert watch.errors == []
-    page.context.close()
+    page.close()
 
 
 def pictures(page) -> int:
@@ -160,7 +160,7 @@ def test_url_opens_its_moment_and_a_kept_picture_stands_beside_another(browser, 
     until(page, lambda p: "the same numbers" in captions(p)[1], True, 40_000)
     assert query(page)["level"] == "vwap"
     assert watch.errors == []
-    page.context.close()
+    page.close()
 
 
 def test_link_without_a_time_opens_an_approach_from_its_side(browser, own_server) -> None:
@@ -169,7 +169,7 @@ def test_link_without_a_time_opens_an_approach_from_its_side(browser, own_server
     until(page, lambda p: pictures(p) >= 1 and "from below" in say(p), True, 40_000)
     assert query(page)["from"] == "approach_up"
     assert watch.errors == []
-    page.context.close()
+    page.close()
 
 
 def test_harmed_picture_is_refused(browser, own_server) -> None:
@@ -185,4 +185,4 @@ def test_harmed_picture_is_refused(browser, own_server) -> None:
     page.get_by_role("button", name="Close this notice").click()
     said.wait_for(state="hidden", timeout=20_000)
     assert watch.errors == []
-    page.context.close()
+    page.close()

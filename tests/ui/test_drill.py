@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support.similar_lake import similar_lake
 from tests.ui.conftest import DATE, Server
-from tests.ui.pages import Watch, until
+from tests.ui.pages import Watch, new_page, until
 from workbench.views.drill import CLASSES
 
 
@@ -17,7 +17,7 @@ def test_a_call_is_scored_beside_the_neighbours_and_what_is_usual(browser: Any, 
     lake, _ = similar_lake(made_lake, tmp_path, DATE)
     server = Server(lake, log=tmp_path / "serve.log")
     try:
-        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        page = new_page(browser)
         watch = Watch(page)
         page.goto(f"{server.url}?view=replay&session={DATE}&contract=ESZ5&t=10:05:00&level=vwap")
         page.locator("time", has_text=":").wait_for(timeout=60_000)
@@ -47,6 +47,6 @@ def test_a_call_is_scored_beside_the_neighbours_and_what_is_usual(browser: Any, 
         for prefix in ("p", "pi"):
             assert abs(sum(forecast[f"{prefix}_{c}"] for c in CLASSES) - 1) < 1e-6
         assert watch.errors == []
-        page.context.close()
+        page.close()
     finally:
         server.stop()

@@ -7,11 +7,11 @@ from urllib.parse import urlencode
 
 from tests.support.similar_lake import LAST, SESSIONS, SHOWN
 from tests.ui.conftest import Server
-from tests.ui.pages import Watch, query, until
+from tests.ui.pages import Watch, new_page, query, until
 
 
 def opened(browser: Any, server: Server, ready: str, **asked: object) -> tuple[Any, Watch]:
-    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    page = new_page(browser)
     watch = Watch(page)
     page.goto(f"{server.url}?{urlencode(asked, safe=':')}")
     page.locator(ready).first.wait_for(timeout=60_000)
@@ -44,7 +44,7 @@ def test_level_says_what_similar_setups_did(browser, served) -> None:
     page.locator(".o table").wait_for(timeout=30_000)
     assert watch.errors == []
     assert watch.hosts == {f"127.0.0.1:{server.port}"}
-    page.context.close()
+    page.close()
 
 
 def test_level_says_when_price_is_too_far_for_a_setup(browser, served) -> None:
@@ -52,7 +52,7 @@ def test_level_says_when_price_is_too_far_for_a_setup(browser, served) -> None:
     page, watch = opened(browser, server, ".o", **{**moment, "level": "price:6500"})
     until(page, lambda p: "Setups begin within 20 ticks" in pane(p), True)
     assert watch.errors == []
-    page.context.close()
+    page.close()
 
 
 PAINTED = """(id) => {
@@ -112,7 +112,7 @@ def test_wall_replays_and_opens_a_moment(browser, served) -> None:
     assert level.split(",")[0] in page.locator("[role=radio][aria-checked=true]:visible").first.inner_text()
     assert watch.errors == []
     assert watch.hosts == {f"127.0.0.1:{server.port}"}
-    page.context.close()
+    page.close()
 
 
 def test_a_link_to_the_wall_arrives_as_one_to_the_level(browser, served) -> None:
@@ -132,7 +132,7 @@ def test_a_link_to_the_wall_arrives_as_one_to_the_level(browser, served) -> None
             page.get_by_role("tab", name="Level").click()
             page.locator(".sm-say:visible b").first.wait_for(timeout=30_000)
             assert (query(page)["level"], query(page)["t"]) == found[0][:2]
-        page.context.close()
+        page.close()
     assert found[1] == found[0]
     assert "stands in its place" in found[0][2]
 
@@ -151,4 +151,4 @@ def test_wall_in_the_light_and_with_other_layers(browser, served) -> None:
     page.get_by_role("tab", name="Level").click()
     page.locator(".o table:visible").wait_for(timeout=30_000)
     assert watch.errors == []
-    page.context.close()
+    page.close()

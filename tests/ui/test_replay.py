@@ -13,7 +13,7 @@ import pytest
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
 from tests.support.lakes import spymaster
 from tests.ui.conftest import DATE, Server
-from tests.ui.pages import Watch, query, until
+from tests.ui.pages import Watch, new_page, query, until
 
 DAY = "view=replay&session=2025-11-04&contract=ESZ5"
 CUT_NS = utc_ns(DATE, 14, 52)  # 09:52:00 New York
@@ -23,7 +23,7 @@ PLAYED = ("09:51:40", "09:51:44")
 
 
 def opened(browser: Any, url: str, *, width: int = 1440, height: int = 900, listen: Any = None) -> tuple[Any, Watch]:
-    page = browser.new_context(viewport={"width": width, "height": height}).new_page()
+    page = new_page(browser, width=width, height=height)
     watch = Watch(page)
     if listen is not None:
         page.on("websocket", lambda w: w.on("framereceived", lambda f: listen(f)))
@@ -84,7 +84,7 @@ def test_plays_steps_and_jumps(browser, made_server: Server) -> None:
     until_clock(page, first)
     assert watch.errors == []
     assert watch.hosts == {f"127.0.0.1:{made_server.port}"}
-    page.context.close()
+    page.close()
 
 
 def test_keys_are_the_views_after_a_click_on_its_tab_and_the_tabs_own_after_the_tab_key(browser, made_server: Server) -> None:
@@ -105,7 +105,7 @@ def test_keys_are_the_views_after_a_click_on_its_tab_and_the_tabs_own_after_the_
     page.keyboard.press("ArrowLeft")
     until(page, lambda p: query(p).get("view"), None)
     assert watch.errors == []
-    page.context.close()
+    page.close()
 
 
 @pytest.mark.parametrize(("width", "height", "theme"), [(1440, 900, "light"), (2560, 1440, "dark")])
@@ -117,7 +117,7 @@ def test_fits_the_screen_and_ends_at_its_time(browser, made_server: Server, widt
     now = 1000.0 * (utc_ns(DATE, 10, 5) // 1_000_000_000)  # the axis has New York's clock
     assert now <= seen["end"] < now + seen["column"]
     assert watch.errors == []
-    page.context.close()
+    page.close()
 
 
 def test_drill_says_what_is_missing(browser, made_lake: Path, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_drill_says_what_is_missing(browser, made_lake: Path, tmp_path: Path) ->
         told.wait_for()
         until(page, lambda _: "spymaster run" in told.inner_text(), True)
         assert watch.errors == []
-        page.context.close()
+        page.close()
     finally:
         server.stop()
 
@@ -178,7 +178,7 @@ def received(browser: Any, lake: Path, log: Path) -> list[str]:
         page.keyboard.press("2")
         page.wait_for_timeout(800)
         assert watch.errors == []
-        page.context.close()
+        page.close()
     finally:
         server.stop()
     out: list[str] = []

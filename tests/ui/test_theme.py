@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from tests.ui.conftest import DATE, Server
-from tests.ui.pages import Watch
+from tests.ui.pages import Watch, new_page
 
 NEAR = 24
 """Difference of a channel that an edge's smoothing may make."""
@@ -49,8 +49,7 @@ CLICKED = f"""(names) => {{
 @contextmanager
 def at(browser: Browser, server: Server, **asked: str) -> Iterator[tuple[Any, Watch]]:
     """The page that `asked` stands for in the URL, once its session is drawn."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
+    page = new_page(browser)
     watch = Watch(page)
     page.goto(f"{server.url}?{urlencode(asked, safe=':')}")
     page.get_by_text("spymaster").first.wait_for(timeout=60_000)
@@ -58,7 +57,7 @@ def at(browser: Browser, server: Server, **asked: str) -> Iterator[tuple[Any, Wa
     try:
         yield page, watch
     finally:
-        context.close()
+        page.close()
 
 
 def picture(page: Any) -> np.ndarray:

@@ -338,8 +338,8 @@ def test_events_without_vectors_abstain(planted: Report) -> None:
     assert report.row("lightgbm").events == report.row("pi").events
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("n", "share", "margin"), [(2000, 0.60, 0.01), pytest.param(8000, 0.80, 0.0, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize(("n", "share", "margin"), [(2000, 0.60, 0.01), (8000, 0.80, 0.0)])
 def test_bars_of_the_planted_signal(n: int, share: float, margin: float) -> None:
     report = audit(synthetic_events(n, 1.0, 3).data, only=("learned", "lightgbm"))
     learned, trees = report.row("learned"), report.row("lightgbm")

@@ -253,3 +253,38 @@ def test_earlier_code_is_accepted_as_long_as_the_code_is_what_it_was_compared_wi
     assert earlier == ["same", "other formula of what is not asked for"]
     assert now != provenance.accepted(version, selection, {"calendar": "2"})[0] != version.digest(selection)
     provenance.forget_sources()
+
+
+def test_code_versions_are_kept_for_the_same_sources_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "__pycache__").mkdir()
+    source = tmp_path / "a.py"
+    traced: list[object] = []
+    monkeypatch.setattr(provenance, "trace", lambda *args: (traced.append(args), trace(*args))[1])
+
+    def found(text: str) -> provenance.CodeVersion:
+        source.write_text(text)
+        provenance.forget_sources()
+        return provenance._traced(tmp_path, (("engine.a", "f"),))
+
+    text = "TABLE = {}\ndef f():\n    return TABLE['x'] + 1\n"
+    first = found(text)
+    assert found(text) == first
+    assert len(traced) == 1, "what is kept is read"
+    assert found(text.replace("1", "2")).core != first.core
+    assert found(text) == first
+    assert len(traced) == 3, "what is kept is of other sources"
+    (kept,) = (tmp_path / "__pycache__").iterdir()
+    for harm in ("", "{}", "[1, 2]", '["0", {"engine.a:f": {}}]', kept.read_text().replace('"core"', '"kern"')):
+        kept.write_text(harm)
+        assert found(text) == first
+    assert len(traced) == 8
+    kept.unlink()
+    kept.mkdir()  # nothing can be kept here
+    assert [found(text), found(text)] == [first, first]
+    assert len(traced) == 10
+    kept.rmdir()
+    (tmp_path / "provenance.py").write_text("# another one than runs\n")
+    assert [found(text), found(text)] == [first, first]
+    assert len(traced) == 12
+    assert not kept.exists()
+    provenance.forget_sources()

@@ -71,8 +71,8 @@ def test_two_samples_of_the_same_outcomes():
     assert same_shares((30, 40, 30), (300, 400, 300)) == pytest.approx(1.0)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kappa", [k if k == 1.0 else pytest.param(k, marks=pytest.mark.long) for k in SHARES])
+@pytest.mark.long
+@pytest.mark.parametrize("kappa", SHARES)
 def test_strength_changes_outcomes_as_specified(kappa):
     """Within sampling error of both: ours, and the most exact table that does not contradict its own law."""
     dates, seeds = fresh_sessions(16, 4000)

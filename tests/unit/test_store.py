@@ -19,6 +19,7 @@ from engine.lake.catalog import BARS, BRONZE_MBO, LEVELS, dataset
 from engine.lake.manifest import MANIFEST, SUCCESS, Lineage
 from engine.lake.store import PROFILE_FILE, Lake, read_part
 from engine.lake.writer import recover
+from tests.support.lake_fuzz import sign_manifest
 
 DATE = dt.date(2024, 1, 2)
 LINEAGE = Lineage("levels", "params", "code", {"bronze.future_mbo.mbo/ESH4/2024-01-02": "abc"}, "rth")
@@ -157,9 +158,24 @@ def garble_manifest(p: Path) -> None:
     (p / MANIFEST).write_text("{")
 
 
+def signed(p: Path, **changed: object) -> None:
+    """Put other values into the manifest, which matches its digest and ``_SUCCESS`` as before."""
+    sign_manifest(p, {**json.loads((p / MANIFEST).read_text()), **changed})
+
+
+def no_files(p: Path) -> None:
+    signed(p, files=[])
+
+
+def other_rows(p: Path) -> None:
+    signed(p, rows=99)
+
+
 @pytest.mark.parametrize(
     ("harm", "named"),
     [
+        (no_files, "rows together, found no file"),
+        (other_rows, "expected files that hold its 99 rows together"),
         (break_success, "expected _SUCCESS, found none"),
         (break_manifest, "expected _MANIFEST.json"),
         (edit_manifest, "does not match its own digest"),

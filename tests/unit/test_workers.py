@@ -15,7 +15,7 @@ from engine.errors import RunFailed
 from tests.support import jobs
 from workbench import similar
 from workbench.similar import nothing
-from workbench.workers import WorkerTask
+from workbench.workers import CLOSED, WorkerTask
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,32 @@ def test_an_ended_process_is_told_and_another_one_answers(aside: WorkerTask) -> 
 def test_an_error_of_the_work_is_its_own(aside: WorkerTask) -> None:
     with pytest.raises(TimeoutError, match="of its own"):
         aside.ask(nothing, jobs.impatient)
+
+
+def test_a_server_that_ends_does_not_wait_for_what_is_compared() -> None:
+    """The work takes an hour."""
+    made = WorkerTask()
+    pid = made.ask(nothing, os.getpid)
+    told: list[str] = []
+
+    def ask(work: Callable[..., object], *args: object) -> None:
+        with pytest.raises(RunFailed) as refused:
+            made.ask(nothing, work, *args)
+        told.append(str(refused.value))
+
+    waiting = [threading.Thread(target=ask, args=(time.sleep, 3600)) for _ in range(2)]  # one that runs, one that waits for its turn
+    for thread in waiting:
+        thread.start()
+    until(lambda: made._running is not None and not made._running.done())
+    made.close()
+    for thread in waiting:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in waiting)
+    ask(os.getpid)
+    assert told == [CLOSED] * 3
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    made.close()
 
 
 class Unwanted(Exception):
