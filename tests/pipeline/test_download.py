@@ -269,7 +269,7 @@ def run_in_child(words: list[str], env: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("how", [STREAM, BATCH], ids=["streams", "batch job"])
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_twenty_random_moments_it_pays_once_and_ends_complete(market: Market, tmp_path: Path, how: tuple[str, str]):
     """A kill in a stream may lose what was on the way, at most some chunks; a job is ordered once."""
     import databento  # noqa: F401  (loaded before the forks)
