@@ -70,8 +70,11 @@ def test_pages_opened_and_closed_leave_nothing_behind(browser: Browser, server: 
     time.sleep(EXPIRED_S)
     before, *_ = settled(server)
     errors += [error for _ in range(OPENED) for error in visit(browser, url)]
-    time.sleep(EXPIRED_S)
-    after, sessions, _ = settled(server)
+    for _ in range(3):  # a server that is busy with other things looks later
+        time.sleep(EXPIRED_S)
+        after, sessions, _ = settled(server)
+        if sessions == 0:
+            break
     say("sessions", f"{OPENED} pages opened and closed: {before} to {after} MB, {sessions} sessions left")
     assert sessions == 0
     assert after - before <= KEPT_MB * OPENED
