@@ -13,6 +13,7 @@ import panel as pn
 from param.parameterized import discard_events
 
 from engine.errors import EngineError, defect_text
+from engine.lake.trust import trust_record, trust_words
 from workbench import session_cache, views
 from workbench.state import LevelState
 from workbench.views.components import PANE_CSS, Connection, Form, Tabs, input_for, layout, trust_chip
@@ -38,6 +39,7 @@ class Shell:
         self._started = False
         self.stage = pn.Column(css_classes=["sm-stage"], sizing_mode="stretch_both", margin=0)
         self.side = pn.Row(margin=0)
+        self._trusted: tuple[object, dict[str, Any] | None] = (), None
         self.trust = pn.pane.HTML(margin=(4, 0, 0, 8), stylesheets=[PANE_CSS])
         # Its content is made when it is opened: the first picture does not wait for it.
         self.box = pn.Column(visible=False, width=300, margin=0, sizing_mode="stretch_height", **layout("sm-drawer"))
@@ -47,7 +49,7 @@ class Shell:
         # Watched before any view is made: they shall find a session that the contract has.
         state.param.watch(self._on_contract, "contract")
         self._show_trust()
-        state.param.watch(lambda *_: self._show_trust(), ["contract", "session"])
+        state.param.watch(lambda *_: self._show_trust(), ["contract", "session", "cursor_ts_ns", "view"])
         self._bring()
         self.bar.param.watch(lambda e: self._open_drawer(), "drawer")
         self.bar.param.watch(lambda e: state.param.update(theme="light" if e.new else "dark"), "light")
@@ -120,13 +122,17 @@ class Shell:
                 self.state.session = dates[0] if dates else None
 
     def _show_trust(self) -> None:
-        """How far the book of the session is known."""
-        contract, session = self.state.contract, self.state.session
-        self.trust.object = ""
-        # A session that cannot be read is named by the view that wants it.
+        """How far the book of the session is known, up to the moment that is looked at: what comes after it is not in the browser."""
+        st, said = self.state, ""
+        # A session that cannot be read is named by the view that wants it. The view with the clock has a moment once it is drawn.
         with suppress(EngineError):
-            if contract is not None and session is not None:
-                self.trust.object = trust_chip(session_cache.trust(self.root, contract, dt.date.fromisoformat(session)))
+            if st.contract is not None and st.session is not None and (st.cursor_ts_ns is not None or st.view not in ("level", "replay")):
+                date, of = dt.date.fromisoformat(st.session), (st.contract, st.session)
+                if self._trusted[0] != of:
+                    self._trusted = of, trust_record(session_cache.open_lake(self.root), st.contract, date)
+                said = trust_chip(trust_words(self._trusted[1], date, until_ns=st.cursor_ts_ns))
+        if self.trust.object != said:
+            self.trust.object = said
 
     def _on_view(self, event: Any) -> None:
         with pn.io.hold():

@@ -18,7 +18,6 @@ from engine.ladder import NO_TICK, Ladder
 from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE
 from engine.lake.manifest import sha256_text
 from engine.lake.store import Lake
-from engine.lake.trust import TrustWords, trust_record, trust_words
 from engine.levels import level_ids
 from engine.params import FeatureParams, SetupParams
 from engine.session import Session, cached_with_session, level_title, tick_at
@@ -62,11 +61,6 @@ def contracts(root: str) -> dict[str, list[str]]:
             found.setdefault(symbol, {})[date.isoformat()] = manifest.rows
     newest = sorted(found, key=lambda symbol: next(iter(found[symbol].items())), reverse=True)
     return {symbol: list(found[symbol]) for symbol in newest}
-
-
-def trust(root: str, symbol: str, date: dt.date) -> TrustWords:
-    """What the session's data are worth, in words. Raises as `Lake.manifest`."""
-    return trust_words(trust_record(open_lake(root), symbol, date), date)
 
 
 def stamp(root: str, symbol: str, date: dt.date) -> str:

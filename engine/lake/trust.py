@@ -77,10 +77,33 @@ def record_in(manifest: Manifest) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found.keys() >= KEYS else None
 
 
-def trust_words(record: dict[str, Any] | None, date: dt.date) -> TrustWords:
-    """A session's record in words, times in New York's clock; of None that it is unknown."""
+def record_until(record: dict[str, Any], until_ns: int) -> dict[str, Any]:
+    """The record of the seconds before an instant of the session: what is counted over the session alone is left out."""
+    begin, end = record["session"]
+    until = min(max(until_ns, begin), end)
+
+    def before(spans: list[Any]) -> list[Any]:
+        return [[*why, a, min(b, until)] for *why, a, b in spans if a < until]
+
+    spans, near = before(record["spans"]), before(record.get("near_spans", []))
+    why: dict[str, int] = {}
+    for reason, a, b in spans:
+        why[reason] = why.get(reason, 0) + (b - a) // NS
+    seconds = (until - begin) // NS
+    counts = dict.fromkeys(("crossed_seconds", "locked_seconds", "off_grid_trades", "unplaced_fills"), 0)
+    return {
+        **record, **counts, "session": [begin, until], "seconds": seconds, "valid": seconds - sum(why.values()), "why_not": why,
+        "near": sum(b - a for a, b in near) // NS, "spans": spans, "near_spans": near, "unknown": {},
+    }  # fmt: skip
+
+
+def trust_words(record: dict[str, Any] | None, date: dt.date, *, until_ns: int | None = None) -> TrustWords:
+    """A session's record in words, times in New York's clock; of None that it is unknown. With an instant that of the session so far."""
     if record is None:
         return TrustWords("book: trust unknown", "unknown", (f"whether the book is known is {UNKNOWN}",))
+    of = "the session"
+    if until_ns is not None:
+        record, of = record_until(record, until_ns), "the session so far"
     seconds, valid, near, why = record["seconds"], record["valid"], record["near"], record["why_not"]
     lines = [_why_line(record, name, date) for name in sorted(why, key=lambda k: -why[k]) if name != "rebuilt"]
     if lines:
@@ -90,9 +113,9 @@ def trust_words(record: dict[str, Any] | None, date: dt.date) -> TrustWords:
     conditions = [f"{f['condition']} on {f['date']}" for f in record["files"] if f.get("condition", "available") != "available"]
     lines += [f"the venue's data are {', '.join(conditions)}"] if conditions else []
     lost = seconds - valid - why.get("rebuilt", 0)
-    chip = f"book known in {valid / seconds:.0%} of the session" if lost else ("" if not lines else "book known, see data quality")
-    if not valid:
-        chip = f"book known near the touch in {near / seconds:.0%} of the session" if near else "book not known"
+    chip = f"book known in {valid / seconds:.0%} of {of}" if lost else ("" if not lines else "book known, see data quality")
+    if seconds and not valid:
+        chip = f"book known near the touch in {near / seconds:.0%} of {of}" if near else "book not known"
     # A hidden order's fill can name one that was never added: that happens on the best of days.
     facts = (f"{record['unplaced_fills']:,} fills of orders never seen",) if record["unplaced_fills"] else ()
     return TrustWords(chip, "part" if lines else "good", tuple(lines), SNAPSHOT_ADVICE if "cold_start" in why else "", facts)

@@ -252,7 +252,7 @@ def columns_of(words: NDArray[np.int64], instrument_id: int) -> MboColumns:
 
     out = MboColumns.empty(len(words))
     known = np.unique((words[:, 0] >> 32).astype(np.uint32))
-    n, _bad = dbn.split(words.view(np.uint64), known, known == instrument_id, *(getattr(out, name) for name in COLUMN_TYPES))
+    n, _bad = dbn.split(words.view(np.uint64), known, known == instrument_id, False, *(getattr(out, name) for name in COLUMN_TYPES))
     return out.rows(0, n)
 
 

@@ -48,7 +48,7 @@ def test_no_index_and_no_gold_say_what_makes_them(tmp_lake: Path) -> None:
     lake = Lake(tmp_lake)
     with pytest.raises(PartitionMissing, match=f"`spymaster index --lake {tmp_lake} --name default` makes it"):
         open_index(lake)
-    with pytest.raises(NoData, match=r"spymaster run --lake .* --layer gold"):
+    with pytest.raises(NoData, match=r"add and run more dates, `spymaster add FILES --lake .*` and `spymaster run --lake"):
         build_index(lake)
 
 

@@ -76,7 +76,7 @@ def test_moments_that_cannot_be_asked(whole_lake: Lake) -> None:
     with pytest.raises(SessionError, match=r"expected a level of .*found 'nowhere'"):
         moment_events(whole_lake, SYMBOL, TUESDAY, "nowhere", ten)
     for wrong in (ten - 86_400 * NS, ten + 86_400 * NS):
-        with pytest.raises(SessionError, match="expected a moment in"):
+        with pytest.raises(SessionError, match="expected a moment within"):
             moment_events(whole_lake, SYMBOL, TUESDAY, level, wrong)
     # Before 24 windows of history there is no vector to compare: said so, not guessed.
     early = moment_events(whole_lake, SYMBOL, TUESDAY, "price:1", to_ns(TUESDAY, dt.time(9, 1)), price=6800.0, approach="approach_up")

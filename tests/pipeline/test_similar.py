@@ -127,7 +127,7 @@ def test_gold_of_blocks_is_asked_with_blocks(question: Question, tmp_path) -> No
 
 
 def test_too_little_history_says_how_much_is_needed(question: Question) -> None:
-    with pytest.raises(NoData, match=r"too few events: expected at least 150 .*spymaster run --layer gold"):
+    with pytest.raises(NoData, match=r"too few events: expected at least 150 .*add and run more dates"):
         similar.find(dataclasses.replace(question, pool="kind", level_id="price:6800.25", direction="approach_up"))
 
 

@@ -175,7 +175,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "the state of a window": (replace(".when(vacuum >= p.watch_score)", ".when(vacuum > p.watch_score)"), {"stream"}),
     "how a file is read": (replace("CHUNK_RECORDS = 1 << 17", "CHUNK_RECORDS = 1 << 16"), {"bronze"}),
-    "the tick size of ES": (replace('"E-mini S&P 500", 0.25', '"E-mini S&P 500", 0.50'), EVERYTHING),
+    "the tick size of ES": (replace('"E-mini S&P 500", 0.25', '"E-mini S&P 500", 0.50'), EVERYTHING - {"bronze"}),  # prices are integers
     "the hours of the session": (
         replace('Profile("rth", (dt.time(4), dt.time(9, 30))', 'Profile("rth", (dt.time(4), dt.time(9))'),
         SESSIONS | {"audit"},

@@ -17,7 +17,7 @@ from engine.lake.catalog import BARS, LADDER, TAPE, VACUUM, dataset
 from engine.lake.manifest import Lineage, Manifest
 from engine.lake.quality import quality_table
 from engine.lake.store import Lake, read_part
-from engine.lake.trust import trust_record, trust_words
+from engine.lake.trust import record_until, trust_record, trust_words
 from engine.params import RunParams, TrustParams
 from engine.session import Session
 from engine.stages.silver import STAGES, ladder_differs
@@ -209,14 +209,29 @@ def test_what_was_not_recorded_is_unknown():
 
 
 def test_every_view_has_a_chip(cold: Lake):
-    from workbench import session_cache
     from workbench.views.components import trust_chip
 
-    words = session_cache.trust(str(cold.root), "ESZ5", TUESDAY)
+    words = trust_words(record_of(cold), TUESDAY)
     chip = trust_chip(words)
     assert "book known near the touch in" in chip
     assert "starts without a snapshot" in chip
     assert trust_chip(replace(words, chip="")) == ""
+
+
+def test_a_record_up_to_an_instant_is_that_of_a_file_which_ends_there(tmp_path: Path):
+    start = NINE - 1800 * 10**9
+    records = records_from(start, 60_000, snapshot=False)
+    until = NINE + 5400 * 10**9
+    cut = records[records["ts_recv"] < until]
+    whole, part = (lake_of(tmp_path / name, r, start, utc_ns(TUESDAY) + DAY_NS) for name, r in (("whole", records), ("part", cut)))
+    for t in (NINE, NINE + 10**9, NINE + 1200 * 10**9, until):
+        found = [trust_words(record_of(lake), TUESDAY, until_ns=t) for lake in (whole, part)]
+        assert found[0] == found[1]
+    assert found[0].chip.endswith("of the session so far")
+    record, tape = record_until(record_of(whole), until), whole.read(TAPE, "ESZ5", TUESDAY).head(5400)
+    assert (record["seconds"], record["valid"]) == (5400, tape["book_valid"].sum())
+    assert record["near"] == tape["near_ticks"].is_not_null().sum() > 0
+    assert "after the raw file's end" in trust_words(record_of(part), TUESDAY).text
 
 
 def test_hidden_fills_alone_are_no_fault(cold: Lake):

@@ -23,7 +23,7 @@ from tests.reference.ladder_twin import TwinLadder
 def frames(real_dbn: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     header = read_header(real_dbn)
     w = session_windows(dt.date(2023, 12, 25), "globex_open")
-    replay = LadderReplay(header.symbols, w.ladder_start_ns, w.ladder_end_ns)
+    replay = LadderReplay(header.symbols, w.ladder_start_ns, w.ladder_end_ns, open_ns=w.globex_start_ns)
     replay.begin_file(header.end_ns)
     for columns in stream_columns(real_dbn):
         replay.feed(columns)
