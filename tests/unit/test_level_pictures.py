@@ -63,7 +63,7 @@ def resting(sizes: dict[int, int], low: int, high: int) -> xr.Dataset:
     parts = {"ask_depth": ask, "bid_depth": nothing} | dict.fromkeys(("long", "short", "net", "bid_change", "ask_change"), nothing)
     variables = {k: (("window", "tick"), v) for k, v in parts.items()}
     known = {"book_valid": ("window", [True]), "known_low": ("window", [low]), "known_high": ("window", [high])}
-    return xr.Dataset({**variables, **known}, coords={"tick": ticks})
+    return xr.Dataset({**variables, **known}, coords={"tick": ticks}, attrs={"step_ticks": 1})
 
 
 def test_walls_do_not_depend_on_how_many_rows_are_read() -> None:
