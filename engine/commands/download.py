@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import datetime as dt
-import json as jsonlib
-import os
 import shlex
 import shutil
 import sys
-import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from engine.commands.batch_jobs import Job, Jobs
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, require, size_text, text_table, wide_console
-from engine.errors import DownloadFailed, LakeWriteFailed, PartitionCorrupt, RunFailed, remedy
-from engine.lake.manifest import NOT_JSON, sha256_file, small_text
-from engine.lake.writer import write_text_atomic
+from engine.commands.databento_client import DATASET, TRIES, Client, api_key
+from engine.commands.pieces import number, salvage
+from engine.errors import DownloadFailed, LakeWriteFailed, RunFailed, remedy
 from engine.vocab import NS, root_of
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
 
-T = TypeVar("T")
-
-DATASET = "GLBX.MDP3"
 SCHEMAS = {"mbo": 40, "definition": 16, "statistics": 16, "tbbo": 32, "bbo-1m": 32}
 """Schemas that are downloaded, and the byte of their records at which the time stands by which Databento cuts requests."""
 
-GATEWAY = "SPYMASTER_DATABENTO_GATEWAY"
-"""Environment variable with another address than Databento's, such as a proxy's; the connection is TLS always."""
-
 FOLDER = "raw/.download"
 DAY_NS = 86_400 * NS
-TRIES, LONGEST_WAIT = 5, 60.0
 ROOM = 0.5
 """Disk space wanted for a byte of the billed (uncompressed) size: files of orders take a third to a half of it as zstd."""
 
@@ -86,97 +76,6 @@ def download(
         raise LakeWriteFailed(f"{job.folder}: {e}; {remedy(e)}: what was received is kept") from e
 
 
-def api_key() -> str:
-    """The key, from the environment or the keyring; DownloadFailed without one. It is never printed."""
-    key = os.environ.get("DATABENTO_API_KEY", "").strip() or _keyring()
-    if not key:
-        raise DownloadFailed(
-            "expected Databento's API key in the environment variable DATABENTO_API_KEY, found none; "
-            "`read -rs DATABENTO_API_KEY && export DATABENTO_API_KEY` asks for it without showing it; https://databento.com/portal/keys "
-            "has it"
-        )
-    if not key.isascii() or not key.isprintable() or len(key) < 6:
-        raise DownloadFailed("DATABENTO_API_KEY: expected a key of printable characters such as db-..., found something else")
-    return key
-
-
-def _keyring() -> str:
-    """The key of the system's keyring, where the package keyring is installed and has one; else empty."""
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError:
-        return ""
-    try:
-        found = keyring.get_credential("databento", None)
-    except KeyringError as e:
-        raise DownloadFailed(f"the system's keyring cannot be read: {e}; unlock it, or put the key into DATABENTO_API_KEY") from e
-    return (found.password if found is not None else "").strip()
-
-
-# ----------------------------------------------------------------------------
-# Databento, with its errors by name
-
-
-class Client:
-    """Databento's own client; what it is asked is asked again where that may help, and errors come as DownloadFailed."""
-
-    def __init__(self, key: str) -> None:
-        import logging
-
-        import databento
-
-        logging.getLogger("databento").setLevel(logging.WARNING)  # its messages of the level DEBUG hold parts of the key
-        self._key = key
-        gateway = os.environ.get(GATEWAY)
-        self.historical = databento.Historical(key, gateway) if gateway else databento.Historical(key)
-
-    def __repr__(self) -> str:
-        return "Client()"
-
-    def ask(self, doing: str, call: Callable[[], T]) -> T:
-        """What `call` returns, tried again after refusals that pass (429, 5xx, a broken connection); `doing` is how errors name it."""
-        import databento
-        import requests
-
-        wait = 1.0
-        for left in range(TRIES - 1, -1, -1):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # what they say is checked here, by hash and by count
-                    return call()
-            except databento.BentoHttpError as e:
-                if not left or not (e.http_status == 429 or e.http_status >= 500):
-                    raise self._named(doing, e.http_status, ": ".join(str(e).splitlines())) from None
-                asked = str(e.headers.get("Retry-After", ""))
-                wait = float(asked) if asked.isdecimal() else wait
-            except (databento.BentoError, requests.RequestException) as e:
-                if not left or isinstance(e, requests.exceptions.SSLError):
-                    why = f"{doing}: the connection to Databento failed: {e}; check the network, and run again"
-                    raise DownloadFailed(self._hide(why)) from None
-            except (KeyError, TypeError, ValueError, RuntimeError) as e:
-                raise DownloadFailed(
-                    self._hide(f"{doing}: Databento's answer is not understood: {type(e).__name__}: {e}; `uv sync --upgrade` may help")
-                ) from None
-            time.sleep(min(wait, LONGEST_WAIT))
-            wait *= 2
-        raise AssertionError("unreachable")
-
-    def _named(self, doing: str, status: int, text: str) -> DownloadFailed:
-        why = {
-            401: "the key was refused; check DATABENTO_API_KEY at https://databento.com/portal/keys",
-            402: "Databento wants payment: the account has no credit or no payment method; https://databento.com/portal/billing",
-            403: "the account may not have these data; its subscription or licence at https://databento.com/portal",
-            404: "Databento does not know this; run again with other dates or another symbol",
-            422: "the request was refused as it is; run again with other dates, schemas or another symbol",
-            429: "too many requests; wait a minute, then run again: what was received is kept",
-        }.get(status, "Databento's server failed; wait, then run again: what was received is kept" if status >= 500 else "refused")
-        return DownloadFailed(self._hide(f"{doing}: {why}. Databento says: {text}"))
-
-    def _hide(self, text: str) -> str:
-        return text.replace(self._key, "(the key)")
-
-
 def sessions_back(client: Client, n: int) -> list[dt.date]:
     """The UTC dates that the last `n` complete sessions need, with the regular hours before the first; Saturdays have none."""
     from engine.sessions import rth_span
@@ -220,24 +119,6 @@ class Request:
         return day_ns(self.date) + DAY_NS
 
 
-@dataclass
-class Job:
-    """A batch job: what was ordered, when, at what cost, and its id once Databento has told it."""
-
-    schema: str
-    start: str
-    end: str
-    ordered: str
-    cost: float
-    id: str | None = None
-
-    @property
-    def dates(self) -> set[dt.date]:
-        """UTC dates that it covers."""
-        first, end = dt.date.fromisoformat(self.start), dt.date.fromisoformat(self.end)
-        return {first + dt.timedelta(days=i) for i in range((end - first).days)}
-
-
 def day_ns(date: dt.date) -> int:
     """The UTC date's start in ns."""
     return int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()) * NS
@@ -266,6 +147,7 @@ class Download:
 
     def __post_init__(self) -> None:
         self.folder = self.lake.root / FOLDER / self.root
+        self.jobs = Jobs(self.folder, self.client, self.root, self.say)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -288,8 +170,8 @@ class Download:
     def go(self, dates: list[dt.date]) -> None:
         """Finish what was begun, then ask for what is missing of `dates`, and fetch it."""
         self._take_received()
-        for job in self._jobs():
-            self._finish_job(job)
+        for job in self.jobs.read():
+            self._take_job(job)
         requests = self._priced(self._conditions(dates))
         if requests:
             self._require_consent(requests)
@@ -300,7 +182,7 @@ class Download:
             report = {
                 "lake": str(self.lake.root),
                 "symbol": self.root,
-                "paid_usd": round(self.paid, 6),
+                "paid_usd": round(self.paid + self.jobs.paid, 6),
                 "added": self.added,
                 "said": self.said,
             }
@@ -409,14 +291,15 @@ class Download:
                     self._stream(r)
             else:
                 for run in runs_of(mine):
-                    self._order(run)
+                    end = run[-1].date + dt.timedelta(days=1)
+                    self._take_job(self.jobs.order(run[0].schema, run[0].date, end, sum(r.cost for r in run)))
 
     def _stem(self, schema: str, date: dt.date) -> Path:
         return self.folder / f"glbx-mdp3-{date:%Y%m%d}.{schema}.{self.root}"
 
     def _pieces(self, schema: str, date: dt.date) -> list[Path]:
         stem = self._stem(schema, date)
-        return sorted(stem.parent.glob(f"{stem.name}.*.dbn.zst"), key=_number)
+        return sorted(stem.parent.glob(f"{stem.name}.*.dbn.zst"), key=number)
 
     def _received_to(self, schema: str, date: dt.date) -> int:
         """Up to when (ns) the date is here; what a killed run had received is made a piece of its own, up to its last whole instant."""
@@ -488,7 +371,7 @@ class Download:
         """Put the dates that are complete into the lake."""
         for mark in sorted(self.folder.glob("*.complete")):
             stem = mark.name.removesuffix(".complete")
-            pieces = sorted(self.folder.glob(f"{stem}.*.dbn.zst"), key=_number)
+            pieces = sorted(self.folder.glob(f"{stem}.*.dbn.zst"), key=number)
             if pieces:
                 self._add(pieces)
             for piece in pieces:
@@ -508,120 +391,12 @@ class Download:
         if intake.faults:
             raise RunFailed("what was downloaded could not be added:\n" + "\n".join(intake.faults))
 
-    # --- batch jobs
-
-    @property
-    def _ledger(self) -> Path:
-        return self.folder / "jobs.json"
-
-    def _jobs(self) -> list[Job]:
-        try:
-            return [Job(**j) for j in jsonlib.loads(small_text(self._ledger, str(self._ledger)))]
-        except FileNotFoundError:
-            return []
-        except (*NOT_JSON, PartitionCorrupt) as e:
-            raise DownloadFailed(
-                f"{self._ledger}: expected the batch jobs that were ordered, found {e}; they are at https://databento.com/portal/batch: "
-                f"download them there, `spymaster add` them, and remove this file"
-            ) from e
-
-    def _remember(self, jobs: list[Job]) -> None:
-        write_text_atomic(self._ledger, jsonlib.dumps([asdict(j) for j in jobs], indent=1) + "\n")
-
-    def _order(self, run: list[Request]) -> None:
-        """Order a batch job, remembered before and after, and fetch it."""
-        start, end = run[0].date.isoformat(), (run[-1].date + dt.timedelta(days=1)).isoformat()
-        now = dt.datetime.now(dt.UTC).isoformat()
-        job = Job(run[0].schema, start, end, now, sum(r.cost for r in run))
-        self._remember([*self._jobs(), job])
-        self._submit(job)
-        self._finish_job(job)
-
-    def _submit(self, job: Job) -> None:
-        batch = self.client.historical.batch
-
-        def submit() -> dict[str, Any]:
-            # An answer that was lost on the way may be of an order that was taken: it is looked for before it is repeated.
-            found = self._ordered(job)
-            return found or batch.submit_job(
-                dataset=DATASET, symbols=[f"{self.root}.FUT"], stype_in="parent", schema=job.schema, start=job.start, end=job.end,
-                encoding="dbn", compression="zstd", split_duration="day",
-            )  # fmt: skip
-
-        job.id = str(self.client.ask(f"the batch job {job.schema} {job.start} to {job.end}", submit)["id"])
-        self.paid += job.cost
-        self._remember([*(j for j in self._jobs() if (j.schema, j.start, j.end) != (job.schema, job.start, job.end)), job])
-
-    def _ordered(self, job: Job) -> dict[str, Any] | None:
-        """The job at Databento that is this one, ordered by a run that did not live to hear its id; None where there is none."""
-        batch = self.client.historical.batch
-        since = dt.datetime.fromisoformat(job.ordered) - dt.timedelta(minutes=5)
-        known = {j.id for j in self._jobs()}
-        for found in batch.list_jobs(states="received,queued,processing,done", since=since):
-            if found["id"] in known:
-                continue
-            if "schema" not in found and hasattr(batch, "get_job_details"):
-                found = batch.get_job_details(found["id"])
-            asked = (
-                found.get("dataset"),
-                found.get("schema"),
-                found.get("symbols"),
-                str(found.get("start"))[:10],
-                str(found.get("end"))[:10],
-            )
-            if asked == (DATASET, job.schema, f"{self.root}.FUT", job.start, job.end):
-                return found
-        return None
-
-    def _finish_job(self, job: Job) -> None:
-        """Wait for a batch job, fetch its files, check them by their hashes, and put them into the lake."""
-        if job.id is None:
-            self._submit(job)
-        assert job.id is not None
-        batch, what, job_id = self.client.historical.batch, f"the batch job {job.id}", job.id
-        wait = 0.2
-        while (state := self._state(job)) not in ("done", "expired"):
-            if wait == 0.2:
-                self.say(f"{what} ({job.schema} {job.start} to {job.end}) is {state}; if this is stopped, the same command goes on")
-            time.sleep(wait)
-            wait = min(wait * 1.5, 30.0)
-        if state == "expired":
-            self._remember([j for j in self._jobs() if j.id != job.id])
-            raise DownloadFailed(f"{what} has expired: Databento keeps files for 30 days; run again, which asks for its dates anew")
-        files = self.client.ask(what, lambda: batch.list_files(job_id))
-        for file in files:
-            self._fetch_file(job_id, file)
-        self._add([self.folder / job_id])
-        shutil.rmtree(self.folder / job_id)
-        self._remember([j for j in self._jobs() if j.id != job.id])
-
-    def _state(self, job: Job) -> str:
-        batch = self.client.historical.batch
-        states = "received,queued,processing,done,expired"
-        found = self.client.ask(f"the batch job {job.id}", lambda: batch.list_jobs(states=states))
-        return next((str(f["state"]) for f in found if f["id"] == job.id), "expired")
-
-    def _fetch_file(self, job_id: str, file: dict[str, Any]) -> None:
-        """Download a file of a job, from where a part of it ends; DownloadFailed where its hash is another one's twice."""
-        name, size = str(file["filename"]), int(file["size"])
-        require(name == Path(name).name and not name.startswith("."), f"{job_id}: expected the name of a file, found {name!r}")
-        kind, _, digest = str(file["hash"]).partition(":")
-        place = self.folder / job_id / name
-        for left in (1, 0):
-            if place.exists() and place.stat().st_size > size:
-                place.unlink()
-            self.client.ask(name, lambda: self.client.historical.batch.download(job_id, self.folder, name))
-            found = sha256_file(place) if kind == "sha256" else digest
-            if place.stat().st_size == size and found == digest:
-                return
-            place.unlink()
-            if not left:
-                raise DownloadFailed(f"{name} of {job_id}: expected {size} bytes with SHA-256 {digest[:12]}, found {found[:12]}; run again")
-
-
-def _number(piece: Path) -> int:
-    """The number of a piece, which stands before its ending."""
-    return int(piece.name.removesuffix(".dbn.zst").rpartition(".")[2])
+    def _take_job(self, job: Job) -> None:
+        """Fetch a batch job, and put its files into the lake."""
+        folder = self.jobs.fetch(job)
+        self._add([folder])
+        shutil.rmtree(folder)
+        self.jobs.drop(job)
 
 
 class _Interrupted(Exception):
@@ -637,56 +412,3 @@ def runs_of(requests: list[Request]) -> list[list[Request]]:
         else:
             made.append([r])
     return made
-
-
-def salvage(part: Path, piece: Path, time_at: int) -> None:
-    """Make a whole file `piece` of what came of a stream that was interrupted: its records before the last instant, which may not be whole.
-    Its metadata end there. Nothing is made where no record can be saved.
-
-    part: a zstd DBN file that ends anywhere
-    time_at: byte of a record at which the time stands by which requests are cut
-    """
-    import numpy as np
-    import zstandard
-
-    tmp, records = piece.with_name(f".tmp-{piece.name}"), piece.with_name(f".tmp-{piece.name}-records")
-    last, saved = -1, 0
-    # This reader gives what there is of a frame that is cut, where others raise.
-    with part.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as source:
-
-        def read(n: int) -> bytes:
-            try:
-                return source.read(n)
-            except zstandard.ZstdError:
-                return b""  # what follows is damaged, and asked for again
-
-        head = read(8)
-        length = int.from_bytes(head[4:8], "little")
-        head += read(min(length, 1 << 26))
-        if head[:3] != b"DBN" or len(head) < length + 8:
-            return
-        left, held = b"", b""
-        with records.open("wb") as out, zstandard.ZstdCompressor(level=3).stream_writer(out, closefd=False) as body:
-            while block := read(1 << 20):
-                data = left + block
-                size = max(data[0] * 4, 1)
-                n = len(data) // size
-                left = data[n * size :]
-                if n:
-                    rows = np.frombuffer(data, np.uint8, n * size).reshape(n, size)
-                    times = np.ascontiguousarray(rows[:, time_at : time_at + 8]).view(np.int64)[:, 0]
-                    if times[-1] > last:
-                        same = int(np.searchsorted(times, times[-1]))
-                        saved += body.write(held + data[: same * size])
-                        held, last = data[same * size : n * size], int(times[-1])
-                    else:
-                        held += data[: n * size]
-    if saved:
-        with tmp.open("wb") as out, records.open("rb") as of:
-            # The metadata are a frame of their own before the records; their end is known only now.
-            out.write(zstandard.ZstdCompressor(level=3).compress(head[:34] + last.to_bytes(8, "little") + head[42:]))
-            shutil.copyfileobj(of, out)
-            out.flush()
-            os.fsync(out.fileno())
-        tmp.rename(piece)
-    records.unlink()

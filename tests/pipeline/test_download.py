@@ -19,7 +19,8 @@ import pytest
 import zstandard
 
 from engine.cli import main
-from engine.commands.download import Request, runs_of, salvage
+from engine.commands.download import Request, runs_of
+from engine.commands.pieces import salvage
 from engine.lake.catalog import BRONZE_MBO
 from engine.lake.store import Lake
 from engine.mbo.dbn import COLUMN_TYPES, read_metadata, stream_part
@@ -157,7 +158,7 @@ def test_missing_and_pending_dates_are_named_and_not_asked_for(server: Server, a
 def test_refusals_are_named(
     server: Server, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, status: int, said: str
 ):
-    monkeypatch.setattr("engine.commands.download.LONGEST_WAIT", 0.01)
+    monkeypatch.setattr("engine.commands.databento_client.LONGEST_WAIT", 0.01)
     account.trouble[path] = [(status, {})] * 20
     failed = ask(server, tmp_path / "lake", "--dates", str(MONDAY), "--max-usd", "10", check=False)
     assert failed.returncode == 1
@@ -172,7 +173,7 @@ def test_refusals_are_named(
 def test_troubles_that_pass_do_not_stop_it(
     server: Server, account: Account, market: Market, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: tuple[str, str]
 ):
-    monkeypatch.setattr("engine.commands.download.LONGEST_WAIT", 0.01)
+    monkeypatch.setattr("engine.commands.databento_client.LONGEST_WAIT", 0.01)
     paths = ("metadata.get_dataset_condition", "metadata.get_billable_size", "timeseries.get_range", "batch.submit_job", "batch.list_files")
     for p in paths:
         account.trouble[p] = [(429, {"Retry-After": "0"}), (503, {}), (504, {})]
@@ -190,7 +191,7 @@ def test_troubles_that_pass_do_not_stop_it(
 
 
 def test_a_server_that_is_not_there_or_not_trusted(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("engine.commands.download.LONGEST_WAIT", 0.01)
+    monkeypatch.setattr("engine.commands.databento_client.LONGEST_WAIT", 0.01)
     wanted = ("download", "--symbol", "ES", "--lake", tmp_path / "lake", "--dates", MONDAY)
     gone = {**server.env, "SPYMASTER_DATABENTO_GATEWAY": "https://localhost:9"}
     done = spymaster(*wanted, env=gone, check=False)
@@ -200,7 +201,7 @@ def test_a_server_that_is_not_there_or_not_trusted(server: Server, tmp_path: Pat
 
 
 def test_the_key_is_never_shown_or_stored(server: Server, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("engine.commands.download.LONGEST_WAIT", 0.01)
+    monkeypatch.setattr("engine.commands.databento_client.LONGEST_WAIT", 0.01)
     lake = tmp_path / "lake"
     runs = [ask(server, lake, "--dates", str(MONDAY), *how, "--max-usd", "10") for how in (STREAM, BATCH)]
     account.trouble["metadata.get_cost"] = [(500, {"x": KEY})] * 9
