@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from engine.errors import DownloadFailed
@@ -64,6 +65,17 @@ class Client:
     def __repr__(self) -> str:
         return "Client()"
 
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Context manager in which Databento's client warns of nothing: what it would say is checked here, by hash and by count.
+        It holds for the whole process, so that it stands around all threads, never within one.
+        """
+        from databento.common.error import BentoWarning
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BentoWarning)
+            yield
+
     def ask(self, doing: str, call: Callable[[], T]) -> T:
         """What `call` returns, tried again after refusals that pass (429, 5xx, a broken connection); `doing` is how errors name it."""
         import databento
@@ -72,9 +84,7 @@ class Client:
         wait = 1.0
         for left in range(TRIES - 1, -1, -1):
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # what they say is checked here, by hash and by count
-                    return call()
+                return call()
             except databento.BentoHttpError as e:
                 if not left or not (e.http_status == 429 or e.http_status >= 500):
                     raise self._named(doing, e.http_status, ": ".join(str(e).splitlines())) from None
