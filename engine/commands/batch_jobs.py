@@ -19,10 +19,13 @@ from engine.lake.writer import write_text_atomic
 
 UNDER_WAY = ("received", "queued", "processing")
 
-LOOKS, LOOK_AGAIN = 3, 10.0
+LOOKS, LOOK_AGAIN = 3, 3.0
 """An order that may have been taken is looked for so often, with so many seconds between, before it is sent again."""
 
-ABSENT_FOR = 180.0
+LISTED_AFTER = dt.timedelta(seconds=30)
+"""An order that was sent longer ago is listed, if it was taken: it is looked for once."""
+
+ABSENT_FOR = 60.0
 """Seconds for which a job may be unknown to Databento before that is an error."""
 
 CLOCK_OFF = dt.timedelta(days=1)
@@ -123,7 +126,8 @@ class Jobs:
             nonlocal sends, refused
             refused = False
             # An answer that was lost on the way may be of an order that was taken: it is looked for before it is repeated.
-            found = self._at_databento(job, 1 if fresh and not sends else LOOKS)
+            old = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(job.ordered) > LISTED_AFTER
+            found = self._at_databento(job, 1 if not sends and (fresh or old) else LOOKS)
             if found is None:
                 sends += 1
                 try:
@@ -174,14 +178,15 @@ class Jobs:
 
     def _is_same(self, job: Job, found: dict[str, Any]) -> bool:
         """Whether a job at Databento brings what this one asks for."""
-        wanted = {
-            "dataset": DATASET, "schema": job.schema, "symbols": f"{self.root}.FUT", "stype_in": "parent",
-            "encoding": "dbn", "compression": "zstd", "split_duration": "day",
-        }  # fmt: skip
-        same = all(found.get(k) == v for k, v in wanted.items()) and not found.get("limit") and not found.get("split_symbols")
+        symbols = found.get("symbols")
+        asked = found | {"symbols": ",".join(symbols) if isinstance(symbols, list) else symbols}
+        wanted = {"dataset": DATASET, "schema": job.schema, "symbols": f"{self.root}.FUT"}
+        form = {"stype_in": "parent", "encoding": "dbn", "compression": "zstd", "split_duration": "day"}
+        same = all(asked.get(k) == v for k, v in wanted.items()) and all(asked.get(k, v) == v for k, v in form.items())
         midnight = "T00:00:00"  # a job may have been ordered over a part of a date
-        spans = ((str(found.get("start")), job.start), (str(found.get("end")), job.end))
-        return same and all(text[:19] in (date, date + midnight) for text, date in spans)
+        spans = ((str(asked.get("start")), job.start), (str(asked.get("end")), job.end))
+        whole = all(text[:19].replace(" ", "T") in (date, date + midnight) for text, date in spans)
+        return same and whole and not asked.get("limit") and not asked.get("split_symbols")
 
     # --- fetching
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import json as jsonlib
 import math
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ from engine.commands.batch_jobs import Job, JobFailed, Jobs
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, require, size_text, text_table, wide_console
 from engine.commands.databento_client import DATASET, TRIES, Client, api_key
 from engine.commands.pieces import SCHEMAS, Pieces
-from engine.errors import BadDbn, DownloadFailed, EngineError, LakeWriteFailed, remedy
+from engine.errors import BadDbn, DownloadFailed, EngineError, LakeWriteFailed, PartitionCorrupt, RawMissing, remedy
+from engine.lake.manifest import NOT_JSON, small_text
+from engine.lake.writer import write_text_atomic
 from engine.sessions import GLOBEX_CLOSE, GLOBEX_OPEN, to_ns, utc_dates, utc_day
 from engine.vocab import NS, Root, root_of
 
@@ -293,6 +296,19 @@ class Download:
                 found[date].append(Covered(start, end, _asked_for_all(metadata)))
         return found
 
+    def _received(self) -> dict[str, list[str]]:
+        """Dates by schema that were bought whole and are in the lake; nothing where that is not known: then the files tell."""
+        path = self.folder / "received.json"
+        try:
+            return {str(schema): [str(d) for d in dates] for schema, dates in jsonlib.loads(small_text(path, str(path))).items()}
+        except (*NOT_JSON, PartitionCorrupt):
+            return {}
+
+    def _note_received(self, schema: str, dates: Iterable[dt.date]) -> None:
+        known = self._received()
+        known[schema] = sorted({*known.get(schema, []), *(d.isoformat() for d in dates)})
+        write_text_atomic(self.folder / "received.json", jsonlib.dumps(known, indent=1) + "\n")
+
     def _held(self, dates: list[dt.date]) -> set[tuple[str, dt.date]]:
         """Schemas and dates that were paid, and are not in the lake yet: they are not asked for again."""
         held = {(job.schema, date) for job in self.jobs.read() for date in job.dates}
@@ -305,7 +321,13 @@ class Download:
 
         there = {schema: self._covered(schema, dates) for schema in self.schemas}
         held = self._held(dates)
-        parts = {(s, d): lacks(d, there[s][d]) for d in dates for s in self.schemas if (s, d) not in held}
+        bought = self._received()
+        parts = {
+            (s, d): lacks(d, there[s][d])
+            for d in dates
+            for s in self.schemas
+            if (s, d) not in held and not (there[s][d] and d.isoformat() in bought.get(s, []))
+        }
         missing = {key: part for key, part in parts.items() if part is not None}
         if not missing:
             return []
@@ -448,7 +470,11 @@ class Download:
 
     def _take_pieces(self, pieces: Pieces) -> None:
         """Put a date that has come into the lake."""
-        if not pieces.files or self._add(pieces.files, pieces.where):
+        if not pieces.files:
+            self.say(f"{pieces.where}: the files are not there any more: {pieces.schema} of {pieces.date} is let go of")
+            pieces.remove()
+        elif self._add(pieces.files, pieces.where):
+            self._note_received(pieces.schema, [pieces.date])
             pieces.remove()
 
     def _take_job(self, job: Job, *, fresh: bool = False) -> None:
@@ -463,6 +489,7 @@ class Download:
             self.say(f"{job.name}: its files are not in {self.folder} any more: it is let go of")
             self.jobs.drop(job)
         elif self._add([folder], str(folder)):
+            self._note_received(job.schema, job.dates)
             self.jobs.remove(job, folder)
 
     def _add(self, paths: list[Path], where: str) -> bool:
@@ -470,20 +497,26 @@ class Download:
         from engine.commands.add import take, tell
 
         # A date in part that the lake has was named before the price was agreed to: the whole one takes its place.
-        intake = take(self.lake, paths, replace=True, stored=tuple(s for s in SCHEMAS if s != "mbo"))
+        try:
+            intake = take(self.lake, paths, replace=True, stored=tuple(s for s in SCHEMAS if s != "mbo"))
+        except RawMissing as e:
+            return self._keep(where, [str(e)])
         placed = [line for line in intake.lines if line.place]
         self.added += [{"what": line.what, "place": line.place, "dates": ", ".join(map(str, line.dates))} for line in placed]
         if not self.json:
             tell(intake)
         else:
             self.said += [text for line in intake.lines for text in line.said]
-        if intake.faults:
-            reasons = "\n".join(intake.faults)
-            self.faults.append(
-                f"what was downloaded to {where} could not be added:\n{reasons}\nIt is kept: move what is in its way out of the lake, and "
-                f"run again, which pays nothing for it; or remove {where} to let go of it"
-            )
-        return not intake.faults
+        return self._keep(where, intake.faults) if intake.faults else True
+
+    def _keep(self, where: str, reasons: list[str]) -> bool:
+        """Tell at the end why files could not be added; False."""
+        why = "\n".join(reasons)
+        self.faults.append(
+            f"what was downloaded to {where} could not be added:\n{why}\nIt is kept: move what is in its way out of the lake, and run "
+            f"again, which pays nothing for it; or remove {where} to let go of it"
+        )
+        return False
 
 
 def _asked_for_all(metadata: DbnMetadata) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 from dataclasses import dataclass
@@ -31,6 +32,11 @@ class Pieces:
         """Those that have come to their end, in the order of their dates."""
         stems = sorted(mark.name.removesuffix(_MARK) for mark in folder.glob(f"*{_MARK}"))
         return [Pieces(folder, stem, stem.split(".")[1]) for stem in stems]
+
+    @property
+    def date(self) -> dt.date:
+        """The UTC date."""
+        return dt.datetime.strptime(self.stem.split(".")[0][-8:], "%Y%m%d").date()
 
     @property
     def files(self) -> list[Path]:

@@ -7,7 +7,6 @@ import json
 import multiprocessing
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -94,7 +93,7 @@ def write_ledger(lake: Path, job_id: str | None, first: dt.date = MONDAY, end: d
 
 def left_over(lake: Path) -> list[Path]:
     """What is in the folder of downloads that a complete one has not."""
-    return [p for p in (lake / "raw/.download").rglob("*") if p.name not in ("ES", ".lock", "jobs.json")]
+    return [p for p in (lake / "raw/.download").rglob("*") if p.name not in ("ES", ".lock", "jobs.json", "received.json")]
 
 
 def bill(market: Market, days: list[dt.date]) -> int:
@@ -421,6 +420,22 @@ def test_a_part_of_a_date_is_not_taken_for_the_date(
     assert "nothing to ask for" in ask(server, lake, *span(0, 0)).stderr
 
 
+@pytest.mark.parametrize("how", [STREAM, BATCH], ids=["streams", "batch job"])
+def test_what_was_bought_is_not_bought_again_whatever_its_header_says(
+    server: Server, account: Account, market: Market, tmp_path: Path, how: tuple[str, str]
+):
+    lake = tmp_path / "lake"
+    account.market = Market(market.days, stype_in=dbn.SType.RAW_SYMBOL)
+    ask(server, lake, *span(0, 1), *how, "--max-usd", "10")
+    assert "nothing to ask for" in ask(server, lake, *span(0, 1)).stderr
+    # But where it was removed, it is wanted.
+    for path in (lake / RAW).glob(f"*{MONDAY:%Y%m%d}*"):
+        path.unlink()
+    ask(server, lake, *span(0, 1), *STREAM, "--max-usd", "10")
+    assert account.streamed == bill(market, DAYS[:1] if how is BATCH else [*DAYS[:2], MONDAY])
+    require_complete(lake, market, DAYS[:2])
+
+
 def test_hours_in_which_nothing_is_traded_need_not_be_there():
     """Files of Globex sessions leave 17:00 to 18:00 New York out, and a weekend's date most of its hours; 22:00 to 23:00 UTC in winter."""
 
@@ -476,15 +491,18 @@ def test_a_date_that_cannot_be_added_stops_no_other_and_is_not_paid_again(
     assert not left_over(lake)
 
 
-def test_what_a_user_removes_is_let_go_of(server: Server, account: Account, market: Market, tmp_path: Path):
+@pytest.mark.parametrize("how", [STREAM, BATCH], ids=["streams", "batch job"])
+def test_what_a_user_removes_is_let_go_of(server: Server, account: Account, market: Market, tmp_path: Path, how: tuple[str, str]):
     lake = tmp_path / "lake"
     strange = orders(utc_ns(MONDAY) + 9 * HOUR_NS, utc_ns(MONDAY) + 10 * HOUR_NS, {17077: 250_000_000}, 7 * 10**9)
     spymaster("add", part_of(market, tmp_path, "strange.dbn.zst", (9, 10), True, strange), "--lake", lake)
-    ask(server, lake, *span(0, 0), *BATCH, "--max-usd", "10", check=False)
-    shutil.rmtree(lake / "raw/.download/ES/GLBX-20251120-0000000000")
+    failed = ask(server, lake, *span(0, 0), *how, "--max-usd", "10", check=False)
+    place = failed.stderr.rpartition("or remove ")[2].split()[0]
+    subprocess.run(f"rm -r {place}", shell=True, check=True)
     done = ask(server, lake, *span(1, 1), *STREAM, "--max-usd", "10")
-    assert "it is let go of" in done.stderr
-    assert json.loads((lake / "raw/.download/ES/jobs.json").read_text()) == []
+    assert how is STREAM or "it is let go of" in done.stderr
+    assert not left_over(lake)
+    assert f"the lake has a part of mbo of {MONDAY} only" in ask(server, lake, *span(0, 0), check=False).stderr
 
 
 @pytest.mark.parametrize("share", [0.66, 0.0], ids=["a harmed end", "nothing"])

@@ -35,10 +35,11 @@ CHUNK = 8192
 
 @dataclass
 class Market:
-    """What the server has: MBO records by date, and the condition of dates."""
+    """What the server has: MBO records by date, and the condition of dates; `stype_in` is what its files say of the request."""
 
     days: dict[dt.date, np.ndarray]
     conditions: dict[dt.date, str] = field(default_factory=dict)
+    stype_in: dbn.SType = dbn.SType.PARENT
 
     def part(self, schema: str, start: int, end: int) -> bytes:
         """The records that were received in ``[start, end)``."""
@@ -62,7 +63,7 @@ class Market:
         """Encoded metadata of a request."""
         first = dt.datetime.fromtimestamp(start / 1e9, dt.UTC).date()
         days = max((end - utc_ns(first) + DAY_NS - 1) // DAY_NS, 1)
-        return head(start, end, mapped(first, NAMES, days), schema=dbn.Schema.from_str(schema), stype_in=dbn.SType.PARENT)
+        return head(start, end, mapped(first, NAMES, days), schema=dbn.Schema.from_str(schema), stype_in=self.stype_in)
 
     def file(self, schema: str, date: dt.date) -> bytes:
         """A day's file as a batch job has it."""
