@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import datetime as dt
 import json as jsonlib
-import os
+import math
 import shlex
 import shutil
 import sys
-import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from engine.commands.batch_jobs import Job, JobFailed, Jobs
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, require, size_text, text_table, wide_console
-from engine.errors import DownloadFailed, LakeWriteFailed, PartitionCorrupt, RunFailed, remedy
-from engine.lake.manifest import NOT_JSON, sha256_file, small_text
+from engine.commands.databento_client import DATASET, TRIES, Client, api_key
+from engine.commands.pieces import SCHEMAS, Pieces
+from engine.errors import BadDbn, DownloadFailed, EngineError, LakeWriteFailed, PartitionCorrupt, RawMissing, remedy
+from engine.lake.manifest import NOT_JSON, small_text
 from engine.lake.writer import write_text_atomic
-from engine.vocab import NS, root_of
+from engine.sessions import GLOBEX_CLOSE, GLOBEX_OPEN, to_ns, utc_dates, utc_day
+from engine.vocab import NS, Root, root_of
 
 if TYPE_CHECKING:
     from engine.lake.store import Lake
-
-T = TypeVar("T")
-
-DATASET = "GLBX.MDP3"
-SCHEMAS = {"mbo": 40, "definition": 16, "statistics": 16, "tbbo": 32, "bbo-1m": 32}
-"""Schemas that are downloaded, and the byte of their records at which the time stands by which Databento cuts requests."""
-
-GATEWAY = "SPYMASTER_DATABENTO_GATEWAY"
-"""Environment variable with another address than Databento's, such as a proxy's; the connection is TLS always."""
+    from engine.mbo.dbn import DbnMetadata
 
 FOLDER = "raw/.download"
-DAY_NS = 86_400 * NS
-TRIES, LONGEST_WAIT = 5, 60.0
+MOST_SYMBOLS = 2000
+"""Symbols that a request may list: a file that names more is of all there are."""
+
 ROOM = 0.5
 """Disk space wanted for a byte of the billed (uncompressed) size: files of orders take a third to a half of it as zstd."""
 
@@ -77,108 +72,21 @@ def download(
     require(bool(wanted) and not unknown, f"--schemas {schemas}: expected some of {', '.join(SCHEMAS)}, found {', '.join(unknown)}")
     require((dates is None) != (last is None), "expected --dates or --last, one of them")
     require(last is None or last >= 1, f"--last {last}: expected at least 1")
+    for name, value in (("--max-usd", max_usd), ("--stream-gb", stream_gb)):
+        require(value is None or (math.isfinite(value) and value >= 0), f"{name} {value}: expected a number that is 0 or more")
     client = Client(api_key())
     job = Download(Lake(lake), client, symbol, wanted, max_usd, round(stream_gb * 1e9), json)
     try:
-        with job.alone():
-            job.go(parse_dates(dates, None, None)[0] if dates is not None else sessions_back(client, last or 1))
+        with job.alone(), client.quiet():
+            job.go(parse_dates(dates, None, None)[0] if dates is not None else sessions_back(client, root, last or 1))
     except OSError as e:
         raise LakeWriteFailed(f"{job.folder}: {e}; {remedy(e)}: what was received is kept") from e
 
 
-def api_key() -> str:
-    """The key, from the environment or the keyring; DownloadFailed without one. It is never printed."""
-    key = os.environ.get("DATABENTO_API_KEY", "").strip() or _keyring()
-    if not key:
-        raise DownloadFailed(
-            "expected Databento's API key in the environment variable DATABENTO_API_KEY, found none; "
-            "`read -rs DATABENTO_API_KEY && export DATABENTO_API_KEY` asks for it without showing it; https://databento.com/portal/keys "
-            "has it"
-        )
-    if not key.isascii() or not key.isprintable() or len(key) < 6:
-        raise DownloadFailed("DATABENTO_API_KEY: expected a key of printable characters such as db-..., found something else")
-    return key
-
-
-def _keyring() -> str:
-    """The key of the system's keyring, where the package keyring is installed and has one; else empty."""
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError:
-        return ""
-    try:
-        found = keyring.get_credential("databento", None)
-    except KeyringError as e:
-        raise DownloadFailed(f"the system's keyring cannot be read: {e}; unlock it, or put the key into DATABENTO_API_KEY") from e
-    return (found.password if found is not None else "").strip()
-
-
-# ----------------------------------------------------------------------------
-# Databento, with its errors by name
-
-
-class Client:
-    """Databento's own client; what it is asked is asked again where that may help, and errors come as DownloadFailed."""
-
-    def __init__(self, key: str) -> None:
-        import logging
-
-        import databento
-
-        logging.getLogger("databento").setLevel(logging.WARNING)  # its messages of the level DEBUG hold parts of the key
-        self._key = key
-        gateway = os.environ.get(GATEWAY)
-        self.historical = databento.Historical(key, gateway) if gateway else databento.Historical(key)
-
-    def __repr__(self) -> str:
-        return "Client()"
-
-    def ask(self, doing: str, call: Callable[[], T]) -> T:
-        """What `call` returns, tried again after refusals that pass (429, 5xx, a broken connection); `doing` is how errors name it."""
-        import databento
-        import requests
-
-        wait = 1.0
-        for left in range(TRIES - 1, -1, -1):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # what they say is checked here, by hash and by count
-                    return call()
-            except databento.BentoHttpError as e:
-                if not left or not (e.http_status == 429 or e.http_status >= 500):
-                    raise self._named(doing, e.http_status, ": ".join(str(e).splitlines())) from None
-                asked = str(e.headers.get("Retry-After", ""))
-                wait = float(asked) if asked.isdecimal() else wait
-            except (databento.BentoError, requests.RequestException) as e:
-                if not left or isinstance(e, requests.exceptions.SSLError):
-                    why = f"{doing}: the connection to Databento failed: {e}; check the network, and run again"
-                    raise DownloadFailed(self._hide(why)) from None
-            except (KeyError, TypeError, ValueError, RuntimeError) as e:
-                raise DownloadFailed(
-                    self._hide(f"{doing}: Databento's answer is not understood: {type(e).__name__}: {e}; `uv sync --upgrade` may help")
-                ) from None
-            time.sleep(min(wait, LONGEST_WAIT))
-            wait *= 2
-        raise AssertionError("unreachable")
-
-    def _named(self, doing: str, status: int, text: str) -> DownloadFailed:
-        why = {
-            401: "the key was refused; check DATABENTO_API_KEY at https://databento.com/portal/keys",
-            402: "Databento wants payment: the account has no credit or no payment method; https://databento.com/portal/billing",
-            403: "the account may not have these data; its subscription or licence at https://databento.com/portal",
-            404: "Databento does not know this; run again with other dates or another symbol",
-            422: "the request was refused as it is; run again with other dates, schemas or another symbol",
-            429: "too many requests; wait a minute, then run again: what was received is kept",
-        }.get(status, "Databento's server failed; wait, then run again: what was received is kept" if status >= 500 else "refused")
-        return DownloadFailed(self._hide(f"{doing}: {why}. Databento says: {text}"))
-
-    def _hide(self, text: str) -> str:
-        return text.replace(self._key, "(the key)")
-
-
-def sessions_back(client: Client, n: int) -> list[dt.date]:
-    """The UTC dates that the last `n` complete sessions need, with the regular hours before the first; Saturdays have none."""
+def sessions_back(client: Client, root: Root, n: int) -> list[dt.date]:
+    """The UTC dates that the last `n` complete sessions of a root's market need, with the regular hours before the first; Saturdays have
+    none.
+    """
     from engine.sessions import rth_span
 
     found = client.ask("the span of the data", lambda: client.historical.metadata.get_dataset_range(DATASET))
@@ -186,7 +94,7 @@ def sessions_back(client: Client, n: int) -> list[dt.date]:
     days: list[dt.date] = []
     date = end - dt.timedelta(days=1)
     while len(days) <= n and date >= first:
-        if rth_span(date) is not None:
+        if rth_span(date, root.market) is not None:
             days.append(date)
         date -= dt.timedelta(days=1)
     require(bool(days), f"expected sessions from {first} to {end}, which Databento has, found none")
@@ -200,11 +108,14 @@ def sessions_back(client: Client, n: int) -> list[dt.date]:
 
 @dataclass
 class Request:
-    """A schema of one UTC date from `start_ns` on, which is later than its start where a part is here: billed bytes, and cost in USD."""
+    """A schema of one UTC date from `start_ns` on, which is later than its start where a stream had begun: billed bytes, and cost in USD.
+    `part` says what of it the lake has; empty where that is nothing.
+    """
 
     schema: str
     date: dt.date
     start_ns: int
+    part: str = ""
     size: int = 0
     cost: float = 0.0
     condition: str = "available"
@@ -217,36 +128,61 @@ class Request:
     @property
     def end_ns(self) -> int:
         """End of the date."""
-        return day_ns(self.date) + DAY_NS
-
-
-@dataclass
-class Job:
-    """A batch job: what was ordered, when, at what cost, and its id once Databento has told it."""
-
-    schema: str
-    start: str
-    end: str
-    ordered: str
-    cost: float
-    id: str | None = None
+        return utc_day(self.date)[1]
 
     @property
-    def dates(self) -> set[dt.date]:
-        """UTC dates that it covers."""
-        first, end = dt.date.fromisoformat(self.start), dt.date.fromisoformat(self.end)
-        return {first + dt.timedelta(days=i) for i in range((end - first).days)}
+    def begun(self) -> bool:
+        """Whether a stream has brought some of it."""
+        return self.start_ns > utc_day(self.date)[0]
 
 
-def day_ns(date: dt.date) -> int:
-    """The UTC date's start in ns."""
-    return int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()) * NS
+@dataclass(frozen=True)
+class Covered:
+    """A span of time that a file in the lake covers, and whether it has all contracts of the root."""
+
+    start_ns: int
+    end_ns: int
+    every: bool
+
+
+def globex_hours(date: dt.date) -> list[tuple[int, int]]:
+    """The spans of a UTC date in which Globex may trade: from 18:00 to 17:00 New York, Sunday to Friday; of a Saturday none."""
+    start, end = utc_day(date)
+    spans = []
+    for day in (date, date + dt.timedelta(days=1)):
+        if day.weekday() < 5:
+            opens, closes = to_ns(day - dt.timedelta(days=1), GLOBEX_OPEN), to_ns(day, GLOBEX_CLOSE)
+            spans.append((max(start, opens), min(end, closes)))
+    return [(a, b) for a, b in spans if a < b]
+
+
+def lacks(date: dt.date, covered: list[Covered]) -> str | None:
+    """What the lake has of a date that it has a part of only; empty where that is nothing, None where it has all.
+    Hours in which nothing is traded need not be covered.
+    """
+    if not covered:
+        return ""
+    at = utc_day(date)[0]
+    holes = globex_hours(date)
+    for c in sorted((c for c in covered if c.every), key=lambda c: c.start_ns):
+        holes = [h for a, b in holes for h in ((a, min(b, c.start_ns)), (max(a, c.end_ns), b)) if h[0] < h[1]]
+    if not holes:
+        return None
+    if not any(c.every for c in covered):
+        return "some contracts"
+    spans = sorted((max(c.start_ns, at), min(c.end_ns, utc_day(date)[1])) for c in covered if c.every)
+    return ", ".join(f"{_clock(a)} to {_clock(b)}" for a, b in spans[:3]) + (" and more" if len(spans) > 3 else "") + " UTC"
+
+
+def _clock(ns: int) -> str:
+    """The time of day, UTC."""
+    return f"{dt.datetime.fromtimestamp(ns // NS, dt.UTC):%H:%M}"
 
 
 def time_text(ns: int) -> str:
     """A UTC time as requests name it: ``2025-11-04``, or ``2025-11-04T14:30:00.000000001``."""
     at = dt.datetime.fromtimestamp(ns // NS, dt.UTC)
-    return f"{at:%Y-%m-%d}" if ns % DAY_NS == 0 else f"{at:%Y-%m-%dT%H:%M:%S}.{ns % NS:09d}"
+    return f"{at:%Y-%m-%d}" if ns % (86_400 * NS) == 0 else f"{at:%Y-%m-%dT%H:%M:%S}.{ns % NS:09d}"
 
 
 @dataclass(eq=False)
@@ -263,9 +199,12 @@ class Download:
     said: list[str] = field(default_factory=list, init=False)
     paid: float = field(default=0.0, init=False)
     added: list[dict[str, str]] = field(default_factory=list, init=False)
+    faults: list[str] = field(default_factory=list, init=False)
+    let_go: set[tuple[str, dt.date]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.folder = self.lake.root / FOLDER / self.root
+        self.jobs = Jobs(self.folder, self.client, self.root, self.say)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -286,23 +225,38 @@ class Download:
         sys.stderr.write(text + "\n")
 
     def go(self, dates: list[dt.date]) -> None:
-        """Finish what was begun, then ask for what is missing of `dates`, and fetch it."""
-        self._take_received()
-        for job in self._jobs():
-            self._finish_job(job)
-        requests = self._priced(self._conditions(dates))
-        if requests:
-            self._require_consent(requests)
-            self._fetch(requests)
-        else:
-            self.say(f"nothing to ask for: the lake has what there is of {', '.join(self.schemas)} on these dates")
+        """Finish what was begun, then ask for what is missing of `dates`, and fetch it. What cannot be had or added does not stop the rest;
+        DownloadFailed names it at the end.
+        """
+        try:
+            self.jobs.sweep()
+            for pieces in Pieces.complete(self.folder):
+                self._take_pieces(pieces)
+            for job in self.jobs.read():
+                self._take_job(job)
+            requests = self._priced(self._missing(dates))
+            if requests:
+                self._require_consent(requests)
+                self._fetch(requests)
+            elif not self.faults:
+                self.say(f"nothing to ask for: the lake has what there is of {', '.join(self.schemas)} on these dates")
+        except (EngineError, OSError):
+            for fault in self.faults:
+                self.say(fault)
+            raise
+        self._report()
+        if self.faults:
+            raise DownloadFailed("\n".join(self.faults))
+
+    def _report(self) -> None:
         if self.json:
             report = {
                 "lake": str(self.lake.root),
                 "symbol": self.root,
-                "paid_usd": round(self.paid, 6),
+                "paid_usd": round(self.paid + self.jobs.paid, 6),
                 "added": self.added,
                 "said": self.said,
+                "failed": self.faults,
             }
             print_json(report)
         elif self.added:
@@ -312,23 +266,69 @@ class Download:
 
     # --- what is there
 
-    def _has(self, schema: str) -> set[dt.date]:
-        """UTC dates of the schema that the lake has."""
-        from engine.stages.raw import raw_index
+    def _covered(self, schema: str, dates: list[dt.date]) -> dict[dt.date, list[Covered]]:
+        """What the lake has of each of `dates`, by what the files say of themselves."""
+        from engine.mbo.dbn import read_metadata
+        from engine.stages.raw import raw_index, raw_paths
 
+        found: dict[dt.date, list[Covered]] = {d: [] for d in dates}
+        every: dict[Path, bool] = {}
         if schema == "mbo":
-            return set(raw_index(self.lake, self.root).dates(self.root))
-        table = self.lake.raw_folder(self.root).with_name(f"table={schema.replace('-', '_')}_dbn")
-        names = [p.name for p in table.iterdir()] if table.is_dir() else []
-        digits = (name[i : i + 8] for name in names for i in range(len(name) - 7) if name[i : i + 8].isdecimal())
-        return {dt.datetime.strptime(d, "%Y%m%d").date() for d in digits if d.startswith("20")}
+            for part in raw_index(self.lake, self.root).files:
+                if part.date in found and part.contracts:
+                    if part.path not in every:
+                        try:
+                            every[part.path] = _asked_for_all(read_metadata(part.path))
+                        except BadDbn:
+                            every[part.path] = False  # damaged since: a whole one will take its place
+                    last = max(c.last_ns for c in part.contracts.values())
+                    end = part.end_ns if part.limit is None else min(part.end_ns, last)
+                    found[part.date].append(Covered(part.start_ns, end, every[part.path]))
+            return found
+        for path in raw_paths(self.lake.raw_folder(self.root).with_name(f"table={schema.replace('-', '_')}_dbn")):
+            try:
+                metadata = read_metadata(path)
+            except BadDbn:
+                continue  # what it covers is not known: it is asked for again
+            start = metadata.start_ns
+            end = metadata.end_ns or utc_day(utc_dates(start, start + 1)[0])[1]
+            for date in found.keys() & set(utc_dates(start, max(end, start + 1))):
+                found[date].append(Covered(start, end, _asked_for_all(metadata)))
+        return found
 
-    def _conditions(self, dates: list[dt.date]) -> list[Request]:
+    def _received(self) -> dict[str, list[str]]:
+        """Dates by schema that were bought whole and are in the lake; nothing where that is not known: then the files tell."""
+        path = self.folder / "received.json"
+        try:
+            return {str(schema): [str(d) for d in dates] for schema, dates in jsonlib.loads(small_text(path, str(path))).items()}
+        except (*NOT_JSON, PartitionCorrupt):
+            return {}
+
+    def _note_received(self, schema: str, dates: Iterable[dt.date]) -> None:
+        known = self._received()
+        known[schema] = sorted({*known.get(schema, []), *(d.isoformat() for d in dates)})
+        write_text_atomic(self.folder / "received.json", jsonlib.dumps(known, indent=1) + "\n")
+
+    def _held(self, dates: list[dt.date]) -> set[tuple[str, dt.date]]:
+        """Schemas and dates that were paid, and are not in the lake yet: they are not asked for again."""
+        held = {(job.schema, date) for job in self.jobs.read() for date in job.dates}
+        stems = {pieces.stem for pieces in Pieces.complete(self.folder)}
+        return held | self.let_go | {(s, d) for s in self.schemas for d in dates if self._pieces(s, d).stem in stems}
+
+    def _missing(self, dates: list[dt.date]) -> list[Request]:
         """What is missing of `dates`, with Databento's word on each date; dates that it has no data of are left out, and named."""
         from engine.stages.raw import write_conditions
 
-        there = {schema: self._has(schema) for schema in self.schemas}
-        missing = [(s, d) for d in dates for s in self.schemas if d not in there[s]]
+        there = {schema: self._covered(schema, dates) for schema in self.schemas}
+        held = self._held(dates)
+        bought = self._received()
+        parts = {
+            (s, d): lacks(d, there[s][d])
+            for d in dates
+            for s in self.schemas
+            if (s, d) not in held and not (there[s][d] and d.isoformat() in bought.get(s, []))
+        }
+        missing = {key: part for key, part in parts.items() if part is not None}
         if not missing:
             return []
         first, last = min(d for _, d in missing), max(d for _, d in missing)
@@ -338,20 +338,25 @@ class Download:
             lambda: metadata.get_dataset_condition(DATASET, start_date=first.isoformat(), end_date=last.isoformat()),
         )
         said = {dt.date.fromisoformat(str(f["date"])): str(f["condition"]) for f in found}
-        write_conditions(self.lake, {d: c for d, c in said.items() if c not in ("missing", "pending")})
+        with self.lake.lock():
+            write_conditions(self.lake, {d: c for d, c in said.items() if c not in ("missing", "pending")})
         for word in ("missing", "pending"):
             of = sorted({str(d) for _, d in missing if said.get(d) == word})
             if of:
                 self.say(f"Databento calls {', '.join(of)} {word}: not asked for")
-        asked = [
-            Request(s, d, self._received_to(s, d), condition=said.get(d, "available"))
-            for s, d in missing
-            if said.get(d) not in ("missing", "pending")
-        ]
-        for r in asked:
-            if r.start_ns >= r.end_ns:  # all of it had come, and the run was killed before it could say so
-                self._complete(r)
-        return [r for r in asked if r.start_ns < r.end_ns]
+        requests = []
+        for (schema, date), part in missing.items():
+            if said.get(date) in ("missing", "pending"):
+                continue
+            pieces, (start, end) = self._pieces(schema, date), utc_day(date)
+            r = Request(schema, date, pieces.received_to(start, end), part, condition=said.get(date, "available"))
+            if r.start_ns >= end:  # all of it had come, and the run was killed before it could say so
+                if pieces.end():
+                    self._take_pieces(pieces)
+                    continue
+                r.start_ns = pieces.received_to(start, end)
+            requests.append(r)
+        return requests
 
     def _priced(self, requests: list[Request]) -> list[Request]:
         """The requests with size and cost; those that hold nothing (Saturdays, holidays) are left out."""
@@ -373,14 +378,21 @@ class Download:
         """Show what it costs and ask; DownloadFailed where the answer is no, the price is too high, or the disk too small."""
         cost, size = sum(r.cost for r in requests), sum(r.size for r in requests)
         disk = shutil.disk_usage(self.folder)
-        table = text_table(("date", "condition", "schema", "size", "USD"), ("date", "condition", "schema"))
+        table = text_table(("date", "condition", "schema", "in the lake", "size", "USD"), ("date", "condition", "schema", "in the lake"))
         for r in requests:
-            since = f" from {dt.datetime.fromtimestamp(r.start_ns // NS, dt.UTC):%H:%M} on" if r.start_ns > day_ns(r.date) else ""
-            table.add_row(str(r.date), r.condition, r.schema + since, size_text(r.size), f"{r.cost:.2f}")
-        table.add_row("total", f"{len({r.date for r in requests})} dates", "", size_text(size), f"{cost:.2f}")
+            since = f" from {_clock(r.start_ns)} on" if r.begun else ""
+            table.add_row(str(r.date), r.condition, r.schema + since, r.part, size_text(r.size), f"{r.cost:.2f}")
+        table.add_row("total", f"{len({r.date for r in requests})} dates", "", "", size_text(size), f"{cost:.2f}")
         console = wide_console()
         console.file = sys.stderr
         console.print(table)
+        parts = [r for r in requests if r.part]
+        if parts:
+            more = f" (and {len(parts) - 1} other dates in part)" if len(parts) > 1 else ""
+            self.say(
+                f"the lake has a part of {parts[0].name} only, {parts[0].part}{more}: all of it is asked for, and takes the place of files "
+                f"whose every record it holds"
+            )
         self.say(f"{self.root}.FUT: {size_text(size)} uncompressed for USD {cost:.2f}; {size_text(disk.free)} free in {self.lake.root}")
         if size * ROOM > disk.free:
             raise DownloadFailed(
@@ -399,81 +411,51 @@ class Download:
         if sys.stdin.readline().strip().lower() != "yes":
             raise DownloadFailed("not agreed to: nothing was asked for, nothing is paid")
 
-    # --- streams
+    # --- fetching
 
     def _fetch(self, requests: list[Request]) -> None:
+        """Stream or order; what a stream has begun goes on as one, so that no more is paid than was agreed to."""
         for schema in self.schemas:
             mine = [r for r in requests if r.schema == schema]
-            if sum(r.size for r in mine) <= self.stream_bytes:
-                for r in mine:
+            whole = [r for r in mine if not r.begun]
+            order = sum(r.size for r in whole) > self.stream_bytes
+            for r in mine:
+                if r.begun or not order:
                     self._stream(r)
-            else:
-                for run in runs_of(mine):
-                    self._order(run)
+            for run in runs_of(whole) if order else ():
+                end = run[-1].date + dt.timedelta(days=1)
+                self._take_job(self.jobs.order(schema, run[0].date, end, sum(r.cost for r in run)), fresh=True)
 
-    def _stem(self, schema: str, date: dt.date) -> Path:
-        return self.folder / f"glbx-mdp3-{date:%Y%m%d}.{schema}.{self.root}"
-
-    def _pieces(self, schema: str, date: dt.date) -> list[Path]:
-        stem = self._stem(schema, date)
-        return sorted(stem.parent.glob(f"{stem.name}.*.dbn.zst"), key=_number)
-
-    def _received_to(self, schema: str, date: dt.date) -> int:
-        """Up to when (ns) the date is here; what a killed run had received is made a piece of its own, up to its last whole instant."""
-        stem = self._stem(schema, date)
-        for part in sorted(stem.parent.glob(f"{stem.name}.*.part")):
-            piece = part.with_name(part.name.removesuffix(".part") + ".dbn.zst")
-            if not piece.exists():
-                salvage(part, piece, SCHEMAS[schema])
-            part.unlink()
-        pieces = self._pieces(schema, date)
-        if not pieces:
-            return day_ns(date)
-        from engine.mbo.dbn import read_metadata
-
-        return min(read_metadata(pieces[-1]).end_ns or day_ns(date) + DAY_NS, day_ns(date) + DAY_NS)
+    def _pieces(self, schema: str, date: dt.date) -> Pieces:
+        return Pieces(self.folder, f"glbx-mdp3-{date:%Y%m%d}.{schema}.{self.root}", schema)
 
     def _stream(self, r: Request) -> None:
         """Stream what is missing of a date, and put the date into the lake."""
-        timeseries = self.client.historical.timeseries
+        pieces = self._pieces(r.schema, r.date)
         for left in range(TRIES - 1, -1, -1):
-            start = self._received_to(r.schema, r.date)
+            start = pieces.received_to(*utc_day(r.date))
             if start < r.end_ns:
-                part = self._stem(r.schema, r.date).with_name(
-                    f"{self._stem(r.schema, r.date).name}.{len(self._pieces(r.schema, r.date))}.part"
-                )
+                part = pieces.next_part()
                 try:
-                    self.client.ask(r.name, lambda part=part, start=start: self._stream_part(timeseries, r, start, part))  # type: ignore[misc]
+                    self.client.ask(r.name, lambda part=part, start=start: self._stream_part(r, start, part))  # type: ignore[misc]
                 except _Interrupted as e:
                     if not left or shutil.disk_usage(self.folder).free < 1 << 26:
                         raise DownloadFailed(f"{r.name}: {e}; check network and disk, and run again: what was received is kept") from None
                     continue
-                part.rename(part.with_name(part.name.removesuffix(".part") + ".dbn.zst"))
-            if self._complete(r):
+                pieces.close(part)
+            if pieces.end():
                 self.paid += r.cost
+                self._take_pieces(pieces)
                 return
         raise DownloadFailed(f"{r.name}: came damaged {TRIES} times; run again: what is whole of it is kept")
 
-    def _complete(self, r: Request) -> bool:
-        """Put a date into the lake that has come to its end; False where its last piece came damaged, which is missing then."""
-        from engine.stages.intake import is_whole
-
-        for piece in self._pieces(r.schema, r.date)[-1:]:
-            if not is_whole(piece):
-                piece.rename(piece.with_name(piece.name.removesuffix(".dbn.zst") + ".part"))
-                return False
-        stem = self._stem(r.schema, r.date)
-        stem.with_name(f"{stem.name}.complete").touch()
-        self._take_received()
-        return True
-
-    def _stream_part(self, timeseries: Any, r: Request, start: int, part: Path) -> None:
+    def _stream_part(self, r: Request, start: int, part: Path) -> None:
         import databento
         import requests
 
         part.unlink(missing_ok=True)
         try:
-            timeseries.get_range(
+            self.client.historical.timeseries.get_range(
                 dataset=DATASET, symbols=[f"{self.root}.FUT"], stype_in="parent", schema=r.schema,
                 start=time_text(start), end=time_text(r.end_ns), path=part,
             )  # fmt: skip
@@ -484,144 +466,62 @@ class Download:
                 raise _Interrupted(str(e)) from e
             raise
 
-    def _take_received(self) -> None:
-        """Put the dates that are complete into the lake."""
-        for mark in sorted(self.folder.glob("*.complete")):
-            stem = mark.name.removesuffix(".complete")
-            pieces = sorted(self.folder.glob(f"{stem}.*.dbn.zst"), key=_number)
-            if pieces:
-                self._add(pieces)
-            for piece in pieces:
-                piece.unlink()
-            mark.unlink()
+    # --- into the lake
 
-    def _add(self, paths: list[Path]) -> None:
+    def _take_pieces(self, pieces: Pieces) -> None:
+        """Put a date that has come into the lake."""
+        if not pieces.files:
+            self.say(f"{pieces.where}: the files are not there any more: {pieces.schema} of {pieces.date} is let go of")
+            pieces.remove()
+        elif self._add(pieces.files, pieces.where):
+            self._note_received(pieces.schema, [pieces.date])
+            pieces.remove()
+
+    def _take_job(self, job: Job, *, fresh: bool = False) -> None:
+        """Fetch a batch job, and put its files into the lake; `fresh` where it is yet to be ordered."""
+        try:
+            folder = self.jobs.fetch(job, fresh=fresh)
+        except JobFailed as e:
+            self.faults.append(str(e))
+            self.let_go |= {(job.schema, date) for date in job.dates}
+            return
+        if folder is None:
+            self.say(f"{job.name}: its files are not in {self.folder} any more: it is let go of")
+            self.jobs.drop(job)
+        elif self._add([folder], str(folder)):
+            self._note_received(job.schema, job.dates)
+            self.jobs.remove(job, folder)
+
+    def _add(self, paths: list[Path], where: str) -> bool:
+        """Put files into the lake; False where that failed for some, which is told at the end: they are kept."""
         from engine.commands.add import take, tell
 
-        intake = take(self.lake, paths, stored=tuple(s for s in SCHEMAS if s != "mbo"))
+        # A date in part that the lake has was named before the price was agreed to: the whole one takes its place.
+        try:
+            intake = take(self.lake, paths, replace=True, stored=tuple(s for s in SCHEMAS if s != "mbo"))
+        except RawMissing as e:
+            return self._keep(where, [str(e)])
         placed = [line for line in intake.lines if line.place]
         self.added += [{"what": line.what, "place": line.place, "dates": ", ".join(map(str, line.dates))} for line in placed]
         if not self.json:
             tell(intake)
         else:
             self.said += [text for line in intake.lines for text in line.said]
-        if intake.faults:
-            raise RunFailed("what was downloaded could not be added:\n" + "\n".join(intake.faults))
+        return self._keep(where, intake.faults) if intake.faults else True
 
-    # --- batch jobs
-
-    @property
-    def _ledger(self) -> Path:
-        return self.folder / "jobs.json"
-
-    def _jobs(self) -> list[Job]:
-        try:
-            return [Job(**j) for j in jsonlib.loads(small_text(self._ledger, str(self._ledger)))]
-        except FileNotFoundError:
-            return []
-        except (*NOT_JSON, PartitionCorrupt) as e:
-            raise DownloadFailed(
-                f"{self._ledger}: expected the batch jobs that were ordered, found {e}; they are at https://databento.com/portal/batch: "
-                f"download them there, `spymaster add` them, and remove this file"
-            ) from e
-
-    def _remember(self, jobs: list[Job]) -> None:
-        write_text_atomic(self._ledger, jsonlib.dumps([asdict(j) for j in jobs], indent=1) + "\n")
-
-    def _order(self, run: list[Request]) -> None:
-        """Order a batch job, remembered before and after, and fetch it."""
-        start, end = run[0].date.isoformat(), (run[-1].date + dt.timedelta(days=1)).isoformat()
-        now = dt.datetime.now(dt.UTC).isoformat()
-        job = Job(run[0].schema, start, end, now, sum(r.cost for r in run))
-        self._remember([*self._jobs(), job])
-        self._submit(job)
-        self._finish_job(job)
-
-    def _submit(self, job: Job) -> None:
-        batch = self.client.historical.batch
-
-        def submit() -> dict[str, Any]:
-            # An answer that was lost on the way may be of an order that was taken: it is looked for before it is repeated.
-            found = self._ordered(job)
-            return found or batch.submit_job(
-                dataset=DATASET, symbols=[f"{self.root}.FUT"], stype_in="parent", schema=job.schema, start=job.start, end=job.end,
-                encoding="dbn", compression="zstd", split_duration="day",
-            )  # fmt: skip
-
-        job.id = str(self.client.ask(f"the batch job {job.schema} {job.start} to {job.end}", submit)["id"])
-        self.paid += job.cost
-        self._remember([*(j for j in self._jobs() if (j.schema, j.start, j.end) != (job.schema, job.start, job.end)), job])
-
-    def _ordered(self, job: Job) -> dict[str, Any] | None:
-        """The job at Databento that is this one, ordered by a run that did not live to hear its id; None where there is none."""
-        batch = self.client.historical.batch
-        since = dt.datetime.fromisoformat(job.ordered) - dt.timedelta(minutes=5)
-        known = {j.id for j in self._jobs()}
-        for found in batch.list_jobs(states="received,queued,processing,done", since=since):
-            if found["id"] in known:
-                continue
-            if "schema" not in found and hasattr(batch, "get_job_details"):
-                found = batch.get_job_details(found["id"])
-            asked = (
-                found.get("dataset"),
-                found.get("schema"),
-                found.get("symbols"),
-                str(found.get("start"))[:10],
-                str(found.get("end"))[:10],
-            )
-            if asked == (DATASET, job.schema, f"{self.root}.FUT", job.start, job.end):
-                return found
-        return None
-
-    def _finish_job(self, job: Job) -> None:
-        """Wait for a batch job, fetch its files, check them by their hashes, and put them into the lake."""
-        if job.id is None:
-            self._submit(job)
-        assert job.id is not None
-        batch, what, job_id = self.client.historical.batch, f"the batch job {job.id}", job.id
-        wait = 0.2
-        while (state := self._state(job)) not in ("done", "expired"):
-            if wait == 0.2:
-                self.say(f"{what} ({job.schema} {job.start} to {job.end}) is {state}; if this is stopped, the same command goes on")
-            time.sleep(wait)
-            wait = min(wait * 1.5, 30.0)
-        if state == "expired":
-            self._remember([j for j in self._jobs() if j.id != job.id])
-            raise DownloadFailed(f"{what} has expired: Databento keeps files for 30 days; run again, which asks for its dates anew")
-        files = self.client.ask(what, lambda: batch.list_files(job_id))
-        for file in files:
-            self._fetch_file(job_id, file)
-        self._add([self.folder / job_id])
-        shutil.rmtree(self.folder / job_id)
-        self._remember([j for j in self._jobs() if j.id != job.id])
-
-    def _state(self, job: Job) -> str:
-        batch = self.client.historical.batch
-        states = "received,queued,processing,done,expired"
-        found = self.client.ask(f"the batch job {job.id}", lambda: batch.list_jobs(states=states))
-        return next((str(f["state"]) for f in found if f["id"] == job.id), "expired")
-
-    def _fetch_file(self, job_id: str, file: dict[str, Any]) -> None:
-        """Download a file of a job, from where a part of it ends; DownloadFailed where its hash is another one's twice."""
-        name, size = str(file["filename"]), int(file["size"])
-        require(name == Path(name).name and not name.startswith("."), f"{job_id}: expected the name of a file, found {name!r}")
-        kind, _, digest = str(file["hash"]).partition(":")
-        place = self.folder / job_id / name
-        for left in (1, 0):
-            if place.exists() and place.stat().st_size > size:
-                place.unlink()
-            self.client.ask(name, lambda: self.client.historical.batch.download(job_id, self.folder, name))
-            found = sha256_file(place) if kind == "sha256" else digest
-            if place.stat().st_size == size and found == digest:
-                return
-            place.unlink()
-            if not left:
-                raise DownloadFailed(f"{name} of {job_id}: expected {size} bytes with SHA-256 {digest[:12]}, found {found[:12]}; run again")
+    def _keep(self, where: str, reasons: list[str]) -> bool:
+        """Tell at the end why files could not be added; False."""
+        why = "\n".join(reasons)
+        self.faults.append(
+            f"what was downloaded to {where} could not be added:\n{why}\nIt is kept: move what is in its way out of the lake, and run "
+            f"again, which pays nothing for it; or remove {where} to let go of it"
+        )
+        return False
 
 
-def _number(piece: Path) -> int:
-    """The number of a piece, which stands before its ending."""
-    return int(piece.name.removesuffix(".dbn.zst").rpartition(".")[2])
+def _asked_for_all(metadata: DbnMetadata) -> bool:
+    """Whether a file is of a request for all contracts: by parent symbol, or of more symbols than a request may list."""
+    return metadata.stype_in == "parent" or len(metadata.mappings) > MOST_SYMBOLS
 
 
 class _Interrupted(Exception):
@@ -637,56 +537,3 @@ def runs_of(requests: list[Request]) -> list[list[Request]]:
         else:
             made.append([r])
     return made
-
-
-def salvage(part: Path, piece: Path, time_at: int) -> None:
-    """Make a whole file `piece` of what came of a stream that was interrupted: its records before the last instant, which may not be whole.
-    Its metadata end there. Nothing is made where no record can be saved.
-
-    part: a zstd DBN file that ends anywhere
-    time_at: byte of a record at which the time stands by which requests are cut
-    """
-    import numpy as np
-    import zstandard
-
-    tmp, records = piece.with_name(f".tmp-{piece.name}"), piece.with_name(f".tmp-{piece.name}-records")
-    last, saved = -1, 0
-    # This reader gives what there is of a frame that is cut, where others raise.
-    with part.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as source:
-
-        def read(n: int) -> bytes:
-            try:
-                return source.read(n)
-            except zstandard.ZstdError:
-                return b""  # what follows is damaged, and asked for again
-
-        head = read(8)
-        length = int.from_bytes(head[4:8], "little")
-        head += read(min(length, 1 << 26))
-        if head[:3] != b"DBN" or len(head) < length + 8:
-            return
-        left, held = b"", b""
-        with records.open("wb") as out, zstandard.ZstdCompressor(level=3).stream_writer(out, closefd=False) as body:
-            while block := read(1 << 20):
-                data = left + block
-                size = max(data[0] * 4, 1)
-                n = len(data) // size
-                left = data[n * size :]
-                if n:
-                    rows = np.frombuffer(data, np.uint8, n * size).reshape(n, size)
-                    times = np.ascontiguousarray(rows[:, time_at : time_at + 8]).view(np.int64)[:, 0]
-                    if times[-1] > last:
-                        same = int(np.searchsorted(times, times[-1]))
-                        saved += body.write(held + data[: same * size])
-                        held, last = data[same * size : n * size], int(times[-1])
-                    else:
-                        held += data[: n * size]
-    if saved:
-        with tmp.open("wb") as out, records.open("rb") as of:
-            # The metadata are a frame of their own before the records; their end is known only now.
-            out.write(zstandard.ZstdCompressor(level=3).compress(head[:34] + last.to_bytes(8, "little") + head[42:]))
-            shutil.copyfileobj(of, out)
-            out.flush()
-            os.fsync(out.fileno())
-        tmp.rename(piece)
-    records.unlink()

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import hashlib
 import json
+import os
 import ssl
 import subprocess
 import threading
@@ -21,6 +22,8 @@ import databento_dbn as dbn
 import numpy as np
 import zstandard
 
+from engine.cli import main
+from engine.commands import batch_jobs
 from tests.support.dbn_files import DAY_NS, utc_ns
 from tests.support.deliveries import head, mapped
 
@@ -32,10 +35,11 @@ CHUNK = 8192
 
 @dataclass
 class Market:
-    """What the server has: MBO records by date, and the condition of dates."""
+    """What the server has: MBO records by date, and the condition of dates; `stype_in` is what its files say of the request."""
 
     days: dict[dt.date, np.ndarray]
     conditions: dict[dt.date, str] = field(default_factory=dict)
+    stype_in: dbn.SType = dbn.SType.PARENT
 
     def part(self, schema: str, start: int, end: int) -> bytes:
         """The records that were received in ``[start, end)``."""
@@ -59,7 +63,7 @@ class Market:
         """Encoded metadata of a request."""
         first = dt.datetime.fromtimestamp(start / 1e9, dt.UTC).date()
         days = max((end - utc_ns(first) + DAY_NS - 1) // DAY_NS, 1)
-        return head(start, end, mapped(first, NAMES, days), schema=dbn.Schema.from_str(schema), stype_in=dbn.SType.PARENT)
+        return head(start, end, mapped(first, NAMES, days), schema=dbn.Schema.from_str(schema), stype_in=self.stype_in)
 
     def file(self, schema: str, date: dt.date) -> bytes:
         """A day's file as a batch job has it."""
@@ -72,23 +76,42 @@ class Market:
 class Account:
     """What was asked and what it cost: `streamed` bytes of records, ``jobs`` by id, and every request's path and parameters.
 
-    trouble: for a path, statuses (and headers) with which the next requests are answered
+    trouble: for a path, statuses (and headers) with which the next requests are answered; None for one that goes well
     pause: seconds between the chunks of an answer
     break_after: bytes of a stream after which the connection is closed, once for each number in the list
     lose_answer: the next order of a job is taken, and its answer lost
+    harm: names of files whose next download is damaged
+    short: the list of jobs names no more than id, state and time
+    skew: Databento's clock less ours
+    late: so many lists of jobs do not have the jobs yet that were ordered here
+    unlisted: ids of jobs that no list has, though their details are known
     """
 
     market: Market
     streamed: int = 0
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    trouble: dict[str, list[tuple[int, dict[str, str]]]] = field(default_factory=dict)
+    trouble: dict[str, list[tuple[int, dict[str, str]] | None]] = field(default_factory=dict)
     pause: float = 0.0
     break_after: list[int] = field(default_factory=list)
     lose_answer: bool = False
     harm: set[str] = field(default_factory=set)
     short: bool = False
+    skew: dt.timedelta = dt.timedelta()
+    late: int = 0
+    unlisted: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def job(self, number: str, first: dt.date, end: dt.date, **other: str) -> dict[str, Any]:
+        """A job of the account, as one that `download` orders but for `other`."""
+        midnight = "T00:00:00.000000000Z"
+        made = {
+            "id": number, "dataset": "GLBX.MDP3", "schema": "mbo", "symbols": "ES.FUT", "stype_in": "parent", "encoding": "dbn",
+            "compression": "zstd", "split_duration": "day", "start": f"{first}{midnight}", "end": f"{end}{midnight}", "state": "queued",
+            "ts_received": (dt.datetime.now(dt.UTC) + self.skew).isoformat(),
+        }  # fmt: skip
+        self.jobs[number] = made | other
+        return self.jobs[number]
 
     def count(self, path: str) -> int:
         """Number of requests of a path."""
@@ -202,8 +225,9 @@ class _Handler(BaseHTTPRequestHandler):
         assert (asked["encoding"], asked["compression"], asked["split_duration"]) == ("dbn", "zstd", "day")
         with account.lock:
             number = f"GLBX-20251120-{len(account.jobs):010d}"
-            fields = ("dataset", "schema", "symbols", "stype_in", "start", "end")
-            job = {k: asked[k] for k in fields} | {"id": number, "state": "received", "ts_received": dt.datetime.now(dt.UTC).isoformat()}
+            fields = ("dataset", "schema", "symbols", "stype_in", "start", "end", "encoding", "compression", "split_duration")
+            received = (dt.datetime.now(dt.UTC) + account.skew).isoformat()
+            job = {k: asked[k] for k in fields} | {"id": number, "state": "received", "ts_received": received}
             job["cost_usd"] = len(account.market.part(asked["schema"], start, end)) * USD_PER_BYTE
             account.jobs[number] = job
             lost, account.lose_answer = account.lose_answer, False
@@ -215,16 +239,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _batch_list_jobs(self, asked: dict[str, str]) -> None:
         steps = ["received", "queued", "processing", "done"]
+        since = dt.datetime.fromisoformat(asked.get("since", "2000-01-01T00:00:00+00:00"))
         with self.account.lock:
-            listed = []
+            listed: list[dict[str, Any]] = []
+            late = self.account.late > 0 and bool(self.account.jobs)
+            self.account.late -= late
             for job in self.account.jobs.values():
+                if late or job["id"] in self.account.unlisted or dt.datetime.fromisoformat(job["ts_received"]) < since:
+                    continue
                 listed.append({k: job[k] for k in ("id", "state", "ts_received")} if self.account.short else dict(job))
                 if job["state"] in steps[:-1]:
                     job["state"] = steps[steps.index(job["state"]) + 1]
         self._json([j for j in listed if j["state"] in asked["states"].split(",")])
 
     def _batch_get_job_details(self, asked: dict[str, str]) -> None:
-        self._json(self.account.jobs[asked["job_id"]])
+        job = self.account.jobs.get(asked["job_id"])
+        self._json(job or {"detail": "no such job"}, 200 if job else 404)
 
     def _files(self, job_id: str) -> dict[str, bytes]:
         job, market = self.account.jobs[job_id], self.account.market
@@ -291,8 +321,8 @@ class Server:
     def _certificate(self) -> tuple[Path, Path]:
         cert, key = self.folder / "cert.pem", self.folder / "key.pem"
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
-             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", cert,
+             "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
             check=True, capture_output=True,
         )  # fmt: skip
         return cert, key
@@ -305,3 +335,17 @@ class Server:
             "SPYMASTER_DATABENTO_GATEWAY": f"https://localhost:{self._http.server_port}",
             "REQUESTS_CA_BUNDLE": str(self._certificate[0]),
         }
+
+
+def run_alone(words: list[str], env: dict[str, str]) -> None:
+    """The command line as the whole of a process that another one has begun: it ends with its exit code."""
+    os.environ.update(env)
+    batch_jobs.LOOK_AGAIN = 0.05
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    try:
+        main(words)
+    except SystemExit as e:
+        os._exit(int(e.code is not None and e.code != 0))
+    os._exit(0)

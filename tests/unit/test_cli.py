@@ -17,8 +17,8 @@ from engine.errors import SessionError
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "run", "rebuild", "simulate", "fidelity", "lake", "add", "download", "select", "contracts", "index", "neighbours", "audit",
-    "hypothesis", "demo", "snapshot", "compare", "serve",
+    "run", "rebuild", "simulate", "fidelity", "lake", "add", "select", "contracts", "index", "neighbours", "audit", "hypothesis", "demo",
+    "snapshot", "compare", "serve", "download",
 )  # fmt: skip
 
 
