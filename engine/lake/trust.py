@@ -90,12 +90,17 @@ def trust_words(record: dict[str, Any] | None, date: dt.date) -> TrustWords:
     conditions = [f"{f['condition']} on {f['date']}" for f in record["files"] if f.get("condition", "available") != "available"]
     lines += [f"the venue's data are {', '.join(conditions)}"] if conditions else []
     lost = seconds - valid - why.get("rebuilt", 0)
-    chip = f"book known in {valid / seconds:.0%} of the session" if lost else ("" if not lines else "book known, see data quality")
+    chip = f"book known in {_share(valid, seconds)} of the session" if lost else ("" if not lines else "book known, see data quality")
     if not valid:
-        chip = f"book known near the touch in {near / seconds:.0%} of the session" if near else "book not known"
+        chip = f"book known near the touch in {_share(near, seconds)} of the session" if near else "book not known"
     # A hidden order's fill can name one that was never added: that happens on the best of days.
     facts = (f"{record['unplaced_fills']:,} fills of orders never seen",) if record["unplaced_fills"] else ()
     return TrustWords(chip, "part" if lines else "good", tuple(lines), SNAPSHOT_ADVICE if "cold_start" in why else "", facts)
+
+
+def _share(part: int, whole: int) -> str:
+    """A share of the seconds in whole percent, rounded down: 100% is all of them, and 0% none."""
+    return f"{100 * part // whole}%" if 100 * part >= whole else "less than 1%"
 
 
 def _why_line(record: dict[str, Any], name: str, date: dt.date) -> str:
@@ -112,9 +117,9 @@ def _coverage(record: dict[str, Any], name: str, date: dt.date) -> str:
     """Which file starts or ends where, as far as it explains seconds that no file covers."""
     if name == "outside":
         return f", {clock_text(record['files'][0]['span'][0], date)} New York" if record["files"] else ""
-    limits = [f for f in record["files"] if "limit" in f]
-    if name == "after_end" and limits:
-        return f": the request's limit of {limits[-1]['limit']:,} records was reached at {clock_text(limits[-1]['span'][1], date)} New York"
+    last = record["files"][-1] if record["files"] else {}
+    if name == "after_end" and "limit" in last:
+        return f": the request's limit of {last['limit']:,} records was reached at {clock_text(last['span'][1], date)} New York"
     if name == "after_end" and record["records_end_ns"] is not None:
         return f": its last record is of {clock_text(record['records_end_ns'] - NS, date)} New York, though it says it covers more"
     return ""

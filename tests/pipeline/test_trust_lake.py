@@ -13,7 +13,7 @@ import pytest
 
 from engine.features.near import reach_of, sides_of
 from engine.features.registry import table_features
-from engine.lake.catalog import BARS, LADDER, TAPE, VACUUM, dataset
+from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, TAPE, VACUUM, dataset
 from engine.lake.manifest import Lineage, Manifest
 from engine.lake.quality import quality_table
 from engine.lake.store import Lake, read_part
@@ -22,7 +22,7 @@ from engine.params import RunParams, TrustParams
 from engine.session import Session
 from engine.stages.silver import STAGES, ladder_differs
 from tests.support.dbn_files import DAY_NS, F_SNAPSHOT, busy_day, utc_ns, write_dbn
-from tests.support.lakes import ESZ5, RAW, TUESDAY, make_bronze, make_silver, spymaster
+from tests.support.lakes import ESZ5, RAW, TUESDAY, WEDNESDAY, make_bronze, make_silver, spymaster
 
 NINE, NOON_30 = utc_ns(TUESDAY, 14), utc_ns(TUESDAY, 17, 30)
 """The ladder of the session, 09:00 to 12:30 New York."""
@@ -134,6 +134,39 @@ def test_nothing_after_a_reached_limit_is_valid(tmp_path: Path):
     assert [why for *_, why in gaps if "ends at 2025-11-04 09:59" in why and f"limit of {len(records):,} records" in why]
 
 
+def test_what_another_file_brings_after_a_reached_limit_is_valid(tmp_path: Path):
+    """Two requests of one date: the first reached its limit at 10:00, the second begins there."""
+    records = records_from(utc_ns(TUESDAY, 9), 8000)
+    n = int(np.searchsorted(records["ts_recv"], NINE + 3600 * 10**9))
+    rest, midnight = int(records["ts_recv"][n - 1]) + 1, utc_ns(TUESDAY) + DAY_NS
+    write_dbn(tmp_path / "1.dbn.zst", records[:n], symbols=ESZ5, start=utc_ns(TUESDAY), end=midnight, limit=n)
+    write_dbn(tmp_path / "2.dbn.zst", records[n:], symbols=ESZ5, start=rest, end=midnight)
+    lake = Lake(tmp_path / "lake")
+    spymaster("add", tmp_path / "1.dbn.zst", tmp_path / "2.dbn.zst", "--lake", lake.root)
+    assert make_bronze(lake, TUESDAY).status == "made"
+    notes = lake.notes(BRONZE_MBO, "ESZ5", TUESDAY)
+    assert (notes["dbn_end_ns"], "limit" in notes) == (midnight, False)
+    assert make_silver(lake, TUESDAY).status == "made"
+    assert record_of(lake)["why_not"] == {}
+
+
+def test_a_limit_that_was_reached_on_the_second_date_is_none_of_the_first(tmp_path: Path):
+    first = records_from(utc_ns(TUESDAY, 9), 8000)
+    second = first.copy()
+    for column in ("ts_recv", "ts_event"):
+        second[column] += DAY_NS
+    both, midnight = np.concatenate([first, second]), utc_ns(TUESDAY) + DAY_NS
+    write_dbn(tmp_path / "a.dbn.zst", both, symbols=ESZ5, start=utc_ns(TUESDAY), end=midnight + DAY_NS, limit=len(both))
+    lake = Lake(tmp_path / "lake")
+    spymaster("add", tmp_path / "a.dbn.zst", "--lake", lake.root)
+    ends = {}
+    for date in (TUESDAY, WEDNESDAY):
+        assert make_bronze(lake, date).status == "made"
+        notes = lake.notes(BRONZE_MBO, "ESZ5", date)
+        ends[date] = (notes["dbn_end_ns"], notes.get("limit"))
+    assert ends == {TUESDAY: (midnight, None), WEDNESDAY: (int(second["ts_recv"][-1]) + 1, len(both))}
+
+
 def test_a_limit_that_was_not_reached_means_nothing(tmp_path: Path):
     records = records_from(utc_ns(TUESDAY, 9), 8000)
     lake = lake_of(tmp_path, records, utc_ns(TUESDAY), utc_ns(TUESDAY) + DAY_NS, limit=len(records) + 1)
@@ -217,6 +250,22 @@ def test_every_view_has_a_chip(cold: Lake):
     assert "book known near the touch in" in chip
     assert "starts without a snapshot" in chip
     assert trust_chip(replace(words, chip="")) == ""
+
+
+@pytest.mark.parametrize(
+    ("valid", "near", "chip"),
+    [
+        (12_599, 0, "book known in 99% of the session"),
+        (6_299, 0, "book known in 49% of the session"),
+        (12, 0, "book known in less than 1% of the session"),
+        (0, 12_599, "book known near the touch in 99% of the session"),
+        (0, 12_600, "book known near the touch in 100% of the session"),
+        (0, 0, "book not known"),
+    ],
+)
+def test_no_share_of_a_session_that_lost_seconds_is_all_of_it(cold: Lake, valid: int, near: int, chip: str):
+    record = record_of(cold) | {"valid": valid, "near": near, "why_not": {"gap": 12_600 - valid}, "spans": []}
+    assert trust_words(record, TUESDAY).chip == chip
 
 
 def test_hidden_fills_alone_are_no_fault(cold: Lake):
