@@ -41,7 +41,7 @@ def counted_span(date: dt.date, profile: str, root: Root) -> tuple[int, int] | N
     window; None without a session.
     """
     if profile_named(profile).globex_days_back == 1:
-        return rth_span(date, root.market)
+        return rth_span(date, root.market, root.hours)
     w = session_windows(date, profile, root)
     return w.trading_start_ns, w.trading_end_ns
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, processes, require, text_table
-from engine.errors import PartitionMissing, RawMissing, RunFailed, SessionError
+from engine.errors import NoData, PartitionMissing, RawMissing, RunFailed, SessionError
 from engine.sessions import profile_text
 from engine.vocab import root_of
 
@@ -181,7 +181,10 @@ class Run:
 
         have = {*index.dates(self.symbol), *(d for _, d in self.lake.partitions(BRONZE_MBO))}
         for date in list(self.dates):
-            w = session_windows(date, self.profile, root_of(self.symbol))
+            try:
+                w = session_windows(date, self.profile, root_of(self.symbol))
+            except NoData:
+                continue  # `plan_sessions` says why
             needed = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
             if not have.intersection(needed):
                 try:

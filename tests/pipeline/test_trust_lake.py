@@ -173,6 +173,54 @@ def test_a_limit_that_was_not_reached_means_nothing(tmp_path: Path):
     assert record_of(lake)["why_not"] == {}
 
 
+HALF_DAY = dt.date(2025, 11, 28)
+
+
+def half_day(root: Path) -> Lake:
+    """The day after Thanksgiving, on which Globex stops at 13:15 New York."""
+    records = busy_day(16_000, 3, date=HALF_DAY, symbols=ESZ5, snapshot_orders=400, end_ns=utc_ns(HALF_DAY, 18, 15))
+    midnight = utc_ns(HALF_DAY)
+    write_dbn(root / RAW / "a.mbo.dbn.zst", records, symbols=ESZ5, start=midnight, end=midnight + DAY_NS)
+    lake = Lake(root)
+    assert make_bronze(lake, HALF_DAY).status == "made"
+    return lake
+
+
+def test_a_half_day_has_a_half_session(tmp_path: Path):
+    lake = half_day(tmp_path)
+    assert make_silver(lake, HALF_DAY, "day").status == "made"
+    record = trust_record(lake, "ESZ5", HALF_DAY)
+    assert record is not None
+    assert record["session"] == [utc_ns(HALF_DAY, 14), utc_ns(HALF_DAY, 18)]
+    assert (record["why_not"], trust_words(record, HALF_DAY).level) == ({}, "good")
+
+
+def test_a_session_of_one_s_own_beyond_a_half_day_blames_no_file(tmp_path: Path):
+    lake = half_day(tmp_path)
+    assert make_silver(lake, HALF_DAY, "lunch@04:00-09:30,09:30-14:00,11:00,15,1").status == "made"
+    record = trust_record(lake, "ESZ5", HALF_DAY)
+    assert record is not None
+    assert list(record["why_not"]) == ["closed"]
+    words = trust_words(record, HALF_DAY)
+    assert (words.level, words.chip, words.lines) == ("good", "", ())
+    assert "to 14:00 New York): the market is closed: a holiday or a half-day" in words.text
+
+
+def test_no_session_of_the_regular_hours_is_made_of_a_holiday(tmp_path: Path):
+    holiday = dt.date(2025, 11, 27)
+    midnight = utc_ns(holiday)
+    records = busy_day(4000, 3, date=holiday, symbols=ESZ5, snapshot_orders=400, end_ns=utc_ns(holiday, 18))
+    write_dbn(tmp_path / RAW / "a.mbo.dbn.zst", records, symbols=ESZ5, start=midnight, end=midnight + DAY_NS)
+    asked = ("run", "--lake", tmp_path, "--symbol", "ESZ5", "--dates", holiday)
+    done = spymaster(*asked, "--session", "day", check=False)
+    assert done.returncode == 1
+    assert "no data on any of these dates: 2025-11-27: expected regular hours of the equity market" in done.stderr
+    assert not Lake(tmp_path).partitions(LADDER)
+    spymaster(*asked, "--layer", "bronze")
+    assert make_silver(Lake(tmp_path), holiday, "day").status == "empty"
+    assert make_silver(Lake(tmp_path), holiday).status == "made"
+
+
 def test_a_session_that_no_file_touches_is_not_made(tmp_path: Path):
     start, end = utc_ns(TUESDAY, 20, 30), utc_ns(TUESDAY, 23)
     lake = lake_of(tmp_path, records_from(start, 2000, end_ns=end), start, end, silver=False)
