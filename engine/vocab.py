@@ -229,7 +229,8 @@ def _read_roots(path: Path, mtime_ns: int, size: int) -> dict[str, Root]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as e:
         raise UnknownRoot(
             f"{path}: expected lines such as `{OWN_ROOT_EXAMPLE}` (a tick of whole 1e-9, months of {ALL_MONTHS}, a market of "
-            f"{', '.join(MARKET_NAMES)}, and where it has others than its market's, its regular hours in New York), found {type(e).__name__}: {e}"
+            f"{', '.join(MARKET_NAMES)}, and where it has others than its market's, its regular hours in New York), "
+            f"found {type(e).__name__}: {e}"
         ) from e
     return found
 

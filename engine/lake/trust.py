@@ -53,7 +53,7 @@ class TrustWords:
 
     chip: a few words for every view; empty where there is nothing to say
     level: ``good``, ``part`` or ``unknown``
-    lines: sentences, the worst first; empty where every second but those of a snapshot, or of a closed market, is valid and nothing is amiss
+    lines: sentences, the worst first; empty where every second but those of a snapshot or a closed market is valid and nothing is amiss
     advice: what helps; empty where nothing does
     facts: sentences on what was counted and is no fault
     """

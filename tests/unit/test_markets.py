@@ -92,7 +92,10 @@ def test_metals_have_hours_of_their_own():
 
 @pytest.mark.parametrize(
     ("date", "closes"),
-    [("2023-04-07", "11:15"), ("2021-04-02", "11:15"), ("2015-04-03", "11:15"), ("2026-04-03", "11:15"), ("2024-03-29", None), ("2025-04-18", None)],
+    [
+        ("2023-04-07", "11:15"), ("2021-04-02", "11:15"), ("2015-04-03", "11:15"), ("2026-04-03", "11:15"),
+        ("2024-03-29", None), ("2025-04-18", None),
+    ],
 )  # fmt: skip
 def test_rates_and_currencies_trade_on_a_good_friday_with_payrolls(date: str, closes: str | None):
     day = dt.date.fromisoformat(date)
