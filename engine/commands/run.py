@@ -6,6 +6,7 @@ import datetime as dt
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -204,7 +205,8 @@ class Run:
             return [(self.symbol, d) for d in self.dates]
         if layer == "all" and not self.lake.selection_path().is_file():
             frame = make_selection(self.lake, self.symbol, self.profile, SelectionParams())
-            self.say(f"made the selection map {self.lake.selection_path()}: {frame.height} session dates; `spymaster select` rebuilds it")
+            again = f"`spymaster select --lake {quote(str(self.lake.root))} --symbol {self.symbol} --session {self.profile}` rebuilds it"
+            self.say(f"made the selection map {self.lake.selection_path()}: {frame.height} session dates; {again}")
         chosen, left = route(self.lake, self.symbol, self.dates)
         self.left_out.update({f"silver {self.symbol} {d}": why for d, why in left.items()})
         return chosen
