@@ -399,7 +399,7 @@ class Intake:
     def _compare(self, found: Found, look: Look, facts: Facts, root: str, source: Path) -> tuple[Path | None, list[Path]]:
         """(the same file in the lake, if it is there; the files that give way to this one); DuplicateRaw where a whole one would stay."""
         shelf = self._shelf(root, fresh=True)
-        same = next((p for p in shelf.of_size(facts.size) if _is_same(p, source, look.sha256, self.lake)), None)
+        same = next((p for p in shelf.like(facts) if _is_same(p, source, look.sha256, self.lake)), None)
         if same is not None and not self.replace:
             return same, []
         mine = {(d.date, s): c for d in facts.dates for s, c in d.contracts.items()}
@@ -536,9 +536,10 @@ class _Shelf:
         self._dates.setdefault(part.date, set()).add(part.path)
         self._sizes.setdefault(part.size, set()).add(part.path)
 
-    def of_size(self, size: int) -> list[Path]:
-        """The files of a size, sorted."""
-        return sorted(p for p in self._sizes.get(size, ()) if p in self._parts)
+    def like(self, facts: Facts) -> list[Path]:
+        """The files that may have the bytes of the one with these facts, sorted: of its size, and of no other hash."""
+        same = (None, facts.sha256)
+        return sorted(p for p in self._sizes.get(facts.size, ()) if p in self._parts and self._parts[p][0].sha256 in same)
 
     def on(self, dates: set[dt.date]) -> list[tuple[Path, list[RawPart]]]:
         """The files that hold any of the dates, sorted, with their parts of all dates."""
