@@ -47,7 +47,7 @@ class Ladder:
     def __init__(self, rows: pl.DataFrame, tape: pl.DataFrame, *, symbol: str, date: dt.date, make: str | None = None) -> None:
         # Frames that are not from a lake get a command without `--lake`.
         made_by = make or f"spymaster run --layer silver --symbol {symbol} --dates {date} --overwrite"
-        self._fix = f"`{made_by}` makes it again"
+        self.fix = f"`{made_by}` makes it again"
         self.symbol, self.date = symbol, date
         self.root: Root = root_of(symbol)
         self.where = f"ladder of {symbol} {date}"
@@ -55,7 +55,7 @@ class Ladder:
             missing = [c for c in columns if c not in frame.columns]
             if missing:
                 raise ContractError(
-                    f"{dataset} {symbol} {date}: expected columns {', '.join(columns)}; missing {', '.join(missing)}; {self._fix}"
+                    f"{dataset} {symbol} {date}: expected columns {', '.join(columns)}; missing {', '.join(missing)}; {self.fix}"
                 )
         self._take_tape(tape)
         self._take_rows(rows)
@@ -82,7 +82,7 @@ class Ladder:
         return cls(lake.read(LADDER, symbol, date), lake.read(TAPE, symbol, date), symbol=symbol, date=date, make=make)
 
     def _broken(self, expected: str) -> ContractError:
-        return ContractError(f"{self.where}: expected {expected}; {self._fix}")
+        return ContractError(f"{self.where}: expected {expected}; {self.fix}")
 
     def _take_tape(self, tape: pl.DataFrame) -> None:
         starts = tape["window_start_ts_ns"].to_numpy()

@@ -242,8 +242,8 @@ level("pd_low", "PD Low", "Lowest trade of the previous full RTH session of the 
 level("pd_close", "PD Close", "Last trade of the previous full RTH session of the same contract.")(
     partial(_previous_day, pick=pl.Series.last)
 )
-level("on_high", "ON High", "Highest overnight trade (18:00 to 09:30 New York), known from 09:30 on.")(partial(_overnight, high=True))
-level("on_low", "ON Low", "Lowest overnight trade (18:00 to 09:30 New York), known from 09:30 on.")(partial(_overnight, high=False))
+level("on_high", "ON High", "Highest trade from 18:00 New York to the regular open, known from then on.")(partial(_overnight, high=True))
+level("on_low", "ON Low", "Lowest trade from 18:00 New York to the regular open, known from then on.")(partial(_overnight, high=False))
 
 
 def _sma(inputs: LevelInputs, n: int) -> Steps | str:

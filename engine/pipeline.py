@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 
-from engine.errors import EngineError, PartitionCorrupt, PartitionMissing, RawMissing, UnknownDataset, UnknownRoot
+from engine.errors import EngineError, NoData, PartitionCorrupt, PartitionMissing, RawMissing, UnknownDataset, UnknownRoot
 from engine.lake.catalog import BRONZE_MBO, dataset, datasets
 from engine.lake.store import Lake
 from engine.params import RunParams
@@ -123,7 +123,11 @@ def plan_sessions(
     text = params.model_dump_json()
     for symbol, date in sessions:
         spec = TaskSpec(str(lake.root), date, (symbol,), profile=profile, params=text, overwrite=overwrite, group=group)
-        windows = session_windows(date, profile, root_of(symbol))
+        try:
+            windows = session_windows(date, profile, root_of(symbol))
+        except NoData as e:
+            plan.left_out[spec.name] = str(e)
+            continue
         needed = next(r for r in GROUPS[group][0].refs(windows, params) if r.required)
         try:
             lake.manifest(needed.key, symbol, needed.date)
@@ -150,7 +154,10 @@ def bronze_dates(lake: Lake, symbol: str, dates: list[dt.date], profile: str, pa
     same = (params_hash(values), profile)
     symbols = [s for s, _ in lake.tables(key)] if is_root(symbol) else [symbol]
     for date in dates:
-        windows = session_windows(date, profile, root_of(symbol))
+        try:
+            windows = session_windows(date, profile, root_of(symbol))
+        except NoData:
+            continue  # `plan_sessions` says why
         if not have.intersection(utc_dates(windows.ladder_start_ns, windows.ladder_end_ns)):
             continue
         recorded: set[dt.date] = set()

@@ -41,7 +41,7 @@ def counted_span(date: dt.date, profile: str, root: Root) -> tuple[int, int] | N
     window; None without a session.
     """
     if profile_named(profile).globex_days_back == 1:
-        return rth_span(date, root.market)
+        return rth_span(date, root.market, root.hours)
     w = session_windows(date, profile, root)
     return w.trading_start_ns, w.trading_end_ns
 
@@ -152,7 +152,11 @@ def read_selection(lake: Lake, root: str) -> list[dict[str, Any]]:
 
 
 def _repair_hint(lake: Lake, root: str) -> str:
-    return f"`spymaster select --symbol {root} --lake {quote(str(lake.root))}` rebuilds it"
+    return f"`{_select_command(lake, root)}` rebuilds it"
+
+
+def _select_command(lake: Lake, root: str) -> str:
+    return f"spymaster select --lake {quote(str(lake.root))} --symbol {root} --session {lake.profile() or 'rth'}"
 
 
 def route(lake: Lake, root: str, dates: list[dt.date]) -> tuple[list[tuple[str, dt.date]], dict[dt.date, str]]:
@@ -162,7 +166,7 @@ def route(lake: Lake, root: str, dates: list[dt.date]) -> tuple[list[tuple[str, 
     if not rows:
         raise SessionError(
             f"--symbol {root}: expected the selection map {path} to say which contract each date means, found no row of {root}; "
-            f"`spymaster select --lake {quote(str(lake.root))} --symbol {root}` makes it, or name a contract such as {root}H4"
+            f"`{_select_command(lake, root)}` makes it, or name a contract such as {root}H4"
         )
     chosen: list[tuple[str, dt.date]] = []
     left: dict[dt.date, str] = {}

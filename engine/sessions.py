@@ -9,14 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from engine.errors import SessionError, UnknownProfile
+from engine.errors import NoData, SessionError, UnknownProfile
 from engine.vocab import NS, Root
 
 NEW_YORK = ZoneInfo("America/New_York")
 GLOBEX_OPEN = dt.time(18, 0)
-RTH_OPEN = dt.time(9, 30)
-
-
 GLOBEX_CLOSE = dt.time(17, 0)
 
 # ----------------------------------------------------------------------------
@@ -25,14 +22,16 @@ GLOBEX_CLOSE = dt.time(17, 0)
 
 @dataclass(frozen=True)
 class Market:
-    """A group of products (`engine.vocab.Root.market`): regular hours, New York, the close of a day that ends early, and whether NYSE's own
-    closings (a day of mourning, a storm), which are no holidays, close it too.
+    """A group of products (`engine.vocab.Root.market`): regular hours, New York, the close of a day that ends early, whether NYSE's own
+    closings (a day of mourning, a storm), which are no holidays, close it too, and the close of a Good Friday on which payrolls are
+    published, where it trades then.
     """
 
     name: str
     regular: tuple[dt.time, dt.time]
     early_close: dt.time
     closes_with_nyse: bool
+    payrolls_close: dt.time | None = None
 
 
 MARKETS: dict[str, Market] = {
@@ -41,9 +40,9 @@ MARKETS: dict[str, Market] = {
         Market("equity", (dt.time(9, 30), dt.time(16)), dt.time(13), True),
         Market("energy", (dt.time(9), dt.time(14, 30)), dt.time(13, 30), False),
         Market("metals", (dt.time(8, 20), dt.time(13, 30)), dt.time(13, 30), False),
-        Market("rates", (dt.time(8, 20), dt.time(15)), dt.time(13), False),
-        Market("fx", (dt.time(8, 20), dt.time(15)), dt.time(13), False),
-        Market("globex", (dt.time(9, 30), dt.time(16)), dt.time(13), False),
+        Market("rates", (dt.time(8, 20), dt.time(15)), dt.time(13), False, dt.time(11, 15)),
+        Market("fx", (dt.time(8, 20), dt.time(15)), dt.time(13), False, dt.time(11, 15)),
+        Market("globex", (dt.time(9, 30), dt.time(16)), dt.time(13), False, dt.time(11, 15)),
     )
 }
 """Markets by name; ``globex`` is of no product: it has a regular day wherever one of the others has."""
@@ -55,8 +54,8 @@ MARKETS: dict[str, Market] = {
 
 @dataclass(frozen=True)
 class Profile:
-    """A named session: New York clock times on the session's own date. Where a time is None it is that of the market's regular hours; a
-    ladder without a start of its own begins half an hour before them.
+    """A named session: New York clock times on the session's own date. Where a time is None it is that of the product's regular hours on
+    that date, a half-day's too; a ladder without a start of its own begins half an hour before them.
     `globex_days_back` is the number of days from the Globex open to that date: 1 for a morning session, 0 for one that starts at the open.
     """
 
@@ -94,13 +93,14 @@ FILE_EXAMPLE = (
 @dataclass(frozen=True)
 class SessionWindows:
     """A session in ns since the epoch, UTC; every span is half-open ``[start, end)``.
-    The overnight span runs from the Globex open to the next 09:30 New York, which for `globex_open` lies after the session's end.
-    `market` is that of the product (`MARKETS`), whose regular days count.
+    The overnight span runs from the Globex open to the product's next regular open, which for `globex_open` lies after the session's end.
+    `market` is that of the product (`MARKETS`), whose regular days count, and `regular` the product's regular hours.
     """
 
     date: dt.date
     profile: str
     market: str
+    regular: tuple[dt.time, dt.time]
     premarket_start_ns: int
     premarket_end_ns: int
     trading_start_ns: int
@@ -182,25 +182,40 @@ def profile_text(session: str) -> str:
 
 
 def session_windows(date: dt.date, profile: str, root: Root | None = None) -> SessionWindows:
-    """All spans of the session of a product that starts on the New York calendar date `date`; without one, of a market of stock hours."""
+    """All spans of the session of a product that starts on the New York calendar date `date`; without one, of a market of stock hours.
+    Raises NoData where the profile is of the regular hours, and there are none on the date, or they end before the ladder would begin.
+    """
     p = profile_named(profile)
     market = MARKETS[root.market if root is not None else "globex"]
-    begin, end = p.trading[0] or market.regular[0], p.trading[1] or market.regular[1]
-    trading_start = to_ns(date, begin)
+    regular = root.hours if root is not None and root.hours is not None else market.regular
+    trading_start = to_ns(date, p.trading[0] or regular[0])
+    ladder_start = to_ns(date, p.ladder_start) if p.ladder_start is not None else trading_start - LEAD_NS
+    if p.trading[1] is not None:
+        end = to_ns(date, p.trading[1])
+    else:
+        span = rth_span(date, market.name, regular)
+        if span is None or span[1] <= ladder_start:
+            found = "has none: a holiday or a weekend" if span is None else f"closes at {clock_text(span[1], date)}"
+            raise NoData(
+                f"{date}: expected regular hours of the {market.name} market for a session `{p.name}`, it {found}; take another date, or "
+                f"a session with hours of its own such as --session rth"
+            )
+        end = span[1]
     globex_date = date - dt.timedelta(days=p.globex_days_back)
     return SessionWindows(
         date=date,
         profile=p.name,
         market=market.name,
+        regular=regular,
         premarket_start_ns=to_ns(date, p.premarket[0]),
-        premarket_end_ns=to_ns(date, p.premarket[1] or market.regular[0]),
+        premarket_end_ns=to_ns(date, p.premarket[1] or regular[0]),
         trading_start_ns=trading_start,
-        trading_end_ns=to_ns(date, end),
+        trading_end_ns=end,
         opening_range_end_ns=trading_start + p.opening_range_minutes * 60 * NS,
-        ladder_start_ns=to_ns(date, p.ladder_start) if p.ladder_start is not None else trading_start - LEAD_NS,
-        ladder_end_ns=to_ns(date, end),
+        ladder_start_ns=ladder_start,
+        ladder_end_ns=end,
         globex_start_ns=to_ns(globex_date, GLOBEX_OPEN),
-        overnight_end_ns=to_ns(globex_date + dt.timedelta(days=1), RTH_OPEN),
+        overnight_end_ns=to_ns(globex_date + dt.timedelta(days=1), regular[0]),
     )
 
 
@@ -237,17 +252,52 @@ def _holidays() -> frozenset[dt.date]:
     return frozenset(day.date() for day in rules.holidays("2005-01-01", f"{dt.date.today().year + 2}-12-31"))
 
 
-def rth_span(date: dt.date, market: str = "equity") -> tuple[int, int] | None:
-    """Regular hours of a market on `date`, ``[open, close or the half-day's close)``, in ns; None where it has none."""
-    cal, of, session = _calendar(), MARKETS[market], date.isoformat()
-    if of.closes_with_nyse:
-        return (to_ns(date, of.regular[0]), int(cal.session_close(session).value)) if cal.is_session(session) else None
-    if date.weekday() >= 5 or date in _holidays():
+def rth_span(date: dt.date, market: str = "equity", hours: tuple[dt.time, dt.time] | None = None) -> tuple[int, int] | None:
+    """Regular hours of a market on `date`, ``[open, close or the half-day's close)``, in ns; None where it has none.
+    `hours` are those of a product that has others than its market. Raises SessionError beyond the calendar's end.
+    """
+    of = MARKETS[market]
+    start, close = (to_ns(date, t) for t in hours or of.regular)
+    nyse = _nyse_close(date)
+    if date.weekday() >= 5 or (nyse is None and of.closes_with_nyse):
         return None
-    close = to_ns(date, of.regular[1])
-    if cal.is_session(session) and int(cal.session_close(session).value) < to_ns(date, MARKETS["equity"].regular[1]):
-        close = min(close, to_ns(date, of.early_close))
-    return to_ns(date, of.regular[0]), close
+    if date in _holidays():
+        payrolls = of.payrolls_close if _is_payrolls_good_friday(date) else None
+        return (start, min(close, to_ns(date, payrolls))) if payrolls is not None else None
+    if nyse is not None and nyse < to_ns(date, MARKETS["equity"].regular[1]):
+        close = min(close, nyse if of.closes_with_nyse else to_ns(date, of.early_close))
+    return start, close
+
+
+def _nyse_close(date: dt.date) -> int | None:
+    """NYSE's close on a date, in ns; None where it is closed."""
+    cal, session = _calendar(), date.isoformat()
+    if not cal.first_session.date() <= date <= cal.last_session.date():
+        raise SessionError(f"{date}: expected a date of the calendar, {cal.first_session:%Y-%m-%d} to {cal.last_session:%Y-%m-%d}")
+    return int(cal.session_close(session).value) if cal.is_session(session) else None
+
+
+def _is_payrolls_good_friday(date: dt.date) -> bool:
+    """Whether a holiday is a Good Friday on the first Friday of a month, on which payrolls are published."""
+    return date.weekday() == 4 and date.month == 4 and date.day <= 7
+
+
+def closed_span(windows: SessionWindows) -> tuple[int, int] | None:
+    """The hours of the session's date in which Globex may be closed, since it is a holiday or a half-day, ``[start, end)`` in ns: from the
+    earliest halt to the next open, later for some products; None on other days, and where the ladder ends before.
+    """
+    date = windows.date
+    good_friday = _is_payrolls_good_friday(date)
+    start, end = to_ns(date, GOOD_FRIDAY_HALT if good_friday else HOLIDAY_HALT), to_ns(date, GLOBEX_OPEN)
+    if date.weekday() >= 5 or windows.ladder_end_ns <= start or windows.ladder_start_ns >= end:
+        return None  # without the calendar, which takes seconds to load
+    nyse = _nyse_close(date)
+    early = date in _holidays() or (nyse is not None and nyse < to_ns(date, MARKETS["equity"].regular[1]))
+    return (start, end) if early else None
+
+
+HOLIDAY_HALT, GOOD_FRIDAY_HALT = dt.time(13), dt.time(9, 15)
+"""When the first products stop on a holiday or half-day, and on a Good Friday with payrolls."""
 
 
 def previous_full_rth(windows: SessionWindows, sessions_back: int = 1) -> tuple[dt.date, int, int]:
@@ -257,7 +307,7 @@ def previous_full_rth(windows: SessionWindows, sessions_back: int = 1) -> tuple[
     left = sessions_back
     for back in range(31):
         date = windows.date - dt.timedelta(days=back)
-        span = rth_span(date, windows.market)
+        span = rth_span(date, windows.market, windows.regular)
         if span is not None and span[1] <= windows.ladder_start_ns:
             left -= 1
             if left == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ SIDE_CODES = {s.value: i for i, s in enumerate(Side)}
 @dataclass(frozen=True)
 class Root:
     """A root of contracts: tick size (in price), multiplier (currency per point), contract months, and its market's name
-    (`engine.sessions.MARKETS`), which has the calendar and the regular hours.
+    (`engine.sessions.MARKETS`), which has the calendar and the regular hours, New York, where it has none of its own in `hours`.
     """
 
     code: str
@@ -103,6 +104,7 @@ class Root:
     multiplier: float
     months: str
     market: str
+    hours: tuple[dt.time, dt.time] | None = None
 
     @property
     def tick_fixed(self) -> int:
@@ -121,6 +123,10 @@ class Root:
 
 QUARTERLY = "HMUZ"
 ALL_MONTHS = "FGHJKMNQUVXZ"
+
+SILVER, COPPER = (dt.time(8, 25), dt.time(13, 25)), (dt.time(8, 10), dt.time(13))
+PLATINUM, PALLADIUM = (dt.time(8, 20), dt.time(13, 5)), (dt.time(8, 30), dt.time(13))
+"""Regular hours of the metals that have not gold's."""
 
 ROOTS: dict[str, Root] = {
     r.code: r
@@ -145,11 +151,12 @@ ROOTS: dict[str, Root] = {
         Root("HO", "NY Harbor ULSD", 0.0001, 42_000.0, ALL_MONTHS, "energy"),
         Root("GC", "Gold", 0.10, 100.0, ALL_MONTHS, "metals"),
         Root("MGC", "Micro Gold", 0.10, 10.0, ALL_MONTHS, "metals"),
-        Root("SI", "Silver", 0.005, 5000.0, ALL_MONTHS, "metals"),
-        Root("SIL", "Micro Silver", 0.005, 1000.0, ALL_MONTHS, "metals"),
-        Root("HG", "Copper", 0.0005, 25_000.0, ALL_MONTHS, "metals"),
-        Root("MHG", "Micro Copper", 0.0005, 2500.0, ALL_MONTHS, "metals"),
-        Root("PL", "Platinum", 0.10, 50.0, ALL_MONTHS, "metals"),
+        Root("SI", "Silver", 0.005, 5000.0, ALL_MONTHS, "metals", SILVER),
+        Root("SIL", "Micro Silver", 0.005, 1000.0, ALL_MONTHS, "metals", SILVER),
+        Root("HG", "Copper", 0.0005, 25_000.0, ALL_MONTHS, "metals", COPPER),
+        Root("MHG", "Micro Copper", 0.0005, 2500.0, ALL_MONTHS, "metals", COPPER),
+        Root("PL", "Platinum", 0.10, 50.0, ALL_MONTHS, "metals", PLATINUM),
+        Root("PA", "Palladium", 0.50, 100.0, ALL_MONTHS, "metals", PALLADIUM),
         # Notes and bonds trade in fractions of a 32nd of a point.
         Root("ZT", "2-Year T-Note", 1 / 256, 2000.0, QUARTERLY, "rates"),
         Root("ZF", "5-Year T-Note", 1 / 128, 1000.0, QUARTERLY, "rates"),
@@ -157,7 +164,7 @@ ROOTS: dict[str, Root] = {
         Root("TN", "Ultra 10-Year T-Note", 1 / 64, 1000.0, QUARTERLY, "rates"),
         Root("ZB", "T-Bond", 1 / 32, 1000.0, QUARTERLY, "rates"),
         Root("UB", "Ultra T-Bond", 1 / 32, 1000.0, QUARTERLY, "rates"),
-        # The nearest month's tick, of which the others' is a multiple.
+        # The nearest month's tick, of which the others' is a multiple: docs/DATA.md says what that means for them.
         Root("SR3", "Three-Month SOFR", 0.0025, 2500.0, ALL_MONTHS, "rates"),
         Root("ZQ", "30 Day Federal Funds", 0.0025, 4167.0, ALL_MONTHS, "rates"),
         Root("6E", "Euro FX", 0.00005, 125_000.0, ALL_MONTHS, "fx"),
@@ -178,7 +185,7 @@ ROOTS: dict[str, Root] = {
 OWN_ROOTS = "SPYMASTER_ROOTS"
 """Environment variable with the path of a file of one's own roots; without it ``~/.config/spymaster/roots.yaml``."""
 
-OWN_ROOT_EXAMPLE = "HE: {name: Lean Hogs, tick: 0.025, multiplier: 400, months: GJKMNQVZ, market: metals}"
+OWN_ROOT_EXAMPLE = "HE: {name: Lean Hogs, tick: 0.025, multiplier: 400, months: GJKMNQVZ, market: metals, hours: 09:30-14:05}"
 
 
 def own_roots_path() -> Path:
@@ -188,7 +195,7 @@ def own_roots_path() -> Path:
 
 
 def own_roots() -> dict[str, Root]:
-    """Roots of the user's own file, `OWN_ROOT_EXAMPLE` a line; UnknownRoot where it cannot be understood."""
+    """Roots of the user's own file, `OWN_ROOT_EXAMPLE` a line; UnknownRoot where it cannot be understood, or has one of `ROOTS`."""
     path = own_roots_path()
     try:
         stat = path.stat()
@@ -204,7 +211,11 @@ def _read_roots(path: Path, mtime_ns: int, size: int) -> dict[str, Root]:
     found = {}
     try:
         for code, raw in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).items():
-            root = Root(str(code), str(raw["name"]), float(raw["tick"]), float(raw["multiplier"]), str(raw["months"]), str(raw["market"]))
+            hours = _hours(str(raw["hours"])) if "hours" in raw else None
+            numbers = float(raw["tick"]), float(raw["multiplier"])
+            root = Root(str(code), str(raw["name"]), *numbers, str(raw["months"]), str(raw["market"]), hours)
+            if root.code in ROOTS:
+                raise ValueError(f"{code}: is known without this file, as {ROOTS[root.code].name}; take that line out")
             usable = _CODE.fullmatch(root.code) and root.tick_fixed > 0 and abs(root.tick_fixed / PRICE_SCALE - root.tick_size) < 1e-12
             if (
                 not usable
@@ -218,9 +229,18 @@ def _read_roots(path: Path, mtime_ns: int, size: int) -> dict[str, Root]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as e:
         raise UnknownRoot(
             f"{path}: expected lines such as `{OWN_ROOT_EXAMPLE}` (a tick of whole 1e-9, months of {ALL_MONTHS}, a market of "
-            f"{', '.join(MARKET_NAMES)}), found {type(e).__name__}: {e}"
+            f"{', '.join(MARKET_NAMES)}, and where it has others than its market's, its regular hours in New York), "
+            f"found {type(e).__name__}: {e}"
         ) from e
     return found
+
+
+def _hours(text: str) -> tuple[dt.time, dt.time]:
+    """Regular hours from a text such as ``09:30-14:05``; ValueError where it is none."""
+    found = re.fullmatch(r"(\d\d:\d\d)-(\d\d:\d\d)", text)
+    if found is None or not found[1] < found[2] <= "17:00":  # Globex closes at 17:00
+        raise ValueError(f"hours {text!r}")
+    return dt.time.fromisoformat(found[1]), dt.time.fromisoformat(found[2])
 
 
 MARKET_NAMES = ("equity", "energy", "metals", "rates", "fx")

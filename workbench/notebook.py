@@ -9,12 +9,12 @@ Examples
 from __future__ import annotations
 
 import datetime as dt
-from shlex import quote
 from typing import Any
 
 import panel as pn
 
 from engine.errors import SessionError
+from engine.lake.store import Lake
 from workbench import session_cache
 from workbench.assets import style
 from workbench.queries import hit_rates
@@ -37,7 +37,7 @@ def state_of(root: str, symbol: str, date: dt.date, **values: Any) -> LevelState
     """
     there = session_cache.contracts(root)
     if date.isoformat() not in there.get(symbol, []):
-        command = f"spymaster run --lake {quote(str(root))} --layer all --symbol {symbol} --dates {date}"
+        command = Lake(root).session_command(symbol, date)
         raise SessionError(f"{symbol} {date}: expected a session of the lake {root}, found none; `{command}` makes it")
     state = LevelState()
     state.param["contract"].objects = list(there)

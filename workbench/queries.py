@@ -9,7 +9,6 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -225,6 +224,7 @@ def quality(root: str, contract: str | None = None, progress: Progress = nothing
     """Every session's book, the selection map and what is stale, of the contract's market; NoData where it has no session at all."""
     from engine.lake.quality import quality_table
     from engine.pipeline import lake_state
+    from engine.retrieval.hints import brings_sessions
     from engine.selection import read_selection, selection_frame
 
     lake = open_lake(root)
@@ -232,7 +232,7 @@ def quality(root: str, contract: str | None = None, progress: Progress = nothing
     sessions, gaps = quality_table(lake, progress, symbol=of)
     if of is None or not sessions.height:
         where = f"{LADDER} of {of or 'any market'} in {root}"
-        raise NoData(f"{where}: expected sessions, found none; `spymaster rebuild --lake {quote(str(root))}` makes them")
+        raise NoData(f"{where}: expected sessions, found none: {brings_sessions(lake, of)}")
     progress(0, 0, "what is stale")
     held = [s for s in lake_state(lake) if root_of(s.symbol).code == of]
     stale = [(s.dataset, s.symbol, s.date, s.stale) for s in held if s.stale]

@@ -66,8 +66,8 @@ def lake(
         console.print(line, style="yellow", markup=False, soft_wrap=True)
     for path, why in place.passed_over().items():
         console.print(f"passed over {path}: {why}", style="yellow", markup=False, soft_wrap=True)
+    where = f"--lake {quote(str(lake))}"
     if not states:
-        where = f"--lake {quote(str(lake))}"
         first = "" if raw else f"`spymaster add FILE {where}` and "
         console.print(f"no partitions in {lake}; {first}`spymaster demo {where} --no-serve` make some", markup=False, soft_wrap=True)
         return
@@ -89,7 +89,7 @@ def lake(
                 size_text(sum(s.size for s in of)), str(sum(bool(s.stale) for s in of)),
             )  # fmt: skip
     console.print(table)
-    _print_trust(console, [s for s in states if s.dataset == LADDER and not s.corrupt], full)
+    _print_trust(console, [s for s in states if s.dataset == LADDER and not s.corrupt], where, full)
     stale = [s for s in states if s.stale]
     for s in stale[:10] if not full else []:
         console.print(f"stale {s.dataset} {s.symbol} {s.date}: {s.stale}", style="yellow", markup=False, soft_wrap=True)
@@ -104,7 +104,7 @@ def lake(
 TRUST_TOLD = 10
 
 
-def _print_trust(console: Console, ladders: list[PartitionState], full: bool) -> None:
+def _print_trust(console: Console, ladders: list[PartitionState], where: str, full: bool) -> None:
     """What the sessions' data are worth: a line for each that has something to say (the newest only, unless `full`)."""
     from engine.lake.trust import UNKNOWN, trust_words
 
@@ -113,7 +113,12 @@ def _print_trust(console: Console, ladders: list[PartitionState], full: bool) ->
     for s, words in told if full else told[:TRUST_TOLD]:
         console.print(f"trust {s.symbol} {s.date}: {words.text}", style="yellow", markup=False, soft_wrap=True)
     if len(told) > TRUST_TOLD and not full:
-        console.print(f"and {len(told) - TRUST_TOLD} sessions more; `spymaster lake --full` tells all", style="yellow", markup=False)
+        console.print(
+            f"and {len(told) - TRUST_TOLD} sessions more; `spymaster lake {where} --full` tells all",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
     if len(records) < len(ladders):
         console.print(f"trust of {len(ladders) - len(records)} sessions: {UNKNOWN}", style="dim", markup=False, soft_wrap=True)
 

@@ -6,12 +6,13 @@ import datetime as dt
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, processes, require, text_table
-from engine.errors import PartitionMissing, RawMissing, RunFailed, SessionError
+from engine.errors import NoData, PartitionMissing, RawMissing, RunFailed, SessionError
 from engine.sessions import profile_text
 from engine.vocab import root_of
 
@@ -181,7 +182,10 @@ class Run:
 
         have = {*index.dates(self.symbol), *(d for _, d in self.lake.partitions(BRONZE_MBO))}
         for date in list(self.dates):
-            w = session_windows(date, self.profile, root_of(self.symbol))
+            try:
+                w = session_windows(date, self.profile, root_of(self.symbol))
+            except NoData:
+                continue  # `plan_sessions` says why
             needed = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
             if not have.intersection(needed):
                 try:
@@ -201,7 +205,8 @@ class Run:
             return [(self.symbol, d) for d in self.dates]
         if layer == "all" and not self.lake.selection_path().is_file():
             frame = make_selection(self.lake, self.symbol, self.profile, SelectionParams())
-            self.say(f"made the selection map {self.lake.selection_path()}: {frame.height} session dates; `spymaster select` rebuilds it")
+            again = f"`spymaster select --lake {quote(str(self.lake.root))} --symbol {self.symbol} --session {self.profile}` rebuilds it"
+            self.say(f"made the selection map {self.lake.selection_path()}: {frame.height} session dates; {again}")
         chosen, left = route(self.lake, self.symbol, self.dates)
         self.left_out.update({f"silver {self.symbol} {d}": why for d, why in left.items()})
         return chosen

@@ -198,6 +198,11 @@ class Lake(LakeFolder):
             f"--symbol {symbol} --dates {date.isoformat()}{session}{' --overwrite' if overwrite else ''}"
         )
 
+    def session_command(self, symbol: str, date: object) -> str:
+        """The command that makes every layer of a session from the raw files, of the profile that the lake holds."""
+        session = f" --session {self.profile() or 'rth'}"
+        return f"spymaster run --lake {quote(str(self.root))} --layer all --symbol {symbol} --dates {date}{session}"
+
     def find_manifest(self, key: str, symbol: str, date: dt.date) -> Manifest | None:
         """The partition's manifest, or None where there is no such folder; PartitionCorrupt where it is invalid."""
         label, folder = self._label(key, symbol, date), self.path(key, symbol, date)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 REASON_WORDS = {
     "outside": "before the raw file's start",
+    "closed": "the market is closed: a holiday or a half-day",
     "after_end": "after the raw file's end",
     "gap": "records are missing",
     "cold_start": "cold start: the raw file starts without a snapshot",
@@ -31,6 +32,9 @@ SNAPSHOT_ADVICE = (
     "until then the book is known near the touch only, once few unknown orders are left there"
 )
 """What to do about a file that starts without a snapshot."""
+
+NO_FAULTS = ("rebuilt", "closed")
+"""Reasons that are told without a complaint: nobody's data are worse for them."""
 
 UNKNOWN = "unknown: it was made before its trust was recorded"
 
@@ -49,7 +53,7 @@ class TrustWords:
 
     chip: a few words for every view; empty where there is nothing to say
     level: ``good``, ``part`` or ``unknown``
-    lines: sentences, the worst first; empty where every second but those of a snapshot is valid and nothing is amiss
+    lines: sentences, the worst first; empty where every second but those of a snapshot or a closed market is valid and nothing is amiss
     advice: what helps; empty where nothing does
     facts: sentences on what was counted and is no fault
     """
@@ -105,20 +109,27 @@ def trust_words(record: dict[str, Any] | None, date: dt.date, *, until_ns: int |
     if until_ns is not None:
         record, of = record_until(record, until_ns), "the session so far"
     seconds, valid, near, why = record["seconds"], record["valid"], record["near"], record["why_not"]
-    lines = [_why_line(record, name, date) for name in sorted(why, key=lambda k: -why[k]) if name != "rebuilt"]
+    lines = [_why_line(record, name, date) for name in sorted(why, key=lambda k: -why[k]) if name not in NO_FAULTS]
     if lines:
         known = f"{valid:,} of {seconds:,} s have a valid book"
         lines.insert(0, known + (f", {near:,} s one that is known near the touch" if near else ""))
     lines += _counts(record)
     conditions = [f"{f['condition']} on {f['date']}" for f in record["files"] if f.get("condition", "available") != "available"]
     lines += [f"the venue's data are {', '.join(conditions)}"] if conditions else []
-    lost = seconds - valid - why.get("rebuilt", 0)
-    chip = f"book known in {valid / seconds:.0%} of {of}" if lost else ("" if not lines else "book known, see data quality")
-    if seconds and not valid:
-        chip = f"book known near the touch in {near / seconds:.0%} of {of}" if near else "book not known"
+    lost = seconds - valid - sum(why.get(name, 0) for name in NO_FAULTS)
+    open_s = seconds - why.get("closed", 0)
+    chip = f"book known in {_share(valid, open_s)} of {of}" if lost else ("" if not lines else "book known, see data quality")
+    if open_s > 0 and not valid:
+        chip = f"book known near the touch in {_share(near, open_s)} of {of}" if near else "book not known"
     # A hidden order's fill can name one that was never added: that happens on the best of days.
-    facts = (f"{record['unplaced_fills']:,} fills of orders never seen",) if record["unplaced_fills"] else ()
-    return TrustWords(chip, "part" if lines else "good", tuple(lines), SNAPSHOT_ADVICE if "cold_start" in why else "", facts)
+    facts = [f"{record['unplaced_fills']:,} fills of orders never seen"] if record["unplaced_fills"] else []
+    facts += [_why_line(record, "closed", date)] if "closed" in why else []
+    return TrustWords(chip, "part" if lines else "good", tuple(lines), SNAPSHOT_ADVICE if "cold_start" in why else "", tuple(facts))
+
+
+def _share(part: int, whole: int) -> str:
+    """A share of the seconds in whole percent, rounded down: 100% is all of them, and 0% none."""
+    return f"{100 * part // whole}%" if 100 * part >= whole else "less than 1%"
 
 
 def _why_line(record: dict[str, Any], name: str, date: dt.date) -> str:
@@ -135,9 +146,9 @@ def _coverage(record: dict[str, Any], name: str, date: dt.date) -> str:
     """Which file starts or ends where, as far as it explains seconds that no file covers."""
     if name == "outside":
         return f", {clock_text(record['files'][0]['span'][0], date)} New York" if record["files"] else ""
-    limits = [f for f in record["files"] if "limit" in f]
-    if name == "after_end" and limits:
-        return f": the request's limit of {limits[-1]['limit']:,} records was reached at {clock_text(limits[-1]['span'][1], date)} New York"
+    last = record["files"][-1] if record["files"] else {}
+    if name == "after_end" and "limit" in last:
+        return f": the request's limit of {last['limit']:,} records was reached at {clock_text(last['span'][1], date)} New York"
     if name == "after_end" and record["records_end_ns"] is not None:
         return f": its last record is of {clock_text(record['records_end_ns'] - NS, date)} New York, though it says it covers more"
     return ""

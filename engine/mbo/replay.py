@@ -64,16 +64,19 @@ class LadderReplay:
     warm: the stream needs no snapshot: an empty book at its start is the true book
     open_ns: from here on (default: `start_ns`) crossed or locked states are counted; before the open they are normal (rule 14)
     lost: spans ``[start, end)`` in ns, in order, in which records are known to be missing: the book is forgotten at each end
+    closed: span in ns in which the venue may be closed, so that records that end there are none that are missing
     Raises SessionError where the span is empty or not in whole seconds, UnknownRoot where a symbol's tick size is not known.
     """
 
     def __init__(
         self, instruments: dict[int, str], start_ns: int, end_ns: int, params: ReplayParams | None = None, *, warm: bool = False,
         open_ns: int | None = None, trust: TrustParams | None = None, lost: tuple[Span, ...] = (),
+        closed: Span | None = None,
     ) -> None:  # fmt: skip
         if end_ns <= start_ns or start_ns % NS or end_ns % NS:
             raise SessionError(f"ladder span: expected whole seconds with the end after the start, found [{start_ns}, {end_ns})")
         self._params, self._trust, self._lost = params or ReplayParams(), trust or TrustParams(), lost
+        self._closed = closed
         self._start_ns, self._end_ns = start_ns, end_ns
         self._contracts = [self._contract(i, symbol, warm, start_ns if open_ns is None else open_ns) for i, symbol in instruments.items()]
         self._cover_end = _FOREVER
@@ -140,6 +143,7 @@ class LadderReplay:
                 tuple(self._files) or ((0, _FOREVER),),
                 self._lost,
                 self._trust,
+                self._closed,
             )
             out[c.symbol] = ReplayedContract(c.symbol, rows, _tape_frame(c, self._start_ns, trust), stats, trust)
         self._contracts = []

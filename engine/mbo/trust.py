@@ -17,16 +17,17 @@ from engine.vocab import NS
 Span = tuple[int, int]
 """``[start, end)`` in ns."""
 
-REASONS = ("outside", "after_end", "gap", "cold_start", "after_gap", "bad_book", "rebuilt", "crossed")
+REASONS = ("outside", "closed", "after_end", "gap", "cold_start", "after_gap", "bad_book", "rebuilt", "crossed")
 """Why a second is not valid; where several hold, the first one is told.
 
 outside, after_end: before the first file's start; after the last file's end, or its last record where that is its end
+closed: after its last record, in the hours of a holiday or half-day in which the venue may be closed
 gap: between two files, or records are missing: a silence that unknown orders follow
 cold_start, after_gap: orders may be unknown since a file began without a snapshot, or since a gap
 bad_book, rebuilt, crossed: flagged by the venue; cleared or built from a snapshot in it; crossed or locked for longer than a book can be
 """
 
-OUTSIDE, AFTER_END, GAP, COLD_START, AFTER_GAP, BAD_BOOK, REBUILT, CROSSED = range(1, 9)
+OUTSIDE, CLOSED, AFTER_END, GAP, COLD_START, AFTER_GAP, BAD_BOOK, REBUILT, CROSSED = range(1, 10)
 
 DISTANCE_GROUPS = (("0-10", 0, 11), ("11-20", 11, 21), ("21-63", 21, 64), ("beyond", 64, 65))
 """Ticks from the touch by which unknown orders are told: name, first, end."""
@@ -68,13 +69,14 @@ class Trust:
 
 def assess(
     tape: NDArray[np.int64], past: NDArray[np.int64], asked: NDArray[np.int32], start_ns: int, past_start_s: int, files: tuple[Span, ...],
-    lost: tuple[Span, ...], params: TrustParams,
+    lost: tuple[Span, ...], params: TrustParams, closed: Span | None = None,
 ) -> Trust:  # fmt: skip
     """The trust of a finished replay, from its notes.
 
     tape, past, asked: as `engine.mbo.book.replay` fills them
     start_ns, past_start_s: where the tape begins, and the second with which `past` does
     files, lost: spans that the files cover, in order; spans in which records are missing, as the replay was told
+    closed: hours in which the venue may be closed (`engine.sessions.closed_span`): no file is to blame where records end in them
     """
     n = len(tape)
     why, marks = tape[:, book.WHY_W], tape[:, book.CROSSED_W]
@@ -100,6 +102,7 @@ def assess(
         (COLD_START, (why & (book.WHY_COLD | book.WHY_UNTOLD)) != 0),
         (GAP, silent | uncovered),
         (AFTER_END, late | (uncovered & ((second + 1) * NS > files[-1][1]))),
+        (CLOSED, late & (second * NS >= closed[0]) & (second * NS < closed[1]) if closed is not None else np.zeros(n, np.bool_)),
         (OUTSIDE, uncovered & (second * NS < files[0][0])),
     ):
         reason[where & invalid] = code

@@ -69,7 +69,7 @@ def brings_sessions(lake: Lake, symbol: str | None, before: dt.date | None = Non
         return f"`spymaster rebuild --lake {place} --symbol {code}` makes all layers of its raw files"
     return (
         f"there is no other session {at}in this lake: add and run {'earlier' if before else 'more'} dates, `spymaster add FILES --lake "
-        f"{place}` and `spymaster run --lake {place} --symbol {symbol or code} --dates A:B`"
+        f"{place}` and `spymaster run --lake {place} --symbol {symbol or code} --dates A:B --session {lake.profile() or 'rth'}`"
     )
 
 

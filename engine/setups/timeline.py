@@ -114,10 +114,7 @@ def ticks_at(levels: pl.DataFrame, level_id: str, moments: np.ndarray, ladder: L
     steps = levels.filter(pl.col("level_id") == level_id).sort("start_ts_ns")
     begin, end = steps["start_ts_ns"].to_numpy(), steps["end_ts_ns"].to_numpy()
     if (begin[1:] < end[:-1]).any():
-        raise ContractError(
-            f"levels: expected spans of {level_id!r} that do not overlap, found some that do; "
-            f"`spymaster run --layer silver --symbol {ladder.symbol} --dates {ladder.date} --overwrite` makes the levels again"
-        )
+        raise ContractError(f"levels: expected spans of {level_id!r} that do not overlap, found some that do; {ladder.fix}")
     out = np.full(moments.size, NO_TICK, np.int64)
     if begin.size:
         at = np.searchsorted(begin, moments, side="right") - 1

@@ -15,7 +15,7 @@ from engine.lake.manifest import NOT_JSON, Lineage, Manifest, canonical, sha256_
 from engine.lake.store import Lake, input_key
 from engine.params import RunParams
 from engine.provenance import Selection, accepted, code_of
-from engine.sessions import SessionWindows, session_windows
+from engine.sessions import SessionWindows, profile_named, session_windows
 from engine.vocab import ROOTS, root_of
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ class Stage:
         # Session windows and tick size affect every stage's rows, also where only `build` reads them.
         root = root_of(symbol)
         selection = {"ROOTS.code": {root.code}, "PROFILES.name": {profile}, "MARKETS.name": {root.market}, **self.entries(values)}
-        packages = {p: version(p) for p in self.packages} | own_root(symbol)
+        by_calendar = () if profile_named(profile).trading[1] is not None else ("exchange-calendars",)
+        packages = {p: version(p) for p in (*self.packages, *by_calendar)} | own_root(symbol)
         return accepted(code_of(self.run, session_windows, root_of), selection, packages)
 
     @property
@@ -141,7 +142,8 @@ class Stage:
 def own_root(symbol: str) -> dict[str, str]:
     """A root of the user's own file, as what decides about rows beside the code (`engine.provenance.accepted`); nothing for the others."""
     root = root_of(symbol)
-    return {} if root.code in ROOTS else {f"root {root.code}": f"{root.tick_fixed} {root.months} {root.market}"}
+    hours = " {:%H:%M}-{:%H:%M}".format(*root.hours) if root.hours is not None else ""
+    return {} if root.code in ROOTS else {f"root {root.code}": f"{root.tick_fixed} {root.months} {root.market}{hours}"}
 
 
 def params_hash(values: dict[str, Any]) -> str:

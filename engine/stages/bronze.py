@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import PartitionCorrupt
@@ -12,7 +13,7 @@ from engine.lake.manifest import Lineage, sha256_file
 from engine.lake.store import Lake
 from engine.provenance import accepted, code_of
 from engine.stages.base import own_root, params_hash
-from engine.stages.raw import RawDay, raw_key, raw_sha256, read_conditions
+from engine.stages.raw import RawDay, RawPart, raw_key, raw_sha256, read_conditions
 from engine.vocab import ACTION_CODES, NS, root_of
 
 if TYPE_CHECKING:
@@ -94,20 +95,21 @@ class _Contract:
             self.writer.add(rows.head(PART_ROWS))
             rows = rows.slice(PART_ROWS)
 
-    def finish(self, files: list[DbnMetadata], raw: RawDay, limited: tuple[int, int] | None, condition: str | None) -> None:
+    def finish(self, files: list[DbnMetadata], raw: RawDay, condition: str | None) -> None:
         self.flush()
         spans = raw.spans
+        last = max(raw.parts, key=lambda p: (p.end_ns, p.limit is None))
         self.writer.notes = {
             "instrument_ids": sorted(self.ids),
             "dataset": files[0].dataset,
             "simulated": any(f.dataset.endswith(SIMULATED) for f in files),
             "dbn_version": files[0].version,
             "dbn_start_ns": spans[0][0],
-            "dbn_end_ns": spans[-1][1] if limited is None else min(spans[-1][1], limited[1]),
+            "dbn_end_ns": spans[-1][1],
             "trades_by_slot": {str(k): v for k, v in sorted(self.trades.items())},
         }
-        if limited is not None:
-            self.writer.notes["limit"] = limited[0]
+        if last.limit is not None:  # what another file brings after a reached limit is there
+            self.writer.notes["limit"] = last.limit
         if condition is not None:
             self.writer.notes["condition"] = condition
         if len(spans) > 1:  # nothing is known between them, and the book is lost
@@ -156,7 +158,7 @@ def convert(
     from engine.mbo.dbn import Tally, read_metadata, stream_part
 
     made = [_Contract(writer_of(symbol), symbol) for symbol in symbols]
-    limited = None
+    covered: list[RawPart] = []
     files = [read_metadata(part.path) for part in raw.parts]
     for part, metadata in zip(raw.parts, files):
         tally = Tally()
@@ -169,11 +171,11 @@ def convert(
                     contract.add(frame if mine.all() else frame.filter(pl.Series(mine)), columns.ts_event[is_trade & mine])
         for contract in made:
             contract.ids.update(ids[contract.symbol])
-        # A request that reached its limit was answered up to its last record, whatever end it names.
-        if part.limit is not None or (part.records is None and metadata.limit is not None and tally.records >= metadata.limit):
-            limited = (part.limit or metadata.limit or 0, tally.last_ns + 1)
+        # A request that reached its limit was answered up to its last record, whatever end it names; facts know that already.
+        reached = part.records is None and metadata.limit is not None and tally.records >= metadata.limit
+        covered.append(replace(part, end_ns=min(part.end_ns, tally.last_ns + 1), limit=metadata.limit) if reached else part)
     for contract in made:
-        contract.finish(files, raw, limited, condition)
+        contract.finish(files, replace(raw, parts=tuple(covered)), condition)
     return [contract.writer for contract in made]
 
 

@@ -9,14 +9,15 @@ lock what is there already is compared, and the file is put under each root, as 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import io
 import json
 import os
 import shlex
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,25 +118,43 @@ class Intake:
         self.faults: list[str] = []
         self.files = 0
         self._names: list[Names] = []
+        self._given: dict[str, set[str]] = {}
         self._hashes: dict[str, dict[str, str]] = {}
         self._moved: dict[Path, Path] = {}
+        self._shelves: dict[str, _Shelf] = {}
+        self._definitions = _StoredDefinitions(lake)
 
     def take(self, sources: list[Path], progress: Progress = lambda name, share: None) -> None:
         """Take every file among `sources`, folders and archives; a file that cannot be taken does not stop the others.
         Raises RawMissing where nothing was found that could be one.
         """
-        books: list[tuple[Found, DbnMetadata]] = []
+        texts: list[Found] = []
+        others: list[tuple[Found, DbnMetadata]] = []
+        books: list[Found] = []
         absent: list[str] = []
         for found in walk(sources, absent):
             self.files += 1
+            self._given.setdefault(found.folder, set()).add(found.name)
             with self._faults_of(found):
-                book = self._first_look(found)
-                if book is not None:
-                    books.append((found, book))
+                metadata = self._first_look(found)
+                if metadata is None:
+                    texts.append(found)
+                elif metadata.schema in self.stored:
+                    others.append((found, metadata))
+                else:
+                    books.append(found)
         self.faults += absent
         self.files += len(absent)
-        total, done = max(sum(f.size for f, _ in books), 1), 0
-        for found, _ in books:
+        # What manifests say of the other files first, then what names instruments.
+        for take in (self._take_manifest, self._take_text):
+            for found in texts:
+                with self._faults_of(found):
+                    take(found)
+        for found, metadata in others:
+            with self._faults_of(found):
+                self._store(found, metadata)
+        total, done = max(sum(f.size for f in books), 1), 0
+        for found in books:
 
             def reached(share: float, found: Found = found, before: int = done) -> None:
                 progress(found.name, (before + share * found.size) / total)
@@ -143,7 +162,7 @@ class Intake:
             with self._faults_of(found):
                 self._take_book(found, reached)
             done += found.size
-        self._missing_of_manifests(books)
+        self._missing_of_manifests()
         if not self.lines and not self.faults:
             raise RawMissing(
                 f"{', '.join(map(str, sources))}: expected files that end in {' or '.join(RAW_SUFFIXES)}, found none; check the path"
@@ -171,10 +190,9 @@ class Intake:
     # --- what a file is
 
     def _first_look(self, found: Found) -> DbnMetadata | None:
-        """The metadata of a market-by-order file; None of a file of a batch job that was used. Raises for all else."""
+        """The metadata of a market-by-order file, or of another one that the lake keeps; None of a JSON file. Raises for all else."""
         kind = kind_of(found)
         if kind == "json":
-            self._take_json(found)
             return None
         if kind == "an empty file":
             raise BadDbn(f"{found.label}: is empty; fetch the file again (databento: batch download, or timeseries.get_range to a file)")
@@ -186,36 +204,43 @@ class Intake:
             metadata = metadata_of(Path(found.label), source)
         if metadata.dataset not in DATASETS:
             raise BadDbn(f"{found.label}: expected a file of {DATASETS[0]} (CME Globex), found one of {metadata.dataset}, another venue's")
-        if metadata.schema in self.stored:
-            self._store(found, metadata)
-            return None
-        if metadata.schema not in ("mbo", None):
+        if metadata.schema not in ("mbo", None, *self.stored):
             raise OtherSchema(
                 f"{found.label}: expected schema mbo, found {metadata.schema}; download it with schema='mbo': a book is made of every "
                 f"order, which {metadata.schema} does not hold"
             )
         return metadata
 
-    def _take_json(self, found: Found) -> None:
-        with found.source() as source:
-            text = source.read(MOST_BYTES + 1)
-        if len(text) > MOST_BYTES:
-            raise NotDatabento(f"{found.label}: expected a JSON file of at most {MOST_BYTES >> 20} MB, found a larger one")
-        try:
-            value = json.loads(text)
+    def _take_manifest(self, found: Found) -> None:
+        """Note the hashes of a batch job's files where that is what a JSON file has; what cannot be read is said by `_take_text`."""
+        with suppress(EngineError, OSError, zipfile.BadZipFile), self._json(found) as (value, _):
+            if (listed := _listed(value)) is not None:
+                self._hashes.setdefault(found.folder, {}).update(listed)
+
+    def _take_text(self, found: Found) -> None:
+        """Use a JSON file of a batch job, which is as its manifest says."""
+        with self._json(found) as (value, sha256):
+            self._require_as_made(found, sha256)
             if isinstance(value, dict) and isinstance(value.get("result"), dict):
                 self._names.append(symbology_names(found.label, found.folder, value))
             elif isinstance(value, list) and value and all("condition" in v for v in value):
                 said = {dt.date.fromisoformat(v["date"]): str(v["condition"]) for v in value if v.get("date") and v["condition"]}
                 with self.lake.lock():
                     write_conditions(self.lake, said)
-            elif isinstance(value, dict) and isinstance(value.get("files"), list):
-                hashes = {str(f["filename"]): str(f.get("hash", "")) for f in value["files"]}
-                self._hashes.setdefault(found.folder, {}).update(hashes)
-            elif found.named:
+            elif _listed(value) is None and found.named:
                 raise NotDatabento(
                     f"{found.label}: expected a symbology.json, condition.json or manifest.json of Databento, found other JSON"
                 )
+
+    @contextmanager
+    def _json(self, found: Found) -> Iterator[tuple[Any, str]]:
+        """What a JSON file holds, and the SHA-256 of its bytes; NotDatabento where it is none, or not what is looked for in it."""
+        with found.source() as source:
+            text = source.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise NotDatabento(f"{found.label}: expected a JSON file of at most {MOST_BYTES >> 20} MB, found a larger one")
+        try:
+            yield json.loads(text), hashlib.sha256(text).hexdigest()
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise NotDatabento(f"{found.label}: expected a JSON file of Databento, found {type(e).__name__}: {str(e)[:200]}") from e
 
@@ -223,13 +248,14 @@ class Intake:
         """Put a file of another schema under each root that it is about, and learn the names that definitions give."""
         symbols = {s for key in metadata.mappings for s in (key, *(i["symbol"] for i in metadata.mappings[key]))}
         dates: list[dt.date] = []
-        if metadata.schema == "definition":
-            names, dates = definition_names(found)
-            self._names.append(names)
-            symbols = {s for of in names.by_id.values() for s, _, _ in of}
-        roots = sorted({parts[0].code for s in symbols if (parts := split_contract(s)) is not None})
         look = self._read(found, lambda source: source.drain())
         try:
+            self._require_as_made(found, look.sha256)
+            if metadata.schema == "definition":
+                names, dates = definition_names(found)
+                self._names.append(names)
+                symbols = {s for of in names.by_id.values() for s, _, _ in of}
+            roots = sorted({parts[0].code for s in symbols if (parts := split_contract(s)) is not None})
             for root in roots:
                 table = self.lake.raw_folder(root).with_name(f"table={str(metadata.schema).replace('-', '_')}_dbn")
                 with self.lake.lock():
@@ -253,7 +279,7 @@ class Intake:
             return
         look = self._read(found, lambda source: survey(Path(found.label), source, progress))
         try:
-            self._require_as_made(found, look)
+            self._require_as_made(found, look.sha256)
             named = self._name(found, look.survey)
             with self.lake.lock():
                 self._commit(found, look, named)
@@ -264,12 +290,17 @@ class Intake:
         """Lines of a file that is linked into the lake already, by which its bytes are known: it is not read again."""
         if found.path is None:
             return []
-        inode = (found.path.stat().st_dev, found.path.stat().st_ino)
+        inode = found.path.stat().st_ino
         lines = []
         for root in self.lake.raw_roots():
-            for entry in sorted(self.lake.raw_folder(root).iterdir()) if self.lake.raw_folder(root).is_dir() else ():
-                stat = entry.stat() if entry.is_file() else None
-                if stat is not None and (stat.st_dev, stat.st_ino) == inode and (facts := read_facts(self.lake, entry)) is not None:
+            folder = self.lake.raw_folder(root)
+            if not folder.is_dir():
+                continue
+            # A folder's listing has the inodes; a file is looked at only where its own fits.
+            listed = sorted((e for e in os.scandir(folder) if e.inode() == inode or e.is_symlink()), key=lambda e: e.name)
+            for entry in (Path(e.path) for e in listed if os.path.isfile(e.path)):
+                if entry.samefile(found.path) and (facts := read_facts(self.lake, entry)) is not None:
+                    self._require_as_made(found, facts.sha256)
                     if facts.unmapped and self._names:
                         return []  # what was not known then may be known now
                     lines.append(_line("there already", found, entry, root, facts))
@@ -312,29 +343,27 @@ class Intake:
             copy.open("xb").close()
         return copy
 
-    def _require_as_made(self, found: Found, look: Look) -> None:
-        """BadDbn where the manifest of the batch job has another hash of the file."""
+    def _require_as_made(self, found: Found, sha256: str) -> None:
+        """BadDbn where the manifest of the batch job has another hash of the file than `sha256`."""
         said = self._hashes.get(found.folder, {}).get(found.name, "")
         kind, _, digest = said.partition(":")
-        if kind == "sha256" and digest != look.sha256:
+        if kind == "sha256" and digest != sha256:
             raise BadDbn(
-                f"{found.label}: expected SHA-256 {digest[:12]} as manifest.json says, found {look.sha256[:12]}: it is not the file that "
+                f"{found.label}: expected SHA-256 {digest[:12]} as manifest.json says, found {sha256[:12]}: it is not the file that "
                 f"Databento made; download it again"
             )
 
-    def _missing_of_manifests(self, books: list[tuple[Found, DbnMetadata]]) -> None:
-        """Say which market-by-order files of a batch job are not there, though its manifest lists them."""
+    def _missing_of_manifests(self) -> None:
+        """Say which files of a batch job were not given, though its manifest lists them."""
         for folder, names in self._hashes.items():
-            there = {f.name for f, _ in books if f.folder == folder}
-            missing = sorted(n for n in names if n.endswith(RAW_SUFFIXES) and n not in there and ".mbo." in n)
-            if missing:
+            if missing := sorted(names.keys() - self._given[folder]):
                 text = f"manifest.json also lists {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}: not given"
                 self.lines.append(Line("passed over", folder, said=[text]))
 
     def _name(self, found: Found, survey: Survey) -> Named:
         """The file's instruments by name; by definitions in the lake where nothing else knows them."""
         named = name_instruments(survey, found.folder, self._names)
-        if named.unmapped and (stored := self._stored_definitions()):
+        if named.unmapped and (stored := self._definitions.names(survey.dates[-1].date)):
             named = name_instruments(survey, found.folder, [*self._names, *stored])
         symbols = {s for of in named.symbols.values() for s in of.values()}
         if any(split_contract(s) for s in symbols):
@@ -343,13 +372,10 @@ class Intake:
             raise UnmappedInstrument(why_unnamed(survey.metadata, found.label, self.lake.root))
         raise BadDbn(why_no_root(symbols, found.label))
 
-    def _stored_definitions(self) -> list[Names]:
-        paths = (self.lake.raw_folder(r).with_name("table=definition_dbn") for r in self.lake.raw_roots())
-        files = [p for folder in paths if folder.is_dir() for p in sorted(folder.iterdir()) if p.name.endswith(RAW_SUFFIXES)]
-        return [definition_names(one_file(p))[0] for p in files]
-
     def _commit(self, found: Found, look: Look, named: Named) -> None:
-        """Compare with what is there, under every root, and only then put the file under each."""
+        """Compare with what is there, under every root, and only then put the file under each. What gives way goes last: where that is
+        interrupted both are there, and the same command goes on.
+        """
         source = look.copy or found.path
         assert source is not None
         roots = sorted({p[0].code for of in named.symbols.values() for s in of.values() if (p := split_contract(s)) is not None})
@@ -359,26 +385,27 @@ class Intake:
             there, yields = self._compare(found, look, facts, root, source)
             plans.append((root, facts, there, yields))
         for root, facts, there, yields in plans:
-            replaced = [str(self._quarantine(path)) for path in yields]
+            replaced: list[str] = []
             place, added = (there, False) if there else self._put(look, self.lake.raw_folder(root) / place_name(found.name), replaced)
             facts = replace(facts, mtime_ns=place.stat().st_mtime_ns)
             if read_facts(self.lake, place) != facts:
                 write_facts(self.lake, place, facts)
+            replaced += [str(self._quarantine(path)) for path in yields if path not in self._moved]
+            self._shelf(root).changed(place, parts_of(place, facts), self._moved)
             line = _line("added" if added else "there already", found, place, root, facts)
             line.replaced = replaced
             self.lines.append(line)
 
     def _compare(self, found: Found, look: Look, facts: Facts, root: str, source: Path) -> tuple[Path | None, list[Path]]:
         """(the same file in the lake, if it is there; the files that give way to this one); DuplicateRaw where a whole one would stay."""
-        index = raw_index(self.lake, root)
-        paths = sorted({p.path for p in index.files})
-        for path in paths:
-            if _is_same(path, source, look.sha256, self.lake):
-                return path, []
+        shelf = self._shelf(root, fresh=True)
+        same = next((p for p in shelf.like(facts) if _is_same(p, source, look.sha256, self.lake)), None)
+        if same is not None and not self.replace:
+            return same, []
         mine = {(d.date, s): c for d in facts.dates for s, c in d.contracts.items()}
         yields = []
-        for path in paths:
-            if not _both(mine, [p for p in index.files if p.path == path]):
+        for path, parts in shelf.on({dt.date.fromisoformat(d.date) for d in facts.dates}):
+            if path == same or not _both(mine, parts):
                 continue
             # Read now: it may be damaged, and a file without facts claims more than it holds.
             whole = self._surveyed(path, root)
@@ -391,8 +418,18 @@ class Intake:
             if self.replace and self._holds_all(found, look, mine, whole):
                 yields.append(path)
                 continue
-            raise DuplicateRaw(self._why_duplicate(found, path, both, mine, whole))
-        return None, yields
+            if same is None:
+                raise DuplicateRaw(self._why_duplicate(found, path, both, mine, whole))
+        return same, yields
+
+    def _shelf(self, root: str, *, fresh: bool = False) -> _Shelf:
+        """The raw files of a root; with `fresh` read again where the folder has changed since. Call it under the lake's lock."""
+        folder = self.lake.raw_folder(root)
+        shelf = self._shelves.get(root)
+        if shelf is None or (fresh and shelf.seen != _seen(folder)):
+            seen = _seen(folder)
+            shelf = self._shelves[root] = _Shelf(folder, seen, raw_index(self.lake, root).files)
+        return shelf
 
     def _why_duplicate(
         self, found: Found, path: Path, both: list[tuple[dt.date, str]], mine: dict[tuple[str, str], ContractPart], whole: list[RawPart]
@@ -421,6 +458,7 @@ class Intake:
             return None
         facts = make_facts(look, self._name(label, look.survey), root, path)
         write_facts(self.lake, path, facts)
+        self._shelf(root).put(path, parts_of(path, facts))
         return parts_of(path, facts)
 
     def _holds_all(self, found: Found, look: Look, mine: dict[tuple[str, str], ContractPart], whole: list[RawPart]) -> bool:
@@ -465,6 +503,106 @@ class Intake:
         moved = self._moved[path] = self.lake.quarantine_raw(path)
         facts_path(self.lake, path).unlink(missing_ok=True)
         return moved
+
+
+def _listed(value: Any) -> dict[str, str] | None:
+    """Hashes by name of the files that a batch job's manifest lists; None of another JSON value. Raises KeyError, AttributeError."""
+    if isinstance(value, dict) and isinstance(value.get("files"), list):
+        return {str(f["filename"]): str(f.get("hash", "")) for f in value["files"]}
+    return None
+
+
+def _seen(folder: Path) -> tuple[int, frozenset[str]]:
+    """When a folder was changed, and the names in it: two changes within a tick of the clock have one time."""
+    try:
+        return folder.stat().st_mtime_ns, frozenset(os.listdir(folder))
+    except FileNotFoundError:
+        return 0, frozenset()
+
+
+class _Shelf:
+    """The raw files of a root, read once for all files that are added; `seen` is the folder's state (`_seen`) of which they are."""
+
+    def __init__(self, folder: Path, seen: tuple[int, frozenset[str]], parts: Iterable[RawPart]) -> None:
+        self.folder, self.seen = folder, seen
+        self._parts: dict[Path, list[RawPart]] = {}
+        self._dates: dict[dt.date, set[Path]] = {}
+        self._sizes: dict[int, set[Path]] = {}
+        for part in parts:
+            self._parts.setdefault(part.path, []).append(part)
+            self._enter(part)
+
+    def _enter(self, part: RawPart) -> None:
+        self._dates.setdefault(part.date, set()).add(part.path)
+        self._sizes.setdefault(part.size, set()).add(part.path)
+
+    def like(self, facts: Facts) -> list[Path]:
+        """The files that may have the bytes of the one with these facts, sorted: of its size, and of no other hash."""
+        same = (None, facts.sha256)
+        return sorted(p for p in self._sizes.get(facts.size, ()) if p in self._parts and self._parts[p][0].sha256 in same)
+
+    def on(self, dates: set[dt.date]) -> list[tuple[Path, list[RawPart]]]:
+        """The files that hold any of the dates, sorted, with their parts of all dates."""
+        paths = {p for d in dates for p in self._dates.get(d, ())}
+        return [(p, self._parts[p]) for p in sorted(paths) if p in self._parts]
+
+    def put(self, path: Path, parts: list[RawPart]) -> None:
+        """Note the parts of a file: a new one, or one that was read again."""
+        self._parts[path] = parts
+        for part in parts:
+            self._enter(part)
+
+    def changed(self, new: Path, parts: list[RawPart], gone: Iterable[Path]) -> None:
+        """Note a file that was put there and those that were moved away. Where the folder has changed otherwise, too, it is read again."""
+        for path in gone:
+            self._parts.pop(path, None)
+        self.put(new, parts)
+        names = (self.seen[1] - {p.name for p in gone if p.parent == self.folder}) | {new.name}
+        now = _seen(self.folder)
+        self.seen = now if now[1] == names else (0, frozenset())
+
+
+class _StoredDefinitions:
+    """The names that the definition files in a lake give, each file read once."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._starts: dict[tuple[Path, int], int] = {}
+        self._names: dict[tuple[Path, int], Names] = {}
+        self._firsts: dict[tuple[int, str, dt.date], dt.date] = {}
+
+    def names(self, last: dt.date) -> list[Names]:
+        """Those of files that begin by `last`: later ones name nothing of it."""
+        from engine.mbo.dbn import metadata_of
+
+        end_ns = int(dt.datetime.combine(last, dt.time(), dt.UTC).timestamp()) * NS + _DAY_NS
+        folders = (self._lake.raw_folder(r).with_name("table=definition_dbn") for r in self._lake.raw_roots())
+        out = []
+        for path in (p for f in folders if f.is_dir() for p in sorted(f.iterdir()) if p.name.endswith(RAW_SUFFIXES)):
+            key = (path, path.stat().st_mtime_ns)
+            if key not in self._starts:
+                with one_file(path).source() as source:
+                    self._starts[key] = metadata_of(path, source).start_ns
+            if self._starts[key] >= end_ns:
+                continue
+            if key not in self._names:
+                self._names[key] = self._new(definition_names(one_file(path))[0])
+            out.append(self._names[key])
+        return out
+
+    def _new(self, names: Names) -> Names:
+        """What earlier files have not said: every date's file defines the same instruments again, until they expire."""
+        for instrument, spans in list(names.by_id.items()):
+            new = []
+            for symbol, first, end in spans:
+                if self._firsts.get((instrument, symbol, end), dt.date.max) > first:
+                    self._firsts[instrument, symbol, end] = first
+                    new.append((symbol, first, end))
+            if new:
+                names.by_id[instrument] = new
+            else:
+                del names.by_id[instrument]
+        return names
 
 
 def is_whole(path: Path) -> bool:

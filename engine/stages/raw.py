@@ -60,7 +60,7 @@ class RawPart:
     contracts: outright contracts of the root
     plain: whether the file's header alone says all of this, so that nothing else has to be remembered of it
     sha256: hash of the file, where it is known without reading it
-    limit: the request's limit, where it is known to have been reached: then the file ends at its last record
+    limit: the request's limit, where it is known to have been reached on this date: then the part ends at the file's last record
     """
 
     path: Path
@@ -360,7 +360,7 @@ def parts_of(path: Path, facts: Facts) -> list[RawPart]:
     return [
         RawPart(
             path, facts.size, facts.mtime_ns, dt.date.fromisoformat(d.date), d.start_ns, d.end_ns, d.contracts, d.first, d.records,
-            facts.plain, facts.sha256, facts.limit,
+            facts.plain, facts.sha256, facts.limit if d is facts.dates[-1] else None,
         )
         for d in facts.dates
     ]  # fmt: skip

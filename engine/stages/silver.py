@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import NoData
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
 from engine.params import RunParams
-from engine.sessions import SessionWindows, clock_text, previous_full_rth, span_text, utc_dates, utc_day
+from engine.sessions import SessionWindows, clock_text, closed_span, previous_full_rth, span_text, utc_dates, utc_day
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
 from engine.vocab import root_of
 
@@ -108,8 +108,9 @@ def _replayed(inputs: StageInputs, days: list[dt.date], lost: tuple[Span, ...]) 
     # A crossed book is normal before the venue opens, and an error after it.
     open_ns = max(w.ladder_start_ns, w.globex_start_ns)
     replay = LadderReplay(
-        {THE_CONTRACT: inputs.symbol}, w.ladder_start_ns, w.ladder_end_ns, params.replay, open_ns=open_ns, trust=params.trust, lost=lost
-    )
+        {THE_CONTRACT: inputs.symbol}, w.ladder_start_ns, w.ladder_end_ns, params.replay, open_ns=open_ns, trust=params.trust, lost=lost,
+        closed=closed_span(w),
+    )  # fmt: skip
     for day in days:
         spans = covered_spans(inputs.notes(BRONZE_MBO, day))
         replay.begin_file(spans[0][1], spans[0][0])

@@ -230,8 +230,11 @@ def test_that_the_damaged_one_was_moved_is_said_even_where_the_new_one_is_not_ad
     damaged = tmp_lake / RAW / raw_days[MONDAY].name
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(raw_days[MONDAY].read_bytes()[:30_000])
+    link = os.link
 
     def full(source: Path, place: Path) -> None:
+        if place.exists():
+            link(source, place)  # the name is taken
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.MonkeyPatch.context() as m:

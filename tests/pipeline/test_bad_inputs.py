@@ -279,7 +279,7 @@ def test_a_selection_map_that_cannot_be_read_is_named_and_mended_by_the_printed_
             path.write_bytes(content)
         with pytest.raises(PartitionCorrupt, match="expected") as e:
             route(copied_lake, "ES", [TUESDAY])
-        assert f"`spymaster select --symbol ES --lake {copied_lake.root}`" in str(e.value)
+        assert f"`spymaster select --lake {copied_lake.root} --symbol ES --session rth`" in str(e.value)
     make_selection(copied_lake, "ES", "rth", SelectionParams())
     assert route(copied_lake, "ES", [TUESDAY])[0] == [("ESZ5", TUESDAY)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import pytest
 from engine.lake.catalog import BRONZE_MBO, LADDER, LEVELS, TAPE
 from engine.lake.store import Lake
 from engine.mbo.dbn import COLUMN_TYPES
+from engine.stages import intake as intake_module
 from engine.stages.bronze import build_bronze
+from engine.stages.intake import Intake
 from engine.stages.raw import raw_index, read_conditions
 from tests.support.dbn_files import utc_ns
 from tests.support.deliveries import HOUR_NS, MAKERS, Delivery, definition_file, head, make_all, mapped, one_day, put
@@ -176,6 +179,140 @@ def test_what_is_no_superset_is_refused_on_request_too(tmp_path: Path, change: s
     assert refused.returncode == 1
     assert "which holds records that this file does not; it stays" in refused.stderr
     assert [p.name for p in (lake / RAW).iterdir()] == ["morning.dbn"]
+
+
+@pytest.mark.parametrize("name", ["morning.dbn", "whole.dbn"], ids=["same name", "another name"])
+@pytest.mark.parametrize("moved", [False, True], ids=["before", "after"])
+def test_a_replacement_that_is_killed_leaves_the_date_there_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, moved: bool
+):
+    """It dies just before or just after the file that gives way is moved: the date is in the lake at every moment."""
+    _, _, records = one_day(FIRST)
+    lake, there = tmp_path / "lake", Lake(tmp_path / "lake")
+    old, _ = add_day(tmp_path, "morning.dbn", (0, 12), records, lake)
+    quarantine = Lake.quarantine_raw
+
+    def killed(self: Lake, path: Path) -> Path:
+        if moved:
+            quarantine(self, path)
+        raise KeyboardInterrupt
+
+    whole = put(tmp_path / "new" / name, head(utc_ns(FIRST), utc_ns(FIRST) + 24 * HOUR_NS, mapped(FIRST)), records)
+    with monkeypatch.context() as m:
+        m.setattr(Lake, "quarantine_raw", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Intake(there, replace=True).take([whole])
+    assert whole.read_bytes() in [p.read_bytes() for p in (lake / RAW).iterdir()]
+    again = Intake(there, replace=True)
+    again.take([whole])
+    assert not again.faults
+    assert [p.read_bytes() for p in (lake / RAW).iterdir()] == [whole.read_bytes()]
+    assert [p.read_bytes() for p in (lake / "raw/.quarantine").rglob("*.dbn")] == [old.read_bytes()]
+    ((day, _),) = raw_index(there, "ES").of("ESZ5", FIRST)
+    assert sum(p.records or 0 for p in day.parts) == len(records)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Any]:
+    """First arguments of the calls of a function of the intake, from now on."""
+    calls, real = [], getattr(intake_module, name)
+
+    def counting(*given: Any, **named: Any) -> Any:
+        calls.append(given[0])
+        return real(*given, **named)
+
+    monkeypatch.setattr(intake_module, name, counting)
+    return calls
+
+
+def test_what_is_there_is_read_once_for_all_files_that_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The index once, and of a file only the parts of its own dates are compared; what was added a moment ago is known."""
+    dates = [FIRST + dt.timedelta(days=n) for n in range(12)]
+    for date in dates:
+        start, end, records = one_day(date)
+        put(tmp_path / "all" / f"{date}.dbn", head(start, end, mapped(date)), records)
+    start, end, records = one_day(FIRST)
+    put(tmp_path / "all" / "z.dbn", head(start, end, mapped(FIRST)), records[:50])
+    place = Lake(tmp_path / "lake")
+    read, compared = counted(monkeypatch, "raw_index"), counted(monkeypatch, "overlap")
+    taking = Intake(place)
+    taking.take([tmp_path / "all"])
+    assert len(read) == 1
+    assert len(compared) <= 2 * 3  # z.dbn and the first date, by contract
+    assert [len(line.dates) for line in taking.lines] == [1] * 12
+    (fault,) = taking.faults
+    assert f"ESH6, ESZ5 of {FIRST} is there already: {place.root / RAW / f'{FIRST}.dbn'}" in fault
+    assert sorted(p.date for p in raw_index(place, "ES").files) == dates
+
+
+def test_what_another_one_puts_there_meanwhile_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Between two files of one command another process adds the second one's date, within a tick of the folder's clock."""
+    start, end, records = one_day(FIRST)
+    next_start, next_end, next_records = one_day(FIRST + dt.timedelta(days=1))
+    put(tmp_path / "all" / "1.dbn", head(start, end, mapped(FIRST)), records)
+    put(tmp_path / "all" / "2.dbn", head(next_start, next_end, mapped(FIRST + dt.timedelta(days=1))), next_records)
+    other = put(tmp_path / "other.dbn", head(next_start, next_end, mapped(FIRST + dt.timedelta(days=1))), next_records, compress=False)
+    place, taking = Lake(tmp_path / "lake"), Intake(Lake(tmp_path / "lake"))
+    folder, name = place.raw_folder("ES"), intake_module.name_instruments
+
+    def meanwhile(survey: Any, *given: Any) -> Any:
+        if survey.dates[0].date > FIRST and len(list(folder.iterdir())) == 1:
+            time = folder.stat().st_mtime_ns
+            with monkeypatch.context() as m:
+                m.setattr(intake_module, "name_instruments", name)
+                Intake(place).take([other])
+            os.utime(folder, ns=(time, time))
+        return name(survey, *given)
+
+    monkeypatch.setattr(intake_module, "name_instruments", meanwhile)
+    taking.take([tmp_path / "all"])
+    assert [line.source for line in taking.lines] == [str(tmp_path / "all" / "1.dbn")]
+    assert "other.dbn, with the same records" in taking.faults[0]
+
+
+def test_stored_definitions_are_read_once_and_only_up_to_a_file_s_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Four files without names, and in the lake the definitions of their dates and of later ones."""
+    dates = [FIRST + dt.timedelta(days=n) for n in range(6)]
+    for date in dates:
+        definition_file(tmp_path / "definitions" / f"{date}.dbn.zst", date)
+    place = Lake(tmp_path / "lake")
+    Intake(place).take([tmp_path / "definitions"])
+    files = []
+    for date in dates[1:5]:
+        start, end, records = one_day(date)
+        files.append(put(tmp_path / "files" / f"{date}.dbn", head(start, end, {}), records))
+    read = counted(monkeypatch, "definition_names")
+    taking = Intake(place)
+    taking.take([tmp_path / "files"])
+    assert not taking.faults
+    assert [line.contracts for line in taking.lines] == [("ESH6", "ESZ5")] * 4
+    assert [found.name for found in read] == [f"{date}.dbn.zst" for date in dates[:5]]
+
+
+@pytest.mark.parametrize("kind", ["book", "definition", "symbology", "linked"])
+def test_every_file_of_a_batch_job_is_as_its_manifest_says(tmp_path: Path, kind: str):
+    start, end, records = one_day(FIRST)
+    job, place = tmp_path / "job", Lake(tmp_path / "lake")
+    job.mkdir()
+    book = put(job / "z.mbo.dbn", head(start, end, mapped(FIRST)), records)
+    definitions = definition_file(job / "a.definition.dbn.zst", FIRST)
+    names = {"result": {n: [{"d0": str(FIRST), "d1": "2030-01-01", "s": str(i)}] for i, n in {1: "ESZ5", 2: "ESH6"}.items()}}
+    symbology = job / "symbology.json"
+    symbology.write_text(json.dumps(names))
+    if kind == "linked":
+        Intake(place, link=True).take([book])
+    listed = {p.name: f"sha256:{hashlib.sha256(p.read_bytes()).hexdigest()}" for p in (book, definitions, symbology)}
+    wrong = {"book": book, "linked": book, "definition": definitions, "symbology": symbology}[kind]
+    listed[wrong.name] = f"sha256:{'0' * 64}"
+    listed |= {"later.definition.dbn.zst": "sha256:1", "condition.json": "sha256:2"}
+    (job / "manifest.json").write_text(json.dumps({"files": [{"filename": n, "hash": h} for n, h in listed.items()]}))
+    taking = Intake(place)
+    taking.take([job])
+    (fault,) = taking.faults
+    assert fault.startswith(f"BadDbn: {wrong}: expected SHA-256 000000000000 as manifest.json says")
+    stored = [p.name for p in (tmp_path / "lake" / "raw").rglob("*.dbn*") if ".intake" not in p.parts]
+    assert sorted(stored) == sorted({book.name, definitions.name} - ({wrong.name} if kind != "linked" else set()))
+    missing = [line for line in taking.lines if line.what == "passed over"]
+    assert [line.said for line in missing] == [["manifest.json also lists condition.json, later.definition.dbn.zst: not given"]]
 
 
 @pytest.mark.parametrize("again", [0, 1, 2])

@@ -13,7 +13,7 @@ import pytest
 
 from engine.features.near import reach_of, sides_of
 from engine.features.registry import table_features
-from engine.lake.catalog import BARS, LADDER, TAPE, VACUUM, dataset
+from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, TAPE, VACUUM, dataset
 from engine.lake.manifest import Lineage, Manifest
 from engine.lake.quality import quality_table
 from engine.lake.store import Lake, read_part
@@ -22,7 +22,7 @@ from engine.params import RunParams, TrustParams
 from engine.session import Session
 from engine.stages.silver import STAGES, ladder_differs
 from tests.support.dbn_files import DAY_NS, F_SNAPSHOT, busy_day, utc_ns, write_dbn
-from tests.support.lakes import ESZ5, RAW, TUESDAY, make_bronze, make_silver, spymaster
+from tests.support.lakes import ESZ5, RAW, TUESDAY, WEDNESDAY, make_bronze, make_silver, spymaster
 
 NINE, NOON_30 = utc_ns(TUESDAY, 14), utc_ns(TUESDAY, 17, 30)
 """The ladder of the session, 09:00 to 12:30 New York."""
@@ -134,10 +134,91 @@ def test_nothing_after_a_reached_limit_is_valid(tmp_path: Path):
     assert [why for *_, why in gaps if "ends at 2025-11-04 09:59" in why and f"limit of {len(records):,} records" in why]
 
 
+def test_what_another_file_brings_after_a_reached_limit_is_valid(tmp_path: Path):
+    """Two requests of one date: the first reached its limit at 10:00, the second begins there."""
+    records = records_from(utc_ns(TUESDAY, 9), 8000)
+    n = int(np.searchsorted(records["ts_recv"], NINE + 3600 * 10**9))
+    rest, midnight = int(records["ts_recv"][n - 1]) + 1, utc_ns(TUESDAY) + DAY_NS
+    write_dbn(tmp_path / "1.dbn.zst", records[:n], symbols=ESZ5, start=utc_ns(TUESDAY), end=midnight, limit=n)
+    write_dbn(tmp_path / "2.dbn.zst", records[n:], symbols=ESZ5, start=rest, end=midnight)
+    lake = Lake(tmp_path / "lake")
+    spymaster("add", tmp_path / "1.dbn.zst", tmp_path / "2.dbn.zst", "--lake", lake.root)
+    assert make_bronze(lake, TUESDAY).status == "made"
+    notes = lake.notes(BRONZE_MBO, "ESZ5", TUESDAY)
+    assert (notes["dbn_end_ns"], "limit" in notes) == (midnight, False)
+    assert make_silver(lake, TUESDAY).status == "made"
+    assert record_of(lake)["why_not"] == {}
+
+
+def test_a_limit_that_was_reached_on_the_second_date_is_none_of_the_first(tmp_path: Path):
+    first = records_from(utc_ns(TUESDAY, 9), 8000)
+    second = first.copy()
+    for column in ("ts_recv", "ts_event"):
+        second[column] += DAY_NS
+    both, midnight = np.concatenate([first, second]), utc_ns(TUESDAY) + DAY_NS
+    write_dbn(tmp_path / "a.dbn.zst", both, symbols=ESZ5, start=utc_ns(TUESDAY), end=midnight + DAY_NS, limit=len(both))
+    lake = Lake(tmp_path / "lake")
+    spymaster("add", tmp_path / "a.dbn.zst", "--lake", lake.root)
+    ends = {}
+    for date in (TUESDAY, WEDNESDAY):
+        assert make_bronze(lake, date).status == "made"
+        notes = lake.notes(BRONZE_MBO, "ESZ5", date)
+        ends[date] = (notes["dbn_end_ns"], notes.get("limit"))
+    assert ends == {TUESDAY: (midnight, None), WEDNESDAY: (int(second["ts_recv"][-1]) + 1, len(both))}
+
+
 def test_a_limit_that_was_not_reached_means_nothing(tmp_path: Path):
     records = records_from(utc_ns(TUESDAY, 9), 8000)
     lake = lake_of(tmp_path, records, utc_ns(TUESDAY), utc_ns(TUESDAY) + DAY_NS, limit=len(records) + 1)
     assert record_of(lake)["why_not"] == {}
+
+
+HALF_DAY = dt.date(2025, 11, 28)
+
+
+def half_day(root: Path) -> Lake:
+    """The day after Thanksgiving, on which Globex stops at 13:15 New York."""
+    records = busy_day(16_000, 3, date=HALF_DAY, symbols=ESZ5, snapshot_orders=400, end_ns=utc_ns(HALF_DAY, 18, 15))
+    midnight = utc_ns(HALF_DAY)
+    write_dbn(root / RAW / "a.mbo.dbn.zst", records, symbols=ESZ5, start=midnight, end=midnight + DAY_NS)
+    lake = Lake(root)
+    assert make_bronze(lake, HALF_DAY).status == "made"
+    return lake
+
+
+def test_a_half_day_has_a_half_session(tmp_path: Path):
+    lake = half_day(tmp_path)
+    assert make_silver(lake, HALF_DAY, "day").status == "made"
+    record = trust_record(lake, "ESZ5", HALF_DAY)
+    assert record is not None
+    assert record["session"] == [utc_ns(HALF_DAY, 14), utc_ns(HALF_DAY, 18)]
+    assert (record["why_not"], trust_words(record, HALF_DAY).level) == ({}, "good")
+
+
+def test_a_session_of_one_s_own_beyond_a_half_day_blames_no_file(tmp_path: Path):
+    lake = half_day(tmp_path)
+    assert make_silver(lake, HALF_DAY, "lunch@04:00-09:30,09:30-14:00,11:00,15,1").status == "made"
+    record = trust_record(lake, "ESZ5", HALF_DAY)
+    assert record is not None
+    assert list(record["why_not"]) == ["closed"]
+    words = trust_words(record, HALF_DAY)
+    assert (words.level, words.chip, words.lines) == ("good", "", ())
+    assert "to 14:00 New York): the market is closed: a holiday or a half-day" in words.text
+
+
+def test_no_session_of_the_regular_hours_is_made_of_a_holiday(tmp_path: Path):
+    holiday = dt.date(2025, 11, 27)
+    midnight = utc_ns(holiday)
+    records = busy_day(4000, 3, date=holiday, symbols=ESZ5, snapshot_orders=400, end_ns=utc_ns(holiday, 18))
+    write_dbn(tmp_path / RAW / "a.mbo.dbn.zst", records, symbols=ESZ5, start=midnight, end=midnight + DAY_NS)
+    asked = ("run", "--lake", tmp_path, "--symbol", "ESZ5", "--dates", holiday)
+    done = spymaster(*asked, "--session", "day", check=False)
+    assert done.returncode == 1
+    assert "no data on any of these dates: 2025-11-27: expected regular hours of the equity market" in done.stderr
+    assert not Lake(tmp_path).partitions(LADDER)
+    spymaster(*asked, "--layer", "bronze")
+    assert make_silver(Lake(tmp_path), holiday, "day").status == "empty"
+    assert make_silver(Lake(tmp_path), holiday).status == "made"
 
 
 def test_a_session_that_no_file_touches_is_not_made(tmp_path: Path):
@@ -232,6 +313,22 @@ def test_a_record_up_to_an_instant_is_that_of_a_file_which_ends_there(tmp_path: 
     assert (record["seconds"], record["valid"]) == (5400, tape["book_valid"].sum())
     assert record["near"] == tape["near_ticks"].is_not_null().sum() > 0
     assert "after the raw file's end" in trust_words(record_of(part), TUESDAY).text
+
+
+@pytest.mark.parametrize(
+    ("valid", "near", "chip"),
+    [
+        (12_599, 0, "book known in 99% of the session"),
+        (6_299, 0, "book known in 49% of the session"),
+        (12, 0, "book known in less than 1% of the session"),
+        (0, 12_599, "book known near the touch in 99% of the session"),
+        (0, 12_600, "book known near the touch in 100% of the session"),
+        (0, 0, "book not known"),
+    ],
+)
+def test_no_share_of_a_session_that_lost_seconds_is_all_of_it(cold: Lake, valid: int, near: int, chip: str):
+    record = record_of(cold) | {"valid": valid, "near": near, "why_not": {"gap": 12_600 - valid}, "spans": []}
+    assert trust_words(record, TUESDAY).chip == chip
 
 
 def test_hidden_fills_alone_are_no_fault(cold: Lake):

@@ -15,14 +15,16 @@ FURTHEST = 64
 
 class TrustTwin(BookTwin):
     """One contract's book that remembers why it is not known, what was crossed, and which orders nobody had seen.
-    `file`, `record` and `finish` as of `BookTwin`; `lost` are spans in ns in which records are missing, `open_ns` when trading begins.
+    `file`, `record` and `finish` as of `BookTwin`; `lost` are spans in ns in which records are missing, `open_ns` when trading begins,
+    `closed` the span in ns in which the venue may be closed.
     """
 
     def __init__(
         self, start_s: int, end_s: int, tick_fixed: int, *, open_ns: int | None = None, lost: tuple[tuple[int, int], ...] = (),
-        near_share: float = 0.01, near_s: int = 300, gap_s: int = 5, **book: Any,
+        closed: tuple[int, int] | None = None, near_share: float = 0.01, near_s: int = 300, gap_s: int = 5, **book: Any,
     ) -> None:  # fmt: skip
         super().__init__(start_s, end_s, tick_fixed, open_ns=open_ns, **book)
+        self.closed = closed
         self.lost, self.waiting = lost, sorted(end for _, end in lost)
         self.near_share, self.near_s, self.gap_s = near_share, near_s, gap_s
         self.cause: str | None = None  # why orders may be unknown
@@ -168,6 +170,8 @@ class TrustTwin(BookTwin):
                 out.append("")
             elif not covered and s * NS < self.files[0][0]:
                 out.append("outside")
+            elif late and self.closed is not None and self.closed[0] <= s * NS < self.closed[1]:
+                out.append("closed")
             elif late or (not covered and (s + 1) * NS > self.files[-1][1]):
                 out.append("after_end")
             elif gap or not covered:

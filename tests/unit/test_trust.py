@@ -170,6 +170,23 @@ def test_the_last_hour_cut_away(day: MboColumns, header_end: int) -> None:
     agree(made, twin_of(cut, header_end))
 
 
+def test_where_the_venue_may_be_closed_no_file_is_to_blame(day: MboColumns) -> None:
+    """The same day, on which the venue might have been closed from 23:10 on: only what is missing before is the file's."""
+    cut, shut = taken(day, day.ts_event < OPEN), (OPEN + 600 * NS, END)
+    replay = LadderReplay({int(cut.instrument_id[0]): "ESH4"}, START, END, open_ns=OPEN, closed=shut)
+    replay.begin_file(END, MIDNIGHT)
+    replay.feed(cut)
+    made = next(iter(replay.finish().values()))
+    assert made.trust.record["why_not"] == {"after_end": 600, "closed": 3000}
+    assert spans(made, "closed") == [("23:10:00", "00:00:00")]
+    twin = TrustTwin(START // NS, END // NS, 250_000_000, open_ns=OPEN, closed=shut)
+    twin.file(MIDNIGHT, END)
+    for row in dict_rows(cut, int(cut.instrument_id[0])):
+        twin.record(row)
+    twin.finish()
+    agree(made, twin)
+
+
 @pytest.mark.parametrize("price", [4900.0, 4815.0])
 def test_crossed_for_ten_minutes(day: MboColumns, instrument: int, price: float) -> None:
     """A bid far above the market, which never trades."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from dataclasses import dataclass
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from engine.ladder import Ladder
 from engine.lake.catalog import LADDER
 from engine.lake.store import Lake
 from engine.params import FeatureParams
+from engine.retrieval.hints import brings_sessions
 from engine.selection import route
 from engine.session import Session, candles_at_level, level_title, tick_at
 from engine.vocab import NS, known_roots
@@ -320,7 +320,7 @@ def contract_of(lake: Lake, symbol: str | None, date: dt.date) -> str:
         found = f"sessions {', '.join(known[-5:])}" if known else "no session at all"
         raise SessionError(
             f"lake {lake.root}: expected a ladder of {symbol or 'any contract'} on {date}, found {found}; "
-            f"`spymaster run --lake {quote(str(lake.root))} --symbol {symbol or 'ES'} --dates {date}` makes one"
+            f"`{lake.session_command(symbol or next(iter(lake.raw_roots()), 'ES'), date)}` makes one"
         )
     if symbol is None:
         raise SessionError(f"lake {lake.root}: {date} has ladders of {', '.join(there)}; say which with --symbol")
@@ -334,7 +334,7 @@ def profile_of(lake: Lake) -> str:
     """Session profile of the lake's silver; raises `UnknownProfile` where it has none yet."""
     profile = lake.profile()
     if profile is None:
-        raise UnknownProfile(f"lake {lake.root}: expected silver of a session profile, found none; `spymaster run` makes it")
+        raise UnknownProfile(f"lake {lake.root}: expected silver of a session profile, found none; {brings_sessions(lake, None)}")
     return profile
 
 

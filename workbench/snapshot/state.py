@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from engine.errors import EngineError
+from engine.errors import EngineError, NoData
 from engine.params import FeatureParams, Params
 from engine.sessions import clock_text, profile_named, session_windows
 from engine.vocab import root_of
@@ -66,7 +66,10 @@ class SetupState(BaseModel):
 
     @model_validator(mode="after")
     def _inside_the_session(self) -> Self:
-        w = session_windows(self.session_date, self.profile, root_of(self.symbol))
+        try:
+            w = session_windows(self.session_date, self.profile, root_of(self.symbol))
+        except NoData as e:
+            raise ValueError(str(e)) from e
         if not w.ladder_start_ns <= self.ts_ns < w.ladder_end_ns:
             raise ValueError(f"{clock_text(self.ts_ns)} New York lies outside the {self.profile} session of {self.session_date}")
         return self

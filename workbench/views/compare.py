@@ -22,8 +22,10 @@ from param.parameterized import discard_events
 from pydantic import ValidationError
 
 from engine.errors import BadPicture, EngineError, SessionError
+from engine.lake.store import Lake
 from engine.lake.writer import write_bytes_atomic
 from engine.params import FeatureParams
+from engine.retrieval.hints import brings_sessions
 from engine.session import level_title
 from engine.sessions import to_ns
 from engine.vocab import NS
@@ -206,7 +208,7 @@ class CompareView(PageView):
         if date not in there.get(symbol, []):
             raise SessionError(
                 f"{symbol} {date}: the picture's session is not in the lake {self.root}; "
-                f"`spymaster run --lake {quote(str(self.root))} --layer all --symbol {symbol} --dates {date}` makes it from the raw files"
+                f"`{Lake(self.root).session_command(symbol, date)}` makes it from the raw files"
             )
         self._going = True
         try:
@@ -413,7 +415,7 @@ def moment_in(root: str, state: LevelState) -> tuple[dict[str, Any], list[str]]:
     """
     session = components.session_of(root, state)
     if session is None:
-        raise SessionError(f"the lake {root} holds no session to draw; `spymaster rebuild --lake {quote(str(root))}` makes them")
+        raise SessionError(f"the lake {root} holds no session to draw: {brings_sessions(Lake(root), None)}")
     said = clamp_to_session(state, session)
     with discard_events(state):
         if state.cursor_ts_ns is None and state.direction in WORDS:
@@ -426,7 +428,7 @@ def moment_typed(root: str, contract: str | None, typed: ForeignState) -> dict[s
     """The moment that was typed in, of `contract` where none was; without a time the window of such an approach nearest to the level."""
     symbol, date = typed.symbol or contract, typed.session_date
     if symbol is None:
-        raise SessionError(f"{date}: the lake {root} holds no session; `spymaster rebuild --lake {quote(str(root))}` makes them")
+        raise SessionError(f"{date}: the lake {root} holds no session: {brings_sessions(Lake(root), None)}")
     ts = to_ns(date, typed.clock) if typed.clock is not None else nearest(root, symbol, date, typed.level_id, typed.direction)
     return {"contract": symbol, "session": date.isoformat(), "level": typed.level_id, "cursor_ts_ns": ts}
 

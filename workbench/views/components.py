@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from html import escape
+from shlex import quote
 from typing import Any, ClassVar
 
 import panel as pn
@@ -344,12 +345,12 @@ def failed(root: str, message: str) -> str:
 
 def empty_lake_html(root: str) -> str:
     """Where the lake holds no ladder: how to make one."""
-    where = escape(root)
+    where = escape(quote(root))
     return (
         "<div class='sm-card'><h2>No session in the lake yet</h2>"
-        f"<p>The lake <code>{where}</code> has no price ladder. Two commands make one from Databento files (GLBX.MDP3, schema mbo):</p>"
-        f"<pre>spymaster add --lake {where} path/to/files\nspymaster run --lake {where} --product-type future_mbo --layer all "
-        "--symbol ESH4 --dates 2023-12-25 --session globex_open</pre>"
+        f"<p>The lake <code>{escape(root)}</code> has no price ladder. "
+        "Two commands make one from Databento files (GLBX.MDP3, schema mbo):</p>"
+        f"<pre>spymaster add --lake {where} path/to/files\nspymaster demo --lake {where} --no-serve</pre>"
         "<p>Then reload this page. Another lake: <code>spymaster serve --lake DIR</code>.</p></div>"
     )
 

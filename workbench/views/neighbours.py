@@ -14,6 +14,7 @@ from panel.custom import JSComponent
 
 from engine.errors import EngineError, NoData
 from engine.lake.catalog import LADDER
+from engine.lake.store import Lake
 from engine.retrieval.difference import DifferenceMap, DifferenceParams, difference_map, neighbour_pressure
 from engine.session import Session, level_title
 from engine.vocab import NS, root_of
@@ -147,7 +148,7 @@ class NeighboursView(PageView):
         """The session and the window at the cursor; the state is brought into the session as the Level view brings it."""
         st, session, level = self.state, components.session_of(self.root, self.state), self.state.level
         if session is None:
-            self._on_answer(components.rich("There is no session in the lake yet; `spymaster demo` makes one."), False)
+            self._on_answer(components.rich("There is no session in the lake yet."), False)
             return None
         if session is not self._arrived:
             self.notices.complaints += clamp_to_session(st, session)
@@ -228,7 +229,8 @@ class NeighboursView(PageView):
         moment = opened(self.walled.found, int(card))
         dates = session_cache.contracts(self.root).get(str(moment["contract"]), [])
         if moment["session"] not in dates:
-            self.notices.show(f"{moment['contract']} {moment['session']} has no ladder in this lake any more; `spymaster run` makes it")
+            command = Lake(self.root).session_command(str(moment["contract"]), moment["session"])
+            self.notices.show(f"{moment['contract']} {moment['session']} has no ladder in this lake any more; `{command}` makes it")
             return
         self.state.param["session"].objects = dates
         self.state.param.update(**moment, view="level")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from engine.errors import PartitionMissing
+from engine.errors import NoData, PartitionMissing
 from engine.features import pressure_cube
 from engine.ladder import known_cells
 from engine.params import FeatureParams
 from engine.session import Session, cached_with_session, tick_at
-from engine.sessions import PROFILES, session_windows
+from engine.sessions import PROFILES, SessionWindows, session_windows
 from engine.vocab import NS
 from workbench import session_cache
 from workbench.plots import axes, conditions, heatmap
@@ -249,13 +249,20 @@ class Unknown:
     why: str
 
 
+def _windows(session: Session, profile: str) -> SessionWindows | None:
+    """The session's windows by a profile; None where that has no session on the date."""
+    try:
+        return session_windows(session.date, profile, session.ladder.root)
+    except NoData:
+        return None
+
+
 def unknown(session: Session, level_id: str, t: int) -> Unknown:
     """Why a level has no value at second `t`: by the session's calendar and what traded before, not by what becomes of it."""
     start, now = session.ladder.start_ns, session.ladder.start_ns + t * NS
     # Of a session made from frames, whose profile nobody wrote down, it is the first in whose session its ladder begins.
     names = [session.profile] if session.profile else list(PROFILES)
-    calendars = (session_windows(session.date, name, session.ladder.root) for name in names)
-    windows = next((w for w in calendars if w.ladder_start_ns <= start < w.ladder_end_ns), None)
+    windows = next((w for name in names if (w := _windows(session, name)) and w.ladder_start_ns <= start < w.ladder_end_ns), None)
     if windows is None or level_id not in KNOWN_FROM:
         return Unknown(False, "not known at the replay's time")
     begin = getattr(windows, KNOWN_FROM[level_id])
