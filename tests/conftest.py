@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import built, figures
+from tests.support import built, figures, forked
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -69,6 +69,7 @@ def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is built once is shared by the processes of this run."""
     base = tmp_path_factory.getbasetemp()
     built.use((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "built")
+    forked.use()
 
 
 @pytest.fixture

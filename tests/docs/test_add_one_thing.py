@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import pytest
+from numba.core.caching import _CacheLocator
 
 from tests.docs.blocks import ROOT, apply, blocks_of
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
@@ -34,9 +36,14 @@ class House:
     lake: Path
     files: dict[str, list[str]]
 
+    @property
+    def kernels(self) -> Path:
+        """Folder of the copy's compiled kernels."""
+        return self.root.parent / "kernels"
+
     def python(self, *args: object) -> str:
         """Standard output of Python with the copy on its path."""
-        env = {**os.environ, "PYTHONPATH": str(self.root), "NUMBA_CACHE_DIR": str(self.root.parent / "kernels"), "COLUMNS": "200"}
+        env = {**os.environ, "PYTHONPATH": str(self.root), "NUMBA_CACHE_DIR": str(self.kernels), "COLUMNS": "200"}
         done = subprocess.run([sys.executable, *map(str, args)], cwd=self.root, env=env, capture_output=True, text=True)
         assert done.returncode == 0, f"{' '.join(map(str, args))}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
@@ -52,6 +59,15 @@ class House:
         return pl.concat([pl.read_parquet(p, hive_partitioning=False) for p in parts])
 
 
+def share_kernels(copy: Path, kernels: Path) -> None:
+    """Give the copy what is compiled of these sources: numba keeps it by a file's path, and compiles anew where its time or size differ."""
+    compiled = Path(os.environ["NUMBA_CACHE_DIR"])
+    for folder in {p.parent for p in (ROOT / "engine").rglob("*.py")}:
+        here, there = (_CacheLocator.get_suitable_cache_subpath(str(f / "a.py")) for f in (folder, copy / folder.relative_to(ROOT)))
+        if (compiled / here).is_dir():
+            shutil.copytree(compiled / here, kernels / there)
+
+
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     """The copy, with the blocks of CONTRIBUTING applied in the order in which they stand, its commands run, and a lake made by it."""
@@ -64,6 +80,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
         else:
             shutil.copy2(ROOT / name, root / name)
     made = House(root, folder / "lake", {p: [] for p in PROMISES})
+    share_kernels(root, made.kernels)
     for block in blocks_of(ROOT / "CONTRIBUTING.md"):
         if block.heading not in PROMISES:
             continue
@@ -90,7 +107,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
 @pytest.fixture(scope="module")
 def screen(house: House, browser: Any) -> Iterator[tuple[Any, Watch, str]]:
     """A tab on the copy's page, what the browser complains of, and the page's address."""
-    server = Server(house.lake, log=house.root.parent / "serve.log", warm=False, root=house.root)
+    with patch.dict(os.environ, {"NUMBA_CACHE_DIR": str(house.kernels)}):
+        server = Server(house.lake, log=house.root.parent / "serve.log", warm=False, root=house.root)
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     try:
         tab = context.new_page()

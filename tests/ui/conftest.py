@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +19,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.support import forked
 from tests.support.built import copy_of_built
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
 from tests.support.lakes import spymaster
@@ -68,15 +68,13 @@ class Server:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/app"
-        panel = ["-m", "workbench"] if code is None else ["-c", code]
-        command = [sys.executable, *panel, "serve", "workbench/app.py", "--address", "127.0.0.1", "--port", str(self.port)]
-        command += ["--allow-websocket-origin", "*"]
+        arguments = ["serve", "workbench/app.py", "--address", "127.0.0.1", "--port", str(self.port), "--allow-websocket-origin", "*"]
+        arguments += ["--warm"] * warm
         self.log = log
         # Sets are sent in the order of their hashes: two servers shall send the same of the same.
         env = {**os.environ, "SPYMASTER_LAKE": str(lake), "PYTHONHASHSEED": "0", "PYTHONPATH": str(root)}
         env |= {"SPYMASTER_TOKEN": token, "SPYMASTER_HOSTS": hosts, "XDG_STATE_HOME": str(log.parent)}
-        with log.open("w") as out:
-            self.process = subprocess.Popen(command + ["--warm"] * warm, cwd=root, env=env, stdout=out, stderr=subprocess.STDOUT)
+        self.process = forked.started(arguments, code, root, env, log, forked=root == ROOT)
         self._wait()
 
     def _wait(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import workbench.views
 from tests.ui.conftest import Server
-from tests.ui.pages import Watch, new_page, until
+from tests.ui.pages import Watch, new_page, query, until
 from workbench.theme import DARK, LIGHT, THEMES, contrast
 
 for _module in iter_modules(workbench.views.__path__):
@@ -97,30 +97,37 @@ FOCUS = """() => {
 
 @pytest.fixture(scope="module")
 def pages(browser: Any, made_server: Server) -> Iterator[Any]:
-    """Pages by view and theme, opened once."""
-    made: dict[tuple[str, str], tuple[Any, Watch]] = {}
+    """Pages by view, opened once, each in the theme that is asked for: `test_theme` shows that a changed one looks as the loaded one."""
+    made: dict[str, tuple[Any, Watch]] = {}
+    shown: dict[str, str] = {}
 
     def page_of(key: str, theme: str) -> tuple[Any, Watch]:
-        if (key, theme) not in made:
+        if key not in made:
             page = new_page(browser)
             watch = Watch(page)
             page.goto(f"{made_server.url}?{DAY}&view={key}&theme={theme}")
             page.locator(f"[role=tab][data-id={key}][aria-selected=true]").wait_for(timeout=60_000)
             page.wait_for_timeout(2500)
-            made[key, theme] = page, watch
-        return made[key, theme]
+            made[key], shown[key] = (page, watch), theme
+        page, _ = made[key]
+        if shown[key] != theme:
+            page.get_by_role("button", name="Light or dark theme").click()
+            until(page, lambda p: query(p).get("theme", "dark"), theme)
+            page.wait_for_timeout(1000)
+            shown[key] = theme
+        return made[key]
 
     yield page_of
     for page, _ in made.values():
         page.close()
 
 
-def each() -> Any:
-    """Every view in both themes."""
-    return pytest.mark.parametrize(("key", "theme"), [(k, t) for k in KEYS for t in THEMES])
+def each(*themes: str) -> Any:
+    """Every view in both themes; the first is the one in which the test before left the page."""
+    return pytest.mark.parametrize(("key", "theme"), [(k, t) for k in KEYS for t in themes])
 
 
-@each()
+@each(*THEMES)
 def test_asks_no_foreign_host_and_complains_of_nothing(pages: Any, made_server: Server, key: str, theme: str) -> None:
     page, watch = pages(key, theme)
     page.get_by_role("button", name="Drawer").click()
@@ -135,7 +142,7 @@ def hexed(rgb: list[float]) -> str:
     return "#" + "".join(f"{round(v):02x}" for v in rgb)
 
 
-@each()
+@each(*reversed(list(THEMES)))
 def test_text_can_be_read(pages: Any, key: str, theme: str) -> None:
     page, _ = pages(key, theme)
     texts = page.evaluate(TEXTS)

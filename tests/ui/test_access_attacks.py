@@ -33,15 +33,45 @@ MINE = "username=trader&password=" + PASSWORD
 
 
 @pytest.fixture(scope="module")
-def by_token(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def token_server(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with serving(made_lake, tmp_path_factory.mktemp("token")) as server:
         yield server
 
 
+@pytest.fixture
+def by_token(token_server: Serving) -> Serving:
+    """One server for all tests, which may end it or start it anew."""
+    return token_server.like()
+
+
 @pytest.fixture(scope="module")
-def by_password(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def password_server(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with serving(made_lake, tmp_path_factory.mktemp("password"), "--password", password=PASSWORD) as server:
         yield server
+
+
+@pytest.fixture
+def by_password(password_server: Serving) -> Serving:
+    """The same with a password."""
+    return password_server.like("--password", password=PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def open_server(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """One that asks for no secret, and whose environment has settings of Bokeh and Panel."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (
+            ("BOKEH_RESOURCES", "cdn"),
+            ("PANEL_BASIC_AUTH", "foo"),
+            ("BOKEH_MINIFIED", "no"),
+            ("PANEL_NPM_CDN", "http://x.example"),
+        ):
+            patch.setenv(name, value)
+        server = Serving(made_lake, tmp_path_factory.mktemp("open"), "--no-token")
+    try:
+        yield server.ready()
+    finally:
+        server.kill()
 
 
 def own(server: Serving) -> str:
@@ -64,9 +94,9 @@ def cookies_of(headers: http.client.HTTPMessage) -> dict[str, str]:
     return dict(c.partition(";")[0].split("=", 1) for c in headers.get_all("Set-Cookie") or ())
 
 
-def signed_in(server: Serving, password: str = PASSWORD) -> dict[str, str]:
-    """The cookies of a browser that knows the password."""
-    status, _, headers = answered(server, "/login", "POST", "username=trader&password=" + password, Origin=own(server))
+def signed_in(server: Serving, source: str = "127.0.0.1") -> dict[str, str]:
+    """The cookies of a browser at `source` that knows the password."""
+    status, _, headers = answered(server, "/login", "POST", MINE, source=source, Origin=own(server))
     assert (status, headers["Location"]) == (302, "/")
     return cookies_of(headers)
 
@@ -241,33 +271,32 @@ def test_a_stranger_does_not_fill_the_log(by_password: Serving) -> None:
     assert answered(by_password, "/login")[0] == 200
 
 
-def test_strange_requests_are_refused_without_a_traceback(made_lake: Path, tmp_path: Path) -> None:
-    with serving(made_lake, tmp_path) as server:
-        host = f"Host: 127.0.0.1:{server.port}\n"
-        cookie = f"Cookie: {as_header(pass_of(server))}\n"
-        for head, status in (
-            (f"GET /app HTTP/1.1\n{host}{cookie}Origin: http://[\n", 403),
-            (f"GET /app HTTP/1.1\nHost: [\n{cookie}", 403),
-            (f"GET /app HTTP/1.1\nHost: \xff\n{cookie}", 400),
-            (f"GET /app?token=\xff%ff HTTP/1.1\n{host}", 403),
-            (f"GET /app?token=%ff HTTP/1.1\n{host}{cookie}", 200),
-            (f"GET /%ff%2e%2e/app HTTP/1.1\n{host}{cookie}", 404),
-            (f"GET /app HTTP/1.1\n{host}Cookie: spymaster-{server.port}=\xff-\xff\n", 403),
-            (f"GET /app HTTP/1.1\n{host}Cookie: spymaster-{server.port}=\xb2-{'0' * 64}\n", 403),
-            (f"GET /app HTTP/1.1\n{host}{cookie}Content-Length: 5000\n", 400),
-            (f"GET /app?t=%ff&level=%c3&view=%80 HTTP/1.1\n{host}{cookie}", 200),
-        ):
-            found = raw(server, head + "\n", 60)
-            assert found.startswith(f"HTTP/1.1 {status}".encode()), (head, found[:300])
-        for _ in range(50):
-            with socket.create_connection(("127.0.0.1", server.port)) as s:
-                s.sendall(f"GET /app?token=guess HTTP/1.1\r\n{host.strip()}\r\n\r\n".encode())
-        assert server.ask("/favicon.ico")[0] == 403, "it still answers"
-        log = server.log.read_text()
-        assert "Traceback" not in log, log
-        assert "guess" not in log, "a stranger could fill the disk"
-        (secret,) = re.findall(r"token=([\w-]+)", server.addresses[0])
-        assert log.count(secret) == 1, "the printed address is the one place that has it"
+def test_strange_requests_are_refused_without_a_traceback(by_token: Serving) -> None:
+    host = f"Host: 127.0.0.1:{by_token.port}\n"
+    cookie = f"Cookie: {as_header(pass_of(by_token))}\n"
+    for head, status in (
+        (f"GET /app HTTP/1.1\n{host}{cookie}Origin: http://[\n", 403),
+        (f"GET /app HTTP/1.1\nHost: [\n{cookie}", 403),
+        (f"GET /app HTTP/1.1\nHost: \xff\n{cookie}", 400),
+        (f"GET /app?token=\xff%ff HTTP/1.1\n{host}", 403),
+        (f"GET /app?token=%ff HTTP/1.1\n{host}{cookie}", 200),
+        (f"GET /%ff%2e%2e/app HTTP/1.1\n{host}{cookie}", 404),
+        (f"GET /app HTTP/1.1\n{host}Cookie: spymaster-{by_token.port}=\xff-\xff\n", 403),
+        (f"GET /app HTTP/1.1\n{host}Cookie: spymaster-{by_token.port}=\xb2-{'0' * 64}\n", 403),
+        (f"GET /app HTTP/1.1\n{host}{cookie}Content-Length: 5000\n", 400),
+        (f"GET /app?t=%ff&level=%c3&view=%80 HTTP/1.1\n{host}{cookie}", 200),
+    ):
+        found = raw(by_token, head + "\n", 60)
+        assert found.startswith(f"HTTP/1.1 {status}".encode()), (head, found[:300])
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", by_token.port)) as s:
+            s.sendall(f"GET /app?token=guess HTTP/1.1\r\n{host.strip()}\r\n\r\n".encode())
+    assert by_token.ask("/favicon.ico")[0] == 403, "it still answers"
+    log = by_token.log.read_text()
+    assert "Traceback" not in log, log
+    assert "guess" not in log, "a stranger could fill the disk"
+    (secret,) = re.findall(r"token=([\w-]+)", by_token.addresses[0])
+    assert log.count(secret) == 1, "the printed address is the one place that has it"
 
 
 def test_pages_that_are_asked_for_at_once_are_capped(made_lake: Path, tmp_path: Path) -> None:
@@ -290,46 +319,34 @@ def test_pages_that_are_asked_for_at_once_are_capped(made_lake: Path, tmp_path: 
         server.stop()
 
 
-def test_a_changed_password_ends_the_sign_ins_of_before(made_lake: Path, tmp_path: Path) -> None:
-    with serving(made_lake, tmp_path, "--password", password=PASSWORD) as server:
-        cookie, port = as_header(signed_in(server)), server.port
-        assert answered(server, "/app", Cookie=cookie)[0] == 200
-    with serving(made_lake, tmp_path, "--password", port=port, password=PASSWORD) as server:
-        assert answered(server, "/app", Cookie=cookie)[0] == 200, "the same password keeps the page"
-    with serving(made_lake, tmp_path, "--password", port=port, password=PASSWORD + "-of-today") as server:
-        assert answered(server, "/app", Cookie=cookie)[0] == 302
+def test_a_changed_password_ends_the_sign_ins_of_before(by_password: Serving) -> None:
+    cookie = as_header(signed_in(by_password, "127.0.0.6"))  # from where no test has guessed
+    assert answered(by_password, "/app", Cookie=cookie)[0] == 200
+    by_password.again("--password", password=PASSWORD)
+    assert answered(by_password, "/app", Cookie=cookie)[0] == 200, "the same password keeps the page"
+    by_password.again("--password", password=PASSWORD + "-of-today")
+    assert answered(by_password, "/app", Cookie=cookie)[0] == 302
 
 
-def test_a_browser_is_known_at_the_next_start_but_an_old_address_is_not(made_lake: Path, tmp_path: Path) -> None:
-    with serving(made_lake, tmp_path) as server:
-        old, cookie, port = server.addresses[0].partition("?")[2], as_header(pass_of(server)), server.port
-    with serving(made_lake, tmp_path, port=port) as server:
-        assert server.addresses[0].partition("?")[2] != old
-        assert answered(server, "/app?" + old)[0] == 403
-        assert answered(server, "/favicon.ico", Cookie=cookie)[0] == 200
-    with serving(made_lake, tmp_path, "--new-secret", "--no-token", port=port) as server:
-        assert answered(server, "/favicon.ico")[0] == 200
-    with serving(made_lake, tmp_path, port=port) as server:
-        assert answered(server, "/favicon.ico", Cookie=cookie)[0] == 403
+def test_a_browser_is_known_at_the_next_start_but_an_old_address_is_not(by_token: Serving) -> None:
+    old, cookie = by_token.addresses[0].partition("?")[2], as_header(pass_of(by_token))
+    by_token.again()
+    assert by_token.addresses[0].partition("?")[2] != old
+    assert answered(by_token, "/app?" + old)[0] == 403
+    assert answered(by_token, "/favicon.ico", Cookie=cookie)[0] == 200
+    by_token.again("--new-secret", "--no-token")
+    assert answered(by_token, "/favicon.ico")[0] == 200
+    by_token.again()
+    assert answered(by_token, "/favicon.ico", Cookie=cookie)[0] == 403
 
 
-def test_what_the_environment_has_for_bokeh_and_panel_is_not_taken(
-    made_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in (
-        ("BOKEH_RESOURCES", "cdn"),
-        ("PANEL_BASIC_AUTH", "foo"),
-        ("BOKEH_MINIFIED", "no"),
-        ("PANEL_NPM_CDN", "http://x.example"),
-    ):
-        monkeypatch.setenv(name, value)
-    with serving(made_lake, tmp_path, "--no-token") as server:
-        status, page, _ = answered(server, "/app")
-        assert status == 200
-        assert re.findall(r"(?:src|href)=[\"']?(?:https?:)?//[^\"' >]+", page) == []
-        environment = Path(f"/proc/{server.process.pid}/environ").read_text().split("\0")
-        families = {e.partition("=")[0] for e in environment if e.startswith(("BOKEH_", "PANEL_"))}
-        assert families == {"BOKEH_SIGN_SESSIONS", "BOKEH_SECRET_KEY"}
+def test_what_the_environment_has_for_bokeh_and_panel_is_not_taken(open_server: Serving) -> None:
+    status, page, _ = answered(open_server, "/app")
+    assert status == 200
+    assert re.findall(r"(?:src|href)=[\"']?(?:https?:)?//[^\"' >]+", page) == []
+    environment = Path(f"/proc/{open_server.process.pid}/environ").read_text().split("\0")
+    families = {e.partition("=")[0] for e in environment if e.startswith(("BOKEH_", "PANEL_"))}
+    assert families == {"BOKEH_SIGN_SESSIONS", "BOKEH_SECRET_KEY"}
 
 
 @pytest.mark.parametrize(
@@ -364,17 +381,16 @@ def test_a_port_that_is_taken_is_a_sentence_and_no_address(made_lake: Path, tmp_
     assert server.addresses == []
 
 
-def test_without_a_token_the_rest_of_the_guard_stands(made_lake: Path, tmp_path: Path) -> None:
-    with serving(made_lake, tmp_path, "--no-token") as server:
-        assert "token" not in server.log.read_text()
-        assert not (tmp_path / "spymaster").exists(), "no key is needed"
-        assert answered(server, "/app")[0] == 200
-        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13", "Sec_WebSocket_Key": "x" * 22 + "=="}
-        assert answered(server, "/app/ws", **upgrade)[0] == 403
-        assert answered(server, "/app/ws", Origin="http://evil.example", **upgrade)[0] == 403
-        for headers in ({"Host": "evil.example"}, {"Sec_Fetch_Site": "cross-site"}, {"Origin": "http://evil.example"}):
-            assert answered(server, "/app", **headers)[0] == 403
-        assert answered(server, "/components/venv.__main__/a/b/c")[0] == 404
+def test_without_a_token_the_rest_of_the_guard_stands(open_server: Serving) -> None:
+    assert "token" not in open_server.log.read_text()
+    assert not (open_server.home / "spymaster").exists(), "no key is needed"
+    assert answered(open_server, "/app")[0] == 200
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13", "Sec_WebSocket_Key": "x" * 22 + "=="}
+    assert answered(open_server, "/app/ws", **upgrade)[0] == 403
+    assert answered(open_server, "/app/ws", Origin="http://evil.example", **upgrade)[0] == 403
+    for headers in ({"Host": "evil.example"}, {"Sec_Fetch_Site": "cross-site"}, {"Origin": "http://evil.example"}):
+        assert answered(open_server, "/app", **headers)[0] == 403
+    assert answered(open_server, "/components/venv.__main__/a/b/c")[0] == 404
 
 
 ROUTES = """import json, signal, sys
@@ -506,17 +522,16 @@ def test_a_password_that_nobody_can_type_in_is_a_sentence(made_lake: Path, tmp_p
         assert "Traceback" not in text
 
 
-def test_a_server_that_listens_and_says_nothing_does_not_hold_the_page(browser: Browser, made_lake: Path, tmp_path: Path) -> None:
-    server = Serving(made_lake, tmp_path).ready()
+def test_a_server_that_listens_and_says_nothing_does_not_hold_the_page(browser: Browser, by_token: Serving) -> None:
     context = browser.new_context()
     held: list[socket.socket] = []
     try:
         page = context.new_page()
-        page.goto(f"{server.addresses[0]}&t=10:05:00")
+        page.goto(f"{by_token.addresses[0]}&t=10:05:00")
         page.locator(".sm-say").wait_for(timeout=60_000)
         page.evaluate("() => { window.before = true; }")
-        server.kill()
-        with socket.create_server(("127.0.0.1", server.port)) as mute:
+        by_token.kill()
+        with socket.create_server(("127.0.0.1", by_token.port)) as mute:
             page.get_by_role("alert").filter(has_text="connection to the server is lost").wait_for(timeout=30_000)
             mute.settimeout(1)
             until_s = time.monotonic() + 8
@@ -539,7 +554,7 @@ def test_a_server_that_listens_and_says_nothing_does_not_hold_the_page(browser: 
             def log_message(self, *_: object) -> None:
                 """A quiet server."""
 
-        with http.server.ThreadingHTTPServer(("127.0.0.1", server.port), Another) as another:
+        with http.server.ThreadingHTTPServer(("127.0.0.1", by_token.port), Another) as another:
             threading.Thread(target=another.serve_forever, daemon=True).start()
             for _ in range(600):
                 if len(asked) >= 3:
@@ -549,10 +564,9 @@ def test_a_server_that_listens_and_says_nothing_does_not_hold_the_page(browser: 
         assert set(asked) == {"/favicon.ico"}, "another program gets no page"
         assert len(asked) >= 3
         assert page.evaluate("() => window.before")
-        server = Serving(made_lake, tmp_path, port=server.port).ready()
+        by_token.again()
         page.wait_for_function("() => window.before === undefined", timeout=60_000)
     finally:
         for s in held:
             s.close()
-        server.kill()
         context.close()

@@ -36,7 +36,7 @@ COUNTING = (
 )
 """The server's command line, with a signal that asks how many pages it made."""
 
-HELD = 6
+HELD = 3
 """Most pages that wait for a connection in the tests that ask for too many: each takes half a second to make."""
 
 CAPPED = COUNTING.replace("access.install", f"access.MOST_WAITING = {HELD}\naccess.install")

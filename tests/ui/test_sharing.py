@@ -33,12 +33,27 @@ class Serving:
             with socket.socket() as s:
                 s.bind(("127.0.0.1", 0))
                 port = s.getsockname()[1]
-        self.port, self.log = port, home / f"serve-{time.monotonic_ns()}.log"
+        self.lake, self.home, self.port = lake, home, port
+        self._start(options, password)
+
+    def _start(self, options: tuple[str, ...], password: str | None) -> None:
+        self.log, self.asked = self.home / f"serve-{time.monotonic_ns()}.log", (options, password)
         env = {k: v for k, v in os.environ.items() if not k.startswith("SPYMASTER_")}
-        env |= {"XDG_STATE_HOME": str(home), "NO_COLOR": "1"} | ({"SPYMASTER_PASSWORD": password} if password else {})
-        command = [sys.executable, "-m", "engine.cli", "serve", "--lake", str(lake), "--port", str(port), *options]
+        env |= {"XDG_STATE_HOME": str(self.home), "NO_COLOR": "1"} | ({"SPYMASTER_PASSWORD": password} if password else {})
+        command = [sys.executable, "-m", "engine.cli", "serve", "--lake", str(self.lake), "--port", str(self.port), *options]
         with self.log.open("w") as out:
             self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+
+    def again(self, *options: str, password: str | None = None) -> Serving:
+        """Itself, ended and started again: on the same port, in the same home."""
+        self.kill()
+        self._start(options, password)
+        return self.ready()
+
+    def like(self, *options: str, password: str | None = None) -> Serving:
+        """Itself, started again only where a test ended it or left it with something else."""
+        same = self.process.poll() is None and self.asked == (options, password)
+        return self if same else self.again(*options, password=password)
 
     def ready(self) -> Serving:
         """Itself, once it answers."""
@@ -159,36 +174,6 @@ def test_tls(made_lake: Path, tmp_path: Path) -> None:
             server.ask("/app")
 
 
-def test_a_server_that_was_killed_and_started_again_keeps_the_page(browser: Browser, made_lake: Path, tmp_path: Path) -> None:
-    server = Serving(made_lake, tmp_path).ready()
-    context = browser.new_context()
-    try:
-        first = server.addresses[0]
-        page = context.new_page()
-        page.goto(f"{first}&t=10:05:00&level=pm_low&window=10&session={DATE}")
-        page.locator(".sm-say").wait_for(timeout=60_000)
-        until(page, lambda p: (query(p).get("level"), query(p).get("token")), ("pm_low", None), 30_000)
-        page.keyboard.press("ArrowRight")
-        until_changed(page, lambda p: query(p).get("t"), "10:05:00", 30_000)
-        page.wait_for_timeout(1_000)
-        asked = query(page)
-        page.evaluate("() => { window.before = true; }")
-        server.kill()
-        page.get_by_role("alert").filter(has_text="goes on here as soon as the server is back").wait_for(timeout=30_000)
-        server = Serving(made_lake, tmp_path, port=server.port).ready()
-        assert server.addresses[0] != first, "each start has a secret of its own; the browser keeps a pass"
-        page.wait_for_function("() => window.before === undefined", timeout=60_000)
-        page.locator(".sm-say").wait_for(timeout=60_000)
-        until(page, query, asked, 30_000)
-        # With new secrets the old page says what to do.
-        server.kill()
-        server = Serving(made_lake, tmp_path, "--new-secret", port=server.port).ready()
-        page.get_by_role("alert").filter(has_text="open the address that it printed").wait_for(timeout=60_000)
-    finally:
-        server.kill()
-        context.close()
-
-
 class Wire:
     """A port of loopback that hands bytes to another one and back, and can be cut."""
 
@@ -230,31 +215,69 @@ class Wire:
                 end.shutdown(socket.SHUT_RDWR)
 
 
-def test_where_only_the_connection_broke_the_page_goes_on_where_it_was(browser: Browser, made_lake: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wire() -> Iterator[Wire]:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    wire = Wire(port)
-    with serving(made_lake, tmp_path, "--host", f"127.0.0.1:{wire.port}", port=port) as server:
-        context = browser.new_context()
+    made = Wire(port)
+    yield made
+    made.door.close()
+
+
+@pytest.fixture(scope="module")
+def behind(wire: Wire, made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server that is reached directly and by the wire."""
+    with serving(made_lake, tmp_path_factory.mktemp("behind"), "--host", f"127.0.0.1:{wire.port}", port=wire.target) as server:
+        yield server
+
+
+def test_where_only_the_connection_broke_the_page_goes_on_where_it_was(browser: Browser, wire: Wire, behind: Serving) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(behind.addresses[0].replace(f":{wire.target}", f":{wire.port}") + "&t=10:05:00")
+    page.locator(".sm-say").wait_for(timeout=60_000)
+    until(page, lambda p: query(p).get("t"), "10:05:00", 30_000)
+    page.keyboard.press("ArrowRight")
+    until_changed(page, lambda p: query(p).get("t"), "10:05:00", 30_000)
+    page.wait_for_timeout(1_000)
+    asked = query(page)
+    page.evaluate("() => { window.before = true; }")
+    lost = page.get_by_role("alert").filter(has_text="connection to the server is lost")
+    wire.break_all()
+    lost.wait_for(timeout=30_000)
+    page.wait_for_timeout(2_000)
+    wire.cut = False
+    page.wait_for_function("() => window.before === undefined", timeout=60_000)
+    page.locator(".sm-say").wait_for(timeout=60_000)
+    until(page, query, asked, 30_000)
+    page.keyboard.press("ArrowRight")
+    until_changed(page, lambda p: query(p).get("t"), asked["t"], 30_000)
+    context.close()
+
+
+def test_a_server_that_was_killed_and_started_again_keeps_the_page(browser: Browser, behind: Serving) -> None:
+    context = browser.new_context()
+    try:
+        first = behind.addresses[0]
         page = context.new_page()
-        page.goto(server.addresses[0].replace(f":{port}", f":{wire.port}") + "&t=10:05:00")
+        page.goto(f"{first}&t=10:05:00&level=pm_low&window=10&session={DATE}")
         page.locator(".sm-say").wait_for(timeout=60_000)
-        until(page, lambda p: query(p).get("t"), "10:05:00", 30_000)
+        until(page, lambda p: (query(p).get("level"), query(p).get("token")), ("pm_low", None), 30_000)
         page.keyboard.press("ArrowRight")
         until_changed(page, lambda p: query(p).get("t"), "10:05:00", 30_000)
         page.wait_for_timeout(1_000)
         asked = query(page)
         page.evaluate("() => { window.before = true; }")
-        lost = page.get_by_role("alert").filter(has_text="connection to the server is lost")
-        wire.break_all()
-        lost.wait_for(timeout=30_000)
-        page.wait_for_timeout(2_000)
-        wire.cut = False
+        behind.kill()
+        page.get_by_role("alert").filter(has_text="goes on here as soon as the server is back").wait_for(timeout=30_000)
+        behind.again()
+        assert behind.addresses[0] != first, "each start has a secret of its own; the browser keeps a pass"
         page.wait_for_function("() => window.before === undefined", timeout=60_000)
         page.locator(".sm-say").wait_for(timeout=60_000)
         until(page, query, asked, 30_000)
-        page.keyboard.press("ArrowRight")
-        until_changed(page, lambda p: query(p).get("t"), asked["t"], 30_000)
+        # With new secrets the old page says what to do.
+        behind.again("--new-secret")
+        page.get_by_role("alert").filter(has_text="open the address that it printed").wait_for(timeout=60_000)
+    finally:
         context.close()
-    wire.door.close()
