@@ -47,7 +47,7 @@ WITHOUT_A_CASE = {
     "engine/cli.py: spymaster lake shows what is there and what is stale. Every command takes --lake (or SPYMASTER_LAKE).": "help",
     "engine/commands/add.py: spymaster demo --lake {}": "no complaint: the next step, run by test_intake.py from a batch folder",
     "engine/commands/download.py: spymaster demo --lake {}": "no complaint: the next step, as after add",
-    "engine/commands/download.py: spymaster add": "of files that the reader fetches by hand from the portal",
+    "engine/commands/batch_jobs.py: spymaster add": "of files that the reader fetches by hand from the portal",
     "engine/commands/lake.py: spymaster contracts --write": "writes the sources: tests/docs/test_add_one_thing.py runs it in a copy",
     "engine/commands/lake.py: spymaster lake {} --full": "no complaint: more of the same answer, which test_trust_lake.py asks for",
     "engine/ladder.py: spymaster run --layer silver --symbol {} --dates {} --overwrite": "of frames that are of no lake",

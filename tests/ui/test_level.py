@@ -178,7 +178,8 @@ def test_empty_lake_says_how_to_fill_it(browser, tmp_path: Path) -> None:
         page.goto(server.url)
         card = page.locator(".sm-card")
         card.get_by_role("heading", name="No session in the lake yet").wait_for(timeout=30_000)
-        assert "spymaster run --lake" in card.inner_text()
+        assert "spymaster add --lake" in card.inner_text()
+        assert "spymaster demo --lake" in card.inner_text()
         page.close()
     finally:
         server.stop()

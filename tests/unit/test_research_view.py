@@ -44,7 +44,7 @@ def test_hit_rates_are_drawn_from_their_table(view: ResearchView) -> None:
 
 
 def test_what_is_missing_is_said_with_the_command_that_makes_it(view: ResearchView) -> None:
-    for key, words in (("hypothesis", "spymaster run"), ("audit", "spymaster audit"), ("quality", "spymaster rebuild")):
+    for key, words in (("hypothesis", "spymaster run"), ("audit", "spymaster audit"), ("quality", "spymaster add")):
         view.state.section = key
         section = view.sections[key]
         assert section.card.visible
