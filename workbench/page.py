@@ -49,7 +49,7 @@ class Shell:
         # Watched before any view is made: they shall find a session that the contract has.
         state.param.watch(self._on_contract, "contract")
         self._show_trust()
-        state.param.watch(lambda *_: self._show_trust(), ["contract", "session", "cursor_ts_ns", "view"])
+        state.param.watch(self._on_moment, ["contract", "session", "cursor_ts_ns", "view"])
         self._bring()
         self.bar.param.watch(lambda e: self._open_drawer(), "drawer")
         self.bar.param.watch(lambda e: state.param.update(theme="light" if e.new else "dark"), "light")
@@ -82,6 +82,7 @@ class Shell:
         """Let the view in front draw; called once the page is laid out."""
         self._started = True
         self.view.start()
+        self._show_trust()
         self._write_url()
 
     def report(self, error: BaseException) -> None:
@@ -121,6 +122,12 @@ class Shell:
             with discard_events(self.state):
                 self.state.session = dates[0] if dates else None
 
+    def _on_moment(self, *_: Any) -> None:
+        self._show_trust()
+        # A view brings the moment into another session silently, and after this.
+        if pn.state.curdoc is not None:
+            pn.state.curdoc.add_next_tick_callback(self._show_trust)
+
     def _show_trust(self) -> None:
         """How far the book of the session is known, up to the moment that is looked at: what comes after it is not in the browser."""
         st, said = self.state, ""
@@ -130,7 +137,10 @@ class Shell:
                 date, of = dt.date.fromisoformat(st.session), (st.contract, st.session)
                 if self._trusted[0] != of:
                     self._trusted = of, trust_record(session_cache.open_lake(self.root), st.contract, date)
-                said = trust_chip(trust_words(self._trusted[1], date, until_ns=st.cursor_ts_ns))
+                record, now = self._trusted[1], st.cursor_ts_ns
+                # The moment of another session says nothing of this one.
+                if record is None or now is None or record["session"][0] <= now <= record["session"][1]:
+                    said = trust_chip(trust_words(record, date, until_ns=now))
         if self.trust.object != said:
             self.trust.object = said
 

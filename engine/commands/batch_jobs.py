@@ -116,8 +116,8 @@ class Jobs:
         self._remember(job)
         return job
 
-    def _submit(self, job: Job, *, fresh: bool) -> None:
-        """Send an order that has no id yet, unless Databento has it already; `fresh` where no earlier run can have sent it."""
+    def _submit(self, job: Job) -> None:
+        """Send an order that was agreed to in this run, and no earlier one can have sent."""
         import databento
 
         batch, sends, refused = self.client.historical.batch, 0, False
@@ -126,8 +126,7 @@ class Jobs:
             nonlocal sends, refused
             refused = False
             # An answer that was lost on the way may be of an order that was taken: it is looked for before it is repeated.
-            old = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(job.ordered) > LISTED_AFTER
-            found = self._at_databento(job, 1 if not sends and (fresh or old) else LOOKS)
+            found = self._at_databento(job, LOOKS if sends else 1)
             if found is None:
                 sends += 1
                 try:
@@ -143,7 +142,7 @@ class Jobs:
         try:
             job.id = self.client.ask(job.name, submit)
         except DownloadFailed as e:
-            if refused and fresh and sends == 1:
+            if refused and sends == 1:
                 self.drop(job)  # it was refused the only time that it was sent: there is no such job
             elif refused:
                 raise JobFailed(
@@ -157,6 +156,22 @@ class Jobs:
             self.say(f"{job.name} had been ordered before: it is not paid again")
         self._remember(job)
 
+    def _find(self, job: Job) -> bool:
+        """Find the id of an order that an earlier run was to send; False where Databento has none, and the order is let go of: what it was
+        for has its price told, and is agreed to, anew.
+        """
+        self.say(f"{job.name}: an earlier run was to order it, and did not hear whether that was taken")
+        old = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(job.ordered) > LISTED_AFTER
+        found = self.client.ask(job.name, lambda: self._at_databento(job, 1 if old else LOOKS))
+        if found is None:
+            self.say(f"{job.name} was not taken, nor paid: it is let go of")
+            self.drop(job)
+            return False
+        job.id = str(found["id"])
+        self.say(f"{job.name} had been ordered before: it is not paid again")
+        self._remember(job)
+        return True
+
     def _at_databento(self, job: Job, looks: int) -> dict[str, Any] | None:
         """The job at Databento that asks for the same as this one and is not remembered yet, which a run ordered that did not hear its id;
         None where there is none.
@@ -167,7 +182,7 @@ class Jobs:
         for look in range(looks):
             if look:
                 time.sleep(LOOK_AGAIN)  # an order may be listed late
-            for found in batch.list_jobs(states=",".join((*UNDER_WAY, "done")), since=since):
+            for found in batch.list_jobs(states=",".join((*UNDER_WAY, "done", "expired")), since=since):
                 if found["id"] in known:
                     continue
                 if "schema" not in found and hasattr(batch, "get_job_details"):
@@ -191,17 +206,23 @@ class Jobs:
     # --- fetching
 
     def fetch(self, job: Job, *, fresh: bool = False) -> Path | None:
-        """Order a job that has no id yet, wait for it and fetch its files, checked by their hashes: the folder that they are in; None where
-        the user has removed it. `fresh` where no earlier run can have sent the order. Raises JobFailed.
+        """Wait for a job and fetch its files, checked by their hashes: the folder that they are in; None where the user has removed it, or
+        where Databento never took the order, and the job is remembered no longer. A `fresh` one, agreed to in this run, is ordered first.
+        Raises JobFailed.
         """
         if job.id is None:
-            if not fresh:
-                self.say(f"{job.name}: an earlier run was to order it, and did not hear whether that was taken")
-            self._submit(job, fresh=fresh)
+            if fresh:
+                self._submit(job)
+            elif not self._find(job):
+                return None
         assert job.id is not None
         folder, job_id, batch = self.folder / job.id, job.id, self.client.historical.batch
         if job.fetched:
-            return folder if folder.exists() else None
+            if not folder.exists():
+                self.say(f"{job.name}: its files are not in {self.folder} any more: it is let go of")
+                self.drop(job)
+                return None
+            return folder
         self._wait(job)
         for file in self.client.ask(job.name, lambda: batch.list_files(job_id)):
             self._fetch_file(job_id, file)

@@ -485,10 +485,7 @@ class Download:
             self.faults.append(str(e))
             self.let_go |= {(job.schema, date) for date in job.dates}
             return
-        if folder is None:
-            self.say(f"{job.name}: its files are not in {self.folder} any more: it is let go of")
-            self.jobs.drop(job)
-        elif self._add([folder], str(folder)):
+        if folder is not None and self._add([folder], str(folder)):
             self._note_received(job.schema, job.dates)
             self.jobs.remove(job, folder)
 

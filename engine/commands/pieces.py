@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import BadDbn
+from engine.errors import BadDbn, DownloadFailed
 from engine.lake.writer import fsync_path
 
 SCHEMAS = {"mbo": 40, "definition": 16, "statistics": 16, "tbbo": 32, "bbo-1m": 32}
@@ -50,22 +50,26 @@ class Pieces:
 
     def received_to(self, start_ns: int, end_ns: int) -> int:
         """Up to when of ``[start_ns, end_ns)`` the date is here; what a stream that broke had brought is made a piece of its own, up to its
-        last whole instant.
+        last whole instant. Raises DownloadFailed where not even what was saved of it can be read.
         """
         from engine.mbo.dbn import read_metadata
 
+        saved: Path | None = None
         while True:
             for part in sorted(self.folder.glob(f"{self.stem}.*{_PART}")):
                 piece = part.with_name(part.name.removesuffix(_PART) + _WHOLE)
                 if not piece.exists():
                     salvage(part, piece, SCHEMAS[self.schema])
+                    saved = piece
                 part.unlink()
             files = self.files
             if not files:
                 return start_ns
             try:
                 return min(read_metadata(files[-1]).end_ns or end_ns, end_ns)
-            except BadDbn:
+            except BadDbn as e:
+                if files[-1] == saved:
+                    raise DownloadFailed(f"{saved}: {e}; it is kept: move it away to have its date asked for anew") from e
                 self._damaged(files[-1])
 
     def next_part(self) -> Path:

@@ -352,6 +352,34 @@ def test_a_job_that_has_expired_is_ordered_anew_only_by_another_run(server: Serv
     require_complete(lake, market, DAYS[:1])
 
 
+@pytest.mark.parametrize(("state", "said"), [("expired", "has expired"), (None, "was not taken, nor paid")])
+def test_an_order_of_an_earlier_run_is_not_sent_without_being_agreed_to(
+    server: Server, account: Account, tmp_path: Path, state: str | None, said: str
+):
+    lake = tmp_path / "lake"
+    write_ledger(lake, None)
+    if state is not None:
+        account.job("GLBX-7", MONDAY, DAYS[1], state=state)
+    failed = ask(server, lake, *span(0, 0), "--max-usd", "0", check=False)
+    assert said in failed.stderr
+    assert account.count("batch.submit_job") == account.streamed == 0
+
+
+def test_a_piece_that_nothing_can_be_saved_of_is_named(server: Server, account: Account, market: Market, tmp_path: Path):
+    """Its metadata are of a version that does not exist: what is saved of it has the same."""
+    lake = tmp_path / "lake"
+    folder = lake / "raw/.download/ES"
+    folder.mkdir(parents=True)
+    head = bytearray(market.metadata("mbo", utc_ns(MONDAY), utc_ns(MONDAY) + DAY_NS))
+    head[3] = 200
+    piece = folder / f"glbx-mdp3-{MONDAY:%Y%m%d}.mbo.ES.0.dbn.zst"
+    piece.write_bytes(zstandard.compress(bytes(head) + market.days[MONDAY].tobytes()))
+    failed = ask(server, lake, *span(0, 0), *STREAM, "--max-usd", "10", check=False)
+    assert f"{piece}: " in failed.stderr
+    assert "it is kept: move it away to have its date asked for anew" in failed.stderr
+    assert piece.exists()
+
+
 @pytest.mark.parametrize(
     ("skew", "late"), [(dt.timedelta(hours=-3), 0), (dt.timedelta(hours=3), 0), (dt.timedelta(), 2)], ids=["fast", "slow", "late"]
 )

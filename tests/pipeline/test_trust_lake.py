@@ -299,6 +299,21 @@ def test_every_view_has_a_chip(cold: Lake):
     assert trust_chip(replace(words, chip="")) == ""
 
 
+def test_the_page_says_nothing_by_the_moment_of_another_session(cold: Lake):
+    from workbench.page import Shell
+    from workbench.state import LevelState
+
+    state = LevelState()
+    state.param["contract"].objects, state.param["session"].objects = ["ESZ5"], [str(TUESDAY)]
+    state.param.update(contract="ESZ5", session=str(TUESDAY), cursor_ts_ns=NOON_30 + 7 * DAY_NS)
+    shell = Shell(str(cold.root), state, [])
+    assert shell.trust.object == ""
+    state.cursor_ts_ns = NINE + 1800 * 10**9
+    assert "of the session so far" in shell.trust.object
+    state.cursor_ts_ns = NINE - DAY_NS
+    assert shell.trust.object == ""
+
+
 def test_a_record_up_to_an_instant_is_that_of_a_file_which_ends_there(tmp_path: Path):
     start = NINE - 1800 * 10**9
     records = records_from(start, 60_000, snapshot=False)
