@@ -54,7 +54,7 @@ def download(
 
     The key is in the environment variable ``DATABENTO_API_KEY``, or in the system's keyring under ``databento`` (with the package keyring).
     Dates that the lake has are not asked for. The same command goes on where an interrupted one stopped: what was received is kept, a
-    batch job that was ordered is remembered, and nothing is paid twice.
+    batch job that was ordered is remembered and not paid again; of a stream that broke, what was on its way is sent, and billed, again.
 
     Examples
     --------
@@ -293,7 +293,7 @@ class Download:
             start = metadata.start_ns
             end = metadata.end_ns or utc_day(utc_dates(start, start + 1)[0])[1]
             for date in found.keys() & set(utc_dates(start, max(end, start + 1))):
-                found[date].append(Covered(start, end, _asked_for_all(metadata)))
+                found[date].append(Covered(start, end, _asked_for_all(metadata) and metadata.limit is None))
         return found
 
     def _received(self) -> dict[str, list[str]]:

@@ -85,6 +85,10 @@ def record_until(record: dict[str, Any], until_ns: int) -> dict[str, Any]:
     """The record of the seconds before an instant of the session: what is counted over the session alone is left out."""
     begin, end = record["session"]
     until = min(max(until_ns, begin), end)
+    # Of a record that was cut, having too many spans, no more is known than up to the last of them.
+    for of, kept in ((record["seconds"] - record["valid"], record["spans"]), (record["near"], record.get("near_spans", []))):
+        if sum(span[-1] - span[-2] for span in kept) // NS < of:
+            until = min(until, max(kept[-1][-1], begin) if kept else begin)
 
     def before(spans: list[Any]) -> list[Any]:
         return [[*why, a, min(b, until)] for *why, a, b in spans if a < until]

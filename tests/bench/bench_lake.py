@@ -71,7 +71,7 @@ print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
 @bench("add of a busy day against one decode of it", bar="<= 1.2 x, <= 500 MB")
 def add() -> Measure:
-    """Read, hashed, checked, counted and linked, against decoded into columns; medians of CPU time, and the peak of a process that adds."""
+    """Read, hashed, checked, counted and copied, against decoded into columns; medians of CPU time, and the peak of a process that adds."""
     day = busy_lake(MESSAGES).root / RAW / "day.dbn.zst"
     places = (folder() / f"added-{n}" for n in range(1000))
 

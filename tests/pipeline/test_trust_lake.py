@@ -346,6 +346,15 @@ def test_no_share_of_a_session_that_lost_seconds_is_all_of_it(cold: Lake, valid:
     assert trust_words(record, TUESDAY).chip == chip
 
 
+def test_of_a_record_with_too_many_spans_no_more_is_said_than_is_known():
+    spans = [["gap", NINE + 10 * i * 10**9, NINE + (10 * i + 4) * 10**9] for i in range(900)]
+    record = {"session": [NINE, NOON_30], "seconds": 12_600, "valid": 9_000, "near": 0, "why_not": {"gap": 3_600}, "near_spans": []}
+    cut = record_until(record | {"spans": spans[:500]}, NOON_30)
+    assert (cut["seconds"], cut["valid"]) == (4_994, 2_994)
+    whole = record_until(record | {"spans": spans}, NINE + 6_000 * 10**9)
+    assert (whole["seconds"], whole["valid"]) == (6_000, 3_600)
+
+
 def test_hidden_fills_alone_are_no_fault(cold: Lake):
     record = record_of(cold) | {"valid": 12_600, "near": 0, "why_not": {}, "spans": [], "crossed_seconds": 0, "locked_seconds": 0}
     record |= {"unknown": {"cancels": {}, "modifies": {}}, "off_grid_trades": 0, "unplaced_fills": 7}
