@@ -10,16 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-import numpy as np
 from cyclopts import Parameter
-from numpy.typing import NDArray
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, processes, require, text_table, wide_console
 from engine.errors import LakeBusy, RunFailed, SessionError
 from engine.vocab import NS
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
     from engine.lake.store import Lake
     from engine.params import AuditParams
@@ -375,7 +375,7 @@ FIRST = dt.date(2020, 1, 1)
 BINS = 8
 SPANS = (3, 9, 24)
 
-OUTCOMES = np.array(["BREAK_UP", "REJECT_DOWN", "CHOP"], object)
+OUTCOMES = ("BREAK_UP", "REJECT_DOWN", "CHOP")
 """Outcome of a label of tier A, at a level approached from below."""
 
 TO_CLASSES = (1, 2, 0)
@@ -410,6 +410,8 @@ def synthetic_events(n: int, strength: float, seed: int, *, per_session: int = 2
 
 
 def _synthetic_means(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    import numpy as np
+
     n, windows, features = paths.shape
     bins = paths.reshape(n, BINS, windows // BINS, features).mean(axis=2)
     names = tuple(f"b{b}_x{f}" for b in range(BINS) for f in range(features))
@@ -418,6 +420,8 @@ def _synthetic_means(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], t
 
 def synthetic_blocks(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Original schema of a path (features.md section 5): seven blocks of each feature and its three differences, and names."""
+    import numpy as np
+
     steps = [paths]
     for _ in range(3):
         # A difference that reaches before the first window is 0.
@@ -432,9 +436,11 @@ def synthetic_blocks(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], t
 
 def _synthetic_frame(labels: NDArray[np.int64], sessions: NDArray[np.int64], seed: int) -> pl.DataFrame:
     """Columns of synthetic triggers; covariates are independent of paths and labels, so the reference has no skill."""
+    import numpy as np
     import polars as pl
 
     n = len(labels)
+    outcomes = [OUTCOMES[i] for i in labels.tolist()]
     rng = np.random.default_rng([seed, 2])
     reach = rng.integers(1, 12, (2, n))
     rates = np.random.default_rng([seed, 3]).lognormal([4.0, 1.0], 0.4, (n, 2))
@@ -445,7 +451,7 @@ def _synthetic_frame(labels: NDArray[np.int64], sessions: NDArray[np.int64], see
         "window_end_ts_ns": np.arange(n, dtype=np.int64) * NS, "distance_ticks": -rng.integers(1, 5, n).astype(np.int32),
         "sigma": np.exp(rng.normal(-0.2, 0.3, n)), "seconds_into_session": rng.integers(0, 10_800, n).astype(np.int32),
         "touch_number": rng.integers(1, 6, n).astype(np.int16), "confluent_levels": rng.integers(0, 3, n).astype(np.int16),
-        "message_rate": rates[:, 0], "trade_rate": rates[:, 1], "touched": np.ones(n, bool), "outcome_h1": OUTCOMES[labels].tolist(),
+        "message_rate": rates[:, 0], "trade_rate": rates[:, 1], "touched": np.ones(n, bool), "outcome_h1": outcomes,
         "seconds_to_touch": rng.exponential(20, n), "seconds_to_resolve": rng.exponential(40, n), "whipsaw_flag": rng.random(n) < 0.2,
         "excursion_up_ticks": reach[0].astype(np.int32), "excursion_down_ticks": reach[1].astype(np.int32),
         "adverse_before_hit_ticks": (reach[1] // 2).astype(np.int32),
