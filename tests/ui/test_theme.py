@@ -46,6 +46,11 @@ CLICKED = f"""(names) => {{
 """Colours before the button and right after it, before any message of the server can come, and the theme of the page."""
 
 
+HAS_LOOKS = """() => Bokeh.documents.flatMap((d) => [...d._all_models.values()])
+  .some((m) => m.looks?.light && m.looks.dark && m.palettes?.light && m.palettes.dark)"""
+"""Whether both themes' colours are in the page: they come after the first picture."""
+
+
 @contextmanager
 def at(browser: Browser, server: Server, **asked: str) -> Iterator[tuple[Any, Watch]]:
     """The page that `asked` stands for in the URL, once its session is drawn."""
@@ -141,6 +146,7 @@ def test_the_page_changes_a_theme_before_the_server_answers(browser: Browser, ma
         # With another layer the heatmap has another palette, too.
         page.get_by_role("radio", name="Net", exact=True).click()
         picture(page)
+        page.wait_for_function(HAS_LOOKS)
         before, at_once, theme = page.evaluate(CLICKED, names)
         assert theme == "light"
         assert sum(before[k] != at_once[k] for k in before) > 40
