@@ -197,6 +197,18 @@ class DownloadFailed(EngineError):
     """Databento refused, could not be reached, or sent what it had not announced; or the price was not agreed to."""
 
 
+class BadFeed(EngineError):
+    """Bytes of the live feed that are no record, or a feed that says nothing: the connection is dropped and what it lacks replayed."""
+
+
+class OverlapDiffers(BadFeed):
+    """What a resumed feed sent again is not what was recorded: records may be missing, and the book is asked for anew."""
+
+
+class FeedRefused(EngineError):
+    """The live gateway refused the key or the subscription; trying again is of no use."""
+
+
 class RunFailed(EngineError):
     """A run in which one or more tasks failed; names each with the reason."""
 

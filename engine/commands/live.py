@@ -1,0 +1,164 @@
+"""``spymaster live``: record the market as it trades."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from engine.commands.common import LakeDir, print_line, require
+from engine.errors import SessionError
+from engine.vocab import NS, root_of
+
+if TYPE_CHECKING:
+    from engine.live.feed import Feed
+    from engine.live.journal import Recorder
+
+GATEWAY = "SPYMASTER_LIVE_GATEWAY"
+"""Environment variable with another address than that of Databento's live gateway, HOST:PORT, such as a tunnel's."""
+
+
+def live(
+    *,
+    symbol: Annotated[str, Parameter(help="A root, such as ES: all of its contracts are recorded.")] = "ES",
+    lake: LakeDir = Path("lake"),
+    from_: Annotated[
+        list[Path] | None, Parameter(name="--from", help="Play DBN files as if they came live, instead of Databento's feed.")
+    ] = None,
+    speed: Annotated[float, Parameter(help="With --from: how many times as fast, 1 to 3600.")] = 1.0,
+    at: Annotated[str | None, Parameter(help="With --from: begin at this New York time of the first file's day, such as 09:25.")] = None,
+) -> None:
+    """Record the live feed into the lake's journal, until Ctrl-C; `spymaster serve` beside it shows it.
+
+    The key is in the environment variable DATABENTO_API_KEY, or in the system's keyring under databento. A connection that breaks is made
+    again, and what it missed is asked for: only where it cannot be had is there a gap, which is told. Begin on Sunday at 18:00 New York, or
+    before 04:00, so that all levels are known; begun later, the book is known at once and the trades since the Globex open are asked for.
+
+    Examples
+    --------
+    ::
+
+        spymaster live --symbol ES
+        spymaster live --from glbx-mdp3-20251104.mbo.dbn.zst --speed 10 --at 09:25 --lake demo-live
+    """
+    from engine.live.journal import Journal, Recorder
+
+    root = root_of(symbol)
+    require(root.code == symbol, f"--symbol {symbol}: expected a root such as {root.code}, whose contracts come together")
+    require(1 <= speed <= 3600, f"--speed {speed:g}: expected 1 to 3600")
+    require(from_ is not None or (speed == 1 and at is None), "--speed and --at are of --from")
+    had = Journal(lake, symbol).status().get("feed")
+    is_played = from_ is not None
+    if had is not None and (had == "live") == is_played:
+        what = "the live feed" if had == "live" else "a played file"
+        raise SessionError(f"{lake}: holds a recording of {what} of {symbol}; give another --lake")
+    recorder = Recorder(lake, symbol)
+    with ExitStack() as stack:
+        if from_ is not None:
+            feed, end_ns = _played(recorder, from_, speed, at, stack)
+        else:
+            feed, end_ns = _databento(recorder), None
+        recorder.start()
+        reason = "it was ended"
+        try:
+            asyncio.run(_record(feed, recorder, end_ns))
+            reason = "the file was played to its end" if end_ns is not None and (recorder.last_ns or 0) >= end_ns else "it was stopped"
+        except Exception as e:
+            reason = str(e)
+            raise
+        finally:
+            recorder.close(reason)
+    print_line(f"{recorder.records_now:,} records; {reason}; the journal is {recorder.journal.folder}")
+
+
+def _databento(recorder: Recorder) -> Feed:
+    from engine.commands.databento_client import DATASET, api_key
+    from engine.live.feed import PORT, Feed
+
+    recorder.dataset = DATASET
+    host, _, port = os.environ.get(GATEWAY, "").partition(":")
+    require(not port or port.isdecimal(), f"{GATEWAY}: expected HOST:PORT")
+    return Feed(recorder, api_key(), host or None, int(port or PORT), since_ns=_globex_open(time.time_ns()))
+
+
+def _globex_open(now_ns: int) -> int:
+    """The last Globex open before an instant."""
+    from engine.sessions import GLOBEX_OPEN, NEW_YORK, to_ns
+
+    date = dt.datetime.fromtimestamp(now_ns // NS, NEW_YORK).date()
+    opens = (to_ns(date - dt.timedelta(days=back), GLOBEX_OPEN) for back in range(5))
+    return next(ns for ns in opens if ns <= now_ns and dt.datetime.fromtimestamp(ns // NS, NEW_YORK).weekday() not in (4, 5))
+
+
+def _played(recorder: Recorder, paths: list[Path], speed: float, at: str | None, stack: ExitStack) -> tuple[Feed, int]:
+    """The feed of files from a gateway on loopback, and the time of their last record."""
+    import numpy as np
+
+    from engine.live.feed import Feed
+    from engine.live.gateway import KEY, Gateway, Recording
+    from engine.sessions import to_ns, utc_dates
+    from engine.vocab import F_SNAPSHOT
+
+    recording = Recording.read(paths)
+    live = np.flatnonzero((recording.records["flags"] & F_SNAPSHOT) == 0)
+    require(len(live) > 0, f"--from {paths[0]}: expected records of trading, found only a snapshot")
+    first, end = (int(recording.records["ts_recv"][live[i]]) for i in (0, -1))
+    begin = None
+    if at is not None:
+        try:
+            clock = dt.time.fromisoformat(at)
+        except ValueError:
+            raise SessionError(f"--at {at}: expected a time such as 09:25") from None
+        begin = next((ns for date in utc_dates(first, end + 1) if first <= (ns := to_ns(date, clock)) <= end), None)
+        require(begin is not None, f"--at {at}: expected a New York time within the files")
+    tail = recorder.tail(1)
+    if len(tail):  # goes on where it stopped
+        begin = int(tail["ts_recv"][-1])
+        require(begin < end, f"--from: the files were played to their end; give another --lake, or remove {recorder.journal.folder}")
+    gateway = Gateway(recording, speed, begin)
+    recorder.feed = "simulated" if recording.dataset.endswith(".SIM") else "replayed"
+    recorder.dataset = recording.dataset
+    recorder.clock = {"data_ns": gateway.now_ns(), "wall_ns": gateway.wall_ns, "speed": speed}
+    port = stack.enter_context(gateway.serving())
+    return Feed(recorder, KEY, "127.0.0.1", port, since_ns=_globex_open(gateway.now_ns())), end
+
+
+async def _record(feed: Feed, recorder: Recorder, end_ns: int | None) -> None:
+    """Run the feed until it is stopped or a played file's end is reached, and say each second how it is doing."""
+    loop = asyncio.get_running_loop()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, feed.stop)
+    running = asyncio.create_task(feed.run())
+    said = ""
+    while not running.done():
+        await asyncio.wait((running,), timeout=0.5)
+        said = _say(recorder, said)
+        if end_ns is not None and recorder.last_ns is not None and recorder.last_ns >= end_ns:
+            feed.stop()
+    running.result()
+
+
+def _say(recorder: Recorder, said: str) -> str:
+    """Print the badge where it changed, and on a terminal the count; the badge's word."""
+    from engine.live.journal import badge
+
+    status: dict[str, Any] = recorder.journal.status()
+    if not status:
+        return said
+    word, text = badge(status, time.time_ns())
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}  {status['records']:,} records, {status['rate']:,.0f} a second")
+        sys.stderr.flush()
+    elif word != said:
+        sys.stderr.write(text + "\n")
+    return word

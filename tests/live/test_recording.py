@@ -1,0 +1,377 @@
+"""The recorder against a gateway on loopback, with Databento's own client: nothing is lost, doubled or left unsaid, whatever breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import databento
+import numpy as np
+import pytest
+
+from engine.errors import BadFeed, FeedRefused, LakeBusy, LakeWriteFailed
+from engine.live.feed import Feed
+from engine.live.gateway import KEY, Fault, Gateway, Recording
+from engine.live.journal import MBO, Journal, Recorder, Splitter, badge, is_closed
+from engine.sessions import NEW_YORK
+from tests.support.dbn_files import F_SNAPSHOT, NS, busy_day, utc_ns, write_dbn
+from tests.support.lakes import ROOT
+
+DATE = dt.date(2025, 11, 4)
+START, END = utc_ns(DATE, 14, 0), utc_ns(DATE, 14, 20)
+SYMBOLS = {17077: "ESZ5", 17078: "ESH6"}
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    records = busy_day(30_000, 3, date=DATE, start_ns=START, end_ns=END, symbols=SYMBOLS, snapshot_orders=300)
+    path = write_dbn(tmp_path_factory.mktemp("source") / "a.mbo.dbn.zst", records, symbols=SYMBOLS, start=utc_ns(DATE), end=END)
+    return Recording.read([path])
+
+
+def record(gateway: Gateway, recorder: Recorder, key: str = KEY, until: Callable[[], bool] | None = None, most_s: float = 15) -> None:
+    """Record until everything of the gateway is there, or `until` holds."""
+    end = int(gateway.received[-1])
+    gateway.now_ns()
+    recorder.clock = {"wall_ns": gateway.wall_ns, "data_ns": gateway.begin_ns, "speed": gateway.speed}
+
+    async def run(port: int) -> None:
+        feed = Feed(recorder, key, "127.0.0.1", port)
+        task = asyncio.create_task(feed.run())
+        stop = time.monotonic() + most_s
+        while not task.done() and time.monotonic() < stop:
+            await asyncio.sleep(0.05)
+            if until() if until is not None else (recorder.last_ns or 0) >= end:
+                break
+        feed.stop()
+        await task
+
+    with gateway.serving() as port:
+        recorder.start()
+        try:
+            asyncio.run(run(port))
+        finally:
+            recorder.close("the test's end")
+
+
+def live_records(records: np.ndarray) -> np.ndarray:
+    return records[(records["flags"] & F_SNAPSHOT) == 0]
+
+
+def whats(journal: Journal) -> list[str]:
+    return [e["what"] for e in journal.events(DATE)]
+
+
+def test_whatever_breaks_every_record_is_there_once(recording: Recording, tmp_lake: Path) -> None:
+    def at(second: float) -> int:
+        return START + int(second * NS)
+
+    faults = [
+        Fault(at(60), "close"), Fault(at(180), "reset"), Fault(at(300), "garbage"), Fault(at(420), "half"), Fault(at(540), "refuse", 2),
+        Fault(at(800), "error", 6), Fault(at(820), "slow"), Fault(at(900), "stall", 3),
+    ]  # fmt: skip
+    gateway = Gateway(recording, speed=300, faults=faults)
+    recorder = Recorder(tmp_lake, "ES", feed="replayed", heartbeat_s=1.0)
+    record(gateway, recorder)
+    assert gateway.log.count("refused") == 2
+    journal = Journal(tmp_lake, "ES")
+    found, source = live_records(journal.records(DATE)), live_records(recording.records)
+    # The first of them are in the snapshot with which the recording began.
+    assert 0 < len(source) - len(found) < 300
+    assert found.tobytes() == source[len(source) - len(found) :].tobytes()
+    said = whats(journal)
+    assert said.count("overlap proved") == said.count("connected") - 1 == 6
+    assert "gap" not in said
+    assert journal.symbols(DATE) == SYMBOLS
+    texts = [e.get("text", "") for e in journal.events(DATE)]
+    assert "made on purpose" in texts
+    assert "slow reader" in texts
+    assert not gateway.faults
+
+
+def test_the_snapshot_is_the_book_of_its_moment(recording: Recording, tmp_lake: Path) -> None:
+    begin = utc_ns(DATE, 14, 10)
+    recorder = Recorder(tmp_lake, "ES", feed="replayed")
+    record(Gateway(recording, speed=1, begin_ns=begin), recorder, until=lambda: recorder.records_now > 300)
+    records = Journal(tmp_lake, "ES").records(DATE)
+    snapshot = records[(records["flags"] & F_SNAPSHOT) != 0]
+    assert (snapshot["action"][np.unique(snapshot["instrument_id"], return_index=True)[1]] == ord("R")).all()
+    orders = snapshot[snapshot["action"] == ord("A")]
+    # A slow count of what rests: every order's size through all of its records.
+    left: dict[tuple[int, int], int] = {}
+    for r in recording.records[recording.records["ts_recv"] <= snapshot["ts_recv"][0]]:
+        key, action = (int(r["instrument_id"]), int(r["order_id"])), chr(r["action"])
+        if action in "AM":
+            left[key] = int(r["size"])
+        elif action == "C" and key in left:
+            left[key] -= int(r["size"])
+            if left[key] <= 0:
+                del left[key]
+        elif action == "R":
+            left = {k: v for k, v in left.items() if k[0] != key[0]}
+    assert {(int(o["instrument_id"]), int(o["order_id"])): int(o["size"]) for o in orders} == left
+    assert len(left) > 300
+
+
+def test_records_that_were_skipped_are_a_gap_that_is_told(recording: Recording, tmp_lake: Path) -> None:
+    faults = [Fault(START + 300 * NS, "skip", 40), Fault(START + 304 * NS, "reset")]
+    recorder = Recorder(tmp_lake, "ES", feed="replayed", heartbeat_s=1.0)
+    # Of 2 s of the feed's own time nothing is sure: at this speed the reset comes before they are over.
+    record(Gateway(recording, speed=2, begin_ns=START + 298 * NS, faults=faults), recorder, until=lambda: recorder.gap is not None)
+    journal = Journal(tmp_lake, "ES")
+    said = whats(journal)
+    assert said.count("snapshot") == 2
+    (gap,) = journal.gaps(DATE)
+    records = journal.records(DATE)
+    is_snapshot = (records["flags"] & F_SNAPSHOT) != 0
+    (second,) = np.flatnonzero(is_snapshot[1:] & ~is_snapshot[:-1]) + 1
+    assert gap.start_ns == records["ts_recv"][second - 1]
+    assert gap.end_ns == records["ts_recv"][second]
+    assert "missing" in gap.reason
+
+
+def test_a_recorder_that_is_killed_goes_on_with_whole_records(recording: Recording, tmp_lake: Path) -> None:
+    gateway = Gateway(recording, speed=300, key="db-0123456789abcdefghijklmnopqrs")
+    environment = {**os.environ, "DATABENTO_API_KEY": gateway.key, "PYTHONPATH": str(ROOT)}
+    journal = Journal(tmp_lake, "ES")
+    with gateway.serving() as port:
+        environment["SPYMASTER_LIVE_GATEWAY"] = f"127.0.0.1:{port}"
+        words = [sys.executable, "-m", "engine.cli", "live", "--symbol", "ES", "--lake", str(tmp_lake)]
+        process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        wait_for(lambda: journal.count(DATE) > 6000, process)
+        process.kill()
+        process.wait()
+        with journal.path(DATE).open("ab") as f:  # as if it had been killed within a write
+            f.write(recording.records[0].tobytes()[:23])
+        process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        wait_for(
+            lambda: bool(journal.count(DATE)) and journal.records(DATE, journal.count(DATE) - 1)["ts_recv"][0] == gateway.received[-1],
+            process,
+        )
+        with pytest.raises(LakeBusy, match=f"the process {process.pid} records into this lake"):
+            Recorder(tmp_lake, "ES").start()
+        process.send_signal(signal.SIGTERM)
+        out = process.communicate(timeout=20)[0].decode()
+    assert process.returncode == 0, out
+    found, source = live_records(journal.records(DATE)), live_records(recording.records)
+    assert found.tobytes() == source[len(source) - len(found) :].tobytes()
+    assert whats(journal).count("overlap proved") == 1
+    assert journal.status()["state"] == "stopped"
+    # The key is nowhere: not in the journal, not in what was printed, not in what was sent.
+    files = [p.read_bytes() for p in tmp_lake.rglob("*") if p.is_file()]
+    secret = gateway.key.encode()
+    assert len(files) >= 4
+    assert not any(secret in content or secret[-5:] in content for content in (*files, out.encode()))
+    assert not any(gateway.key in line for line in gateway.lines)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], most_s: float = 40) -> None:
+    end = time.monotonic() + most_s
+    while not condition():
+        if process.poll() is not None or time.monotonic() > end:
+            process.kill()
+            raise AssertionError(process.communicate()[0].decode())
+        time.sleep(0.02)
+
+
+def test_a_refused_key_is_not_tried_again(recording: Recording, tmp_lake: Path) -> None:
+    gateway = Gateway(recording)
+    with pytest.raises(FeedRefused, match=r"authentication failed.*DATABENTO_API_KEY"):
+        record(gateway, Recorder(tmp_lake, "ES"), key="db-another-key-than-the-gateways")
+    assert gateway.sessions == 1
+
+
+@pytest.mark.parametrize("code", [1, 2, 5])
+def test_errors_that_no_patience_mends_end_the_recording(recording: Recording, tmp_lake: Path, code: int) -> None:
+    gateway = Gateway(recording, faults=[Fault(START, "error", code)])
+    with pytest.raises(FeedRefused, match="made on purpose"):
+        record(gateway, Recorder(tmp_lake, "ES", feed="replayed"))
+    assert gateway.sessions == 1
+
+
+def test_a_recording_too_old_for_the_gateway_is_joined_anew(recording: Recording, tmp_lake: Path) -> None:
+    first = Recorder(tmp_lake, "ES", feed="replayed")
+    record(Gateway(recording, speed=150), first, until=lambda: first.records_now > 3000)
+    again = Recorder(tmp_lake, "ES", feed="replayed")
+    late = START + 1000 * NS
+    record(Gateway(recording, speed=50, begin_ns=late, oldest_ns=late), again, until=lambda: again.gap is not None)
+    (gap,) = Journal(tmp_lake, "ES").gaps(DATE)
+    assert gap.start_ns < late <= gap.end_ns
+    assert "no records from so long ago" in gap.reason
+
+
+@contextlib.contextmanager
+def most_file_bytes(n: int) -> Iterator[None]:
+    """Context manager in which the system lets no file grow beyond `n` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def test_a_disk_that_takes_no_more_leaves_whole_records(recording: Recording, tmp_lake: Path) -> None:
+    gateway = Gateway(recording, speed=600)
+    with most_file_bytes(5000 * MBO.itemsize + 20), pytest.raises(LakeWriteFailed, match="goes on where it stopped"):
+        record(gateway, Recorder(tmp_lake, "ES", feed="replayed"))
+    path = Journal(tmp_lake, "ES").path(DATE)
+    assert path.stat().st_size == 5000 * MBO.itemsize
+    again = Recorder(tmp_lake, "ES", feed="replayed")
+    record(gateway, again)
+    found, source = live_records(Journal(tmp_lake, "ES").records(DATE)), live_records(recording.records)
+    assert found.tobytes() == source[len(source) - len(found) :].tobytes()
+
+
+def test_a_disk_that_fills_up_stops_the_recording_before_it_is_full(recording: Recording, tmp_lake: Path) -> None:
+    left = iter((3_000_000_000, 1_000_000_000, 100_000_000))
+    with pytest.raises(LakeWriteFailed, match="free space"):
+        record(Gateway(recording), Recorder(tmp_lake, "ES", feed="replayed", disk_free=lambda folder: next(left)))
+    assert [e["free"] for e in Journal(tmp_lake, "ES").events(DATE) if e["what"] == "disk"] == [1_000_000_000]
+
+
+def test_dates_are_opened_by_the_time_of_reception(tmp_lake: Path) -> None:
+    midnight = utc_ns(DATE + dt.timedelta(days=1))
+    records = np.zeros(6, MBO)
+    records["length"], records["rtype"], records["action"], records["side"] = 14, 0xA0, ord("A"), ord("B")
+    records["ts_recv"] = midnight + np.array([-2, -1, 0, -1, 1, 2])
+    records["order_id"] = range(6)
+    recorder = Recorder(tmp_lake, "ES")
+    recorder.start()
+    recorder.resume()
+    recorder.take(records[:1].tobytes())
+    recorder.take(records[1:].tobytes())
+    recorder.close("")
+    journal = Journal(tmp_lake, "ES")
+    # What was received late stays where it came, so that the order is the venue's.
+    assert [journal.records(d)["order_id"].tolist() for d in journal.dates() if journal.count(d)] == [[0, 1], [2, 3, 4, 5]]
+    assert journal.status()["ran_back"] == 1
+    assert len(recorder.tail(3)) == 3
+    assert recorder.tail(5)["order_id"].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_two_recorders_in_one_lake_are_one_too_many(tmp_lake: Path) -> None:
+    first = Recorder(tmp_lake, "ES")
+    first.start()
+    with pytest.raises(LakeBusy, match=str(os.getpid())):
+        Recorder(tmp_lake, "NQ").start()
+    first.close("")
+    Recorder(tmp_lake, "NQ").start()
+
+
+def test_bytes_may_be_cut_anywhere(recording: Recording) -> None:
+    import databento_dbn as dbn
+
+    head = bytes(
+        dbn.Metadata(
+            dataset="GLBX.MDP3", start=START, stype_in=None, stype_out=dbn.SType.INSTRUMENT_ID, schema=None, symbols=[], partial=[],
+            not_found=[], mappings=[], ts_out=False, version=3,
+        ).encode()
+    )  # fmt: skip
+    beat = bytes(dbn.SystemMsg(ts_event=START, msg="Heartbeat", code=dbn.SystemCode.HEARTBEAT))
+    body = recording.records[:50].tobytes()
+    stream = head + beat + body[: 56 * 20] + beat + beat + body[56 * 20 :] + beat
+    rng = np.random.default_rng(4)
+    for _ in range(30):
+        splitter, records, others, at = Splitter(), b"", [], 0
+        while at < len(stream):
+            n = int(rng.choice([1, 2, 7, 55, 57, 400]))
+            got, more = splitter.take(stream[at : at + n])
+            records, at = records + got, at + n
+            others += more
+        assert records == body
+        assert others == [beat] * 4
+    for bad in (b"\x01\x00" + bytes(60), b"\x0e\xa0" + bytes(60), bytes(64), b"\xff\x99" * 40):
+        splitter = Splitter()
+        splitter.take(head)
+        with pytest.raises(BadFeed):
+            splitter.take(body + bad)
+
+
+def test_the_gateway_speaks_to_databentos_own_live_client(recording: Recording) -> None:
+    got: list[object] = []
+    with Gateway(recording, speed=600).serving() as port:
+        client = databento.Live(key=KEY, gateway="127.0.0.1", port=port)
+        client.subscribe("GLBX.MDP3", "mbo", "ES.FUT", "parent", snapshot=True)
+        client.add_callback(got.append)
+        client.start()
+        end = time.monotonic() + 10
+        while sum(isinstance(m, databento.MBOMsg) for m in got) < 5000 and time.monotonic() < end:
+            time.sleep(0.05)
+        client.terminate()
+    assert sum(isinstance(m, databento.MBOMsg) for m in got) >= 5000
+    assert {m.stype_out_symbol for m in got if isinstance(m, databento.SymbolMappingMsg)} == set(SYMBOLS.values())
+
+
+STATUS = {
+    "root": "ES", "state": "live", "reason": "", "wall_ns": 1_000 * NS, "last_ns": 999 * NS, "silent_s": 0.1, "heartbeat_s": 5.0,
+    "attempt": 3, "since_ns": 996 * NS, "gap": None, "clock": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "later_s", "word", "text"),
+    [
+        ({}, 0, "LIVE", "LIVE"),
+        ({"last_ns": 993 * NS, "silent_s": 20}, 0, "DELAYED", "DELAYED 7 s"),
+        ({"last_ns": 993 * NS}, 0, "QUIET", "QUIET 7 s"),
+        ({"state": "reconnecting", "reason": "reset"}, 0, "RECONNECTING", "RECONNECTING 4 s (attempt 3): reset"),
+        ({"state": "catching up"}, 0, "CATCHING UP", "CATCHING UP"),
+        ({"gap": [900 * NS, 950 * NS]}, 0, "GAP", "GAP 19:15:00-19:15:50"),
+        ({"state": "stopped", "reason": "the disk is full"}, 0, "STOPPED", "the disk is full; `spymaster live --symbol ES`"),
+        ({}, 6, "STOPPED", "said nothing for 6 s; `spymaster live --symbol ES`"),
+        ({"clock": {"wall_ns": 1_000 * NS, "data_ns": 999 * NS, "speed": 60}}, 0.03, "LIVE", "LIVE"),
+        ({"last_ns": None}, 0, "QUIET", "connected"),
+    ],
+)
+def test_badges(change: dict[str, object], later_s: float, word: str, text: str) -> None:
+    found = badge({**STATUS, **change}, int((1_000 + later_s) * NS))
+    assert found[0] == word
+    assert text in found[1]
+    assert badge({}, 0)[0] == "STOPPED"
+
+
+@pytest.mark.parametrize(
+    ("day", "clock", "closed"),
+    [
+        (dt.date(2025, 11, 4), "16:59", False), (dt.date(2025, 11, 4), "17:00", True), (dt.date(2025, 11, 4), "18:00", False),
+        (dt.date(2025, 11, 7), "17:30", True), (dt.date(2025, 11, 8), "12:00", True), (dt.date(2025, 11, 9), "17:59", True),
+        (dt.date(2025, 11, 9), "18:00", False), (dt.date(2025, 3, 9), "18:00", False), (dt.date(2025, 11, 2), "17:59", True),
+    ],
+)  # fmt: skip
+def test_the_venues_hours_hold_on_days_on_which_clocks_change(day: dt.date, clock: str, closed: bool) -> None:
+    assert is_closed(dt.datetime.combine(day, dt.time.fromisoformat(clock), NEW_YORK)) is closed
+
+
+def test_a_file_is_played_as_if_it_came_live(recording: Recording, tmp_path: Path) -> None:
+    from tests.support.lakes import spymaster
+
+    path = write_dbn(tmp_path / "a.mbo.dbn.zst", recording.records, symbols=SYMBOLS, start=utc_ns(DATE), end=END, dataset="GLBX.MDP3.SIM")
+    lake = tmp_path / "lake"
+    done = spymaster("live", "--from", path, "--speed", 1200, "--at", "09:02", "--lake", lake)
+    assert "the file was played to its end" in done.stdout
+    journal = Journal(lake, "ES")
+    status = json.loads((journal.folder / "status.json").read_text())
+    assert (status["feed"], status["state"]) == ("simulated", "stopped")
+    source = recording.records
+    wanted = live_records(source[source["ts_recv"] >= START + 120 * NS])
+    found = live_records(journal.records(DATE))
+    assert found.tobytes() == wanted[len(wanted) - len(found) :].tobytes()
+    assert len(wanted) - len(found) < 2000
+    trades = journal.trades(DATE)
+    before = source[(source["action"] == ord("T")) & (source["ts_recv"] < START + 120 * NS)]
+    assert trades["order_id" if "order_id" in trades.dtype.names else "sequence"].tolist()[: len(before)] == before["sequence"].tolist()
+    again = spymaster("live", "--from", path, "--lake", lake, check=False)
+    assert "played to their end" in again.stderr
