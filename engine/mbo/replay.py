@@ -263,7 +263,8 @@ class ContractState:
         """Take the finished rows out of the kernel's buffer."""
         n = int(self.st[book.ROWS])
         if n:
-            self.parts.append(np.ascontiguousarray(self.rows[:n].T))
+            # A copy, also of a single row: `ascontiguousarray` gives a view of that, which the kernel writes over.
+            self.parts.append(self.rows[:n].T.copy())
             self.st[book.ROWS] = 0
 
 

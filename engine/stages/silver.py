@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.lake.manifest import Manifest
     from engine.levels import Gap
     from engine.mbo.dbn import MboColumns
-    from engine.mbo.replay import ReplayedContract
+    from engine.mbo.replay import LadderReplay, ReplayedContract
     from engine.mbo.trust import Span
 
 # Columns that the replay reads.
@@ -75,19 +75,9 @@ def make_ladder(inputs: StageInputs) -> dict[str, Output]:
     """Run of the stage ``ladder``: replay the records once, into the ladder and the tape; once more for every span of missing records, so
     that the book is forgotten there as at a file that starts without a snapshot.
     """
-    w = inputs.windows
     days = inputs.present(BRONZE_MBO)
     notes = [inputs.notes(BRONZE_MBO, day) for day in days]
-    if all(n["dbn_end_ns"] <= w.ladder_start_ns or n["dbn_start_ns"] >= w.ladder_end_ns for n in notes):
-        raise _nothing_in(inputs, days)
-    lost: tuple[Span, ...] = ()
-    while True:
-        made = _replayed(inputs, days, lost)
-        if not made.stats["records"] or not made.trust.record["records"]:
-            raise _nothing_in(inputs, days)
-        if made.trust.missing is None or len(lost) == MOST_GAPS:
-            break
-        lost = (*lost, made.trust.missing)
+    made, _ = replayed_whole(inputs, days)
     missing = sorted(d.isoformat() for (k, d), m in inputs.manifests.items() if m is None)
     files = [
         {"date": d.isoformat(), "span": [n["dbn_start_ns"], n["dbn_end_ns"]], **{k: n[k] for k in FILE_FACTS if k in n}}
@@ -101,6 +91,24 @@ FILE_FACTS = ("limit", "condition")
 """Notes of bronze that a trust record repeats: the request's limit where it was reached, and the venue's condition on the date."""
 
 
+def replayed_whole(inputs: StageInputs, days: list[dt.date]) -> tuple[ReplayedContract, tuple[Span, ...]]:
+    """The session's ladder and tape, and the spans of missing records that its replay was told of.
+    Raises NoData where the files hold no record of the session.
+    """
+    w = inputs.windows
+    notes = [inputs.notes(BRONZE_MBO, day) for day in days]
+    if all(n["dbn_end_ns"] <= w.ladder_start_ns or n["dbn_start_ns"] >= w.ladder_end_ns for n in notes):
+        raise _nothing_in(inputs, days)
+    lost: tuple[Span, ...] = ()
+    while True:
+        made = _replayed(inputs, days, lost)
+        if not made.stats["records"] or not made.trust.record["records"]:
+            raise _nothing_in(inputs, days)
+        if made.trust.missing is None or len(lost) == MOST_GAPS:
+            return made, lost
+        lost = (*lost, made.trust.missing)
+
+
 def _replayed(inputs: StageInputs, days: list[dt.date], lost: tuple[Span, ...]) -> ReplayedContract:
     from engine.mbo.replay import LadderReplay
 
@@ -111,6 +119,12 @@ def _replayed(inputs: StageInputs, days: list[dt.date], lost: tuple[Span, ...]) 
         {THE_CONTRACT: inputs.symbol}, w.ladder_start_ns, w.ladder_end_ns, params.replay, open_ns=open_ns, trust=params.trust, lost=lost,
         closed=closed_span(w),
     )  # fmt: skip
+    feed_records(replay, inputs, days)
+    return replay.finish()[inputs.symbol]
+
+
+def feed_records(replay: LadderReplay, inputs: StageInputs, days: list[dt.date]) -> None:
+    """Feed the records of `days` to a replay, file by file."""
     for day in days:
         spans = covered_spans(inputs.notes(BRONZE_MBO, day))
         replay.begin_file(spans[0][1], spans[0][0])
@@ -118,7 +132,6 @@ def _replayed(inputs: StageInputs, days: list[dt.date], lost: tuple[Span, ...]) 
             for start, end in begun:  # after a hole the book is unknown, as at the start of a file
                 replay.begin_file(end, start)
             replay.feed(_mbo_columns(part))
-    return replay.finish()[inputs.symbol]
 
 
 def _nothing_in(inputs: StageInputs, days: list[dt.date]) -> NoData:

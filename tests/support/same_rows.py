@@ -3,6 +3,9 @@
 ``python -m tests.support.same_rows OLD... NEW [--write]``: OLD are lakes made by earlier versions, NEW one made by this version from the
 same raw files (``spymaster rebuild``). Every partition, the audit, the index and the simulated files are compared; only where all are
 equal is ``engine/earlier_code.json`` written, which maps each code hash in them to what `engine.provenance` says of the code now.
+
+``--carry SOURCES``: OLD were made by the code in that folder (a checkout's ``engine``). What the list says is the same as that code's rows,
+is then the same as this version's, and stays in it: lakes of two versions before are not needed again.
 """
 
 from __future__ import annotations
@@ -10,21 +13,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from engine import provenance
 from engine.lake.catalog import BRONZE_MBO, dataset, datasets
 from engine.lake.store import Lake
-from engine.provenance import CodeVersion, code_of
+from engine.provenance import CodeVersion, Program, code_of, trace
 from engine.retrieval.audit import audit
 from engine.retrieval.dataset import audit_events, gold_events
 from engine.retrieval.index import write_index_files
 from engine.sessions import session_windows
 from engine.simulate.dbn import write_day
 from engine.stages import bronze
-from engine.stages.base import version
+from engine.stages.base import Stage, version
 from engine.stages.task import STAGES
 from engine.vocab import root_of
 
@@ -73,19 +76,53 @@ def differences(old: Lake, new: Lake) -> Iterator[str]:
             yield f"{path.relative_to(old.root)}: other bytes"
 
 
+Functions = tuple[Callable[..., Any], ...]
+
+BRONZE: Functions = (bronze.convert,)
+AUDIT: Functions = (audit_events, audit)
+INDEX: Functions = (gold_events, write_index_files)
+SIMULATED: Functions = (write_day,)
+
+
+def of_stage(stage: Stage) -> Functions:
+    """What a stage's rows depend on."""
+    return stage.run, session_windows, root_of
+
+
 def codes(lake: Lake) -> Iterator[tuple[str, CodeVersion, dict[str, str]]]:
     """Code hashes that a lake holds, the code that makes the same now, and the versions of packages that count."""
     for symbol, date in lake.partitions(BRONZE_MBO):
-        yield lake.manifest(BRONZE_MBO, symbol, date).lineage.code, code_of(bronze.convert), {}
+        yield lake.manifest(BRONZE_MBO, symbol, date).lineage.code, code_of(*BRONZE), {}
     for stage in STAGES:
-        now = code_of(stage.run, session_windows, root_of)
+        now = code_of(*of_stage(stage))
         for key in stage.io.outputs:
             for symbol, date in lake.partitions(key):
                 yield lake.manifest(key, symbol, date).lineage.code, now, {p: version(p) for p in stage.packages}
-    yield json.loads((lake.root / "audit/mbo_audit.json").read_text())["made_of"]["code"], code_of(audit_events, audit), {}
-    yield json.loads((lake.root / "indexes/default/manifest.json").read_text())["code"], code_of(gold_events, write_index_files), {}
+    yield json.loads((lake.root / "audit/mbo_audit.json").read_text())["made_of"]["code"], code_of(*AUDIT), {}
+    yield json.loads((lake.root / "indexes/default/manifest.json").read_text())["code"], code_of(*INDEX), {}
     for receipt in sorted((lake.root / "truth").rglob("*.json")):
-        yield json.loads(receipt.read_text())["code"], code_of(write_day), {}
+        yield json.loads(receipt.read_text())["code"], code_of(*SIMULATED), {}
+
+
+def record(version: CodeVersion, packages: dict[str, str]) -> dict[str, Any]:
+    """What the list says of code that makes the same rows."""
+    entries = {k: h for k, (_, h, _) in sorted(version.entries.items())}
+    return {"epoch": provenance.EPOCH, "core": version.core, "packages": packages, "entries": entries}
+
+
+def carried(sources: Path) -> dict[str, Any]:
+    """Entries of the list that hold for the code in `sources`, as they hold for the code now."""
+    program = Program(sources)
+    found: dict[str, Any] = {}
+    for functions in (BRONZE, *(of_stage(s) for s in STAGES), AUDIT, INDEX, SIMULATED):
+        names = tuple((f.__module__, f.__qualname__) for f in functions)
+        if any(n not in getattr(program.module(m), "bound", ()) for m, n in names):
+            continue  # a stage that the old code has not
+        before, now = trace(program, names), code_of(*functions)
+        for digest, was in json.loads(provenance.EARLIER.read_text()).items():
+            if was == record(before, was["packages"]):
+                found[digest] = record(now, was["packages"])
+    return found
 
 
 def main() -> int:
@@ -94,16 +131,17 @@ def main() -> int:
     parser.add_argument("old", type=Path, nargs="+")
     parser.add_argument("new", type=Path)
     parser.add_argument("--write", action="store_true", help="write engine/earlier_code.json")
+    parser.add_argument(
+        "--carry", type=Path, metavar="SOURCES", help="the engine folder that made OLD: what was the same as its rows stays"
+    )
     given = parser.parse_args()
     earlier, new = [Lake(path) for path in given.old], Lake(given.new)
     found = [f"{old.root}: {line}" for old in earlier for line in differences(old, new)]
     print("\n".join(found) or "every partition, the audit, the index and the raw files are the same")
     if found:
         return 1
-    table: dict[str, Any] = {}
-    for digest, now, packages in (c for old in earlier for c in codes(old)):
-        entries = {k: h for k, (_, h, _) in sorted(now.entries.items())}
-        table[digest] = {"epoch": provenance.EPOCH, "core": now.core, "packages": packages, "entries": entries}
+    table: dict[str, Any] = carried(given.carry) if given.carry else {}
+    table |= {digest: record(now, packages) for old in earlier for digest, now, packages in codes(old)}
     if given.write:
         provenance.EARLIER.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
     print(f"{len(table)} hashes of earlier code{' written to ' + provenance.EARLIER.name if given.write else ''}")

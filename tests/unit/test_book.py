@@ -271,6 +271,13 @@ def test_far_away_stub_orders_cost_little_and_are_all_there() -> None:
     assert contract.tape.equals(tape)
 
 
+def test_the_only_row_in_the_buffer_is_kept_when_the_grid_grows() -> None:
+    """One row of the first second waits when the second one needs a larger grid; later rows are written where it stood."""
+    contract = ladder(rec(0, "A", 1, "B", 100, 7), *(rec(1000, "A", 10 + i, "B", 101 + i, 1) for i in range(300)))
+    assert at(contract, 0, 100) == {"keyframe": True, "bid_depth": 7, "bid_orders": 1, "bid_add": 7}
+    assert contract.rows.height == 301
+
+
 def test_prices_no_tick_can_hold_are_counted_and_left_out() -> None:
     contract = ladder(
         {**rec(0, "A", 1, "B", 0, 1), "price": 2**63 - 1}, {**rec(0, "A", 2, "B", 0, 1), "price": 2**62},
