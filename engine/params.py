@@ -104,6 +104,35 @@ class GoldParams(Params):
     )
 
 
+class FlowLeadParams(Params):
+    """When long or short is named as the side that outpaces the other near a level, from flow that ended by a moment."""
+
+    flow_s: int = Field(30, ge=5, le=600, description="Flow of the last so many seconds is compared, whole windows of 5 s")
+    share: float = Field(0.17, ge=0, le=10, description="A side is named from this lead on, as a share of the other side's flow")
+    usual_times: float = Field(2.0, ge=0, le=100, description="At a price also from so many times the lead that is usual there")
+    usual_s: int = Field(600, ge=60, le=7200, description="What is usual is the median over the last so many seconds")
+    usual_least_s: int = Field(120, ge=30, le=7200, description="No side is named before so many seconds tell what is usual")
+    memory_s: int = Field(300, ge=5, le=7200, description="Names of more than so many seconds ago do not matter")
+
+
+class WallParams(Params):
+    """When resting size at a price is a wall, and how its end is told."""
+
+    reach_ticks: int = Field(20, ge=1, le=400, description="Walls are looked for, and sizes compared, so far from the level, ticks")
+    times: float = Field(3.0, ge=1, le=100, description="A wall begins at this multiple of the median size of its side's prices")
+    kept_times: float = Field(2.0, ge=1, le=100, description="And is named while it is at least this multiple")
+    gone_share: float = Field(0.5, gt=0, lt=1, description="A wall has ended when less than this share of its largest size is left")
+    whole_share: float = Field(0.8, gt=0, le=1, description="Its end began when it last had this share of its largest size")
+    settle_s: int = Field(5, ge=0, le=60, description="An end is followed so many seconds, to the least size that it comes to")
+    named_s: int = Field(20, ge=0, le=600, description="A wall is named from this age on, seconds")
+    told_s: int = Field(30, ge=1, le=600, description="How a wall ended is told for so many seconds")
+    change_s: int = Field(30, ge=1, le=600, description="It grows or shrinks against what it was so many seconds ago")
+    change_share: float = Field(0.15, ge=0, le=10, description="By at least this share of what it was then")
+    refill_share: float = Field(0.2, gt=0, le=1, description="It was refilled when trades had taken this share and it is back")
+    memory_s: int = Field(600, ge=30, le=7200, description="Walls are followed from so many seconds ago on")
+    most: int = Field(3, ge=1, le=10, description="At most so many are named at once")
+
+
 class StreamParams(Params):
     """States of the pressure stream (features.md section 9)."""
 

@@ -1,0 +1,79 @@
+"""How steadily the sentence names a side before touches: ``python -m tests.bench.flicker LAKE``.
+
+Of the last minute before every touch of the key levels, in steps of 5 s: in which share of the moments a side is named, in which share of
+the steps the named side changes (to neither and back counts), and how often the lighter side was named. LAKE is one of `spymaster demo`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from engine.errors import EngineError
+from engine.features.flow_lead import WINDOW_S, FlowLead, flow_lead
+from engine.lake.catalog import LADDER
+from engine.lake.store import Lake
+from engine.params import FlowLeadParams, ZoneParams
+from engine.session import Session, tick_at
+from engine.vocab import NS
+
+LEVELS = ("pm_high", "pm_low", "or_high", "or_low", "vwap")
+BEFORE_S = 60
+
+
+@dataclass(frozen=True)
+class Flicker:
+    """Counts over all touches."""
+
+    touches: int
+    moments: int
+    named: int
+    steps: int
+    changes: int
+    turns: int
+    lighter: int
+
+    def __str__(self) -> str:
+        shares = f"a side named in {self.named / self.moments:.1%} of {self.moments:,} moments before {self.touches} touches"
+        return (
+            f"{shares}; it changes in {self.changes / self.steps:.1%} of the {WINDOW_S} s steps "
+            f"({self.turns / self.steps:.2%} from one side to the other); the lighter side named {self.lighter} times"
+        )
+
+
+def flicker(lake: Lake, params: FlowLeadParams | None = None, *, every: int = 1) -> Flicker:
+    """What is named before the touches of every `every`-th session."""
+    touches = moments = named = steps = changes = turns = lighter = 0
+    for said in _before_touches(lake, params, every):
+        touches += 1
+        moments += len(said)
+        named += sum(bool(f.side) for f in said)
+        lighter += sum(f.side == ("short" if f.long >= f.short else "long") for f in said)
+        steps += len(said) - 1
+        changes += sum(a.side != b.side for a, b in pairwise(said))
+        turns += sum({a.side, b.side} == {"long", "short"} for a, b in pairwise(said))
+    return Flicker(touches, moments, named, steps, changes, turns, lighter)
+
+
+def _before_touches(lake: Lake, params: FlowLeadParams | None, every: int) -> Iterator[list[FlowLead]]:
+    near, w = ZoneParams().near, WINDOW_S * NS
+    for symbol, date in sorted(lake.partitions(LADDER), key=lambda p: p[1])[::every]:
+        session = Session.open(lake, symbol, date)
+        for level_id in LEVELS:
+            try:
+                level, met = session.level(level_id), session.touches(level_id)
+            except EngineError:
+                continue  # a level that the day does not have
+            for touch in met.tolist():
+                end = touch // w * w
+                ends = [(e, tick_at(level, e)) for e in range(end - BEFORE_S * NS, end + 1, w)]
+                said = [flow_lead(session.ladder, k, e, near=near, params=params) for e, k in ends if k is not None and e > session.day_ns]
+                if len(said) > 1:
+                    yield said
+
+
+if __name__ == "__main__":
+    print(flicker(Lake(Path(sys.argv[1])), every=int(sys.argv[2]) if sys.argv[2:] else 1))
