@@ -18,6 +18,8 @@ import polars as pl
 from engine.bars import BAR_NS
 from engine.errors import EngineError, PartitionMissing, SessionError, UnknownLevel
 from engine.features import level_windows, pressure_cube
+from engine.features.flow_lead import FlowLead, flow_lead
+from engine.features.walls import Wall, walls
 from engine.ladder import NO_TICK, Ladder, known_cells
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TRIGGERS, dataset
 from engine.lake.store import Lake, input_key
@@ -222,6 +224,18 @@ class Session:
     def candles(self) -> Candles:
         """Two-minute candles as they were at any second."""
         return Candles(self.bars, self.ladder.tape)
+
+    # --- what stands at a moment
+
+    @cached_with_session(64)
+    def flow_lead(self, k_ref: int, end_ns: int, near: int, step_ticks: int = 1) -> FlowLead:
+        """Which side's flow outpaces the other's within `near` ticks of tick `k_ref` (`engine.features.flow_lead`)."""
+        return flow_lead(self.ladder, k_ref, end_ns, near=near, step_ticks=step_ticks)
+
+    @cached_with_session(64)
+    def walls(self, k_ref: int, end_ns: int) -> list[Wall]:
+        """Walls around tick `k_ref` that stand at `end_ns` or have just ended (`engine.features.walls`)."""
+        return walls(self.ladder, k_ref, end_ns)
 
     # --- windows, slices, and the tops of their colour scales
 
