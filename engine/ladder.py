@@ -337,6 +337,38 @@ def state_before(
 
 
 @njit(cache=True)
+def link_rows(tick, first, end, low, head, before):
+    """Link the rows ``[first, end)`` to the row of the same tick before each: ``before[row]``, and ``head[tick - low]`` the last one."""
+    for i in range(first, end):
+        j = tick[i] - low
+        before[i] = head[j]
+        head[j] = i
+
+
+@njit(cache=True)
+def state_before_rows(head, before, second, values, low, at, tick_low, first_known, state):
+    """As `state_before`, by the links of `link_rows`: from each tick's last row back."""
+    for i in range(state.shape[0]):
+        state[i, :] = 0
+        j = tick_low + i - low
+        if j < 0 or j >= head.shape[0]:
+            continue
+        r = head[j]
+        last = -1
+        while r >= 0 and second[r] >= at:
+            last = r
+            r = before[r]
+        if at == 0:
+            if first_known and last >= 0 and second[last] == 0:
+                v = values[last]
+                state[i, 0] = v[0] - v[4] + v[6] + v[8]
+                state[i, 1] = v[1] - v[5] + v[7] + v[9]
+        elif r >= 0:
+            for c in range(4):
+                state[i, c] = values[r, c]
+
+
+@njit(cache=True)
 def fill_cube(
     offset: np.ndarray, tick: np.ndarray, values: np.ndarray, state: np.ndarray, first_second: int, window_s: int, tick_low: int, step: int,
     out: np.ndarray,
