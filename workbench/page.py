@@ -92,9 +92,9 @@ class Shell:
         if said not in self.complaints:
             self.complaints.append(said)
             del self.complaints[:-MOST_COMPLAINTS]
-        notices = getattr(self.made.get(self.state.view), "notices", None)
-        if notices is not None:
-            notices.show()
+        made = self.made.get(self.state.view)
+        if made is not None:
+            made.notices.show()
         elif not self.stage.objects:
             self.stage.append(pn.pane.Alert(escape(said), alert_type="danger", margin=20))
 
@@ -106,12 +106,11 @@ class Shell:
             made = self.made[key] = views.VIEWS[key].cls(self.root, self.state, self.complaints)
             self._bodies[key] = made.__panel__()
             self.stage.append(self._bodies[key])
-            if getattr(made, "header", None) is not None:
+            if made.header is not None:
                 self.side.append(made.header)
         for k, body in self._bodies.items():
             body.visible = k == key
-            head = getattr(self.made[k], "header", None)
-            if head is not None:
+            if (head := self.made[k].header) is not None:
                 head.visible = k == key
         return new
 
@@ -133,7 +132,7 @@ class Shell:
         st, said = self.state, ""
         # A session that cannot be read is named by the view that wants it. The view with the clock has a moment once it is drawn.
         with suppress(EngineError):
-            if st.contract is not None and st.session is not None and (st.cursor_ts_ns is not None or st.view not in ("level", "replay")):
+            if st.contract is not None and st.session is not None and (st.cursor_ts_ns is not None or st.view != "level"):
                 date, of = dt.date.fromisoformat(st.session), (st.contract, st.session)
                 if self._trusted[0] != of:
                     self._trusted = of, trust_record(session_cache.open_lake(self.root), st.contract, date)
@@ -147,7 +146,7 @@ class Shell:
     def _on_view(self, event: Any) -> None:
         with pn.io.hold():
             left = self.made.get(event.old)
-            if left is not None and hasattr(left, "front"):
+            if left is not None:
                 left.front(False)
             self.tabs.value = event.new
             new = self._bring()
@@ -158,7 +157,7 @@ class Shell:
                 pn.state.curdoc.add_next_tick_callback(self.view.start)
             else:
                 self.view.start()
-        elif not new and hasattr(self.view, "front"):
+        elif not new:
             self.view.front(True)
 
     def _open_drawer(self) -> None:

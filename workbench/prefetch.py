@@ -9,7 +9,6 @@ from functools import lru_cache
 from engine.errors import EngineError
 from engine.params import FeatureParams
 from workbench import session_cache, similar
-from workbench.plots.heatmap import LAYERS
 
 
 @lru_cache(maxsize=1)
@@ -26,8 +25,7 @@ def prefetch_newest_session(root: str) -> str | None:
             session = session_cache.load(root, symbol, dt.date.fromisoformat(there[symbol][0]))
             for level_id in dict.fromkeys(session.levels["level_id"]):
                 session.windows(level_id, FeatureParams())
-            session_cache.scale_top(session, LAYERS["depth"], FeatureParams().window_s, 1, 0.0)
-            session_cache.day(session)
+            session.candles()
             similar.start_in_worker(root, symbol, session.date)
             read = f"{symbol} {session.date}"
     except EngineError as e:

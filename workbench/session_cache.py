@@ -19,15 +19,14 @@ from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE
 from engine.lake.manifest import sha256_text
 from engine.lake.store import Lake
 from engine.levels import level_ids
-from engine.params import FeatureParams, SetupParams
+from engine.params import SetupParams
 from engine.session import Session, cached_with_session, level_title, tick_at
 from engine.setups.timeline import ticks_at
 from engine.vocab import LADDER_COLUMNS, NS
 from workbench.plots import volume
-from workbench.plots.heatmap import LAYERS, Layer
+from workbench.plots.heatmap import LAYERS
 from workbench.plots.ladder import rows_at as ladder_rows
 from workbench.plots.levels import level_runs
-from workbench.plots.overview import DayImage, day_image
 from workbench.plots.replay_wall import Mini, mini
 
 # ----------------------------------------------------------------------------
@@ -35,9 +34,6 @@ from workbench.plots.replay_wall import Mini, mini
 
 KEY_LEVELS = ("pm_high", "pm_low", "or_high", "or_low", "vwap")
 """Levels under the keys 1-5; the others follow them on the screen."""
-
-CELLS = 64_000
-"""Cells of a picture that still paint in one frame (about 800 windows of 81 prices)."""
 
 
 def open_lake(root: str) -> Lake:
@@ -122,47 +118,21 @@ def runs(session: Session, level_id: str) -> pl.DataFrame:
 
 
 @cached_with_session(64)
-def rows_at(session: Session, now_ns: int, k_ref: int, reach: int, window_s: int, step: int, half_life_s: float) -> pl.DataFrame:
-    """The ladder of the window that begins at `now_ns`, `reach` ticks around the level: as `workbench.plots.ladder.rows_at`."""
-    span = (now_ns, now_ns + window_s * NS, k_ref - reach, k_ref + reach)
-    return ladder_rows(pressure_cube(session.ladder, *span, window_s=window_s, step_ticks=step, half_life_s=half_life_s), 0, k_ref)
+def ladder_at(session: Session, now_ns: int, k_ref: int, reach: int, window_s: int, step: int, half_life_s: float) -> pl.DataFrame:
+    """The ladder (`workbench.plots.ladder.rows_at`) of the window that ends at `now_ns`, `reach` ticks around the level.
 
-
-def pooled(start_ns: int, end_ns: int, rows: int, window_s: int) -> int:
-    """How many windows one column of the picture is of, so that all of ``[start_ns, end_ns)`` is within `CELLS`."""
-    windows = -(-(end_ns - start_ns) // (window_s * NS))
-    return -(-windows // max(CELLS // max(rows, 1), 60))
-
-
-def loaded_span(session: Session, start_ns: int, end_ns: int, rows: int, window_s: int) -> tuple[int, int]:
-    """The longest stretch around ``[start_ns, end_ns)`` that `CELLS` allows, whole windows, inside the session."""
-    w = window_s * NS
-    lo, hi = -(-session.ladder.start_ns // w) * w, session.ladder.end_ns // w * w
-    room = max(CELLS // max(rows, 1), 60) * w * pooled(start_ns, end_ns, rows, window_s)
-    if hi - lo <= room:
-        return lo, hi
-    # Half of the room stays on the side that the trader came from, so that panning either way stays in memory.
-    start = int(min(max((start_ns + end_ns) // 2 - room // 2, lo), hi - room)) // w * w
-    return start, start + room
+    Where the session has no whole window before it: of what there is.
+    """
+    now_ns = max(now_ns, session.ladder.start_ns + NS)
+    w = min(window_s, (now_ns - session.ladder.start_ns) // NS)
+    span = (now_ns - w * NS, now_ns, k_ref - reach, k_ref + reach)
+    return ladder_rows(pressure_cube(session.ladder, *span, window_s=w, step_ticks=step, half_life_s=half_life_s), 0, k_ref)
 
 
 # ----------------------------------------------------------------------------
-# The ends of the heatmap's colour scales: of a whole session, so that colours mean the same wherever one looks
+# What a session had done up to a moment: volume at price, cumulative delta, levels close to each other
 
-
-def scale_top(session: Session, layer: Layer, window_s: int, step: int, half_life_s: float) -> float | None:
-    """End of the layer's colour scale for the whole session; None where the session has nothing to sample."""
-    if layer.kind == "signed":
-        return 1.0
-    # Resting size is that of a window's end, however long the window: one set of samples serves them all.
-    window_s = FeatureParams().window_s if layer.key == "depth" else window_s
-    return session.size_top(layer.parts, window_s, step, half_life_s if layer.kind in ("long", "short") else 0.0)
-
-
-# ----------------------------------------------------------------------------
-# What a session had done up to a moment: volume at price, cumulative delta, and its whole day as one image
-
-ADD, FILL = ([LADDER_COLUMNS.index(f"{side}_{name}") for side in ("bid", "ask")] for name in ("add", "fill"))
+FILL = [LADDER_COLUMNS.index(f"{side}_fill") for side in ("bid", "ask")]
 
 
 def _seconds(session: Session, end_ns: int) -> int:
@@ -186,25 +156,15 @@ def delta_tape(session: Session, end_ns: int) -> pl.DataFrame:
 
 @cached_with_session(64)
 def confluent(session: Session, level_id: str, now_ns: int) -> list[str]:
-    """Titles of the other levels within `SetupParams.confluence_ticks` of this one in the window that begins at `now_ns`."""
-    k = tick_at(session.level(level_id), now_ns)
+    """Titles of the other levels within `SetupParams.confluence_ticks` of this one in the second before `now_ns`."""
+    k = tick_at(session.level(level_id), now_ns - 1)
     if k is None:
         return []
     there = set(session.levels["level_id"]) - {level_id}
     others = [i for i in ordered_level_ids(session) if i in there]
-    ticks = (int(ticks_at(session.levels, i, np.array([now_ns]), session.ladder)[0]) for i in others)
+    ticks = (int(ticks_at(session.levels, i, np.array([now_ns - 1]), session.ladder)[0]) for i in others)
     near = SetupParams().confluence_ticks
     return [level_title(i) for i, tick in zip(others, ticks) if tick != NO_TICK and abs(tick - k) <= near]
-
-
-@cached_with_session(1)
-def day(session: Session) -> DayImage:
-    """All orders and trades of the session."""
-    lad = session.ladder
-    low, high = session.price_span()
-    added, traded = (lad.values[:, c].sum(axis=1) for c in (ADD, FILL))
-    reach = max(high - low, 8) // 3
-    return day_image(lad.second, lad.tick, added, traded, lad.seconds, low - reach, high + reach)
 
 
 # ----------------------------------------------------------------------------

@@ -43,6 +43,10 @@ QUERY = {
 """Key in the URL -> parameter."""
 
 
+ONE_VIEW = {"replay": "level"}
+"""Views of links made before Level and Replay were one -> the view that opens the same moment."""
+
+
 def dollar_ticks(root: Root) -> int | None:
     """Ticks of a row of one dollar; None where that is a single tick, no whole number, or more than a row may hold."""
     ticks = round(1 / root.tick_size)
@@ -65,7 +69,7 @@ class LevelState(param.Parameterized):
     contract: Any = param.Selector(objects=[], allow_None=True, check_on_set=True, doc="Contract, such as ESH4")
     session: Any = param.Selector(objects=[], allow_None=True, check_on_set=True, doc="Session date, New York")
     level = param.String(default="pm_high", doc="Level id: a key level, or price:6800.25 for any price")
-    cursor_ts_ns = param.Integer(None, allow_None=True, doc="Start of the window at the cursor, ns since the epoch; None is the last one")
+    cursor_ts_ns = param.Integer(None, allow_None=True, doc="Time on the clock, ns since the epoch; None is the latest approach")
     window_s = param.Integer(**param_from_field(FeatureParams, "window_s"))
     at = param.Integer(**param_from_field(ZoneParams, "at"))
     near = param.Integer(**param_from_field(ZoneParams, "near"))
@@ -132,6 +136,8 @@ class LevelState(param.Parameterized):
     def read_query(self, query: dict[str, str]) -> list[str]:
         """Sentences about what of `query` cannot be taken, and what is shown in its place; the rest is taken."""
         known = {k: str(v) for k, v in query.items() if k in QUERY}
+        if known.get("view") in ONE_VIEW:
+            known["view"] = ONE_VIEW[known["view"]]
         bad = [f"Link: “{k}” is not a setting of this page; it is ignored" for k in query if k not in QUERY]
         taken: dict[str, Any] = {}
         # The clock needs the session's date, so it comes last.
@@ -166,7 +172,8 @@ class LevelState(param.Parameterized):
             date = taken.get("session", self.session)
             if date is None:
                 raise ValueError("no session is chosen")
-            return to_ns(dt.date.fromisoformat(date), dt.time.fromisoformat(text))
+            # 9:53 is a time.
+            return to_ns(dt.date.fromisoformat(date), dt.time.fromisoformat(f"0{text}" if text[1:2] == ":" else text))
         kind = self.param[name]
         if isinstance(kind, param.Integer) or name == "span_min":
             return int(text)

@@ -55,7 +55,7 @@ def settled(server: Server) -> tuple[int, int, int]:
 
 
 def visit(browser: Browser, url: str) -> list[str]:
-    """One tab: the Level view, another level, the Replay for a moment; then it is closed. Returns what the browser complained of."""
+    """One tab: the Level view, another level, the clock for a moment; then it is closed. Returns what the browser complained of."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     watch = Watch(page)
@@ -63,7 +63,6 @@ def visit(browser: Browser, url: str) -> list[str]:
     page.locator(".sm-say").first.wait_for(timeout=60_000)
     page.keyboard.press("2")
     page.wait_for_timeout(400)
-    page.get_by_role("tab", name="Replay").click()
     page.locator("time", has_text=":").wait_for(timeout=60_000)
     page.get_by_label("Play or pause (space)").click()
     page.wait_for_timeout(600)

@@ -20,7 +20,7 @@ from engine.session import Session, candles_at_level
 from engine.vocab import NS
 from workbench import session_cache
 from workbench.snapshot.scene import session_scene
-from workbench.views import drill, replay_data
+from workbench.views import drill, known
 
 SYMBOL = "ESU5"
 BEFORE, DATE = dt.date(2025, 9, 2), dt.date(2025, 9, 3)
@@ -50,7 +50,7 @@ def test_everyone_counts_the_touches_that_gold_has(made: Path, gold: dict[str, n
     for level_id in levels:
         times = gold.get(level_id, np.array([], np.int64))
         assert session.touches(level_id).tolist() == times.tolist()
-        stops = replay_data.touches(session, level_id)
+        stops = known.touches(session, level_id)
         assert stops.tolist() == ((times - session.ladder.start_ns) // NS).tolist()
         for at in (session.ladder.start_ns, *times.tolist(), session.ladder.end_ns):
             assert session.touches_before(level_id, at) == int((times < at).sum())
@@ -90,7 +90,7 @@ def test_without_gold_the_same_touches_are_found(made: Path, gold: dict[str, np.
     session = Session.open(Lake(lake), SYMBOL, DATE)
     with pytest.raises(PartitionMissing, match="spymaster"):
         session.touches("vwap")
-    assert replay_data.marked_touches(session, "vwap").size == 0
+    assert known.marked_touches(session, "vwap").size == 0
 
 
 def test_a_price_of_ones_own_is_touched_by_the_same_rule(made: Path, gold: dict[str, np.ndarray]):

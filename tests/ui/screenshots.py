@@ -19,7 +19,6 @@ SHOTS = {
     "level_dark_13in.png": ("layer=depth&map=bookmap", 1440, 900),
     "level_light_13in.png": ("theme=light&layer=add&span=60&volume=on", 1440, 900),
     "neighbours_dark_13in.png": ("view=neighbours", 1440, 900),
-    "replay_dark_13in.png": ("view=replay", 1440, 900),
     "neighbours_light_27in.png": ("view=neighbours&theme=light", 2560, 1440),
     "compare_dark_13in.png": ("view=compare", 1440, 900),
     "compare_light_13in.png": ("view=compare&theme=light&layer=net", 1440, 900),

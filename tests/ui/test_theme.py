@@ -115,10 +115,6 @@ def test_a_changed_theme_looks_as_the_loaded_one_in_research(browser: Browser, m
     changed_looks_as_loaded(browser, made_server, view="research", about=about, t="10:05:00")
 
 
-def test_a_changed_theme_looks_as_the_loaded_one_in_replay(browser: Browser, made_server: Server) -> None:
-    changed_looks_as_loaded(browser, made_server, view="replay", session=DATE.isoformat(), contract="ESZ5", t="10:05:00")
-
-
 def test_a_changed_theme_looks_as_the_loaded_one_in_neighbours(browser: Browser, served: tuple[Server, dict[str, str]]) -> None:
     server, moment = served
     changed_looks_as_loaded(browser, server, view="neighbours", **moment)

@@ -17,13 +17,12 @@ from engine.session import Session
 from engine.vocab import ROOTS
 from tests.support.ladders import DATE, NS, SYMBOL, make_frames
 from workbench import session_cache
-from workbench.plots import heatmap, ladder, levels, overview, volume
+from workbench.plots import heatmap, ladder, levels, volume
 from workbench.plots.heatmap import legend_html
-from workbench.plots.overview import ORDERS, day_image, day_palette
 from workbench.plots.words import sentence
 from workbench.plots.words import tests_text as which_test
 from workbench.state import LevelState, dollar_ticks
-from workbench.theme import DARK, LIGHT
+from workbench.theme import DARK
 
 
 @pytest.fixture(scope="module")
@@ -171,55 +170,6 @@ def test_contracts_stand_by_their_newest_session_then_by_activity(monkeypatch: p
 
 
 # --- the day overview
-
-
-def test_the_day_shows_every_order_and_trade_once() -> None:
-    second, tick = np.array([0, 0, 9, 3_599]), np.array([100, 101, 100, 109])
-    added, traded = np.array([5, 0, 7, 1]), np.array([0, 4, 0, 0])
-    made = day_image(second, tick, added, traded, 3_600, 100, 109)
-    assert (made.column_s, made.row_ticks, made.codes.shape) == (3, 1, (10, 1_200))
-    lit = {(int(r), int(c)): int(made.codes[r, c]) for r, c in zip(*np.nonzero(made.codes))}
-    assert set(lit) == {(0, 0), (1, 0), (0, 3), (9, 1_199)}
-    assert lit[1, 0] > ORDERS >= lit[0, 3] >= lit[0, 0] > lit[9, 1_199] >= 1
-    wide = day_image(second, tick, added, traded, 3_600, -400, 409)
-    assert wide.row_ticks == 6
-    assert np.count_nonzero(wide.codes) == 3, "two prices of one second share a cell, trades over orders"
-    assert len(day_palette(DARK)) == len(day_palette(LIGHT)) == 256
-
-
-def test_an_empty_session_has_an_empty_day() -> None:
-    none = np.zeros(0, np.int64)
-    assert not day_image(none, none, none, none, 60, 100, 109).codes.any()
-
-
-def test_every_approach_has_one_mark_where_price_was_nearest() -> None:
-    up, down, none = "approach_up", "approach_down", "approach_none"
-    kinds = [up, up, none, none, none, up, none, none, none, none, up, down]
-    distance = [-5, -3, -4, -4, -4, -2, -9, -9, -9, -9, -7, 4]
-    frame = pl.DataFrame(
-        {
-            "window_start_ts_ns": [i * 5 * NS for i in range(12)],
-            "level_tick": pl.Series([100] * 12, dtype=pl.Int32),
-            "distance_ticks": distance,
-            "approach": kinds,
-        }
-    )
-    made = overview.approach_data(frame, 0, 2.0)
-    at = (np.asarray(made["x"]) - made["x"][0]) / 5_000
-    assert at.tolist() == [0, 5, 6], "windows 5, 10 and 11"
-    assert made["marker"] == ["triangle", "triangle", "inverted_triangle"]
-    assert made["y"] == [98.0, 98.0, 102.0]
-
-
-def test_far_levels_do_not_squeeze_the_day() -> None:
-    low, high = overview.price_bounds(100, 200, [90, 150, 400])
-    assert low < 90
-    assert 200 < high < 220
-    assert overview.price_bounds(100, 200, [280], chosen=280)[1] > 280
-    assert overview.price_bounds(100, 200, [900], chosen=900)[1] < 220
-
-
-# --- volume and delta, to the cursor
 
 
 def test_volume_and_delta_end_at_the_cursor(book: Ladder) -> None:

@@ -1,25 +1,36 @@
-"""The Level view without a page: prices of one's own, what of a state holds in a session, what is shown, what is said."""
+"""The Level view without a page: prices of one's own, what of a state holds in a session, what figures, notices and the deck say."""
 
 from __future__ import annotations
+
+import dataclasses
+import threading
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from engine.errors import UnknownLevel
+from engine.errors import NoData, UnknownLevel
 from engine.ladder import NO_TICK, Ladder
 from engine.levels import LEVEL_SCHEMA
-from engine.session import Session
+from engine.session import Session, level_title, tick_at
 from engine.vocab import NS
-from tests.support.ladders import DATE, make_frames
-from tests.ui.conftest import DATE as GENERATED
-from tests.ui.conftest import generated_lake
+from tests.support.ladders import DATE as MADE_DATE
+from tests.support.ladders import make_frames
+from tests.ui.conftest import DATE, generated_lake
 from workbench import session_cache
+from workbench.plots.axes import price_text
+from workbench.snapshot.scene import session_scene
 from workbench.state import LevelState
 from workbench.theme import DARK, LIGHT
+from workbench.views import drill as book
+from workbench.views import known
 from workbench.views.components import Notices
-from workbench.views.level import LevelView
-from workbench.views.level_figures import Slices, other_window
-from workbench.views.viewport import CURSOR_AT, clamp_to_session, last_price_text, level_items, own_price, resolve
+from workbench.views.controls import drawer
+from workbench.views.drill import Drill
+from workbench.views.known import known_items
+from workbench.views.level import LevelView, level_tables
+from workbench.views.viewport import clamp_to_session, own_price, traded_tick
 
 
 def session_of(symbol: str, *, low: int = 0) -> Session:
@@ -28,7 +39,7 @@ def session_of(symbol: str, *, low: int = 0) -> Session:
     if low:
         rows = rows.with_columns(rows["tick"] + low)
         tape = tape.with_columns(tape[c] + low for c in tape.columns if c.endswith("_tick"))
-    ladder = Ladder.from_frames(rows, tape, symbol=symbol, date=DATE)
+    ladder = Ladder.from_frames(rows, tape, symbol=symbol, date=MADE_DATE)
     traded = ladder.last_tick[ladder.last_tick != NO_TICK]
     tick = int(traded[-1])
     steps = [
@@ -37,7 +48,7 @@ def session_of(symbol: str, *, low: int = 0) -> Session:
         ("price:5000", ladder.start_ns, ladder.end_ns, 5000.0, 20_000),
     ]
     levels = pl.DataFrame(steps, schema=LEVEL_SCHEMA, orient="row")
-    return Session(symbol, DATE, ladder, rows, levels, {"pd_low": "no session before"}, (), "stamp", False)
+    return Session(symbol, MADE_DATE, ladder, rows, levels, {"pd_low": "no session before"}, (), "stamp", False)
 
 
 @pytest.fixture(scope="module")
@@ -52,36 +63,43 @@ def nq() -> Session:
 
 def state_of(session: Session, **values: object) -> LevelState:
     state = LevelState()
-    state.param["contract"].objects, state.param["session"].objects = [session.symbol], [DATE.isoformat()]
-    state.param.update(contract=session.symbol, session=DATE.isoformat(), **values)
+    state.param["contract"].objects, state.param["session"].objects = [session.symbol], [MADE_DATE.isoformat()]
+    state.param.update(contract=session.symbol, session=MADE_DATE.isoformat(), **values)
     return state
 
 
 def test_a_price_above_ten_thousand_keeps_its_digits(nq: Session) -> None:
-    assert own_price("27200.25", nq) == ("price:27200.25", "")
-    assert own_price("27,200.25", nq) == ("price:27200.25", "")
-    assert own_price("price:27200.25", nq) == ("price:27200.25", "")
+    assert own_price("27200.25", nq, 3_600) == ("price:27200.25", "")
+    assert own_price("27,200.25", nq, 3_600) == ("price:27200.25", "")
+    assert own_price("price:27200.25", nq, 3_600) == ("price:27200.25", "")
     assert int(nq.level("price:27200.25")["level_tick"][0]) == 108_801
 
 
 def test_a_price_between_ticks_is_moved_and_that_is_said(nq: Session) -> None:
-    level, said = own_price("27200.3", nq)
+    level, said = own_price("27200.3", nq, 3_600)
     assert level == "price:27200.25"
     assert "27200.3 " in said
     assert "27200.25" in said
+
+
+def test_what_is_said_of_a_wrong_price_tells_no_later_trade(nq: Session) -> None:
+    traded = nq.ladder.last_tick
+    t = next(t for t in range(1, 3_600) if traded[t - 1] not in (NO_TICK, traded[3_599]))
+    with pytest.raises(UnknownLevel, match=f"last trade at {price_text(int(traded[t - 1]), 0.25)}"):
+        own_price("5", nq, t)
 
 
 @pytest.mark.parametrize(
     "text", ["nan", "inf", "1e9", "0", "-27200", "27200,25", "2720.25", "272002.5", "99999999999999999999", "", "abc", "price:x"]
 )
 def test_what_cannot_be_meant_is_refused_with_a_price_that_can(nq: Session, text: str) -> None:
-    with pytest.raises(UnknownLevel, match=last_price_text(nq)):
-        own_price(text, nq)
+    with pytest.raises(UnknownLevel, match=price_text(traded_tick(nq, 3_600), 0.25)):
+        own_price(text, nq, 3_600)
 
 
 def test_the_lakes_own_level_at_a_price_is_taken(es: Session) -> None:
-    assert own_price("5000", es) == ("price:5000", "")
-    assert own_price("5000.25", es) == ("price:5000.25", "")
+    assert own_price("5000", es, 3_600) == ("price:5000", "")
+    assert own_price("5000.25", es, 3_600) == ("price:5000.25", "")
 
 
 def test_a_link_is_treated_as_what_is_typed(nq: Session) -> None:
@@ -107,52 +125,237 @@ def test_a_time_outside_of_the_session_is_said_and_one_of_another_day_forgotten(
     assert seen == []
 
 
-def test_what_is_shown_stays_where_it_was_put_unless_the_cursor_moves(es: Session) -> None:
-    lad = es.ladder
-    state = state_of(es, level="pm_high", cursor_ts_ns=lad.start_ns + 3_000 * NS, span_min=10)
-    put = (lad.start_ns + 100 * NS, lad.start_ns + 700 * NS)
-    kept = resolve(es, state, put, follow=False)
-    assert (kept.start_ns, kept.end_ns) == put
-    gone = resolve(es, state, put, follow=True)
-    assert gone.end_ns - gone.start_ns == 600 * NS
-    assert gone.start_ns <= gone.now_ns < gone.end_ns
-    assert (gone.now_ns - gone.start_ns) / (600 * NS) == pytest.approx(CURSOR_AT, abs=0.01)
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small generated lake."""
+    return str(generated_lake(tmp_path_factory.mktemp("view"), 20_000))
 
 
-@pytest.mark.parametrize("window_s", [1, 30])
-def test_the_slice_holds_what_is_shown_wherever_the_cursor_is(es: Session, window_s: int) -> None:
-    lad, slices = es.ladder, Slices()
-    state = state_of(es, level="pm_high", cursor_ts_ns=lad.start_ns + 3_000 * NS, window_s=window_s, rows=40)
-    for begin, end in ((0, 600), (2_900, 3_600), (-600, 300), (1_000, 1_060), (3_590, 4_000)):
-        look = resolve(es, state, (lad.start_ns + begin * NS, lad.start_ns + end * NS), follow=False)
-        cube = slices.cube(look, 0.0)
-        first, last = int(cube["window_start_ts_ns"][0]), int(cube["window_end_ts_ns"][-1])
-        # All of what is shown that lies in the session's whole windows.
-        assert first <= max(look.start_ns, lad.start_ns + look.window_ns)
-        assert last >= min(look.end_ns, lad.end_ns - look.window_ns)
-        rows = session_cache.rows_at(es, look.now_ns, look.k_ref, 20, window_s, 1, 0.0)
-        assert rows["rest"].sum() > 0
+@pytest.fixture
+def view(lake: str) -> LevelView:
+    """The view at VWAP, standing in the morning."""
+    st = LevelState()
+    there = session_cache.contracts(lake)
+    st.param["contract"].objects, st.param["session"].objects = list(there), there["ESZ5"]
+    s = session_cache.load(lake, "ESZ5", DATE)
+    st.param.update(contract="ESZ5", session=str(DATE), level="vwap", cursor_ts_ns=s.ladder.start_ns + 2000 * NS)
+    made = LevelView(lake, st, [])
+    made.start()
+    assert made.player.frame is not None
+    return made
 
 
-@pytest.mark.parametrize("window_s", [4, 7])
-def test_another_window_computed_ahead_is_the_one_that_is_asked_for(es: Session, window_s: int) -> None:
-    state = state_of(es, level="pm_high", cursor_ts_ns=es.ladder.start_ns + 3_000 * NS, span_min=10, rows=20)
-    look = resolve(es, state, None)
-    ahead = other_window(look, window_s, 0.0)
-    state.window_s = window_s
-    then = resolve(es, state, (look.start_ns, look.end_ns), follow=False)
-    assert Slices().cube(then, 0.0) is ahead
-    assert then.vacuum is es.windows("pm_high", then.params)
+def act(view: LevelView, name: str, value: Any) -> None:
+    n = view.player.answered + 1
+    view.player.deck.acted = {"name": name, "value": value, "n": n}
+    assert view.player.deck.now["answered"] == n
 
 
-def test_a_chip_tells_no_price_before_it_is_known(es: Session) -> None:
-    state = state_of(es, cursor_ts_ns=es.ladder.start_ns + 300 * NS)
-    chip = {i["id"]: i for i in level_items(resolve(es, state, None), None)}["or_high"]
-    assert (chip["detail"], chip["mark"]) == ("", "not yet")
-    assert chip["title"] == "Not yet: known from 04:15:00"
-    state.cursor_ts_ns = es.ladder.start_ns + 1_200 * NS
-    chip = {i["id"]: i for i in level_items(resolve(es, state, None), None)}["or_high"]
-    assert float(str(chip["detail"])) == float(es.levels.filter(pl.col("level_id") == "or_high")["price"][0])
+def test_lines_and_names_follow_the_levels(view: LevelView) -> None:
+    """At every second where a level moves or becomes known, the line drawn is the one that a fresh picture would draw."""
+    player, s = view.player, view.player.session
+    assert s is not None
+    # A level that stands still, so that nothing else has the picture painted anew.
+    view.state.level = "pm_high"
+    was, moved = None, 0
+    for t in range(2000, 2400):
+        now = [(i, known.tick_now(s, i, t)) for i in known.known_levels(s, t)]
+        assert now == [(i, tick_at(s.level(i), s.ladder.start_ns + t * NS - 1)) for i, _ in now]
+        if was is not None and now != was:
+            moved += 1
+            act(view, "seek", t)
+            src = view.pictures.chart.sources
+            drawn = {k: repr(src[k].data) for k in ("levels", "names")}
+            view.pictures.forget()
+            player.show(words=False)
+            assert drawn == {k: repr(src[k].data) for k in drawn}
+        was = now
+    assert moved > 0
+
+
+def test_an_absent_level_is_refused_and_the_deck_answers(view: LevelView, monkeypatch: pytest.MonkeyPatch) -> None:
+    s = view.player.session
+    assert s is not None
+    gone = next((i for i in session_cache.ordered_level_ids(s) if i not in known.known_levels(s, s.ladder.seconds)), None)
+    assert gone is not None
+    monkeypatch.setattr(session_cache, "KEY_LEVELS", (gone, *session_cache.KEY_LEVELS[1:]))
+    act(view, "level", 1)
+    assert view.state.level == "vwap"
+    title = level_title(gone)
+    assert view.notices.banner.lines == [f"{title}: not known at this time"]
+    # As a link or the drawer would set it: the same words, and never the reason.
+    view.state.level = gone
+    assert view.state.level == "vwap"
+    assert view.notices.banner.lines == [f"{title}: not known at this time"]
+    before = view.player.clock.position
+    act(view, "step", 1)
+    assert view.player.clock.position == before + 1
+    assert view.notices.banner.lines == []
+
+
+def test_a_level_is_not_chosen_before_its_time(view: LevelView) -> None:
+    s = view.player.session
+    assert s is not None
+    assert "or_high" in known.known_levels(s, s.ladder.seconds)
+    before = next(t for t in range(s.ladder.seconds, 0, -1) if "or_high" not in known.known_levels(s, t))
+    act(view, "seek", before)
+    act(view, "level", 3)
+    assert view.state.level == "vwap"
+    assert view.notices.banner.lines == ["OR High: not yet, known from 09:45"]
+    act(view, "seek", before + 1)
+    act(view, "level", 3)
+    assert view.state.level == "or_high"
+
+
+def test_rows_and_buckets_change_the_picture(view: LevelView) -> None:
+    parts, st = view.pictures.chart, view.state
+    span = parts.figure.y_range
+    height = span.end - span.start
+    st.rows = st.rows + 8
+    assert span.end - span.start > height
+    zones = dict(parts.sources["zones"].data)
+    st.far = st.far + 3
+    assert dict(parts.sources["zones"].data) != zones
+    far = st.far
+    st.far = st.near
+    assert st.far == far
+    assert "must rise" in view.notices.banner.lines[0]
+
+
+def test_the_drawer_has_the_views_own_keys(view: LevelView) -> None:
+    form, keys = drawer(view.state)
+    assert "volume" in [f["name"] for f in form.fields]
+    assert "play, pause" in keys.object
+    assert "what came after" in keys.object
+
+
+def test_a_note_on_a_session_goes_with_it(view: LevelView) -> None:
+    s = view.player.session
+    assert s is not None
+    gone = next(i for i in session_cache.ordered_level_ids(s) if i not in known.known_levels(s, s.ladder.seconds))
+    st = view.state
+    fresh = LevelState()
+    fresh.param["contract"].objects, fresh.param["session"].objects = [st.contract], [st.session]
+    fresh.param.update(contract=st.contract, session=st.session, level=gone)
+    other = LevelView(view.root, fresh, [])
+    other.start()
+    assert "stands in its place" in other.notices.banner.lines[0]
+    other.notices.banner.closed += 1
+    assert other.notices.banner.lines == []
+    other.notices.read(("a note",))
+    other.notices.show()
+    other.guard(other.open)
+    assert other.notices.banner.lines == []
+
+
+def test_questions_are_read_once_while_gold_is_unchanged(lake: str, tmp_path: Path) -> None:
+    first = book.questions(lake, "h1")
+    misses = book._questions.cache_info().misses
+    assert book.questions(lake, "h1") == first
+    assert book._questions.cache_info().misses == misses
+    with pytest.raises(NoData):
+        book.questions(str(tmp_path), "h1")
+
+
+def test_a_defect_of_the_forecast_is_told(view: LevelView, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench import similar
+
+    def broken(*_: object) -> dict[str, object]:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(similar, "forecast_in_worker", broken)
+    drill = drill_of(view)
+    drill.question = book.Question("x", "ESZ5", str(DATE), "vwap", "approach_up", view.player.shown_ns or 0, "h1", "chop")
+    drill.called = "chop"
+    assert "ZeroDivisionError: a defect" in drill._forecast(drill.question)
+
+
+def drill_of(view: LevelView) -> Drill:
+    player = view.player
+    return Drill(view.root, view.state, player.limit, lambda: None, lambda: player.start_ns + player.clock.position * NS)
+
+
+def asked(view: LevelView, session_date: str) -> Drill:
+    """A question about VWAP a minute on, in a drill of the view."""
+    view.drill = drill = Drill(
+        view.root, view.state, view.player.limit, lambda: None, lambda: view.player.start_ns + view.player.clock.position * NS
+    )
+    assert view.player.session is not None
+    touch = view.player.session.ladder.start_ns + 2060 * NS
+    drill.question = book.Question("x", "ESZ5", session_date, "vwap", "approach_up", touch, "h1", "chop")
+    return drill
+
+
+def test_a_question_holds_its_limit_when_its_session_is_opened_again(view: LevelView) -> None:
+    drill = asked(view, str(DATE))
+    view.open()
+    assert drill.question is not None
+    act(view, "seek", 2400)
+    assert view.player.clock.position == 2060
+
+
+def test_another_session_ends_a_question(view: LevelView) -> None:
+    drill = asked(view, "2025-11-03")
+    view.open()
+    assert drill.question is None
+    assert "dropped" in drill.say.object
+    drill.call("break")
+    assert drill.called == ""
+
+
+def test_a_hidden_drill_asks_nothing_until_it_is_back(view: LevelView, monkeypatch: pytest.MonkeyPatch) -> None:
+    drill = asked(view, str(DATE))
+    drill.question = None
+    drill._later._stop = threading.Event()  # a question is being looked for
+    started: list[int] = []
+    monkeypatch.setattr(drill, "start", lambda: started.append(1))
+    view.front(False)
+    assert not drill._later.busy
+    assert started == []
+    view.front(True)
+    view.front(True)
+    assert started == [1]
+
+
+def test_names_are_placed_anew_for_another_height(view: LevelView) -> None:
+    src = view.pictures.chart.sources["names"]
+    before = repr(src.data)
+    view._on_height("inner_height", 480, 200)
+    view.pictures.forget()
+    view.pictures._lines = ()
+    small = repr(src.data)
+    view.player.show(words=False)
+    assert small == repr(src.data) != before
+
+
+def test_before_the_first_window_of_a_level_the_sentence_says_so(view: LevelView) -> None:
+    s = view.player.session
+    assert s is not None
+    begin = int(s.level("or_high")["start_ts_ns"][0])
+    view.state.level = "or_high"
+    act(view, "seek", (begin - s.ladder.start_ns) // NS + 1)
+    assert "no window has ended since it is known" in view.words.say.html
+
+
+def chip(session: Session, level_id: str, clock_s: int) -> dict[str, object]:
+    """A level's chip so many seconds after 09:00 New York."""
+    return next(i for i in known_items(session, "price:6800", clock_s, None) if i["id"] == level_id)
+
+
+def test_a_level_whose_time_has_not_come_is_not_yet_and_one_that_the_session_lacks_is_absent(view: LevelView) -> None:
+    s = view.player.session
+    assert s is not None
+    without = dataclasses.replace(s, levels=s.levels.filter(~pl.col("level_id").is_in(["pm_high", "or_high", "vwap"])), cached={})
+    for at, level_id, clock in ((1800, "or_high", "09:45"), (1800, "or_low", "09:45"), (1800, "vwap", "09:30"), (60, "pm_high", "09:30")):
+        found = chip(s, level_id, at)
+        assert (found["word"], str(found["absent"]).startswith(f"known from {clock}")) == ("not yet", True)
+        # Before its time nothing tells a level that will come from one that will not.
+        assert level_id == "or_low" or chip(without, level_id, at) == found
+    for level_id in ("pm_high", "or_high", "vwap"):
+        assert "detail" in chip(s, level_id, 2800)
+        lacks = chip(without, level_id, 2800)
+        assert "word" not in lacks
+        assert "known" in str(lacks["absent"])
 
 
 def test_what_is_said_and_until_when() -> None:
@@ -178,8 +381,8 @@ def test_what_is_said_and_until_when() -> None:
 def test_a_theme_that_changed_with_the_session_while_it_was_hidden_is_all_there(tmp_path_factory: pytest.TempPathFactory) -> None:
     root = str(generated_lake(tmp_path_factory.mktemp("theme"), 20_000))
     state = LevelState()
-    state.param["contract"].objects, state.param["session"].objects = ["ESZ5"], [str(GENERATED)]
-    state.param.update(contract="ESZ5", session=str(GENERATED), theme="dark")
+    state.param["contract"].objects, state.param["session"].objects = ["ESZ5"], [str(DATE)]
+    state.param.update(contract="ESZ5", session=str(DATE), theme="dark")
     shown = LevelView(root, state, [])
     shown.start()
     assert shown.pictures.chart.figure.border_fill_color == DARK.page
@@ -187,4 +390,81 @@ def test_a_theme_that_changed_with_the_session_while_it_was_hidden_is_all_there(
     state.theme = "light"
     shown._missed |= {"contract", "session"}
     shown.front(True)
-    assert [f.border_fill_color for f in shown.pictures.figures] == [LIGHT.page] * 4
+    assert [f.border_fill_color for f in shown.pictures.figures] == [LIGHT.page] * 3
+
+
+def test_what_came_after_is_shown_when_asked_for_and_hidden_with_the_next_act(view: LevelView) -> None:
+    src, chart = view.pictures.chart.sources, view.pictures.chart
+
+    def painted_until() -> float:
+        image = src["heat"].data["image"][0]
+        columns = [c for c in range(image.shape[1]) if image[:, c].any()]
+        return float(src["heat"].data["x"][0]) + (columns[-1] + 1) * float(src["heat"].data["dw"][0]) / image.shape[1]
+
+    assert view.player.frame is not None
+    now, before = view.player.frame.x(2000), {k: repr(src[k].data) for k in ("heat", "candles", "quotes", "levels")}
+    act(view, "reveal", True)
+    assert painted_until() > now + 100_000
+    assert all(veil.visible and veil.left == now for veil in view.pictures.veils)
+    assert chart.figure.center
+    assert view.player.deck.now["revealed"]
+    assert view.player.deck.track["x"][-1] < 2000  # the scrubber's path stays what was known
+    act(view, "reveal", False)
+    assert {k: repr(src[k].data) for k in before} == before
+    for name, value in (("step", 1), ("play", True)):
+        act(view, "reveal", True)
+        act(view, name, value)
+        assert not view.player.deck.now["revealed"]
+        assert painted_until() <= view.player.frame.x(2005)
+        assert not any(veil.visible for veil in view.pictures.veils)
+    act(view, "play", False)
+
+
+def test_a_drill_reveals_nothing_before_its_call_and_takes_none_before_the_touch(view: LevelView) -> None:
+    drill = asked(view, str(DATE))
+    view.open()
+    act(view, "reveal", True)
+    assert not view.player.deck.now["revealed"]
+    assert "once the drill's question is called" in view.notices.banner.lines[0]
+    act(view, "call", "chop")
+    assert drill.called == ""
+    assert "60 s away" in drill.say.object
+
+
+@pytest.mark.parametrize("t", [2000, 2003, 2519, 3155])
+def test_picture_and_screen_say_the_same_of_a_moment(view: LevelView, t: int) -> None:
+    act(view, "seek", t)
+    look = view.look
+    assert look is not None
+    scene = session_scene(look.session, level_id="vwap", clock_ns=look.now_ns, features=look.params)
+    assert scene.end_ns == look.end_ns
+    assert scene.row == look.row()
+    tests = look.sentence(0.0)
+    # The screen adds which test it is and what stands beside it.
+    assert tests.rsplit(": ", 1)[1] == scene.sentence.rsplit(": ", 1)[1]
+
+
+def test_what_can_be_saved_ends_at_the_clock(view: LevelView) -> None:
+    look = view.look
+    assert look is not None
+    for table in level_tables(view):
+        frame, facts = table.make()
+        assert frame.height > 0
+        assert facts["cursor_ts_ns"] == look.now_ns
+        assert facts["shown_end_ts_ns"] <= look.now_ns
+        for column in ("window_start_ts_ns", "window_end_ts_ns"):
+            if column in frame.columns:
+                assert frame[column].max() <= look.now_ns - (look.window_ns if column.startswith("window_start") else 0)
+
+
+def test_what_is_panned_to_stays_until_the_clock_leaves_it(view: LevelView) -> None:
+    player = view.player
+    player.panned = 1_000, 2_100
+    player.show(words=False)
+    assert player.frame is not None
+    assert (player.frame.low, player.frame.high) == (1_000, 2_100)
+    assert player.frame.slab.begin <= 1_000
+    act(view, "step", 60)
+    assert player.panned == (1_000, 2_100)
+    act(view, "step", 60)
+    assert player.panned is None

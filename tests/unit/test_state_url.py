@@ -16,7 +16,7 @@ BUCKETS = {"at": 1, "near": 4, "mid": 9, "far": 30}
 def state() -> LevelState:
     """A tab with two contracts and sessions to choose from."""
     s = LevelState()
-    s.param["view"].objects = ["level", "replay", "compare"]
+    s.param["view"].objects = ["level", "compare"]
     s.param["contract"].objects = ["ESZ5", "ESH6"]
     s.param["session"].objects = ["2025-11-04", "2025-11-05"]
     s.param.update(contract="ESZ5", session="2025-11-04")
@@ -74,3 +74,10 @@ def test_each_bad_value_is_named_and_what_stands_instead(key: str) -> None:
         assert len(said) == 1, (key, text, said)
         assert key in said[0]
         assert held(s) == before
+
+
+def test_a_link_to_replay_opens_the_one_view_at_its_moment_and_an_hour_of_one_digit_is_one() -> None:
+    for t, clock in (("9:53", "09:53:00"), ("9:53:30", "09:53:30"), ("10:05", "10:05:00")):
+        s = state()
+        assert s.read_query({"view": "replay", "t": t}) == []
+        assert (s.view, s.query()["t"]) == ("level", clock)

@@ -81,7 +81,7 @@ def snapshot(
     *,
     lake: LakeDir = Path("lake"),
     level: Annotated[str | None, Parameter(help="Level such as pm_high, or price:6800.25.")] = None,
-    ts: Annotated[str | None, Parameter(help="New York time of the moment, such as '2025-10-07 09:41:35'.")] = None,
+    ts: Annotated[str | None, Parameter(help="New York time on the clock, such as '2025-10-07 09:41:35'.")] = None,
     out: Annotated[Path | None, Parameter(help="PNG to write; SETUP_<contract>_<date>_<time>_<level>.png where not given.")] = None,
     symbol: Annotated[str | None, Parameter(help="Contract, or a root; the day's only contract where not given.")] = None,
     window: Annotated[int, Parameter(help="Length of a window, seconds.")] = 5,
@@ -121,8 +121,8 @@ def snapshot(
         date, ts_ns = _moment(ts)
         drawn: dict[str, object] = {"layer": layer, "rows": rows, "theme": theme, "palette": palette, "hindsight": hindsight}
         params = _params(window, zones, size, drawn)
-        scene = scene_of(source, contract_of(source, symbol, date), date, level_id=level, ts_ns=ts_ns, **params)
-        clock = dt.datetime.fromtimestamp(scene.now_ns // 10**9, NEW_YORK)
+        scene = scene_of(source, contract_of(source, symbol, date), date, level_id=level, clock_ns=ts_ns, **params)
+        clock = dt.datetime.fromtimestamp(scene.end_ns // 10**9, NEW_YORK)
         default = Path(f"SETUP_{scene.symbol}_{scene.date}_{clock:%H%M%S}_{re.sub('[^a-z0-9.]+', '_', level)}.png")
         note = scene.sentence
     path = out or default

@@ -56,7 +56,7 @@ const grid = (p, colour) => {
 
 export function render({ model, el }) {
   el.style.display = "none";
-  const chart = pane("replay_chart"), ladder = pane("replay_ladder"), strip = pane("replay_conditions");
+  const chart = pane("level_chart"), ladder = pane("ladder"), strip = pane("conditions");
   const image = document.createElement("canvas"), ink = image.getContext("2d");
   let pixels = null, data = null, heat = null, colours = null, run = -1, base = -1, quotes = [], windows = [], off = 0;
 

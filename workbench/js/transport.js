@@ -7,7 +7,9 @@ const pathPoints = (xs, ys) => {
 
 export function render({ model, el }) {
   let n = 0;
-  const tell = oneAtATime((name, value) => { model.acted = { name, value, n: ++n }; });
+  const STEPS = ["step"], PLACES = ["seek", "speed", "level"];
+  const together = (name, a, b) => (STEPS.includes(name) ? a + b : PLACES.includes(name) ? b : undefined);
+  const tell = inOrder((name, value) => { model.acted = { name, value, n: ++n }; }, together);
   const button = (text, title, act, cls = "") => {
     const b = make("button", { type: "button", textContent: text, title, className: cls });
     b.setAttribute("aria-label", title);
@@ -15,17 +17,18 @@ export function render({ model, el }) {
     return b;
   };
   const clock = make("time"), zone = make("span", { textContent: "New York" });
-  const badge = make("div", { className: "badge" }, [make("b", { textContent: "REPLAY" }), clock, zone]);
+  const badge = make("div", { className: "badge" }, [clock, zone]);
   const play = button("Play", "Play or pause (space)", () => tell("play", !model.now.playing), "play");
+  const reveal = button("Show after", "Show what came after the moment, or hide it (h)", () => tell("reveal", !model.now.revealed), "reveal");
   const speed = make("select", { title: "Speed" }, model.speeds.map((text, i) => make("option", { value: i, textContent: text })));
   speed.setAttribute("aria-label", "Speed");
   speed.addEventListener("change", () => tell("speed", Number(speed.value)));
   const buttons = make("div", { className: "keys" }, [
     button("« touch", "Previous touch of the level ([)", () => tell("touch", -1)),
-    button("◀", "Step back (left arrow)", () => tell("step", -1)), play,
-    button("▶", "Step (right arrow)", () => tell("step", 1)),
+    button("◀", "Step back (left arrow)", () => tell("step", -model.window_s)), play,
+    button("▶", "Step (right arrow)", () => tell("step", model.window_s)),
     button("touch »", "Next touch of the level (])", () => tell("touch", 1)),
-    button("Open", "To the open (Home)", () => tell("open", 0)), speed,
+    button("Open", "To the open (Home)", () => tell("open", 0)), speed, reveal,
     button("Drill", "Blind drill: call touches before their outcome is shown", () => tell("drill", 0)),
   ]);
   const NS = "http://www.w3.org/2000/svg";
@@ -68,6 +71,8 @@ export function render({ model, el }) {
     put(play, "textContent", s.playing ? "❚❚ Pause" : "Play");
     if (play.getAttribute("aria-pressed") !== String(s.playing)) play.setAttribute("aria-pressed", String(s.playing));
     put(speed, "value", String(s.speed));
+    put(reveal, "textContent", s.revealed ? "Hide after" : "Show after");
+    if (reveal.getAttribute("aria-pressed") !== String(s.revealed)) reveal.setAttribute("aria-pressed", String(s.revealed));
     if (s.answered >= n) tell.answered();
     // One property for all of a frame: each costs the server as much as the frame's numbers.
     held.push(s.live || "");
@@ -93,14 +98,18 @@ export function render({ model, el }) {
   model.on("track", drawTrack);
   model.on("now", show);
 
-  const inField = (e) => e.composedPath().some((t) => t.tagName && (/^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName) && t !== scrub));
+  const inField = (e) => e.composedPath().some((t) => t.tagName && t !== scrub && (/^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName) ||
+    t.isContentEditable || ["listbox", "slider", "combobox"].includes(t.getAttribute?.("role"))));
+  const step = (way) => (e) => tell("step", way * model.window_s * (e.shiftKey ? 12 : 1));
   const keys = {
-    " ": () => tell("play", !model.now.playing), "ArrowLeft": (e) => tell("step", e.shiftKey ? -10 : -1),
-    "ArrowRight": (e) => tell("step", e.shiftKey ? 10 : 1), "[": () => tell("touch", -1), "]": () => tell("touch", 1),
-    "Home": () => tell("open", 0), "b": () => tell("call", "break"), "r": () => tell("call", "reject"), "c": () => tell("call", "chop"),
+    " ": () => tell("play", !model.now.playing), "ArrowLeft": step(-1), "ArrowRight": step(1), ",": () => tell("step", -1),
+    ".": () => tell("step", 1), "ArrowUp": () => tell("layer", -1), "ArrowDown": () => tell("layer", 1), "[": () => tell("touch", -1),
+    "]": () => tell("touch", 1), "Home": () => tell("open", 0), "End": () => tell("end", 0),
+    "h": () => tell("reveal", !model.now.revealed), "b": () => tell("call", "break"), "r": () => tell("call", "reject"),
+    "c": () => tell("call", "chop"),
   };
   const onKey = (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || !box.getClientRects().length || inField(e)) return;
+    if (e.ctrlKey || e.metaKey || e.altKey || !model.active || inField(e)) return;
     const act = keys[e.key] || (/^[1-5]$/.test(e.key) ? () => tell("level", Number(e.key)) : null);
     if (!act) return;
     if (e.key === " " && e.composedPath().some((t) => t.tagName === "BUTTON")) return;
@@ -109,5 +118,15 @@ export function render({ model, el }) {
   };
   window.addEventListener("keydown", onKey);
   model.on("remove", () => window.removeEventListener("keydown", onKey));
+  // Figures stand a moment after the page.
+  const name = (left) => {
+    const views = bokeh.viewsNamed(model.figures);
+    for (const v of views) {
+      bokeh.element(v).setAttribute("role", "figure");
+      bokeh.element(v).setAttribute("aria-label", model.figures[bokeh.name(v)]);
+    }
+    if (views.length < Object.keys(model.figures).length && left) setTimeout(() => name(left - 1), 500);
+  };
+  setTimeout(() => name(10), 300);
   return box;
 }

@@ -153,7 +153,13 @@ def make_scene(ladder: Ladder, levels: pl.DataFrame, bars: pl.DataFrame, *, simu
 
 
 def session_scene(
-    session: Session, *, level_id: str, ts_ns: int, features: FeatureParams | None = None, picture: PictureParams | None = None
+    session: Session,
+    *,
+    level_id: str,
+    ts_ns: int | None = None,
+    clock_ns: int | None = None,
+    features: FeatureParams | None = None,
+    picture: PictureParams | None = None,
 ) -> Scene:
     """What the picture of a moment of a session shows.
 
@@ -163,15 +169,19 @@ def session_scene(
         Such as ``pm_high`` or ``price:6800.25``; raises `UnknownLevel` where it is not there.
     ts_ns : int
         Any instant of the window, ns since the epoch; raises `SessionError` where it lies outside the session.
+    clock_ns : int
+        In its place the time on the clock, as the screen has it: the window is the last one that had ended then.
     """
     features, picture = features or FeatureParams(), picture or PictureParams()
     ladder = session.ladder
     w = features.window_s * NS
-    now = ts_ns // w * w
+    if (ts_ns is None) == (clock_ns is None):
+        raise ValueError("session_scene: expected ts_ns or clock_ns, found both or neither")
+    now = (ts_ns if ts_ns is not None else clock_ns - w) // w * w  # type: ignore[operator]
     first, last = -(-ladder.start_ns // w) * w, ladder.end_ns // w * w
     if not first <= now < last:
         begin, close = axes.clock(ladder.start_ns), axes.clock(ladder.end_ns)
-        raise SessionError(f"{ladder.symbol} {ladder.date}: expected a moment from {begin} to {close} New York, found {axes.clock(ts_ns)}")
+        raise SessionError(f"{ladder.symbol} {ladder.date}: expected a moment from {begin} to {close} New York, found {axes.clock(now)}")
     frame, levels = session.level(level_id), session.levels_with(level_id)
     tick, title, z = tick_at(frame, now), level_title(level_id), features.zones
     k = tick if tick is not None else int(frame["level_tick"][0])

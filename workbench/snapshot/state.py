@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from engine.errors import EngineError, NoData
 from engine.params import FeatureParams, Params
 from engine.sessions import clock_text, profile_named, session_windows
-from engine.vocab import root_of
+from engine.vocab import NS, root_of
 
 Direction = Literal["approach_up", "approach_down", "approach_none"]
 
@@ -63,6 +63,11 @@ class SetupState(BaseModel):
     features: FeatureParams
     picture: PictureParams
     drawn_sha256: Digest
+
+    @property
+    def clock_ns(self) -> int:
+        """The time on the clock at the moment: the end of its window, of which all was known then."""
+        return self.ts_ns + self.features.window_s * NS
 
     @model_validator(mode="after")
     def _inside_the_session(self) -> Self:

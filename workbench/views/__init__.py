@@ -1,20 +1,13 @@
 """Views: one file each, registered with `@view(key, title)`; `workbench.page.Shell` assembles what is registered.
 
-A view is a class, made when the view is first opened, with
+A view is a class, made when it is first opened: a `workbench.views.base.PageView`, which says what its life is, with
 
-``__init__(root, state, complaints)``
-    the lake's folder, the tab's `LevelState`, and the sentences about what the URL asked for in vain.
-``__panel__()``
-    its page body, which fills what is left below the header.
-``start()``
-    read the lake and draw; called once, after the body is in the page.
+``body``
+    what fills the page below the header, and ``header``, a pane for the right of the header, or None.
+``open()``, ``changed(names)``, ``rest()``
+    draw, follow a change of the state, be hidden.
 ``controls()``
     what the drawer holds while this view is open.
-``header`` (may be missing or None)
-    a pane for the right of the header.
-``front(on)`` (may be missing)
-    called when the view is shown again (True) and when another takes its place (False): a hidden view draws nothing, listens to no key
-    (`workbench.views.components.Keys.active`), and catches up when it comes back. `start` is not followed by ``front(True)``.
 
 To open another view, set ``state.view``; to take a moment there, set level, session and cursor in the same ``state.param.update``.
 The URL follows every change of `state` by itself.
@@ -47,7 +40,7 @@ class ViewSpec:
 
 VIEWS: dict[str, ViewSpec] = {}
 
-ORDER = ("level", "replay", "neighbours", "compare", "research")
+ORDER = ("level", "neighbours", "compare", "research")
 """From left to right in the header; others follow."""
 
 

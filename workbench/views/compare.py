@@ -19,7 +19,6 @@ import param
 import polars as pl
 from panel.custom import JSComponent
 from param.parameterized import discard_events
-from pydantic import ValidationError
 
 from engine.errors import BadPicture, EngineError, SessionError
 from engine.lake.store import Lake
@@ -39,7 +38,8 @@ from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import components, view
 from workbench.views.background import BackgroundTask
-from workbench.views.components import BOTH, FILL, Chips, Form, PageView, buttons, html, text_field
+from workbench.views.base import PageView
+from workbench.views.components import BOTH, FILL, Chips, Form, buttons, html, text_field
 from workbench.views.controls import COMPARE_KEYS, drawer
 from workbench.views.viewport import clamp_to_session, resolve
 
@@ -56,7 +56,7 @@ LAYS = ("Side by side", "Swipe")
 
 BACK, SAVE, KEEP = "To the picture's moment", "Save the current setup as PNG", "Keep this moment as a picture"
 
-OPENS = ("Open in Level", "Open in Replay")
+OPENS = ("Open in Level",)
 
 
 class Pair(JSComponent):
@@ -96,29 +96,30 @@ class Shown:
 class CompareView(PageView):
     """Pictures of setups against the lake."""
 
+    follows: ClassVar[frozenset[str]] = frozenset(SHOWS)
+
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
         super().__init__(root, state, complaints, **params)
         self.known: list[Path] = []
         self.shown: Shown | None = None
         self.moment: dict[str, Any] | None = None
         """What is drawn, or about to be."""
-        self._missed, self._going, self._fresh, self._saves = False, False, True, 0
+        self._fresh, self._saves = True, 0
         self._later = BackgroundTask(lambda done, of, what: None)
         self.chips = Chips(label="Picture", small=True, visible=False, **FILL)
         self.say = html()
         self.acts = Form(row=True, margin=(4, 0))
         self._offer(back=False)
-        self.typed = Typed(lambda fields: self._guard(lambda: self._keep_typed(fields)))
+        self.typed = Typed(lambda fields: self.guard(lambda: self._keep_typed(fields)))
         self.pair = Pair(**BOTH)
         self.body = pn.Column(
             self.notices.banner, self.chips, self.say, self.acts, self.typed.row, self.pair,
             styles={"padding": "8px 12px", "box-sizing": "border-box", "gap": "4px"}, **BOTH,
         )  # fmt: skip
         self.acts.param.watch(lambda e: self._on_act(e.new), "changed")
-        self.chips.param.watch(lambda e: self._guard(lambda: self._choose(e.new)), "value")
-        self.pair.param.watch(lambda e: self._guard(lambda: self._open(*dropped_bytes(e.new, MAX_UPLOAD), None)), "dropped")
-        self.pair.param.watch(lambda _: self._guard(self._keep_moment), "pushed")
-        state.param.watch(lambda *_: self._on_state(), list(SHOWS))
+        self.chips.param.watch(lambda e: self.guard(lambda: self._choose(e.new)), "value")
+        self.pair.param.watch(lambda e: self.guard(lambda: self._open(*dropped_bytes(e.new, MAX_UPLOAD), None)), "dropped")
+        self.pair.param.watch(lambda _: self.guard(self._keep_moment), "pushed")
         state.param.watch(lambda e: self.chips.param.update(colors=css_variables(THEMES[e.new])), "theme")
 
     def controls(self) -> list[Any]:
@@ -127,25 +128,22 @@ class CompareView(PageView):
 
     def start(self) -> None:
         """Draw the moment that the page is at, beside a picture of that very moment where there is one."""
-        self._guard(self._list)
-        self._guard(self._follow)
+        self.guard(self._list)
+        super().start()
 
-    def front(self, on: bool) -> None:
-        """A hidden view draws nothing; it catches up when it comes back."""
-        self.active = on
-        if not on and self._later.busy:
-            self._later.stop()
-            self._missed = True
-        if on and self._missed:
-            self._guard(self._follow)
+    def open(self) -> None:
+        """Draw the moment that the page is at."""
+        self._follow()
 
-    def _on_state(self) -> None:
-        if self._going:
-            return
-        if self.active:
-            self._guard(self._follow)
-        else:
-            self._missed = True
+    def changed(self, names: set[str]) -> None:
+        """Draw it again."""
+        self._follow()
+
+    def rest(self) -> bool:
+        """What is being drawn is given up, and drawn when the view is back."""
+        busy = self._later.busy
+        self._later.stop()
+        return busy
 
     def _list(self, chosen: Path | None = None) -> None:
         self.known = pictures(self.root)
@@ -210,16 +208,11 @@ class CompareView(PageView):
                 f"{symbol} {date}: the picture's session is not in the lake {self.root}; "
                 f"`{Lake(self.root).session_command(symbol, date)}` makes it from the raw files"
             )
-        self._going = True
-        try:
-            self.state.param["session"].objects = there[symbol]
-            self.state.param.update(**moment)
-        finally:
-            self._going = False
+        self.state.param["session"].objects = there[symbol]
+        self.put(**moment)
         self._follow()
 
     def _follow(self) -> None:
-        self._missed = False
         if self.typed.row.visible:
             return  # what is typed in goes to its own moment
         self.moment = None
@@ -238,7 +231,7 @@ class CompareView(PageView):
             progress(0, 0, "")
             return *draw_moment(self.root, moment, features, picture), beside
 
-        self._later.start(work, lambda made: self._drawn(moment, *made), self._failed)
+        self._later.start(work, lambda made: self._drawn(moment, *made), self._not_drawn)
 
     def _at(self, moment: dict[str, Any]) -> bool:
         return self.moment is not None and same_window(self.moment, moment, self.state.window_s)
@@ -258,9 +251,9 @@ class CompareView(PageView):
         if shown is None:
             self.pair.first = {"guide": guide(self.root, moment, bool(self.known))}
         if self._fresh and beside is not None:
-            self._guard(lambda: self._open(picture_bytes(beside), beside.name, beside))
+            self.guard(lambda: self._open(picture_bytes(beside), beside.name, beside))
 
-    def _failed(self, error: EngineError) -> None:
+    def _not_drawn(self, error: EngineError) -> None:
         self._nothing()
         self.notices.show(str(error))
 
@@ -286,7 +279,7 @@ class CompareView(PageView):
         if act in OPENS:
             self.state.view = act.removeprefix("Open in ").lower()
         else:
-            self._guard({BACK: self._back, KEEP: self._keep_moment, SAVE: self._save}[act])
+            self.guard({BACK: self._back, KEEP: self._keep_moment, SAVE: self._save}[act])
 
     def _back(self) -> None:
         if self.shown is not None and self.shown.moment is not None:
@@ -297,7 +290,7 @@ class CompareView(PageView):
         moment, said = moment_in(self.root, self.state)
         self.notices.complaints += said
         raw, scene = draw_moment(self.root, moment, *as_drawn(self.state))
-        clock, level = axes.clock(scene.now_ns).replace(":", ""), re.sub("[^a-z0-9.]+", "_", scene.level_id)
+        clock, level = axes.clock(scene.end_ns).replace(":", ""), re.sub("[^a-z0-9.]+", "_", scene.level_id)
         return raw, f"SETUP_{scene.symbol}_{scene.date}_{clock}_{level}.png"
 
     def _keep_moment(self) -> None:
@@ -314,19 +307,11 @@ class CompareView(PageView):
     def _tell(self, text: str) -> None:
         self.say.object = components.sentence(text)
 
-    def _guard(self, act: Callable[[], None]) -> None:
-        """Run `act`; what is wrong with a picture is said above, and nothing of it is believed."""
-        self.notices.act()
-        try:
-            with pn.io.hold():
-                act()
-        except ValidationError as e:
-            self.notices.trouble = [f"Not applied: {err['msg']}" for err in e.errors()]
-        except EngineError as e:
-            self.notices.trouble = [str(e)]
-            if self.moment is None:
-                self._nothing()
-        self.notices.show()
+    def failed(self, error: EngineError) -> None:
+        """What is wrong with a picture is said above, and nothing of it is believed."""
+        self.notices.trouble = [str(error)]
+        if self.moment is None:
+            self._nothing()
 
 
 # ----------------------------------------------------------------------------
@@ -379,7 +364,7 @@ def draw_moment(root: str, moment: dict[str, Any], features: FeatureParams | Non
     """The moment's picture as PNG that carries its state, and what it was drawn from."""
     lake = session_cache.open_lake(root)
     scene = scene_of(
-        lake, moment["contract"], dt.date.fromisoformat(moment["session"]), level_id=moment["level"], ts_ns=moment["cursor_ts_ns"],
+        lake, moment["contract"], dt.date.fromisoformat(moment["session"]), level_id=moment["level"], clock_ns=moment["cursor_ts_ns"],
         features=features, picture=params,
     )  # fmt: skip
     return picture(scene, profile_of(lake)), scene
@@ -401,7 +386,7 @@ def moment_of(state: SetupState) -> dict[str, Any]:
     """What a picture says of its moment, as parameters of the tab's state."""
     z, p = state.features.zones, state.picture
     return {
-        "contract": state.symbol, "session": state.session_date.isoformat(), "level": state.level_id, "cursor_ts_ns": state.ts_ns,
+        "contract": state.symbol, "session": state.session_date.isoformat(), "level": state.level_id, "cursor_ts_ns": state.clock_ns,
         "window_s": state.features.window_s, "at": z.at, "near": z.near, "mid": z.mid, "far": z.far, "layer": p.layer,
         "palette": p.palette, "rows": p.rows, "half_life_s": p.half_life_s,
     }  # fmt: skip
@@ -420,7 +405,7 @@ def moment_in(root: str, state: LevelState) -> tuple[dict[str, Any], list[str]]:
     with discard_events(state):
         if state.cursor_ts_ns is None and state.direction in WORDS:
             state.cursor_ts_ns = nearest(root, session.symbol, session.date, state.level, state.direction)
-        state.cursor_ts_ns = resolve(session, state, None).now_ns
+        state.cursor_ts_ns = resolve(session, state).now_ns
     return {k: getattr(state, k) for k in WHERE}, said
 
 
@@ -434,13 +419,14 @@ def moment_typed(root: str, contract: str | None, typed: ForeignState) -> dict[s
 
 
 def nearest(root: str, symbol: str, date: dt.date, level_id: str, direction: str) -> int:
-    """Start of the window that came nearest to the level in an approach from that side, the first of them; a SessionError without one."""
-    v = session_cache.load(root, symbol, date).windows(level_id, FeatureParams())
+    """End of the window that came nearest to the level in an approach from that side, the first of them; a SessionError without one."""
+    p = FeatureParams()
+    v = session_cache.load(root, symbol, date).windows(level_id, p)
     near = v.filter(pl.col("book_valid") & (pl.col("approach") == direction)).sort(pl.col("distance_ticks").abs(), maintain_order=True)
     if near.height == 0:
         way = WORDS.get(direction, direction)
         raise SessionError(f"{date}: no approach to {level_title(level_id)} {way} in {symbol}; choose a time, or another direction")
-    return int(near["window_start_ts_ns"][0])
+    return int(near["window_start_ts_ns"][0]) + p.window_s * NS
 
 
 def as_drawn(state: LevelState) -> tuple[FeatureParams, PictureParams]:
@@ -499,7 +485,7 @@ def guide(root: str, moment: dict[str, Any], pictures: bool) -> list[list[str]]:
         "A picture that was saved here opens its own moment; one from elsewhere is asked once for date, level and direction."
     )
     have = f"{'Choose one of the pictures above, or drop' if pictures else 'Drop'} a PNG anywhere on this page, or use “Choose a picture”."
-    keep = "Keeps it as a picture in the lake, to hold other moments against: go on in Level or Replay, and come back."
+    keep = "Keeps it as a picture in the lake, to hold other moments against: go on in Level, and come back."
     return [
         ["Put a picture beside this moment", what, "", ""],
         ["A picture that you have", have, "", ""],

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import panel as pn
 import param
 from panel.custom import JSComponent
-from panel.viewable import Viewer
 
 from engine.lake.trust import TrustWords
 from engine.session import Session
@@ -88,16 +87,6 @@ class ThemeSwitcher(JSComponent):
     active = param.Boolean(default=True, doc="Whether the view is the one in front")
 
     _esm = script("bokeh_bridge", "theme_switcher")
-
-
-class Keys(JSComponent):
-    """The keyboard: digits choose a level, arrows move the cursor, brackets jump between approaches."""
-
-    pressed = param.Dict(default={}, doc="Last key, with a running number so that a repeat is a change")
-    active = param.Boolean(default=True, doc="Whether keys are listened to; false while another view is open")
-    figures = param.Dict(default={}, doc="What each figure shows, by its name, for who does not see it")
-
-    _esm = script("bokeh_bridge", "keys")
 
 
 # ----------------------------------------------------------------------------
@@ -253,20 +242,6 @@ class Notices:
         self.banner.param.update(lines=lines, reload=stale, visible=bool(lines or stale))
 
 
-class PageView(Viewer):
-    """What views have in common: the lake's folder `root`, the tab's `state`, their notices, and a `body` that fills the page."""
-
-    body: pn.Column
-
-    def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
-        super().__init__(**params)
-        self.root, self.state, self.active = root, state, True
-        self.notices = Notices(complaints)
-
-    def __panel__(self) -> pn.Column:
-        return self.body
-
-
 class Connection(JSComponent):
     """A banner while the server does not answer: what is on the screen is then only a picture. When it is back, the page is opened again.
 
@@ -321,12 +296,12 @@ def sentence(text: str) -> str:
     return f"<div class='sm-say' role='status' aria-live='polite'><b>{escape(text[:end])}</b>{escape(text[end:])}</div>"
 
 
-def when(begin: str, end: str, last: int | None, tick_size: float, theme: Theme) -> str:
-    """Window at the cursor and the last trade in it, New York time."""
+def when(at: str, last: int | None, tick_size: float, theme: Theme) -> str:
+    """The last trade, and the time on the clock, New York."""
     price = "no trade yet" if last is None else price_text(last, tick_size)
     return (
         f"<div class='sm-when' style='color:{theme.muted}'>last <b style='color:{theme.text}'>{price}</b> · "
-        f"cursor <b style='color:{theme.text}'>{begin}</b>–{end} New York</div>"
+        f"<b style='color:{theme.text}'>{at}</b> New York</div>"
     )
 
 

@@ -15,16 +15,7 @@ from workbench.views.components import FILL, Form, heading, html, input_for
 
 def drawer(state: LevelState, *more: dict[str, Any], view: str = "level") -> list[Any]:
     """What the drawer of a view holds, in the order of use; `more` fields come before its keys."""
-    volume = input_for(state, "volume", "Volume profile and cumulative delta, to the cursor", kind="group")
-    return _drawer(state, [volume, *more], view)
 
-
-def replay_drawer(state: LevelState) -> list[Any]:
-    """What the Replay view's drawer holds: what its pictures show, and its own keys."""
-    return _drawer(state, [], "replay")
-
-
-def _drawer(state: LevelState, more: list[dict[str, Any]], view: str) -> list[Any]:
     def fields() -> list[dict[str, Any]]:
         return [
             heading("Window and pressure"),
@@ -40,6 +31,7 @@ def _drawer(state: LevelState, more: list[dict[str, Any]], view: str) -> list[An
             input_for(state, "span_min", "Time span"),
             input_for(state, "rows", "Ticks above and below the level"),
             input_for(state, "palette", "Colours"),
+            input_for(state, "volume", "Volume profile and cumulative delta, to the clock", kind="group"),
             *more,
             heading("Keys"),
         ]
@@ -74,18 +66,13 @@ LEVELS: KeyRow = (("1", "–", "5"), "PM High, PM Low, OR High, OR Low, VWAP")
 
 LEVEL_KEYS: tuple[KeyRow, ...] = (
     LEVELS,
-    (("←", "→"), "one window; with <kbd>Shift</kbd> twelve"),
-    (("↑", "↓"), "layer of the heatmap"),
-    (("[", "]"), "previous, next approach"),
-    (("Home", "End"), "start, end of the session"),
-)
-
-REPLAY_KEYS: tuple[KeyRow, ...] = (
     (("Space",), "play, pause"),
-    LEVELS,
-    (("←", "→"), "one second; with <kbd>Shift</kbd> ten"),
+    (("←", "→"), "one window back, on; with <kbd>Shift</kbd> twelve"),
+    ((",", "."), "one second back, on"),
     (("[", "]"), "a minute ahead of the previous, next touch of the level"),
-    (("Home",), "the open"),
+    (("Home", "End"), "the open; the session's end"),
+    (("h",), "show what came after the moment, or hide it"),
+    (("↑", "↓"), "layer of the heatmap"),
     (("b", "r", "c"), "in the drill: break, reject, chop"),
 )
 

@@ -1,4 +1,4 @@
-"""The blind drill beside a replay: a touch is played up to its moment, the trader calls it, then the outcome is shown and scored."""
+"""The blind drill, a mode of the Level view: a touch is played up to, the trader calls it, then its outcome is shown and scored."""
 
 from __future__ import annotations
 
@@ -59,10 +59,12 @@ class Question:
 
 
 class Drill:
-    """Questions, calls and their scores; `limit` is told how far the replay may play."""
+    """Questions, calls and their scores; `limit` is told how far the clock may go, `now` gives the instant that it stands at."""
 
-    def __init__(self, root: str, state: LevelState, limit: Callable[[int | None], None], close: Callable[[], object]) -> None:
-        self.root, self.state, self._limit, self._close = root, state, limit, close
+    def __init__(
+        self, root: str, state: LevelState, limit: Callable[[int | None], None], close: Callable[[], object], now: Callable[[], int]
+    ) -> None:
+        self.root, self.state, self._limit, self._close, self._now = root, state, limit, close, now
         self.question: Question | None = None
         self.called: str = ""
         self.rng = random.Random()
@@ -108,9 +110,17 @@ class Drill:
     def _ask(self, found: list[Question]) -> None:
         done = {r["trigger_id"] for r in read(Path(self.root)) if r.get("kind") == "call"}
         there = session_cache.contracts(self.root)
-        q = choose([q for q in found if q.session_date in there.get(q.symbol, ())], done, self.rng)
+        shown = [q for q in found if q.session_date in there.get(q.symbol, ())]
+        q = choose(shown, done, self.rng)
         if q is None:
-            self._tell(f"<span>All {len(found)} touches of this lake are called.</span>" + self._scores())
+            minutes = next((w for w, k in HORIZON_WORDS.items() if k == self.state.horizon), self.state.horizon)
+            if not found:
+                why = f"No touch of this lake's gold has a known outcome within {minutes}: choose another time, or add sessions."
+            elif not shown:
+                why = f"Gold has {len(found)} touches with a known outcome, but the lake has none of their ladders any more."
+            else:
+                why = f"All {len(shown)} touches of this lake are called."
+            self._tell(f"<span>{why}</span>" + self._scores())
             return
         self.question = q
         self.state.param["session"].objects = there[q.symbol]
@@ -133,6 +143,13 @@ class Drill:
         """Take the trader's call, write it into the book, and reveal the outcome."""
         q = self.question
         if q is None or self.called or what not in CLASSES:
+            return
+        left = -(-(q.touch_ts_ns - self._now()) // NS)
+        if left > 0:
+            self._tell(
+                f"<span>The touch of <b>{escape(level_title(q.level_id))}</b> is {left} s away: play up to it (space), then call it.</span>"
+                + self._scores()
+            )
             return
         made = {"trigger_id": q.trigger_id, "horizon": q.horizon, "call": what, "outcome": q.outcome, "called_ts_ns": time.time_ns()}
         append(Path(self.root), "call", made)

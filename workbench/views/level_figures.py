@@ -1,27 +1,44 @@
-"""Figures of the Level view and how they are patched; a figure is made once per page."""
+"""The Level view's figures and how a frame is patched into them, all of it from `workbench.views.known`: nothing later than it.
+
+A figure is made once per page. What stands is the figures' own; what moves while the clock plays is painted over them by `Live`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+import json
+from typing import Any, ClassVar
 
-import panel as pn
-import polars as pl
-import xarray as xr
+import numpy as np
+import param
+from bokeh import models
+from panel.custom import JSComponent
 
-from engine.params import FeatureParams
-from engine.session import tick_at
+from engine.bars import BAR_NS
 from engine.vocab import NS
 from workbench import session_cache
-from workbench.plots import axes, conditions, heatmap, ladder, levels, overview, volume
-from workbench.plots.ladder import WALL_REACH
-from workbench.state import param_from_field
-from workbench.theme import THEMES, Theme
+from workbench.assets import script
+from workbench.plots import axes, conditions, heatmap, ladder, levels, volume
+from workbench.theme import FONT, MONO, THEMES, Theme
+from workbench.views import known
+from workbench.views.known import Frame
 from workbench.views.viewport import Viewport, named_levels
 
 AROUND_MS = 5 * 60_000.0
 """How far beyond the session's ends time can be panned and zoomed."""
+
+NAMES = {
+    "level_chart": "Heatmap of the chosen layer, time by price around the level, with candles, best prices and levels",
+    "ladder": "Pressure ladder at the clock: at each price long against short, resting size and its change",
+    "conditions": "The four conditions over time, downward and upward, with how many of them hold",
+}
+"""What each figure shows, for who does not see it."""
+
+LINES_EVERY_S, LINES_EVERY_FRAMES = 1.0, 30
+"""While it plays, lines and names of levels follow their prices no more often: to paint the chart for each tick of each average costs
+frames."""
+
+VEIL = 0.5
+"""How much of what came after the moment is covered by the page's colour where it is shown."""
 
 
 def move(span: Any, start: float, end: float) -> None:
@@ -36,71 +53,57 @@ def put(source: Any, made: dict[str, Any]) -> None:
         source.data = made
 
 
-class ChartPictures:
-    """Chart, ladder and conditions strip on shared ranges."""
+class LevelPictures:
+    """Chart, ladder and conditions strip on shared ranges, and `live`, which paints what moves while the clock plays."""
 
-    def __init__(self, theme: Theme, tick_size: float, *, strip_height: int, **of_ladder: Any) -> None:
-        self.theme = theme
+    def __init__(self, theme: Theme, tick_size: float) -> None:
+        self.theme, self.tick_size = theme, tick_size
         self.chart = heatmap.level_chart(theme, tick_size)
         fig = self.chart.figure
-        self.ladder = ladder.ladder_figure(theme, tick_size, y_range=fig.y_range, **of_ladder)
-        self.strip = conditions.strip_figure(theme, x_range=fig.x_range, height=strip_height)
+        self.ladder = ladder.ladder_figure(theme, tick_size, y_range=fig.y_range, width=430)
+        self.strip = conditions.strip_figure(theme, x_range=fig.x_range, height=150)
         self.figures: tuple[Any, ...] = fig, self.ladder.figure, self.strip.figure
+        # Above the canvas of what moves, which lies between the figure's two.
+        self.chart.renderers["names"].level = self.chart.renderers["leaders"].level = self.chart.mark.level = "overlay"
+        self.veils = [models.BoxAnnotation(fill_alpha=VEIL, line_color=None, visible=False, level="overlay") for _ in range(2)]
+        self.after = models.Label(
+            x=0, y=4, y_units="screen", x_offset=8, text="after the moment", text_font=FONT, text_font_size="13px", visible=False,
+            level="overlay",
+        )  # fmt: skip
+        for of, veil in zip((fig, self.strip.figure), self.veils):
+            of.add_layout(veil)
+        fig.add_layout(self.after)
+        self.volume: volume.VolumeParts | None = None
+        self.live = Live(width=0, height=0, margin=0)
+        self.tail = Tail()
+        self.new = ""
         self.ladder_height = 480
         self.palette: list[str] = []
         self._bad: dict[str, list[object]] = {}
+        self._last: Frame | None = None
+        self._places: tuple[Any, ...] = ()
+        self._lines: tuple[Any, ...] = ()
+        self._lines_at, self._lines_in = 0.0, 0
+        self._bars: tuple[int, Any] = (-1, None)
+        self._strip_done: tuple[Any, ...] = ()
+        self._top = 0.0
+        self.apply_theme(theme)
 
-    def paint_palette(self, layer: heatmap.Layer, preset: str) -> None:
-        """The heatmap's colours."""
-        palette = heatmap.palette_of(self.theme, layer, preset)
-        if palette != self.palette:
-            self.palette = palette
-            self.chart.mapper.palette = palette
-
-    def _paint_level(self, look: Viewport) -> None:
-        """The level's row in the ladder and its zones; hidden at a cursor at which it has no price yet."""
-        k = look.k_ref if look.known else None
-        ladder.mark_level(self.ladder, k)
-        z = look.params.zones
-        put(self.chart.sources["zones"], levels.zone_data(k, (z.at, z.near, z.mid, z.far)))
-
-    def _paint_bad(self, bad: dict[str, list[object]]) -> None:
-        """Stretches in which the book was not valid."""
-        if bad != self._bad:
-            self._bad = bad
-            self.chart.sources["invalid"].data = bad
-            self.strip.invalid.data = {k: bad[k] for k in ("left", "right")}
-
-    def _ladder_type(self, look: Viewport) -> tuple[str, bool]:
-        """Size of the ladder's type, and whether each of its rows has room for a text."""
-        px = self.ladder_height / (2 * look.rows + 1) * look.step
-        return f"{min(max(px * 0.86, 9.0), 15.0):.1f}px", px >= 10
-
-
-class LevelPictures(ChartPictures):
-    """The Level view's figures, the overview of the session among them."""
-
-    def __init__(self, theme: Theme, tick_size: float) -> None:
-        super().__init__(theme, tick_size, strip_height=156, width=430)
-        self.tick_size = tick_size
-        self.overview = overview.overview_figure(theme, self.chart.figure.x_range, tick_size)
-        self.figures += (self.overview.figure,)
-        self.top: float = 5.0
-        self.volume: volume.VolumeParts | None = None
-        self._centre: tuple[Any, ...] = ()
-        self._time: tuple[Any, ...] = ()
-        self._known: bool | None = None
+    # --- theme and colours
 
     def apply_theme(self, theme: Theme) -> None:
-        """Change the theme of the figures; `paint_palette` and `apply_overview_theme` do the rest."""
+        """Change the theme of the figures; `paint_palette` does the heatmap's colours."""
         self.theme = theme
         axes.put_on(self._theme_values(theme))
+        self.live.look = self.tail.look(theme, self.chart)
 
     def _theme_values(self, theme: Theme) -> axes.ThemeValues:
         return [
             *heatmap.chart_theme_values(self.chart, theme),
             *ladder.ladder_theme_values(self.ladder, theme),
             *conditions.strip_theme_values(self.strip, theme),
+            *((veil, {"fill_color": theme.page}) for veil in self.veils),
+            (self.after, {"text_color": theme.text}),
             *([] if self.volume is None else volume.volume_theme_values(self.volume, theme)),
         ]
 
@@ -117,244 +120,339 @@ class LevelPictures(ChartPictures):
         mapper = self.chart.mapper.id
         return {name: {mapper: {"palette": heatmap.palette_of(theme, layer, preset)}} for name, theme in THEMES.items()}
 
-    def apply_overview_theme(self) -> None:
-        """Change the overview's theme; its image of a whole day takes the browser as long as all the rest."""
-        overview.theme_overview(self.overview, self.theme)
+    def paint_palette(self, layer: heatmap.Layer, preset: str) -> None:
+        """The heatmap's colours."""
+        palette = heatmap.palette_of(self.theme, layer, preset)
+        if palette != self.palette:
+            self.palette = palette
+            self.chart.mapper.palette = palette
 
-    def paint_session(self, look: Viewport) -> None:
-        """What belongs to the session: candles, quotes, levels, overview."""
-        s = look.session
-        self.chart.sources["candles"].data = heatmap.candle_data(s.bars, s.day_ns)
-        self.chart.mark.visible = s.simulated
-        self.paint_levels(look)
-        ov = self.overview.figure
-        ov.x_range.update(start=float(axes.x_ms(s.ladder.start_ns, s.day_ns)), end=float(axes.x_ms(s.ladder.end_ns, s.day_ns)))
+    def resize(self, height: int) -> None:
+        """The ladder's height, px; lines and names are placed again with the next frame, for names keep a distance that depends on it."""
+        self.ladder_height, self._lines = height, ()
+
+    def forget(self) -> None:
+        """Paint the next frame whole."""
+        self._last = None
+
+    # --- a frame
+
+    def paint(self, frame: Frame, preset: str, half_life_s: float, wall: float, *, playing: bool) -> None:
+        """Show `frame`, with no more than what has changed since the last one.
+
+        While it plays, the figures themselves are painted only now and then; the rest goes to `live`.
+        """
+        had, look, s = self._last, frame.look, frame.look.session
+        # Nothing of what came after a moment stays in the page once it is hidden again.
+        goes_on = (
+            had is not None and had.slab is frame.slab and had.look.session is s and had.t <= frame.t
+            and (had.seen, frame.seen) == (had.t, frame.t)
+        )  # fmt: skip
+        rows = frame.slab.rows(frame.t, look.params.window_s, half_life_s == 0, look.k_ref)
+        down = -rows["tick"].to_numpy()
+        first, last = np.searchsorted(down, (-frame.centre - look.rows, -frame.centre + look.rows + look.step + 1))
+        shown = rows.slice(first, last - first)
+        top = ladder.flow_top(shown)
+        # What ranges, zones and the level's own line depend on: they are painted again in the frame in which it changes.
+        places = (
+            frame.panned, frame.low, frame.high, frame.centre, look.level_id, look.known, look.k_ref, look.rows, look.step,
+            look.params.zones, frame.slab.low, frame.slab.high,
+        )  # fmt: skip
+        # Where each level is that is known: lines and names are old where it has changed.
+        lines = tuple((i, known.tick_now(s, i, frame.t)) for i in known.known_levels(s, frame.t))
+        moved = had is None or self._places != places or (self._lines != lines and not playing)
+        # Bars shall not jump in length with every window: while it plays, the scale shrinks only with the next whole picture.
+        live = playing and goes_on and not moved and self.tail.goes_on(frame, wall)
+        self._top = max(top, self._top) if live else top
+        self.paint_palette(frame.slab.layer, preset)
+        if not live:
+            self._paint_figures(frame, goes_on, moved)
+            self.tail.painted(frame, wall, goes_on)
+            self._last, self._places = frame, places
+        due = not live or (self._lines_in <= 0 and wall - self._lines_at >= LINES_EVERY_S)
+        if (moved or not goes_on or self._lines != lines) and due:
+            self.paint_lines(frame)
+            self._lines, self._lines_at, self._lines_in = lines, wall, LINES_EVERY_FRAMES
+        self._lines_in -= 1
+        size, roomy = self._ladder_type(look)
+        made = ladder.ladder_data(shown, look.step, self._top, text_every_row=roomy)
+        self._paint_ladder({k: [] for k in made} if playing else made, size)
+        if self.strip.cursor.visible == playing:
+            self.strip.cursor.visible = not playing
+        self.new = self.tail.frame(frame, {**made, "size": size}) if playing else ""
+        if not playing:
+            self.tail.stop()
+
+    def _paint_figures(self, frame: Frame, goes_on: bool, moved: bool) -> None:
+        had = self._last
+        if not goes_on:
+            self._paint_session(frame)
+        # The places first: in a page that is there already the axis of distances follows the level's tick in the browser.
+        if moved or not goes_on:
+            self._paint_places(frame)
+        if not goes_on:
+            self._paint_image(frame)
+        elif had is not None:
+            self._patch_image(frame, had.t)
+        still = had if had is not None and goes_on and (had.low, had.high) == (frame.low, frame.high) else None
+        self._paint_quotes(frame, None if still is None else still.t)
+        self._paint_candles(frame, still is None)
+        self._paint_strip(frame, still is None)
+        self._paint_veil(frame)
+
+    def _paint_session(self, frame: Frame) -> None:
+        s = frame.look.session
+        if self.chart.mark.visible != s.simulated:
+            self.chart.mark.visible = s.simulated
+        self._bars, self._strip_done = (-1, None), ()
         if s.tick_size != self.tick_size:
             # A new model in the page costs 30 ms: all its references are counted again.
-            formatter = axes.price_formatter(s.tick_size)
-            for fig in (self.chart.figure, ov):
-                fig.right[0].formatter = formatter
+            self.chart.figure.right[0].formatter = axes.price_formatter(s.tick_size)
             self.tick_size = s.tick_size
 
-    def _level_data(self, look: Viewport) -> dict[str, Any]:
-        return levels.level_data(session_cache.runs(look.session, look.level_id), look.level_id, look.session.day_ns)
+    def _paint_veil(self, frame: Frame) -> None:
+        """What came after the moment, dimmed, and words that say so; nothing of it where it was not asked for."""
+        on, x = frame.seen > frame.t, frame.x(frame.t)
+        for veil in self.veils:
+            if on:
+                veil.left = x
+            if veil.visible != on:
+                veil.visible = on
+        if on:
+            self.after.x = x
+        if self.after.visible != on:
+            self.after.visible = on
 
-    def paint_levels(self, look: Viewport) -> None:
-        """The level lines, the chosen one thick."""
-        self.chart.sources["levels"].data = self._level_data(look)
+    def _paint_bad(self, bad: dict[str, list[object]]) -> None:
+        """Stretches in which the book was not valid."""
+        if bad != self._bad:
+            self._bad = bad
+            self.chart.sources["invalid"].data = bad
+            self.strip.invalid.data = {k: bad[k] for k in ("left", "right")}
 
-    def paint_overview(self, look: Viewport) -> None:
-        """The level lines of the overview, and the approaches to the chosen one."""
-        self.overview.levels.data = rows = self._level_data(look)
-        low, high = overview.price_bounds(*look.session.price_span(), list(set(rows["y"])), look.k_ref)
-        move(self.overview.figure.y_range, low, high)
-        self.overview.approaches.data = overview.approach_data(look.vacuum, look.session.day_ns, 0.05 * (high - low))
+    def _ladder_type(self, look: Viewport) -> tuple[str, bool]:
+        """Size of the ladder's type, and whether each of its rows has room for a text."""
+        px = self.ladder_height / (2 * look.rows + 1) * look.step
+        return f"{min(max(px * 0.86, 9.0), 15.0):.1f}px", px >= 10
 
-    def paint_day(self, look: Viewport) -> None:
-        """All orders and trades of the session, in the overview; after the first picture, which does not wait for it."""
-        s = look.session
-        self.overview.day.data = overview.day_data(session_cache.day(s), s.ladder.start_ns, s.day_ns)
+    def _paint_image(self, frame: Frame) -> None:
+        s, slab = frame.look.session, frame.slab
+        codes, values = slab.image(frame.seen)
+        x0 = frame.x(slab.begin)
+        self.chart.sources["heat"].data = {
+            "image": [codes], "value": [values], "x": [x0], "y": [float(slab.low) - 0.5], "dw": [slab.columns * slab.pool * 1000.0],
+            "dh": [float(slab.ticks.size * slab.step)],
+        }  # fmt: skip
+        self.chart.sources["facts"].data = heatmap.facts_data(
+            slab.layer, tick_size=s.tick_size, k_ref=frame.look.k_ref, step=slab.step, window_s=1, x0=x0, pool=slab.pool
+        )
+        self._paint_invalid(frame)
 
-    def paint_volume(self, look: Viewport, on: bool) -> None:
-        """Volume at price and cumulative delta up to the cursor; made when they are first asked for."""
+    def _paint_invalid(self, frame: Frame) -> None:
+        slab = frame.slab
+        spans = heatmap.invalid_spans(slab.valid[: frame.seen - slab.begin])
+        left, right = (list[object](frame.x(slab.begin + span[end]) for span in spans) for end in (0, 1))
+        text = [heatmap.NEAR_ONLY if slab.near[a:b].any() else heatmap.NOT_VALID for a, b in spans]
+        self._paint_bad({"left": left, "right": right, "text": list[object](text)})
+
+    def _patch_image(self, frame: Frame, before: int) -> None:
+        slab = frame.slab
+        first, last = slab.column_of(max(before - 1, slab.begin)), slab.column_of(frame.t - 1) + 1
+        values = slab.block(first, frame.t)
+        if values.shape[1] == 0 or frame.t == before:
+            return
+        where = [0, slice(0, values.shape[0]), slice(first, last)]
+        codes = heatmap.codes(values, slab.layer, slab.top)
+        self.chart.sources["heat"].patch({"image": [(where, codes.ravel())], "value": [(where, values.ravel())]})
+        if not slab.valid[max(before - slab.begin - 1, 0) : frame.t - slab.begin].all():
+            self._paint_invalid(frame)
+
+    def _paint_places(self, frame: Frame) -> None:
+        """Ranges, zones and the level's row: what moves with the level and with the stretch of time shown."""
+        look, k, lad = frame.look, frame.look.k_ref, frame.look.session.ladder
+        low, high = heatmap.price_bounds(frame.centre, look.rows, look.step)
+        fig, facts = self.chart.figure, self.chart.sources["facts"]
+        if not frame.panned:
+            ends = frame.x(0) - AROUND_MS, frame.x(lad.seconds) + AROUND_MS
+            axes.show_range(fig.x_range, frame.x(frame.low), frame.x(frame.high), ends)
+        if not facts.data["k"]:
+            w = look.params.window_s
+            facts.data = heatmap.facts_data(frame.slab.layer, tick_size=self.tick_size, k_ref=k, step=look.step, window_s=w, x0=0.0)
+        put(facts, {**facts.data, "k": [k]})
+        # As far as the heatmap is loaded: beyond it there is nothing to see.
+        far = frame.slab.low - 0.5, frame.slab.high + 0.5
+        for axis, at in ((self.chart.distance, k), (fig.y_range, 0)):
+            axes.show_range(axis, low - at, high - at, (min(far[0], low) - at, max(far[1], high) - at))
+        ladder.mark_level(self.ladder, k if look.known else None)
+        z = look.params.zones
+        put(self.chart.sources["zones"], levels.zone_data(k if look.known else None, (z.at, z.near, z.mid, z.far)))
+
+    def paint_lines(self, frame: Frame) -> None:
+        """The level lines, the chosen one thick, and names of levels at the right edge of what is shown."""
+        s, look, src, fig = frame.look.session, frame.look, self.chart.sources, self.chart.figure
+        start, x, y = s.ladder.start_ns, fig.x_range, fig.y_range
+        runs = known.known_runs(s, look.level_id, frame.seen, start + frame.low * NS, start + frame.high * NS)
+        put(src["levels"], levels.level_data(runs, look.level_id, s.day_ns))
+        at = named_levels(s, known.known_levels(s, frame.t), look.level_id, look.now_ns - 1)
+        put(src["names"], levels.name_data(
+            at, (float(x.start), float(x.end)), (float(y.start), float(y.end)), self.ladder_height, s.tick_size
+        ))  # fmt: skip
+
+    def _paint_quotes(self, frame: Frame, before: int | None) -> None:
+        made = known.quotes(frame.look.session).between(max(frame.low, 0) if before is None else before, frame.seen, frame.quote_step)
+        if before is None:
+            # Thousands of numbers go as bytes, a few as text.
+            self.chart.sources["quotes"].data = {k: np.asarray(v, dtype=float) for k, v in made.items()}
+        elif made["x"]:
+            self.chart.sources["quotes"].stream(made)
+        self.chart.cursor.location = frame.x(frame.t)
+
+    def _paint_candles(self, frame: Frame, moved: bool) -> None:
+        s = frame.look.session
+        bars = s.candles()
+        done, run = bars.done(frame.seen), bars.running(frame.seen)
+        if (done, run) == self._bars and not moved:
+            return
+        same = self._bars[0] == done and self._bars[1] is not None and run is not None and not moved
+        self._bars = (done, run)
+        shown = bars.until(frame.seen, s.ladder.start_ns + frame.low * NS)
+        src = self.chart.sources["candles"]
+        made = {k: np.asarray(v).tolist() for k, v in heatmap.candle_data(shown.tail(1) if same else shown, s.day_ns).items()}
+        if same:
+            i = len(src.data["x"]) - 1
+            src.patch({k: [(i, made[k][0])] for k in ("low", "high", "top", "bottom", "up")})
+        else:
+            src.data = made
+
+    def _paint_strip(self, frame: Frame, moved: bool) -> None:
+        look, strip = frame.look, frame.strip
+        done = (strip.done(frame.seen_ns), look.level_id, look.params)
+        if done == self._strip_done and not moved:
+            return
+        self._strip_done = done
+        # With the strip's own data: a line that moves alone would have the browser paint all of it for every frame.
+        self.strip.cursor.location = frame.x(frame.t)
+        self.strip.cells.data, self.strip.counts.data = strip.until(frame.seen_ns, frame.x(frame.low))
+
+    def _paint_ladder(self, made: dict[str, list[object]], size: str) -> None:
+        """The ladder's figure: empty while it plays and `live` paints all of it but the axes."""
+        parts = self.ladder
+        glyph = parts.renderers["texts"].glyph
+        if glyph.text_font_size != size:
+            glyph.text_font_size = size
+        rescaled = parts.scale.data != {"top": [self._top]}
+        if rescaled:
+            parts.scale.data = {"top": [self._top]}
+        if made["y"] or parts.source.data["y"]:
+            ladder.patch_ladder(parts, made)
+        elif rescaled:
+            # The numbers at its foot are written again only with the figure.
+            parts.source.data = dict(parts.source.data)
+
+    def paint_volume(self, frame: Frame, on: bool) -> None:
+        """Volume at price and cumulative delta up to the clock; made when they are first asked for."""
         if not on:
             if self.volume is not None:
                 volume.clear(self.volume)
             return
         if self.volume is None:
             self.volume = volume.add_volume(self.chart.figure, self.theme)
-        parts, s, end = self.volume, look.session, look.now_ns + look.window_ns
-        parts.bars.data, parts.peak.data = volume.profile_data(session_cache.volume_at_price(s, end), look.low, look.high)
-        line, span = volume.delta_data(session_cache.delta_tape(s, end), s.ladder.start_ns, s.day_ns, look.params.window_s)
+        parts, look, s = self.volume, frame.look, frame.look.session
+        bars = session_cache.volume_at_price(s, look.now_ns)
+        parts.bars.data, parts.peak.data = volume.profile_data(bars, frame.slab.low, frame.slab.high)
+        line, span = volume.delta_data(session_cache.delta_tape(s, look.now_ns), s.ladder.start_ns, s.day_ns, look.params.window_s)
         move(parts.scale, *span)
         parts.line.data, parts.said.data = line, volume.delta_words(line)
 
-    def paint_span(self, look: Viewport) -> None:
-        """The stretch of time that the chart shows."""
-        s = look.session
-        lad = s.ladder
-        start, end, first, last = (float(axes.x_ms(t, s.day_ns)) for t in (look.start_ns, look.end_ns, lad.start_ns, lad.end_ns))
-        axes.show_range(self.chart.figure.x_range, start, end, (first - AROUND_MS, last + AROUND_MS))
 
-    def paint_prices(self, look: Viewport) -> None:
-        """The price axis around the level, the zones, and the axis in ticks from the level."""
-        k, facts = look.k_ref, self.chart.sources["facts"]
-        if not facts.data["k"]:
-            # Before the axes: in a page that is there already they follow the level's tick in the browser, and it has none yet.
-            w = look.params.window_s
-            facts.data = heatmap.facts_data(heatmap.LAYERS["depth"], tick_size=self.tick_size, k_ref=k, step=look.step, window_s=w, x0=0.0)
-        elif facts.data["k"][0] != k:
-            facts.data = {**facts.data, "k": [k]}
-        centre = (look.session.stamp, look.level_id, k, look.rows, look.step)
-        if centre != self._centre:
-            self._centre = centre
-            low, high = heatmap.price_bounds(k, look.rows, look.step)
-            # As far as the heatmap is loaded: beyond it there is nothing to see.
-            far = heatmap.price_bounds(k, look.high - k, look.step)
-            for axis, at in ((self.chart.distance, k), (self.chart.figure.y_range, 0)):
-                axes.show_range(axis, low - at, high - at, (far[0] - at, far[1] - at))
-        self._paint_level(look)
-        self._known = look.known
-
-    def paint_names(self, look: Viewport) -> None:
-        """Names of levels and best prices at the right edge of what is shown."""
-        s, y = look.session, self.chart.figure.y_range
-        end = min(max(look.end_ns - 1, s.ladder.start_ns), s.ladder.end_ns - 1)
-        self.chart.sources["names"].data = levels.name_data(
-            named_levels(s, s.levels["level_id"].unique(maintain_order=True), look.level_id, end),
-            (float(axes.x_ms(look.start_ns, s.day_ns)), float(axes.x_ms(look.end_ns, s.day_ns))), (float(y.start), float(y.end)),
-            self.ladder_height, s.tick_size, s.best_ticks(end),
-        )  # fmt: skip
-
-    def paint_heat(self, look: Viewport, cube: xr.Dataset, layer: heatmap.Layer, top: float | None, preset: str, pool: int) -> None:
-        """The heatmap, its colours and its read-out; the quotes and the invalid stretches of the same time.
-
-        `top` is the end of the colour scale, None takes it from the slice itself; `pool` windows make a column.
-        """
-        self.top = heatmap.scale_top(heatmap.values(cube, layer), layer) if top is None else top
-        self.paint_palette(layer, preset)
-        self.chart.sources["heat"].data = heat = heatmap.heat_data(cube, layer, self.top, pool)
-        self._paint_time(look, cube)
-        x0 = float(heat["x"][0])  # type: ignore[arg-type]
-        self.chart.sources["facts"].data = heatmap.facts_data(
-            layer, tick_size=look.session.tick_size, k_ref=look.k_ref, step=look.step, window_s=look.params.window_s, x0=x0, pool=pool
-        )
-
-    def _paint_time(self, look: Viewport, cube: xr.Dataset) -> None:
-        """What belongs to the loaded stretch of time, whatever the level: best prices, and where the book is not valid."""
-        s, w = look.session, look.params.window_s
-        begin, end = int(cube["window_start_ts_ns"][0]), int(cube["window_end_ts_ns"][-1])
-        if (s.stamp, begin, end, w) == self._time:
-            return
-        self._time = (s.stamp, begin, end, w)
-        self._paint_bad(heatmap.invalid_data(cube))
-        tape = s.ladder.tape.slice((begin - s.ladder.start_ns) // NS, (end - begin) // NS)
-        self.chart.sources["quotes"].data = heatmap.quote_data(tape, s.day_ns, w)
-
-    def paint_conditions(self, look: Viewport) -> None:
-        """The strip of the chosen level."""
-        self.strip.cells.data, self.strip.counts.data = conditions.strip_data(look.vacuum, look.params.window_s, look.session.day_ns)
-
-    def paint_cursor(self, look: Viewport, rows: pl.DataFrame) -> None:
-        """The cursor in all figures, and the ladder at its time."""
-        x = float(axes.x_ms(look.now_ns + look.window_ns // 2, look.session.day_ns))
-        for span in (self.chart.cursor, self.strip.cursor, self.overview.cursor):
-            span.location = x
-        low, high = heatmap.price_bounds(look.k_ref, look.rows, look.step)
-        rows = rows.filter(pl.col("tick").is_between(low, high))
-        if look.known != self._known:
-            self._paint_level(look)
-            self._known = look.known
-        top = ladder.flow_top(rows)
-        self.ladder.scale.data = {"top": [top]}
-        # The size first: a glyph that changes after its data are measured is measured again.
-        self.ladder.renderers["texts"].glyph.text_font_size, roomy = self._ladder_type(look)
-        ladder.patch_ladder(self.ladder, ladder.ladder_data(rows, look.step, top, text_every_row=roomy))
+WHOLE_EVERY_S, WHOLE_EVERY_FRAMES = 4.0, 60
+"""While it plays, the figures are painted whole so often, and no more often than after so many frames, so that a machine under load has
+more frames rather than more whole ones. Until then the newest seconds have no read-out under the pointer."""
 
 
-# ----------------------------------------------------------------------------
-# Which slice of the ladder the heatmap has loaded, and what is computed ahead while the trader does nothing
-
-PREPARE_AFTER_MS, PREPARE_EVERY_MS = 1_000, 150
-
-
-class Slices:
-    """The loaded stretch; it stays while what is shown is inside it."""
+class Tail:
+    """What a frame adds to figures that do not change: counts what has been sent, so that each frame sends only what is new."""
 
     def __init__(self) -> None:
-        self.loaded: tuple[int, int] = (0, 0)
-        self.pool = 1
-        self._key: tuple[Any, ...] = ()
+        self._run = self._base = self._frames = self._windows = 0
+        self._at = -np.inf
+        self._whole: Frame | None = None
+        self._sent: Frame | None = None
 
-    def cube(self, look: Viewport, half_life_s: float) -> xr.Dataset:
-        """The slice that holds what `look` shows, wherever its cursor is."""
-        rows, begin, end, pool = _shown(look)
-        key = (look.session.stamp, rows, look.params.window_s, pool)
-        if key != self._key or not (self.loaded[0] <= begin and end <= self.loaded[1]):
-            self._key, self.pool = key, pool
-            self.loaded = session_cache.loaded_span(look.session, begin, end, rows, look.params.window_s)
-        return _cube(look, self.loaded, half_life_s)
+    def look(self, theme: Theme, parts: heatmap.ChartParts) -> dict[str, Any]:
+        """Colours, widths and places that the canvases need, those of the figures."""
+        r = {k: v.glyph for k, v in parts.renderers.items()}
+        keys = ("casing", "long", "short", "level", "muted", "grid", "text", "wall")
+        return {k: getattr(theme, k) for k in keys} | {
+            "floor": theme.map_floor, "mono": MONO, "cells": ["#00000000", theme.edge, theme.short, theme.long],
+            "feet": list(conditions.BASE.values()), "floors": [conditions.floor(d) for d in conditions.BASE],
+            "quotes": [r["bid_casing"].line_width, r["bid_casing"].line_alpha, r["bid"].line_width],
+            "lines": r["body"].line_color["transform"].palette, "fills": r["body"].fill_color["transform"].palette,
+            "wick": [r["wick_casing"].line_width, r["wick"].line_width],
+            "body": [r["body_casing"].line_width, r["body"].line_width, r["body"].fill_alpha], "line": r["levels_casing"].line_width,
+            "bands": [theme.short if d == "down" else theme.long for d in conditions.BASE],
+        }  # fmt: skip
 
-    def rows(self, look: Viewport, half_life_s: float) -> pl.DataFrame:
-        """The ladder at the cursor, as far as it is shown and as far as the sentence looks: that depends on no number of rows."""
-        reach = max(look.rows + look.step, WALL_REACH, look.params.zones.near)
-        return session_cache.rows_at(look.session, look.now_ns, look.k_ref, reach, look.params.window_s, look.step, half_life_s)
+    def goes_on(self, frame: Frame, wall: float) -> bool:
+        """Whether `frame` can be sent as an addition: not while the book is not valid, whose hatching the figures draw."""
+        whole, sent, begin = self._whole, self._sent, frame.slab.begin
+        due = wall - self._at >= WHOLE_EVERY_S and self._frames >= WHOLE_EVERY_FRAMES
+        if whole is None or sent is None or frame.t < sent.t or due:
+            return False
+        return bool(frame.slab.valid[max(self._since(whole) - begin, 0) : frame.t - begin].all())
+
+    def painted(self, frame: Frame, wall: float, goes_on: bool) -> None:
+        """The figures were painted whole at `frame`; without `goes_on` their image is another."""
+        if not goes_on or self._sent is None:
+            self._run += 1
+        self._base += 1
+        self._whole, self._at, self._frames = frame, wall, 0
+
+    def stop(self) -> None:
+        """It does not play any more: the next frame starts from nothing."""
+        self._sent = None
+
+    @staticmethod
+    def _since(whole: Frame) -> int:
+        """The second in which the candle began that was under way when the figures were painted: it may still have shrunk."""
+        start, bar = whole.look.session.ladder.start_ns // NS, BAR_NS // NS
+        return max((start + whole.t - 1) // bar * bar - start, 0)
+
+    def frame(self, frame: Frame, ladder: dict[str, Any]) -> str:
+        """What is new in `frame`, for `Live`."""
+        whole = self._whole
+        assert whole is not None
+        sent, s, slab, strip = self._sent or whole, frame.look.session, frame.slab, frame.strip
+        first = slab.column_of(max(sent.t - 1, slab.begin))
+        block = slab.block(first, frame.t) if sent.slab is slab and sent.t < frame.t else np.empty((0, 0), np.float32)
+        since = self._since(whole)
+        candles = heatmap.candle_data(s.candles().until(frame.t, s.ladder.start_ns + since * NS), s.day_ns)
+        quotes = known.quotes(s).between(sent.t, frame.t, frame.quote_step)
+        fresh = [] if whole is frame else strip.fresh(self._windows, frame.now_ns)
+        ended = strip.done(whole.now_ns)
+        self._windows, self._sent = strip.done(frame.now_ns), frame
+        self._frames += 1
+        return json.dumps({
+            "run": self._run, "base": self._base, "x": frame.x(frame.t), "since": frame.x(since),
+            "painted": frame.x((int(strip.ends[ended - 1]) - s.ladder.start_ns) // NS) if ended else frame.x(whole.low),
+            "first": first, "codes": heatmap.codes(block, slab.layer, slab.top).ravel().tolist(),
+            # None for what is missing: JSON has no NaN.
+            "quotes": {k: [None if v != v else v for v in column] for k, column in quotes.items()},
+            "candles": {k: np.asarray(v).tolist() for k, v in candles.items()}, "ladder": ladder, "windows": fresh,
+        }, separators=(",", ":"), allow_nan=False)  # fmt: skip
 
 
-def _shown(look: Viewport) -> tuple[int, int, int, int]:
-    """Rows, begin and end of what is shown of the session (the margins beside it are empty), and windows a column."""
-    rows, lad, w = (look.high - look.low) // look.step + 1, look.session.ladder, look.window_ns
-    begin = min(max(look.start_ns, lad.start_ns + w), lad.end_ns - w)
-    end = max(min(look.end_ns, lad.end_ns - w), begin + w)
-    return rows, begin, end, session_cache.pooled(begin, end, rows, look.params.window_s)
+class Live(JSComponent):
+    """What moves in the view's figures, painted over them: a strip around the present, the ladder, the newest conditions.
 
-
-def _cube(look: Viewport, span: tuple[int, int], half_life_s: float) -> xr.Dataset:
-    return look.session.cube(*span, look.low, look.high, look.params.window_s, look.step, half_life_s)
-
-
-def other_window(look: Viewport, window_s: int, half_life_s: float) -> xr.Dataset:
-    """The slice that a change to windows of `window_s` will ask for, and the level's windows with it."""
-    params = look.params.model_copy(update={"window_s": window_s})
-    look = replace(look, params=params, vacuum=look.session.windows(look.level_id, params))
-    rows, begin, end, _ = _shown(look)
-    return _cube(look, session_cache.loaded_span(look.session, begin, end, rows, window_s), half_life_s)
-
-
-class SlicePrefetcher:
-    """Computes other levels' windows and slices, so that going to one shows it at once; one at a time, out of the trader's way.
-
-    Once the drawer has been opened, windows somewhat shorter and longer come first: its first control changes their length. `now` gives
-    what is on the screen, `cube` computes a slice, `guard` runs what may fail and shows what the engine has to say.
+    What is new comes with the deck's ``now``, as JSON: that costs the server a tenth of what a property of nested lists does (it looks
+    for models in every number). It holds ``run`` (another number: take the image again from its source), ``base`` (another number:
+    the figures were painted), ``x`` and ``since`` (present and left edge of the strip, axis coordinates), ``first`` and ``codes``
+    (column and codes of the new columns, row by row), ``quotes`` and ``candles`` (lists by column), ``ladder``
+    (`workbench.plots.ladder.ladder_data` and ``size``), ``painted`` and ``windows`` (where the conditions' figure ends, and its new
+    windows: x, width, codes of both directions, heights of both bands). Empty: the figures are up to date by themselves.
     """
 
-    def __init__(
-        self, now: Callable[[], Viewport | None], cube: Callable[[Viewport], object], guard: Callable[[Callable[[], None]], None]
-    ) -> None:
-        self._now, self._cube, self._guard = now, cube, guard
-        self._done: set[str | int] = set()
-        self._timer: Any = None
-        self._half_life_s: Callable[[], float] | None = None
+    look = param.Dict(default={}, doc="Colours of the theme and type of the ladder's figures")
 
-    def with_windows(self, half_life_s: Callable[[], float]) -> None:
-        """From now on other lengths of the window are computed ahead too: the controls that choose them are in sight."""
-        self._half_life_s = half_life_s
-        self.again()
-
-    def again(self) -> None:
-        """What was computed ahead is not what will be asked for: begin again after a while."""
-        self._done.clear()
-        doc = pn.state.curdoc
-        if doc is None:
-            return
-        if self._timer is not None:
-            doc.remove_timeout_callback(self._timer)
-        self._timer = doc.add_timeout_callback(self._next, PREPARE_AFTER_MS)
-
-    def _next(self) -> None:
-        self._timer = None
-        look, doc = self._now(), pn.state.curdoc
-        if look is None or doc is None:
-            return
-        levels: list[str | int] = [i for i in session_cache.ordered_level_ids(look.session) if look.session.has_level(i)]
-        todo = next((i for i in self._windows(look) + levels if i not in self._done), None)
-        if todo is not None:
-            self._done.add(todo)
-            self._guard(lambda: self._compute(look, todo))
-            self._timer = doc.add_timeout_callback(self._next, PREPARE_EVERY_MS)
-
-    def _windows(self, look: Viewport) -> list[str | int]:
-        """Seconds of the windows that a few steps of the slider lead to, the nearest first."""
-        low, high = param_from_field(FeatureParams, "window_s")["bounds"]
-        near = [look.params.window_s + d for d in (1, -1, 2, -2)] if self._half_life_s is not None else []
-        return [w for w in near if low <= w <= high]
-
-    def _compute(self, look: Viewport, todo: str | int) -> None:
-        if isinstance(todo, int):
-            assert self._half_life_s is not None
-            other_window(look, todo, self._half_life_s())
-            return
-        look.session.windows(todo, look.params)
-        tick = tick_at(look.session.level(todo), look.now_ns) if todo in session_cache.KEY_LEVELS else None
-        if tick is not None and tick != look.k_ref:
-            self._cube(replace(look, level_id=todo, k_ref=tick))
+    _esm: ClassVar[str] = script("bokeh_bridge", "live")

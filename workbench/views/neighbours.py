@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -31,7 +31,8 @@ from workbench.state import ASKED, LevelState
 from workbench.theme import FONT, MONO, THEMES, Theme, css_variables
 from workbench.views import components, view
 from workbench.views.background import BackgroundTask, Progress
-from workbench.views.components import BOTH, FILL, LADDER_CSS, Form, PageView, buttons, html, input_for, layer_chips, simulated_mark
+from workbench.views.base import PageView
+from workbench.views.components import BOTH, FILL, LADDER_CSS, Form, buttons, html, input_for, layer_chips, simulated_mark
 from workbench.views.controls import NEIGHBOURS_KEYS, keys_pane
 from workbench.views.outcomes import CLASS_OF, DebouncedQuery, find_unless_stopped, outcomes_html, question_fields
 from workbench.views.save import save_control
@@ -69,15 +70,15 @@ class Wall(JSComponent):
 class NeighboursView(PageView):
     """Setups like the one at the cursor."""
 
+    follows: ClassVar[frozenset[str]] = frozenset(SHOWS)
+
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
         super().__init__(root, state, complaints, **params)
         self.look: Viewport | None = None
         self.walled: Walled | None = None
-        self._missed = False
         self._arrived: Session | None = None
         self.asking = DebouncedQuery(root, self._on_answer, work=self._work, also=self._stretch, progress=self._progress)
         self._build()
-        state.param.watch(lambda *events: self._changed({e.name for e in events}), list(SHOWS))
         state.param.watch(lambda *_: self._apply_theme(), ["theme", "palette"])
         self.wall.param.watch(lambda e: self._open(str(e.new["id"])), "opened")
         self.wall.param.watch(lambda e: self._point(e.new), "pointed")
@@ -120,27 +121,18 @@ class NeighboursView(PageView):
         ]
         return [Form(**FILL).bind(self.state, fields), keys_pane("neighbours"), save_control(lambda: neighbour_tables(self))]
 
-    def start(self) -> None:
+    def open(self) -> None:
         """Read the session, and ask."""
-        self._changed()
+        self.changed(set())
 
-    def front(self, on: bool) -> None:
-        """A hidden view asks nothing; it catches up when it comes back."""
-        self.active = on
-        if not on:
-            self._missed = self.asking.stop() or self._missed
-            self.difference.give_up()
-        elif self._missed:
-            self._changed()
+    def rest(self) -> bool:
+        """Ask nothing any more."""
+        self.difference.give_up()
+        return self.asking.stop()
 
-    def _changed(self, names: Set[str] = frozenset()) -> None:
-        self._missed = not self.active
-        if self._missed:
-            return
+    def changed(self, names: set[str]) -> None:
+        """Ask again once nothing changes any more."""
         forget_time(self.state, names)
-        if names - {"level", "cursor_ts_ns"}:
-            self.notices.act()
-        self.notices.show()
         self.layer_chips.value = self.state.layer
         self.asking.soon(self.state, self._looked)
 
@@ -154,12 +146,14 @@ class NeighboursView(PageView):
             self.notices.complaints += clamp_to_session(st, session)
             self._arrived = session
             self.notices.show()
-        self.look = look = resolve(session, st, None)
+        self.look = look = resolve(session, st)
         # From now on level and time stay what they are, here and in the URL, and in the view that is opened next.
         if st.cursor_ts_ns != look.now_ns:
-            st.cursor_ts_ns = look.now_ns
+            self.put(cursor_ts_ns=look.now_ns)
         if st.level != level:
+            self._putting = True
             st.param.trigger("level")
+            self._putting = False
         return look
 
     def _stretch(self) -> tuple[Stretch, int]:
@@ -373,8 +367,8 @@ def ending(row: dict[str, Any], horizon: str, zero: int, w: Walled) -> tuple[str
 def opened(found: Similar, i: int) -> dict[str, Any]:
     """The state that shows a neighbour's trigger."""
     row = found.answer.found.row(i, named=True)
-    date, start_ns = row["session_date"].isoformat(), int(row["window_start_ts_ns"])
-    return {"contract": symbol_of(row), "session": date, "level": row["level_id"], "cursor_ts_ns": start_ns}
+    date, end_ns = row["session_date"].isoformat(), int(row["window_end_ts_ns"])
+    return {"contract": symbol_of(row), "session": date, "level": row["level_id"], "cursor_ts_ns": end_ns}
 
 
 class Side:

@@ -38,15 +38,14 @@ def question_fields(state: LevelState) -> list[dict[str, Any]]:
 
 
 def question_of(root: str, state: LevelState, look: Viewport) -> Question:
-    """What is asked of the window at the cursor."""
+    """What is asked of the last window that had ended."""
     s, direction = look.session, None if state.direction == "price" else state.direction
-    end_ns = look.now_ns + look.window_ns
-    return Question(root, s.symbol, s.date, look.level_id, end_ns, state.mode, state.pool, state.horizon, direction)
+    return Question(root, s.symbol, s.date, look.level_id, look.end_ns, state.mode, state.pool, state.horizon, direction)
 
 
 def out_of_reach(root: str, look: Viewport) -> str:
     """Why nothing is asked: there is no level or no trade yet, or price is beyond an approach's reach; empty where it is not."""
-    last = look.session.last_tick(look.now_ns + look.window_ns)
+    last = look.session.last_tick(look.now_ns)
     if not look.known:
         return f"{look.title} is not known yet."
     if last is None:

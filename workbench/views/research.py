@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 
@@ -12,7 +12,8 @@ from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import components, view
 from workbench.views.background import BackgroundTask
-from workbench.views.components import BOTH, FILL, Chips, Form, PageView, buttons, heading, html, simulated_mark
+from workbench.views.base import PageView
+from workbench.views.components import BOTH, FILL, Chips, Form, buttons, heading, html, simulated_mark
 from workbench.views.controls import keys_pane
 from workbench.views.research_sections import AuditSection, FeatureSection, HitRates, Hypothesis, QualitySection, Section, SectionQuery
 from workbench.views.save import save_control
@@ -26,6 +27,8 @@ STOP = [buttons("stop", "Stop", "Stop")]
 @view("research", "Research")
 class ResearchView(PageView):
     """Five questions about all sessions of a market."""
+
+    follows: ClassVar[frozenset[str]] = frozenset({"theme", "section"}.union(*(s.needs for s in SECTIONS)))
 
     def __init__(self, root: str, state: LevelState, complaints: list[str], **params: Any) -> None:
         super().__init__(root, state, complaints, **params)
@@ -50,7 +53,6 @@ class ResearchView(PageView):
         )  # fmt: skip
         self.chips.param.watch(lambda e: state.param.update(section=e.new), "value")
         self.stop.param.watch(lambda e: self._stop(e.new), "changed")
-        state.param.watch(self._on_state, ["theme", "section", *sorted(set().union(*(s.needs for s in SECTIONS)))])
         for s in self.sections.values():
             if s.choice is not None:
                 s.choice.param.watch(lambda *events, s=s: self._on_choice(s, events), [n for n in s.choice.param if n != "name"])
@@ -65,29 +67,24 @@ class ResearchView(PageView):
         save = save_control(lambda: [t for s in self.sections.values() for t in s.exports()])
         return [save, Form(fields=[heading("Keys")], **FILL), keys_pane("research")]
 
-    def start(self) -> None:
+    def open(self) -> None:
         """Ask for the section in front."""
         self._show()
 
-    def front(self, on: bool) -> None:
-        """A hidden view asks for nothing; it catches up when it comes back."""
-        self.active = on
-        if on:
-            # The lake may have changed meanwhile: what did not is answered from memory.
-            self._dirty.add(self.state.section)
-            self._show()
-        else:
-            self._give_up()
+    def rest(self) -> bool:
+        """Ask for nothing any more. The lake may have changed until the view is back: what did not is answered from memory."""
+        self._give_up()
+        self._dirty.add(self.state.section)
+        return True
 
-    def _on_state(self, *events: Any) -> None:
-        names = {e.name for e in events}
+    def changed(self, names: set[str]) -> None:
+        """Ask again what depends on these parameters, once it is in front."""
         other = {s.key for s in self.sections.values() if s.needs & names}
         self._dirty |= other
         self._stopped -= other
         if "theme" in names:
             self.chips.colors = css_variables(THEMES[self.state.theme])
-        if self.active:
-            self._show()
+        self._show()
 
     def _on_choice(self, section: Section, events: Any) -> None:
         if section.asks & {e.name for e in events}:

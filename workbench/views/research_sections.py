@@ -30,7 +30,7 @@ from workbench.state import HORIZON_WORDS, LevelState, clock_text
 from workbench.theme import THEMES, Theme
 from workbench.views import components
 from workbench.views.components import FILL, PANE_CSS, Form, Notices, input_for, input_form, text_field
-from workbench.views.viewport import to_window
+from workbench.views.viewport import to_session
 
 MINUTES = {v: k for k, v in HORIZON_WORDS.items()}
 
@@ -54,10 +54,11 @@ class SectionQuery:
 
     @property
     def moment(self) -> tuple[str, dt.date, str, int] | None:
-        """Contract, session, level and end of the window at the cursor; None where none is chosen."""
+        """Contract, session, level and end of the last window that had ended at the clock; None where no moment is chosen."""
         if self.contract is None or self.session is None or self.cursor_ts_ns is None:
             return None
-        return self.contract, dt.date.fromisoformat(self.session), self.level, self.cursor_ts_ns + self.window_s * NS
+        w = self.window_s * NS
+        return self.contract, dt.date.fromisoformat(self.session), self.level, self.cursor_ts_ns // w * w
 
 
 class Section:
@@ -499,19 +500,19 @@ class MomentChoice:
             form.answered = int(change["n"])
 
     def _moment(self, text: str) -> int | None:
-        """Start of the window in which the time lies, ns since the epoch; None for no text."""
+        """The instant that was typed in, ns since the epoch; None for no text."""
         st = self.state
         if not text:
             return None
         if st.contract is None or st.session is None:
             raise ValueError(f"Moment “{text[:20]}”: expected a session to choose it in, the lake {self.root} holds none")
-        date, clock, w = dt.date.fromisoformat(st.session), clock_of(text), st.window_s * NS
+        date, clock = dt.date.fromisoformat(st.session), clock_of(text)
         session = session_cache.load(self.root, st.contract, date)
-        start = to_ns(date, clock) // w * w
-        if start != to_window(session, start, st.window_s):
+        at = to_ns(date, clock)
+        if at != to_session(session, at):
             span = f"{axes.clock(session.ladder.start_ns)} to {axes.clock(session.ladder.end_ns)}"
             raise ValueError(f"Moment {clock:%H:%M:%S}: expected a time within the session of {date} ({span} New York)")
-        return start
+        return at
 
 
 def clock_of(text: str) -> dt.time:

@@ -1,47 +1,52 @@
-"""Viewport of the Level view: state and session resolved to instants, ticks and steps; values of a URL brought into the session."""
+"""What is looked at: state and session resolved to an instant, ticks and steps; values of a URL brought into the session."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import polars as pl
 from param.parameterized import discard_events
 
 from engine.errors import EngineError, UnknownLevel
 from engine.ladder import NO_TICK
+from engine.levels import level_ids
 from engine.params import FeatureParams
 from engine.session import Session, level_title, tick_at
 from engine.vocab import NS, Root
 from workbench import session_cache
 from workbench.plots import axes
 from workbench.plots.axes import price_text
+from workbench.plots.ladder import WALL_REACH
 from workbench.plots.words import sentence
 from workbench.state import LevelState, dollar_ticks
-
-CURSOR_AT = 0.86
-"""Where the cursor is in the chart when the chart is moved to it: near the right edge, with a little of what came after."""
 
 
 @dataclass(frozen=True)
 class Viewport:
-    """One resolved view of a session around a level."""
+    """One resolved view of a session around a level at the instant `now_ns`: what ended by then is known, the rest is not.
+
+    Attributes
+    ----------
+    frame, windows : pl.DataFrame
+        Steps of the level; its windows of the whole session, of which `row` gives the last known one.
+    k_ref, known : int, bool
+        The level's tick in the second before the instant, and whether it had one; where not, a tick to look around.
+    """
 
     session: Session
     level_id: str
     title: str
     frame: pl.DataFrame
-    vacuum: pl.DataFrame
+    windows: pl.DataFrame
     params: FeatureParams
     now_ns: int
     k_ref: int
     known: bool
     step: int
     rows: int
-    start_ns: int
-    end_ns: int
 
     @property
     def window_ns(self) -> int:
@@ -49,42 +54,45 @@ class Viewport:
         return self.params.window_s * NS
 
     @property
-    def low(self) -> int:
-        """Lowest tick that is loaded."""
-        return self.k_ref - self._reach
+    def end_ns(self) -> int:
+        """The end of the last window that had ended, ns since the epoch: what is said of the instant is read there."""
+        return self.now_ns // self.window_ns * self.window_ns
 
     @property
-    def high(self) -> int:
-        """Highest tick that is loaded."""
-        return self.k_ref + self._reach
-
-    @property
-    def _reach(self) -> int:
-        # Twice what is shown, so that panning up and down does not show an empty edge at once; bounded, as it is repainted whole.
-        return max(min(2 * self.rows, 60), self.rows + 4)
+    def second(self) -> int:
+        """Whole seconds of the session that have passed."""
+        return int(self.now_ns - self.session.ladder.start_ns) // NS
 
     def row(self) -> dict[str, object] | None:
-        """The level's vacuum row of the window at the cursor."""
-        starts = self.vacuum["window_start_ts_ns"]
-        i = int(starts.search_sorted(self.now_ns, side="left"))
-        return self.vacuum.row(i, named=True) if i < starts.len() and starts[i] == self.now_ns else None
+        """The level's last window that had ended; None where the level had none just before the instant."""
+        starts = self.windows["window_start_ts_ns"]
+        i = int(starts.search_sorted(self.now_ns - self.window_ns, side="right")) - 1
+        return self.windows.row(i, named=True) if i >= 0 and self.now_ns - self.window_ns < starts[i] + self.window_ns else None
 
-    def sentence(self, row: dict[str, object] | None, rows: pl.DataFrame, *, why: str = "", **more: Any) -> str:
-        """The level in a sentence (`workbench.plots.words.sentence`): its window `row`, and the ladder's `rows`.
+    def sentence(self, half_life_s: float) -> str:
+        """The level in a sentence (`workbench.plots.words.sentence`): what its last window and the ladder of that window say.
 
-        `why` is why nothing can be said; where it is empty, what the book or the trades lack.
+        The ladder is read as far as the sentence looks: that depends on no number of rows shown.
         """
-        zones, valid = self.params.zones, row if row is not None and (row["book_valid"] or row["book_near"]) else None
-        lacks = self._book_lacks() if valid is None else "nothing has traded yet"
+        s, zones, row, at = self.session, self.params.zones, self.row(), axes.clock(self.now_ns)
+        if not self.known:
+            return f"{self.title}: not known yet at {at}."
+        valid = row if row is not None and (row["book_valid"] or row["book_near"]) else None
+        why = "nothing has traded yet" if valid is not None else self._book_lacks()
+        if row is None:
+            why = f"no window has ended since it is known, by {at}"
+        k = self.k_ref if row is None else int(row["level_tick"])  # type: ignore[call-overload]
+        reach = max(WALL_REACH, zones.near)
+        rows = session_cache.ladder_at(s, self.end_ns, k, reach, self.params.window_s, self.step, half_life_s)
         return sentence(
-            self.title, self.k_ref, rows, tick_size=self.session.tick_size, near=zones.near, far=zones.far,
+            self.title, k, rows, tick_size=s.tick_size, near=zones.near, far=zones.far,
             approach=None if valid is None else str(valid["approach"]),
             distance=None if valid is None else valid["distance_ticks"],  # type: ignore[arg-type]
-            why=why or lacks, **more,
+            why=why, tests=s.touches_before(self.level_id, self.now_ns), confluent=session_cache.confluent(s, self.level_id, self.now_ns),
         )  # fmt: skip
 
     def _book_lacks(self) -> str:
-        why = self.session.why_not_known(self.now_ns, self.now_ns + self.window_ns)
+        why = self.session.why_not_known(self.now_ns - self.window_ns, self.now_ns)
         return f"the book is not valid at {axes.clock(self.now_ns)}" + (f": {why}" if why else "")
 
 
@@ -93,53 +101,36 @@ def step_ticks(state: LevelState, root: Root) -> int:
     return 1 if state.step == "tick" else dollar_ticks(root) or 1
 
 
-def to_window(session: Session, ts_ns: int, window_s: int) -> int:
-    """Start of the window in which an instant lies, or of the session's first or last whole window, ns."""
-    w, lad = window_s * NS, session.ladder
-    return min(max(ts_ns // w * w, -(-lad.start_ns // w) * w), lad.end_ns // w * w - w)
+def to_session(session: Session, ts_ns: int) -> int:
+    """The whole second of an instant, or that of the session's nearest end at which something is known, ns since the epoch."""
+    lad = session.ladder
+    return lad.start_ns + min(max((ts_ns - lad.start_ns) // NS, 1), lad.seconds) * NS
 
 
-def first_cursor(vacuum: pl.DataFrame, last_ns: int) -> int:
-    """Where to look first: the window of an approach that came nearest to the level, the latest of them; else the last valid window."""
+def first_moment(windows: pl.DataFrame, window_ns: int, last_ns: int) -> int:
+    """Where to look first: the end of the approach's window that came nearest to the level, the latest of them; else of the last known."""
     known = pl.col("book_valid") | pl.col("book_near")
-    near = vacuum.filter(known & (pl.col("approach") != "approach_none"))
+    near = windows.filter(known & (pl.col("approach") != "approach_none"))
     near = near.sort(pl.col("distance_ticks").abs(), -pl.col("window_start_ts_ns"))
     if near.height:
-        return int(near["window_start_ts_ns"][0])
-    valid = vacuum.filter(known)["window_start_ts_ns"]
-    return int(valid[-1]) if valid.len() else last_ns
+        return int(near["window_start_ts_ns"][0]) + window_ns
+    valid = windows.filter(known)["window_start_ts_ns"]
+    return int(valid[-1]) + window_ns if valid.len() else last_ns
 
 
-def resolve(session: Session, state: LevelState, shown: tuple[int, int] | None, *, follow: bool = True) -> Viewport:
-    """The viewport that `state` asks for; an UnknownLevel where the session does not have its level.
-
-    Parameters
-    ----------
-    shown : tuple of int or None
-        The stretch ``[start, end)`` that the chart shows already.
-    follow
-        Whether the cursor has just moved: the chart then goes after it. Else what is shown stays, wherever the cursor is.
-    """
-    params = FeatureParams(window_s=state.window_s, zones=state.zones())
-    frame, vacuum, lad = session.level(state.level), session.windows(state.level, params), session.ladder
-    wanted = first_cursor(vacuum, lad.end_ns) if state.cursor_ts_ns is None else state.cursor_ts_ns
-    now = to_window(session, wanted, params.window_s)
-    tick = tick_at(frame, now)
-    k_ref = tick if tick is not None else int(frame["level_tick"][0])
+def resolve(session: Session, state: LevelState, *, at_ns: int | None = None, level_id: str | None = None) -> Viewport:
+    """What `state` asks for, at `at_ns` or its own moment, of `level_id` or its own level; an UnknownLevel where it is lacking."""
+    params, level_id = FeatureParams(window_s=state.window_s, zones=state.zones()), level_id or state.level
+    frame, windows, lad = session.level(level_id), session.windows(level_id, params), session.ladder
+    wanted = state.cursor_ts_ns if at_ns is None else at_ns
+    now = to_session(session, first_moment(windows, params.window_s * NS, lad.end_ns) if wanted is None else wanted)
+    # Of the second that has just ended: what begins now is not known yet.
+    tick = tick_at(frame, now - 1)
+    around = tick if tick is not None else session.last_tick(now)
     return Viewport(
-        session, state.level, level_title(state.level), frame, vacuum, params, now, k_ref, tick is not None,
-        step_ticks(state, lad.root), state.rows, *_span(state.span_min, shown, now, lad.start_ns, lad.end_ns, follow),
+        session, level_id, level_title(level_id), frame, windows, params, now,
+        around if around is not None else lad.tick_low + lad.n_slots // 2, tick is not None, step_ticks(state, lad.root), state.rows,
     )  # fmt: skip
-
-
-def _span(minutes: int, shown: tuple[int, int] | None, now: int, first: int, last: int, follow: bool) -> tuple[int, int]:
-    if minutes == 0 and shown is None:
-        return first, last
-    if shown is not None and (not follow or shown[0] <= now < shown[1]):
-        return shown
-    length = min(minutes * 60 * NS if shown is None else shown[1] - shown[0], last - first)
-    start = min(max(now - int(length * CURSOR_AT), first), last - length)
-    return start, start + length
 
 
 # ----------------------------------------------------------------------------
@@ -160,25 +151,6 @@ def placed_chip(level_id: str, tick: int, last: int | None, tick_size: float) ->
     """The chip of a level at `tick`, with its price and its distance from the last trade at `last`."""
     mark = "" if last is None else f"{tick - last:+d}t".replace("-", "−").replace("+0t", "0t")
     return level_chip(level_id, detail=price_text(tick, tick_size), mark=mark, title=AWAY)
-
-
-def level_items(look: Viewport, last: int | None) -> list[dict[str, object]]:
-    """Chips of the levels: those that are there with price and distance from the last trade, then the absent with the reason."""
-    s, chosen = look.session, look.level_id
-    ids, there = session_cache.ordered_level_ids(s), set(s.levels["level_id"])
-
-    def chip(i: str) -> dict[str, object]:
-        if i not in there and i != chosen:
-            return level_chip(i, absent=s.absent.get(i, "the lake has no row of it"))
-        frame = s.level(i)
-        tick, begin = tick_at(frame, look.now_ns), int(frame["start_ts_ns"][0])
-        if tick is not None:
-            return placed_chip(i, tick, last, s.tick_size)
-        # Its price comes with the time from which it is known, not before.
-        title = f"Not yet: known from {axes.clock(begin)}" if look.now_ns < begin else AWAY
-        return level_chip(i, detail="", mark="not yet", title=title)
-
-    return [chip(i) for i in dict.fromkeys([*(i for i in ids if i in there), chosen, *ids])]
 
 
 def named_levels(session: Session, ids: Iterable[str], chosen: str, at_ns: int) -> list[tuple[str, int, bool]]:
@@ -214,8 +186,13 @@ def on_grid(state: LevelState, session: Session) -> list[str]:
     if not state.level.startswith(PREFIX):
         return []
     with discard_events(state):
-        state.level, said = own_price(state.level, session)
+        state.level, said = own_price(state.level, session, _second_of(state, session))
     return [said] if said else []
+
+
+def _second_of(state: LevelState, session: Session) -> int:
+    """Seconds of the session that have passed at the state's moment; none where it names none."""
+    return 0 if state.cursor_ts_ns is None else int(state.cursor_ts_ns - session.ladder.start_ns) // NS
 
 
 def _clamp_cursor(state: LevelState, session: Session) -> list[str]:
@@ -236,8 +213,10 @@ def _clamp_level(state: LevelState, session: Session) -> list[str]:
         said = on_grid(state, session)
         session.level(state.level)
     except EngineError as e:
-        state.level = stand_in(session, last_price_text(session))
-        return [f"{e}; {level_title(state.level)} stands in its place"]
+        # Why one of the levels is absent is known only at the session's end: it is not said here.
+        why = f"{level_title(state.level)} is not in the session of {session.date}" if state.level in level_ids() else str(e)
+        state.level = stand_in(session, price_text(traded_tick(session, _second_of(state, session)), session.tick_size))
+        return [f"{why}; {level_title(state.level)} stands in its place"]
     return said
 
 
@@ -252,46 +231,45 @@ def stand_in(session: Session, price: str) -> str:
 PREFIX = "price:"
 
 FAR_SHARE = 0.2
-"""A price farther than this share from the session's last trade is taken for a slip of the hand."""
+"""A price farther than this share from the last trade is taken for a slip of the hand."""
 
 _NUMBER = re.compile(r"[-+]?(\d{1,3}(,\d{3})+|\d+)(\.\d*)?")
 
 _ON_GRID = 1e-6
 
 
-def last_price_tick(session: Session) -> int | None:
-    """Tick of the session's last trade; None where nothing traded."""
-    traded = session.ladder.last_tick[session.ladder.last_tick != NO_TICK]
-    return int(traded[-1]) if traded.size else None
+def traded_tick(session: Session, t: int) -> int:
+    """Tick of the last trade of the first `t` seconds, or of the session's first trade; the ladder's middle where nothing traded."""
+    lad = session.ladder
+    before = lad.last_tick[: max(t, 0)]
+    known = before[before != NO_TICK]
+    if known.size:
+        return int(known[-1])
+    first = np.flatnonzero(lad.last_tick != NO_TICK)
+    return int(lad.last_tick[first[0]]) if first.size else lad.tick_low + lad.n_slots // 2
 
 
-def own_price(text: str, session: Session) -> tuple[str, str]:
+def own_price(text: str, session: Session, t: int) -> tuple[str, str]:
     """The level of a price such as ``6800.25``, ``27,200.25`` or ``price:6800.25``, and what has to be said of it.
 
     It is ``price:<price>`` on the contract's grid with the digits that it needs; the lake's own id where it has a level at that price.
     Nothing has to be said where the price was on the grid. An UnknownLevel where `text` is no price, not above zero, or farther than
-    `FAR_SHARE` from the session's last trade.
+    `FAR_SHARE` from the last trade of the first `t` seconds: of later ones nothing is told.
     """
-    size, last = session.tick_size, last_price_tick(session)
+    size, last = session.tick_size, traded_tick(session, t)
     wanted = text.removeprefix(PREFIX).strip()
-    such = "6800.25" if last is None else price_text(last, size)
+    such = price_text(last, size)
     if not _NUMBER.fullmatch(wanted):
         raise UnknownLevel(f"Any price: expected a number such as {such}, found “{wanted}”")
     price = float(wanted.replace(",", ""))
     if price <= 0:
         raise UnknownLevel(f"Any price: expected a price above zero such as {such}, found {wanted}")
-    if last is not None and abs(price - last * size) > FAR_SHARE * abs(last * size):
+    if abs(price - last * size) > FAR_SHARE * abs(last * size):
         raise UnknownLevel(
-            f"Any price: expected a price within {FAR_SHARE:.0%} of the session's last trade at {such}, found {wanted}; check the digits"
+            f"Any price: expected a price within {FAR_SHARE:.0%} of the last trade at {such}, found {wanted}; check the digits"
         )
     tick = session.ladder.root.to_tick(price)
     snapped = price_text(tick, size)
     said = "" if abs(price / size - tick) < _ON_GRID else f"{wanted} is between two ticks of {session.symbol}; {snapped} is shown"
     fixed = session.levels.filter(pl.col("level_id").str.starts_with(PREFIX) & (pl.col("level_tick") == tick))["level_id"]
     return str(fixed[0]) if fixed.len() else PREFIX + snapped, said
-
-
-def last_price_text(session: Session) -> str:
-    """Price of the session's last trade, on its grid; of the middle of its ladder where nothing traded."""
-    last = last_price_tick(session)
-    return price_text(session.ladder.tick_low + session.ladder.n_slots // 2 if last is None else last, session.tick_size)

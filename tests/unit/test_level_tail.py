@@ -1,4 +1,4 @@
-"""What a playing replay tells the browser between two whole pictures, put together, is what the whole picture says."""
+"""What a playing clock tells the browser between two whole pictures, put together, is what the whole picture says."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from engine.session import Session
 from engine.vocab import NS
 from workbench import session_cache
 from workbench.plots.heatmap import LAYERS
-from workbench.views import replay_data as past
-from workbench.views import replay_data as prices
-from workbench.views.replay_data import Frame
-from workbench.views.replay_figures import WHOLE_EVERY_FRAMES, WHOLE_EVERY_S, Tail
+from workbench.views import known as past
+from workbench.views.known import Frame
+from workbench.views.level_figures import WHOLE_EVERY_FRAMES, WHOLE_EVERY_S, Tail
 from workbench.views.viewport import Viewport
 
 
@@ -36,9 +35,9 @@ def frames(s: Session, seconds: list[int]) -> list[Frame]:
     out = []
     for t in seconds:
         look = Viewport(
-            s, "vwap", "VWAP", level, s.windows("vwap", params), params, s.ladder.start_ns + t * NS, mid, True, 1, 16, 0, 0
+            s, "vwap", "VWAP", level, s.windows("vwap", params), params, s.ladder.start_ns + t * NS, mid, True, 1, 16
         )  # fmt: skip
-        out.append(Frame(look, t, 2000, 3800, mid, slab))
+        out.append(Frame(look, t, 2000, 3800, mid, slab, t))
     return out
 
 
@@ -68,9 +67,9 @@ def test_additions_make_the_whole(session: Session) -> None:
         assert all(x - w <= new["x"] for x, w in zip(new["candles"]["x"], new["candles"]["width"], strict=True))
     last = shown[-1]
     np.testing.assert_array_equal(image, slab.image(last.t)[0])
-    assert bid == [None if v != v else v for v in prices.quotes(session).between(first.t, last.t, 1)["bid"]]
-    assert len(windows) == strip.done(last.now_ns) - strip.done(first.now_ns) > 10
-    cells, _ = strip.until(last.now_ns, first.x(2000))
+    assert bid == [None if v != v else v for v in past.quotes(session).between(first.t, last.t, 1)["bid"]]
+    assert len(windows) == strip.done(last.look.now_ns) - strip.done(first.look.now_ns) > 10
+    cells, _ = strip.until(last.look.now_ns, first.x(2000))
     end = [np.asarray(m)[:, -len(windows) :].T.tolist() for m in cells["image"]]
     assert [w[2] for w in windows] == [list(pair) for pair in zip(*end, strict=True)]
 

@@ -1,6 +1,7 @@
-"""What of a session is known at an instant: the one place from which the replay takes what it sends.
+"""What of a session is known at an instant: the one place from which the Level view takes what it sends, standing and playing.
 
-Everything here is asked with `t`, a number of whole seconds since the ladder's start, and answers from seconds before it.
+Everything here is asked with `t`, a number of whole seconds since the ladder's start, and answers from seconds before it. Only where the
+trader asks for what came after the moment (`Frame.seen`) is it asked with a later one.
 """
 
 from __future__ import annotations
@@ -45,11 +46,6 @@ class Strip:
         """How many windows had ended."""
         return int(np.searchsorted(self.ends, now_ns, side="right"))
 
-    def row(self, now_ns: int) -> dict[str, object] | None:
-        """The level's last window that had ended, if that was the last one of the session."""
-        i = self.done(now_ns)
-        return self.frame.row(i - 1, named=True) if i and now_ns - self.ends[i - 1] < self.window_ns else None
-
     def _on_grid(self, i: int) -> int:
         """The level's `i`-th window among those of the grid: the strip fills the gaps of a level that had no value for a while."""
         return round((self.ends[i] - self.ends[0]) / self.window_ns)
@@ -92,6 +88,8 @@ class Slab:
         self, session: Session, begin: int, end: int, low: int, high: int, step: int, layer: Layer, top: float, half_life_s: float
     ) -> None:
         self.begin, self.end, self.low, self.high, self.step, self.layer, self.top = begin, end, low, high, step, layer, top
+        self.key: tuple[object, ...] = ()
+        """What else the values depend on: rows, layer, half-life, and the second that set the colours."""
         self.pool = -(-(end - begin) // COLUMNS)
         start = session.ladder.start_ns
         cube = pressure_cube(session.ladder, start + begin * NS, start + end * NS, low, high, step_ticks=step, half_life_s=half_life_s)
@@ -145,6 +143,16 @@ class Slab:
                 out[f"{s}_change"] = depth[i - 1] - (depth[a - 1] if a else self._start[s])
         known = self.known[i - 1]
         return rows_of({k: np.where(known, v, 0) for k, v in out.items()}, known, self.ticks, k_ref)
+
+
+@cached_with_session(6)
+def slab(session: Session, begin: int, end: int, low: int, high: int, step: int, layer_key: str, half_life_s: float, scale_at: int) -> Slab:
+    """The slab, its colours those of what was known at second `scale_at`."""
+    layer = heatmap.LAYERS[layer_key]
+    top = scale_top(session, layer, step, half_life_s, scale_at)
+    made = Slab(session, begin, end, low, high, step, layer, top, half_life_s)
+    made.key = (step, layer_key, half_life_s, scale_at)
+    return made
 
 
 @cached_with_session(4)
@@ -264,7 +272,7 @@ def unknown(session: Session, level_id: str, t: int) -> Unknown:
     names = [session.profile] if session.profile else list(PROFILES)
     windows = next((w for name in names if (w := _windows(session, name)) and w.ladder_start_ns <= start < w.ladder_end_ns), None)
     if windows is None or level_id not in KNOWN_FROM:
-        return Unknown(False, "not known at the replay's time")
+        return Unknown(False, "not known at this time")
     begin = getattr(windows, KNOWN_FROM[level_id])
     clock = axes.clock(begin, seconds=False)
     if level_id != "vwap":
@@ -294,97 +302,7 @@ def known_items(session: Session, chosen: str, t: int, last: int | None) -> list
 
 
 # ----------------------------------------------------------------------------
-# The replay's clock: its position, how fast it goes, and which frame is due; knows neither lake nor screen
-
-SPEEDS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
-"""Seconds of the session in a second of the trader's."""
-
-FRAME_S = 1 / 40
-"""Frames closer together than this say nothing to an eye, and cost as much as others."""
-
-IN_FLIGHT = 2
-"""Frames that may be under way: one that the browser paints, and one that the server makes meanwhile; never more."""
-
-LONGEST_S = 0.5
-"""A browser that was away longer (a hidden tab, a stalled machine) finds the replay where it left it, not where it would be by now."""
-
-
-@dataclass
-class ReplayClock:
-    """Position in whole seconds of a session of `seconds`; ``position`` s have passed, so that nothing from there on is known.
-
-    A frame is due only while the browser has acknowledged all but the last: what falls due meanwhile is dropped, never queued.
-    """
-
-    seconds: int
-    position: int = 0
-    speed: float = 1.0
-    playing: bool = False
-    sent: int = 0
-    acked: int = 0
-    limit: int | None = None
-    _exact: float = 0.0
-    _wall: float = 0.0
-    _last_sent: float = -1.0
-
-    @property
-    def end(self) -> int:
-        """As far as it plays: the session's end, or what a question has not asked about yet."""
-        return self.seconds if self.limit is None else min(max(self.limit, 1), self.seconds)
-
-    def seek(self, position: int, wall: float) -> int:
-        """Go to `position`, or to the nearest end of the session; returns where it is then."""
-        self.position = min(max(int(position), 1), self.end)
-        self._exact, self._wall = float(self.position), wall
-        return self.position
-
-    def play(self, on: bool, wall: float) -> None:
-        """Start or stop; a replay that is at its end does not start."""
-        self.playing = on and self.position < self.end
-        self._exact, self._wall = float(self.position), wall
-
-    def set_speed(self, speed: float, wall: float) -> None:
-        """Change the speed from now on; a ValueError where it is none of `SPEEDS`."""
-        if speed not in SPEEDS:
-            raise ValueError(f"speed: expected one of {', '.join(f'{s:g}' for s in SPEEDS)}, found {speed!r}")
-        self._advance(wall)
-        self.speed = speed
-
-    def _advance(self, wall: float) -> None:
-        if self.playing:
-            self._exact = min(self._exact + self.speed * min(max(wall - self._wall, 0.0), LONGEST_S), float(self.end))
-        self._wall = wall
-
-    def due(self, wall: float) -> int | None:
-        """The position of the frame to send now; None where there is nothing new, or the last frame is still on its way."""
-        self._advance(wall)
-        if not self.playing or self.full or int(self._exact) <= self.position or wall - self._last_sent < FRAME_S:
-            return None
-        self.position = int(self._exact)
-        if self.position >= self.end:
-            self.playing = False
-        return self.position
-
-    @property
-    def full(self) -> bool:
-        """Whether the browser has to paint before it gets another frame."""
-        return self.sent - self.acked >= IN_FLIGHT
-
-    def wait(self, wall: float) -> float:
-        """Seconds until a frame can be due, if the browser keeps up."""
-        self._advance(wall)
-        return max((self.position + 1 - self._exact) / self.speed, FRAME_S - (wall - self._last_sent), 0.001)
-
-    def frame(self, wall: float) -> int:
-        """Number of the frame that is being sent."""
-        self.sent += 1
-        self._last_sent = wall
-        return self.sent
-
-    def ack(self, n: int) -> None:
-        """The browser has painted frame `n`; what it never was sent is not believed."""
-        self.acked = max(self.acked, min(n, self.sent))
-
+# A frame: what is looked at, and how much of the session around it
 
 SHIFTS = 10
 """The chart moves on by so many parts of its span: a picture that does not move costs a patch, a moving one all its axes."""
@@ -394,8 +312,8 @@ SHIFTS = 10
 class Frame:
     """What is looked at, and how much of the session around it is shown.
 
-    `t` seconds of the session have passed; seconds ``[low, high)`` are shown, empty from `t` on; `centre` is the tick in the middle of the
-    price axis.
+    `t` seconds of the session have passed; seconds ``[low, high)`` are shown, empty from `seen` on, which is `t` unless the trader asked
+    for what came after; `centre` is the tick in the middle of the price axis, and `panned` says that the trader moved the axes.
     """
 
     look: Viewport
@@ -404,11 +322,18 @@ class Frame:
     high: int
     centre: int
     slab: Slab
+    seen: int
+    panned: bool = False
 
     @property
     def now_ns(self) -> int:
         """The instant, ns since the epoch."""
         return self.look.session.ladder.start_ns + self.t * NS
+
+    @property
+    def seen_ns(self) -> int:
+        """The instant up to which the picture shows something, ns since the epoch."""
+        return self.look.session.ladder.start_ns + self.seen * NS
 
     @property
     def strip(self) -> Strip:

@@ -1,4 +1,4 @@
-"""The Replay view in a real browser: it plays, steps and jumps; and nothing that the browser has received depends on what comes later."""
+"""The clock of the Level view in a real browser: it stands, plays and jumps; nothing that was received depends on what comes later."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def until_clock(page: Any, wanted: str) -> None:
 
 
 IMAGE = """() => {
-  const f = Bokeh.documents.flatMap((d) => [...d._all_models.values()]).find((m) => m.type === 'Figure' && m.name === 'replay_chart');
+  const f = Bokeh.documents.flatMap((d) => [...d._all_models.values()]).find((m) => m.type === 'Figure' && m.name === 'level_chart');
   const s = f.renderers.find((r) => r.glyph.type === 'Image').data_source, image = s.get_column('image')[0], [rows, n] = image.shape;
   let last = -1;
   for (let c = 0; c < n; c++) for (let r = 0; r < rows; r++) if (image[r * n + c] > 0) last = c;
@@ -53,12 +53,14 @@ IMAGE = """() => {
 def test_plays_steps_and_jumps(browser, made_server: Server) -> None:
     page, watch = opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&level=vwap")
     assert clock(page) == "10:05:00"
-    assert page.get_by_text("REPLAY", exact=True).is_visible()
+    assert "view" not in query(page)  # a link to what was a view of its own
     page.keyboard.press("ArrowRight")
-    until_clock(page, "10:05:01")
-    until(page, lambda p: query(p).get("t"), "10:05:01")
+    until_clock(page, "10:05:05")
+    until(page, lambda p: query(p).get("t"), "10:05:05")
     page.keyboard.press("Shift+ArrowLeft")
-    until_clock(page, "10:04:51")
+    until_clock(page, "10:04:05")
+    page.keyboard.press(".")
+    until_clock(page, "10:04:06")
     page.get_by_label("Speed").select_option("30x")
     page.locator("body").click(position={"x": 700, "y": 890})
     page.keyboard.press("Space")
@@ -91,19 +93,19 @@ def test_keys_are_the_views_after_a_click_on_its_tab_and_the_tabs_own_after_the_
     page, watch = opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&level=vwap")
     page.get_by_role("tab", name="Compare").click()
     page.locator(".drop:visible").wait_for(timeout=30_000)
-    page.get_by_role("tab", name="Replay").click()
+    page.get_by_role("tab", name="Level").click()
     page.locator("time:visible").wait_for(timeout=30_000)
     page.keyboard.press("ArrowRight")
-    until_clock(page, "10:05:01")
+    until_clock(page, "10:05:05")
     page.keyboard.press("Space")
-    until(page, lambda p: clock(p) > "10:05:01", True, 20_000)
+    until(page, lambda p: clock(p) > "10:05:05", True, 20_000)
     page.keyboard.press("Space")
     until(page, lambda p: p.get_by_label("Play or pause (space)").inner_text(), "Play")
-    assert query(page)["view"] == "replay"
+    assert "view" not in query(page)
     # With the focus on a tab, as the Tab key gives it, the arrows are the tabs'.
-    page.get_by_role("tab", name="Replay").focus()
-    page.keyboard.press("ArrowLeft")
-    until(page, lambda p: query(p).get("view"), None)
+    page.get_by_role("tab", name="Level").focus()
+    page.keyboard.press("ArrowRight")
+    until(page, lambda p: query(p).get("view"), "neighbours")
     assert watch.errors == []
     page.close()
 
@@ -152,6 +154,13 @@ def plain(value: Any) -> Any:
     return value
 
 
+PAN = """() => {
+  const view = [...Bokeh.index.query((v) => v.model.name === 'level_chart')][0], x = view.model.x_range;
+  x.setv({start: x.start - 240_000, end: x.end - 60_000});
+  view.trigger_ranges_update_event([view.model.x_range], []);
+}"""
+
+
 def received(browser: Any, lake: Path, log: Path) -> list[str]:
     """Everything that the page was sent on the way to `CUT_NS`, played and stepped, in order, ids taken out."""
     frames: list[Any] = []
@@ -168,14 +177,23 @@ def received(browser: Any, lake: Path, log: Path) -> list[str]:
         until(page, lambda p: p.get_by_label("Play or pause (space)").inner_text(), "Play")
         assert clock(page) == PLAYED[1]
         assert len(frames) - before >= 4  # each second came as it was played
-        page.keyboard.press("Shift+ArrowRight")
-        until_clock(page, "09:51:54")
-        page.wait_for_timeout(600)
-        for i in range(1, STEPS + 1):
+        for i in range(2):
             page.keyboard.press("ArrowRight")
+            until_clock(page, f"09:51:{49 + 5 * i}")
+            page.wait_for_timeout(600)
+        for i in range(1, STEPS + 1):
+            page.keyboard.press(".")
             until_clock(page, f"09:51:{54 + i}" if i < 6 else "09:52:00")
             page.wait_for_timeout(600)
         page.keyboard.press("2")
+        page.wait_for_timeout(800)
+        # Another layer, volume and delta, and a stretch that was panned to.
+        page.keyboard.press("ArrowDown")
+        page.wait_for_timeout(800)
+        page.get_by_role("button", name="Drawer").click()
+        page.get_by_role("group", name=re.compile("Volume profile")).get_by_role("button", name="On").click()
+        page.wait_for_timeout(800)
+        page.evaluate(PAN)
         page.wait_for_timeout(800)
         assert watch.errors == []
         page.close()
@@ -239,3 +257,36 @@ def test_nothing_received_depends_on_what_comes_later(browser, two_lakes: tuple[
     only = [sorted(set(a) - set(b)) for a, b in ((full, cut), (cut, full))]
     assert [around(a, b) for a, b in zip(*only)] == []
     assert [len(x) for x in only] == [0, 0]
+
+
+def test_what_came_after_is_in_the_page_only_while_it_is_asked_for(browser, made_server: Server) -> None:
+    frames: list[Any] = []
+    page, watch = opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&level=vwap", listen=frames.append)
+    now = 1000.0 * (utc_ns(DATE, 10, 5) // 1_000_000_000)
+    known = page.evaluate(IMAGE)
+    assert known["end"] < now + known["column"]
+    page.keyboard.press("h")
+    until(page, lambda p: p.evaluate(IMAGE)["end"] > now + 60_000, True)
+    assert page.get_by_role("button", name="Show what came after the moment").get_attribute("aria-pressed") == "true"
+    assert page.get_by_role("button", name="Show what came after the moment").inner_text() == "Hide after"
+    page.keyboard.press("h")
+    until(page, lambda p: p.evaluate(IMAGE), known)
+    page.get_by_role("button", name="Show what came after the moment").click()
+    until(page, lambda p: p.evaluate(IMAGE)["end"] > now + 60_000, True)
+    page.keyboard.press("ArrowRight")
+    until(page, lambda p: p.evaluate(IMAGE)["end"] <= now + 5_000 + known["column"], True)
+    assert watch.errors == []
+    page.close()
+
+
+def test_no_key_is_lost_at_twenty_a_second(browser, made_server: Server) -> None:
+    page, watch = opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&level=vwap")
+    layer = query(page).get("layer")
+    for i in range(30):
+        page.keyboard.press(("ArrowRight", ".", "ArrowDown")[i % 3])
+        page.wait_for_timeout(50)
+    until_clock(page, "10:06:00")  # ten windows of five seconds, and ten seconds
+    until(page, lambda p: query(p).get("layer"), "fill")  # ten of seven layers on
+    assert layer is None
+    assert watch.errors == []
+    page.close()

@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 
 from workbench.views import drill as book
-from workbench.views.replay_data import FRAME_S, IN_FLIGHT, ReplayClock, middle, scale_time, stretch
+from workbench.views.known import middle, scale_time, stretch
+from workbench.views.player import FRAME_S, IN_FLIGHT, Clock
 
 
 def test_frames_that_fall_due_are_dropped_while_the_browser_paints() -> None:
-    clock = ReplayClock(1000, speed=60.0)
+    clock = Clock(1000, speed=60.0)
     clock.seek(10, 0.0)
     clock.play(True, 0.0)
     wall, sent = 0.0, []
@@ -29,13 +30,13 @@ def test_frames_that_fall_due_are_dropped_while_the_browser_paints() -> None:
 
 
 def test_an_acknowledgement_of_what_was_never_sent_is_not_believed() -> None:
-    clock = ReplayClock(100)
+    clock = Clock(100)
     clock.ack(5)
     assert clock.acked == 0
 
 
 def test_speed_and_limit() -> None:
-    clock = ReplayClock(100, speed=2.0)
+    clock = Clock(100, speed=2.0)
     clock.seek(1, 0.0)
     clock.limit = 4
     clock.play(True, 0.0)
@@ -129,7 +130,7 @@ def made_session(tmp_path_factory: pytest.TempPathFactory):
 def test_image_at_an_instant_holds_nothing_later(made_session) -> None:
     from workbench.plots import heatmap
     from workbench.plots.heatmap import LAYERS
-    from workbench.views import replay_data as past
+    from workbench.views import known as past
 
     s = made_session
     mid = int(s.ladder.last_tick[1500])
