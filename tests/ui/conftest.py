@@ -148,7 +148,7 @@ def served(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     lake, trigger = similar_lake(made_lake, folder, DATE)
     server = Server(lake, log=folder / "serve.log")
     moment = {
-        "contract": "ESZ5", "session": DATE.isoformat(), "level": trigger["level_id"], "t": clock_text(int(trigger["window_start_ts_ns"])),
+        "contract": "ESZ5", "session": DATE.isoformat(), "level": trigger["level_id"], "t": clock_text(int(trigger["window_end_ts_ns"])),
         "from": trigger["approach"],
     }  # fmt: skip
     yield server, moment

@@ -39,7 +39,7 @@ def opened(browser: Any, url: str, *, width: int = 1440, height: int = 900):
     watch = Watch(page)
     page.goto(url)
     page.locator(".sm-say").wait_for(timeout=60_000)
-    page.wait_for_function(f"() => ({FIGURES})().length >= 4", timeout=30_000)
+    page.wait_for_function(f"() => ({FIGURES})().length >= 3", timeout=30_000)
     try:
         yield page, watch
     finally:

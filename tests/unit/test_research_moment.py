@@ -32,9 +32,10 @@ def test_a_moment_is_chosen_here_and_the_state_holds_it(view: ResearchView) -> N
     section, st = view.sections["features"], view.state
     assert "type a New York time" in section.say.object
     put(view, "time", "10:05:07")
-    assert clock_text(st.cursor_ts_ns) == "10:05:00"
-    assert st.query()["t"] == "10:05:00"
-    assert section.moment.time.values == {"time": "10:05:00"}
+    assert clock_text(st.cursor_ts_ns) == "10:05:07"
+    assert st.query()["t"] == "10:05:07"
+    assert section.moment.time.values == {"time": "10:05:07"}
+    assert clock_text(section.asked.moment[3]) == "10:05:05"  # the last window that had ended
     assert section.asked.cursor_ts_ns == st.cursor_ts_ns
     assert "no moment is chosen" not in section.say.object
     put(view, "time", "10:06")
@@ -54,7 +55,7 @@ def test_a_moment_is_chosen_here_and_the_state_holds_it(view: ResearchView) -> N
         ("ten", "Moment “ten”: expected New York time as HH:MM:SS"),
         ("25:00:00", "expected New York time as HH:MM:SS"),
         ("08:59:59", "Moment 08:59:59: expected a time within the session of 2025-11-04 (09:00:00 to 12:30:00 New York)"),
-        ("12:30:00", "expected a time within the session"),
+        ("12:30:01", "expected a time within the session"),
     ],
 )
 def test_what_is_no_moment_is_refused_in_words_and_the_moment_stays(view: ResearchView, text: str, said: str) -> None:
