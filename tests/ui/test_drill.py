@@ -27,6 +27,13 @@ def test_a_call_is_scored_beside_the_neighbours_and_what_is_usual(browser: Any, 
         # Before the call neither outcome nor forecast is told.
         assert "it was" not in told.inner_text()
         assert "neighbours:" not in told.inner_text()
+        # Nor is a call taken before the touch.
+        page.keyboard.press("r")
+        until(page, lambda _: "s away" in told.inner_text(), True, 10_000)
+        page.get_by_label("Speed").select_option("60x")
+        page.locator("body").click(position={"x": 700, "y": 300})
+        page.keyboard.press("Space")
+        until(page, lambda p: p.get_by_label("Play or pause (space)").inner_text(), "Play", 30_000)
         page.keyboard.press("r")
         until(page, lambda _: "You called reject; it was" in told.inner_text(), True, 40_000)
         # The forecast comes from a process of its own, and with it the three scores.

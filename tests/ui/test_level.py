@@ -102,7 +102,7 @@ def test_controls_in_the_drawer_repaint(browser, made_server: Server) -> None:
     with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&layer=add") as (page, watch):
         before = heat(page)
         page.get_by_role("button", name="Drawer").click()
-        slider = page.get_by_role("slider").first
+        slider = page.get_by_role("slider", name="Window, seconds")
         slider.wait_for()
         slider.focus()
         page.keyboard.press("ArrowRight")
