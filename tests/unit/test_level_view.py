@@ -468,3 +468,8 @@ def test_what_is_panned_to_stays_until_the_clock_leaves_it(view: LevelView) -> N
     assert player.panned == (1_000, 2_100)
     act(view, "step", 60)
     assert player.panned is None
+    player.panned = 100, 400  # away from the clock, which does not move
+    player.show(words=False)
+    assert (player.frame.low, player.frame.slab.begin <= 100) == (100, True)
+    act(view, "step", 1)
+    assert player.panned is None

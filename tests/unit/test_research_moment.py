@@ -35,7 +35,7 @@ def test_a_moment_is_chosen_here_and_the_state_holds_it(view: ResearchView) -> N
     assert clock_text(st.cursor_ts_ns) == "10:05:07"
     assert st.query()["t"] == "10:05:07"
     assert section.moment.time.values == {"time": "10:05:07"}
-    assert clock_text(section.asked.moment[3]) == "10:05:05"  # the last window that had ended
+    assert clock_text(section.asked.moment[3]) == "10:05:00"  # the end of the last window that had ended
     assert section.asked.cursor_ts_ns == st.cursor_ts_ns
     assert "no moment is chosen" not in section.say.object
     put(view, "time", "10:06")

@@ -286,8 +286,9 @@ class Player:
         look, centre = self.look()
         span = st.span_min * 60 or seconds
         low, high = stretch(t, span, seconds)
-        # What is panned to stays until the clock leaves it.
-        if self.panned is not None and not self.panned[0] <= t <= self.panned[1]:
+        # What is panned to stays until the clock moves, unless it moves within it.
+        moved = self.frame is not None and self.frame.t != t
+        if self.panned is not None and moved and not self.panned[0] <= t <= self.panned[1]:
             self.panned = None
         panned, seen = self.panned is not None, t
         if self.panned is not None:
