@@ -57,9 +57,7 @@ def plain(browser, made_server: Server) -> dict[str, Any]:
         return heat(page)
 
 
-@pytest.mark.parametrize(
-    "changed", ["layer=net", "layer=long", "step=dollar", "rows=30", "level=vwap", "level=price:6790"]
-)
+@pytest.mark.parametrize("changed", ["layer=net", "layer=long", "step=dollar", "rows=30", "level=vwap", "level=price:6790"])
 def test_each_setting_changes_the_heatmap(browser, made_server: Server, plain: dict[str, Any], changed: str) -> None:
     before = plain
     with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&layer=add&{changed}".replace("layer=add&layer", "layer")) as (page, watch):

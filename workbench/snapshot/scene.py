@@ -181,7 +181,9 @@ def session_scene(
     first, last = -(-ladder.start_ns // w) * w, ladder.end_ns // w * w
     if not first <= now < last:
         begin, close = axes.clock(ladder.start_ns), axes.clock(ladder.end_ns)
-        raise SessionError(f"{ladder.symbol} {ladder.date}: expected a moment from {begin} to {close} New York, found {axes.clock(clock_ns or now)}")
+        raise SessionError(
+            f"{ladder.symbol} {ladder.date}: expected a moment from {begin} to {close} New York, found {axes.clock(clock_ns or now)}"
+        )
     frame, levels = session.level(level_id), session.levels_with(level_id)
     tick, title, z = tick_at(frame, now), level_title(level_id), features.zones
     k = tick if tick is not None else int(frame["level_tick"][0])
