@@ -218,9 +218,13 @@ def test_a_view(screen: tuple[Any, Watch, str]) -> None:
     tab.get_by_role("button", name="Drawer").click()
     keys = tab.locator("table.sm-keys:visible")
     keys.wait_for(timeout=20_000)
-    assert "back to the Level view" in keys.inner_text()
-    assert "Home" in keys.inner_text()
-    tab.get_by_role("button", name="Drawer").click()
-    tab.keyboard.press("Home")
+    assert "to a tool of a figure" in keys.inner_text()
+    # A view follows the state: the theme is changed while another one is in front.
+    tab.get_by_role("tab", name="Level").click()
     until(tab, lambda p: query(p).get("view", "level"), "level")
+    floor = f"({drawn.replace('.length', '')})()[0].border_fill_color"
+    before = tab.evaluate(f"() => {floor}")
+    tab.get_by_role("button", name="theme").click()
+    tab.get_by_role("tab", name="Spread").click()
+    until(tab, lambda p: p.evaluate(f"() => {floor}") != before, True)
     assert watch.errors == []

@@ -146,8 +146,6 @@ def test_an_element_is_made_with_its_properties_and_children(blank: Any):
         (("transport",), "pathPoints([0, 20, 40], [100, 108, 104])", "0,30 20,2 40,16"),
         (("transport",), "pathPoints([0, 20], [100, 102])", "0,30 20,23"),
         (("banner",), "codeParts('run `spymaster run` again')", [["run ", False], ["spymaster run", True], [" again", False]]),
-        (("keys",), "['1', '9', '[', 'ArrowUp', 'End'].every(isViewKey)", True),
-        (("keys",), "['0', '10', 'a', 'Tab', ' '].some(isViewKey)", False),
         (("bokeh_bridge",), "bokeh.spec(3)", 3),
         (("bokeh_bridge",), "Object.keys(bokeh.spec({value: 'x'}))", ["value", "transform", "units"]),
     ],
@@ -168,6 +166,22 @@ def test_one_act_is_on_its_way_at_a_time_and_only_the_last_of_the_others_follows
         })()""",
     )
     assert sent == {"sent": [["x", 1], ["x", 3]], "before": True, "more": False, "done": True, "after": False}
+
+
+def test_acts_wait_in_their_order_and_what_belongs_together_is_one(blank: Any):
+    sent = called(
+        blank,
+        ("in_order",),
+        """(() => {
+          const sent = [], tell = inOrder((name, value) => sent.push([name, value]), (name, a, b) => name === 'step' ? a + b : undefined);
+          tell('play', true); tell('step', 5); tell('step', 5); tell('layer', 1); tell('layer', 1); tell('step', -1);
+          const busy = tell.busy(), answers = [];
+          while (tell.busy()) answers.push(tell.answered());
+          return {sent, busy, answers};
+        })()""",
+    )
+    acts = [["play", True], ["step", 10], ["layer", 1], ["layer", 1], ["step", -1]]
+    assert sent == {"sent": acts, "busy": True, "answers": [False, False, False, False, True]}
 
 
 def test_bokeh_has_what_the_bridge_takes_of_it(browser: Browser, made_server: Server):
