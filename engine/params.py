@@ -40,6 +40,15 @@ class TrustParams(Params):
     crossed_ns: int = Field(2_000_000_000, ge=0, le=60_000_000_000, description="A book crossed or locked for longer is not valid, ns")
 
 
+class OrderParams(Params):
+    """Which single orders are told of, and when (docs/ORDERS.md)."""
+
+    least_size: int = Field(20, ge=1, le=4095, description="No order is large below this size, contracts")
+    large_share: float = Field(0.005, gt=0, le=0.5, description="A large order's size is one that at most this share of orders exceeds")
+    absorbed_times: int = Field(10, ge=1, le=1000, description="A price that holds has absorbed from so many times a large order's size on")
+    pull_ns: int = Field(2_000_000_000, ge=0, le=60_000_000_000, description="A pull comes before a touch where it is no older, ns")
+
+
 class ZoneParams(Params):
     """Outer bounds of the zones around a level, in ticks from it (features.md section 2)."""
 
@@ -264,6 +273,7 @@ class RunParams(Params):
 
     replay: ReplayParams = ReplayParams()
     trust: TrustParams = TrustParams()
+    orders: OrderParams = OrderParams()
     levels: LevelParams = LevelParams()
     features: FeatureParams = FeatureParams()
     approach: ApproachParams = ApproachParams()

@@ -630,7 +630,7 @@ def is_taker(oid, st, taker_id, taker_event):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _add_taker(oid, st, taker_id, taker_event):
+def add_taker(oid, st, taker_id, taker_event):
     """Remember who was the aggressor in this event (rule 8)."""
     if st[TAKERS] >= TAKER_SLOTS // 2:
         st[TAKERS_LOST] += 1
@@ -662,7 +662,7 @@ def trade(oid, price, size, side, ticks_per_unit, st, tab, mask, shift, taker_id
             st[HIGH] = tick
         if st[LOW] == NO_TICK or tick < st[LOW]:
             st[LOW] = tick
-    _add_taker(oid, st, taker_id, taker_event)
+    add_taker(oid, st, taker_id, taker_event)
     e = find(tab, mask, shift, oid)
     if size_of(tab[e + 1]) > 0:
         tab[e + 3] = np.uint64(0)

@@ -102,7 +102,7 @@ class LadderReplay:
 
     def feed(self, columns: MboColumns) -> None:
         """Replay the next records; a stream may be cut into chunks anywhere."""
-        columns = _read_only(columns)
+        columns = read_only(columns)
         for c in self._contracts:
             at, n = 0, len(columns)
             while at < n:
@@ -193,7 +193,7 @@ class LadderReplay:
         book.end_run(c.st, c.acc, c.bits, c.keys)
 
 
-def _read_only(columns: MboColumns) -> MboColumns:
+def read_only(columns: MboColumns) -> MboColumns:
     """Read-only views: polars hands out read-only arrays, numpy writable ones, and numba would compile the kernel for each mix of them."""
     views = []
     for name, dtype in COLUMN_TYPES.items():

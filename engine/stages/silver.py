@@ -1,4 +1,4 @@
-"""Silver stages: ladder and tape, bars, levels, and the features at the levels."""
+"""Silver stages: ladder and tape, bars, levels, the features at the levels, and what single orders did."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import NoData
-from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
+from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, ORDER_EVENTS, TAPE, VACUUM
 from engine.params import RunParams
 from engine.sessions import SessionWindows, clock_text, closed_span, previous_full_rth, span_text, utc_dates, utc_day
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine.lake.manifest import Manifest
     from engine.levels import Gap
     from engine.mbo.dbn import MboColumns
+    from engine.mbo.orders import OrderReplay
     from engine.mbo.replay import LadderReplay, ReplayedContract
     from engine.mbo.trust import Span
 
@@ -123,7 +124,7 @@ def _replayed(inputs: StageInputs, days: list[dt.date], lost: tuple[Span, ...]) 
     return replay.finish()[inputs.symbol]
 
 
-def feed_records(replay: LadderReplay, inputs: StageInputs, days: list[dt.date]) -> None:
+def feed_records(replay: LadderReplay | OrderReplay, inputs: StageInputs, days: list[dt.date]) -> None:
     """Feed the records of `days` to a replay, file by file."""
     for day in days:
         spans = covered_spans(inputs.notes(BRONZE_MBO, day))
@@ -258,6 +259,21 @@ def make_vacuum(inputs: StageInputs) -> dict[str, Output]:
     return {VACUUM: Output(level_windows(ladder, inputs.frame(LEVELS), inputs.params.features, inputs.params.approach))}
 
 
+def make_orders(inputs: StageInputs) -> dict[str, Output]:
+    """Run of the stage ``orders``: what single orders did. Where records are missing all orders are forgotten, as the ladder's are."""
+    from engine.mbo.orders import OrderReplay
+
+    w = inputs.windows
+    days = inputs.present(BRONZE_MBO)
+    why_not = inputs.notes(TAPE, w.date).get("trust", {}).get("why_not", {})
+    lost: tuple[Span, ...] = ()
+    if "gap" in why_not or "after_gap" in why_not:  # rare, and the ladder's notes do not say which spans they were
+        _, lost = replayed_whole(inputs, days)
+    replay = OrderReplay({THE_CONTRACT: inputs.symbol}, w.ladder_start_ns, w.ladder_end_ns, inputs.params.orders, lost=tuple(sorted(lost)))
+    feed_records(replay, inputs, days)
+    return {ORDER_EVENTS: Output(replay.finish()[inputs.symbol])}
+
+
 STAGES: tuple[Stage, ...] = (
     Stage(
         name="ladder",
@@ -286,5 +302,13 @@ STAGES: tuple[Stage, ...] = (
         refs=lambda w, params: (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(LEVELS, w.date)),
         run=make_vacuum,
         entries=lambda values: {"_FEATURES.family": TABLE_FAMILIES},
+    ),
+    Stage(
+        name="orders",
+        io=StageIO((BRONZE_MBO, TAPE), (ORDER_EVENTS,)),
+        param_groups=("orders",),
+        later_groups=("replay", "trust"),
+        refs=lambda w, params: (*ladder_refs(w, params), Ref(TAPE, w.date)),
+        run=make_orders,
     ),
 )

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from engine.mbo.dbn import MboColumns, read_header, stream_columns
+from engine.mbo.orders import OrderReplay
 from engine.mbo.replay import LadderReplay, ReplayedContract
 from tests.bench.harness import Measure, bench, median_seconds
 from tests.reference.book_twin import BookTwin
@@ -69,6 +70,15 @@ def replay_columns() -> None:
     replay.finish()
 
 
+def follow_columns() -> None:
+    """What single orders did, without the decoding."""
+    orders = OrderReplay(SYMBOLS, *LADDER)
+    orders.begin_file(utc_ns(DATE) + DAY_NS, utc_ns(DATE))
+    for columns in busy_columns():
+        orders.feed(columns)
+    orders.finish()
+
+
 def _millions(seconds: float, messages: int) -> float:
     return messages / seconds / 1e6
 
@@ -78,6 +88,24 @@ def kernel() -> Measure:
     n = sum(len(c) for c in busy_columns())
     return Measure(
         _millions(median_seconds(replay_columns, runs=7), n), "M messages/core-s", 7, "columns in memory to ladder and tape frames"
+    )
+
+
+@bench("order events alone, 5M messages", bar="")
+def orders_alone() -> Measure:
+    n = sum(len(c) for c in busy_columns())
+    return Measure(_millions(median_seconds(follow_columns, runs=7), n), "M messages/core-s", 7, "columns in memory to a frame")
+
+
+@bench("replay with order events, 5M messages", bar=">= 12 M messages/core-s")
+def kernel_and_orders() -> Measure:
+    def both() -> None:
+        replay_columns()
+        follow_columns()
+
+    n = sum(len(c) for c in busy_columns())
+    return Measure(
+        _millions(median_seconds(both, runs=7), n), "M messages/core-s", 7, "ladder, tape and order events from the same columns"
     )
 
 

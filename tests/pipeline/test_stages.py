@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ import polars as pl
 import pytest
 
 from engine.errors import SessionError
-from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE, VACUUM
+from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, ORDER_EVENTS, TAPE, VACUUM
 from engine.lake.store import Lake
-from engine.params import LevelParams, ReplayParams, RunParams
+from engine.params import LevelParams, OrderParams, ReplayParams, RunParams
 from engine.pipeline import build_pipeline, lake_state
 from engine.sessions import session_windows
 from engine.stages import base
@@ -29,7 +30,7 @@ def stage(name: str) -> base.Stage:
 
 
 def test_the_pipeline_is_ordered_by_what_the_stages_declare():
-    silver, gold = ["ladder", "bars", "levels", "vacuum"], ["triggers", "signals", "stream"]
+    silver, gold = ["ladder", "bars", "levels", "orders", "vacuum"], ["triggers", "signals", "stream"]
     assert [s.name for s in build_pipeline("future_mbo", "all")] == ["bronze", *silver, *gold]
     assert [s.name for s in build_pipeline("future_mbo", "gold")] == gold
     assert [s.name for s in build_pipeline("future_mbo", "bronze")] == ["bronze"]
@@ -99,11 +100,21 @@ def test_a_second_run_makes_nothing(whole_lake: Lake):
 
 
 def test_the_same_input_gives_the_same_lake(whole_lake: Lake, copied_lake: Lake):
-    for key in (LADDER, TAPE, BARS, LEVELS, VACUUM):
+    for key in (LADDER, TAPE, BARS, LEVELS, VACUUM, ORDER_EVENTS):
         for part in copied_lake.path(key, "ESZ5", TUESDAY).iterdir():
             part.unlink()
     assert make_silver(copied_lake, TUESDAY).status == "made"
     assert digests(copied_lake.root) == digests(whole_lake.root)
+
+
+def test_a_lake_of_before_order_events_lacks_them_and_nothing_else(whole_lake: Lake, copied_lake: Lake):
+    shutil.rmtree(copied_lake.path(ORDER_EVENTS, "ESZ5", TUESDAY).parent)
+    assert [s.dataset for s in lake_state(copied_lake) if s.stale] == []
+    assert make_silver(copied_lake, TUESDAY).made == ("orders",)
+    assert digests(copied_lake.root) == digests(whole_lake.root)
+    params = RunParams(orders=OrderParams(least_size=1))
+    assert make_silver(copied_lake, TUESDAY, params=params).made == ("orders",)
+    assert copied_lake.read(ORDER_EVENTS, "ESZ5", TUESDAY).height > whole_lake.read(ORDER_EVENTS, "ESZ5", TUESDAY).height
 
 
 def test_other_parameters_remake_only_what_reads_them(copied_lake: Lake):

@@ -27,7 +27,7 @@ ENGINE = Path(provenance.__file__).resolve().parent
 
 Edit = Callable[[Path], object]
 
-SESSIONS = {"ladder", "bars", "levels", "vacuum", "triggers", "signals", "stream"}
+SESSIONS = {"ladder", "bars", "levels", "vacuum", "orders", "triggers", "signals", "stream"}
 
 LEVEL = '@level("round_number", "Round", "The nearest round price.")\ndef round_number(inputs):\n    return "none today"\n'
 FEATURE = (
@@ -166,8 +166,9 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         {"vacuum", "triggers", "audit"},
     ),
     "a condition": (replace(DOWN_3, DOWN_3.replace("1", "-1")), {"vacuum"}),
-    "a constant of the replay": (replace("TAKER_SLOTS = 1024", "TAKER_SLOTS = 2048"), {"ladder"}),
-    "a constant of the replay's kernel": (replace("_TICK_LIMIT = 2**31 - 1", "_TICK_LIMIT = 2**30 - 1"), {"ladder"}),
+    "a constant of the replay": (replace("TAKER_SLOTS = 1024", "TAKER_SLOTS = 2048"), {"ladder", "orders"}),
+    "a constant of the replay's kernel": (replace("_TICK_LIMIT = 2**31 - 1", "_TICK_LIMIT = 2**30 - 1"), {"ladder", "orders"}),
+    "how large orders are found": (replace("own[THRESHOLD] = max(q, own[LEAST])", "own[THRESHOLD] = q"), {"orders"}),
     "the kernel of window sums": (
         replace("far = zone.size - 1\n    path_low", "far = zone.size - 2\n    path_low"),
         {"vacuum", "triggers", "audit"},

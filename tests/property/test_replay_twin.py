@@ -1,4 +1,4 @@
-"""The kernel's ladder and tape equal the slow twin's, row for row, on streams that hypothesis makes."""
+"""The kernels' ladder, tape and order events equal the slow twins', row for row, on streams that hypothesis makes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from engine.params import ReplayParams
+from engine.params import OrderParams, ReplayParams
 from tests.support.dbn_files import F_BAD_TS_RECV, F_LAST, F_MAYBE_BAD_BOOK, F_SNAPSHOT, UNDEF_PRICE, make_records
-from tests.support.replaying import File, breaches, replay_files, twin_frames, twin_of_files
+from tests.support.replaying import File, breaches, order_events, replay_files, twin_frames, twin_of_files, twin_order_events
 
 NS = 1_000_000_000
 BASE = 1_762_214_400 * NS
@@ -131,3 +131,64 @@ def test_chunk_boundaries_change_nothing(files: list[File], cuts: list[int]) -> 
         assert_frame_equal(contract.rows, cut[symbol].rows)
         assert_frame_equal(contract.tape, cut[symbol].tape)
         assert contract.stats == cut[symbol].stats
+
+
+@st.composite
+def few_orders(draw: st.DrawFn) -> list[File]:
+    """One file of a few orders that rest, are filled, refilled, moved and pulled while trading goes up and down."""
+    now, rows, alive = BASE, [], dict[int, tuple[int, str]]()
+    for _ in range(draw(st.integers(1, 60))):
+        now += draw(st.sampled_from([0, 1, 400_000_000, NS, 3 * NS]))
+        act, oid, side, size = draw(st.sampled_from("AAACMMTTTT")), draw(ids), draw(st.sampled_from("BA")), draw(st.integers(1, 9))
+        tick = draw(st.integers(-4, -1)) if side == "B" else draw(st.integers(0, 4))
+        event: list[dict[str, Any]] = []
+        if act == "T":
+            for step in range(draw(st.sampled_from([1, 1, 2, 4]))):
+                at = tick - step if side == "A" else tick + step
+                event.append({"action": "T", "order_id": 50 + oid, "side": side, "tick": at, "size": size})
+                hit = [k for k, (t, s) in alive.items() if t == at and s != side][:2]
+                event += [{"action": "F", "order_id": k, "side": alive[k][1], "tick": at, "size": size} for k in hit]
+                for k in hit:
+                    done = draw(st.sampled_from("CMM"))
+                    event.append({"action": done, "order_id": k, "side": alive[k][1], "tick": at, "size": size})
+        else:
+            if act == "M" and oid in alive and draw(st.booleans()):
+                tick, side = alive[oid]
+            event.append({"action": act, "order_id": oid, "side": side, "tick": tick, "size": size})
+            if act != "C":
+                alive[oid] = tick, side
+        event[-1]["flags"] = F_LAST
+        for row in event:
+            price = row.pop("tick") * TICK[7]
+            rows.append({"flags": 0, **row, "price": price, "ts_event": now, "ts_recv": now + 1000, "instrument_id": 7})
+    return [File(make_records(rows), None, now + NS)]
+
+
+orders_made = st.builds(
+    OrderParams,
+    least_size=st.sampled_from([1, 3, 6, 20]),
+    large_share=st.sampled_from([0.005, 0.1, 0.5]),
+    absorbed_times=st.integers(1, 3),
+    pull_ns=st.sampled_from([0, NS, 2 * NS]),
+)
+
+
+@given(
+    files=st.one_of(streams(), few_orders(), few_orders()),
+    cuts=st.lists(st.integers(0, 90), max_size=4),
+    offset=st.integers(-2, 4),
+    length=st.integers(1, 40),
+    params=orders_made,
+    warm=st.booleans(),
+    lost=st.sampled_from([(), (), ((BASE, BASE + NS),), ((BASE - NS, BASE + 2 * NS), (BASE + 3 * NS, BASE + 4 * NS))]),
+)
+@settings(max_examples=400, deadline=None)
+def test_order_events_equal_the_twins(
+    files: list[File], cuts: list[int], offset: int, length: int, params: OrderParams, warm: bool, lost: tuple[tuple[int, int], ...]
+) -> None:
+    start, end = BASE + offset * NS, BASE + (offset + length) * NS
+    followed = order_events(files, cuts, INSTRUMENTS, start, end, params, warm=warm, lost=lost)
+    for instrument, symbol in INSTRUMENTS.items():
+        assert_frame_equal(
+            followed[symbol], twin_order_events(files, instrument, TICK[instrument], start, end, params, warm=warm, lost=lost)
+        )

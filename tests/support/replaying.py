@@ -10,9 +10,11 @@ import numpy as np
 import polars as pl
 
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns
+from engine.mbo.orders import EVENTS_SCHEMA, OrderReplay
 from engine.mbo.replay import LADDER_SCHEMA, TAPE_SCHEMA, LadderReplay, ReplayedContract
-from engine.params import ReplayParams
+from engine.params import OrderParams, ReplayParams
 from tests.reference.book_twin import BookTwin
+from tests.reference.order_twin import OrderTwin
 
 NS = 1_000_000_000
 ACTIONS, SIDES = "ACMRTFN", "BAN"
@@ -64,6 +66,38 @@ def twin_of_files(
             twin.record(row)
     twin.finish()
     return twin
+
+
+def order_events(
+    files: list[File], cuts: list[int], instruments: dict[int, str], start_ns: int, end_ns: int, params: OrderParams, *, warm: bool = False,
+    lost: tuple[tuple[int, int], ...] = (),
+) -> dict[str, pl.DataFrame]:  # fmt: skip
+    """What the orders of files did, as the kernel follows them, each file cut into chunks before every record of `cuts`."""
+    replay = OrderReplay(instruments, start_ns, end_ns, params, warm=warm, lost=lost)
+    for f in files:
+        replay.begin_file(f.end_ns, f.start_ns)
+        columns = to_columns(f.records)
+        edges = [0, *sorted(min(cut, len(columns)) for cut in cuts), len(columns)]
+        for start, end in itertools.pairwise(edges):
+            replay.feed(columns.rows(start, end))
+    return replay.finish()
+
+
+def twin_order_events(
+    files: list[File], instrument: int, tick_fixed: int, start_ns: int, end_ns: int, params: OrderParams, *, warm: bool = False,
+    lost: tuple[tuple[int, int], ...] = (),
+) -> pl.DataFrame:  # fmt: skip
+    """The same by the twin."""
+    twin = OrderTwin(
+        start_ns, end_ns, tick_fixed, least=params.least_size, share=params.large_share, absorbed=params.absorbed_times,
+        pull_ns=params.pull_ns, warm=warm, lost=lost,
+    )  # fmt: skip
+    for f in files:
+        twin.file()
+        for row in dict_rows(to_columns(f.records), instrument):
+            twin.record(row)
+    twin.finish()
+    return pl.DataFrame(twin.rows, schema=EVENTS_SCHEMA)
 
 
 def dict_rows(columns: MboColumns, instrument: int) -> list[dict[str, Any]]:

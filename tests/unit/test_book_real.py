@@ -11,8 +11,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns, read_header, stream_columns
+from engine.mbo.orders import EVENTS_SCHEMA, OrderReplay
 from engine.mbo.replay import LadderReplay, ReplayedContract
 from tests.reference.book_twin import BookTwin
+from tests.reference.order_twin import OrderTwin
 from tests.support.dbn_files import busy_day, utc_ns, write_dbn
 from tests.support.replaying import NS, breaches, dict_rows, twin_frames
 
@@ -76,6 +78,27 @@ def test_twin_equals_kernel_row_for_row(real: ReplayedContract, real_dbn: Path) 
     ladder, tape = twin_frames(twin_file(real_dbn, START, END, 250_000_000, open_ns=utc_ns(DATE, 23)))
     assert_frame_equal(real.rows, ladder)
     assert_frame_equal(real.tape, tape)
+
+
+def test_what_orders_did_equals_the_twin(real_dbn: Path) -> None:
+    header = read_header(real_dbn)
+    chunks = list(stream_columns(real_dbn, chunk_records=9000))
+    orders = OrderReplay(header.outrights(), START, END)
+    orders.begin_file(header.end_ns, header.start_ns)
+    twin = OrderTwin(START, END, 250_000_000)
+    twin.file()
+    for columns in chunks:
+        orders.feed(columns)
+        for row in dict_rows(columns, next(iter(header.outrights()))):
+            twin.record(row)
+    twin.finish()
+    events = orders.finish()["ESH4"]
+    assert_frame_equal(events, pl.DataFrame(twin.rows, schema=EVENTS_SCHEMA))
+    assert dict(events["kind"].value_counts().iter_rows()) == {
+        "standing": 73, "born": 114, "moved": 13, "reduced": 18, "filled": 303, "pulled": 72, "refill": 83, "sweep": 3, "absorbed": 1,
+        "pulled_before_touch": 16,
+    }  # fmt: skip
+    assert (events["ts_ns"].diff().drop_nulls() >= 0).all()
 
 
 def test_a_cl_file_that_starts_cold(tmp_path: Path) -> None:
