@@ -59,6 +59,7 @@ class Similar:
     question: Question
     answer: Neighbours
     outcomes: pl.DataFrame  # `engine.retrieval.neighbours.COLUMNS`
+    weight: float  # of the neighbours against what they are shrunken toward, 0 to 1
 
     @property
     def forecast(self) -> dict[str, Any]:
@@ -160,7 +161,9 @@ def _find(q: Question, made_of: str, stamp: str, session_stamp: str) -> Similar:
     what, references = _fitted(q.root, scope_of(query, q.pool, q.mode), q.horizon, stamp)
     found = find_neighbours(what, query)
     seconds = retrieval_params(q.root, q.symbol, q.date).setups.horizons_s
-    return Similar(q, found, horizon_table(found, what.model, references, seconds))
+    n_eff = float(found.forecast["n_eff"][0])
+    weight = n_eff / (n_eff + what.model.tuned.alpha)
+    return Similar(q, found, horizon_table(found, what.model, references, seconds), weight)
 
 
 @lru_cache(maxsize=6)

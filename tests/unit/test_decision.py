@@ -28,6 +28,7 @@ from workbench.plots.decision import (
     verdict_words,
     wall_text,
 )
+from workbench.plots.words import tests_text as which_test
 
 K, SIZE = 27_200, 0.25
 WALL = Wall("ask", K + 8, 1240, 4.13, 95, trend="growing")
@@ -81,7 +82,7 @@ def test_neighbouring_rows_are_spans() -> None:
         ),
         (GONE, "141 → 25 in 5 s, pulled, not traded"),
         (dataclasses.replace(GONE, fate="eaten", traded=90), "141 → 25 in 5 s, eaten, 90 traded"),
-        (dataclasses.replace(GONE, fate="moved"), "141 → 25 in 5 s, moved to other prices, not traded"),
+        (dataclasses.replace(GONE, fate="moved"), "141 → 25 in 5 s, moved, not traded"),
     ],
 )
 def test_a_wall_in_words(wall: Wall, said: str) -> None:
@@ -146,7 +147,8 @@ def test_conditions_by_the_share_in_which_they_were_open_and_their_strength() ->
     frame = vacuum(60)
     end = 60 * 5_000_000_000
     found = condition_strengths(frame, end, 5)
-    spread = frame["f1_ask_com_disp_log"].to_numpy().std()
+    means = np.convolve(frame["f1_ask_com_disp_log"].to_numpy(), np.ones(6) / 6, mode="valid")
+    spread = means.std()
     assert [s.share for s in found["down"]] == [1.0] * 4
     assert [s.share for s in found["up"]] == [1.0, 1.0, 1.0, 0.0]
     assert found["down"][0].z == pytest.approx(3 / spread)
@@ -175,3 +177,15 @@ def test_what_stands_is_known_at_the_moment_alone() -> None:
     assert at(300) == at(217)
     assert at(300).flow.known
     assert statement(at(300)).startswith("Price 5000.00")
+
+
+def test_which_test_of_the_level_it_is() -> None:
+    assert [which_test(n, coming=True) for n in (0, 1, 2, 3, 10, 20)] == [f"{n} test" for n in ("1st", "2nd", "3rd", "4th", "11th", "21st")]
+    assert statement(dataclasses.replace(BELOW, approach="approach_none", tests=0, confluent=("VWAP",))).startswith(
+        "PM High 6800.00, confluent with VWAP, no approach, not tested yet: "
+    )
+    brief = statement(dataclasses.replace(BELOW, way=(WALL, GONE)), brief=True)
+    assert (
+        brief
+        == "PM High 6800.00, approach from below: long outpaces short at 6799, 6800, 6801; BUT at 6802 resting sells 1,240 (4.1x), growing."
+    )

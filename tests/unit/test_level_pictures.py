@@ -19,8 +19,6 @@ from tests.support.ladders import DATE, NS, SYMBOL, make_frames
 from workbench import session_cache
 from workbench.plots import heatmap, ladder, levels, volume
 from workbench.plots.heatmap import legend_html
-from workbench.plots.words import sentence
-from workbench.plots.words import tests_text as which_test
 from workbench.state import LevelState, dollar_ticks
 from workbench.theme import DARK
 
@@ -78,8 +76,6 @@ def test_of_equal_walls_the_one_nearer_to_the_level_counts() -> None:
     sizes = {107: 40, 108: 40, 93: 40, 92: 40, 115: 40}
     rows = ladder.rows_at(resting(sizes, 80, 120), 0, 100)
     assert rows.filter("wall")["tick"].to_list() == [115, 107, 93]
-    said = sentence("PM High", 100, rows, approach="approach_up", distance=-3, near=5, far=60, tick_size=1.0)
-    assert "at 93 resting sells 40" in said, "as near as 107, and lower"
 
 
 def test_whole_rows_at_both_edges() -> None:
@@ -220,13 +216,3 @@ def test_tests_and_confluent_levels_are_those_known_at_the_cursor(book: Ladder) 
     assert session.touches_before("price:25", 100) is None
     found = [session_cache.confluent(session, "pm_high", t) for t in (10, 60, 90)]
     assert found == [["VWAP"], [], ["OR High"]]
-
-
-def test_the_sentence_says_which_test_it_is_and_what_stands_by_the_level() -> None:
-    rows = ladder.rows_at(resting({}, 80, 120), 0, 100)
-    ask = {"near": 5, "far": 20, "tick_size": 1.0}
-    said = sentence("PM High", 100, rows, approach="approach_up", distance=-3, tests=2, confluent=["VWAP", "ON High"], **ask)
-    assert said.startswith("PM High 100, confluent with VWAP and ON High, 3rd test, approach from below, 3 ticks away: ")
-    said = sentence("PM High", 100, rows, approach="approach_none", distance=-9, tests=0, **ask)
-    assert said.startswith("PM High 100, not tested yet, no approach, price 9 ticks below: ")
-    assert [which_test(n, coming=True) for n in (0, 1, 2, 3, 10, 20)] == [f"{n} test" for n in ("1st", "2nd", "3rd", "4th", "11th", "21st")]

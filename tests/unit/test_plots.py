@@ -12,7 +12,6 @@ from engine.features import pressure
 from engine.ladder import Ladder
 from tests.support.ladders import DATE, NS, SYMBOL, make_frames
 from workbench.plots import axes, conditions, heatmap, ladder
-from workbench.plots.words import sentence
 from workbench.theme import DARK, LIGHT, THEMES, contrast, signed_palette, unsigned_palette
 
 
@@ -67,43 +66,6 @@ def test_price_text_has_the_digits_of_the_grid() -> None:
     assert axes.price_text(6_800, 1.0) == "6800"
     assert axes.price_text(7_105, 0.01) == "71.05"
     assert axes.short_price_text(27_200, 0.25) == "6800"
-
-
-def rows(**overrides: list) -> pl.DataFrame:
-    base = {
-        "tick": [27_208, 27_204, 27_200, 27_196],
-        "long": [0.0, 30.0, 20.0, 10.0],
-        "short": [5.0, 3.0, 2.0, 1.0],
-        "net": [0.0] * 4,
-        "side": ["ask", "ask", "ask", "bid"],
-        "rest": [1240.0, 300.0, 302.0, 90.0],
-        "change": [12.0, 0.0, 0.0, 0.0],
-        "times": [4.1, 1.0, 1.0, 1.0],
-        "wall": [True, False, False, False],
-    }
-    return pl.DataFrame(base | overrides)
-
-
-def test_the_sentence_says_the_numbers() -> None:
-    said = sentence("PM High", 27_200, rows(), approach="approach_up", distance=-3, near=5, far=20, tick_size=0.25)
-    assert said == (
-        "PM High 6800.00, approach from below, 3 ticks away: long outpaces short at 6799, 6800, 6801; "
-        "at 6802 resting sells 1,240 (4.1x the median), growing."
-    )
-
-
-def test_the_sentence_from_above_looks_at_the_bids() -> None:
-    quiet = rows(long=[0.0] * 4, short=[0.0] * 4)
-    said = sentence("VWAP", 27_200, quiet, approach="approach_down", distance=1, near=5, far=20, tick_size=0.25)
-    assert "approach from above, 1 tick away: no flow within 5 ticks" in said
-    assert "no wall ahead: the most is at 6799 resting buys 90 (1.0x the median), unchanged." in said
-
-
-def test_the_sentence_without_a_reading_says_why() -> None:
-    said = sentence(
-        "VWAP", 27_200, rows(), approach=None, distance=None, near=5, far=20, tick_size=0.25, why="the book is not valid at 19:00:00"
-    )
-    assert said == "VWAP 6800.00: no reading, the book is not valid at 19:00:00."
 
 
 def test_ladder_rows_take_the_heavier_side_and_mark_few_walls(cube) -> None:

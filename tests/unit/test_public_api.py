@@ -60,7 +60,7 @@ def test_type_checkers_see_the_same_names(module: ModuleType) -> None:
     seen = {a.asname or a.name: n.module for n in guarded.body if isinstance(n, ast.ImportFrom) for a in n.names}
     assert sorted(seen) == sorted(module.__all__)
     for name, found in seen.items():
-        assert getattr(module, name) is getattr(sys.modules[found], "sentence" if name == "level_sentence" else name)
+        assert getattr(module, name) is getattr(sys.modules[found], name)
     # A name that a module of the package has, too, would be one or the other by the order of imports.
     inside = Path(module.__file__ or "").parent
     assert not {p.stem for p in inside.iterdir()} & set(module.__all__)

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workbench.plots.compose import conditions_picture, ladder_picture, level_picture
+    from workbench.plots.decision import condition_strengths, standing, statement
     from workbench.plots.difference import difference_figure, difference_words, fill_difference
     from workbench.plots.ladder import rows_at
     from workbench.plots.outcomes import excursion_figure, outcome_counts, outcome_figure, why_figure, why_rows
     from workbench.plots.research import fill_share_panels, hit_rows, share_panels
-    from workbench.plots.words import sentence as level_sentence
     from workbench.theme import DARK, LIGHT, Theme
 
 _FROM: dict[str, tuple[str, ...]] = {
     "workbench.plots.compose": ("conditions_picture", "ladder_picture", "level_picture"),
+    "workbench.plots.decision": ("condition_strengths", "standing", "statement"),
     "workbench.plots.difference": ("difference_figure", "difference_words", "fill_difference"),
     "workbench.plots.ladder": ("rows_at",),
     "workbench.plots.outcomes": ("excursion_figure", "outcome_counts", "outcome_figure", "why_figure", "why_rows"),
@@ -34,13 +35,11 @@ _FROM: dict[str, tuple[str, ...]] = {
 """Module -> the names of the interface that it has."""
 
 _MODULE_OF = {name: (module, name) for module, names in _FROM.items() for name in names}
-# Among all that a notebook imports from here, its own name would not say which sentence it is.
-_MODULE_OF["level_sentence"] = ("workbench.plots.words", "sentence")
 
 __all__ = [
-    "DARK", "LIGHT", "Theme", "conditions_picture", "difference_figure", "difference_words", "excursion_figure",
-    "fill_difference", "fill_share_panels", "hit_rows", "ladder_picture", "level_picture", "level_sentence",
-    "outcome_counts", "outcome_figure", "rows_at", "share_panels", "why_figure", "why_rows",
+    "DARK", "LIGHT", "Theme", "condition_strengths", "conditions_picture", "difference_figure", "difference_words", "excursion_figure",
+    "fill_difference", "fill_share_panels", "hit_rows", "ladder_picture", "level_picture", "outcome_counts", "outcome_figure", "rows_at",
+    "share_panels", "standing", "statement", "why_figure", "why_rows",
 ]  # fmt: skip
 
 

@@ -168,21 +168,6 @@ def readings(row: Mapping[str, Any] | None, direction: str) -> tuple[str, list[t
     return "not known" if n is None else f"{n} of 4 open", read
 
 
-def words_html(row: Mapping[str, Any] | None, theme: Theme, *, key: bool = True) -> str:
-    """The conditions at the cursor in words: open or shut, the strength, and the count of four, for both directions; then `key_html`."""
-    blocks = ""
-    for d, arrow, colour in (("down", "▼", theme.short), ("up", "▲", theme.long)):
-        count, read = readings(row, d)
-        blocks += f"<div class='b'><div class='h' style='color:{colour}'>{arrow} {d.upper()} <b>{count}</b></div>"
-        for words, state, strength in read:
-            ink, mark = (theme.text, colour) if state else (theme.muted, theme.muted)
-            number = "" if strength is None else f"{strength:+.3f}".replace("-", "−")
-            blocks += f"<div class='c' style='color:{ink}'><span style='color:{mark}'>{MARKS[state]}</span>"
-            blocks += f"<span>{words}</span><span class='n'>{number}</span></div>"
-        blocks += "</div>"
-    return f"<div class='w'>{blocks}</div>{key_html(theme) if key else CSS}"
-
-
 def key_html(theme: Theme) -> str:
     """What the marks of the chart mean."""
     return (

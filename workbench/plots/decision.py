@@ -31,7 +31,7 @@ SHOWN = ("break", "chop", "reject")
 class Standing:
     """What is known of a level at a moment, from what ended by then; `standing` makes it of a session.
 
-    title, level_tick, tick_size: the level
+    title, level_tick, tick_size: the level; None where it has no value, and `why` says since when it will
     last_tick: of the last trade; None before the first
     approach, distance: of the last window (``approach_up``, ``approach_down``, ``approach_none``; ticks from the level, above it positive);
         None where there is none, and `why` says why
@@ -42,7 +42,7 @@ class Standing:
     """
 
     title: str
-    level_tick: int
+    level_tick: int | None
     tick_size: float
     last_tick: int | None
     approach: str | None
@@ -66,13 +66,17 @@ def goes_up(approach: str | None, distance: int | None) -> bool:
 
 
 def standing(
-    session: Session, level_id: str, k_ref: int, end_ns: int, *, row: Mapping[str, Any] | None, near: int, step_ticks: int = 1,
+    session: Session, level_id: str, k_ref: int | None, end_ns: int, *, row: Mapping[str, Any] | None, near: int, step_ticks: int = 1,
     why: str = "", confluent: Iterable[str] = (),
 ) -> Standing:  # fmt: skip
-    """What is known of a level, at tick `k_ref`, at `end_ns`: `row` is the level's window that ended last, None where there is none.
+    """What is known of a level, at tick `k_ref` (None: it has no value), at `end_ns`; `row` is its window that ended last, None without.
 
     `why` says why there is no reading, `confluent` names the levels beside it; both are the caller's, who has them for the whole screen.
     """
+    if k_ref is None:
+        nothing = FlowLead("", (), 0, 0, end_ns, known=False)
+        last = session.last_tick(end_ns // NS * NS)
+        return Standing(level_title(level_id), None, session.tick_size, last, None, None, near, nothing, why=why)
     known = row if row is not None and (row["book_valid"] or row["book_near"]) else None
     approach, distance = (None, None) if known is None else (str(known["approach"]), known["distance_ticks"])
     last = session.last_tick(end_ns // NS * NS)
@@ -129,10 +133,10 @@ def wall_text(wall: Wall, *, short: bool = False) -> str:
     """``1,240 (4.1x), growing, refilled twice, 40 s old``; of one that ended, ``141 → 25 in 5 s, pulled, not traded``."""
     if wall.fate:
         traded = "not traded" if not wall.traded else f"{wall.traded:,} traded"
-        how = {"eaten": f"eaten, {traded}", "pulled": f"pulled, {traded}", "moved": f"moved to other prices, {traded}"}[wall.fate]
+        how = {"eaten": f"eaten, {traded}", "pulled": f"pulled, {traded}", "moved": f"moved, {traded}"}[wall.fate]
         return f"{wall.was:,} → {wall.size:,} in {age_text(wall.took_s)}, {how}"
     said = [f"{wall.size:,} ({wall.times:.1f}x)"]
-    said += [wall.trend] if wall.trend != "steady" or short else []
+    said += [wall.trend] if wall.trend != "steady" else []
     said += {0: [], 1: ["refilled once"], 2: ["refilled twice"]}.get(wall.refills, [f"refilled {wall.refills} times"])
     if not short:
         said.append(f"{age_text(wall.age_s)} old" if not wall.whole_memory else f"more than {age_text(wall.age_s)} old")
@@ -144,36 +148,39 @@ def age_text(seconds: int) -> str:
     return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
 
 
-def way_text(standing: Standing) -> str:
-    """The heaviest wall in price's way, and one that has just ended."""
+def way_text(standing: Standing, *, brief: bool = False) -> str:
+    """The heaviest wall in price's way, and one that has just ended; with `brief` that one only where none stands."""
     word = "sells" if standing.up else "buys"
     stand = next((w for w in standing.way if not w.fate), None)
     gone = next((w for w in standing.way if w.fate), None)
     said = []
     if stand is not None:
         said.append(f"at {short_price_text(stand.tick, standing.tick_size)} resting {word} {wall_text(stand, short=True)}")
-    if gone is not None:
+    if gone is not None and not (brief and stand is not None):
         said.append(f"the {word} at {short_price_text(gone.tick, standing.tick_size)} went {wall_text(gone)}")
     return "; ".join(said) or f"no wall of resting {word} in the way"
 
 
-def statement(standing: Standing) -> str:
+def statement(standing: Standing, *, brief: bool = False) -> str:
     """One sentence: ``PM High 6800.00, approach from below, 3rd test: long outpaces short at 6799, 6800; BUT at 6802 resting sells 1,240
     (4.1x), growing.``
 
-    BUT joins what is against the named side: sells where long outpaces short, buys where short does.
+    BUT joins what is against the named side: sells where long outpaces short, buys where short does. `brief` leaves out what the decision
+    bar says above it: levels beside it, and which test it is.
     """
     s = standing
+    if s.level_tick is None:
+        return f"{s.title}: {s.why}."
     head = f"{s.title} {price_text(s.level_tick, s.tick_size)}"
-    if s.confluent:
+    if s.confluent and not brief:
         head += f", confluent with {' and '.join(filter(None, (', '.join(s.confluent[:-1]), s.confluent[-1])))}"
     if s.approach is None or s.distance is None:
         return f"{head}: no reading, {s.why or 'there is none at this time'}."
     head += f", {FROM[s.approach]}"
-    if s.tests is not None:
+    if s.tests is not None and not brief:
         head += f", {tests_text(s.tests, coming=s.approach != 'approach_none')}"
     against = any(not w.fate for w in s.way) and s.flow.side == ("long" if s.up else "short")
-    return f"{head}: {flow_text(s.flow, s.near, s.tick_size)}; {'BUT ' if against else ''}{way_text(s)}."
+    return f"{head}: {flow_text(s.flow, s.near, s.tick_size)}; {'BUT ' if against else ''}{way_text(s, brief=brief)}."
 
 
 # ----------------------------------------------------------------------------
@@ -256,7 +263,7 @@ class Strength:
 
     words: the condition
     share: of the windows in which it is known, how many it was open in, 0 to 1; None where it was known in none
-    z: mean strength, positive where it opens, in standard deviations of its own single windows; None where those are not known
+    z: mean strength, positive where it opens, in standard deviations of such means; None where there are too few of them
     """
 
     words: str
@@ -274,8 +281,8 @@ LEAST = 24
 def condition_strengths(vacuum: pl.DataFrame, end_ns: int, window_s: int, *, usual_s: int | None = None) -> dict[str, list[Strength]]:
     """The four conditions of each direction (``up``, ``down``) from the level's windows that ended by `end_ns`.
 
-    The spread is that of the condition's strength over the last `usual_s` seconds (`FlowLeadParams.usual_s`), its window's own unit; a
-    condition with the spread 0 has no z.
+    The spread is the standard deviation of the means over `SPAN_S` seconds in the last `usual_s` (`FlowLeadParams.usual_s`); where it is
+    0 there is no z.
     """
     usual = (usual_s or FlowLeadParams().usual_s) * NS
     ended = pl.col("window_start_ts_ns") + window_s * NS
@@ -286,11 +293,11 @@ def condition_strengths(vacuum: pl.DataFrame, end_ns: int, window_s: int, *, usu
         out[direction] = []
         for i, (words, column, sign) in enumerate(conditions, start=1):
             opened = past[f"{direction}_{i}"].filter(last).drop_nulls()
-            strength = sign * past[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-            known = strength[np.isfinite(strength)]
-            mine = strength[last & np.isfinite(strength)]
-            spread = float(known.std()) if known.size >= LEAST else 0.0
-            z = float(mine.mean()) / spread if spread > 0 and mine.size else None
+            strength = (sign * past[column].cast(pl.Float64)).fill_nan(None)
+            usual_mean = strength.rolling_mean(SPAN_S // window_s).drop_nulls()
+            mine = strength.filter(last).mean()
+            spread = float(usual_mean.std(ddof=0)) if usual_mean.len() >= LEAST else 0.0  # type: ignore[arg-type]
+            z = float(mine) / spread if spread > 0 and mine is not None else None  # type: ignore[arg-type]
             out[direction].append(Strength(words, float(opened.cast(pl.Float64).mean()) if opened.len() else None, z))  # type: ignore[arg-type]
     return out
 
@@ -311,13 +318,13 @@ def decision_html(standing: Standing, verdict: Verdict | str, *, waiting: bool =
 
 def _level_html(s: Standing) -> str:
     said = [t for t in (away_text(s), "" if s.approach is None else FROM[s.approach].removeprefix("approach ")) if t]
-    if s.tests is not None:
-        said.append(tests_text(s.tests, coming=s.approach not in (None, "approach_none")))
+    more = [] if s.tests is None else [tests_text(s.tests, coming=s.approach not in (None, "approach_none"))]
+    more += [f"confluent: {', '.join(s.confluent)}"] if s.confluent else []
     last = "" if s.last_tick is None else f"<span class='last'>last <b>{price_text(s.last_tick, s.tick_size)}</b></span>"
-    beside = f"<div class='m one'>confluent: {escape(', '.join(s.confluent))}</div>" if s.confluent else ""
+    price = "–" if s.level_tick is None else price_text(s.level_tick, s.tick_size)
     return (
         f"<div class='one'><b class='l'>{escape(s.title)}</b> <span class='m'>{escape(' · '.join(said))}</span></div>"
-        f"<div class='one'><b class='price'>{price_text(s.level_tick, s.tick_size)}</b>{last}</div>{beside}"
+        f"<div class='one'><b class='price'>{price}</b>{last}</div><div class='m one'>{escape(' · '.join(more))}</div>"
     )
 
 
@@ -336,8 +343,8 @@ def verdict_html(v: Verdict) -> str:
     weight = "" if v.weight is None else f", weight <b>{v.weight:.0%}</b>"
     n = escape(v.nothing) if v.nothing else f"<b>{v.neighbours}</b> setups, <b>{v.days}</b> days{weight}"
     return (
-        f"<div class='m one h'>After a touch, within {v.minutes:g} min</div><div class='bar{few}'>{parts}{ticks}</div>"
-        f"<div class='one'><b class='say'>{escape(v.words)}</b> <span class='m'>· usual {usual} · {n}</span></div>"
+        f"<div class='m one h'>After a touch, within {v.minutes:g} min · {n}</div><div class='bar{few}'>{parts}{ticks}</div>"
+        f"<div class='one'><b class='say'>{escape(v.words)}</b> <span class='m'>· usual {usual}</span></div>"
     )
 
 
@@ -347,6 +354,8 @@ def _inks(approach: str) -> dict[str, str]:
 
 
 def _way_html(s: Standing) -> str:
+    if s.approach is None:
+        return f"<div class='m one h'>What stands in the way</div><div class='m'>no reading: {escape(s.why)}</div>"
     side = "short" if s.up else "long"
     lines = [
         f"<div class='one{' gone' if w.fate else ''}'><b class='{side}'>{price_text(w.tick, s.tick_size)}</b> {escape(wall_text(w))}</div>"
@@ -370,12 +379,13 @@ def strengths_html(strengths: Mapping[str, list[Strength]], found: Mapping[str, 
     for direction, ink, arrow in (("down", "short", "▼"), ("up", "long", "▲")):
         rows = ""
         for s in strengths[direction]:
-            share, z = "–" if s.share is None else f"{s.share:.0%}", "" if s.z is None else f"{s.z:+.1f} z".replace("-", "−")
+            share, z = "–" if s.share is None else f"{s.share:.0%}", "" if s.z is None else f"{s.z:+.1f}".replace("-", "−")
             bar = f"<i class='{ink}' style='width:{100 * (s.share or 0):.0f}%'></i>"
             rows += (
-                f"<span>{escape(s.words)}</span><span class='track' title='open in {share} of the last {SPAN_S} s'>{bar}</span>"
-                f"<span class='n'>{share}</span><span class='n m'>{z}</span>"
+                f"<span class='w'>{escape(s.words)}</span><span class='n' title='open in {share} of the last {SPAN_S} s'>{share}"
+                f"<span class='track'>{bar}</span></span><span class='n m' title='mean strength, in its own usual spreads'>{z}</span>"
             )
         said = f"<div class='m'>{escape(found[direction])}</div>" if found.get(direction) else ""
-        blocks += f"<div><div class='{ink} h'>{arrow} {direction.upper()}</div><div class='rows'>{rows}</div>{said}</div>"
+        heads = "<span></span><span class='n m'>open</span><span class='n m'>z</span>"
+        blocks += f"<div><div class='{ink} h'>{arrow} {direction.upper()}</div><div class='rows'>{heads}{rows}</div>{said}</div>"
     return f"{CSS}<div class='c'>{blocks}</div>"

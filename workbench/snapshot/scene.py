@@ -24,9 +24,9 @@ from engine.session import Session, candles_at_level, level_title, tick_at
 from engine.vocab import NS, known_roots
 from workbench.plots import axes, heatmap
 from workbench.plots.conditions import condition_cells
+from workbench.plots.decision import standing, statement
 from workbench.plots.ladder import WALL_REACH, rows_at
 from workbench.plots.levels import level_runs
-from workbench.plots.words import sentence
 from workbench.snapshot.state import PictureParams, SetupState
 
 
@@ -198,14 +198,11 @@ def session_scene(
     row = next(iter(vacuum.filter(pl.col("window_start_ts_ns") == now).iter_rows(named=True)), None)
     rows = rows_at(cube, (now - start) // w, k)
     if tick is None:
-        said = f"{title}: not known yet at {axes.clock(now)}; it stands from {axes.clock(int(frame['start_ts_ns'][0]))} on."
+        why = f"not known yet at {axes.clock(now)}; it stands from {axes.clock(int(frame['start_ts_ns'][0]))} on"
     else:
         valid = row is not None and bool(row["book_valid"] or row["book_near"])
-        approach, distance = (row["approach"], row["distance_ticks"]) if row is not None and valid else (None, None)
         why = "nothing has traded yet" if valid else f"the book is not valid at {axes.clock(now)}"
-        said = sentence(
-            title, k, rows, approach=approach, distance=distance, near=z.near, far=z.far, tick_size=session.tick_size, why=why
-        )  # fmt: skip
+    said = statement(standing(session, level_id, tick, end, row=row, near=z.near, why=why))
     layer = heatmap.LAYERS[picture.layer]
     seen = cube.isel(window=slice(0, (end - start) // w))
     bars, setup = _candles(session, frame, now, end, picture)

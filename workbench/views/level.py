@@ -24,7 +24,7 @@ from engine.vocab import NS
 from workbench import session_cache
 from workbench.assets import script
 from workbench.export import Table, cube_frame
-from workbench.plots import axes, conditions
+from workbench.plots import axes, conditions, decision
 from workbench.plots.heatmap import LAYERS, legend_html
 from workbench.state import ASKED, LevelState
 from workbench.theme import THEMES, css_variables
@@ -74,8 +74,8 @@ class LevelView(PageView):
         self.drill: Drill | None = None
         self.player = Player(state, lambda act: self.guard(act, keep=True), self._said)
         self.pictures = self.player.pictures
-        self.outcomes = Outcomes(root, state)
-        self.words = Words(state)
+        self.outcomes = Outcomes(root, state, self._on_verdict)
+        self.words = Words(state, self.outcomes)
         self._ready: set[str] = set()
         self._timer: Any = None
         self._build()
@@ -98,6 +98,7 @@ class LevelView(PageView):
         self.beside = pn.Column(**FILL)
         self.drawing = pn.Column(
             pn.Row(words.levels, self.any_price, margin=(0, 0, 4, 0), sizing_mode="stretch_width"),
+            words.decision,
             words.say,
             pn.Row(
                 words.layer_chips, words.legend, pn.Spacer(sizing_mode="stretch_width"), words.key,
@@ -224,6 +225,10 @@ class LevelView(PageView):
 
     def _said(self, frame: Frame, all_of_it: bool) -> None:
         self.words.paint(frame, self.player.deck, self.pictures.palette, all_of_it=all_of_it)
+
+    def _on_verdict(self) -> None:
+        if self.player.frame is not None:
+            self.words.paint_decision(self.player.frame)
 
     def _send_themes(self) -> None:
         """Have both themes' colours in the page: those of the figures, and those of the heatmap's layer."""
@@ -426,10 +431,11 @@ class Said(JSComponent):
 
 
 class Words:
-    """What is said of a frame, slower than the figures: sentence, conditions, levels, time, legend, and the path in the scrubber."""
+    """What is said of a frame, slower than the figures: decision bar, sentence, conditions, levels, time, legend, the scrubber's path."""
 
-    def __init__(self, state: LevelState) -> None:
-        self.state = state
+    def __init__(self, state: LevelState, outcomes: Outcomes) -> None:
+        self.state, self.outcomes = state, outcomes
+        self.decision = Said(**FILL)
         self.levels = Chips(label="Level", **FILL)
         self.say = Said(**FILL)
         self.when = Said(margin=(0, 4, 0, 12))
@@ -444,22 +450,25 @@ class Words:
     def paint(self, frame: Frame, deck: Any, palette: list[str], *, all_of_it: bool) -> None:
         """Say what `frame` shows; or one part of it, another one each time: all at once would hold up a frame of a clock that plays."""
         parts: list[Callable[[], None]] = [
-            lambda: self._paint_sentence(frame), lambda: self._paint_levels(frame), lambda: self._paint_conditions(frame, palette),
+            lambda: self.paint_decision(frame), lambda: self._paint_levels(frame), lambda: self._paint_conditions(frame, palette),
             lambda: self._paint_track(frame, deck),
         ]  # fmt: skip
         self._turn = (self._turn + 1) % len(parts)
         for part in parts if all_of_it else [parts[self._turn]]:
             part()
 
-    def _paint_sentence(self, frame: Frame) -> None:
+    def paint_decision(self, frame: Frame) -> None:
+        """The decision bar, the sentence made from the same facts, and the time."""
         look = frame.look
-        self.say.html = components.sentence(look.sentence(float(self.state.half_life_s)))
+        stands, (verdict, waiting) = look.standing(), self.outcomes.verdict(look)
+        self.decision.html = decision.decision_html(stands, verdict, waiting=waiting)
+        self.say.html = components.sentence(decision.statement(stands, brief=True))
         last = look.session.last_tick(look.now_ns)
         self.when.html = components.when(axes.clock(look.now_ns), last, look.session.tick_size, THEMES[self.state.theme])
 
     def _paint_conditions(self, frame: Frame, palette: list[str]) -> None:
         theme, slab, look = THEMES[self.state.theme], frame.slab, frame.look
-        self.conditions.html = conditions.words_html(look.row() if look.known else None, theme, key=False)
+        self.conditions.html = decision.strengths_html(decision.condition_strengths(look.windows, look.now_ns, look.params.window_s), {})
         scale = (slab.layer, slab.top, slab.pool, self.state.half_life_s, tuple(palette), theme)
         if scale != self._scale:
             self._scale = scale

@@ -10,6 +10,7 @@ import panel as pn
 from engine.errors import EngineError
 from engine.session import level_title
 from workbench import similar
+from workbench.plots.decision import Verdict, verdict_of
 from workbench.plots.outcomes import Facts, outcome_html, outcome_notice, rule_words
 from workbench.similar import Question, Similar
 from workbench.state import ASKED, LevelState
@@ -21,6 +22,8 @@ from workbench.views.viewport import Viewport
 
 REST_MS = 250
 """The question is asked when nothing has changed for so long."""
+
+COMPARING = "Comparing with similar setups …"
 
 CLASS_OF = {"BREAK_UP": "break", "BREAK_DOWN": "break", "REJECT_UP": "reject", "REJECT_DOWN": "reject", "CHOP": "chop"}
 """Outcome in gold -> class."""
@@ -57,17 +60,22 @@ def out_of_reach(root: str, look: Viewport) -> str:
     return f"Price is {away} ticks away. Setups begin within {reach} ticks of the level: nothing is compared from further off."
 
 
+def lack_of(found: Similar) -> str:
+    """Why nothing is comparable; empty where something is."""
+    f = found.forecast
+    return f"{f['reason']} (n_eff {f['n_eff']:.0f}, best similarity {f['best_similarity'] or 0.0:.3f})" if f["nothing_comparable"] else ""
+
+
 def outcomes_html(found: Similar, theme: Theme, **more: bool) -> str:
     """The table of outcomes as `workbench.plots.outcomes.outcome_html` makes it, with what is said around it."""
     f, q, n = found.forecast, found.question, found.answer.sessions
     where = {"all": "", "kind": ", levels of this kind", "level": ", this level and direction"}[q.pool]
     every = f"all {n} other sessions{where} (index, later ones too)"
-    weak = f"{f['reason']} (n_eff {f['n_eff']:.0f}, best similarity {f['best_similarity'] or 0.0:.3f})" if f["nothing_comparable"] else ""
     facts = Facts(
         level=level_title(q.level_id), approach=str(found.trigger["approach"]), horizon=q.horizon,
         whose=every if q.mode == "all" else f"walk-forward, {n} sessions before{where}",
         rule=rule_words(similar.retrieval_params(q.root, q.symbol, q.date).setups.barrier), neighbours=int(f["neighbours"]),
-        days=int(f["distinct_days"]), n_eff=float(f["n_eff"]), p_touch=f["p_touch"], pi_touch=f["pi_touch"], nothing=weak,
+        days=int(f["distinct_days"]), n_eff=float(f["n_eff"]), p_touch=f["p_touch"], pi_touch=f["pi_touch"], nothing=lack_of(found),
     )  # fmt: skip
     return outcome_html(found.outcomes, facts, theme, **more)
 
@@ -146,10 +154,12 @@ class DebouncedQuery:
 
 
 class Outcomes:
-    """The pane; `follow` tells it what is on the screen. One that is not on the screen itself asks nothing."""
+    """The pane, and the verdict for the decision bar; `follow` tells it what is on the screen. One that is not on the screen itself asks
+    nothing. `on_change` is called when there is another answer.
+    """
 
-    def __init__(self, root: str, state: LevelState) -> None:
-        self.root, self.state = root, state
+    def __init__(self, root: str, state: LevelState, on_change: Callable[[], object] = lambda: None) -> None:
+        self.root, self.state, self.on_change = root, state, on_change
         self.pane = pn.pane.HTML("", styles={"flex": "0 0 auto", "padding": "2px 2px 0", "box-sizing": "border-box"}, **FILL)
         self.asking = DebouncedQuery(root, self._on_answer, work=lambda question, _, go_on: find_unless_stopped(question, go_on))
         self.found: Similar | str = ""
@@ -175,13 +185,37 @@ class Outcomes:
             self.found = found
         self.waiting = waiting
         self._paint()
+        self.on_change()
+
+    def _holds(self, look: Viewport | None) -> bool:
+        """Whether the last answer may be shown at `look`: it is of this level, and of nothing that came after the instant."""
+        if look is None or isinstance(self.found, str):
+            return False
+        q = self.found.question
+        return (q.symbol, q.date, q.level_id) == (look.session.symbol, look.session.date, look.level_id) and q.end_ns <= look.end_ns
+
+    def verdict(self, look: Viewport) -> tuple[Verdict | str, bool]:
+        """The verdict at `look`, and whether it is of an earlier instant; in its place HTML that says why there is none."""
+        found = self.found
+        if isinstance(found, str):
+            return found, self.waiting
+        if not self._holds(look):
+            return COMPARING, True
+        q = found.question
+        said = verdict_of(
+            found.outcomes, found.forecast, horizon=q.horizon, approach=str(found.trigger["approach"]), weight=found.weight,
+            nothing=lack_of(found),
+        )  # fmt: skip
+        return said or "No outcome within this time is known.", self.waiting or q.end_ns != look.end_ns
 
     def _paint(self) -> None:
         theme = THEMES[self.state.theme]
         if isinstance(self.found, str):
             html = outcome_notice(self.found, theme, waiting=self.waiting)
+        elif self.waiting and not self._holds(self.look):
+            html = outcome_notice(COMPARING, theme, waiting=True)
         else:
-            # The last answer remains, dimmed, while the next is on its way: it says itself of which level it is.
+            # The last answer remains, dimmed, while the next is on its way.
             html = outcomes_html(self.found, theme, waiting=self.waiting)
         if html != self.pane.object:
             self.pane.object = html

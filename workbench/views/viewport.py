@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -19,8 +19,7 @@ from engine.vocab import NS, Root
 from workbench import session_cache
 from workbench.plots import axes
 from workbench.plots.axes import price_text
-from workbench.plots.ladder import WALL_REACH
-from workbench.plots.words import sentence
+from workbench.plots.decision import Standing, standing
 from workbench.state import LevelState, dollar_ticks
 
 
@@ -69,27 +68,21 @@ class Viewport:
         i = int(starts.search_sorted(self.now_ns - self.window_ns, side="right")) - 1
         return self.windows.row(i, named=True) if i >= 0 and self.now_ns - self.window_ns < starts[i] + self.window_ns else None
 
-    def sentence(self, half_life_s: float) -> str:
-        """The level in a sentence (`workbench.plots.words.sentence`): what its last window and the ladder of that window say.
-
-        The ladder is read as far as the sentence looks: that depends on no number of rows shown.
+    def standing(self) -> Standing:
+        """What is known of the level, for the decision bar and the sentence (`workbench.plots.decision`): at the end of the last window
+        that had ended, as all that is said of the instant; but the last price is that of the instant.
         """
-        s, zones, row, at = self.session, self.params.zones, self.row(), axes.clock(self.now_ns)
+        s, near, row, at = self.session, self.params.zones.near, self.row(), axes.clock(self.now_ns)
         if not self.known:
-            return f"{self.title}: not known yet at {at}."
-        valid = row if row is not None and (row["book_valid"] or row["book_near"]) else None
-        why = "nothing has traded yet" if valid is not None else self._book_lacks()
+            return standing(s, self.level_id, None, self.now_ns, row=None, near=near, why=f"not known yet at {at}")
+        valid = row is not None and bool(row["book_valid"] or row["book_near"])
+        why = "nothing has traded yet" if valid else self._book_lacks()
         if row is None:
             why = f"no window has ended since it is known, by {at}"
         k = self.k_ref if row is None else int(row["level_tick"])  # type: ignore[call-overload]
-        reach = max(WALL_REACH, zones.near)
-        rows = session_cache.ladder_at(s, self.end_ns, k, reach, self.params.window_s, self.step, half_life_s)
-        return sentence(
-            self.title, k, rows, tick_size=s.tick_size, near=zones.near, far=zones.far,
-            approach=None if valid is None else str(valid["approach"]),
-            distance=None if valid is None else valid["distance_ticks"],  # type: ignore[arg-type]
-            why=why, tests=s.touches_before(self.level_id, self.now_ns), confluent=session_cache.confluent(s, self.level_id, self.now_ns),
-        )  # fmt: skip
+        beside = session_cache.confluent(s, self.level_id, self.now_ns)
+        stands = standing(s, self.level_id, k, self.end_ns, row=row, near=near, step_ticks=self.step, why=why, confluent=beside)
+        return replace(stands, last_tick=s.last_tick(self.now_ns))
 
     def _book_lacks(self) -> str:
         why = self.session.why_not_known(self.now_ns - self.window_ns, self.now_ns)
