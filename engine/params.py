@@ -250,6 +250,9 @@ class AuditParams(Params):
 # The simulator's parameters
 
 
+WallTick = Annotated[int, Field(ge=0, lt=16)]
+
+
 class SimParams(Params):
     """Parameters of a simulated market; equal values give byte-identical files."""
 
@@ -266,6 +269,15 @@ class SimParams(Params):
     thin_after: dt.time | None = Field(
         None, description="New York time from which, and until 04:00, the day goes on thinly, to keep a demo small"
     )
+    wall: tuple[WallTick, ...] = Field(
+        (0, 1, 2), min_length=1, description="Ticks beyond the level, it included, at which regimes add, keep and pull orders"
+    )
+
+    def digest(self) -> str:
+        """As of any parameters; what came later counts only where it is not as by default, so that files of before stay as they are."""
+        later = {n for n in ("wall",) if getattr(self, n) == type(self).model_fields[n].default}
+        text = json.dumps(self.model_dump(mode="json", exclude=later), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class RunParams(Params):

@@ -16,18 +16,21 @@ FAMILIES: dict[str, str] = {
     "vacuum_up": "Vacuum, upward context (approach from below), features.md section 3",
     "tape": "Tape: trading, in the frame of travel, features.md section 4",
     "condition": "The conditions, features.md section 6",
+    "wall": "The wall at a level, in the frame of travel, once per moment (`engine/features/wall.py`)",
     "pressure": "Pressure at a price, per tick and window of a cube, features.md section 7",
 }
-"""What each family is; the table of a level's windows holds all but `pressure`, in this order."""
+"""What each family is; the table of a level's windows holds all but `OF_OTHER_TABLES`, in this order."""
 
-_MODULES = ("vacuum", "tape", "pressure")
+OF_OTHER_TABLES = ("wall", "pressure")
+
+_MODULES = ("vacuum", "tape", "wall", "pressure")
 
 
 @dataclass(frozen=True)
 class Feature:
     """A declared feature; `formula`, `unit`, `range` (in interval notation) and `meaning` are for the reference and the contracts.
     `dtype` is ``float64``, ``boolean`` or ``int8``; all are nullable. `function` takes the window's sums
-    (`engine.features.sums.WindowSums`; a cube's variables for `pressure`).
+    (`engine.features.sums.WindowSums`; `engine.features.wall.WallSums` for `wall`, a cube's variables for `pressure`).
     """
 
     name: str
@@ -107,4 +110,4 @@ def feature_names(family: str | None = None) -> tuple[str, ...]:
 
 def table_features() -> tuple[Feature, ...]:
     """The features of the table ``mbo_level_vacuum_5s``, in its column order (after `KEYS`)."""
-    return tuple(f for f in features() if f.family != "pressure")
+    return tuple(f for f in features() if f.family not in OF_OTHER_TABLES)

@@ -12,7 +12,9 @@ import polars as pl
 
 from engine.errors import ContractError
 from engine.features import vacuum
+from engine.features.registry import features
 from engine.features.sums import SideSums, WindowSums
+from engine.features.wall import wall_sums
 from engine.ladder import NO_TICK, Ladder
 from engine.lake.manifest import canonical, sha256_text
 from engine.params import FeatureParams
@@ -92,8 +94,16 @@ def blocks(history: np.ndarray, before: np.ndarray) -> np.ndarray:
     return out.reshape(n, -1)
 
 
-REPRESENTATIONS = ("means", "blocks")
-"""Those made of windows alone; `learned` is fitted on `means` where vectors are compared."""
+REPRESENTATIONS = ("means", "blocks", "wall")
+"""Those that a trigger's vector can have; `learned` is fitted on `means` or `wall` where vectors are compared."""
+
+WALL = (
+    "w1_orders_share_end", "w1_orders_share_30s", "w1_orders_share_approach", "w2_adds_share_30s", "w2_adds_share_approach",
+    "w3_pulls_per_order_30s", "w3_pulls_per_order_approach", "w4_behind_pulls_per_order_30s", "w4_behind_pulls_per_order_approach",
+    "w5_opposite_pulled_30s", "w5_opposite_pulled_approach", "w6_added_share_30s", "w6_added_share_approach", "w7_pulled_30s",
+    "w7_pulled_approach", "w8_behind_pulled_30s", "w8_behind_pulled_approach", "w9_approach_log",
+)  # fmt: skip
+"""Features of the `wall` representation, the same for both approaches."""
 
 NEEDED = ("window_end_ts_ns", "level_tick", "approach", "distance_ticks", "sigma", "message_rate", "trade_rate")
 """Columns of a trigger that its vector is made of."""
@@ -111,8 +121,8 @@ def _known(representation: str) -> str:
 
 
 def vector_names(representation: str, approach: str) -> tuple[str, ...]:
-    """Name of every dimension, in the vector's order; `means` has the same names for both approaches."""
-    return means_names() if _known(representation) == "means" else blocks_names(approach)
+    """Name of every dimension, in the vector's order; `means` and `wall` have the same names for both approaches."""
+    return {"means": means_names, "wall": lambda: WALL}.get(_known(representation), lambda: blocks_names(approach))()
 
 
 def feature_of(name: str) -> str:
@@ -121,9 +131,9 @@ def feature_of(name: str) -> str:
 
 
 def family_of(name: str) -> str:
-    """What a dimension is about: ``f``, ``u``, ``t``; ``ahead``, ``behind`` (sides of `means`) or ``magnitude``."""
+    """What a dimension is about: ``f``, ``u``, ``t``, ``w``; ``ahead``, ``behind`` (sides of `means`) or ``magnitude``."""
     feature = feature_of(name)
-    found = re.match(r"^(?:([fut])\d+|(ahead|behind))_", feature)
+    found = re.match(r"^(?:([futw])\d+|(ahead|behind))_", feature)
     return (found[1] or found[2]) if found else "magnitude"
 
 
@@ -186,6 +196,10 @@ def _vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, params
     of_row = of_row.reshape(-1)
     history = HISTORY + (REACH if representation == "blocks" else 0)
     enough = _enough(ladder, first, n_windows, params.window_s)
+    if representation == "wall":
+        rows = np.flatnonzero(enough[window])
+        yield rows, wall_values(ladder, triggers[rows], params)
+        return
     for begin in range(0, around.shape[1], CHUNK):
         rows = np.flatnonzero((of_row >= begin) & (of_row < begin + CHUNK) & enough[window])
         if rows.size == 0:
@@ -208,6 +222,12 @@ def _vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, params
             if mine.size:
                 values = np.stack([np.where(sums.valid, sums[name], np.nan) for name in base_names(which)], axis=1)
                 yield rows[mine], blocks(values[cells[mine]], (at[mine] < 0).sum(axis=1))
+
+
+def wall_values(ladder: Ladder, moments: pl.DataFrame, params: FeatureParams) -> np.ndarray:
+    """The features of `WALL` of each moment, float64 ``(n, features)``; `moments` as for `engine.features.wall.wall_sums`."""
+    made, sums = {f.name: f.function for f in features("wall")}, wall_sums(ladder, moments, params)
+    return np.stack([made[name](sums) for name in WALL], axis=1)
 
 
 def _enough(ladder: Ladder, first: int, n_windows: int, window_s: int) -> np.ndarray:

@@ -111,7 +111,8 @@ def audit(
     Raises `NoData` where there is no session with enough history before it.
     """
     p = params or AuditParams()
-    wanted = [r for r in REPRESENTATIONS if r == "pi" or (r in only and (data.blocks or not r.startswith("blocks")))]
+    there = {"blocks": bool(data.blocks), "blocks_original": bool(data.blocks), "wall": data.wall is not None}
+    wanted = [r for r in REPRESENTATIONS if r == "pi" or (r in only and there.get(r, True))]
     targets: list[Target] = ["class"]
     touches = data.means.touches()[(data.means.frame["kind"] == "arm").to_numpy()]
     if touch and min((touches == 0).sum(), (touches == 1).sum()) >= p.retrieval.min_sessions:

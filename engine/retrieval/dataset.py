@@ -139,8 +139,10 @@ def events_by_group(frame: pl.DataFrame) -> dict[str, Events]:
     return {g: events_from_frame(rows, names_of(representation, g)) for g, rows in parts.items()}
 
 
-def audit_events(lake: Lake, symbol: str | None, *, blocks: bool = True, progress: Progress | None = None) -> tuple[Events, list[Events]]:
-    """The `arm` events of every session in `means`, and in `blocks` per approach, computed on the fly with gold's parameters.
+def audit_events(
+    lake: Lake, symbol: str | None, *, blocks: bool = True, progress: Progress | None = None
+) -> tuple[Events, list[Events], Events]:
+    """The `arm` events of every session in `means`, in `blocks` per approach, and in `wall`, computed on the fly with gold's parameters.
 
     Raises `NoData` where the lake has no silver, or no session of it a trigger; `SessionError`, `ContractError` as `poolable_sessions`.
     """
@@ -148,7 +150,7 @@ def audit_events(lake: Lake, symbol: str | None, *, blocks: bool = True, progres
 
     from engine.features.events import session_events
 
-    wanted = ("means", "blocks") if blocks else ("means",)
+    wanted = ("means", "wall", "blocks") if blocks else ("means", "wall")
     parts: dict[str, list[pl.DataFrame]] = {r: [] for r in wanted}
     sessions = poolable_sessions(lake, LADDER, symbol)
     # Sessions without gold take the parameters of those that have it.
@@ -163,7 +165,8 @@ def audit_events(lake: Lake, symbol: str | None, *, blocks: bool = True, progres
     means = pl.concat(parts["means"])
     if not means.height:
         raise NoData(f"{lake.root}: expected armed triggers in {len(sessions)} sessions, found none; add dates or levels")
-    return events_by_group(means)[MIRROR], list(events_by_group(pl.concat(parts["blocks"])).values()) if blocks else []
+    wall = events_by_group(pl.concat(parts["wall"]))[MIRROR]
+    return events_by_group(means)[MIRROR], list(events_by_group(pl.concat(parts["blocks"])).values()) if blocks else [], wall
 
 
 # ----------------------------------------------------------------------------

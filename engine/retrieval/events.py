@@ -40,7 +40,7 @@ The two rates measure current activity, which a sigma over half an hour misses. 
 simulated market without regimes (tier B, kappa 0), because the rates are in their vectors: busy minutes resolve sooner.
 """
 
-MIRRORED_REPRESENTATIONS = ("means", "learned")
+MIRRORED_REPRESENTATIONS = ("means", "learned", "wall")
 """Representations in the frame of travel, in which both directions share a pool (features.md section 5)."""
 
 DECIDED_UNTIL = "decided_until_ts_ns"
@@ -62,7 +62,7 @@ class Events:
     """Triggers in time order: vectors, and a frame of their columns (`REQUIRED`, and `OUTCOMES` where they are known), row for row.
 
     `matrix` is float32 ``(n, d)``, raw (not normalised), with a row of NaN where a trigger has no vector; `names` are those of its columns;
-    `representation` is ``blocks`` or ``means``.
+    `representation` is ``blocks``, ``means`` or ``wall``.
     """
 
     matrix: NDArray[np.float32]

@@ -147,9 +147,9 @@ def _trees(x: Floats, y: Labels, queries: Floats, classes: int, seed: int) -> Fl
 # ----------------------------------------------------------------------------
 # All representations of an audit, evaluated sequentially or in parallel
 
-REPRESENTATIONS = ("pi", "blocks_original", "blocks", "means", "learned", "lightgbm")
+REPRESENTATIONS = ("pi", "blocks_original", "blocks", "means", "learned", "wall", "lightgbm")
 """Forecasters compared: the reference; the original recipe (20 neighbours of `blocks`, unsmoothed); `blocks` and `means` tuned and
-smoothed; `learned`, an embedding of `means`; gradient-boosted trees on `means`."""
+smoothed; `learned`, an embedding of `means`; `wall`, one of the wall features; gradient-boosted trees on `means`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,11 +164,14 @@ class AuditData:
         The same triggers in the original schema, one `Events` per approach; may be empty.
     truth : float64 ``(len(means), 3)`` or None
         Exact class probabilities where the data are simulated.
+    wall : Events or None
+        The same triggers in wall features, row for row as `means`.
     """
 
     means: Events
     blocks: Sequence[Events] = ()
     truth: Floats | None = None
+    wall: Events | None = None
 
 
 def walk_all(
@@ -199,11 +202,11 @@ def _walk(name: str, data: AuditData, blocks: Sequence[Block], p: AuditParams, t
         return walk_reference(data.means, blocks, p, target)
     if name == "lightgbm":
         return walk_trees(data.means, blocks, p, target, step)
-    groups: list[Group] = [(data.means, np.arange(len(data.means)))]
+    groups: list[Group] = [(data.wall if name == "wall" and data.wall is not None else data.means, np.arange(len(data.means)))]
     if name.startswith("blocks"):
         place = {t: i for i, t in enumerate(data.means.frame["trigger_id"].to_list())}
         groups = [(e, np.array([place[t] for t in e.frame["trigger_id"].to_list()], np.int64)) for e in data.blocks]
-    recipe: Recipe = "learned" if name == "learned" else "original" if name == "blocks_original" else "plain"
+    recipe: Recipe = "learned" if name in ("learned", "wall") else "original" if name == "blocks_original" else "plain"
     keys = [e.pool_keys(p.retrieval.pool) for e, _ in groups]
     pools = [(e.take(own == k), rows[own == k]) for (e, rows), own in zip(groups, keys) for k in np.unique(own)]
     return walk_neighbours(pools, len(data.means), blocks, p, target, recipe, step)

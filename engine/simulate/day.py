@@ -178,7 +178,7 @@ class Day:
         )
         for number, rate, first_tick, tick_fixed, opening, follow, scale in plan:
             rho = rate if follow == 0.0 else max(rate, LEAST_RATE)
-            par = m.parameters(rho, follow=follow, kappa=0.0 if follow else params.kappa, gamma=params.gamma)
+            par = m.parameters(rho, follow=follow, kappa=0.0 if follow else params.kappa, gamma=params.gamma, wall=params.wall)
             par[m.ANCHOR_SCALE], par[m.ANCHOR_OFFSET] = scale, 0.0 if scale else CENTRE + 0.5
             book = Book(seed, par=par, tick0=first_tick, tick_fixed=tick_fixed, instrument_id=number, id_base=id_base)
             self.books.append(book)
@@ -296,13 +296,16 @@ class Day:
                 yield out
         finish_day(self.books[0].st, self.levels)
 
-    def run_main(self, until_ns: int) -> Iterator[NDArray[np.int64]]:
+    def run_main(self, until_ns: int, *, opening: bool = False) -> Iterator[NDArray[np.int64]]:
         """Records of the main contract alone from where it is to `until_ns`; the others follow it and change nothing in it.
 
-        A span that is cut elsewhere than every five minutes ends a time step there, and another path begins.
+        A span that is cut elsewhere than every five minutes ends a time step there, and another path begins. With `opening` the records
+        that the day begins with come first, those of the other contracts among them.
         """
         if self.books[0].st[o.NOW_NS] == 0:
-            self._open()
+            first = self._open()
+            if opening:
+                yield first
         for start, end in self._slices(max(self.start_ns, int(self.books[0].st[o.NOW_NS])), until_ns):
             yield self._slice(0, start, end)
 

@@ -32,7 +32,6 @@ DRIFT_GAIN = 1.32
 that the regime, when known, names the outcome as often as simulator.md's table has it (docs/SIMULATOR.md)."""
 
 NEAR_TICKS = 2
-WALL_TICKS = 3
 
 # Words of the approach in progress.
 LEVEL, SIGN, STATE, PHASE, START_NS, TOUCH_NS, N_LOG, DAY_SEED = range(8)
@@ -159,10 +158,23 @@ def _wall_side(levels):
 
 
 @kernel
-def _in_wall(levels, side, tick):
+def _in_wall(par, levels, side, tick):
     now = levels.now
     beyond = now[SIGN] * (tick - levels.tick[now[LEVEL]])
-    return side == _wall_side(levels) and 0 <= beyond < WALL_TICKS
+    return side == _wall_side(levels) and 0 <= beyond < m.WALL_REACH and (int(par[m.WALL]) >> beyond) & 1 == 1
+
+
+@kernel
+def _tick_of_wall(par, rng, levels):
+    """One of the wall's ticks, each as likely."""
+    n = int(uniform(rng, REGIME) * par[m.WALL_TICKS])
+    beyond = 0
+    while True:
+        if (int(par[m.WALL]) >> beyond) & 1 == 1:
+            if n == 0:
+                return levels.tick[levels.now[LEVEL]] + levels.now[SIGN] * beyond
+            n -= 1
+        beyond += 1
 
 
 @kernel
@@ -177,14 +189,14 @@ def divert_add(st, par, rng, levels, side, tick):
     to_level = _ticks_to_level(st, levels)
     if to_level < 0 or (state == SPOOF and to_level <= NEAR_TICKS) or not _happens(par, rng, 0.3):
         return tick
-    return levels.tick[now[LEVEL]] + now[SIGN] * int(uniform(rng, REGIME) * WALL_TICKS)
+    return _tick_of_wall(par, rng, levels)
 
 
 @kernel
 def hidden_at_level(par, rng, levels, side, tick, qty, hidden):
     """Hidden size behind an add: absorbing makes icebergs of the orders at the level."""
     now = levels.now
-    if now[LEVEL] < 0 or now[STATE] != ABSORB or not _in_wall(levels, side, tick) or not _happens(par, rng, 1.2):
+    if now[LEVEL] < 0 or now[STATE] != ABSORB or not _in_wall(par, levels, side, tick) or not _happens(par, rng, 1.2):
         return hidden
     return max(hidden, int(qty * (2.0 - 4.0 * math.log(1.0 - uniform(rng, REGIME)))))
 
@@ -198,13 +210,13 @@ def divert_cancel(order, book, classes, st, par, rng, levels, slot):
     state = now[STATE]
     to_level = _ticks_to_level(st, levels)
     far = to_level > NEAR_TICKS
-    if _in_wall(levels, order[slot, SIDE], order[slot, TICK]):
+    if _in_wall(par, levels, order[slot, SIDE], order[slot, TICK]):
         keep = 1.5 if state == HOLD or (state == SPOOF and far) else (0.7 if state == ABSORB else 0.0)
         if keep > 0.0 and _happens(par, rng, keep):
             cls = order[slot, CLS]
             for _ in range(6):
                 other = classes[cls, int(uniform(rng, REGIME) * st[N_CLASS + cls])]
-                if not _in_wall(levels, order[other, SIDE], order[other, TICK]):
+                if not _in_wall(par, levels, order[other, SIDE], order[other, TICK]):
                     return other
         return slot
     if state == HOLD and _happens(par, rng, 0.1):
@@ -212,7 +224,7 @@ def divert_cancel(order, book, classes, st, par, rng, levels, slot):
         return book[side, st[BEST_BID + side], TAIL]
     c = 0.12 if state == PULL and now[PHASE] == 0 else (0.2 if state == SPOOF and not far else 0.0)
     if c > 0.0 and to_level >= 0 and _happens(par, rng, c):
-        tick = levels.tick[now[LEVEL]] + now[SIGN] * int(uniform(rng, REGIME) * WALL_TICKS)
+        tick = _tick_of_wall(par, rng, levels)
         if book[_wall_side(levels), tick, COUNT] > 0:
             return book[_wall_side(levels), tick, TAIL]
     return slot

@@ -30,7 +30,7 @@ def null_rows(seed: int) -> list[Row]:
         simulate(dates=DATES, lake=root, rate=RATE, kappa=0.0, seed=seed, workers=1)
         for layer in ("bronze", "silver"):
             run(symbol="ESZ5", dates=DATES, layer=layer, lake=root, workers=1)  # type: ignore[arg-type]
-        events, _ = audit_events(Lake(root), None, blocks=False)
+        events, *_ = audit_events(Lake(root), None, blocks=False)
     report = audit(AuditData(events), AuditParams(refit_growth=0.5), only=COMPARED, touch=False)
     return [report.row(name) for name in COMPARED]
 

@@ -136,7 +136,7 @@ def test_what_is_made_on_the_fly_is_made_with_the_knobs_of_gold(copied_gold: Lak
             pooled(copied_gold, SYMBOL)
     assert make(copied_gold, "triggers", MONDAY, other).status == "made"
     kept = copied_gold.read(TRIGGERS, SYMBOL, TUESDAY).filter(kind="arm")
-    events, _ = audit_events(copied_gold, SYMBOL, blocks=False)
+    events, *_ = audit_events(copied_gold, SYMBOL, blocks=False)
     made = events.frame.filter(session_date=TUESDAY)
     assert set(made["barrier_ticks"]) == {5}
     assert made.drop("decided_until_ts_ns").equals(kept.drop("representation", "vector_dim", "vector"))
