@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engine.lake.store import Lake
-    from engine.params import AuditParams
+    from engine.params import AuditParams, RetrievalParams
     from engine.retrieval.audit import Report
     from engine.retrieval.events import Events
     from engine.retrieval.neighbours import Neighbours
@@ -121,11 +121,17 @@ def audit(
     symbol: Annotated[str | None, Parameter(help="A root or a contract; all where not given.")] = None,
     synthetic: Annotated[int | None, Parameter(help="Instead of a lake: so many events of a known law.")] = None,
     strength: Annotated[float, Parameter(help="With --synthetic: how much the paths know of the labels; 0 is nothing.")] = 1.0,
-    seed: Annotated[int, Parameter(help="With --synthetic: seed of paths and labels.")] = 0,
+    market: Annotated[int | None, Parameter(help="Instead of a lake: so many simulated mornings, with an oracle beside.")] = None,
+    kappa: Annotated[float, Parameter(help="With --market: strength of the regimes at levels; 0 for none.")] = 1.0,
+    gamma: Annotated[float, Parameter(help="With --market: how far regimes move price after the touch; 0 leaves their footprints.")] = 0.5,
+    walls: Annotated[str, Parameter(help="With --market: ticks beyond the level at which regimes show.")] = "0,1,2",
+    seed: Annotated[int, Parameter(help="With --synthetic, --market: seed of what is simulated.")] = 0,
     permute: Annotated[bool, Parameter(negative=(), help="Deal each day's outcomes out to another day: there must be no edge.")] = False,
     horizon: Annotated[Horizon | None, Parameter(help="Outcome horizon; usually h1, two minutes after the touch.")] = None,
     params: Annotated[Path | None, Parameter(help="JSON of parameters by group, as for `spymaster run`; `retrieval` is read.")] = None,
-    only: Annotated[str | None, Parameter(help="Only these, comma separated: blocks_original, blocks, means, learned, lightgbm.")] = None,
+    only: Annotated[
+        str | None, Parameter(help="Only these, comma separated: blocks_original, blocks, means, learned, wall, lightgbm.")
+    ] = None,
     growth: Annotated[float, Parameter(help="Refit when history has grown by this share; 0 refits every session, slowly.")] = 0.15,
     keep: Annotated[bool, Parameter(help="Keep the result as a table in the lake, for the Research view.")] = True,
     diagram: Annotated[bool, Parameter(negative=(), help="Print the reliability diagram of the learned neighbours, too.")] = False,
@@ -147,10 +153,16 @@ def audit(
         spymaster audit --lake lake
         spymaster audit --synthetic 2000 --strength 1.0 --seed 3
 
+    Simulated mornings of an order stream with regimes of known strength; the second time they are read from the user's cache::
+
+        spymaster audit --market 240 --kappa 1 --seed 900 --only learned,wall
+        spymaster audit --market 240 --seed 900 --walls 0 --only wall
+
     Null hypotheses, in which no edge may be found::
 
         spymaster audit --synthetic 2000 --strength 0
         spymaster audit --synthetic 2000 --permute --only learned --json | jq .verdict
+        spymaster audit --market 60 --kappa 0 --only wall
     """
     from pydantic import ValidationError
 
@@ -176,6 +188,10 @@ def audit(
         values = AuditParams(retrieval=retrieval, refit_growth=growth)
     except ValidationError as e:
         raise SessionError(f"--growth {growth}: {e.errors()[0]['msg'].lower()}") from e
+    if market is not None:
+        require(market >= 1 and synthetic is None, "--market: expected at least 1 morning, and no --synthetic beside it")
+        named = None if only is None else names
+        return audit_mornings(market, retrieval, named, cores, json, kappa=kappa, gamma=gamma, walls=walls, seed=seed, permute=permute)
     made: dict[str, Any] = {}
     with progress_bars() as bars:
         if synthetic is not None:
@@ -185,8 +201,9 @@ def audit(
             made = audit_inputs(Lake(lake), symbol)
             data = audit_data(lake, symbol, names, bars)
             if permute:
-                means, *blocks = permute_days([data.means, *data.blocks], seed)
-                data = AuditData(means, blocks)
+                parts = permute_days([data.means, *data.blocks, *([] if data.wall is None else [data.wall])], seed)
+                many = 1 + len(data.blocks)
+                data = AuditData(parts[0], parts[1:many], wall=parts[many] if data.wall is not None else None)
         with audit_processes(cores if workers is not None or len(data.means) >= PARALLEL_FROM else 1) as executor:
             report = run_audit(data, values, only=names, progress=progress_step(bars, "audit"), executor=executor)
     table, why, busy = None, "", None
@@ -207,6 +224,49 @@ def audit(
         raise LakeBusy(f"the audit is {why}; then run it again") from busy
     if not json and (table or why):
         print_line(f"kept in {table}" if table else why)
+
+
+def audit_mornings(
+    mornings: int, retrieval: RetrievalParams, only: list[str] | None, cores: int, json: bool, *, kappa: float, gamma: float, walls: str,
+    seed: int, permute: bool,
+) -> None:  # fmt: skip
+    """Audit simulated mornings and print the result; those that are not in the user's cache are made first."""
+    from pydantic import ValidationError
+
+    from engine.simulate.market_audit import FORECASTERS, audit_market, market_params
+    from engine.simulate.mornings import cache_folder, market_events, morning_params
+
+    try:
+        ticks = tuple(int(k) for k in walls.split(","))
+        params = morning_params(seed=seed, kappa=kappa, gamma=gamma, wall=ticks)
+    except (ValidationError, ValueError) as e:
+        raise SessionError(f"market settings: {e}") from e
+    names = list(FORECASTERS) if only is None else only
+    unknown = [n for n in names if n.startswith("blocks")]
+    require(not unknown, f"--only {','.join(unknown)}: simulated mornings have no {unknown[0] if unknown else ''}")
+    values, folder = market_params(mornings, retrieval), cache_folder(params)
+    with progress_bars() as bars, audit_processes(cores) as executor:
+        events = market_events(mornings, params, folder, executor=executor, progress=progress_step(bars, "simulating"))
+        report = audit_market(
+            events, values, only=names, permute_seed=seed if permute else None, progress=progress_step(bars, "audit"), executor=executor
+        )
+    if json:
+        print_json({"market": params.model_dump(mode="json"), "permuted": permute, "cache": str(folder), **report.to_json()})
+        return
+    console = wide_console()
+    names = ["pool", "forecaster", "events", "skill", "95% interval", "of the oracle", "ECE", "abstained"]
+    table = text_table(names, ("pool", "forecaster"), f"{report.mornings} simulated mornings, planted strength {kappa:g}")
+    for r in report.rows:
+        share = "" if r.share is None else f"{r.share:.2f}"
+        cells = f"{r.events:,}", f"{r.skill:+.4f}", f"{r.low:+.4f} to {r.high:+.4f}", share, f"{r.ece:.3f}", f"{r.abstained:,}"
+        table.add_row(r.pool, r.forecaster, *cells)
+    console.print(table)
+    print_line(
+        f"{report.events:,} armed events, {report.labelled:,} with an outcome, a regime live at {report.live:,} of these; skill is 1 - log "
+        "loss / log loss of pi on the events it answered, intervals from draws of whole mornings; the oracle is told the regime; live "
+        "alone: nothing else in the history either",
+        console,
+    )
 
 
 @contextmanager
@@ -234,8 +294,9 @@ def audit_data(lake: Path, symbol: str | None, names: Sequence[str], bars: Any) 
     from engine.retrieval.dataset import audit_events
     from engine.retrieval.walk_forward import AuditData
 
-    blocks = any(n.startswith("blocks") for n in names)
-    return AuditData(*audit_events(Lake(lake), symbol, blocks=blocks, progress=progress_step(bars, "triggers")))
+    wanted = any(n.startswith("blocks") for n in names)
+    means, blocks, wall = audit_events(Lake(lake), symbol, blocks=wanted, progress=progress_step(bars, "triggers"))
+    return AuditData(means, blocks, wall=wall)
 
 
 def progress_bars() -> Any:

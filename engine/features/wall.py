@@ -117,7 +117,7 @@ def w1_orders_share_approach(sums: WallSums) -> np.ndarray:
 
 @feature(
     "w2_adds_share_30s", family="wall", formula="ln((a_at + 1) / (a_side - a_at + 1))", unit="log ratio",
-    range="(-inf, inf)", meaning="Adds of the defending side came at the level more often than elsewhere: the last 30 s",
+    range="(-inf, inf)", meaning="The defending side's adds came at the level rather than elsewhere: the last 30 s",
 )  # fmt: skip
 def w2_adds_share_30s(sums: WallSums) -> np.ndarray:
     """Cells with adds at the level against those elsewhere on its side, the last 30 s."""
@@ -126,7 +126,7 @@ def w2_adds_share_30s(sums: WallSums) -> np.ndarray:
 
 @feature(
     "w2_adds_share_approach", family="wall", formula="ln((a_at + 1) / (a_side - a_at + 1))", unit="log ratio",
-    range="(-inf, inf)", meaning="Adds of the defending side came at the level more often than elsewhere: the time since the approach began",
+    range="(-inf, inf)", meaning="The defending side's adds came at the level rather than elsewhere: the time since the approach began",
 )  # fmt: skip
 def w2_adds_share_approach(sums: WallSums) -> np.ndarray:
     """Cells with adds at the level against those elsewhere on its side, the time since the approach began."""

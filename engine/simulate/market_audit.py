@@ -13,7 +13,7 @@ from engine.errors import NoData
 from engine.params import AuditParams, RetrievalParams
 from engine.retrieval.events import Events, Progress, permute_days
 from engine.retrieval.scores import Floats, Labels, ece, finite, log_loss_each, session_weights, skill
-from engine.retrieval.walk_forward import AuditData, Block, WalkForwardResult, schedule, scored_labels, walk_all
+from engine.retrieval.walk_forward import AuditData, Block, Mask, WalkForwardResult, schedule, scored_labels, walk_all
 from engine.simulate.mornings import LIVE, OTHER_WAY, TOUCHED, MarketEvents
 from engine.simulate.regimes import REGIMES
 
@@ -81,7 +81,8 @@ def audit_market(
     Raises NoData where too few mornings have touches.
     """
     if permute_seed is not None:
-        market = MarketEvents(*permute_days([market.means, market.wall], permute_seed), market.regime, market.regime_is)
+        means, wall = permute_days([market.means, market.wall], permute_seed)
+        market = MarketEvents(means, wall, market.regime, market.regime_is)
     wanted = ["pi", *(f for f in only if f != "pi")]
     pools = [("all", market), ("live alone", market.take(market.live))]
     plans = [_plan(events, params) for _, events in pools]
@@ -118,7 +119,7 @@ def _plan(events: MarketEvents, params: AuditParams) -> list[Block]:
     return schedule(events.means.sessions, scored_labels(events.means, "class", params), params)
 
 
-def _rows(pool: str, events: MarketEvents, walked: dict[str, WalkForwardResult], params: AuditParams, among: Labels) -> list[MarketRow]:
+def _rows(pool: str, events: MarketEvents, walked: dict[str, WalkForwardResult], params: AuditParams, among: Mask) -> list[MarketRow]:
     labels = scored_labels(events.means, "class", params)
     pi, best = walked["pi"].probability, walked["oracle"].probability
     rows = []

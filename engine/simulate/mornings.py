@@ -144,10 +144,14 @@ def regimes_at(triggers: pl.DataFrame, truth: pl.DataFrame) -> list[pl.Series]:
     what: list[str | None] = []
     for end, tick, approach in triggers.select("window_end_ts_ns", "level_tick", "approach").iter_rows():
         here = truth.filter((pl.col("level_tick") == tick) & (pl.col("start_ts_ns") <= end) & (pl.col("end_ts_ns") > end)).tail(1)
-        found = here.row(0, named=True) if here.height else None
-        regime.append(found and found["regime"])
-        touched = found and found["touch_ts_ns"] is not None and end > found["touch_ts_ns"]
-        what.append(found and (OTHER_WAY if found["approach"] != approach else TOUCHED if touched else LIVE))
+        if not here.height:
+            regime.append(None)
+            what.append(None)
+            continue
+        found = here.row(0, named=True)
+        touched = found["touch_ts_ns"] is not None and end > found["touch_ts_ns"]
+        regime.append(found["regime"])
+        what.append(OTHER_WAY if found["approach"] != approach else TOUCHED if touched else LIVE)
     return [pl.Series("regime", regime, pl.String), pl.Series("regime_is", what, pl.String)]
 
 
@@ -198,7 +202,7 @@ def kept_events(number: int, params: SimParams, folder: Path) -> Path:
     path = folder / f"{number:04d}.parquet"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_parquet_atomic(morning_events(number, params), path)
+        write_parquet_atomic(path, morning_events(number, params))
     return path
 
 
