@@ -6,6 +6,9 @@ equal is ``engine/earlier_code.json`` written, which maps each code hash in them
 
 ``--carry SOURCES``: OLD were made by the code in that folder (a checkout's ``engine``). What the list says is the same as that code's rows,
 is then the same as this version's, and stays in it: lakes of two versions before are not needed again.
+
+``--stages bars,levels``: only these stages, bronze and the simulated files are compared and recorded, where the others make other rows now
+on purpose. The list keeps what it says of those, which holds no longer than their code is the same.
 """
 
 from __future__ import annotations
@@ -51,9 +54,10 @@ def older(notes: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in notes.items() if k not in CAME_LATER}
 
 
-def differences(old: Lake, new: Lake) -> Iterator[str]:
-    """What is not the same in two lakes, a line each."""
-    for key in datasets():
+def differences(old: Lake, new: Lake, stages: tuple[Stage, ...] = STAGES) -> Iterator[str]:
+    """What is not the same in two lakes, a line each; audit and index count where all of the stages do."""
+    made = {key for stage in stages for key in stage.io.outputs} | {BRONZE_MBO}
+    for key in (k for k in datasets() if k in made):
         mine, theirs = set(new.partitions(key)), set(old.partitions(key))
         for symbol, date in sorted(mine ^ theirs):
             yield f"{key} {symbol} {date}: in one of the lakes only"
@@ -66,11 +70,13 @@ def differences(old: Lake, new: Lake) -> Iterator[str]:
             contracts = a.contract == b.contract or dataset(key).contract().accepts(a.contract)
             if not contracts or (older(a.notes), a.lineage.params) != (older(b.notes), b.lineage.params):
                 yield f"{key} {symbol} {date}: other notes, contract or parameters"
-    for name in ("audit/mbo_audit.json", "indexes/default/manifest.json", "indexes/default/models.json", "indexes/default/norm_stats.json"):
+    files = ("audit/mbo_audit.json", "indexes/default/manifest.json", "indexes/default/models.json", "indexes/default/norm_stats.json")
+    whole = stages == STAGES
+    for name in files if whole else ():
         a, b = (plain(json.loads((lake.root / name).read_text())) for lake in (old, new))
         if a != b:
             yield f"{name}: other content"
-    for path in sorted((old.root / "indexes").rglob("*.index")) + sorted((old.root / "raw").rglob("*.dbn.zst")):
+    for path in (sorted((old.root / "indexes").rglob("*.index")) if whole else []) + sorted((old.root / "raw").rglob("*.dbn.zst")):
         twin = new.root / path.relative_to(old.root)
         if not twin.is_file() or twin.read_bytes() != path.read_bytes():
             yield f"{path.relative_to(old.root)}: other bytes"
@@ -89,19 +95,21 @@ def of_stage(stage: Stage) -> Functions:
     return stage.run, session_windows, root_of
 
 
-def codes(lake: Lake) -> Iterator[tuple[str, CodeVersion, dict[str, str]]]:
+def codes(lake: Lake, stages: tuple[Stage, ...] = STAGES) -> Iterator[tuple[str, CodeVersion, dict[str, str]]]:
     """Code hashes that a lake holds, the code that makes the same now, and the versions of packages that count."""
     for symbol, date in lake.partitions(BRONZE_MBO):
         yield lake.manifest(BRONZE_MBO, symbol, date).lineage.code, code_of(*BRONZE), {}
-    for stage in STAGES:
+    for stage in stages:
         now = code_of(*of_stage(stage))
         for key in stage.io.outputs:
             for symbol, date in lake.partitions(key):
                 yield lake.manifest(key, symbol, date).lineage.code, now, {p: version(p) for p in stage.packages}
-    yield json.loads((lake.root / "audit/mbo_audit.json").read_text())["made_of"]["code"], code_of(*AUDIT), {}
-    yield json.loads((lake.root / "indexes/default/manifest.json").read_text())["code"], code_of(*INDEX), {}
     for receipt in sorted((lake.root / "truth").rglob("*.json")):
         yield json.loads(receipt.read_text())["code"], code_of(*SIMULATED), {}
+    if stages != STAGES:
+        return
+    yield json.loads((lake.root / "audit/mbo_audit.json").read_text())["made_of"]["code"], code_of(*AUDIT), {}
+    yield json.loads((lake.root / "indexes/default/manifest.json").read_text())["code"], code_of(*INDEX), {}
 
 
 def record(version: CodeVersion, packages: dict[str, str]) -> dict[str, Any]:
@@ -110,11 +118,11 @@ def record(version: CodeVersion, packages: dict[str, str]) -> dict[str, Any]:
     return {"epoch": provenance.EPOCH, "core": version.core, "packages": packages, "entries": entries}
 
 
-def carried(sources: Path) -> dict[str, Any]:
+def carried(sources: Path, stages: tuple[Stage, ...] = STAGES) -> dict[str, Any]:
     """Entries of the list that hold for the code in `sources`, as they hold for the code now."""
     program = Program(sources)
     found: dict[str, Any] = {}
-    for functions in (BRONZE, *(of_stage(s) for s in STAGES), AUDIT, INDEX, SIMULATED):
+    for functions in (BRONZE, *(of_stage(s) for s in stages), *((AUDIT, INDEX) if stages == STAGES else ()), SIMULATED):
         names = tuple((f.__module__, f.__qualname__) for f in functions)
         if any(n not in getattr(program.module(m), "bound", ()) for m, n in names):
             continue  # a stage that the old code has not
@@ -134,14 +142,19 @@ def main() -> int:
     parser.add_argument(
         "--carry", type=Path, metavar="SOURCES", help="the engine folder that made OLD: what was the same as its rows stays"
     )
+    parser.add_argument("--stages", help="only these, comma separated")
     given = parser.parse_args()
+    names = [s.name for s in STAGES] if given.stages is None else given.stages.split(",")
+    stages = tuple(s for s in STAGES if s.name in names)
     earlier, new = [Lake(path) for path in given.old], Lake(given.new)
-    found = [f"{old.root}: {line}" for old in earlier for line in differences(old, new)]
-    print("\n".join(found) or "every partition, the audit, the index and the raw files are the same")
+    found = [f"{old.root}: {line}" for old in earlier for line in differences(old, new, stages)]
+    what = "every partition, the audit, the index" if stages == STAGES else f"bronze, {', '.join(s.name for s in stages)}"
+    print("\n".join(found) or f"{what} and the raw files are the same")
     if found:
         return 1
-    table: dict[str, Any] = carried(given.carry) if given.carry else {}
-    table |= {digest: record(now, packages) for old in earlier for digest, now, packages in codes(old)}
+    table: dict[str, Any] = json.loads(provenance.EARLIER.read_text()) if stages != STAGES else {}
+    table |= carried(given.carry, stages) if given.carry else {}
+    table |= {digest: record(now, packages) for old in earlier for digest, now, packages in codes(old, stages)}
     if given.write:
         provenance.EARLIER.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
     print(f"{len(table)} hashes of earlier code{' written to ' + provenance.EARLIER.name if given.write else ''}")
