@@ -42,7 +42,7 @@ def reports() -> dict[str, Report]:
     planted, nothing = (synthetic_events(400, strength, 1).data for strength in (2.0, 0.0))
     return {
         "learned": audit(AuditData(planted.means), only=("means", "learned"), touch=False),
-        "means": audit(nothing, touch=False),
+        "means": audit(replace(nothing, wall=nothing.means), touch=False),
         "alone": audit(AuditData(planted.means), only=("means",), touch=False),
     }
 
