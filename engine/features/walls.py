@@ -71,10 +71,10 @@ def walls(ladder: Ladder, k_ref: int, end_ns: int, params: WallParams | None = N
         # Size, filled, repriced after a rest; (seconds, prices) each.
         size, fill = cube[f"{side}_depth"].to_numpy() * known, cube[f"{side}_fill"].to_numpy()
         moved = cube[f"{side}_away_rest"].to_numpy() + cube[f"{side}_toward_rest"].to_numpy()
-        typical = _typical(size)
+        typical = typical_size(size)
         start = _begins(size, typical, p.times)
         for i in np.flatnonzero(start.any(axis=0)).tolist():
-            lives = _lives(*(a[:, i].tolist() for a in (size, fill, moved, known, start)), p=p)
+            lives = lives_of(*(a[:, i].tolist() for a in (size, fill, moved, known, start)), p=p)
             found += [_told(life, side, ticks[i], typical, p) for life in lives]
     named = [w for w in found if w is not None]
     return sorted(named, key=lambda w: (w.tick, w.side))
@@ -93,7 +93,7 @@ def in_the_way(found: Iterable[Wall], last_tick: int, *, up: bool, params: WallP
 
 
 @dataclass
-class _Life:
+class Life:
     """A price as a wall, by seconds of the slice; `end` is the second of its end, `least` that of the least size after it."""
 
     size: list[int]
@@ -108,7 +108,7 @@ class _Life:
     least: int = 0
 
 
-def _typical(size: np.ndarray) -> np.ndarray:
+def typical_size(size: np.ndarray) -> np.ndarray:
     """Median of each second's sizes above zero, NaN where there is none."""
     # Empty prices sort behind all others; as a loop over seconds this is most of the work.
     rising = np.sort(np.where(size > 0, size, np.inf), axis=1)
@@ -123,10 +123,10 @@ def _begins(size: np.ndarray, typical: np.ndarray, times: float) -> np.ndarray:
     return np.asarray((size > 0) & (size >= times * typical[:, None]) & (size == around))
 
 
-def _lives(size: list[int], fill: list[int], moved: list[int], known: list[bool], start: list[bool], *, p: WallParams) -> list[_Life]:
+def lives_of(size: list[int], fill: list[int], moved: list[int], known: list[bool], start: list[bool], *, p: WallParams) -> list[Life]:
     """Every time that one price was a wall, the last of them perhaps without an end yet."""
-    out: list[_Life] = []
-    now: _Life | None = None
+    out: list[Life] = []
+    now: Life | None = None
     for s, held in enumerate(size):
         if not known[s]:
             if now is not None:
@@ -134,7 +134,7 @@ def _lives(size: list[int], fill: list[int], moved: list[int], known: list[bool]
             now = None
         elif now is None:
             if start[s]:
-                now = _Life(size, fill, moved, s, s, held)
+                now = Life(size, fill, moved, s, s, held)
                 out.append(now)
         else:
             now.lost += fill[s]
@@ -150,7 +150,7 @@ def _lives(size: list[int], fill: list[int], moved: list[int], known: list[bool]
     return out
 
 
-def _told(life: _Life, side: Literal["ask", "bid"], tick: int, typical: np.ndarray, p: WallParams) -> Wall | None:
+def _told(life: Life, side: Literal["ask", "bid"], tick: int, typical: np.ndarray, p: WallParams) -> Wall | None:
     """The wall as it is told at the end of the slice; None where it is not."""
     last = len(life.size) - 1
     older = life.begin == 0 and last + 1 >= p.memory_s

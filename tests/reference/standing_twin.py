@@ -170,3 +170,76 @@ def _walls_at(book: Book, k_ref: int, side: str, k: int, first: int, end_s: int,
             row = (side, k, size(least), times, age, old, "shrinking", refills, fate, size(full), least - full, traded, last - end)
             out.append(row)
     return out
+
+
+def session_walls(book: Book, high: list[int | None], low: list[int | None], held_s: int, p: dict[str, float]) -> list[tuple]:
+    """(begin, price, side, last whole second, fate, size, times, traded, refills, second of the touch, held) of every wall, sorted."""
+    reach, n = int(p["reach_ticks"]), len(book.valid)
+    prices = [k for k in (*high, *low, *book.last) if k is not None]
+    out = []
+    for side in ("ask", "bid"):
+        for k in range(min(prices) - reach, max(prices) + reach + 1):
+            s = 0
+            while s < n:
+                found = _session_wall(book, side, k, s, n, reach, p)
+                if found is None:
+                    s += 1
+                    continue
+                begin, full, end, peak, refills, least = found
+                s = (n if end is None else end) + 1
+                if peak is None or full - begin + 1 < p["named_s"]:
+                    continue
+                size = {t: book.depth(side, t, k) for t in range(begin, n)}
+                flows = {name: [book.flow(f"{side}_{name}", t, k) for t in range(n)] for name in ("fill", "away_rest", "toward_rest")}
+                fate = "standing"
+                if end is not None:
+                    traded = sum(flows["fill"][full + 1 : least + 1])
+                    moved = sum(flows["away_rest"][full + 1 : least + 1]) + sum(flows["toward_rest"][full + 1 : least + 1])
+                    gone = size[full] - size[least]
+                    fate = "eaten" if traded >= gone / 2 else "moved" if moved >= (gone - traded) / 2 else "pulled"
+                stop = n - 1 if end is None else end
+                reached = [t for t in range(begin, stop + 1) if high[t] is not None and (high[t] >= k if side == "ask" else low[t] <= k)]
+                touch, held = (reached[0] if reached and reached[0] - begin >= p["named_s"] else None), None
+                if touch is not None:
+                    later = [t for t in range(touch, min(touch + held_s, n)) if high[t] is not None]
+                    beyond = any(high[t] > k if side == "ask" else low[t] < k for t in later)
+                    told = touch + held_s <= n and all(book.valid[touch : touch + held_s])
+                    held = False if beyond else True if told else None
+                out.append(
+                    (
+                        begin, k, side, full if end is not None else None, fate, max(size[t] for t in range(begin, full + 1)),
+                        size[begin] / _around(book, side, begin, reach), sum(flows["fill"][begin : stop + 1]), refills, touch, held,
+                    )
+                )  # fmt: skip
+    return sorted(out)
+
+
+def _around(book: Book, side: str, s: int, reach: int) -> float:
+    sizes = [book.depth(side, s, book.last[s] + d) for d in range(-reach, reach + 1)]
+    return median([x for x in sizes if x] or [float("nan")])
+
+
+def _session_wall(book: Book, side: str, k: int, s: int, n: int, reach: int, p: dict[str, float]) -> tuple | None:
+    """(begin, last whole second, second of the end, peak, refills, second of the least size) of a wall that begins in second `s`; None
+    where none does. A peak of None: the book was lost in it.
+    """
+    if not book.valid[s] or book.last[s] is None or abs(k - book.last[s]) > reach:
+        return None
+    size = book.depth(side, s, k)
+    if not size or size < p["times"] * _around(book, side, s, reach) or size < max(book.depth(side, s, k + d) for d in (-2, -1, 1, 2)):
+        return None
+    peak, full, lost, refills = size, s, 0, 0
+    for t in range(s + 1, n):
+        if not book.valid[t]:
+            return s, full, t, None, 0, t
+        held = book.depth(side, t, k)
+        lost += book.flow(f"{side}_fill", t, k)
+        peak = max(peak, held)
+        if held >= p["whole_share"] * peak:
+            full = t
+            if lost >= p["refill_share"] * peak:
+                refills, lost = refills + 1, 0
+        if held < p["gone_share"] * peak:
+            after = range(t, min(t + int(p["settle_s"]), n - 1) + 1)
+            return s, full, t, peak, refills, min(after, key=lambda x: (book.depth(side, x, k) if book.valid[x] else 0, x))
+    return s, n - 1, None, peak, refills, n - 1
