@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from engine.errors import ContractError, EngineError, NoData
-from engine.lake.catalog import LADDER, LEVELS, SIGNALS, TAPE, TRIGGERS, VACUUM, datasets
+from engine.lake.catalog import LADDER, LEVELS, ORDER_EVENTS, SIGNALS, TAPE, TRIGGERS, VACUUM, datasets
 from engine.params import HORIZONS, AuditParams, RetrievalParams
 from engine.vocab import Approach, root_of
 from workbench.session_cache import dataset_stamp as stamp
@@ -90,6 +90,64 @@ def _hit_rates(root: str, horizon: str, of: str | None, mark: str, watched: Watc
         parts.append(with_decided_until(lake, symbol, date, lake.read(TRIGGERS, symbol, date, columns)))
         watched.report(i + 1, len(sessions), str(date))
     return rates(pl.concat(parts), horizon)
+
+
+# ----------------------------------------------------------------------------
+# How often walls hold, and how they end
+
+
+@dataclass(frozen=True, eq=False)
+class Walls:
+    """`engine.retrieval.statistics.wall_rates`, the walls that it counts (`session_walls` with ``session_date, contract``), of how many
+    sessions, and in words how many of those have no order events, with the command that makes them; empty where all have.
+    """
+
+    rates: pl.DataFrame
+    table: pl.DataFrame
+    sessions: int
+    lacking: str
+
+
+def walls(root: str, contract: str | None = None, progress: Progress = nothing) -> Walls:
+    """Walls of all sessions of the contract's market (of the only one where None), and their fates; NoData where it has no ladder."""
+    with Watched(progress) as watched:
+        return _walls(root, market(contract), stamp(root, LADDER, ORDER_EVENTS), watched)
+
+
+@lru_cache(maxsize=2)
+def _walls(root: str, of: str | None, mark: str, watched: Watched) -> Walls:
+    from engine.retrieval.dataset import require_one_market, sessions_in
+    from engine.retrieval.statistics import wall_rates
+
+    lake = open_lake(root)
+    sessions = sessions_in(lake, LADDER, of)
+    require_one_market(lake, sessions, of)
+    parts, without = [], []
+    for i, (symbol, date) in enumerate(sessions):
+        have = lake.has(ORDER_EVENTS, symbol, date)
+        without += [] if have else [(symbol, date)]
+        digests = tuple(lake.manifest(key, symbol, date).digest() for key in (LADDER, TAPE, *([ORDER_EVENTS] if have else [])))
+        parts.append(_walls_of(root, symbol, date, digests))
+        watched.report(i + 1, len(sessions), str(date))
+    watched.report(0, 0, "intervals")
+    table, lacking = pl.concat(parts), ""
+    if without:
+        symbols, (first, last) = {s for s, _ in without}, (without[0][1], without[-1][1])
+        symbol = symbols.pop() if len(symbols) == 1 else root_of(without[0][0]).code
+        command = lake.repair_command(ORDER_EVENTS, symbol, first).replace(f"--dates {first}", f"--dates {first}:{last}")
+        lacking = f"{len(without)} of {len(sessions)} sessions have no order events: `{command}` makes them"
+    return Walls(wall_rates(table), table, len(sessions), lacking)
+
+
+@lru_cache(maxsize=512)
+def _walls_of(root: str, symbol: str, date: dt.date, digests: tuple[str, ...]) -> pl.DataFrame:
+    from engine.features.wall_orders import session_walls
+    from engine.ladder import Ladder
+
+    lake = open_lake(root)
+    events = lake.read(ORDER_EVENTS, symbol, date) if lake.has(ORDER_EVENTS, symbol, date) else None
+    found = session_walls(Ladder.open(lake, symbol, date), events)
+    return found.select(pl.lit(date).alias("session_date"), pl.lit(symbol).alias("contract"), pl.all())
 
 
 # ----------------------------------------------------------------------------

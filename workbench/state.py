@@ -27,7 +27,7 @@ HORIZON_WORDS = {f"{m} min": f"h{i}" for i, m in enumerate((1, 2, 4, 6, 8, 10, 1
 MODES = {"Sessions before (walk-forward)": "walk_forward", "All other sessions (index)": "all"}
 POOLS = {"All levels": "all", "Levels of this kind": "kind", "This level and direction": "level"}
 DIRECTIONS = {"As price stands": "price", "From below": "approach_up", "From above": "approach_down"}
-SECTION_KEYS = ("hypothesis", "audit", "levels", "features", "quality")
+SECTION_KEYS = ("hypothesis", "audit", "levels", "walls", "features", "quality")
 """Questions of the Research view."""
 
 ASKED = frozenset({"horizon", "mode", "pool", "direction", "neighbours_k"})

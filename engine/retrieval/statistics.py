@@ -15,7 +15,7 @@ from engine.retrieval.dataset import APPROACHES, VECTORS, events_by_group, poola
 from engine.retrieval.events import CLASSES, DECIDED_UNTIL, NO_TOUCH, OUTCOME_CLASS, Events, Progress, concat_events
 from engine.retrieval.scores import EACH, Floats, Labels, few_sessions, finite, mean, session_weights, skill
 from engine.retrieval.walk_forward import Mask, schedule, scored_labels, walk_reference
-from engine.vocab import Approach
+from engine.vocab import NS, Approach
 
 if TYPE_CHECKING:
     import polars as pl
@@ -241,6 +241,62 @@ def _schema() -> dict[str, pl.DataType]:
     of_class = {f"{k}_{name}": whole if k == "n" else share for name in CLASSES for k in ("n", "share", "low", "high")}
     touched = dict.fromkeys(("share_touched", "low_touched", "high_touched"), share)
     return {"level_id": pl.String(), "approach": pl.String(), **counts, **touched, "outcomes": whole, **of_class}
+
+
+# ----------------------------------------------------------------------------
+# Walls: how often those of each kind held once trading came to them, and how they ended
+
+WALL_KINDS = (
+    "all", "under 5 times the median", "5 times and more", "under a minute old", "1 to 5 minutes old", "older", "half of it one order",
+    "no order is half of it", "with icebergs",
+)  # fmt: skip
+"""Kinds of walls, some of which are part of others; those that are told by their orders count only where there are order events."""
+
+
+def wall_rates(walls: pl.DataFrame, *, draws: int = DRAWS, seed: int = 0) -> pl.DataFrame:
+    """How often walls of each kind held, and how they ended, by kind (`WALL_KINDS`) and side.
+
+    `walls` are rows of `engine.features.wall_orders.session_walls` with the ``session_date`` of each. A wall's age is that when trading
+    came to it, of others that when it ended. Returns ``kind, side, sessions, walls``; ``reached``, the walls of which it is known whether
+    they held, with ``n_held, share_held, low_held, high_held``; ``ended``, those that ended within the session, with ``n_, share_, low_,
+    high_`` of ``eaten``, ``pulled`` and ``moved``. Intervals as `share_interval`, over whole sessions; null below two.
+    """
+    import polars as pl
+
+    c = pl.col
+    age_s = pl.when(c("touched_ns").is_not_null()).then((c("touched_ns") - c("begin_ns")) // NS).otherwise(c("age_s"))
+    told, one = c("large_orders").is_not_null(), c("share").fill_null(0.0) >= 0.5
+    where = (
+        pl.lit(True), c("times") < 5, c("times") >= 5, age_s < 60, age_s.is_between(60, 300, closed="left"), age_s >= 300, told & one,
+        told & ~one, told & (c("icebergs") > 0),
+    )  # fmt: skip
+    rng = np.random.default_rng(seed)
+    out: list[dict[str, object]] = []
+    for side in ("ask", "bid"):
+        for kind, mine in zip(WALL_KINDS, where):
+            found = walls.filter((c("side") == side) & mine)
+            row: dict[str, object] = {"kind": kind, "side": side, "sessions": found["session_date"].n_unique(), "walls": found.height}
+            reached, ended = found.filter(c("held").is_not_null()), found.filter(c("fate") != "standing")
+            fates = ended["fate"].cast(pl.String).to_numpy()[:, None] == np.array(FATES, object)
+            groups = (("reached", ("held",), reached["held"].to_numpy()[:, None], reached), ("ended", FATES, fates, ended))
+            for total, names, values, frame in groups:
+                row[total] = n = frame.height
+                low, high = share_interval(values.astype(float), frame["session_date"].to_numpy(), draws, rng)
+                for i, name in enumerate(names):
+                    k = int(values[:, i].sum())
+                    row |= {
+                        f"n_{name}": k,
+                        f"share_{name}": k / n if n else None,
+                        f"low_{name}": finite(low[i]),
+                        f"high_{name}": finite(high[i]),
+                    }
+            out.append(row)
+    counts = ("sessions", "walls", "reached", "ended", *(f"n_{x}" for x in ("held", *FATES)))
+    return pl.DataFrame(out, schema_overrides={**dict.fromkeys(counts, pl.Int64), **dict.fromkeys(_SHARES, pl.Float64)})
+
+
+FATES = ("eaten", "pulled", "moved")
+_SHARES = tuple(f"{k}_{name}" for name in ("held", *FATES) for k in ("share", "low", "high"))
 
 
 # ----------------------------------------------------------------------------

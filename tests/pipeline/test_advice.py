@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import EngineError
-from engine.lake.catalog import LADDER, TRIGGERS
+from engine.lake.catalog import LADDER, ORDER_EVENTS, TRIGGERS
 from engine.lake.store import Lake
 from tests.support.dbn_files import DAY_NS, utc_ns
 from tests.support.deliveries import definition_file, head, mapped, one_day, orders, put
@@ -253,6 +253,14 @@ def research_without_a_session(lake: Lake, folder: Path) -> Case:
     for made in ("bronze", "silver"):
         shutil.rmtree(lake.root / made)
     return Case(refusal(lambda: quality(str(lake.root), "ESZ5")), "expected sessions, found none")
+
+
+@case(REPAIR)
+def walls_without_order_events(lake: Lake, folder: Path) -> Case:
+    from workbench.queries import walls
+
+    shutil.rmtree(lake.path(ORDER_EVENTS, "ESZ5", TUESDAY))
+    return Case(lambda: walls(str(lake.root), "ESZ5").lacking or "all have", "1 of 1 sessions have no order events", "all have")
 
 
 @case(

@@ -13,7 +13,8 @@ from tests.ui.pages import Watch, query, until, until_changed
 from workbench.export import read_state
 
 SECTIONS = {
-    "hypothesis": "Four conditions", "audit": "Audit", "levels": "Hit rates", "features": "Features", "quality": "Data quality"
+    "hypothesis": "Four conditions", "audit": "Audit", "levels": "Hit rates", "walls": "Walls", "features": "Features",
+    "quality": "Data quality",
 }  # fmt: skip
 AT = "session=2025-11-04&contract=ESZ5&t=10:05:00"
 
@@ -55,8 +56,8 @@ def test_every_question_is_answered_in_both_themes(page) -> None:
     for key in list(SECTIONS)[1:]:
         choose(tab, key)
         said.append(settled(tab))
-    assert len(set(said)) == 5
-    assert said[4].startswith("Data quality: 1 sessions, a valid book in ")
+    assert len(set(said)) == 6
+    assert said[5].startswith("Data quality: 1 sessions, a valid book in ")
     assert tab.locator("table.sm-table:visible tbody tr").count() >= 1
     dark = tab.evaluate("() => getComputedStyle(document.body).backgroundColor")
     tab.get_by_role("button", name="Light or dark theme").click()

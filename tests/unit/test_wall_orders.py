@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import polars as pl
@@ -10,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.features import wall_orders as module
-from engine.features.wall_orders import WallOrders, large_stays, order_marks, session_walls, wall_orders
+from engine.features.wall_orders import WALLS_SCHEMA, WallOrders, large_stays, order_marks, session_walls, wall_orders
 from engine.ladder import Ladder
 from engine.mbo.orders import EVENTS_SCHEMA
 from engine.params import WallParams
+from engine.retrieval.statistics import wall_rates
 from tests.reference import standing_twin as twin
 from tests.support.ladders import DATE, NS, START_S, SYMBOL, make_frames, rows_from, tape_from
+from workbench.plots.research import wall_rows
+from workbench.plots.words import wall_sentence
 
 K = 20_000
 BEGIN = START_S * NS
@@ -136,3 +140,41 @@ def test_marks_are_known_at_their_time() -> None:
     ]  # fmt: skip
     for cut in range(len(EVENTS)):
         assert order_marks(EVENTS[:cut]).equals(marks.filter(pl.col("ts_ns") < EVENTS["ts_ns"][cut]))
+
+
+def walls_of(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
+    """Walls of (session, side, times, age at the touch or end, touched, held, fate, share, icebergs)."""
+    made = [
+        {
+            "session_date": dt.date(2026, 1, day), "side": side, "times": times, "begin_ns": 0, "age_s": age, "fate": fate, "held": held,
+            "touched_ns": age * NS if touched else None, "large_orders": 1, "share": share, "icebergs": iced,
+        }
+        for day, side, times, age, touched, held, fate, share, iced in rows
+    ]  # fmt: skip
+    return pl.DataFrame(made, schema={"session_date": pl.Date, **{k: WALLS_SCHEMA[k] for k in made[0] if k in WALLS_SCHEMA}})
+
+
+def test_how_often_walls_of_each_kind_held() -> None:
+    table = walls_of(
+        [
+            (5, "ask", 3.0, 30, True, True, "eaten", 0.6, 0), (5, "ask", 6.0, 90, True, False, "eaten", None, 2),
+            (6, "ask", 4.0, 400, True, True, "standing", 0.4, 0), (6, "ask", 9.0, 40, False, None, "pulled", 0.5, 0),
+            (6, "bid", 9.0, 299, True, None, "moved", None, 0),
+        ]
+    )  # fmt: skip
+    rates = wall_rates(table, draws=200)
+    asks = rates.filter(side="ask").select("kind", "walls", "reached", "n_held", "ended", "n_eaten", "n_pulled").rows()
+    assert asks == [
+        ("all", 4, 3, 2, 3, 2, 1), ("under 5 times the median", 2, 2, 2, 1, 1, 0), ("5 times and more", 2, 1, 0, 2, 1, 1),
+        ("under a minute old", 2, 1, 1, 2, 1, 1), ("1 to 5 minutes old", 1, 1, 0, 1, 1, 0), ("older", 1, 1, 1, 0, 0, 0),
+        ("half of it one order", 2, 1, 1, 2, 1, 1), ("no order is half of it", 2, 2, 1, 1, 1, 0), ("with icebergs", 1, 1, 0, 1, 1, 0),
+    ]  # fmt: skip
+    of_all = rates.filter(side="ask", kind="all").row(0, named=True)
+    assert of_all["share_held"] == pytest.approx(2 / 3)
+    assert of_all["low_held"] < 0.4 < 0.9 < of_all["high_held"]
+    (bid,) = rates.filter(side="bid", kind="all").to_dicts()
+    assert (bid["reached"], bid["share_held"], bid["n_moved"], bid["low_moved"]) == (0, None, 1, None)
+    assert wall_rates(table.with_columns(pl.lit(None, pl.Int32).alias("large_orders"))).filter(kind="with icebergs")["walls"].sum() == 0
+    drawn = wall_rows(rates)
+    assert drawn.filter(group="older", panel="held", direction="up").row(0)[3:6] == (1, 1, 1.0)
+    assert wall_sentence(rates).startswith("Walls that trading came to: 2 of 3 asks held [")

@@ -218,6 +218,31 @@ def hit_rows(table: pl.DataFrame, titles: dict[str, str]) -> pl.DataFrame:
     return _share_rows(out)
 
 
+WALL_PANELS = {"held": "Held, of those reached", "eaten": "Eaten, of those ended", "pulled": "Pulled, of those ended"}
+"""Titles of the panels of walls, by share."""
+
+
+def wall_rows(table: pl.DataFrame) -> pl.DataFrame:
+    """`SCHEMA` of `engine.retrieval.statistics.wall_rates`: a group per kind; asks point up, bids down. Usual is the share
+    of all walls of the side.
+
+    Examples
+    --------
+    >>> wall_rows(pl.DataFrame(schema={"kind": pl.String, "side": pl.String})).columns == list(SCHEMA)
+    True
+    """
+    out = []
+    usual = {r["side"]: r for r in table.filter(pl.col("kind") == "all").iter_rows(named=True)}
+    for kind in table["kind"].unique(maintain_order=True):
+        for r in table.filter(pl.col("kind") == kind).iter_rows(named=True):
+            for panel in WALL_PANELS:
+                n = r["reached"] if panel == "held" else r["ended"]
+                reference = None if kind == "all" else usual[r["side"]][f"share_{panel}"]
+                direction = "up" if r["side"] == "ask" else "down"
+                out.append((kind, panel, direction, n, r[f"n_{panel}"], *(r[f"{k}_{panel}"] for k in ("share", "low", "high")), reference))
+    return _share_rows(out)
+
+
 def skill_rows(frame: pl.DataFrame, target: str = "class") -> pl.DataFrame:
     """`SCHEMA` of the stored audit: a group per representation, panels ``skill`` (log loss) and ``brier_skill``; diamonds are attainable.
 

@@ -117,6 +117,33 @@ def hit_columns(titles: dict[str, str]) -> list[Column]:
     ]
 
 
+def wall_columns() -> list[Column]:
+    """Columns of the walls' table."""
+    return [
+        Column("walls", lambda r: r["kind"], text=True),
+        Column("side", lambda r: {"ask": "asks ▲", "bid": "bids ▼"}[r["side"]], text=True),
+        DAYS,
+        Column("all", number("walls")),
+        Column("held", count_of("n_held", "reached", "low_held", "high_held"), "of those that trading came to"),
+        *(Column(x, count_of(f"n_{x}", "ended", f"low_{x}", f"high_{x}"), "of those that ended") for x in ("eaten", "pulled", "moved")),
+    ]
+
+
+def wall_sentence(table: pl.DataFrame) -> str:
+    """How many walls held, by side.
+
+    Examples
+    --------
+    >>> wall_sentence(pl.DataFrame(schema={"kind": pl.String, "side": pl.String, "reached": pl.Int64}))
+    'Walls: trading came to none yet.'
+    """
+    parts = []
+    for r in table.filter((pl.col("kind") == "all") & (pl.col("reached") > 0)).iter_rows(named=True):
+        between = "" if r["low_held"] is None else f" [{100 * r['low_held']:.0f}–{r['high_held']:.0%}]"
+        parts.append(f"{r['n_held']:,} of {r['reached']:,} {r['side']}s held{between}")
+    return f"Walls that trading came to: {'; '.join(parts)}." if parts else "Walls: trading came to none yet."
+
+
 def audit_columns(attainable: bool) -> list[Column]:
     """Columns of the audit's table, with the attainable share where the data's law is known."""
     extra = [Column("of attainable", number("share_of_attainable", ".2f"), "skill over that of the exact law")] if attainable else []

@@ -15,10 +15,19 @@ from workbench.views.background import BackgroundTask
 from workbench.views.base import PageView
 from workbench.views.components import BOTH, FILL, Chips, Form, buttons, heading, html, simulated_mark
 from workbench.views.controls import keys_pane
-from workbench.views.research_sections import AuditSection, FeatureSection, HitRates, Hypothesis, QualitySection, Section, SectionQuery
+from workbench.views.research_sections import (
+    AuditSection,
+    FeatureSection,
+    HitRates,
+    Hypothesis,
+    QualitySection,
+    Section,
+    SectionQuery,
+    WallSection,
+)
 from workbench.views.save import save_control
 
-SECTIONS: tuple[type[Section], ...] = (Hypothesis, AuditSection, HitRates, FeatureSection, QualitySection)
+SECTIONS: tuple[type[Section], ...] = (Hypothesis, AuditSection, HitRates, WallSection, FeatureSection, QualitySection)
 
 
 STOP = [buttons("stop", "Stop", "Stop")]
@@ -26,7 +35,7 @@ STOP = [buttons("stop", "Stop", "Stop")]
 
 @view("research", "Research")
 class ResearchView(PageView):
-    """Five questions about all sessions of a market."""
+    """Six questions about all sessions of a market."""
 
     follows: ClassVar[frozenset[str]] = frozenset({"theme", "section"}.union(*(s.needs for s in SECTIONS)))
 

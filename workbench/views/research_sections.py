@@ -16,6 +16,7 @@ import polars as pl
 
 from engine.errors import EngineError, NoData
 from engine.features.vector import family_of, feature_of
+from engine.features.wall_orders import HELD_S
 from engine.levels import level_ids
 from engine.session import level_title
 from engine.sessions import to_ns
@@ -609,3 +610,34 @@ class HitRates(ShareSection):
 
     def _tables(self) -> dict[str, tuple[str, pl.DataFrame | None]]:
         return {"hit_rates": (f"levels, directions: touches, {', '.join(CLASSES)}", self.answer)}
+
+
+class WallSection(ShareSection):
+    """How often walls of each kind held, and how they ended."""
+
+    key, title, missing = "walls", "Walls", "No sessions in the lake yet"
+    needs = frozenset({"contract"})
+    shares, usual = research.WALL_PANELS, "all walls of that side"
+    question = staticmethod(queries.walls)
+
+    def _build(self) -> None:
+        super()._build()
+        self.forms = []
+
+    def _paint(self, answer: queries.Walls, asked: SectionQuery) -> None:
+        research.fill_share_panels(self.panels, research.wall_rows(answer.rates), self.theme)
+        self.say.object = components.sentence(words.wall_sentence(answer.rates))
+        self.key_line.object = key_line(
+            f"▲ asks, ▼ bids, with 95% intervals over whole sessions; ◇ {self.usual}; figures at the right are counts; pale: below 30. "
+            f"Held: no trade beyond the price in {HELD_S // 60} minutes from when trading came to a wall at least 20 s old."
+        ) + (f"<p>{components.rich(answer.lacking)}.</p>" if answer.lacking else "")
+        self.table.object = table_html(
+            words.wall_columns(), answer.rates.filter(pl.col("walls") > 0),
+            caption="Walls of at least three times the median of their side within 20 ticks of the last trade. Kinds overlap; "
+            "each interval is by itself.",
+            mark=lambda r: "strong" if r["kind"] == "all" else "few" if r["reached"] < 30 else "",
+        )  # fmt: skip
+
+    def _tables(self) -> dict[str, tuple[str, pl.DataFrame | None]]:
+        rates, table = (None, None) if self.answer is None else (self.answer.rates, self.answer.table)
+        return {"wall_rates": ("how often walls held, by kind", rates), "walls": ("every wall and its fate", table)}
