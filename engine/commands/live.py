@@ -11,11 +11,11 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from engine.commands.common import LakeDir, print_line, require
+from engine.commands.common import LakeDir, parse_dates, print_line, require
 from engine.errors import SessionError
 from engine.vocab import NS, root_of
 
@@ -28,6 +28,11 @@ GATEWAY = "SPYMASTER_LIVE_GATEWAY"
 
 
 def live(
+    action: Annotated[
+        Literal["record", "seal", "compare"], Parameter(help="record; seal: make raw files of it; compare: with a downloaded file.")
+    ] = "record",
+    date: Annotated[str | None, Parameter(help="With compare: the UTC date.")] = None,
+    /,
     *,
     symbol: Annotated[str, Parameter(help="A root, such as ES: all of its contracts are recorded.")] = "ES",
     lake: LakeDir = Path("lake"),
@@ -49,11 +54,20 @@ def live(
 
         spymaster live --symbol ES
         spymaster live --from glbx-mdp3-20251104.mbo.dbn.zst --speed 10 --at 09:25 --lake demo-live
+        spymaster live seal --symbol ES
+        spymaster live compare 2025-11-04
     """
     from engine.live.journal import Journal, Recorder
 
     root = root_of(symbol)
     require(root.code == symbol, f"--symbol {symbol}: expected a root such as {root.code}, whose contracts come together")
+    require((date is not None) == (action == "compare"), "expected a date with compare, such as `spymaster live compare 2025-11-04`")
+    if action == "seal":
+        _seal(lake, symbol)
+        return
+    if action == "compare":
+        _compare(lake, symbol, parse_dates(date, None, None)[0][0])
+        return
     require(1 <= speed <= 3600, f"--speed {speed:g}: expected 1 to 3600")
     require(from_ is not None or (speed == 1 and at is None), "--speed and --at are of --from")
     had = Journal(lake, symbol).status().get("feed")
@@ -78,6 +92,36 @@ def live(
         finally:
             recorder.close(reason)
     print_line(f"{recorder.records_now:,} records; {reason}; the journal is {recorder.journal.folder}")
+
+
+def _seal(lake: Path, root: str) -> None:
+    """Make raw files of what was recorded, and let go of the journal where nothing depends on it any more."""
+    from engine.lake.store import Lake
+    from engine.live.journal import Journal
+    from engine.live.seal import clear, seal, sealing_text
+
+    status = Journal(lake, root).status()
+    require(bool(status), f"{lake}: holds no recording of {root}; `spymaster live --symbol {root}` records")
+    store = Lake(lake)
+    made = seal(store, root, status["dataset"])
+    for line in sealing_text(made):
+        print_line(line)
+    if not made:
+        print_line("everything that was recorded is sealed")
+    for date, what in clear(store, root, store.profile() or "rth"):
+        print_line(f"journal of {date}: {what}")
+
+
+def _compare(lake: Path, root: str, date: dt.date) -> None:
+    """Print the seconds in which the sealed and the downloaded files of a date differ."""
+    from engine.lake.store import Lake
+    from engine.live.seal import differing_seconds
+    from engine.sessions import clock_text
+
+    found = differing_seconds(Lake(lake), root, date)
+    for start, end, sealed, downloaded in found:
+        print_line(f"{clock_text(start)} to {clock_text(end)} New York: {sealed:,} records sealed, {downloaded:,} downloaded")
+    print_line("" if found else f"{root} {date}: the sealed and the downloaded files have the same records in every second that was sealed")
 
 
 def _databento(recorder: Recorder) -> Feed:

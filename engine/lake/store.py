@@ -283,7 +283,7 @@ class Lake(LakeFolder):
                     found[entry] = "expected a DBN file, found a folder"
                 elif not os.path.isfile(entry):
                     found[entry] = "expected a DBN file, found no file"
-                elif (fault := raw_name_fault(entry.name)) and not entry.name.startswith("."):
+                elif (fault := raw_name_fault(entry.name)) and not entry.name.startswith(".") and not entry.name.endswith(".live.json"):
                     found[entry] = fault
         paths = (RAW_MBO_TEMPLATE, *(dataset(key).path.rpartition("/")[0] for key in datasets()))
         return found | {folder: "cannot be listed by this user" for path in paths for folder in _not_listed(self.root, path)}

@@ -177,7 +177,7 @@ class RawIndex:
 
     def _joined(self, contract: str, date: dt.date, of_date: list[RawPart]) -> RawDay:
         """The parts of a contract's date in the order of their records."""
-        parts = [p for p in of_date if contract in p.contracts]
+        parts = _without_sealed([p for p in of_date if contract in p.contracts], contract)
         parts.sort(key=lambda p: (p.contracts[contract].first_ns, p.contracts[contract].last_ns, p.start_ns, p.path))
         for i, later in enumerate(parts):
             for earlier in parts[:i]:
@@ -187,6 +187,19 @@ class RawIndex:
                         f"move one of them out of {self.folder}"
                     )
         return RawDay(date, tuple(parts))
+
+
+LIVE_NAME = "-live-"
+"""In the name of a file that was sealed from the live feed's journal."""
+
+
+def _without_sealed(parts: list[RawPart], contract: str) -> list[RawPart]:
+    """The parts without those sealed from the live feed whose time a downloaded file has too: that one is the venue's last word."""
+    downloaded = [p for p in parts if LIVE_NAME not in p.path.name]
+    return [
+        p for p in parts
+        if LIVE_NAME not in p.path.name or not any(overlap(p.contracts[contract], d.contracts[contract]) for d in downloaded)
+    ]  # fmt: skip
 
 
 def outrights(symbols: Iterable[str], root: str) -> tuple[str, ...]:

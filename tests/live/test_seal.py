@@ -1,0 +1,174 @@
+"""A sealed recording makes, by the pipeline, what was seen live; and what stands beside it holds."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, TAPE
+from engine.lake.store import Lake
+from engine.live.day import LiveDay
+from engine.live.gateway import RestingOrders
+from engine.live.journal import Journal, Recorder
+from engine.live.seal import clear, differing_seconds, seal, sealed_files
+from engine.mbo.dbn import read_header
+from engine.vocab import NS
+from tests.support.dbn_files import F_SNAPSHOT, busy_day, utc_ns, write_dbn
+from tests.support.lakes import ESZ5, TUESDAY, WEDNESDAY, make_bronze, make_silver, spymaster
+
+MIDNIGHT = utc_ns(WEDNESDAY)
+START, END = MIDNIGHT - 2 * 3600 * NS, MIDNIGHT + 3 * 3600 * NS
+
+
+@pytest.fixture(scope="module")
+def records() -> np.ndarray:
+    """From 17:00 New York to 22:00: over the Globex open at 18:00, and over midnight of UTC at 19:00."""
+    return busy_day(9_000, 4, date=TUESDAY, start_ns=START, end_ns=END, symbols=ESZ5, snapshot_orders=300)
+
+
+def recorded(lake: Path, records: np.ndarray, lost: tuple[int, int] | None = None) -> Journal:
+    """A journal of the records, which were received from the snapshot at `START` on; with those of `lost` missing."""
+    orders = RestingOrders(records)
+    snapshot = int(np.searchsorted(records["ts_recv"], START))
+    orders.advance(snapshot)
+    recorder = Recorder(lake, "ES", feed="replayed")
+    recorder.start()
+    recorder.resume()
+    recorder.take(orders.snapshot(START, list(ESZ5)))
+    recorder.say("mapping", symbols={str(i): s for i, s in ESZ5.items()})
+    if lost is None:
+        recorder.take(records[snapshot:].tobytes())
+    else:
+        a, b = np.searchsorted(records["ts_recv"], lost)
+        recorder.take(records[snapshot:a].tobytes())
+        recorder.must_join("taken away")
+        recorder.resume()
+        orders.advance(int(b))
+        recorder.take(orders.snapshot(lost[1], list(ESZ5)))
+        recorder.take(records[b:].tobytes())
+    recorder.close("the test's end")
+    return Journal(lake, "ES")
+
+
+def made_of_sealed(lake: Lake, date: dt.date = TUESDAY) -> tuple[pl.DataFrame, pl.DataFrame]:
+    for day in (TUESDAY, WEDNESDAY):
+        assert make_bronze(lake, day).status == "made"
+    receipt = make_silver(lake, date, "globex_open")
+    assert receipt.status == "made", receipt
+    return lake.read(LADDER, "ESZ5", date), lake.read(TAPE, "ESZ5", date)
+
+
+def test_the_session_over_midnight_is_what_was_seen_live(records: np.ndarray, tmp_lake: Path) -> None:
+    journal, lake = recorded(tmp_lake, records), Lake(tmp_lake)
+    first, second = seal(lake, "ES", "GLBX.MDP3")
+    assert seal(lake, "ES", "GLBX.MDP3") == []
+    assert [s.path.name for s in (first, second)] == [f"ES-live-glbx-mdp3-2025110{d}.mbo.dbn.zst" for d in (4, 5)]
+    assert (second.continues, first.continues, first.head) == (first.sha256, None, 0)
+    assert (first.end_ns, second.start_ns) == (MIDNIGHT, MIDNIGHT)
+    assert second.head > 100
+    assert read_header(second.path).symbols == ESZ5
+    live = LiveDay(lake, journal, "ESZ5", TUESDAY, "globex_open")
+    live.poll()
+    live.refresh()
+    rows, tape = made_of_sealed(lake)
+    assert_same_but_at_midnight(live, rows, tape)
+    assert live.bars.equals(lake.read(BARS, "ESZ5", TUESDAY))
+    assert lake.passed_over() == {}
+
+
+def assert_same_but_at_midnight(live: LiveDay, rows: pl.DataFrame, tape: pl.DataFrame) -> None:
+    """What was seen live is what the sealed files make. The second file begins with the book at midnight: its own second is not valid, and
+    all orders of a snapshot count as rested.
+    """
+    live_rows, live_tape = live.ladder.frames()
+    other = pl.col("window_start_ts_ns") != MIDNIGHT
+    flows = [c for c in rows.columns if "rest" not in c]
+    assert live_rows.filter(other).select(flows).equals(rows.filter(other).select(flows))
+    before = pl.col("window_start_ts_ns") < MIDNIGHT
+    assert live_rows.filter(before).equals(rows.filter(before))
+    assert live_tape.filter(other).equals(tape.filter(other))
+    assert tape.filter(~other)["book_valid"].to_list() == [False]
+    assert rows.filter(before).height > 500
+
+
+def test_a_gap_of_the_recording_is_a_gap_of_the_sealed_file(records: np.ndarray, tmp_lake: Path) -> None:
+    lost = (MIDNIGHT - 2400 * NS, MIDNIGHT - 2100 * NS)
+    journal, lake = recorded(tmp_lake, records, lost), Lake(tmp_lake)
+    first, _ = seal(lake, "ES", "GLBX.MDP3")
+    assert len(first.gaps) == 1
+    live = LiveDay(lake, journal, "ESZ5", TUESDAY, "globex_open")
+    live.poll()
+    live.refresh()
+    rows, tape = made_of_sealed(lake)
+    spans = lake.notes(BRONZE_MBO, "ESZ5", TUESDAY)["spans"]
+    assert [spans[0][1], spans[1][0]] == first.gaps[0][:2]
+    assert_same_but_at_midnight(live, rows, tape)
+    at = (np.array(lost) - live.ladder.start_ns) // NS
+    assert not live.ladder.valid[at[0] : at[1]].any()
+    assert live.ladder.valid[at[1] + 1 :].all()
+
+
+def test_the_rest_of_a_date_is_sealed_as_its_next_piece(records: np.ndarray, tmp_lake: Path) -> None:
+    lake = Lake(tmp_lake)
+    recorder = Recorder(tmp_lake, "ES", feed="replayed")
+    recorder.start()
+    recorder.resume()
+    half = len(records) // 4
+    recorder.take(records[:half].tobytes())
+    recorder.say("mapping", symbols={str(i): s for i, s in ESZ5.items()})
+    (piece,) = seal(lake, "ES", "GLBX.MDP3")
+    recorder.take(records[half:].tobytes())
+    recorder.close("")
+    rest, after = seal(lake, "ES", "GLBX.MDP3")
+    assert rest.path.name == "ES-live-glbx-mdp3-20251104-2.mbo.dbn.zst"
+    assert (rest.continues, rest.start_ns, after.continues) == (piece.sha256, piece.end_ns, rest.sha256)
+    live = LiveDay(lake, Journal(tmp_lake, "ES"), "ESZ5", TUESDAY, "globex_open")
+    live.poll()
+    rows, tape = made_of_sealed(lake)
+    assert_same_but_at_midnight(live, rows, tape)
+
+
+def test_a_downloaded_file_wins_and_says_where_the_sealed_one_differs(records: np.ndarray, tmp_lake: Path) -> None:
+    lost = (MIDNIGHT - 2400 * NS, MIDNIGHT - 2100 * NS)
+    recorded(tmp_lake, records, lost)
+    lake = Lake(tmp_lake)
+    seal(lake, "ES", "GLBX.MDP3")
+    of_tuesday = records[records["ts_recv"] < MIDNIGHT].copy()
+    k = np.flatnonzero((of_tuesday["ts_recv"] > START + 600 * NS) & (of_tuesday["action"] == ord("A")))[0]
+    of_tuesday["size"][k] += 1
+    write_dbn(lake.raw_folder("ES") / "glbx-mdp3-20251104.mbo.dbn.zst", of_tuesday, symbols=ESZ5, start=utc_ns(TUESDAY), end=MIDNIGHT)
+    (span,) = differing_seconds(lake, "ES", TUESDAY)
+    assert "records sealed" in spymaster("live", "compare", "2025-11-04", "--lake", tmp_lake).stdout
+    assert span[0] == int(of_tuesday["ts_recv"][k]) // NS * NS
+    assert span[2] == span[3]
+    assert make_bronze(lake, TUESDAY).status == "made"
+    bronze = lake.read(BRONZE_MBO, "ESZ5", TUESDAY)
+    assert bronze.height == len(of_tuesday)
+    assert next(iter(lake.manifest(BRONZE_MBO, "ESZ5", TUESDAY).lineage.inputs)).endswith("/glbx-mdp3-20251104.mbo.dbn.zst")
+    assert len(sealed_files(lake, "ES")) == 2
+
+
+def test_the_journal_goes_when_nothing_depends_on_it(records: np.ndarray, tmp_lake: Path) -> None:
+    journal, lake = recorded(tmp_lake, records), Lake(tmp_lake)
+    assert [w for _, w in clear(lake, "ES", "globex_open")] == ["stays: it is not sealed as a whole"]
+    assert "ES-live-glbx-mdp3-20251104.mbo.dbn.zst: " in spymaster("live", "seal", "--lake", tmp_lake).stdout
+    assert "no session of it was made" in dict(clear(lake, "ES", "globex_open"))[TUESDAY]
+    made_of_sealed(lake)
+    assert "until the next day is over" in dict(clear(lake, "ES", "globex_open"))[TUESDAY]
+    recorder = Recorder(tmp_lake, "ES", feed="replayed")
+    recorder.start()
+    recorder.resume()
+    later = records[-1:].copy()
+    later["ts_recv"] = utc_ns(WEDNESDAY + dt.timedelta(days=1))
+    recorder.take(recorder._expect + later.tobytes())  # as the feed sends it: from two seconds before the last record on
+    recorder.close("")
+    said = dict(clear(lake, "ES", "globex_open"))
+    assert "removed" in said[TUESDAY]
+    assert "no session" in said[WEDNESDAY]
+    assert not journal.path(TUESDAY).exists()
+    live = records[(records["flags"] & F_SNAPSHOT) == 0]
+    assert journal.count(WEDNESDAY) == int((live["ts_recv"] >= MIDNIGHT).sum())
