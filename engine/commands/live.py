@@ -1,4 +1,4 @@
-"""``spymaster live``: record the market as it trades."""
+"""``spymaster live``: record the market as it trades, tell alerts of it, and make raw files of what was recorded."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from cyclopts import Parameter
 
 from engine.commands.common import LakeDir, parse_dates, print_line, require
 from engine.errors import SessionError
+from engine.sessions import profile_text
 from engine.vocab import NS, root_of
 
 if TYPE_CHECKING:
     from engine.live.feed import Feed
-    from engine.live.journal import Recorder
+    from engine.live.journal import Journal, Recorder
 
 GATEWAY = "SPYMASTER_LIVE_GATEWAY"
 """Environment variable with another address than that of Databento's live gateway, HOST:PORT, such as a tunnel's."""
@@ -29,7 +30,8 @@ GATEWAY = "SPYMASTER_LIVE_GATEWAY"
 
 def live(
     action: Annotated[
-        Literal["record", "seal", "compare"], Parameter(help="record; seal: make raw files of it; compare: with a downloaded file.")
+        Literal["record", "watch", "seal", "compare"],
+        Parameter(help="record; watch: tell alerts; seal: make raw files of it; compare: with a downloaded file."),
     ] = "record",
     date: Annotated[str | None, Parameter(help="With compare: the UTC date.")] = None,
     /,
@@ -40,6 +42,9 @@ def live(
         list[Path] | None, Parameter(name="--from", help="Play DBN files as if they came live, instead of Databento's feed.")
     ] = None,
     speed: Annotated[float, Parameter(help="With --from: how many times as fast, 1 to 3600.")] = 1.0,
+    contract: Annotated[str | None, Parameter(help="With watch: the contract; the one that trades most where not given.")] = None,
+    session: Annotated[str, Parameter(help="With watch: the session profile, such as rth.")] = "rth",
+    once: Annotated[bool, Parameter(negative=(), help="With watch: tell what the journal has now, and end.")] = False,
     at: Annotated[str | None, Parameter(help="With --from: begin at this New York time of the first file's day, such as 09:25.")] = None,
 ) -> None:
     """Record the live feed into the lake's journal, until Ctrl-C; `spymaster serve` beside it shows it.
@@ -54,6 +59,7 @@ def live(
 
         spymaster live --symbol ES
         spymaster live --from glbx-mdp3-20251104.mbo.dbn.zst --speed 10 --at 09:25 --lake demo-live
+        spymaster live watch --symbol ES
         spymaster live seal --symbol ES
         spymaster live compare 2025-11-04
     """
@@ -64,6 +70,9 @@ def live(
     require((date is not None) == (action == "compare"), "expected a date with compare, such as `spymaster live compare 2025-11-04`")
     if action == "seal":
         _seal(lake, symbol)
+        return
+    if action == "watch":
+        _watch(lake, symbol, contract, profile_text(session), once)
         return
     if action == "compare":
         _compare(lake, symbol, parse_dates(date, None, None)[0][0])
@@ -110,6 +119,66 @@ def _seal(lake: Path, root: str) -> None:
         print_line("everything that was recorded is sealed")
     for date, what in clear(store, root, store.profile() or "rth"):
         print_line(f"journal of {date}: {what}")
+
+
+def _contract(journal: Journal, date: dt.date) -> str:
+    """The contract that traded most among the last records of a date."""
+    import numpy as np
+
+    from engine.live.alerts import busier
+    from engine.vocab import split_contract
+
+    n = journal.count(date)
+    records = journal.records(date, max(n - (1 << 20), 0))
+    ids, counts = np.unique(records["instrument_id"][records["action"] == ord("T")], return_counts=True)
+    symbols = journal.symbols(date)
+    traded = {symbols[int(i)]: int(c) for i, c in zip(ids, counts) if split_contract(symbols.get(int(i), "")) is not None}
+    found = busier(traded, "")
+    require(bool(found), f"{journal.folder}: expected trades of a contract, found none yet; give --contract")
+    return found
+
+
+def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool) -> None:
+    """Follow the journal: print alerts, keep them in the date's alerts.jsonl, and post them where an address is given."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from engine.lake.store import Lake
+    from engine.live.alerts import Watch, keep, kept, post, webhook
+    from engine.live.day import LiveDay
+    from engine.live.journal import Journal, data_now
+    from engine.sessions import NEW_YORK, clock_text
+
+    address = webhook()
+    journal = Journal(lake, root)
+    status = journal.status()
+    require(bool(status), f"{lake}: holds no recording of {root}; `spymaster live --symbol {root}` records")
+    now = status["last_ns"] if once and status["last_ns"] else data_now(status, time.time_ns())
+    date = dt.datetime.fromtimestamp(now // NS, NEW_YORK).date()
+    recorded = [d for d in journal.dates() if journal.count(d)]
+    require(bool(recorded), f"{journal.folder}: expected records, found none yet")
+    symbol = contract or _contract(journal, recorded[-1])
+    day = LiveDay(Lake(lake), journal, symbol, date, profile)
+    watch = Watch(day.ladder)
+    path = journal.path(date, "alerts.jsonl")
+    told = {(a.ts_ns, a.kind, a.level_id) for a in kept(path)}
+    print_line(f"{symbol} {date}: alerts of the session {profile}; Ctrl-C ends")
+    with ThreadPoolExecutor(1) as poster:
+        while True:
+            day.poll()
+            if watch.ladder is not day.ladder:  # records were missing: it was all gone through again
+                watch = Watch(day.ladder)
+            if day.ladder.closed >= watch.seconds + 1:
+                day.refresh()
+            new = [a for a in watch.until(day.ladder.closed, day.levels) if (a.ts_ns, a.kind, a.level_id) not in told]
+            told |= {(a.ts_ns, a.kind, a.level_id) for a in new}
+            keep(path, new)
+            for alert in new:
+                print_line(f"{clock_text(alert.ts_ns, date)} {alert.text}")
+                if address and not once:
+                    poster.submit(post, address, alert)
+            if once or day.ladder.closed == day.ladder.seconds:
+                return
+            time.sleep(0.25)
 
 
 def _compare(lake: Path, root: str, date: dt.date) -> None:

@@ -12,13 +12,14 @@ from engine.features import level_windows
 from engine.ladder import Ladder
 from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE
 from engine.lake.store import Lake
+from engine.live.alerts import Watch, kept
 from engine.live.day import Closed, GrowingLadder, LiveDay
 from engine.live.journal import Journal, Recorder
 from engine.params import ApproachParams, FeatureParams
 from engine.vocab import NS
 from tests.support.built import copy_of_built
 from tests.support.ladders import make_frames
-from tests.support.lakes import ESZ5, MONDAY, TUESDAY, day_records, make_whole_lake
+from tests.support.lakes import ESZ5, MONDAY, TUESDAY, day_records, make_whole_lake, spymaster
 
 
 def write_journal(lake: Path, records: np.ndarray, symbols: dict[int, str]) -> Journal:
@@ -185,3 +186,21 @@ def test_a_gap_of_the_feed_is_a_gap_of_the_ladder(day: LiveDay, tmp_path: Path) 
     rows, _ = live.ladder.frames(int(last) + 60)
     assert rows.equals(day.lake.read(LADDER, "ESZ5", TUESDAY).filter(pl.col("window_start_ts_ns") >= start + (int(last) + 60) * NS))
     assert "not recorded then" in live.absent.get("vwap", "") or live.levels.filter(level_id="vwap")["end_ts_ns"].max() <= gap.start_ns
+
+
+def test_alerts_of_a_recorded_day_are_told_once(day: LiveDay) -> None:
+    lake = day.journal.folder.parents[1]
+    words = ("live", "watch", "--once", "--lake", lake)
+    said = spymaster(*words).stdout
+    found = kept(day.journal.path(TUESDAY, "alerts.jsonl"))
+    assert said.startswith(f"ESZ5 {TUESDAY}: alerts of the session rth")
+    assert {a.kind for a in found} >= {"approach", "touch"}
+    assert all(a.text in said for a in found)
+    again = spymaster(*words).stdout
+    assert len(again.splitlines()) == 1
+    assert kept(day.journal.path(TUESDAY, "alerts.jsonl")) == found
+    # The same as of the whole day at once, with levels as the pipeline has them but for those that this lake has no day before of.
+    day.poll()
+    levels = day.lake.read(LEVELS, "ESZ5", TUESDAY).filter(~pl.col("level_id").str.starts_with("pd_"))
+    want = [a for a in Watch(day.ladder).until(day.ladder.closed, levels) if not a.level_id.startswith("pd_")]
+    assert found == want

@@ -1,0 +1,242 @@
+"""Alerts as functions of closed seconds: a recorded day gives the same list whenever it is gone through, second by second or at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from engine.errors import SessionError
+from engine.ladder import NO_TICK, Ladder
+from engine.levels import title
+from engine.sessions import clock_text
+from engine.vocab import NS
+
+WEBHOOK = "SPYMASTER_WEBHOOK"
+"""Environment variable with the address that alerts are posted to: https, or on loopback."""
+
+_ADD, _PULL, _FILL = 4, 6, 8
+"""Columns of a ladder's values: bids', and one further the asks'."""
+
+
+@dataclass(frozen=True)
+class AlertRules:
+    """When alerts are given.
+
+    approach_ticks: a level is approached within so many ticks, and again only after `rearm_ticks` more between
+    cool_down_s: of one kind and level there is one alert in so many seconds
+    wall_times, wall_s, wall_ticks: a wall is so many times the median size of the prices of its side within so many ticks of the touch, for
+        so many seconds; it is gone where less than half of its size is left
+    levels_s: levels are looked up at every so many seconds
+    """
+
+    approach_ticks: int = 8
+    rearm_ticks: int = 4
+    cool_down_s: int = 60
+    wall_times: float = 4.0
+    wall_s: int = 5
+    wall_ticks: int = 10
+    levels_s: int = 5
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alert: the end of the second that gave it, its kind, the level's id or a price, its tick, and a sentence."""
+
+    ts_ns: int
+    kind: str
+    level_id: str
+    tick: int
+    text: str
+
+
+@dataclass
+class _Wall:
+    size: int
+    since: int
+    told: bool = False
+    flows: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=10))  # pulled, filled of the last seconds
+
+
+class Watch:
+    """The alerts of a session, from its ladder's closed seconds in their order."""
+
+    def __init__(self, ladder: Ladder, rules: AlertRules | None = None) -> None:
+        self.ladder, self.rules = ladder, rules or AlertRules()
+        self.seconds = 0
+        self._off: dict[tuple[str, str], bool] = {}  # given, and not armed again yet
+        self._last: dict[tuple[str, str], int] = {}
+        self._walls: dict[tuple[int, int], _Wall] = {}
+        self._depth: dict[tuple[int, int], int] = {}
+
+    def until(self, second: int, levels: pl.DataFrame) -> list[Alert]:
+        """Alerts of the seconds before `second` that were not looked at yet, by levels as known at their time or later."""
+        found: list[Alert] = []
+        starts, ends, ticks = (levels[c].to_numpy() for c in ("start_ts_ns", "end_ts_ns", "level_tick"))
+        ids = levels["level_id"].to_list()
+        there: list[tuple[str, int]] = []
+        looked_up = -1
+        while self.seconds < second:
+            at = self.seconds
+            block = self.ladder.start_ns + at // self.rules.levels_s * self.rules.levels_s * NS
+            if self.ladder.valid[at]:
+                if block != looked_up:
+                    there = [(ids[i], int(ticks[i])) for i in np.flatnonzero((starts <= block) & (block < ends))]
+                    looked_up = block
+                found += self._levels(at, there)
+                found += self._look_at_walls(at)
+            else:
+                self._walls.clear()
+                self._depth.clear()
+            self.seconds += 1
+        return found
+
+    def _give(self, at: int, kind: str, level_id: str, tick: int, text: str) -> Iterator[Alert]:
+        if at - self._last.get((kind, level_id), -self.rules.cool_down_s) >= self.rules.cool_down_s:
+            self._last[kind, level_id] = at
+            yield Alert(self.ladder.start_ns + (at + 1) * NS, kind, level_id, tick, text)
+
+    def _levels(self, at: int, there: list[tuple[str, int]]) -> Iterator[Alert]:
+        last, rules = int(self.ladder.last_tick[at]), self.rules
+        if last == NO_TICK:
+            return
+        before = int(self.ladder.last_tick[at - 1]) if at else last
+        for level_id, tick in there:
+            away = abs(last - tick)
+            price = f"{self.ladder.root.to_price(tick):.10g}"
+            near, touch = ("approach", level_id), ("touch", level_id)
+            if away <= rules.approach_ticks and not self._off.get(near, False):
+                self._off[near] = True
+                side = "below" if last < tick else "above"
+                yield from self._give(at, *near, tick, f"{title(level_id)} {price}: {away} ticks away, from {side}")
+            elif away > rules.approach_ticks + rules.rearm_ticks:
+                self._off[near] = False
+            met = away == 0 or (before != NO_TICK and (before - tick) * (last - tick) < 0)
+            if met and not self._off.get(touch, False):
+                self._off[touch] = True
+                yield from self._give(at, *touch, tick, f"{title(level_id)} {price}: touched")
+            elif away > rules.rearm_ticks:
+                self._off[touch] = False
+
+    def _look_at_walls(self, at: int) -> Iterator[Alert]:
+        lad, rules = self.ladder, self.rules
+        bid, ask = int(lad.best_bid_tick[at]), int(lad.best_ask_tick[at])
+        if bid == NO_TICK or ask == NO_TICK:
+            return
+        rows = slice(int(lad.offset[at]), int(lad.offset[at + 1]))
+        flows: dict[tuple[int, int], tuple[int, int]] = {}
+        for tick, v in zip(lad.tick[rows].tolist(), lad.values[rows].tolist()):
+            for side in (0, 1):
+                self._depth[side, tick] = v[side]
+                flows[side, tick] = (v[_PULL + side], v[_FILL + side])
+        for side, best, step in ((0, bid, -1), (1, ask, 1)):
+            near = [(best + step * k, self._depth.get((side, best + step * k), 0)) for k in range(rules.wall_ticks + 1)]
+            sizes = [d for _, d in near if d > 0]
+            least = rules.wall_times * float(np.median(sizes)) if len(sizes) >= 5 else float("inf")
+            for tick, depth in near:
+                wall = self._walls.get((side, tick))
+                if wall is None and depth >= least:
+                    self._walls[side, tick] = _Wall(depth, at)
+                elif wall is not None and not wall.told and depth < least:
+                    del self._walls[side, tick]
+        for (side, tick), wall in list(self._walls.items()):
+            wall.flows.append(flows.get((side, tick), (0, 0)))
+            depth = self._depth.get((side, tick), 0)
+            name = f"price:{lad.root.to_price(tick):.10g}"
+            what = "bids" if side == 0 else "asks"
+            if not wall.told and at - wall.since >= rules.wall_s - 1:
+                wall.told = True
+                wall.size = depth
+                yield from self._give(at, "wall appears", name, tick, f"a wall of {depth:,} {what} at {name[6:]}")
+            wall.size = max(wall.size, depth)
+            if wall.told and 2 * depth < wall.size:
+                pulled, filled = (sum(f[i] for f in wall.flows) for i in (0, 1))
+                by = "pulled" if pulled > filled else "filled"
+                kind = f"wall vanishes by {'pulls' if pulled > filled else 'fills'}"
+                text = f"the wall of {wall.size:,} {what} at {name[6:]} was {by}: {pulled:,} pulled, {filled:,} filled, {depth:,} left"
+                del self._walls[side, tick]
+                yield from self._give(at, kind, name, tick, text)
+
+
+def four_open(windows: pl.DataFrame, rules: AlertRules | None = None) -> list[Alert]:
+    """Alerts where all four conditions of a fall or a rise open at a level, by its windows (``mbo_level_vacuum_5s``), in time order."""
+    rules = rules or AlertRules()
+    found: list[Alert] = []
+    for (level_id,), of in windows.sort("window_end_ts_ns").group_by("level_id", maintain_order=True):
+        for name, way in (("down_open", "fall"), ("up_open", "rise")):
+            before, last = False, -(2**62)
+            for end, tick, n in of.select("window_end_ts_ns", "level_tick", name).iter_rows():
+                is_open = n == 4
+                if is_open and not before and end - last >= rules.cool_down_s * NS:
+                    last = end
+                    text = f"{title(str(level_id))}: all four conditions of a {way} are open"
+                    found.append(Alert(end, f"four open, {way}", str(level_id), tick, text))
+                before = is_open
+    return sorted(found, key=lambda a: (a.ts_ns, a.level_id, a.kind))
+
+
+def busier(trades: dict[str, int], symbol: str) -> str:
+    """The contract that traded more than `symbol` over the last half hour, by the numbers of trades of each; empty where none did."""
+    best = max(trades, key=lambda s: (trades[s], s), default="")
+    return best if best and trades[best] > trades.get(symbol, 0) else ""
+
+
+# ----------------------------------------------------------------------------
+# Where alerts go
+
+
+def keep(path: Path, alerts: list[Alert]) -> None:
+    """Add alerts to a date's ``alerts.jsonl``."""
+    if alerts:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as f:
+            f.writelines(json.dumps(asdict(a)) + "\n" for a in alerts)
+
+
+def kept(path: Path) -> list[Alert]:
+    """The alerts in ``alerts.jsonl``, in order."""
+    return [Alert(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def webhook() -> str:
+    """The address that alerts are posted to, by the environment; empty without one.
+    Raises SessionError where it is neither https nor on loopback.
+    """
+    address = os.environ.get(WEBHOOK, "")
+    parts = urllib.parse.urlsplit(address)
+    if address and not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"))):
+        raise SessionError(f"{WEBHOOK}: expected an https address, or one of this machine, found one of {parts.scheme or 'no scheme'}")
+    return address
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A webhook that points elsewhere is not followed."""
+
+    def redirect_request(self, *args: object, **more: object) -> None:
+        """Follow nothing."""
+
+
+def post(address: str, alert: Alert, tries: int = 3, timeout_s: float = 3.0, wait_s: float = 0.5) -> str:
+    """Post an alert as JSON; empty where it was taken, else why not. Nothing but the alert is sent."""
+    body = json.dumps({**asdict(alert), "at": clock_text(alert.ts_ns)}).encode()
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    why = ""
+    for k in range(tries):
+        try:
+            with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_s):
+                return ""
+        except (urllib.error.URLError, OSError) as e:
+            why = f"{type(e).__name__}: {getattr(e, 'code', '') or getattr(e, 'reason', e)}"
+        if k + 1 < tries:
+            time.sleep(wait_s)
+    return why
