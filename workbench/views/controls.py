@@ -73,6 +73,7 @@ LEVEL_KEYS: tuple[KeyRow, ...] = (
     (("Home", "End"), "the open; the session's end"),
     (("h",), "show what came after the moment, or hide it"),
     (("↑", "↓"), "layer of the heatmap"),
+    (("Shift",), "and a click on the chart: a level of your own at that price"),
     (("b", "r", "c"), "in the drill: break, reject, chop"),
 )
 

@@ -19,7 +19,7 @@ from engine.params import FeatureParams
 from engine.session import Session, cached_with_session, tick_at
 from engine.sessions import PROFILES, SessionWindows, session_windows
 from engine.vocab import NS
-from workbench import session_cache
+from workbench import own_levels, session_cache
 from workbench.plots import axes, conditions, heatmap
 from workbench.plots.heatmap import Layer
 from workbench.plots.ladder import rows_of
@@ -200,6 +200,9 @@ def known_runs(session: Session, level_id: str, t: int, since_ns: int, until_ns:
     """Level lines that had begun; those that have not ended at `t` are drawn on to `until_ns`, whatever becomes of them."""
     now = session.ladder.start_ns + t * NS
     runs = session_cache.runs(session, level_id).filter((pl.col("start_ts_ns") < now) & (pl.col("end_ts_ns") > since_ns))
+    to_tick, mine = session.ladder.root.to_tick, own_levels.of_session(session)
+    own = [(i, since_ns, until_ns, to_tick(v.price)) for i, v in mine.items() if i != level_id]
+    runs = pl.concat([runs, pl.DataFrame(own, schema=runs.schema, orient="row")]) if own else runs
     return runs.with_columns(pl.when(pl.col("end_ts_ns") >= now).then(pl.lit(until_ns)).otherwise("end_ts_ns").alias("end_ts_ns"))
 
 
@@ -287,18 +290,20 @@ def unknown(session: Session, level_id: str, t: int) -> Unknown:
 
 def known_items(session: Session, chosen: str, t: int, last: int | None) -> list[dict[str, object]]:
     """Chips of the levels that are known at second `t`; the key levels that are not are there without a price."""
-    now, known = session.ladder.start_ns + t * NS, known_levels(session, t)
+    now, known, own = session.ladder.start_ns + t * NS, known_levels(session, t), own_levels.of_session(session)
 
     def chip(i: str) -> dict[str, object]:
-        tick = tick_at(session.level(i), now - 1) if i in known or i == chosen else None
+        tick = tick_at(session.level(i), now - 1) if i in known or i in own or i == chosen else None
         if tick is not None:
-            return placed_chip(i, tick, last, session.tick_size)
+            mine = own.get(i)
+            more = {} if mine is None else {"label": own_levels.title(session, i), **({"title": mine.note} if mine.note else {})}
+            return placed_chip(i, tick, last, session.tick_size, **more)
         if i == chosen:
             return level_chip(i, mark="not yet")
         lacks = unknown(session, i, t)
         return level_chip(i, absent=lacks.why, **({"word": "not yet"} if lacks.yet else {}))
 
-    return [chip(i) for i in dict.fromkeys([*session_cache.KEY_LEVELS, *known, chosen])]
+    return [chip(i) for i in dict.fromkeys([*session_cache.KEY_LEVELS, *own, *known, chosen])]
 
 
 # ----------------------------------------------------------------------------

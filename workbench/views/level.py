@@ -16,12 +16,12 @@ import polars as pl
 from bokeh.events import RangesUpdate, Tap
 from panel.custom import JSComponent
 
-from engine.errors import EngineError, NoData, UnknownLevel
+from engine.errors import ContractError, EngineError, NoData, UnknownLevel
 from engine.ladder import NO_TICK
 from engine.levels import level_ids
-from engine.session import level_title
+from engine.session import Session, level_title
 from engine.vocab import NS
-from workbench import session_cache
+from workbench import own_levels, session_cache
 from workbench.assets import script
 from workbench.export import Table, cube_frame
 from workbench.plots import axes, conditions, decision
@@ -76,6 +76,7 @@ class LevelView(PageView):
         self.pictures = self.player.pictures
         self.outcomes = Outcomes(root, state, self._on_verdict)
         self.words = Words(state, self.outcomes)
+        self.own = OwnLevels(self)
         self._ready: set[str] = set()
         self._timer: Any = None
         self._build()
@@ -131,7 +132,8 @@ class LevelView(PageView):
 
     def controls(self) -> list[Any]:
         """The drawer's widgets."""
-        return [*drawer(self.state, *question_fields(self.state)), save_control(lambda: level_tables(self))]
+        save = save_control(lambda: [*level_tables(self), self.own.table()])
+        return [*drawer(self.state, *question_fields(self.state)), *self.own.controls(), save]
 
     # --- its life
 
@@ -209,6 +211,10 @@ class LevelView(PageView):
             if self.player.clock.playing:
                 pics.forget()
 
+    def refresh(self) -> None:
+        """Show the level's names and lines again: the trader's own levels have changed."""
+        self._show()
+
     def _show(self) -> None:
         """Show what the state and the clock ask for now."""
         self._apply_theme()
@@ -243,7 +249,7 @@ class LevelView(PageView):
             return
         s = look.session
         said = str(error)
-        if isinstance(error, UnknownLevel) and st.level in level_ids():
+        if isinstance(error, UnknownLevel) and st.level in level_ids() and st.level != look.level_id:
             # Why it is absent is known only at the session's end.
             said = f"{level_title(st.level)}: not known at this time"
         self.notices.trouble.append(said)
@@ -386,7 +392,9 @@ class LevelView(PageView):
 
     def _on_tap(self, event: Any) -> None:
         session = self.player.session
-        if session is not None and event.x is not None:
+        if session is not None and event.y is not None and (event.modifiers or {}).get("shift"):
+            self.guard(lambda: self.own.add(axes.price_text(round(event.y), session.tick_size)))
+        elif session is not None and event.x is not None:
             at = axes.ns_of_x(event.x, session.day_ns)
 
             def go() -> None:
@@ -497,6 +505,100 @@ class Words:
             "seconds": lad.seconds, "x": points, "y": [int(lad.last_tick[i]) for i in points], "touches": passed,
             "hours": [[(h - lad.start_ns) // NS, axes.clock(h, seconds=False)] for h in hours],
         }  # fmt: skip
+
+
+OWN = [
+    components.heading("Own levels"),
+    text_field("add", "Price, name, note: adds or changes one", "6800.25, VPOC, tested on Monday"),
+    components.buttons("act", "The level that is chosen, and the last change", "Remove", "Undo"),
+]
+"""Fields of the drawer."""
+
+
+class OwnLevels:
+    """The trader's own levels in the drawer and on the chart: added, named, removed, undone, and taken from a CSV file."""
+
+    def __init__(self, view: LevelView) -> None:
+        self.view = view
+        self._editors: dict[str, own_levels.Editor] = {}
+
+    def controls(self) -> list[Any]:
+        """What the drawer holds; a CSV file has the columns price, name and note."""
+        form = Form(fields=OWN, **FILL)
+        form.param.watch(lambda e: self._on_form(form, e.new), "changed")
+        upload = pn.widgets.FileInput(accept=".csv", name="Own levels from a CSV file", margin=(4, 0), description="price, name, note")
+        upload.param.watch(lambda e: self._take(e.new) if e.new else None, "value")
+        return [form, upload]
+
+    def table(self) -> Table:
+        """Those of the session's market, as the CSV that is taken again."""
+
+        def make() -> tuple[pl.DataFrame, dict[str, Any]]:
+            session = self._session()
+            rows = [(v.price, v.name, v.note) for v in own_levels.read(self.view.root, session.ladder.root.code)]
+            schema = {"price": pl.Float64, "name": pl.String, "note": pl.String}
+            return pl.DataFrame(rows, schema=schema, orient="row"), {"lake": self.view.root, "contract": session.ladder.root.code}
+
+        return Table("own_levels", "Own levels", make)
+
+    def _session(self) -> Session:
+        session = self.view.player.session
+        if session is None:
+            raise NoData("no session is open whose market own levels could be of; open one first")
+        return session
+
+    def _editor(self) -> own_levels.Editor:
+        market = self._session().ladder.root.code
+        return self._editors.setdefault(market, own_levels.Editor(self.view.root, market))
+
+    def add(self, text: str) -> None:
+        """Add the level that is told as ``price, name, note``, or name one that is there, and go to it."""
+        price, name, note = (part.strip() for part in (*text.split(",", 2), "", "")[:3])
+        session = self._session()
+        level_id, said = own_price(price, session, self.view.player.clock.position)
+        if not level_id.startswith("price:"):
+            raise ContractError(f"{price}: {level_title(level_id)} is at this price already")
+        longest = own_levels.LONGEST
+        for what, told in (("name", name), ("note", note)):
+            if len(told) > longest[what]:
+                raise ContractError(f"Own level: expected a {what} of at most {longest[what]} characters, found {len(told)}")
+        self._editor().put(own_levels.OwnLevel(float(level_id.removeprefix("price:")), name, note))
+        self.view.notices.trouble += [said] if said else []
+        self.view.put(level=level_id)
+        self.view.refresh()
+
+    def _remove(self) -> None:
+        level_id = self.view.state.level
+        mine = own_levels.of_session(self._session()).get(level_id)
+        if mine is None:
+            raise ContractError(f"{level_title(level_id)} is none of your own levels: choose one of them to remove it")
+        self._editor().remove(mine.price)
+        self.view.refresh()
+
+    def _undo(self) -> None:
+        if not self._editor().undo():
+            raise ContractError("Own levels: there is no change of this page to undo")
+        self.view.refresh()
+
+    def _on_form(self, form: Form, change: dict[str, Any]) -> None:
+        form.answered = change["n"]
+        if change["name"] == "act":
+            self.view.guard(self._remove if change["value"] == 0 else self._undo)
+        elif change["value"]:
+            self.view.guard(lambda: self.add(str(change["value"])))
+
+    def _take(self, content: bytes) -> None:
+        def take() -> None:
+            try:
+                text = content.decode("utf-8-sig")
+            except UnicodeDecodeError as e:
+                raise ContractError(f"Own levels: expected a CSV file in UTF-8, found another: {e}") from e
+            found = own_levels.parse(text, "Own levels")
+            self._editor().put(*found)
+            self.view.notices.trouble.append(f"{len(found)} own levels taken; Undo takes them back")
+            self.view.refresh()
+
+        self.view.guard(take)
 
 
 def level_tables(view: LevelView) -> list[Table]:

@@ -15,7 +15,7 @@ from panel.custom import JSComponent
 
 from engine.bars import BAR_NS
 from engine.vocab import NS
-from workbench import session_cache
+from workbench import own_levels, session_cache
 from workbench.assets import script
 from workbench.plots import axes, conditions, heatmap, ladder, levels, volume
 from workbench.theme import FONT, MONO, THEMES, Theme
@@ -159,7 +159,7 @@ class LevelPictures:
             look.params.zones, frame.slab.low, frame.slab.high,
         )  # fmt: skip
         # Where each level is that is known: lines and names are old where it has changed.
-        lines = tuple((i, known.tick_now(s, i, frame.t)) for i in known.known_levels(s, frame.t))
+        lines = (*((i, known.tick_now(s, i, frame.t)) for i in known.known_levels(s, frame.t)), *own_levels.of_session(s).items())
         moved = had is None or self._places != places or (self._lines != lines and not playing)
         # Bars shall not jump in length with every window: while it plays, the scale shrinks only with the next whole picture.
         live = playing and goes_on and not moved and self.tail.goes_on(frame, wall)
@@ -293,7 +293,8 @@ class LevelPictures:
         start, x, y = s.ladder.start_ns, fig.x_range, fig.y_range
         runs = known.known_runs(s, look.level_id, frame.seen, start + frame.low * NS, start + frame.high * NS)
         put(src["levels"], levels.level_data(runs, look.level_id, s.day_ns))
-        at = named_levels(s, known.known_levels(s, frame.t), look.level_id, look.now_ns - 1)
+        ids = [*known.known_levels(s, frame.t), *own_levels.of_session(s)]
+        at = named_levels(s, ids, look.level_id, look.now_ns - 1)
         put(src["names"], levels.name_data(
             at, (float(x.start), float(x.end)), (float(y.start), float(y.end)), self.ladder_height, s.tick_size
         ))  # fmt: skip

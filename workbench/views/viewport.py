@@ -16,7 +16,7 @@ from engine.levels import level_ids
 from engine.params import FeatureParams
 from engine.session import Session, level_title, tick_at
 from engine.vocab import NS, Root
-from workbench import session_cache
+from workbench import own_levels, session_cache
 from workbench.plots import axes
 from workbench.plots.axes import price_text
 from workbench.plots.decision import Standing, standing
@@ -82,7 +82,7 @@ class Viewport:
         k = self.k_ref if row is None else int(row["level_tick"])  # type: ignore[call-overload]
         beside = session_cache.confluent(s, self.level_id, self.now_ns)
         stands = standing(s, self.level_id, k, self.end_ns, row=row, near=near, step_ticks=self.step, why=why, confluent=beside)
-        return replace(stands, last_tick=s.last_tick(self.now_ns))
+        return replace(stands, title=self.title, last_tick=s.last_tick(self.now_ns))
 
     def _book_lacks(self) -> str:
         why = self.session.why_not_known(self.now_ns - self.window_ns, self.now_ns)
@@ -121,7 +121,7 @@ def resolve(session: Session, state: LevelState, *, at_ns: int | None = None, le
     tick = tick_at(frame, now - 1)
     around = tick if tick is not None else session.last_tick(now)
     return Viewport(
-        session, level_id, level_title(level_id), frame, windows, params, now,
+        session, level_id, own_levels.title(session, level_id), frame, windows, params, now,
         around if around is not None else lad.tick_low + lad.n_slots // 2, tick is not None, step_ticks(state, lad.root), state.rows,
     )  # fmt: skip
 
@@ -134,22 +134,22 @@ AWAY = "ticks from the last trade to the level"
 
 
 def level_chip(level_id: str, **more: object) -> dict[str, object]:
-    """A level's chip: its name, its key of the keyboard, and what `more` says of it."""
+    """A level's chip: its name, its key of the keyboard, and what `more` says of it in their place."""
     keys = session_cache.KEY_LEVELS
     key = {"key": str(keys.index(level_id) + 1)} if level_id in keys else {}
     return {"id": level_id, "label": level_title(level_id), **key, **more}
 
 
-def placed_chip(level_id: str, tick: int, last: int | None, tick_size: float) -> dict[str, object]:
-    """The chip of a level at `tick`, with its price and its distance from the last trade at `last`."""
+def placed_chip(level_id: str, tick: int, last: int | None, tick_size: float, **more: object) -> dict[str, object]:
+    """The chip of a level at `tick`, with its price and its distance from the last trade at `last`, and what `more` says in their place."""
     mark = "" if last is None else f"{tick - last:+d}t".replace("-", "−").replace("+0t", "0t")
-    return level_chip(level_id, detail=price_text(tick, tick_size), mark=mark, title=AWAY)
+    return level_chip(level_id, detail=price_text(tick, tick_size), mark=mark, **{"title": AWAY, **more})
 
 
 def named_levels(session: Session, ids: Iterable[str], chosen: str, at_ns: int) -> list[tuple[str, int, bool]]:
     """Title and tick at an instant of each level that has one then, and whether it is the one chosen, which comes last if not in `ids`."""
     ticks = {i: tick_at(session.level(i), at_ns) for i in dict.fromkeys([*ids, chosen])}
-    return [(level_title(i), tick, i == chosen) for i, tick in ticks.items() if tick is not None]
+    return [(own_levels.title(session, i), tick, i == chosen) for i, tick in ticks.items() if tick is not None]
 
 
 # ----------------------------------------------------------------------------
