@@ -17,7 +17,7 @@ from engine.lake.trust import trust_record, trust_words
 from workbench import session_cache, views
 from workbench.state import LevelState
 from workbench.views.components import PANE_CSS, Connection, Form, Tabs, input_for, layout, trust_chip
-from workbench.views.controls import Bar, session_pickers
+from workbench.views.controls import Bar, KeysHelp, session_pickers
 
 log = logging.getLogger("spymaster")
 
@@ -44,6 +44,8 @@ class Shell:
         # Its content is made when it is opened: the first picture does not wait for it.
         self.box = pn.Column(visible=False, width=300, margin=0, sizing_mode="stretch_height", **layout("sm-drawer"))
         self.bar = Bar(light=state.theme == "light")
+        self.help = KeysHelp(margin=0)
+        self.help.of_view(state.view)
         tabs = [{"id": v.key, "label": v.title} for v in views.in_order()]
         self.tabs = Tabs(items=tabs, value=state.view, theme=state.theme, margin=(0, 10, 0, 0))
         # Watched before any view is made: they shall find a session that the contract has.
@@ -76,7 +78,7 @@ class Shell:
             margin=0, sizing_mode="stretch_width", **layout("sm-header"),
         )  # fmt: skip
         body = pn.Row(self.box, self.stage, margin=0, sizing_mode="stretch_both")
-        return pn.Column(header, body, Connection(margin=0), margin=0, sizing_mode="stretch_both", **layout("sm-frame"))
+        return pn.Column(header, body, Connection(margin=0), self.help, margin=0, sizing_mode="stretch_both", **layout("sm-frame"))
 
     def start(self) -> None:
         """Let the view in front draw; called once the page is laid out."""
@@ -149,6 +151,7 @@ class Shell:
             if left is not None:
                 left.front(False)
             self.tabs.value = event.new
+            self.help.of_view(event.new)
             new = self._bring()
             self._open_drawer()
         if new and self._started:

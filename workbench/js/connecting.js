@@ -1,3 +1,14 @@
+// Without a query the page opens where this browser left it: level, moment, layer, theme, rows. The address has it all, but for the secret.
+{
+  const LEFT = "spymaster:left";
+  try {
+    const left = localStorage.getItem(LEFT);
+    if (!location.search && left) location.replace(location.pathname + left);
+    window.addEventListener("pagehide", () => {
+      if (location.search && !new URLSearchParams(location.search).has("token")) localStorage.setItem(LEFT, location.search);
+    });
+  } catch { /* a browser that keeps nothing opens the page as it is */ }
+}
 // The sentence "Connecting ..." goes when Bokeh has put something into the page; where that takes long, it gives a reason and a button.
 {
   const box = document.getElementById("sm-connecting");

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 import param
+from panel.custom import JSComponent
 
+from workbench.assets import script, style
 from workbench.state import LevelState
 from workbench.views import KeyRow, in_order
 from workbench.views.components import FILL, Form, heading, html, input_for
@@ -54,9 +57,13 @@ class Bar(param.Parameterized):
 
 
 def session_pickers(state: LevelState) -> Form:
-    """Contract and session; follows the sessions that the chosen contract has."""
-    labels = {"contract": "Contract", "session": "Session (New York)"}
-    return following_form(state, lambda: [input_for(state, *of) for of in labels.items()], *labels, row=True, margin=0)
+    """Contract and session, with its weekday; follows the sessions that the chosen contract has."""
+
+    def fields() -> list[dict[str, Any]]:
+        dates = [f"{dt.date.fromisoformat(d):%a} {d}" for d in state.param["session"].objects]
+        return [input_for(state, "contract", "Contract"), input_for(state, "session", "Session (New York)", options=dates)]
+
+    return following_form(state, fields, "contract", "session", row=True, margin=0)
 
 
 # ----------------------------------------------------------------------------
@@ -90,6 +97,8 @@ COMPARE_KEYS: tuple[KeyRow, ...] = (
 
 TOOLS: KeyRow = (("Tab",), "to a tool of a figure (pan, zoom, reset, save): <kbd>Enter</kbd> or <kbd>Space</kbd>")
 
+HELP: KeyRow = (("?",), "all keys of the view, over the page; <kbd>Esc</kbd> closes")
+
 PAGE: KeyRow = (("Tab",), "to views, levels and other choices in a row: <kbd>←</kbd> <kbd>→</kbd> <kbd>Home</kbd> <kbd>End</kbd>")
 """What holds in every view."""
 
@@ -97,12 +106,26 @@ PAGE: KeyRow = (("Tab",), "to views, levels and other choices in a row: <kbd>←
 def keys_html(view: str) -> str:
     """HTML table of the keys of the view `view`: those it declares in ``@view(..., keys=...)``, then those of the whole page."""
     own = next(spec.keys for spec in in_order() if spec.key == view)
-    rows = [*own, *([] if view == "compare" else [TOOLS]), PAGE]
+    rows = [*own, *([] if view == "compare" else [TOOLS]), PAGE, HELP]
 
     def caps(keys: Sequence[str]) -> str:
         return " ".join(key if key == "–" else f"<kbd>{key}</kbd>" for key in keys)
 
     return f"<table class='sm-keys'>{''.join(f'<tr><td>{caps(keys)}</td><td>{words}</td></tr>' for keys, words in rows)}</table>"
+
+
+class KeysHelp(JSComponent):
+    """All keys of the view in front, over the page: `?` opens and closes it."""
+
+    html = param.String(default="", doc="The table of keys; nothing of it comes from elsewhere")
+
+    _stylesheets: ClassVar[list[str]] = [style("keys_help")]
+    _esm = script("keys_help")
+
+    def of_view(self, view: str) -> None:
+        """Show the keys of `view`."""
+        title = next(spec.title for spec in in_order() if spec.key == view)
+        self.html = f"<h2>Keys of {title}</h2>{keys_html(view)}"
 
 
 def keys_pane(view: str) -> pn.pane.HTML:

@@ -22,7 +22,7 @@ from engine.levels import level_ids
 from engine.session import Session, level_title
 from engine.vocab import NS
 from workbench import own_levels, session_cache
-from workbench.assets import script
+from workbench.assets import script, style
 from workbench.export import Table, cube_frame
 from workbench.plots import axes, conditions, decision
 from workbench.plots.heatmap import LAYERS, legend_html
@@ -133,7 +133,7 @@ class LevelView(PageView):
     def controls(self) -> list[Any]:
         """The drawer's widgets."""
         save = save_control(lambda: [*level_tables(self), self.own.table()])
-        return [*drawer(self.state, *question_fields(self.state)), *self.own.controls(), save]
+        return [*self.own.controls(), *drawer(self.state, *question_fields(self.state)), save]
 
     # --- its life
 
@@ -526,9 +526,10 @@ class OwnLevels:
         """What the drawer holds; a CSV file has the columns price, name and note."""
         form = Form(fields=OWN, **FILL)
         form.param.watch(lambda e: self._on_form(form, e.new), "changed")
-        upload = pn.widgets.FileInput(accept=".csv", name="Own levels from a CSV file", margin=(4, 0), description="price, name, note")
+        words = "<div class='upload'>From a CSV file (price, name, note)</div>"
+        upload = pn.widgets.FileInput(accept=".csv", margin=(2, 0), stylesheets=[style("upload")], sizing_mode="stretch_width")
         upload.param.watch(lambda e: self._take(e.new) if e.new else None, "value")
-        return [form, upload]
+        return [form, html(words, stylesheets=[style("upload")]), upload]
 
     def table(self) -> Table:
         """Those of the session's market, as the CSV that is taken again."""
@@ -586,6 +587,7 @@ class OwnLevels:
             self.view.guard(self._remove if change["value"] == 0 else self._undo)
         elif change["value"]:
             self.view.guard(lambda: self.add(str(change["value"])))
+            form.values = {"add": "" if not self.view.notices.trouble else change["value"]}
 
     def _take(self, content: bytes) -> None:
         def take() -> None:
@@ -595,7 +597,8 @@ class OwnLevels:
                 raise ContractError(f"Own levels: expected a CSV file in UTF-8, found another: {e}") from e
             found = own_levels.parse(text, "Own levels")
             self._editor().put(*found)
-            self.view.notices.trouble.append(f"{len(found)} own levels taken; Undo takes them back")
+            n = f"{len(found)} own level{'' if len(found) == 1 else 's'}"
+            self.view.notices.trouble.append(f"{n} taken; Undo takes them back")
             self.view.refresh()
 
         self.view.guard(take)
