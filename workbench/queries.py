@@ -20,6 +20,7 @@ from engine.params import HORIZONS, AuditParams, RetrievalParams
 from engine.vocab import Approach, root_of
 from workbench.session_cache import dataset_stamp as stamp
 from workbench.session_cache import open_lake
+from workbench.workers import process_of
 
 if TYPE_CHECKING:
     from engine.pipeline import PartitionState
@@ -167,6 +168,23 @@ def _hypothesis(root: str, horizon: str, of: str | None, mark: str, watched: Wat
     events, conditions = _conditions(root, of, mark, watched)
     watched.report(0, 0, "intervals and the reference of earlier sessions")
     return condition_table(events, conditions, AuditParams(retrieval=RetrievalParams(horizon=horizon)))  # type: ignore[arg-type]
+
+
+def open_counts(root: str, contract: str, date: dt.date, horizon: str) -> pl.DataFrame:
+    """`engine.retrieval.statistics.open_counts` of the contract's market before a session, in a process beside the page."""
+    return process_of(str(date)).ask(nothing_more, _open_counts, root, contract, date, horizon)
+
+
+def nothing_more() -> None:
+    """An answer that is wanted to the end."""
+
+
+def _open_counts(root: str, contract: str, date: dt.date, horizon: str) -> pl.DataFrame:
+    from engine.retrieval.statistics import open_counts as counts
+
+    with Watched(nothing) as watched:
+        found = _conditions(root, market(contract), stamp(root, TRIGGERS, VACUUM), watched)
+    return counts(*found, horizon, np.datetime64(date))
 
 
 @lru_cache(maxsize=2)

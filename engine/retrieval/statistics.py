@@ -127,6 +127,30 @@ def condition_table(events: Events, conditions: pl.DataFrame, params: AuditParam
     return table.with_columns((pl.col("events") > 0).sum().alias("comparisons"), pl.col(pl.Float64).fill_nan(None))
 
 
+def open_counts(events: Events, conditions: pl.DataFrame, horizon: str, before: np.datetime64) -> pl.DataFrame:
+    """What followed as many open conditions in the sessions before the date `before`: counts alone, for a moment of that date.
+
+    `events` and `conditions` are those of `condition_events`. Returns a row per ``direction`` (up, down) and ``open`` (0 to 4): ``events``
+    with an outcome at `horizon`, ``n_break`` of them, and ``usual``, the share of breaks in that direction whatever was open (null
+    without an event).
+    """
+    import polars as pl
+
+    labels = events.labels(horizon)
+    n_open = conditions["open"].cast(float).to_numpy()
+    rising = (events.frame["approach"] == Approach.UP.value).to_numpy()
+    use = (labels >= 0) & np.isfinite(n_open) & (events.sessions < before)
+    broke = labels == CLASSES.index("break")
+    rows = []
+    for direction, mine in (("up", use & rising), ("down", use & ~rising)):
+        usual = float(broke[mine].mean()) if mine.any() else None
+        for k in range(OPEN + 1):
+            some = mine & (n_open == k)
+            rows.append((direction, k, int(some.sum()), int((some & broke).sum()), usual))
+    schema = {"direction": pl.String, "open": pl.Int64, "events": pl.Int64, "n_break": pl.Int64, "usual": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
 def _row(
     rows: Mask, labels: Labels, sessions: Labels, pi: Floats, book: Floats, draws: int, rng: np.random.Generator
 ) -> dict[str, float | int]:

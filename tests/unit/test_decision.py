@@ -13,13 +13,17 @@ from engine.features.walls import Wall
 from engine.ladder import Ladder
 from engine.levels import LEVEL_SCHEMA
 from engine.params import FeatureParams
+from engine.retrieval.dataset import events_by_group
+from engine.retrieval.statistics import open_counts
 from engine.session import Session
 from tests.support.ladders import DATE, NS, START_S, SYMBOL, make_frames
+from tests.support.retrieval import gold_frame
 from workbench.plots.conditions import CONDITIONS
 from workbench.plots.decision import (
     Standing,
     condition_strengths,
     decision_html,
+    open_words,
     rows_text,
     standing,
     statement,
@@ -189,3 +193,27 @@ def test_which_test_of_the_level_it_is() -> None:
         brief
         == "PM High 6800.00, approach from below: long outpaces short at 6799, 6800, 6801; BUT at 6802 resting sells 1,240 (4.1x), growing."
     )
+
+
+def test_what_followed_as_many_open_conditions_before() -> None:
+    frame = gold_frame(400).sort("session_date")
+    events = next(e for e in events_by_group(frame).values() if len(e))
+    n_open = np.arange(len(events)) % 5
+    conditions = pl.DataFrame({"open": n_open, "move_ticks": 0.0, "t10_ask_com_touch_log": 0.0, "t11_bid_com_touch_log": 0.0})
+    before = np.unique(events.sessions)[-1]
+    counts = open_counts(events, conditions, "h1", before)
+    outcome = events.frame["outcome_h1"].to_list()
+    rising = events.frame["approach"] == "approach_up"
+    mine = [i for i in range(len(events)) if rising[i] and events.sessions[i] < before and events.labels("h1")[i] >= 0]
+    broke = [i for i in mine if str(outcome[i]).startswith("BREAK")]
+    three = [i for i in mine if n_open[i] == 3]
+    found = counts.row(by_predicate=(pl.col("direction") == "up") & (pl.col("open") == 3), named=True)
+    assert (found["events"], found["n_break"]) == (len(three), len(set(three) & set(broke)))
+    assert found["usual"] == pytest.approx(len(broke) / len(mine))
+    assert found["events"] > 0
+    said = open_words(counts, {"up_open": 3, "down_open": None})
+    assert said == {"up": f"3 of 4 open: {found['n_break']} of {found['events']} broke, usually {found['usual']:.0%}"}
+    # Of sessions from the date on nothing is told.
+    first = np.unique(events.sessions)[0]
+    assert open_counts(events, conditions, "h1", first)["events"].sum() == 0
+    assert open_words(open_counts(events, conditions, "h1", first), {"up_open": 3}) == {}

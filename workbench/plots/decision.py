@@ -370,6 +370,18 @@ def _way_html(s: Standing) -> str:
     )
 
 
+def open_words(counts: pl.DataFrame, row: Mapping[str, Any] | None) -> dict[str, str]:
+    """By direction, what followed as many open conditions as the window `row` has: ``2 of 4 open: 22 of 75 broke, usually 29%``.
+
+    `counts` are those of `engine.retrieval.statistics.open_counts`; a direction without any is left out.
+    """
+    out = {}
+    for r in counts.iter_rows(named=True):
+        if row is not None and row.get(f"{r['direction']}_open") == r["open"] and r["events"]:
+            out[r["direction"]] = f"{r['open']} of 4 open: {r['n_break']} of {r['events']} broke, usually {r['usual']:.0%}"
+    return out
+
+
 def strengths_html(strengths: Mapping[str, list[Strength]], found: Mapping[str, str]) -> str:
     """Both directions side by side: a bar of the share in which each condition was open, and its strength in spreads.
 

@@ -21,7 +21,7 @@ from engine.ladder import NO_TICK
 from engine.levels import level_ids
 from engine.session import Session, level_title
 from engine.vocab import NS
-from workbench import own_levels, session_cache
+from workbench import own_levels, queries, session_cache
 from workbench.assets import script, style
 from workbench.export import Table, cube_frame
 from workbench.plots import axes, conditions, decision
@@ -29,6 +29,7 @@ from workbench.plots.heatmap import LAYERS, legend_html
 from workbench.state import ASKED, LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import components, known, view
+from workbench.views.background import BackgroundTask
 from workbench.views.base import PageView
 from workbench.views.components import (
     BOTH,
@@ -233,8 +234,16 @@ class LevelView(PageView):
         self.words.paint(frame, self.player.deck, self.pictures.palette, all_of_it=all_of_it)
 
     def _on_verdict(self) -> None:
-        if self.player.frame is not None:
-            self.words.paint_decision(self.player.frame)
+        frame = self.player.frame
+        if frame is not None:
+            self.words.paint_decision(frame)
+            if not self.outcomes.waiting:
+                self.words.record.follow(frame.look, self._on_record)
+
+    def _on_record(self) -> None:
+        # While it plays the next words have it anyway.
+        if not self.player.clock.playing:
+            self._show()
 
     def _send_themes(self) -> None:
         """Have both themes' colours in the page: those of the figures, and those of the heatmap's layer."""
@@ -438,11 +447,44 @@ class Said(JSComponent):
     _esm = script("said")
 
 
+class Record:
+    """What followed as many open conditions before the session (Research's counts), asked once for each session and horizon."""
+
+    def __init__(self, root: str, state: LevelState) -> None:
+        self.root, self.state = root, state
+        self._later = BackgroundTask(lambda *_: None)
+        self._asked: tuple[Any, ...] = ()
+        self._counts: pl.DataFrame | None = None
+
+    def _key(self, look: Viewport) -> tuple[Any, ...]:
+        return look.session.symbol, look.session.date, self.state.horizon, look.session.stamp
+
+    def follow(self, look: Viewport, done: Callable[[], object]) -> None:
+        """Ask for the session looked at; `done` is called when there is an answer. A lake without gold has none, and nothing is said."""
+        key = self._key(look)
+        if key == self._asked:
+            return
+        self._asked, self._counts = key, None
+        symbol, date, horizon = key[:3]
+
+        def take(found: pl.DataFrame) -> None:
+            self._counts = found
+            done()
+
+        self._later.start(lambda _: queries.open_counts(self.root, symbol, date, horizon), take, lambda _: None)
+
+    def words(self, look: Viewport) -> dict[str, str]:
+        """By direction, for the conditions that are open in the last window; empty while it is not known."""
+        if self._counts is None or self._key(look) != self._asked or not look.known:
+            return {}
+        return decision.open_words(self._counts, look.row())
+
+
 class Words:
     """What is said of a frame, slower than the figures: decision bar, sentence, conditions, levels, time, legend, the scrubber's path."""
 
     def __init__(self, state: LevelState, outcomes: Outcomes) -> None:
-        self.state, self.outcomes = state, outcomes
+        self.state, self.outcomes, self.record = state, outcomes, Record(outcomes.root, state)
         self.decision = Said(**FILL)
         self.levels = Chips(label="Level", **FILL)
         self.say = Said(**FILL)
@@ -476,7 +518,8 @@ class Words:
 
     def _paint_conditions(self, frame: Frame, palette: list[str]) -> None:
         theme, slab, look = THEMES[self.state.theme], frame.slab, frame.look
-        self.conditions.html = decision.strengths_html(decision.condition_strengths(look.windows, look.now_ns, look.params.window_s), {})
+        strengths = decision.condition_strengths(look.windows, look.now_ns, look.params.window_s)
+        self.conditions.html = decision.strengths_html(strengths, self.record.words(look))
         scale = (slab.layer, slab.top, slab.pool, self.state.half_life_s, tuple(palette), theme)
         if scale != self._scale:
             self._scale = scale
