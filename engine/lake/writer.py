@@ -6,13 +6,14 @@ import ctypes
 import errno
 import fcntl
 import glob
+import json
 import os
 import platform
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -145,6 +146,25 @@ def _replace(path: Path, write: Callable[[Path], object], errors: tuple[type[Exc
 def write_text_atomic(path: Path, text: str) -> None:
     """Write the text file `path`, replacing it atomically."""
     _replace(path, lambda tmp: tmp.write_text(text, encoding="utf-8"))
+
+
+def append_line(path: Path, record: Mapping[str, object]) -> None:
+    """Add `record` to the file `path` as a line of JSON, whole or not at all; a LakeWriteFailed where it cannot be written."""
+    line = (json.dumps(dict(record), sort_keys=True, allow_nan=False) + "\n").encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # One write at the file's end: two pages that write at once write two lines, never a mixture.
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            # A writer that was stopped may have left half a line: it must not swallow this one.
+            if os.fstat(fd).st_size and not path.read_bytes().endswith(b"\n"):
+                line = b"\n" + line
+            os.write(fd, line)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as e:
+        raise LakeWriteFailed(f"{path}: could not be written: {e}; {remedy(e)}") from e
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import time
 from collections.abc import Callable
@@ -18,7 +17,8 @@ from typing import Any, Literal
 import panel as pn
 import polars as pl
 
-from engine.errors import EngineError, LakeWriteFailed, remedy
+from engine.errors import EngineError
+from engine.lake.writer import append_line
 from engine.session import level_title
 from engine.vocab import NS
 from workbench import session_cache, similar
@@ -246,21 +246,7 @@ def choose(found: list[Question], called: set[str], rng: random.Random) -> Quest
 def append(root: Path, kind: Literal["call", "forecast"], record: dict[str, Any]) -> Path:
     """Add a line to the book, whole or not at all; a LakeWriteFailed where the folder cannot be written."""
     path = root / "drills" / BOOK
-    line = (json.dumps({"kind": kind, **record}, sort_keys=True, allow_nan=False) + "\n").encode()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # One write at the file's end: two tabs that call at once write two lines, never a mixture.
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            # A writer that was stopped may have left half a line: it must not swallow this one.
-            if os.fstat(fd).st_size and not path.read_bytes().endswith(b"\n"):
-                line = b"\n" + line
-            os.write(fd, line)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-    except OSError as e:
-        raise LakeWriteFailed(f"{path}: could not be written: {e}; {remedy(e)}") from e
+    append_line(path, {"kind": kind, **record})
     return path
 
 

@@ -45,6 +45,7 @@ from workbench.views.components import (
 )  # fmt: skip
 from workbench.views.controls import LEVEL_KEYS, drawer
 from workbench.views.drill import Drill
+from workbench.views.journal import Journal
 from workbench.views.known import Frame
 from workbench.views.level_figures import NAMES
 from workbench.views.outcomes import Outcomes, question_fields
@@ -78,6 +79,7 @@ class LevelView(PageView):
         self.outcomes = Outcomes(root, state, self._on_verdict)
         self.words = Words(state, self.outcomes)
         self.own = OwnLevels(self)
+        self.journal = Journal(root, state, lambda: self.look, self.guard)
         self._ready: set[str] = set()
         self._timer: Any = None
         self._build()
@@ -134,7 +136,7 @@ class LevelView(PageView):
     def controls(self) -> list[Any]:
         """The drawer's widgets."""
         save = save_control(lambda: [*level_tables(self), self.own.table()])
-        return [*self.own.controls(), *drawer(self.state, *question_fields(self.state)), save]
+        return [*self.own.controls(), *self.journal.controls(), *drawer(self.state, *question_fields(self.state)), save]
 
     # --- its life
 
