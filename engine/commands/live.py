@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,7 +19,7 @@ from cyclopts import Parameter
 
 from engine.commands.common import LakeDir, parse_dates, print_line, require
 from engine.errors import SessionError
-from engine.sessions import profile_text
+from engine.sessions import NEW_YORK, profile_text, to_ns
 from engine.vocab import NS, root_of
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def live(
     speed: Annotated[float, Parameter(help="With --from: how many times as fast, 1 to 3600.")] = 1.0,
     contract: Annotated[str | None, Parameter(help="With watch: the contract; the one that trades most where not given.")] = None,
     session: Annotated[str, Parameter(help="With watch: the session profile, such as rth.")] = "rth",
+    finished: Annotated[bool, Parameter(negative=(), help="With seal: only UTC dates that are over.")] = False,
     once: Annotated[bool, Parameter(negative=(), help="With watch: tell what the journal has now, and end.")] = False,
     at: Annotated[str | None, Parameter(help="With --from: begin at this New York time of the first file's day, such as 09:25.")] = None,
 ) -> None:
@@ -69,7 +72,7 @@ def live(
     require(root.code == symbol, f"--symbol {symbol}: expected a root such as {root.code}, whose contracts come together")
     require((date is not None) == (action == "compare"), "expected a date with compare, such as `spymaster live compare 2025-11-04`")
     if action == "seal":
-        _seal(lake, symbol)
+        _seal(lake, symbol, finished)
         return
     if action == "watch":
         _watch(lake, symbol, contract, profile_text(session), once)
@@ -103,16 +106,17 @@ def live(
     print_line(f"{recorder.records_now:,} records; {reason}; the journal is {recorder.journal.folder}")
 
 
-def _seal(lake: Path, root: str) -> None:
+def _seal(lake: Path, root: str, finished: bool) -> None:
     """Make raw files of what was recorded, and let go of the journal where nothing depends on it any more."""
     from engine.lake.store import Lake
-    from engine.live.journal import Journal
+    from engine.live.journal import Journal, data_now, utc_date
     from engine.live.seal import clear, seal, sealing_text
 
     status = Journal(lake, root).status()
     require(bool(status), f"{lake}: holds no recording of {root}; `spymaster live --symbol {root}` records")
     store = Lake(lake)
-    made = seal(store, root, status["dataset"])
+    today = utc_date(data_now(status, time.time_ns()))
+    made = seal(store, root, status["dataset"], before=today if finished else None)
     for line in sealing_text(made):
         print_line(line)
     if not made:
@@ -253,12 +257,43 @@ async def _record(feed: Feed, recorder: Recorder, end_ns: int | None) -> None:
             loop.add_signal_handler(number, feed.stop)
     running = asyncio.create_task(feed.run())
     said = ""
+    sealed_ns = time.time_ns()
+    if recorder.feed == "live":
+        await _seal_beside(recorder, "--finished")
     while not running.done():
         await asyncio.wait((running,), timeout=0.5)
         said = _say(recorder, said)
+        if recorder.feed == "live" and is_sealing_time(sealed_ns, time.time_ns()):
+            sealed_ns = time.time_ns()
+            await _seal_beside(recorder)
         if end_ns is not None and recorder.last_ns is not None and recorder.last_ns >= end_ns:
             feed.stop()
     running.result()
+
+
+SEAL_AT = dt.time(17, 5)
+"""New York time at which what was recorded of the day is sealed, in the venue's daily hour."""
+
+
+def is_sealing_time(last_ns: int, now_ns: int) -> bool:
+    """Whether `SEAL_AT` of a day lies between two instants.
+
+    Examples
+    --------
+    >>> from engine.sessions import to_ns
+    >>> day = dt.date(2025, 11, 4)
+    >>> is_sealing_time(to_ns(day, dt.time(17)), to_ns(day, dt.time(17, 6)))
+    True
+    """
+    at = to_ns(dt.datetime.fromtimestamp(now_ns // NS, NEW_YORK).date(), SEAL_AT)
+    return last_ns < at <= now_ns
+
+
+async def _seal_beside(recorder: Recorder, *more: str) -> None:
+    """Begin `spymaster live seal` in a process of its own, so that the recording waits for nothing."""
+    words = ["-m", "engine.cli", "live", "seal", "--symbol", recorder.root, "--lake", str(recorder.lake), *more]
+    await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.DEVNULL)
+    recorder.say("sealing", finished="--finished" in more)
 
 
 def _say(recorder: Recorder, said: str) -> str:
@@ -275,3 +310,119 @@ def _say(recorder: Recorder, said: str) -> str:
     elif word != said:
         sys.stderr.write(text + "\n")
     return word
+
+
+# ----------------------------------------------------------------------------
+# ``spymaster morning``: a trader's day in one command
+
+
+def morning(
+    *,
+    symbol: Annotated[str, Parameter(help="A root, such as ES.")] = "ES",
+    lake: LakeDir = Path("lake"),
+    port: Annotated[int, Parameter(help="The screen's port.")] = 5006,
+    check: Annotated[bool, Parameter(negative=(), help="Only check, and end; exit code 1 where something must be done first.")] = False,
+) -> None:
+    """Check that the morning can begin (key, yesterday, disk, clock, contract), then record and serve the screen together.
+
+    Whatever is missing is named with the command that mends it. Only a missing key, or a disk without room, keeps it from starting.
+
+    Examples
+    --------
+    ::
+
+        spymaster morning --symbol ES
+        spymaster morning --check
+    """
+    root = root_of(symbol)
+    require(root.code == symbol, f"--symbol {symbol}: expected a root such as {root.code}")
+    found = list(morning_checks(lake, symbol, time.time_ns()))
+    for mark, text in found:
+        print_line(f"{mark:<5} {text}")
+    if any(mark == "stop" for mark, _ in found):
+        raise SessionError("the morning cannot begin: see the lines marked stop")
+    if not check:
+        _run_together(lake, symbol, port)
+
+
+def morning_checks(lake: Path, root: str, now_ns: int) -> Iterator[tuple[str, str]]:
+    """(``ok``, ``note`` or ``stop``, a sentence) of everything that a live morning needs."""
+    import shutil
+
+    from engine.commands.databento_client import api_key
+    from engine.errors import DownloadFailed, EngineError
+    from engine.lake.catalog import BRONZE_MBO
+    from engine.lake.store import Lake
+    from engine.live.journal import LEAST_DISK, LOW_DISK, Journal, badge
+    from engine.selection import read_selection
+    from engine.sessions import NEW_YORK, previous_full_rth, session_windows, utc_dates
+
+    try:
+        api_key()
+        yield "ok", "key: there is one"
+    except DownloadFailed as e:
+        yield "stop", f"key: {e}"
+    date = dt.datetime.fromtimestamp(now_ns // NS, NEW_YORK).date()
+    store = Lake(lake)
+    before, start, end = previous_full_rth(session_windows(date, "rth", root_of(root)))
+    needed = utc_dates(start, end)
+    have = {(s, d) for s, d in store.partitions(BRONZE_MBO) if root_of(s).code == root}
+    contracts = sorted({s for s, d in have if d in needed})
+    if contracts:
+        yield "ok", f"the day before: {before} is in the lake ({', '.join(contracts)}), so that its high, low and close are levels"
+    else:
+        command = f"spymaster download --symbol {root} --dates {needed[0]}:{needed[-1]} --lake {shlex.quote(str(lake))}"
+        yield "note", f"the day before: {before} is not in the lake: its high, low and close will be no levels; `{command}` brings it"
+    there = next(p for p in (lake, *lake.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    mark = "stop" if free < LEAST_DISK else "note" if free < LOW_DISK else "ok"
+    yield mark, f"disk: {free / 1e9:.1f} GB free; a busy day of {root} takes 1 to 2 GB"
+    status = Journal(lake, root).status()
+    if status.get("feed") == "live" and status.get("last_ns"):
+        ahead = (status["last_ns"] - status["wall_ns"]) / NS
+        if ahead > 1:
+            yield (
+                "note",
+                f"clock: this machine's is {ahead:.1f} s behind the venue's; set it (`timedatectl set-ntp true`), or delays are wrong",
+            )
+        else:
+            yield "ok", "clock: not behind the venue's"
+    else:
+        yield "note", "clock: not known before the feed has spoken"
+    if status:
+        word, text = badge(status, now_ns)
+        yield ("note" if word == "STOPPED" else "ok"), f"recorder: {text}"
+    else:
+        yield (
+            "note",
+            "recorder: nothing was recorded yet; begun after 04:00 New York, levels of the premarket rest on trades asked for later",
+        )
+    try:
+        rows = [r for r in read_selection(store, root) if root_of(str(r["dominant_symbol"])).code == root]
+    except EngineError as e:
+        rows = []
+        yield "note", f"contract: {e}"
+    if rows:
+        latest = max(rows, key=lambda r: r["session_date"])
+        yield "ok", f"contract: {latest['dominant_symbol']} by the selection of {latest['session_date']}"
+    else:
+        yield "note", "contract: the one that trades most will be watched; `spymaster select` makes the selection from the lake"
+
+
+def _run_together(lake: Path, root: str, port: int) -> None:
+    """The recorder and the screen as processes of their own, until Ctrl-C or the recorder's end."""
+    import subprocess
+
+    base = [sys.executable, "-m", "engine.cli"]
+    recorder = subprocess.Popen([*base, "live", "--symbol", root, "--lake", str(lake)])
+    others = [subprocess.Popen([*base, "serve", "--lake", str(lake), "--port", str(port)])]
+    try:
+        recorder.wait()
+    finally:
+        for process in (recorder, *others):
+            if process.poll() is None:
+                process.terminate()
+        for process in (recorder, *others):
+            process.wait()
+    if recorder.returncode:
+        raise SessionError(f"the recorder ended with exit code {recorder.returncode}; what it said stands above")

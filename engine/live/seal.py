@@ -66,15 +66,17 @@ def sealed_files(lake: Lake, root: str) -> list[Sealed]:
     return sorted(found, key=lambda s: (s.date, s.first))
 
 
-def seal(lake: Lake, root: str, dataset: str) -> list[Sealed]:
-    """Seal everything of a root's journal that is not sealed yet, date by date; the new files. Raises LakeWriteFailed."""
+def seal(lake: Lake, root: str, dataset: str, before: dt.date | None = None) -> list[Sealed]:
+    """Seal everything of a root's journal that is not sealed yet, date by date, of dates before one where given; the new files.
+    Raises LakeWriteFailed.
+    """
     journal = Journal(lake.root, root)
     made = []
     for date in journal.dates():
-        before = sealed_files(lake, root)
-        done = sum(s.records - s.head for s in before if s.date == date)
-        if journal.count(date) > done:
-            made.append(_seal_piece(lake, journal, date, done, before, dataset))
+        there = sealed_files(lake, root)
+        done = sum(s.records - s.head for s in there if s.date == date)
+        if journal.count(date) > done and (before is None or date < before):
+            made.append(_seal_piece(lake, journal, date, done, there, dataset))
     return made
 
 

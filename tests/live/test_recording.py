@@ -375,3 +375,28 @@ def test_a_file_is_played_as_if_it_came_live(recording: Recording, tmp_path: Pat
     assert trades["order_id" if "order_id" in trades.dtype.names else "sequence"].tolist()[: len(before)] == before["sequence"].tolist()
     again = spymaster("live", "--from", path, "--lake", lake, check=False)
     assert "played to their end" in again.stderr
+
+
+def test_the_morning_records_and_serves_until_it_is_ended(recording: Recording, tmp_lake: Path) -> None:
+    gateway = Gateway(recording, speed=300, key="db-0123456789abcdefghijklmnopqrs")
+    journal = Journal(tmp_lake, "ES")
+    with gateway.serving() as port:
+        environment = {
+            **os.environ,
+            "DATABENTO_API_KEY": gateway.key,
+            "PYTHONPATH": str(ROOT),
+            "SPYMASTER_LIVE_GATEWAY": f"127.0.0.1:{port}",
+        }
+        words = [sys.executable, "-m", "engine.cli", "morning", "--lake", str(tmp_lake), "--port", "0"]
+        process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        wait_for(lambda: journal.count(DATE) > 1000, process)
+        wait_for(lambda: journal.status().get("records", 0) > 0, process)
+        pid = journal.status()["pid"]
+        process.send_signal(signal.SIGTERM)
+        out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 130, out
+    assert "ok    key: there is one" in out
+    assert gateway.key not in out
+    assert journal.status()["state"] == "stopped"
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.commands.live import is_sealing_time, morning_checks
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, TAPE
 from engine.lake.store import Lake
 from engine.live.day import LiveDay
@@ -16,6 +17,8 @@ from engine.live.gateway import RestingOrders
 from engine.live.journal import Journal, Recorder
 from engine.live.seal import clear, differing_seconds, seal, sealed_files
 from engine.mbo.dbn import read_header
+from engine.selection import COLUMNS, selection_frame
+from engine.sessions import to_ns
 from engine.vocab import NS
 from tests.support.dbn_files import F_SNAPSHOT, busy_day, utc_ns, write_dbn
 from tests.support.lakes import ESZ5, TUESDAY, WEDNESDAY, make_bronze, make_silver, spymaster
@@ -64,6 +67,7 @@ def made_of_sealed(lake: Lake, date: dt.date = TUESDAY) -> tuple[pl.DataFrame, p
 
 def test_the_session_over_midnight_is_what_was_seen_live(records: np.ndarray, tmp_lake: Path) -> None:
     journal, lake = recorded(tmp_lake, records), Lake(tmp_lake)
+    assert seal(lake, "ES", "GLBX.MDP3", before=TUESDAY) == []
     first, second = seal(lake, "ES", "GLBX.MDP3")
     assert seal(lake, "ES", "GLBX.MDP3") == []
     assert [s.path.name for s in (first, second)] == [f"ES-live-glbx-mdp3-2025110{d}.mbo.dbn.zst" for d in (4, 5)]
@@ -172,3 +176,48 @@ def test_the_journal_goes_when_nothing_depends_on_it(records: np.ndarray, tmp_la
     assert not journal.path(TUESDAY).exists()
     live = records[(records["flags"] & F_SNAPSHOT) == 0]
     assert journal.count(WEDNESDAY) == int((live["ts_recv"] >= MIDNIGHT).sum())
+
+
+def test_the_morning_says_what_is_missing_with_the_command_that_mends_it(
+    records: np.ndarray, tmp_lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABENTO_API_KEY", "db-0123456789abcdefghijklmnopqrs")
+    now = MIDNIGHT + 13 * 3600 * NS  # Wednesday, 08:00 New York
+    first = dict_of(morning_checks(tmp_lake, "ES", now))
+    assert first["key"][0] == "ok"
+    assert "0123456789" not in str(first)
+    assert first["the day before"] == (
+        "note",
+        f"2025-11-04 is not in the lake: its high, low and close will be no levels; `spymaster download --symbol ES --dates "
+        f"2025-11-04:2025-11-04 --lake {tmp_lake}` brings it",
+    )
+    recorded(tmp_lake, records)
+    lake = Lake(tmp_lake)
+    seal(lake, "ES", "GLBX.MDP3")
+    assert make_bronze(lake, TUESDAY).status == "made"
+    second = dict_of(morning_checks(tmp_lake, "ES", now))
+    assert second["the day before"][0] == "ok"
+    assert second["recorder"][0] == "note"
+    assert second["contract"][0] == "note"
+    row = ("ESZ5", 1.0, 5, 5, 1, 1, 1, 5.0, 1.0, True, "ESZ5")
+    lake.write_selection(selection_frame([dict(zip(COLUMNS, (TUESDAY, *row)))]))
+    assert dict_of(morning_checks(tmp_lake, "ES", now))["contract"] == ("ok", "ESZ5 by the selection of 2025-11-04")
+    monkeypatch.delenv("DATABENTO_API_KEY")
+    done = spymaster("morning", "--check", "--lake", tmp_lake, check=False)
+    assert done.returncode == 1
+    assert "DATABENTO_API_KEY" in done.stdout
+    assert "the morning cannot begin" in done.stderr
+
+
+def dict_of(found: object) -> dict[str, tuple[str, str]]:
+    return {text.partition(": ")[0]: (mark, text.partition(": ")[2]) for mark, text in found}
+
+
+def test_what_was_recorded_is_sealed_once_in_the_venues_hour() -> None:
+    for day in (TUESDAY, dt.date(2025, 11, 2), dt.date(2025, 3, 9)):  # clocks change on two of them
+        last, sealed = to_ns(day, dt.time(9)), 0
+        for now in range(last, last + 24 * 3600 * NS, 60 * NS):
+            if is_sealing_time(last, now):
+                last, sealed = now, sealed + 1
+                assert now == to_ns(day, dt.time(17, 5))
+        assert sealed == 1
