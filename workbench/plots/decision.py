@@ -323,7 +323,7 @@ def _level_html(s: Standing) -> str:
     last = "" if s.last_tick is None else f"<span class='last'>last <b>{price_text(s.last_tick, s.tick_size)}</b></span>"
     price = "–" if s.level_tick is None else price_text(s.level_tick, s.tick_size)
     return (
-        f"<div class='one'><b class='l'>{escape(s.title)}</b> <span class='m'>{escape(' · '.join(said))}</span></div>"
+        f"<div class='one' title='{escape(' · '.join(said))}'><b class='l'>{escape(s.title)}</b> <span class='m'>{escape(' · '.join(said))}</span></div>"
         f"<div class='one'><b class='price'>{price}</b>{last}</div><div class='m one'>{escape(' · '.join(more))}</div>"
     )
 
@@ -366,7 +366,7 @@ def _way_html(s: Standing) -> str:
     sums = f"long <b>{s.flow.long:,}</b> : short <b>{s.flow.short:,}</b> · " if s.flow.known else ""
     return (
         f"<div class='m one h'>{'What stands in the way ' + ('▲' if s.up else '▼')}</div>{''.join(lines)}"
-        f"<div class='m one'>flow ±{s.near} ticks, {seconds} s: {sums}{lead}</div>"
+        f"<div class='m one' title='Flow within {s.near} ticks of the level over {seconds} s'>flow ±{s.near} ticks, {seconds} s: {sums}{lead}</div>"
     )
 
 
