@@ -321,9 +321,10 @@ def _level_html(s: Standing) -> str:
     more = [] if s.tests is None else [tests_text(s.tests, coming=s.approach not in (None, "approach_none"))]
     more += [f"confluent: {', '.join(s.confluent)}"] if s.confluent else []
     last = "" if s.last_tick is None else f"<span class='last'>last <b>{price_text(s.last_tick, s.tick_size)}</b></span>"
+    where = escape(" · ".join(said))
     price = "–" if s.level_tick is None else price_text(s.level_tick, s.tick_size)
     return (
-        f"<div class='one' title='{escape(' · '.join(said))}'><b class='l'>{escape(s.title)}</b> <span class='m'>{escape(' · '.join(said))}</span></div>"
+        f"<div class='one' title='{where}'><b class='l'>{escape(s.title)}</b> <span class='m'>{where}</span></div>"
         f"<div class='one'><b class='price'>{price}</b>{last}</div><div class='m one'>{escape(' · '.join(more))}</div>"
     )
 
@@ -363,10 +364,11 @@ def _way_html(s: Standing) -> str:
     ] or [f"<div class='m'>no wall of resting {'sells' if s.up else 'buys'}</div>"]
     lead = f"<b class='{s.flow.side}'>{s.flow.side} +{s.flow.lead:.0%}</b>" if s.flow.side else "even" if s.flow.known else "not known"
     seconds = FlowLeadParams().flow_s
+    told = f"{s.flow.long:,} long, {s.flow.short:,} short within {s.near} ticks of the level in {seconds} s"
     sums = f"long <b>{s.flow.long:,}</b> : short <b>{s.flow.short:,}</b> · " if s.flow.known else ""
     return (
         f"<div class='m one h'>{'What stands in the way ' + ('▲' if s.up else '▼')}</div>{''.join(lines)}"
-        f"<div class='m one' title='Flow within {s.near} ticks of the level over {seconds} s'>flow ±{s.near} ticks, {seconds} s: {sums}{lead}</div>"
+        f"<div class='m one' title='{told}'>flow ±{s.near} ticks, {seconds} s: {sums}{lead}</div>"
     )
 
 
