@@ -272,10 +272,12 @@ class SimParams(Params):
     wall: tuple[WallTick, ...] = Field(
         (0, 1, 2), min_length=1, description="Ticks beyond the level, it included, at which regimes add, keep and pull orders"
     )
+    rearm_ticks: int = Field(14, ge=2, le=100, description="So far from a level price must have been before it is approached again")
+    moving: bool = Field(False, description="Whether VWAP and the 200-bar average have regimes, too")
 
     def digest(self) -> str:
         """As of any parameters; what came later counts only where it is not as by default, so that files of before stay as they are."""
-        later = {n for n in ("wall",) if getattr(self, n) == type(self).model_fields[n].default}
+        later = {n for n in ("wall", "rearm_ticks", "moving") if getattr(self, n) == type(self).model_fields[n].default}
         text = json.dumps(self.model_dump(mode="json", exclude=later), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

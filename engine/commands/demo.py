@@ -28,6 +28,9 @@ SIMULATED = "2025-10-01:2025-10-28"
 """UTC dates that are simulated where there are no files: twenty sessions."""
 
 RATE, THIN_AFTER = 0.10, "12:35"
+KAPPA, REARM_TICKS = 2.0, 6
+"""Strength of the demo's regimes: at VWAP and the 200-bar average, too, and again whenever price has been this far away, since gold arms
+an approach from 5 ticks on. At strength 1 twenty sessions show no edge."""
 
 
 def demo(
@@ -35,6 +38,7 @@ def demo(
     dbn: Annotated[Path | None, Parameter(help="DBN file, or folder of them; what the lake has already where none is given.")] = None,
     lake: LakeDir = Path("lake"),
     session: Annotated[str, Parameter(help="Session profile as for run; auto: rth or globex_open, the one with more trades.")] = "auto",
+    kappa: Annotated[float, Parameter(help="Without files: strength of the planted regimes; 0: none, no edge.")] = KAPPA,
     port: Annotated[int, Parameter(help="Port on this machine.")] = 5006,
     serve: Annotated[bool, Parameter(help="Serve the screen at the end.")] = True,
 ) -> None:
@@ -48,6 +52,7 @@ def demo(
 
         spymaster demo --dbn ~/databento/GLBX-20231225/
         spymaster demo --lake /data/lake --no-serve
+        spymaster demo --lake null --kappa 0
     """
     from engine.commands.serve import serve as serve_screen
     from engine.lake.store import Lake
@@ -55,7 +60,7 @@ def demo(
 
     place = Lake(lake)
     with reuse_workers():
-        faults = _fill(place, dbn, session)
+        faults = _fill(place, dbn, session, kappa)
     query = demo_query(place) or {}
     if query:
         sys.stderr.write(f"opens on {' '.join(query.values())} New York\n")
@@ -66,7 +71,7 @@ def demo(
         serve_screen(lake=lake, port=port, query=urlencode(query, safe=":"))
 
 
-def _fill(place: Lake, dbn: Path | None, session: str) -> RunFailed | None:
+def _fill(place: Lake, dbn: Path | None, session: str, kappa: float) -> RunFailed | None:
     """Add the given files (simulate some where the lake has none), and run the whole pipeline; returns what was not added."""
     from engine.commands.add import failure, take, tell
     from engine.commands.run import run
@@ -83,7 +88,7 @@ def _fill(place: Lake, dbn: Path | None, session: str) -> RunFailed | None:
         if faults is not None and not any(line.contracts for line in intake.lines):
             raise faults
     elif made_up:
-        _simulate(lake)
+        _simulate(lake, kappa)
     roots = place.raw_roots()
     spans = {}
     for root in roots:
@@ -100,7 +105,7 @@ def _fill(place: Lake, dbn: Path | None, session: str) -> RunFailed | None:
     return faults
 
 
-def _simulate(lake: Path) -> None:
+def _simulate(lake: Path, kappa: float) -> None:
     """Simulate twenty sessions, after compiling the kernels of simulator and pipeline in parallel."""
     from engine.commands.simulate import simulate
     from engine.runner import run_tasks
@@ -116,7 +121,7 @@ def _simulate(lake: Path) -> None:
     )
     for line in filter(None, trouble):  # only a warning: a real problem fails again in the run
         sys.stderr.write(f"compiling kernels: {line}\n")
-    simulate(dates=SIMULATED, rate=RATE, thin_after=THIN_AFTER, lake=lake)
+    simulate(dates=SIMULATED, rate=RATE, thin_after=THIN_AFTER, kappa=kappa, rearm_ticks=REARM_TICKS, moving=True, lake=lake)
 
 
 def _busiest_profile(lake: Lake, roots: list[str]) -> str:
@@ -215,7 +220,7 @@ def compile_day() -> NDArray[np.int64]:
 
 
 # ----------------------------------------------------------------------------
-# The setup that the demo opens on: a touch of a key level from afar with a large reaction
+# The setup that the demo opens on: the most unusual forecast, or without one the touch of a key level with the largest reaction
 
 LEVELS_SHOWN = ("pm_high", "pm_low", "or_high", "or_low")
 SESSIONS_LOOKED_AT = 5
@@ -227,7 +232,36 @@ WINDOW_NS = 5 * NS
 
 
 def demo_query(lake: Lake) -> dict[str, str] | None:
-    """URL parameters (contract, session, level, time) of the largest reaction in the newest sessions; None without one."""
+    """URL parameters (contract, session, level, time) of the most unusual forecast in the newest sessions; without one, of the largest
+    reaction; None without either.
+    """
+    return unusual_forecast(lake) or _reaction(lake)
+
+
+def unusual_forecast(lake: Lake) -> dict[str, str] | None:
+    """URL parameters of the armed approach whose forecast is farthest from the usual, of those whose interval excludes the usual.
+
+    Chosen by the forecast alone: what price did then is not looked at. None where no forecast of the newest sessions is so.
+    """
+    import polars as pl
+
+    from engine.lake.catalog import SIGNALS
+
+    usual = pl.coalesce(pl.when(pl.col("c_top1") == c).then(f"pi_{c}") for c in ("break", "reject", "chop"))
+    away = (pl.col("p_top1") - usual).abs()
+    sure = (usual < pl.col("interval_low")) | (usual > pl.col("interval_high"))
+    found: list[tuple[float, dict[str, str]]] = []
+    for symbol, date in sorted(lake.partitions(SIGNALS), key=lambda p: p[1])[-SESSIONS_LOOKED_AT:]:
+        rows = lake.read(SIGNALS, symbol, date, where=pl.col("kind") == "arm").with_columns(away.alias("away"))
+        best = rows.filter(sure & ~pl.col("nothing_comparable")).sort("away", descending=True, maintain_order=True).head(1)
+        for row in best.iter_rows(named=True):
+            clock = dt.datetime.fromtimestamp(row["window_end_ts_ns"] // NS, NEW_YORK).strftime("%H:%M:%S")
+            found.append((row["away"], {"contract": symbol, "session": date.isoformat(), "level": row["level_id"], "t": clock}))
+    return max(found, key=lambda f: f[0])[1] if found else None
+
+
+def _reaction(lake: Lake) -> dict[str, str] | None:
+    """URL parameters of the largest reaction in the newest sessions; None without one."""
     from engine.lake.catalog import LEVELS, TAPE
 
     found: list[tuple[float, dict[str, str]]] = []

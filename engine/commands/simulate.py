@@ -24,6 +24,8 @@ def simulate(
     kappa: Annotated[float, Parameter(help="Strength of the regimes at levels; 0 for none.")] = 1.0,
     gamma: Annotated[float, Parameter(help="How far a regime moves price after the touch; 0 leaves only footprints.")] = 0.5,
     round_ticks: Annotated[int, Parameter(help="Every so many ticks a round price has regimes too (ES: 100 is 25 points).")] = 0,
+    rearm_ticks: Annotated[int, Parameter(help="So far from a level price must have been before a new regime begins there.")] = 14,
+    moving: Annotated[bool, Parameter(negative=(), help="VWAP and the 200-bar average have regimes, too.")] = False,
     thin_after: Annotated[str | None, Parameter(help="New York time, such as 12:35; after it, and until 04:00, the day is thin.")] = None,
     lake: LakeDir = Path("lake"),
     out: Annotated[Path | None, Parameter(help="Folder for the files; the lake's raw folder where not given.")] = None,
@@ -54,7 +56,10 @@ def simulate(
     require(root in ROOTS, f"--root {root}: expected one of {', '.join(ROOTS)}")
     try:
         thin = None if thin_after is None else dt.time.fromisoformat(thin_after)
-        params = SimParams(root=root, seed=seed, rate=rate, kappa=kappa, gamma=gamma, round_ticks=round_ticks, thin_after=thin)
+        params = SimParams(
+            root=root, seed=seed, rate=rate, kappa=kappa, gamma=gamma, round_ticks=round_ticks, thin_after=thin, rearm_ticks=rearm_ticks,
+            moving=moving,
+        )  # fmt: skip
     except (ValidationError, ValueError) as e:
         raise SessionError(f"simulator settings: {e}") from e
     days = [d for d in parse_dates(dates, None, None)[0] if open_spans(d)]

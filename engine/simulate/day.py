@@ -19,7 +19,7 @@ from engine.simulate import model as m
 from engine.simulate import orders as o
 from engine.simulate.actions import lots
 from engine.simulate.market import MARGIN, run
-from engine.simulate.regimes import N_LOG, OUTCOMES, REGIMES, finish_day, make_levels
+from engine.simulate.regimes import LEVEL, N_LOG, OUTCOMES, REGIMES, finish_day, make_levels
 from engine.simulate.rng import MAIN, exponential, hash_words, kernel
 from engine.vocab import NS, UNDEF_PRICE, root_of
 
@@ -98,6 +98,11 @@ LEAST_RATE = 0.03
 SPREAD_TICK_FIXED = 50_000_000
 SNAPSHOT_FLAGS = 40
 LEVEL_IDS = ("pm_high", "pm_low", "or_high", "or_low")
+MOVING_IDS = ("vwap", "sma_200")
+MOVING_SLICE_NS = 30 * NS
+"""How often a moving level steps."""
+
+BAR_NS, BARS = 120 * NS, 200
 TRUTH_SCHEMA = {
     "symbol": pl.String, "level_id": pl.String, "level_tick": pl.Int64, "approach": pl.String, "regime": pl.String,
     "start_ts_ns": pl.Int64, "touch_ts_ns": pl.Int64, "end_ts_ns": pl.Int64, "outcome": pl.String, "kappa": pl.Float64, "gamma": pl.Float64,
@@ -178,7 +183,10 @@ class Day:
         )
         for number, rate, first_tick, tick_fixed, opening, follow, scale in plan:
             rho = rate if follow == 0.0 else max(rate, LEAST_RATE)
-            par = m.parameters(rho, follow=follow, kappa=0.0 if follow else params.kappa, gamma=params.gamma, wall=params.wall)
+            par = m.parameters(
+                rho, follow=follow, kappa=0.0 if follow else params.kappa, gamma=params.gamma, wall=params.wall,
+                rearm_ticks=params.rearm_ticks,
+            )  # fmt: skip
             par[m.ANCHOR_SCALE], par[m.ANCHOR_OFFSET] = scale, 0.0 if scale else CENTRE + 0.5
             book = Book(seed, par=par, tick0=first_tick, tick_fixed=tick_fixed, instrument_id=number, id_base=id_base)
             self.books.append(book)
@@ -188,15 +196,21 @@ class Day:
         self.books[0].fs[m.VAR_LEFT] = m.SIGMA**2 * 60.0 * float(self.activity.sum())
         self.symbols = {main.instrument_id: main.symbol, other.instrument_id: other.symbol, spread_id: f"{front.symbol}-{following.symbol}"}
         self.level_ids = list(LEVEL_IDS)
+        self._moving = len(LEVEL_IDS) if params.moving and with_levels else -1
+        if self._moving >= 0:
+            self.level_ids += MOVING_IDS
+        fixed = len(self.level_ids)
         step = params.round_ticks
         rounds = [k for k in range(tick0, tick0 + WIDTH) if k % step == 0] if step else []
         self.level_ids += [f"price:{root.to_price(k):g}" for k in rounds]
         self.levels = make_levels(len(self.level_ids) if with_levels else 0, hash_words(seed, 99))
         if with_levels:
-            self.levels.tick[len(LEVEL_IDS) :] = np.array(rounds, np.int64) - tick0
+            self.levels.tick[fixed:] = np.array(rounds, np.int64) - tick0
         self._no_levels = make_levels(0, 0)
         self._anchor = np.zeros(86_400 + WARM_S + 8)
         self._out = np.zeros((MARGIN * 8, 7), np.int64)
+        self._turnover = [0, 0]  # volume and size-weighted ticks since the cash open
+        self._closes: dict[int, int] = {}  # last trade by two-minute bar
         self.extremes: list[tuple[int, int, int]] = []
 
     def _advance(self, j: int, shape: NDArray[np.float64], clock: NDArray[np.int64], end_ns: int, keep: bool) -> NDArray[np.int64]:
@@ -260,16 +274,38 @@ class Day:
                     self.levels.tick[2 * k] = max(h for h, _ in inside)
                     self.levels.tick[2 * k + 1] = min(low for _, low in inside)
 
+    def _move_levels(self, now_ns: int) -> None:
+        """VWAP since the cash open and the mean of the last closes, in ticks; a level that is being approached stays where it is."""
+        volume, weighted = self._turnover
+        closes = [self._closes[k] for k in sorted(self._closes) if (k + 1) * BAR_NS <= now_ns][-BARS:]
+        found = (weighted / volume if volume else -1.0, sum(closes) / BARS if len(closes) == BARS else -1.0)
+        for j, tick in enumerate(found, self._moving):
+            if tick >= 0 and self.levels.now[LEVEL] != j:
+                self.levels.tick[j] = math.floor(tick + 0.5)
+
+    def _count_trades(self, rows: NDArray[np.int64]) -> None:
+        """Take the main contract's trades of a slice into the moving levels' sums."""
+        trades = rows[(rows[:, 4] >> 48) & 0xFF == o.T_]
+        tick = trades[:, 3] // self.tick_fixed - int(self.books[0].st[o.TICK0])
+        size, open_ns = trades[:, 4] & 0xFFFFFFFF, to_ns(self.date, dt.time(9, 30))
+        cash = trades[:, 1] >= open_ns
+        self._turnover[0] += int(size[cash].sum())
+        self._turnover[1] += int((size * tick)[cash].sum())
+        self._closes.update(zip((trades[:, 1] // BAR_NS).tolist(), tick.tolist()))
+
     def _slices(self, begin_ns: int, until_ns: int) -> Iterator[tuple[int, int]]:
-        """Spans of at most five minutes in which the market is open; levels are made known at their starts."""
-        for start in range(self.start_ns, until_ns, SLICE_NS):
+        """Spans of at most five minutes (of a moving level's step) in which the market is open; levels are made known at their starts."""
+        step = SLICE_NS if self._moving < 0 else MOVING_SLICE_NS
+        for start in range(self.start_ns, until_ns, step):
             minute = (start - self.start_ns) // cal.MINUTE_NS
-            end = min(start + SLICE_NS, until_ns, self.end_ns - NS // 100)
-            if end <= begin_ns or not self.activity[minute : minute + SLICE_NS // cal.MINUTE_NS].any():
+            end = min(start + step, until_ns, self.end_ns - NS // 100)
+            if end <= begin_ns or not self.activity[minute : minute + max(1, step // cal.MINUTE_NS)].any():
                 continue
             if start >= begin_ns:
                 if self.levels.tick.shape[0]:
                     self._know_levels(start, self.extremes)
+                    if self._moving >= 0:
+                        self._move_levels(start)
                 self.books[0].st[o.HIGH], self.books[0].st[o.LOW] = -1, WIDTH
             yield max(start, begin_ns), end
 
@@ -280,6 +316,8 @@ class Day:
         rows = self._advance(j, self._shape[j], np.array([self.start_ns, self.start_ns]), end, keep=True)
         if j == 0:
             self.extremes.append((start, int(book.st[o.HIGH]), int(book.st[o.LOW])))
+            if self._moving >= 0:
+                self._count_trades(rows)
         return rows
 
     def chunks(self) -> Iterator[NDArray[np.int64]]:

@@ -119,7 +119,7 @@ def run(order, levels, classes, touched, st, fs, par, rng, out, tables, activity
                     fs[m.P_] += move_p
                     anchor[(st[o.NOW_NS] - clock[1]) // 1_000_000_000] = mid
                 if levels_at.tick.shape[0] > 0:
-                    watch_levels(st, levels_at)
+                    watch_levels(st, par, levels_at)
             a = math.exp(y - 0.5 * m.Y_VAR) * shape
             sigma = m.SIGMA * math.exp(y - m.Y_VAR) * math.sqrt(shape)
             cancel_a = a**m.CANCEL_POWER

@@ -86,8 +86,9 @@ def size_params(rho: float) -> tuple[float, float, float]:
     RHO, SZMUL, D_SD, DVOL, FOLLOW, KAPPA, GAMMA, IMPACT, REFILL_N, SMALL_TOUCH, D_TAU, ANCHOR_SCALE, ANCHOR_OFFSET,
     PULL_STEEP, GRID_S, EMA_W,
 ) = range(16)  # fmt: skip
-WALL, WALL_TICKS = 19, 20
-"""Bits of the ticks beyond the level at which regimes show, and how many there are; after the four words of `EMA_W`."""
+WALL, WALL_TICKS, REARM_TICKS = 19, 20, 21
+"""Bits of the ticks beyond the level at which regimes show, how many there are, and how far price must have been from a level before it is
+approached again; after the four words of `EMA_W`."""
 
 WALL_REACH = 16
 PAR_WORDS = 24
@@ -97,7 +98,9 @@ Y0, P_, N_, D_BID, D_ASK, HAWKES, EMA0, TARGET, VAR_LEFT, SLOW_S = 0, 3, 4, 5, 6
 FLOAT_WORDS = 32
 
 
-def parameters(rho: float, *, follow: float = 0.0, kappa: float = 0.0, gamma: float = 0.5, wall: Sequence[int] = (0, 1, 2)) -> np.ndarray:
+def parameters(
+    rho: float, *, follow: float = 0.0, kappa: float = 0.0, gamma: float = 0.5, wall: Sequence[int] = (0, 1, 2), rearm_ticks: int = 14
+) -> np.ndarray:
     """The kernel's parameter vector; ``follow`` > 0 makes an instrument whose price follows an anchor at that rate."""
     par = np.zeros(PAR_WORDS)
     par[RHO] = rho
@@ -105,6 +108,7 @@ def parameters(rho: float, *, follow: float = 0.0, kappa: float = 0.0, gamma: fl
     par[FOLLOW] = follow
     par[KAPPA], par[GAMMA] = kappa, gamma
     par[WALL], par[WALL_TICKS] = sum(1 << k for k in set(wall)), len(set(wall))
+    par[REARM_TICKS] = rearm_ticks
     par[IMPACT] = 0.0 if follow else math.sqrt(IMPACT_SHARE) * SIGMA / math.sqrt(0.85 * 8 * rho)
     par[REFILL_N] = max(3.0, 25.0 * math.sqrt(rho))
     par[SMALL_TOUCH] = 30.0 * par[SZMUL]

@@ -24,7 +24,7 @@ DRIFT = (1.0, 1.0, -1.0, -0.5, 0.0)
 OUTCOMES = ("untouched", "break", "reject", "chop", "open")
 UNTOUCHED, BREAK, REJECT, UNDECIDED, OPEN = range(5)
 
-ARM_TICKS, START_TICKS, GIVE_UP_TICKS = 14, 10, 20
+START_TICKS, GIVE_UP_TICKS = 10, 20
 DECIDE_TICKS, DECIDE_S = 8, 180
 DRIFT_TICKS = 4.0
 DRIFT_GAIN = 1.32
@@ -91,7 +91,7 @@ def finish_day(st, levels):
 
 
 @kernel
-def watch_levels(st, levels):
+def watch_levels(st, par, levels):
     """Start, touch and end approaches; one at a time, at the nearest armed level."""
     twice_mid = st[BEST_BID] + st[BEST_ASK]
     now, tick = levels.now, levels.tick
@@ -115,7 +115,7 @@ def watch_levels(st, levels):
         if tick[j] < 0:
             continue
         distance = abs(2 * tick[j] - twice_mid)
-        if distance >= 2 * ARM_TICKS:
+        if distance >= 2 * par[m.REARM_TICKS]:
             levels.armed[j] = 1
         elif levels.armed[j] == 1 and distance < near:
             nearest, near = j, distance
