@@ -37,8 +37,8 @@ browser:
 	@command -v chromium-headless-shell chromium chromium-browser google-chrome >/dev/null || { $(SUDO) apt-get update -qq && \
 	  { $(INSTALL) chromium-headless-shell || $(INSTALL) chromium; }; }
 
-demo: .venv/.synced ## From the DBN files of DBN=FOLDER (or a simulated market) to the screen
-	$(RUN) spymaster demo --lake $(LAKE) --port $(PORT) $(if $(DBN),--dbn "$(DBN)")
+demo: .venv/.synced ## From the DBN files of DBN=FOLDER (or a simulated market, KAPPA=0 for one without an edge) to the screen
+	$(RUN) spymaster demo --lake $(LAKE) --port $(PORT) $(if $(DBN),--dbn "$(DBN)") $(if $(KAPPA),--kappa $(KAPPA))
 
 # Types are checked beside the tests: half a minute of one core.
 test: .venv/.synced browser ## Run every check and test, on all cores

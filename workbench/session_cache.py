@@ -41,6 +41,14 @@ def open_lake(root: str) -> Lake:
     return Lake(Path(root))
 
 
+def simulated_text(root: str) -> str:
+    """What a page says of a simulated market: that it is one, and how strong the regimes planted in it are."""
+    from engine.simulate.dbn import planted_strength
+
+    planted = planted_strength(Path(root))
+    return "SIMULATED MARKET" + ("" if planted is None else f", PLANTED STRENGTH {planted:g}")
+
+
 def contracts(root: str) -> dict[str, list[str]]:
     """Contract -> session dates that have a ladder a reader may trust, newest first.
 

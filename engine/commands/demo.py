@@ -28,6 +28,9 @@ SIMULATED = "2025-10-01:2025-10-28"
 """UTC dates that are simulated where there are no files: twenty sessions."""
 
 RATE, THIN_AFTER = 0.10, "12:35"
+AUDITED = ("learned", "wall")
+"""What the audit of a simulated demo compares, so that Research has its answer; a whole one takes a minute (`spymaster audit`)."""
+
 KAPPA, REARM_TICKS = 2.0, 6
 """Strength of the demo's regimes: at VWAP and the 200-bar average, too, and again whenever price has been this far away, since gold arms
 an approach from 5 ticks on. At strength 1 twenty sessions show no edge."""
@@ -54,13 +57,17 @@ def demo(
         spymaster demo --lake /data/lake --no-serve
         spymaster demo --lake null --kappa 0
     """
+    from engine.commands.retrieval import audit
     from engine.commands.serve import serve as serve_screen
     from engine.lake.store import Lake
     from engine.runner import reuse_workers
 
     place = Lake(lake)
     with reuse_workers():
+        made_up = dbn is None and not place.raw_roots()
         faults = _fill(place, dbn, session, kappa)
+        if made_up:
+            audit(lake=lake, only=",".join(AUDITED))
     query = demo_query(place) or {}
     if query:
         sys.stderr.write(f"opens on {' '.join(query.values())} New York\n")

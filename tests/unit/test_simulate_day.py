@@ -19,10 +19,11 @@ from engine.params import SimParams
 from engine.sessions import to_ns
 from engine.simulate.calendar import utc_midnight
 from engine.simulate.day import Day
-from engine.simulate.dbn import DATASET, DayTask, file_name, run_day, truth_path, write_day
+from engine.simulate.dbn import DATASET, DayTask, file_name, planted_strength, run_day, truth_path, write_day
 from engine.simulate.regimes import LOG_ROWS, N_LOG
 from engine.simulate.rng import kernel
 from engine.vocab import NS
+from workbench.session_cache import simulated_text
 
 DATE = dt.date(2025, 9, 3)
 PARAMS = SimParams(seed=11, rate=0.03, kappa=1.0)
@@ -219,3 +220,60 @@ def test_more_approaches_than_the_log_holds_are_not_dropped_in_silence():
     day.levels.now[N_LOG] = LOG_ROWS + 1
     with pytest.raises(SessionError, match="1025"):
         day.truth()
+
+
+MOVING = SimParams(seed=11, rate=0.03, kappa=2.0, rearm_ticks=6, moving=True)
+
+
+def test_what_came_later_is_in_no_digest_by_default():
+    assert PARAMS.digest() == SimParams(**PARAMS.model_dump(exclude={"wall", "rearm_ticks", "moving"})).digest()
+    assert len({PARAMS.model_copy(update=u).digest() for u in ({}, {"wall": (0,)}, {"rearm_ticks": 6}, {"moving": True})}) == 4
+
+
+def test_moving_levels_have_regimes_where_vwap_and_the_average_are():
+    """Against levels worked out again from the day's trades; a level stands still while it is approached, and steps twice a minute."""
+    day = Day(DATE, MOVING)
+    rows = np.concatenate(list(day.chunks()))
+    trades = rows[((rows[:, 4] >> 48) & 0xFF == ord("T")) & (rows[:, 0] >> 32 == day.main_id)]
+    ts, tick, size = trades[:, 1], trades[:, 3] // day.tick_fixed, trades[:, 4] & 0xFFFFFFFF
+    truth = day.truth()
+    found = truth.filter(pl.col("level_id").is_in(["vwap", "sma_200"]))
+    assert found["level_id"].n_unique() == 2
+    open_ns = to_ns(DATE, dt.time(9, 30))
+    for row in found.iter_rows(named=True):
+        known = row["start_ts_ns"] // (30 * NS) * 30 * NS
+        if truth.filter((pl.col("level_id") == row["level_id"]) & pl.col("end_ts_ns").is_between(known, row["start_ts_ns"])).height:
+            continue  # it was approached when it would have stepped
+        if row["level_id"] == "vwap":
+            use = (ts >= open_ns) & (ts < known)
+            expected = np.average(tick[use], weights=size[use])
+        else:
+            bar = ts // (120 * NS)
+            last = np.flatnonzero(np.append(bar[1:] != bar[:-1], True) & ((bar + 1) * 120 * NS <= known))
+            expected = tick[last][-200:].mean()
+        assert abs(row["level_tick"] - expected) <= 1, row
+    usual = Day(DATE, PARAMS)
+    for _ in usual.chunks():
+        pass
+    assert truth.height > 1.5 * usual.truth().height, "price need not go as far away before the next regime"
+
+
+def test_the_strength_of_a_lakes_regimes_is_told_by_its_truth(tmp_path):
+    assert planted_strength(tmp_path) is None
+    folder = tmp_path / "truth" / "symbol=ES"
+    folder.mkdir(parents=True)
+    Day(DATE, PARAMS).truth().write_parquet(folder / "2025-09-02.parquet")
+    assert planted_strength(tmp_path) is None, "a day without an approach says nothing"
+    row = {
+        "symbol": "ESZ5",
+        "level_id": "vwap",
+        "level_tick": 1,
+        "approach": "approach_up",
+        "regime": "hold",
+        "start_ts_ns": 1,
+        "end_ts_ns": 2,
+    }
+    pl.DataFrame([{**row, "kappa": 2.5}]).write_parquet(folder / "2025-09-01.parquet")
+    assert planted_strength(tmp_path) == 2.5
+    assert simulated_text(str(tmp_path)) == "SIMULATED MARKET, PLANTED STRENGTH 2.5"
+    assert simulated_text(str(tmp_path / "none")) == "SIMULATED MARKET"

@@ -271,9 +271,9 @@ def figure_pane(figure: Any, **layout: Any) -> pn.pane.Bokeh:
     return pane
 
 
-def simulated_mark() -> pn.pane.HTML:
-    """The mark of a simulated market, hidden at first."""
-    mark = "<span class='sm-mark'>SIMULATED MARKET</span>"
+def simulated_mark(root: str) -> pn.pane.HTML:
+    """The mark of a simulated market, hidden at first; `root` is the lake."""
+    mark = f"<span class='sm-mark'>{session_cache.simulated_text(root)}</span>"
     return html(mark, visible=False, sizing_mode=None, margin=(0, 0, 0, 12), stylesheets=[PANE_CSS, TABLE_CSS])
 
 

@@ -203,7 +203,8 @@ class LevelPictures:
     def _paint_session(self, frame: Frame) -> None:
         s = frame.look.session
         if self.chart.mark.visible != s.simulated:
-            self.chart.mark.visible = s.simulated
+            text = "SIMULATED MARKET" if s.lake is None else session_cache.simulated_text(str(s.lake.root))
+            self.chart.mark.update(visible=s.simulated, text=text)
         self._bars, self._strip_done = (-1, None), ()
         if s.tick_size != self.tick_size:
             # A new model in the page costs 30 ms: all its references are counted again.

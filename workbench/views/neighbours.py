@@ -90,7 +90,7 @@ class NeighboursView(PageView):
 
     def _build(self) -> None:
         theme = THEMES[self.state.theme]
-        self.say, self.mark = html(), simulated_mark()
+        self.say, self.mark = html(), simulated_mark(self.root)
         self.layer_chips = layer_chips(self.state, "Layer of the small replays", colors=css_variables(theme))
         self.legend = pn.pane.HTML("", margin=(2, 0, 0, 14))
         self.wall = Wall(ink=ink_of(theme, "depth", self.state.palette), min_height=320, **BOTH)

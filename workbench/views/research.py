@@ -53,7 +53,7 @@ class ResearchView(PageView):
             colors=css_variables(THEMES[state.theme]), **FILL,
         )  # fmt: skip
         self.notices.show()
-        self.mark, self.progress = simulated_mark(), html()
+        self.mark, self.progress = simulated_mark(root), html()
         self.stop = Form(row=True, margin=(0, 0, 0, 10), fields=STOP)
         self.working = pn.Row(self.progress, self.stop, visible=False, **FILL)
         self.body = pn.Column(
