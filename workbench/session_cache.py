@@ -43,10 +43,17 @@ def open_lake(root: str) -> Lake:
 
 def simulated_text(root: str) -> str:
     """What a page says of a simulated market: that it is one, and how strong the regimes planted in it are."""
-    from engine.simulate.dbn import planted_strength
-
     planted = planted_strength(Path(root))
     return "SIMULATED MARKET" + ("" if planted is None else f", PLANTED STRENGTH {planted:g}")
+
+
+def planted_strength(lake: Path) -> float | None:
+    """Strength (kappa) of the regimes in a lake's simulated files, by the newest truth beside them; None where none is there."""
+    for path in sorted(lake.glob("truth/*/*.parquet"), key=lambda p: p.name)[::-1]:
+        found = pl.read_parquet(path, columns=["kappa"])["kappa"]
+        if len(found):
+            return float(found[0])
+    return None
 
 
 def contracts(root: str) -> dict[str, list[str]]:

@@ -237,6 +237,7 @@ AWAY_TICKS, BEFORE_S, AFTER_S, HISTORY_S = 8, 90, 180, 1800
 """Distance from which, and time within which, price must come; time for the reaction; history needed before the touch."""
 
 WINDOW_NS = 5 * NS
+QUIET_S = 900
 
 
 def demo_query(lake: Lake) -> dict[str, str] | None:
@@ -249,18 +250,23 @@ def demo_query(lake: Lake) -> dict[str, str] | None:
 def unusual_forecast(lake: Lake) -> dict[str, str] | None:
     """URL parameters of the armed approach whose forecast is farthest from the usual, of those whose interval excludes the usual.
 
-    Chosen by the forecast alone: what price did then is not looked at. None where no forecast of the newest sessions is so.
+    Chosen by the forecast alone: what price did then is not looked at. Only approaches from a quarter of an hour after the trading start on
+    count, with a morning before them to see. None where no forecast of the newest sessions is so.
     """
     import polars as pl
 
     from engine.lake.catalog import SIGNALS
+    from engine.sessions import session_windows
+    from engine.vocab import root_of
 
     usual = pl.coalesce(pl.when(pl.col("c_top1") == c).then(f"pi_{c}") for c in ("break", "reject", "chop"))
     away = (pl.col("p_top1") - usual).abs()
     sure = (usual < pl.col("interval_low")) | (usual > pl.col("interval_high"))
     found: list[tuple[float, dict[str, str]]] = []
     for symbol, date in sorted(lake.partitions(SIGNALS), key=lambda p: p[1])[-SESSIONS_LOOKED_AT:]:
-        rows = lake.read(SIGNALS, symbol, date, where=pl.col("kind") == "arm").with_columns(away.alias("away"))
+        begin = session_windows(date, lake.profile() or "rth", root_of(symbol)).trading_start_ns + QUIET_S * NS
+        shown = (pl.col("kind") == "arm") & (pl.col("window_end_ts_ns") >= begin)
+        rows = lake.read(SIGNALS, symbol, date, where=shown).with_columns(away.alias("away"))
         best = rows.filter(sure & ~pl.col("nothing_comparable")).sort("away", descending=True, maintain_order=True).head(1)
         for row in best.iter_rows(named=True):
             clock = dt.datetime.fromtimestamp(row["window_end_ts_ns"] // NS, NEW_YORK).strftime("%H:%M:%S")

@@ -157,17 +157,6 @@ def truth_path(task: DayTask) -> Path:
     return task.truth / f"{task.date.isoformat()}.parquet"
 
 
-def planted_strength(lake: Path) -> float | None:
-    """Strength (kappa) of the regimes in a lake's simulated files, by the newest truth beside them; None where none is there."""
-    import polars as pl
-
-    for path in sorted(lake.glob("truth/*/*.parquet"), key=lambda p: p.name)[::-1]:
-        found = pl.read_parquet(path, columns=["kappa"])["kappa"]
-        if len(found):
-            return float(found[0])
-    return None
-
-
 def _receipt_path(task: DayTask) -> Path:
     return truth_path(task).with_suffix(".json")
 

@@ -19,11 +19,11 @@ from engine.params import SimParams
 from engine.sessions import to_ns
 from engine.simulate.calendar import utc_midnight
 from engine.simulate.day import Day
-from engine.simulate.dbn import DATASET, DayTask, file_name, planted_strength, run_day, truth_path, write_day
+from engine.simulate.dbn import DATASET, DayTask, file_name, run_day, truth_path, write_day
 from engine.simulate.regimes import LOG_ROWS, N_LOG
 from engine.simulate.rng import kernel
 from engine.vocab import NS
-from workbench.session_cache import simulated_text
+from workbench.session_cache import planted_strength, simulated_text
 
 DATE = dt.date(2025, 9, 3)
 PARAMS = SimParams(seed=11, rate=0.03, kappa=1.0)
