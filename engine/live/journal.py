@@ -89,6 +89,7 @@ class Journal:
     def __init__(self, lake: Path | str, root: str) -> None:
         self.root = root
         self.folder = Path(lake) / FOLDER / root
+        self._events: dict[dt.date, tuple[int, list[dict[str, Any]]]] = {}  # by date: the file's size, and what it says
 
     def dates(self) -> list[dt.date]:
         """UTC dates that have a folder, in order."""
@@ -124,13 +125,21 @@ class Journal:
 
     def events(self, date: dt.date) -> list[dict[str, Any]]:
         """Events of a date in order; a line that was cut short by the end of its process is passed over."""
+        path = self.path(date, "events.jsonl")
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return []
+        known = self._events.get(date)
+        if known is not None and known[0] == size:  # it is only ever added to
+            return known[1]
         found = []
-        with suppress(FileNotFoundError):
-            for line in self.path(date, "events.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
-                with suppress(ValueError):
-                    event = json.loads(line)
-                    if isinstance(event, dict) and "what" in event:
-                        found.append(event)
+        for line in path.read_bytes()[:size].decode("utf-8", "replace").splitlines():
+            with suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict) and "what" in event:
+                    found.append(event)
+        self._events[date] = (size, found)
         return found
 
     def gaps(self, date: dt.date) -> list[FeedGap]:

@@ -400,3 +400,54 @@ def test_the_morning_records_and_serves_until_it_is_ended(recording: Recording, 
     assert journal.status()["state"] == "stopped"
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.long
+def test_two_hundred_faults_at_random_lose_and_double_nothing(recording: Recording, tmp_lake: Path) -> None:
+    """180 faults of the feed and 20 recorders killed, over the recording played at a pace of ten."""
+    rng = np.random.default_rng(11)
+    kinds = ("close", "reset", "half", "garbage", "refuse", "error", "slow", "stall")
+    times = np.sort(rng.uniform(5, 1190, 180))
+    values = {"refuse": 1, "error": 6, "stall": 0.3}
+    faults = [Fault(START + int(t * NS), str(k), values.get(str(k), 0)) for t, k in zip(times, rng.choice(kinds, 180))]
+    gateway = Gateway(recording, speed=5, faults=faults, key="db-0123456789abcdefghijklmnopqrs")
+    journal, end = Journal(tmp_lake, "ES"), int(gateway.received[-1])
+
+    def newest() -> int:
+        n = journal.count(DATE)
+        return int(journal.records(DATE, n - 1, n)["ts_recv"][0]) if n else 0
+
+    with gateway.serving() as port:
+        environment = {
+            **os.environ,
+            "DATABENTO_API_KEY": gateway.key,
+            "PYTHONPATH": str(ROOT),
+            "SPYMASTER_LIVE_GATEWAY": f"127.0.0.1:{port}",
+        }
+        words = [sys.executable, "-m", "engine.cli", "live", "--lake", str(tmp_lake)]
+        kills = 0
+        stop = time.monotonic() + 600
+        while newest() < end and time.monotonic() < stop:
+            process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            until = time.monotonic() + (float(rng.uniform(4, 12)) if kills < 20 else 600)
+            while newest() < end and time.monotonic() < until:
+                time.sleep(0.05)
+            process.kill()
+            process.wait()
+            kills += 1
+    records = journal.records(DATE)
+    live = live_records(records)
+    source = live_records(recording.records)
+    at = {int(q): i for i, q in enumerate(source["sequence"])}
+    # Between two snapshots the journal is the source, byte for byte; every gap is told.
+    is_snapshot = (records["flags"] & F_SNAPSHOT) != 0
+    starts = np.flatnonzero(np.diff(np.concatenate(([0], (~is_snapshot).astype(np.int8), [0]))) == 1)
+    stops = np.flatnonzero(np.diff(np.concatenate(([0], (~is_snapshot).astype(np.int8), [0]))) == -1)
+    for a, b in zip(starts, stops):
+        first = (
+            at[int(records["sequence"][a])] if len(at) == len(source) else int(np.searchsorted(source["ts_recv"], records["ts_recv"][a]))
+        )
+        assert records[a:b].tobytes() == source[first : first + b - a].tobytes()
+    assert len(journal.gaps(DATE)) == len(starts) - 1 + int(is_snapshot[-1])
+    assert len(np.unique(live["ts_recv"])) > 0.9 * len(np.unique(source["ts_recv"]))
+    assert whats(journal).count("overlap proved") > 50
