@@ -21,7 +21,7 @@ from engine.features import level_windows, pressure_cube
 from engine.features.flow_lead import FlowLead, flow_lead
 from engine.features.walls import Wall, walls
 from engine.ladder import NO_TICK, Ladder, known_cells
-from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TRIGGERS, dataset
+from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, ORDER_EVENTS, TRIGGERS, dataset
 from engine.lake.store import Lake, input_key
 from engine.lake.trust import REASON_WORDS, record_in
 from engine.levels import level_ids, price_level, title
@@ -71,6 +71,7 @@ class Session:
     lake: None of a session made from frames, which has no single trades
     trust: the trust record that the replay wrote; None where it wrote none
     profile: name of the session profile; empty of a session made from frames
+    order_events: what single orders did (`engine.lake.catalog.ORDER_EVENTS`); None where the lake has not told
     """
 
     symbol: str
@@ -87,6 +88,7 @@ class Session:
     lake: Lake | None = None
     trust: dict[str, Any] | None = None
     profile: str = ""
+    order_events: pl.DataFrame | None = None
 
     @classmethod
     def open(cls, lake: Lake, symbol: str, date: dt.date, *, stamp: str = "", whole: bool = False) -> Session:
@@ -113,7 +115,7 @@ class Session:
         made = lake.manifest(LADDER, symbol, date)
         return cls(
             symbol, date, ladder, bars, levels, absent, tuple(notes), stamp, simulated, touches, lake=lake, trust=record_in(made),
-            profile=made.lineage.profile or "",
+            profile=made.lineage.profile or "", order_events=_order_events(lake, symbol, date),
         )  # fmt: skip
 
     @property
@@ -300,6 +302,14 @@ def _gold_touches(lake: Lake, symbol: str, date: dt.date) -> pl.DataFrame | None
 
 # ----------------------------------------------------------------------------
 # Levels: their names, their tick at an instant, and the candles that meet them
+
+
+def _order_events(lake: Lake, symbol: str, date: dt.date) -> pl.DataFrame | None:
+    """The session's order events; None where there are none, or none that can be read (`spymaster lake` names those)."""
+    try:
+        return lake.read(ORDER_EVENTS, symbol, date)
+    except PartitionMissing:
+        return None
 
 
 def level_title(level_id: str) -> str:

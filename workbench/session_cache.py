@@ -15,7 +15,7 @@ import polars as pl
 from engine.errors import PartitionCorrupt
 from engine.features import pressure_cube
 from engine.ladder import NO_TICK, Ladder
-from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE
+from engine.lake.catalog import BARS, LADDER, LEVELS, ORDER_EVENTS, TAPE
 from engine.lake.manifest import sha256_text
 from engine.lake.store import Lake
 from engine.levels import level_ids
@@ -77,7 +77,7 @@ def contracts(root: str) -> dict[str, list[str]]:
 def stamp(root: str, symbol: str, date: dt.date) -> str:
     """What the lake says of the session's partitions now; another stamp than a `Session` has means that it is stale."""
     lake = open_lake(root)
-    manifests = (lake.find_manifest(key, symbol, date) for key in (LADDER, TAPE, BARS, LEVELS))
+    manifests = (lake.find_manifest(key, symbol, date) for key in (LADDER, TAPE, BARS, LEVELS, ORDER_EVENTS))
     return "/".join(m.digest()[:16] if m else "-" for m in manifests)
 
 

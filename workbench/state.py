@@ -38,7 +38,7 @@ QUERY = {
     "view": "view", "contract": "contract", "session": "session", "level": "level", "t": "cursor_ts_ns", "window": "window_s",
     "at": "at", "near": "near", "mid": "mid", "far": "far", "layer": "layer", "step": "step",
     "half": "half_life_s", "rows": "rows", "span": "span_min", "theme": "theme", "map": "palette", "horizon": "horizon",
-    "mode": "mode", "pool": "pool", "from": "direction", "k": "neighbours_k", "volume": "volume", "about": "section",
+    "mode": "mode", "pool": "pool", "from": "direction", "k": "neighbours_k", "volume": "volume", "marks": "marks", "about": "section",
 }  # fmt: skip
 """Key in the URL -> parameter."""
 
@@ -81,6 +81,7 @@ class LevelState(param.Parameterized):
     rows = param.Integer(default=16, bounds=(8, 120), doc="Ticks shown above and below the level")
     span_min: Any = param.Selector(default=30, objects=SPANS, doc="How much time the chart shows")
     volume: Any = param.Selector(default="off", objects=VOLUME, doc="Volume profile and cumulative delta, up to the cursor")
+    marks: Any = param.Selector(default="on", objects=VOLUME, doc="Large orders, icebergs, sweeps, absorption and pulls on the heat")
     palette: Any = param.Selector(default="perceptual", objects=list(PALETTES), doc="Colours of resting size and one-signed flows")
     horizon: Any = param.Selector(default="h1", objects=HORIZON_WORDS, doc="Horizon of the outcomes after a touch")
     mode: Any = param.Selector(default="walk_forward", objects=MODES, doc="Sessions whose setups are compared")

@@ -7,18 +7,21 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from engine.errors import NoData, UnknownLevel
 from engine.ladder import NO_TICK, Ladder
 from engine.levels import LEVEL_SCHEMA
+from engine.mbo.orders import EVENTS_SCHEMA
 from engine.session import Session, level_title, tick_at
 from engine.vocab import NS
 from tests.support.ladders import DATE as MADE_DATE
 from tests.support.ladders import make_frames
 from tests.ui.conftest import DATE, generated_lake
 from workbench import session_cache
+from workbench.plots import axes, heatmap
 from workbench.plots.axes import price_text
 from workbench.plots.decision import statement
 from workbench.snapshot.scene import session_scene
@@ -473,3 +476,16 @@ def test_what_is_panned_to_stays_until_the_clock_leaves_it(view: LevelView) -> N
     assert (player.frame.low, player.frame.slab.begin <= 100) == (100, True)
     act(view, "step", 1)
     assert player.panned is None
+
+
+def test_marks_of_orders_are_those_before_the_clock(es: Session) -> None:
+    start = es.ladder.start_ns
+    base = {"side": "A", "order_id": 1, "tick": 20_000, "to_tick": None, "left": 30, "age_ns": 0, "traded": 0, "count": 0, "large": True}
+    rows = [{"ts_ns": start + s * NS, "kind": kind, "size": 30, **base} for s, kind in ((5, "born"), (9, "pulled"), (40, "refill"))]
+    session = dataclasses.replace(es, order_events=pl.DataFrame(rows, schema=EVENTS_SCHEMA), cached={})
+    assert [known.marks(session, 0, t).height for t in (5, 6, 40, 41)] == [0, 1, 1, 2]
+    assert known.marks(session, 6, 41)["mark"].to_list() == ["iceberg"]
+    assert known.marks(es, 0, 100).is_empty()
+    drawn = heatmap.mark_data(known.marks(session, 0, 41), session.day_ns)
+    assert drawn["said"] == ["large order of 30, ask", "iceberg shows 30 again, ask: refill 0, 0 traded"]
+    assert drawn["x"] == axes.x_ms(np.array([start + 5 * NS, start + 40 * NS]), session.day_ns).tolist()

@@ -15,7 +15,21 @@ import polars as pl
 import xarray as xr
 from bokeh import models
 from bokeh.core.properties import value
-from bokeh.models import GlyphRenderer, HSpan, Image, LinearColorMapper, Quad, Range1d, Segment, Span, Step, Text, VBar, WheelZoomTool
+from bokeh.models import (
+    GlyphRenderer,
+    HSpan,
+    Image,
+    LinearColorMapper,
+    Quad,
+    Range1d,
+    Scatter,
+    Segment,
+    Span,
+    Step,
+    Text,
+    VBar,
+    WheelZoomTool,
+)
 from bokeh.plotting import figure
 
 from engine.features.pressure import net
@@ -39,6 +53,7 @@ SOURCES = {
     "levels": ("x0", "x1", "y", "chosen", "colour"),
     "names": ("x", "y", "text", "colour", "edge", "tick"),
     "zones": ("y", "text"),
+    "marks": ("x", "y", "y0", "marker", "size", "said"),
     "invalid": ("left", "right", "text"),
     "facts": ("k", "size", "digits", "step", "w", "x0", "signed", "sided", "title"),
 }
@@ -113,6 +128,12 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     draw("body_casing", VBar, "candles", **body, fill_color=None, line_width=4.5)
     draw("wick", Segment, "candles", **wick, line_width=1.8, line_color=line_color)
     draw("body", VBar, "candles", **body, fill_color=fill_color, line_color=line_color, line_width=1.8, fill_alpha=0.9)
+    # Hollow: what they mark shows through.
+    hollow: axes.Look = {"x": "x", "y": "y", "marker": "marker", "size": "size", "fill_color": None}
+    draw("swept_casing", Segment, "marks", x0="x", y0="y0", x1="x", y1="y", line_width=4)
+    draw("swept", Segment, "marks", x0="x", y0="y0", x1="x", y1="y", line_width=1.8)
+    draw("marks_casing", Scatter, "marks", **hollow, line_width=3.6)
+    draw("marks", Scatter, "marks", **hollow, line_width=1.5)
     draw("levels_casing", Segment, "levels", **line, line_width=4)
     draw("levels", Segment, "levels", **line, line_width="chosen", line_color=colour, line_dash=[6, 3])
     draw("leaders", Segment, "names", x0="edge", y0="tick", x1="x", y1="y", line_width=1.5, line_color=colour)
@@ -132,7 +153,8 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     wheels = [WheelZoomTool(dimensions=d, maintain_focus=False) for d in ("width", "height")]
     cross = models.CrosshairTool(line_alpha=0.45)
     hover = readout_hover(src["facts"], src["quotes"], made["heat"])
-    fig.add_tools(models.PanTool(), *wheels, models.ResetTool(), models.SaveTool(), cross, hover)
+    said = models.HoverTool(renderers=[made["marks"]], tooltips="<b>@said</b>", attachment="vertical")
+    fig.add_tools(models.PanTool(), *wheels, models.ResetTool(), models.SaveTool(), cross, hover, said)
     fig.toolbar.update(active_scroll=wheels[0], logo=None, autohide=False)
     parts = ChartParts(fig, src, mapper, mark, cursor, cross, distance, ink, made)
     theme_chart(parts, theme)
@@ -149,6 +171,8 @@ def chart_theme_values(parts: ChartParts, theme: Theme) -> axes.ThemeValues:
         (parts.ink, {"palette": axes.inks(theme)}),
         (r["invalid"], {"fill_color": theme.invalid, "hatch_color": theme.invalid}),
         (r["zones"], {"line_color": theme.muted}),
+        (r["swept"], {"line_color": theme.wall}),
+        (r["marks"], {"line_color": theme.wall}),
         (r["bid"], {"line_color": theme.long}),
         (r["ask"], {"line_color": theme.short}),
         *((glyph, {"line_color": theme.casing}) for name, glyph in r.items() if name.endswith("_casing")),
@@ -200,6 +224,36 @@ def candle_data(bars: pl.DataFrame, day_ts_ns: int) -> dict[str, object]:
         "up": (c >= o).astype(float),
         "width": np.full(o.size, BAR_MS * 0.5),
     }
+
+
+MARKERS = {"large": "square", "iceberg": "diamond", "absorbed": "circle", "pulled": "x", "sweep": "triangle"}
+"""Marker of each mark of `engine.features.wall_orders.order_marks`; a sweep that sells points down."""
+
+MARK_WORDS = {
+    "large": "large order of {size:,}, {side}", "iceberg": "iceberg shows {size:,} again, {side}: refill {count}, {traded:,} traded",
+    "absorbed": "{size:,} absorbed, {side}", "pulled": "{size:,} pulled before price came, {side}",
+    "sweep": "sweep of {size:,} through {count} prices",
+}  # fmt: skip
+
+
+def mark_data(marks: pl.DataFrame, day_ts_ns: int) -> dict[str, list[object]]:
+    """Source of the marks of `engine.features.wall_orders.order_marks`: the larger what it marks, the larger a mark is.
+
+    Examples
+    --------
+    >>> row = {"ts_ns": [0], "mark": ["large"], "side": ["A"], "tick": [4], "to_tick": [4], "size": [40], "traded": [0], "count": [0]}
+    >>> mark_data(pl.DataFrame(row), 0)["said"]
+    ['large order of 40, ask']
+    """
+    out: dict[str, list[object]] = {k: [] for k in SOURCES["marks"]}
+    x = axes.x_ms(marks["ts_ns"].to_numpy(), day_ts_ns).tolist()
+    for at, r in zip(x, marks.iter_rows(named=True)):
+        marker = "inverted_triangle" if (r["mark"], r["side"]) == ("sweep", "A") else MARKERS[r["mark"]]
+        said = MARK_WORDS[r["mark"]].format(**r | {"side": "bid" if r["side"] == "B" else "ask"})
+        row = at, r["to_tick"], r["tick"], marker, min(4.0 + float(np.log2(max(r["size"], 1) / 8 + 1)), 12.0), said
+        for k, v in zip(out, row):
+            out[k].append(v)
+    return out
 
 
 def quote_data(tape: pl.DataFrame, day_ts_ns: int, step_s: int = 1) -> dict[str, np.ndarray]:

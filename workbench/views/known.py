@@ -14,7 +14,9 @@ import polars as pl
 
 from engine.errors import NoData, PartitionMissing
 from engine.features import pressure_cube
+from engine.features.wall_orders import order_marks
 from engine.ladder import known_cells
+from engine.lake.catalog import ORDER_EVENTS, dataset
 from engine.params import FeatureParams
 from engine.session import Session, cached_with_session, tick_at
 from engine.sessions import PROFILES, SessionWindows, session_windows
@@ -76,6 +78,20 @@ class Strip:
             [float(x[k]), self.width_ms, [m[:, k].tolist() for m in images], [float(v[k]) for v in bands]]
             for k in range(self._on_grid(before), self._on_grid(i - 1) + 1)
         ]
+
+
+@cached_with_session(1)
+def _marks(session: Session) -> pl.DataFrame:
+    """All marks of the session."""
+    events = session.order_events
+    return order_marks(dataset(ORDER_EVENTS).contract().empty() if events is None else events)
+
+
+def marks(session: Session, low: int, seen: int) -> pl.DataFrame:
+    """Marks of what single orders did (`engine.features.wall_orders.order_marks`) in the seconds from `low` to before `seen`."""
+    found, start = _marks(session), session.ladder.start_ns
+    first, last = np.searchsorted(found["ts_ns"].to_numpy(), (start + max(low, 0) * NS, start + seen * NS))
+    return found.slice(first, last - first)
 
 
 class Slab:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import param
+import polars as pl
 from bokeh import models
 from panel.custom import JSComponent
 
@@ -79,6 +80,7 @@ class LevelPictures:
         self.new = ""
         self.ladder_height = 480
         self.palette: list[str] = []
+        self.marks_on = True
         self._bad: dict[str, list[object]] = {}
         self._last: Frame | None = None
         self._places: tuple[Any, ...] = ()
@@ -197,6 +199,7 @@ class LevelPictures:
         still = had if had is not None and goes_on and (had.low, had.high) == (frame.low, frame.high) else None
         self._paint_quotes(frame, None if still is None else still.t)
         self._paint_candles(frame, still is None)
+        self._paint_marks(frame)
         self._paint_strip(frame, still is None)
         self._paint_veil(frame)
 
@@ -350,6 +353,12 @@ class LevelPictures:
         elif rescaled:
             # The numbers at its foot are written again only with the figure.
             parts.source.data = dict(parts.source.data)
+
+    def _paint_marks(self, frame: Frame) -> None:
+        """What single orders did, up to the clock, in the stretch that is shown and at the prices that the image has."""
+        shown = known.marks(frame.look.session, frame.low, frame.seen if self.marks_on else 0)
+        inside = pl.col("to_tick").is_between(frame.slab.low, frame.slab.high)
+        put(self.chart.sources["marks"], heatmap.mark_data(shown.filter(inside), frame.look.session.day_ns))
 
     def paint_volume(self, frame: Frame, on: bool) -> None:
         """Volume at price and cumulative delta up to the clock; made when they are first asked for."""
