@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from engine.lake.store import Lake
     from engine.retrieval.dataset import TriggerParams
-    from engine.retrieval.neighbours import Fitted, Neighbours, Scope
-    from engine.retrieval.reference import Reference
+    from engine.retrieval.neighbours import Fitted, HorizonForecast, Neighbours, Scope
 
 Mode = Literal["walk_forward", "all"]
 Pool = Literal["all", "kind", "level"]
@@ -167,7 +166,7 @@ def _find(q: Question, made_of: str, stamp: str, session_stamp: str) -> Similar:
 
 
 @lru_cache(maxsize=6)
-def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> tuple[Fitted, dict[str, Reference]]:
+def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> tuple[Fitted, dict[str, HorizonForecast]]:
     from engine.retrieval.neighbours import fit_scope, horizon_references
 
     params = None if scope.mode == "all" else RetrievalParams(horizon=horizon)  # type: ignore[arg-type]

@@ -623,6 +623,8 @@ def _set_values(items: list[str]) -> dict[str, float]:
 def _print_neighbours(found: Neighbours, show: int) -> None:
     from rich.console import Console
 
+    from engine.retrieval.forecast import lean
+
     console = Console()
     say = partial(print_line, console=console)
     f: dict[str, Any] = found.forecast.to_dicts()[0]
@@ -639,7 +641,7 @@ def _print_neighbours(found: Neighbours, show: int) -> None:
     if f["p_touch"] is not None:
         table.add_row("touch", f"{f['p_touch']:.1%}", f"{f['pi_touch']:.1%}")
     console.print(table)
-    say(f"{f['c_top1']}: 80% interval {f['interval_low']:.1%} to {f['interval_high']:.1%}")
+    say(f"{f['c_top1']}: 80% interval {f['interval_low']:.1%} to {f['interval_high']:.1%}; {lean(f).text}")
     listed = text_table(SHOWN, SHOWN)
     for r in found.found.head(show).iter_rows(named=True):
         listed.add_row(*(f"{r[c]:.3f}" if isinstance(r[c], float) else str(r[c]) for c in SHOWN))

@@ -1,8 +1,8 @@
-"""The learned embedding (cross-fitted shrunk discriminant scores and principal components), and the normalisation of vectors.
+"""The learned embedding (what the reader says, a few physical axes, principal components), and the normalisation of vectors.
 
-A discriminant fitted on the events that are later retrieved pulls each of them toward its own class: neighbours then agree more than
-those of a new query will. So events of history are embedded by a discriminant fitted without their group of sessions, and new queries
-by the mean of all. The scores are log odds against the first class, so that the fits of different groups share their axes.
+A reader fitted on the events that are later retrieved pulls each of them toward its own class: neighbours then agree more than those of a
+new query will. So events of history are placed by what a reader without their group of sessions says of them, and new queries by one
+fitted on all.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ContractError, NoData
+from engine.retrieval.reader import by_row
 from engine.retrieval.scores import Floats, Labels
 
 # ----------------------------------------------------------------------------
 # The learned embedding
-
-SHRINKAGES: tuple[float | str, ...] = ("auto", 0.3, 0.7)
-"""Candidates of cross-validation; ``auto`` is Ledoit and Wolf (2004)."""
 
 SPREAD = 0.5
 """Scale of one standard deviation of a score, relative to the constant coordinate."""
@@ -30,7 +28,7 @@ OUTLINE = 32
 """Principal directions of an outline, in which abstention measures likeness; the cosine in all 300 dimensions abstains from the same kind
 of events, at ten times the memory."""
 
-ARRAYS = ("coef", "intercept", "centre", "spread", "basis", "axes")
+ARRAYS = ("centre", "spread", "place_centre", "place_spread", "basis", "axes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,38 +37,36 @@ class Embedding:
 
     Attributes
     ----------
-    coef, intercept : float64 ``(classes - 1, d)``, ``(classes - 1,)``
-        Mean over the groups' discriminants, as log odds against class 0.
     centre, spread : float64 ``(classes - 1,)``
-        Standardisation of the cross-fitted scores of history.
+        Standardisation of history's cross-fitted log odds against class 0.
+    place_centre, place_spread : float64 ``(4,)``
+        Standardisation of `physical_axes`.
     basis, axes : float64 ``(d, m)``, ``(d, OUTLINE)``
         Principal directions of history: whitened, and unwhitened for the likeness of two vectors regardless of class.
     residual : float
-        Weight of the principal directions.
-    shrinkage : float or "auto"
-        Chosen by cross-validation.
+        Weight of the physical axes and the principal directions.
     """
 
-    coef: Floats
-    intercept: Floats
     centre: Floats
     spread: Floats
+    place_centre: Floats
+    place_spread: Floats
     basis: Floats
     axes: Floats
     residual: float
-    shrinkage: float | str
 
     @property
     def dims(self) -> int:
         """Dimensions of the embedding."""
-        return len(self.centre) + 1 + self.basis.shape[1]
+        return len(self.centre) + 1 + len(self.place_centre) + self.basis.shape[1]
 
-    def place(self, scaled: NDArray[np.float32], scores: Floats | None = None) -> NDArray[np.float32]:
-        """Unit vectors of `scaled`, ``(n, dims)``; `scores` are history's cross-fitted ones where these are history's rows."""
-        if scores is None:
-            scores = scaled @ self.coef.T + self.intercept
+    def place(self, scaled: NDArray[np.float32], odds: Floats, physical: Floats) -> NDArray[np.float32]:
+        """Unit vectors ``(n, dims)`` of normalised ones, of their log odds ``(n, classes)`` (history's cross-fitted ones where these are
+        history's rows), and of their `physical_axes`."""
+        scores = odds[:, 1:] - odds[:, :1]
         z = SPREAD * np.clip((scores - self.centre) / self.spread, -4, 4)
-        rest = self.residual / np.sqrt(max(self.basis.shape[1], 1)) * np.clip(scaled @ self.basis, -4, 4)
+        rest = np.column_stack([(physical - self.place_centre) / self.place_spread, by_row(scaled, self.basis)])
+        rest = self.residual / np.sqrt(rest.shape[1]) * np.clip(rest, -4, 4)
         # Without a constant coordinate the cosine would ignore the size of the scores.
         return unit(np.column_stack([z, np.ones(len(z)), rest]).astype(np.float32))
 
@@ -84,13 +80,12 @@ class Embedding:
 
     def to_json(self) -> dict[str, Any]:
         """All fields, arrays as lists."""
-        return {k: getattr(self, k).tolist() for k in ARRAYS} | {"residual": self.residual, "shrinkage": self.shrinkage}
+        return {k: getattr(self, k).tolist() for k in ARRAYS} | {"residual": self.residual}
 
 
 def embedding_from_json(value: dict[str, Any]) -> Embedding:
     """The embedding of an `Embedding.to_json` value."""
-    arrays = {k: np.array(value[k], float) for k in ARRAYS}
-    return Embedding(residual=value["residual"], shrinkage=value["shrinkage"], **arrays)
+    return Embedding(residual=value["residual"], **{k: np.array(value[k], float) for k in ARRAYS})
 
 
 def fold_of_session(sessions: Labels, folds: int) -> Labels:
@@ -98,56 +93,15 @@ def fold_of_session(sessions: Labels, folds: int) -> Labels:
     return np.asarray(np.unique(sessions, return_inverse=True)[1] % folds, np.int64)
 
 
-def _discriminant(x: NDArray[np.float32], labels: Labels, classes: int, shrinkage: float | str) -> tuple[Floats, Floats]:
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
-    fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(x, labels)
-    if classes == 2:
-        return fitted.coef_.astype(float), fitted.intercept_.astype(float)
-    coef, intercept = np.zeros((classes, x.shape[1])), np.zeros(classes)
-    coef[fitted.classes_], intercept[fitted.classes_] = fitted.coef_, fitted.intercept_
-    return coef[1:] - coef[0], intercept[1:] - intercept[0]
-
-
-def _loss(scores: Floats, labels: Labels) -> float:
-    """Log loss of a logistic regression on cross-fitted scores: their information, regardless of scale."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import log_loss
-
-    z = (scores - scores.mean(axis=0)) / (scores.std(axis=0) + 1e-12)
-    model = LogisticRegression(C=10.0, max_iter=200).fit(z, labels)
-    return float(log_loss(labels, model.predict_proba(z), labels=model.classes_))
-
-
-def fit_embedding(
-    scaled: NDArray[np.float32], labels: Labels, sessions: Labels, *, classes: int, dims: int, folds: int
-) -> tuple[Embedding, Floats] | None:
-    """The embedding fitted on history, and history's cross-fitted scores ``(n, classes - 1)``; None where a fit would lack a class.
-
-    `scaled` are normalised, finite vectors, whose labels are all known. The one of `SHRINKAGES` is used whose cross-fitted scores have the
-    lowest loss.
-    """
-    group = fold_of_session(sessions, folds)
-    rest = [group != g for g in range(folds)]
-    if any(len(np.unique(labels[r])) < classes for r in rest):
-        return None
-    best: tuple[float, Floats, list[tuple[Floats, Floats]], float | str] | None = None
-    for shrinkage in SHRINKAGES:
-        fits = [_discriminant(scaled[r], labels[r], classes, shrinkage) for r in rest]
-        scores = np.empty((len(scaled), classes - 1))
-        for r, (coef, intercept) in zip(rest, fits):
-            scores[~r] = scaled[~r] @ coef.T + intercept
-        loss = _loss(scores, labels)
-        if best is None or loss < best[0]:
-            best = loss, scores, fits, shrinkage
-    assert best is not None
-    _, scores, fits, shrinkage = best
-    coef, intercept = (np.mean(of_fits, axis=0) for of_fits in zip(*fits))
-    spread = np.maximum(scores.std(axis=0), 1e-9)
-    m = max(dims - classes, 1)
+def fit_embedding(scaled: NDArray[np.float32], odds: Floats, physical: Floats, dims: int) -> Embedding:
+    """The embedding of history: normalised, finite vectors ``(n, d)``, cross-fitted log odds ``(n, classes)`` and `physical_axes`."""
+    scores = odds[:, 1:] - odds[:, :1]
+    # Where nothing is known of the classes all scores are one, and rounding must not be spread out.
+    spread, place_spread = np.maximum(scores.std(axis=0), 1e-3), np.maximum(physical.std(axis=0), 1e-3)
+    m = max(dims - odds.shape[1] - physical.shape[1], 1)
     values, axes = _principal(scaled, max(m, OUTLINE))
     basis = axes[:, :m] / np.sqrt(np.maximum(values[:m], 1e-9))
-    return Embedding(coef, intercept, scores.mean(axis=0), spread, basis, axes[:, :OUTLINE], 0.0, shrinkage), scores
+    return Embedding(scores.mean(axis=0), spread, physical.mean(axis=0), place_spread, basis, axes[:, :OUTLINE], 0.0)
 
 
 def _principal(scaled: NDArray[np.float32], m: int) -> tuple[Floats, Floats]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +13,10 @@ from engine.errors import NoData
 from engine.params import RetrievalParams, SignalRuleParams, Target
 from engine.retrieval.events import CLASSES, MIRRORED_REPRESENTATIONS, Events
 from engine.retrieval.model import Answer, Model, Recipe, class_count, fit_with_touch, forecast, target_labels
+from engine.retrieval.reader import Interval
 from engine.retrieval.reference import fit_reference
 from engine.retrieval.scores import Floats, Labels
-from engine.retrieval.tune import interval, weighted_mean, weighted_quantile
+from engine.retrieval.tune import weighted_mean, weighted_quantile
 from engine.vocab import NS, Approach
 
 if TYPE_CHECKING:
@@ -83,7 +86,8 @@ def forecast_table(
     p = answer.probability
     top = p.argmax(axis=1)
     ordered = np.sort(p, axis=1)
-    low, high = (v[np.arange(len(p)), top] for v in interval(p, answer.n_eff, model.tuned.alpha, model.params.interval))
+    nothing = np.full(p.shape, np.nan)
+    spans = answer.interval or Interval(nothing, nothing, nothing, nothing)
     columns: dict[str, object] = {"trigger_id": queries.frame["trigger_id"]}
     columns |= {f"p_{c}": p[:, i] for i, c in enumerate(CLASSES)}
     columns |= {
@@ -94,9 +98,12 @@ def forecast_table(
         "distinct_days": distinct_sessions(model.history, answer.rows),
         "neighbours": (answer.rows >= 0).sum(axis=1).astype(np.int32),
         "best_similarity": answer.similarity[:, 0],
-        "interval_low": low,
-        "interval_high": high,
+        "interval_low": spans.low[np.arange(len(p)), top],
+        "interval_high": spans.high[np.arange(len(p)), top],
     }
+    for i, c in enumerate(CLASSES):
+        columns |= {f"low_{c}": spans.low[:, i], f"high_{c}": spans.high[:, i]}
+        columns |= {f"edge_low_{c}": spans.edge_low[:, i], f"edge_high_{c}": spans.edge_high[:, i]}
     columns |= {f"pi_{c}": answer.reference[:, i] for i, c in enumerate(CLASSES)}
     if touch is not None:
         touched = touch_answer or forecast(touch, queries)
@@ -151,6 +158,9 @@ def _reasons(model: Model, answer: Answer, queries: Events) -> list[str]:
 
 FORECAST = ("p_break", "p_reject", "p_chop", "p_top1", "margin")
 REFERENCE = ("best_similarity", "interval_low", "interval_high", "p_touch", "pi_touch", "pi_break", "pi_reject", "pi_chop")
+INTERVALS = tuple(f"{side}_{c}" for side in ("low", "high", "edge_low", "edge_high") for c in CLASSES)
+"""Intervals of each class's probability, and of its difference from the reference's (`engine.retrieval.reader.intervals`)."""
+
 METRICS = ("risk_q80_ticks", "resolve_rate", "whipsaw_rate", "excursion_ahead_q50_ticks", "excursion_behind_q50_ticks")
 
 
@@ -161,7 +171,7 @@ def _ordered_columns(frame: pl.DataFrame) -> pl.DataFrame:
     def column(name: str, dtype: type[pl.DataType]) -> pl.Expr:
         return (pl.col(name) if name in frame.columns else pl.lit(None, dtype)).cast(dtype).alias(name)
 
-    first, rest = ([column(c, pl.Float64).fill_nan(None) for c in names] for names in (FORECAST, (*REFERENCE, *METRICS)))
+    first, rest = ([column(c, pl.Float64).fill_nan(None) for c in names] for names in (FORECAST, (*REFERENCE, *INTERVALS, *METRICS)))
     counts = (column("n_eff", pl.Float64), column("distinct_days", pl.Int32), column("neighbours", pl.Int32))
     top, reason = (column(c, pl.String) for c in ("c_top1", "reason"))
     return frame.select("trigger_id", *first, top, *counts, *rest, "nothing_comparable", reason)
@@ -181,6 +191,49 @@ def _empty_forecast(past: Events, queries: Events, params: RetrievalParams, reas
             pi = fit_reference(past, labels, class_count(target)).predict(queries)
             columns |= {name: pi[:, i] for name, i in names.items()}
     return _ordered_columns(pl.DataFrame(columns))
+
+
+# ----------------------------------------------------------------------------
+# The verdict in words: which way a forecast leans from the usual, if any
+
+LEANS = 1.8 / 1.28
+"""Factor on an 80% interval's half width by which a difference must exceed 0 to be a lean: that of 93%, since three classes are compared."""
+
+
+@dataclass(frozen=True)
+class Lean:
+    """How a forecast differs from the usual: the class, the difference and its interval in percentage points, and a sentence.
+
+    `outcome` is empty where there is no edge, or nothing comparable; the figures are NaN then.
+    """
+
+    outcome: str
+    edge: float
+    low: float
+    high: float
+    text: str
+
+
+def lean(row: Mapping[str, Any]) -> Lean:
+    """The verdict of a forecast, a row of `forecast_frame`: ``leans break +9, interval 3 to 15``, ``no edge``, or ``nothing comparable``.
+
+    Of the classes whose difference from the usual is beyond `LEANS` times its interval's half width, and at least two points, the one with
+    the largest difference, more likely ones first.
+    """
+    nan = float("nan")
+    if row["nothing_comparable"] or row["p_break"] is None or row["edge_low_break"] is None:
+        return Lean("", nan, nan, nan, "nothing comparable")
+    found: list[tuple[bool, float, str, float, float, float]] = []
+    for c in CLASSES:
+        edge, low, high = row[f"p_{c}"] - row[f"pi_{c}"], row[f"edge_low_{c}"], row[f"edge_high_{c}"]
+        beyond = edge - LEANS * (edge - low) > 0 if edge > 0 else edge + LEANS * (high - edge) < 0
+        if beyond and abs(edge) >= 0.02:
+            found.append((edge > 0, abs(edge), c, 100 * edge, 100 * low, 100 * high))
+    if not found:
+        return Lean("", nan, nan, nan, "no edge")
+    _, _, c, edge, low, high = max(found)
+    words = f"leans {c}" if edge > 0 else f"leans against {c}"
+    return Lean(c, edge, low, high, f"{words} {edge:+.0f}, interval {low:.0f} to {high:.0f}".replace("-0 ", "0 "))
 
 
 # ----------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from engine.retrieval.events import Events, Progress
 from engine.retrieval.forecast import default_recipe
 from engine.retrieval.hints import retrieval_options
 from engine.retrieval.model import Model, fit, retune
+from engine.retrieval.reader import reader_from_json
 from engine.retrieval.reference import reference_from_json
 from engine.retrieval.search import Pool, make_pool
 from engine.retrieval.tune import tuned_from_json
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from engine.lake.store import Lake
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "manifest.json"
 
 
@@ -142,6 +143,9 @@ TOUCH = ".touch"
 CODES = ("row", "session_code", "episode_code", "label")
 """Columns that a pool's metadata have beside those of its events."""
 
+READ = "read_"
+"""Prefix of further ones: the reader's cross-fitted forecasts, by number of the class."""
+
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file with sorted keys."""
@@ -231,7 +235,8 @@ def _pools(model: Model) -> list[tuple[str, NDArray[np.int64]]]:
 
 def _model_json(model: Model) -> dict[str, Any]:
     embedding = None if model.embedding is None else model.embedding.to_json()
-    return {"recipe": model.recipe, "reference": model.reference.to_json(), "embedding": embedding}
+    reader = None if model.reader is None else model.reader.to_json()
+    return {"recipe": model.recipe, "reference": model.reference.to_json(), "embedding": embedding, "reader": reader}
 
 
 def _touch_json(model: Model | None) -> dict[str, Any] | None:
@@ -262,7 +267,9 @@ def _write_pool(folder: Path, stem: str, group: str, model: Model, rows: NDArray
     if outline is not None:
         faiss.write_index(outline.index, str(folder / f"{stem}{OUTLINE}"))
     codes = zip(CODES, (rows, pool.sessions, pool.episodes, model.labels[rows]))
-    meta = model.history.frame[rows].with_columns(pl.Series(k, v) for k, v in codes)
+    assert model.read is not None
+    read = (pl.Series(f"{READ}{i}", v) for i, v in enumerate(model.read[rows].T))
+    meta = model.history.frame[rows].with_columns(*(pl.Series(k, v) for k, v in codes), *read)
     meta.write_parquet(folder / f"{stem}{METADATA}", compression="zstd", compression_level=1, statistics=False)
     ends = (INDEX, METADATA) if outline is None else (INDEX, OUTLINE, METADATA)
     body = {
@@ -411,6 +418,7 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
     if schema_hash(meta) != found["metadata_schema"]:
         raise StaleIndex(f"index {place}: {stem}: the metadata have another schema than the manifest says; {hint}")
     rows, sessions, episodes, labels = (meta[c].to_numpy().astype(np.int64) for c in CODES)
+    read_columns = [c for c in meta.columns if c.startswith(READ)]
     if target == "class":
         try:
             matrix = np.load(raw, mmap_mode="r")
@@ -431,11 +439,13 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
         normaliser=normaliser,
         embedding=None if fitted["embedding"] is None else embedding_from_json(fitted["embedding"]),
         reference=reference_from_json(fitted["reference"]),
+        reader=None if fitted["reader"] is None else reader_from_json(fitted["reader"]),
         tuned=tuned_from_json(found["tuned"]),
-        history=Events(matrix, names, manifest["representation"], meta.drop(CODES)),
+        history=Events(matrix, names, manifest["representation"], meta.drop(*CODES, *read_columns)),
         labels=labels,
         pool=index,
         outline=outline,
+        read=meta.select(read_columns).to_numpy(),
     )
 
 

@@ -12,14 +12,16 @@ from engine.errors import NoData
 from engine.params import RetrievalParams, Target
 from engine.retrieval.embedding import Embedding, Normaliser, fit_embedding, fit_normaliser, fold_of_session, unit
 from engine.retrieval.events import CLASSES, Events
-from engine.retrieval.reference import Reference, fit_reference
-from engine.retrieval.scores import Floats, Labels, paired_error
+from engine.retrieval.reader import Interval, Reader, Reading, fit_reader, intervals, softmax
+from engine.retrieval.reference import Reference, fit_reference, physical_axes
+from engine.retrieval.scores import Floats, Labels
 from engine.retrieval.search import Pool, make_pool, search
 from engine.retrieval.tune import ORIGINAL, Tuned, abstention_bound, effective_number, posterior, shares, tune, weights_of
 
 Recipe = Literal["learned", "plain", "original", "best"]
-"""How vectors are compared. `learned`: embedded; `plain`: normalised; `original`: normalised, 20 neighbours, no smoothing; `best`:
-`learned` where its loss on history is lower by more than one standard error of the difference, else `plain`."""
+"""How vectors are compared. `learned`: embedded by what the reader says of them, and counted toward the reader; `plain`: normalised, counted
+toward the reference; `original`: normalised, 20 neighbours, no smoothing; `best`: `learned` where the reader finds an effect in history (its loss
+on sessions left out is lower by more than one standard error than without one), else `plain`."""
 
 MIN_SHARE = 1e-3
 """Minimum share of a class among the original's 20 neighbours; 0 would make the log loss infinite."""
@@ -33,8 +35,12 @@ class Model:
     ----------
     history, labels : Events, int64 ``(n,)``
         Candidate neighbours: labelled, usable, in time order; row for row those of `pool`.
+    reader : Reader or None
+        What the intervals are made with, and the `learned` recipe's target of shrinkage; None for the original recipe.
     outline : Pool or None
         Outlines of history (`Embedding.outline`), row for row as in `pool`; None without an embedding.
+    toward, read : float64 ``(n, classes)`` or None
+        Cross-fitted forecasts of history: those that counts are shrunken toward, and the reader's. None in a model read from an index.
     """
 
     target: Target
@@ -43,23 +49,36 @@ class Model:
     normaliser: Normaliser
     embedding: Embedding | None
     reference: Reference
+    reader: Reader | None
     tuned: Tuned
     history: Events
     labels: Labels
     pool: Pool
     outline: Pool | None = None
+    toward: Floats | None = None
+    read: Floats | None = None
 
     @property
     def classes(self) -> int:
         """Number of classes of the target."""
         return class_count(self.target)
 
-    def place(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Unit vectors ``(n, m)`` of raw ones ``(n, d)``, comparable with `pool`; a row that is zero or not finite becomes zero."""
-        scaled, directed = _scaled(self.normaliser, matrix)
-        vectors = unit(scaled) if self.embedding is None else self.embedding.place(scaled)
+    def vectors(self, queries: Events, reading: Reading | None) -> NDArray[np.float32]:
+        """Unit vectors ``(n, m)`` of queries, comparable with `pool`; a row that is zero or not finite becomes zero."""
+        scaled, directed = _scaled(self.normaliser, queries.matrix)
+        if self.embedding is None or reading is None:
+            vectors = unit(scaled)
+        else:
+            vectors = self.embedding.place(scaled, reading.odds, physical_axes(queries, self.reference.fill))
         vectors[~directed] = 0
         return vectors
+
+    def reading(self, queries: Events) -> Reading | None:
+        """What the reader says of queries; where a vector is zero or not finite, of the covariates alone. None without a reader."""
+        if self.reader is None:
+            return None
+        scaled, directed = _scaled(self.normaliser, queries.matrix)
+        return self.reader.read(scaled, queries, self.reference, directed)
 
 
 def _scaled(normaliser: Normaliser, matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -95,31 +114,36 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
     normaliser = fit_normaliser(history.matrix, params.clip)
     scaled = normaliser.scale(history.matrix)
     reference = fit_reference(history, labels, classes)
-    pi = _cross_fitted_reference(history, labels, classes, params.folds, reference.strength)
     codes = history.session_codes, history.episode_codes
+    if recipe == "original":
+        pool = make_pool(unit(scaled), *codes)
+        return Model(target, recipe, params, normaliser, None, reference, None, ORIGINAL, history, labels, pool)
+    group = fold_of_session(history.session_codes, params.folds)
+    pi = _cross_fitted_reference(history, labels, classes, group, reference.strength)
+    reader, odds = fit_reader(history, scaled, labels, pi, reference, group)
+    read = softmax(odds)
 
-    def candidate(vectors: NDArray[np.float32], embedding: Embedding | None) -> _Fit:
+    def candidate(vectors: NDArray[np.float32], embedding: Embedding | None, toward: Floats) -> _Fit:
         pool = make_pool(vectors, *codes)
-        if recipe == "original":
-            return _Fit(ORIGINAL, np.zeros(0), np.zeros(0, np.int64), None, pool)
-        return _Fit(*tune(pool, vectors, labels, pi, params), embedding, pool)
+        return _Fit(tune(pool, vectors, labels, toward, read, params), embedding, pool, toward)
 
-    best: _Fit | None = None
-    if recipe in ("learned", "best"):
-        made = fit_embedding(scaled, labels, history.session_codes, classes=classes, dims=params.dims, folds=params.folds)
-        if made is not None:
-            embeddings = [replace(made[0], residual=residual) for residual in params.residual_grid]
-            best = min((candidate(e.place(scaled, made[1]), e) for e in embeddings), key=lambda f: f.tuned.loss, default=None)
-    if best is None or recipe == "best":
-        plain = candidate(unit(scaled), None)
-        best = plain if best is None or not _significantly_better(best, plain, history.session_codes) else best
+    if recipe == "best":
+        recipe = "learned" if reader.vector.signal else "plain"
+    if recipe == "learned":
+        physical = physical_axes(history, reference.fill)
+        made = fit_embedding(scaled, odds, physical, params.dims)
+        embeddings = [replace(made, residual=residual) for residual in params.residual_grid]
+        best = min((candidate(e.place(scaled, odds, physical), e, read) for e in embeddings), key=lambda f: f.tuned.loss)
+    else:
+        best = candidate(unit(scaled), None, pi)
     outline, tuned = None, best.tuned
     if best.embedding is not None:
         vectors = best.embedding.outline(scaled)
         outline = make_pool(vectors, *codes)
         tuned = replace(tuned, abstain_below=abstention_bound(outline, vectors, params))
-    named: Recipe = recipe if recipe != "best" else "plain" if best.embedding is None else "learned"
-    return Model(target, named, params, normaliser, best.embedding, reference, tuned, history, labels, best.pool, outline)
+    return Model(
+        target, recipe, params, normaliser, best.embedding, reference, reader, tuned, history, labels, best.pool, outline, best.toward, read
+    )
 
 
 def fit_with_touch(events: Events, params: RetrievalParams, recipe: Recipe) -> tuple[Model, Model | None]:
@@ -133,29 +157,20 @@ def fit_with_touch(events: Events, params: RetrievalParams, recipe: Recipe) -> t
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """A candidate recipe: its tuning, the loss of each tuning event, the rows of those events, embedding and pool."""
+    """A candidate: its tuning, embedding and pool, and the forecasts that its counts are shrunken toward."""
 
     tuned: Tuned
-    losses: Floats
-    chosen: Labels
     embedding: Embedding | None
     pool: Pool
+    toward: Floats
 
 
-def _significantly_better(a: _Fit, b: _Fit, sessions: Labels) -> bool:
-    """Whether `a` has a lower loss than `b` on history by more than one standard error (Breiman et al. 1984)."""
-    difference = b.losses - a.losses
-    return bool(difference.mean() > paired_error(difference, sessions[a.chosen]))
-
-
-def _cross_fitted_reference(history: Events, labels: Labels, classes: int, folds: int, strength: float) -> Floats:
-    group = fold_of_session(history.session_codes, folds)
+def _cross_fitted_reference(history: Events, labels: Labels, classes: int, group: Labels, strength: float) -> Floats:
     pi = np.empty((len(history), classes))
-    for g in range(folds):
+    for g in np.unique(group):
         inside = group == g
-        if inside.any():
-            rest = fit_reference(history.take(~inside), labels[~inside], classes, strength=strength or None)
-            pi[inside] = rest.predict(history.take(inside))
+        rest = fit_reference(history.take(~inside), labels[~inside], classes, strength=strength or None)
+        pi[inside] = rest.predict(history.take(inside))
     return pi
 
 
@@ -170,9 +185,10 @@ def retune(model: Model, pool: Pool, rows: Labels, outline: Pool | None) -> Tune
     below = abstention_bound(compared, compared.index.reconstruct_n(0, len(compared)), model.params)
     tuned = model.tuned
     if len(rows) >= model.params.min_events and len(np.unique(pool.sessions)) >= model.params.min_sessions:
-        history, labels = model.history.take(rows), model.labels[rows]
-        pi = _cross_fitted_reference(history, labels, model.classes, model.params.folds, model.reference.strength)
-        tuned = tune(pool, pool.index.reconstruct_n(0, len(pool)), labels, pi, model.params)[0]
+        assert model.toward is not None
+        assert model.read is not None
+        vectors = pool.index.reconstruct_n(0, len(pool))
+        tuned = tune(pool, vectors, model.labels[rows], model.toward[rows], model.read[rows], model.params)
     return replace(tuned, abstain_below=below)
 
 
@@ -182,7 +198,10 @@ class Answer:
 
     Attributes
     ----------
-    probability, reference : float64 ``(q, classes)``
+    probability, reference, toward : float64 ``(q, classes)``
+        Posterior, reference forecast, and the forecast that the counts are shrunken toward: the reader's where embedded, else the reference.
+    interval, reading : Interval, Reading, or None
+        Intervals of mass ``params.interval``, and what the reader says; None for the original recipe.
     rows : int64 ``(q, k)``
         Neighbours as rows of `Model.history`, most similar first; -1 where there are fewer.
     similarity, weights : float64 ``(q, k)``
@@ -199,25 +218,33 @@ class Answer:
     weights: Floats
     likeness: Floats
     nothing_comparable: NDArray[np.bool_]
+    toward: Floats
+    interval: Interval | None
+    reading: Reading | None
 
 
 def forecast(model: Model, queries: Events, *, start: int = 0, end: int | None = None, without: bool = False) -> Answer:
     """Neighbours and posterior of each query among rows ``[start, end)`` of the model's history; with `without`, among all others."""
     end = len(model.pool) if end is None else end
     t = model.tuned
-    rows, similarity = search(model.pool, model.place(queries.matrix), t.k, start, end, cap=model.params.cap, without=without)
+    reading = model.reading(queries)
+    rows, similarity = search(model.pool, model.vectors(queries, reading), t.k, start, end, cap=model.params.cap, without=without)
     w = np.where(rows >= 0, weights_of(similarity, t.power), 0.0)
     n_eff = effective_number(w)
     near = np.where(rows >= 0, model.labels[np.maximum(rows, 0)], -1)
     phat = shares(w, near, model.classes)
     pi = model.reference.predict(queries)
     likeness = similarity[:, 0]
-    if model.recipe == "original":
+    if reading is None:
         floored = np.maximum(phat, MIN_SHARE)
-        return Answer(floored / floored.sum(axis=1, keepdims=True), pi, n_eff, rows, similarity, w, likeness, np.zeros(len(queries), bool))
+        p = floored / floored.sum(axis=1, keepdims=True)
+        return Answer(p, pi, n_eff, rows, similarity, w, likeness, np.zeros(len(queries), bool), pi, None, None)
     if model.embedding is not None and model.outline is not None:
         scaled, directed = _scaled(model.normaliser, queries.matrix)
         outlines = np.where(directed[:, None], model.embedding.outline(scaled), np.float32(0))
         likeness = search(model.outline, outlines, 1, start, end, cap=1, without=without)[1][:, 0]
     nothing = (likeness < t.abstain_below) | (n_eff < model.params.min_n_eff)
-    return Answer(posterior(phat, n_eff, pi, t.alpha), pi, n_eff, rows, similarity, w, likeness, nothing)
+    toward = pi if model.embedding is None else reading.probability
+    p = posterior(phat, n_eff, toward, t.alpha)
+    interval = intervals(p, pi, reading, np.array(t.noise), model.params.interval)
+    return Answer(p, pi, n_eff, rows, similarity, w, likeness, nothing, toward, interval, reading)

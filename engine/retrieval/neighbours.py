@@ -22,13 +22,15 @@ from engine.retrieval.dataset import (
     sessions_in,
     trigger_params_of,
 )
+from engine.retrieval.embedding import fold_of_session
 from engine.retrieval.events import CLASSES, OUTCOME_CLASS, Events
 from engine.retrieval.forecast import before_embargo, candidates, default_recipe, forecast_table
 from engine.retrieval.hints import gold_command
 from engine.retrieval.index import ALL, open_index, open_touch, read_index_manifest, rebuild_command
 from engine.retrieval.model import Answer, Model, fit_with_touch, forecast
+from engine.retrieval.reader import Curvature, Effect, Reading, curvature_of, fit_effect, intervals, softmax
 from engine.retrieval.reference import fit_reference
-from engine.retrieval.tune import effective_number, interval, posterior, shares
+from engine.retrieval.tune import effective_number, posterior, shares
 from engine.sessions import clock_text, span_text
 from engine.vocab import NS, Approach, root_of
 
@@ -57,6 +59,8 @@ class Neighbours:
         Neighbours per class.
     sessions : int
         Sessions of history that were searched.
+    answer : Answer
+        The forecast as arrays of one row.
     """
 
     forecast: pl.DataFrame
@@ -65,6 +69,7 @@ class Neighbours:
     mode: str
     sessions: int
     query: Events
+    answer: Answer
 
 
 def trigger_query(lake: Lake, trigger_id: str) -> Events:
@@ -212,7 +217,7 @@ def find_neighbours(what: Fitted, query: Events) -> Neighbours:
     )
     counts = {c: int((labels == i).sum()) for i, c in enumerate(CLASSES)}
     searched = len(np.unique(model.history.sessions[model.history.sessions != session]))
-    return Neighbours(forecast_table(model, answer, query, what.touch, touch), found, counts, what.mode, searched, query)
+    return Neighbours(forecast_table(model, answer, query, what.touch, touch), found, counts, what.mode, searched, query, answer)
 
 
 def _require_one(query: Events) -> None:
@@ -257,44 +262,99 @@ def why_similar(model: Model, query: Events, rows: NDArray[np.int64]) -> dict[st
 # ----------------------------------------------------------------------------
 # Outcomes of one set of neighbours at every horizon: counts, posterior with interval, reference
 
-COLUMNS = ("horizon", "minutes", "outcome", "count", "of", "p", "low", "high", "reference", "n_eff")
+COLUMNS = ("horizon", "minutes", "outcome", "count", "of", "p", "low", "high", "reference", "n_eff", "edge_low", "edge_high")
 
 
-def horizon_references(model: Model) -> dict[str, Reference]:
-    """The reference forecast of every horizon, fitted on the model's history; for the model's own horizon, its reference."""
+@dataclass(frozen=True, eq=False)
+class HorizonForecast:
+    """What a horizon's counts are shrunken toward: its reference, and what the reader of the model's horizon says of this one.
+
+    `effect` maps the log odds that the reader adds to the reference to those of this horizon; None where the counts of the model's own
+    horizon, or the reference alone, are meant.
+    """
+
+    reference: Reference
+    effect: Effect | None
+    curvature: Curvature | None
+
+
+def horizon_references(model: Model) -> dict[str, HorizonForecast]:
+    """`HorizonForecast` of every horizon, fitted on the model's history; that of the model's own horizon is the model's."""
     strength = model.reference.strength or None
-    others = [h for h in HORIZONS if h != model.params.horizon]
-    fitted = {h: fit_reference(model.history, model.history.labels(h), len(CLASSES), strength=strength) for h in others}
-    return {h: fitted.get(h, model.reference) for h in HORIZONS}
+    read = model.read if model.embedding is not None else None
+    added = None
+    if read is not None:
+        pi = model.reference.predict(model.history)
+        added = _centred(np.log(np.maximum(read, 1e-12)) - np.log(np.maximum(pi, 1e-12)))
+    out: dict[str, HorizonForecast] = {}
+    for h in HORIZONS:
+        if h == model.params.horizon:
+            out[h] = HorizonForecast(model.reference, None, None)
+            continue
+        labels = model.history.labels(h)
+        reference = fit_reference(model.history, labels, len(CLASSES), strength=strength)
+        effect, curvature, known = None, None, labels >= 0
+        if added is not None and known.sum() >= model.params.min_events:
+            history = model.history.take(known)
+            offset = np.log(np.maximum(reference.predict(history), 1e-12))
+            group = fold_of_session(history.session_codes, model.params.folds)
+            effect, more = fit_effect(added[known], offset, labels[known], history.session_codes, group)
+            curvature = curvature_of(softmax(offset + more))
+        out[h] = HorizonForecast(reference, effect, curvature)
+    return out
 
 
-def horizon_table(found: Neighbours, model: Model, references: dict[str, Reference], seconds: Sequence[int]) -> pl.DataFrame:
+def _centred(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(scores - scores.mean(axis=1, keepdims=True))
+
+
+def _reading_at(what: HorizonForecast, pi: NDArray[np.float64], answer: Answer) -> Reading:
+    """What the reader says of one query at another horizon."""
+    nothing = np.zeros((1, len(CLASSES), len(CLASSES)))
+    own = answer.reading
+    if what.effect is None or what.curvature is None or own is None:
+        return Reading(np.log(np.maximum(pi, 1e-12)), nothing, nothing if own is None else own.usual)
+    added = _centred(np.log(np.maximum(answer.toward, 1e-12)) - np.log(np.maximum(answer.reference, 1e-12)))
+    coef, d, w = what.effect.coef, what.curvature.directions, what.curvature.weights
+    mapped = np.einsum("ai,qab,bj->qij", coef, own.own, coef)
+    mapped = mapped + np.einsum("qk,ik,jk->qij", what.effect.spread.of(added, w), d, d)
+    return Reading(np.log(np.maximum(pi, 1e-12)) + added @ coef, mapped, own.usual)
+
+
+def horizon_table(found: Neighbours, model: Model, references: dict[str, HorizonForecast], seconds: Sequence[int]) -> pl.DataFrame:
     """Outcomes of one set of neighbours at every horizon, as found by `find_neighbours` with `model`; `seconds` are the horizons' lengths.
 
-    The neighbours, their weights and the weight of the reference are those of the model's horizon. Neighbours whose horizon reaches past
-    their session's data do not count at that horizon.
+    The neighbours, their weights and the weight of what they are shrunken toward are those of the model's horizon; its rows are the
+    forecast's own figures. Neighbours whose horizon reaches past their session's data do not count at that horizon.
 
     Returns
     -------
     DataFrame
         `COLUMNS`, one row per horizon and class in the order of `CLASSES`: ``count`` of ``of`` neighbours, posterior ``p`` with its
-        interval (mass ``model.params.interval``), the reference's probability, and the effective number.
+        interval (mass ``model.params.interval``), the reference's probability, and the effective number; ``edge_low`` and ``edge_high``,
+        the interval of the difference ``p - reference``.
     """
     import polars as pl
 
     rows: list[tuple[object, ...]] = []
+    answer, noise = found.answer, np.array(model.tuned.noise or [0.0] * len(CLASSES))
     weight = found.found["weight"].to_numpy()
     for h, s in zip(HORIZONS, seconds):
         label = np.array([OUTCOME_CLASS.get(x, -1) for x in found.found[f"outcome_{h}"].to_list()], np.int64)
         w, y = weight[label >= 0][None], label[label >= 0][None]
         n_eff = effective_number(w)
-        pi = references[h].predict(found.query)
-        p = posterior(shares(w, y, len(CLASSES)), n_eff, pi, model.tuned.alpha)
-        low, high = interval(p, n_eff, model.tuned.alpha, model.params.interval)
+        if h == model.params.horizon and answer.interval is not None:
+            p, pi, spans = answer.probability, answer.reference, answer.interval
+        else:
+            pi = references[h].reference.predict(found.query)
+            reading = _reading_at(references[h], pi, answer)
+            p = posterior(shares(w, y, len(CLASSES)), n_eff, reading.probability, model.tuned.alpha)
+            spans = intervals(p, pi, reading, noise, model.params.interval)
         for i, c in enumerate(CLASSES):
-            figures = (float(v[0, i]) for v in (p, low, high, pi))
-            rows.append((h, s / 60, c, int((y == i).sum()), y.size, *figures, float(n_eff[0])))
-    kinds = (pl.String, pl.Float64, pl.String, pl.Int64, pl.Int64, *[pl.Float64] * 5)
+            figures = (float(v[0, i]) for v in (p, spans.low, spans.high, pi))
+            edge = (float(v[0, i]) for v in (spans.edge_low, spans.edge_high))
+            rows.append((h, s / 60, c, int((y == i).sum()), y.size, *figures, float(n_eff[0]), *edge))
+    kinds = (pl.String, pl.Float64, pl.String, pl.Int64, pl.Int64, *[pl.Float64] * 7)
     return pl.DataFrame(rows, schema=dict(zip(COLUMNS, kinds)), orient="row")
 
 

@@ -55,7 +55,7 @@ class Reference:
         """Class probabilities, ``(n, classes)``."""
         if self.coef is None or self.intercept is None:
             return np.tile(self.prior, (len(events), 1))
-        x = (_design(events, self.fill, self.level_kinds) - self.centre) / self.spread
+        x = (design(events, self.fill, self.level_kinds) - self.centre) / self.spread
         # Clip, so that a query far outside history, such as a user's own level, is not extrapolated linearly.
         return _softmax(np.clip(x, -4, 4) @ self.coef.T + self.intercept)
 
@@ -71,7 +71,15 @@ def reference_from_json(value: dict[str, Any]) -> Reference:
     return Reference(level_kinds=tuple(value["level_kinds"]), strength=value["strength"], **arrays)
 
 
-def _design(events: Events, fill: Floats, kinds: tuple[str, ...]) -> Floats:
+def physical_axes(events: Events, fill: Floats) -> Floats:
+    """Distance in ticks, log of the volatility, hours into the session and log of the touch number, ``(n, 4)``; unknown ones as `fill`."""
+    raw = events.covariates
+    distance, sigma, hours, touch, *_ = np.where(np.isfinite(raw), raw, fill).T
+    return np.column_stack([distance, np.log(np.maximum(sigma, 1e-3)), hours, np.log(np.maximum(touch, 1))])
+
+
+def design(events: Events, fill: Floats, kinds: tuple[str, ...]) -> Floats:
+    """Columns of the regression, ``(n, m)``: functions of the covariates, unknown ones as `fill`, and one per kind of level."""
     raw = events.covariates
     c = np.where(np.isfinite(raw), raw, fill)
     distance, sigma, hours, touch, confluent, messages, trades = c.T
@@ -96,7 +104,7 @@ def fit_reference(events: Events, labels: Labels, classes: int, *, strength: flo
     kinds = tuple(sorted(set(history.level_kinds.tolist())))
     if known.sum() < MIN_EVENTS or (counts > 0).sum() < classes:
         return Reference(prior, fill, np.zeros(0), np.ones(0), kinds, None, None, 0.0)
-    x = _design(history, fill, kinds)
+    x = design(history, fill, kinds)
     centre, spread = x.mean(axis=0), x.std(axis=0)
     spread = np.where(spread > 1e-12, spread, 1.0)
     x, y = (x - centre) / spread, labels[known]

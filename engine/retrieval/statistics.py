@@ -165,11 +165,13 @@ def _row(
     return out | {name: mean(x[np.isfinite(x)]) for name, x in zip(("t10", "t11"), book[rows].T)}
 
 
-def share_interval(hit: Floats, sessions: Labels, draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """(low, high) of the 95% interval of each class's share: session bootstrap, widened by `few_sessions`; NaN below two sessions.
+def share_interval(hit: Floats, sessions: Labels, draws: int, rng: np.random.Generator, mass: float = 0.95) -> tuple[Floats, Floats]:
+    """(low, high) of the interval of each class's share: session bootstrap, widened by `few_sessions`; NaN below two sessions.
 
     It is never narrower than Wilson's (1927): a class that is absent has a share of 0 in every resample.
     """
+    from scipy.stats import norm
+
     days, at = np.unique(sessions, return_inverse=True)
     m = len(days)
     if m < 2:
@@ -179,10 +181,10 @@ def share_interval(hit: Floats, sessions: Labels, draws: int, rng: np.random.Gen
     np.add.at(sums, at, hit)
     shares = (counts @ sums) / (counts @ np.bincount(at, minlength=m))[:, None]
     n, p = len(hit), hit.mean(axis=0)
-    wide = few_sessions(m)
-    low, high = (np.clip(p + wide * (q - p), 0, 1) for q in np.quantile(shares, [0.025, 0.975], axis=0))
-    centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 * np.sqrt(p * (1 - p) / n + Z95**2 / (4 * n * n)) / (1 + Z95**2 / n)
+    wide, z = few_sessions(m, mass), float(norm.ppf((1 + mass) / 2))
+    low, high = (np.clip(p + wide * (q - p), 0, 1) for q in np.quantile(shares, [(1 - mass) / 2, (1 + mass) / 2], axis=0))
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n * n)) / (1 + z**2 / n)
     return np.minimum(low, np.maximum(centre - half, 0)), np.maximum(high, np.minimum(centre + half, 1))
 
 

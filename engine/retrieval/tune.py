@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.params import RetrievalParams
+from engine.retrieval.reader import logit
 from engine.retrieval.scores import Floats, Labels
 from engine.retrieval.search import Pool, search
 
@@ -18,7 +19,8 @@ class Tuned:
     """Tuned parameters: neighbours, power of the similarity, weight of the reference.
 
     `loss` is the leave-own-session-out log loss on history in nats, NaN where nothing was tuned; a likeness (`Answer.likeness`) below
-    `abstain_below` abstains.
+    `abstain_below` abstains. `noise` has of each class the mean square difference in history between the log odds of these forecasts and of
+    the reader's (`engine.retrieval.reader.intervals`).
     """
 
     k: int
@@ -26,10 +28,11 @@ class Tuned:
     alpha: float
     loss: float
     abstain_below: float
+    noise: tuple[float, ...] = ()
 
-    def to_json(self) -> dict[str, float | None]:
+    def to_json(self) -> dict[str, Any]:
         """Fields for a manifest; NaN and infinity as null."""
-        return {k: v if np.isfinite(v) else None for k, v in asdict(self).items()}
+        return {k: list(v) if isinstance(v, tuple) else v if np.isfinite(v) else None for k, v in asdict(self).items()}
 
 
 ORIGINAL = Tuned(20, 1.0, 0.0, float("nan"), -np.inf)
@@ -39,7 +42,8 @@ ORIGINAL = Tuned(20, 1.0, 0.0, float("nan"), -np.inf)
 def tuned_from_json(value: dict[str, Any]) -> Tuned:
     """The `Tuned` of a `Tuned.to_json` value."""
     unknown: dict[str, Any] = {"loss": float("nan"), "abstain_below": -np.inf}
-    return Tuned(**{k: unknown[k] if v is None else v for k, v in value.items()})
+    known: dict[str, Any] = {k: unknown[k] if v is None else v for k, v in value.items()}
+    return Tuned(**known | {"noise": tuple(known["noise"])})
 
 
 def leave_own_session_out(pool: Pool, vectors: NDArray[np.float32], k: int, params: RetrievalParams) -> tuple[Labels, Labels, Floats]:
@@ -60,13 +64,16 @@ def abstention_bound(pool: Pool, vectors: NDArray[np.float32], params: Retrieval
     return float(np.quantile(leave_own_session_out(pool, vectors, 1, params)[2][:, 0], params.abstain_quantile))
 
 
-def tune(pool: Pool, vectors: NDArray[np.float32], labels: Labels, pi: Floats, params: RetrievalParams) -> tuple[Tuned, Floats, Labels]:
-    """Grid search by leave-own-session-out log loss on history: (best, its loss per event, rows of those events)."""
+def tune(pool: Pool, vectors: NDArray[np.float32], labels: Labels, toward: Floats, read: Floats, params: RetrievalParams) -> Tuned:
+    """The best of the grid by leave-own-session-out log loss on history.
+
+    Counts are shrunken toward `toward`, and compared with the reader's forecasts `read`, both ``(n, classes)``, cross-fitted.
+    """
     sizes = [k for k in params.k_grid if k <= len(pool) // 3] or [min(params.k_grid)]
     chosen, rows, similarity = leave_own_session_out(pool, vectors, max(sizes), params)
-    classes = pi.shape[1]
+    classes = toward.shape[1]
     near = np.where(rows >= 0, labels[np.maximum(rows, 0)], -1)
-    y, reference = labels[chosen], pi[chosen]
+    y, reference = labels[chosen], toward[chosen]
     best: tuple[Tuned, Floats] | None = None
     below = float(np.quantile(similarity[:, 0], params.abstain_quantile))
     for power in params.power_grid:
@@ -78,16 +85,16 @@ def tune(pool: Pool, vectors: NDArray[np.float32], labels: Labels, pi: Floats, p
             phat = shares(w[:, :k], near[:, :k], classes)
             for alpha in params.alpha_grid:
                 p = posterior(phat, n_eff, reference, alpha)
-                losses = -np.log(np.maximum(p[np.arange(len(y)), y], 1e-12))
-                loss = float(losses.mean())
+                loss = float(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-12)).mean())
                 if best is None or loss < best[0].loss:
-                    best = Tuned(k, power, alpha, loss, below), losses
+                    best = Tuned(k, power, alpha, loss, below), p
     assert best is not None
-    return *best, chosen
+    noise = ((logit(best[1]) - logit(read[chosen])) ** 2).mean(axis=0)
+    return replace(best[0], noise=tuple(float(v) for v in noise))
 
 
 # ----------------------------------------------------------------------------
-# Neighbours to probabilities: weights, effective number, Dirichlet posterior, interval (retrieval.md)
+# Neighbours to probabilities: weights, effective number, Dirichlet posterior (retrieval.md)
 
 
 def weights_of(similarity: Floats, power: float) -> Floats:
@@ -108,18 +115,9 @@ def shares(weights: Floats, labels: Labels, classes: int) -> Floats:
     return np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
 
 
-def posterior(phat: Floats, n_eff: Floats, pi: Floats, alpha: float) -> Floats:
-    """Posterior class probabilities ``(q, classes)``: ``(n_eff phat + alpha pi) / (n_eff + alpha)``, the mean of a Dirichlet."""
-    return np.asarray((n_eff[:, None] * phat + alpha * pi) / (n_eff[:, None] + alpha))
-
-
-def interval(p: Floats, n_eff: Floats, alpha: float, mass: float) -> tuple[Floats, Floats]:
-    """(low, high) of the central interval of each class's probability under the Dirichlet of `posterior`, each ``(q, classes)``."""
-    from scipy.stats import beta
-
-    total = (n_eff + alpha)[:, None]
-    a, b = np.maximum(total * p, 1e-6), np.maximum(total * (1 - p), 1e-6)
-    return beta.ppf((1 - mass) / 2, a, b), beta.ppf((1 + mass) / 2, a, b)
+def posterior(phat: Floats, n_eff: Floats, toward: Floats, alpha: float) -> Floats:
+    """Posterior class probabilities ``(q, classes)``: ``(n_eff phat + alpha toward) / (n_eff + alpha)``, the mean of a Dirichlet."""
+    return np.asarray((n_eff[:, None] * phat + alpha * toward) / (n_eff[:, None] + alpha))
 
 
 def weighted_quantile(values: Floats, weights: Floats, q: float) -> Floats:

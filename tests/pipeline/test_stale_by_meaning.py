@@ -174,7 +174,10 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         {"vacuum", "triggers", "audit"},
     ),
     "when an outcome is a break": (replace("(broke < rejected) & (when(", "(broke <= rejected) & (when("), {"triggers", "audit"}),
-    "the posterior": (replace("(n_eff[:, None] * phat + alpha * pi)", "(n_eff[:, None] * phat + pi)"), {"signals", "index", "audit"}),
+    "the posterior": (
+        replace("(n_eff[:, None] * phat + alpha * toward)", "(n_eff[:, None] * phat + toward)"),
+        {"signals", "index", "audit"},
+    ),
     "a column of a session's signals": (
         replace('pl.col("fire_flag").fill_null(False), pl.when', 'pl.col("fire_flag"), pl.when'),
         {"signals"},

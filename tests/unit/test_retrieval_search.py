@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.errors import NoData
 from engine.retrieval.embedding import fit_normaliser, normaliser_from_json, unit
 from engine.retrieval.search import make_pool, search
-from engine.retrieval.tune import effective_number, interval, posterior, shares, weighted_mean, weighted_quantile, weights_of
+from engine.retrieval.tune import effective_number, posterior, shares, weighted_mean, weighted_quantile, weights_of
 from tests.reference import retrieval_twin as twin
 from tests.support.retrieval import tier_a, with_columns
 
@@ -144,12 +144,6 @@ def test_no_neighbours_leave_the_reference() -> None:
     w = np.zeros((1, 5))
     pi = np.array([[0.2, 0.3, 0.5]])
     np.testing.assert_allclose(posterior(shares(w, np.zeros((1, 5), int), 3), effective_number(w), pi, 7.0), pi)
-
-
-def test_interval_of_a_known_dirichlet() -> None:
-    # Beta(1, 1) is uniform, so its central 80% runs from 0.1 to 0.9.
-    low, high = interval(np.array([[0.5, 0.5]]), np.array([1.0]), 1.0, 0.8)
-    np.testing.assert_allclose([low[0, 0], high[0, 0]], [0.1, 0.9])
 
 
 @settings(max_examples=60, deadline=None)
