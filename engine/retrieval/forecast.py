@@ -197,7 +197,7 @@ def _empty_forecast(past: Events, queries: Events, params: RetrievalParams, reas
 # The verdict in words: which way a forecast leans from the usual, if any
 
 LEANS = 1.8 / 1.28
-"""Factor on an 80% interval's half width by which a difference must exceed 0 to be a lean: that of 93%, since three classes are compared."""
+"""Half widths of an 80% interval by which a difference must exceed 0 to be a lean: those of 93%, since three classes are compared."""
 
 
 @dataclass(frozen=True)

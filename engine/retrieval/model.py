@@ -19,9 +19,9 @@ from engine.retrieval.search import Pool, make_pool, search
 from engine.retrieval.tune import ORIGINAL, Tuned, abstention_bound, effective_number, posterior, shares, tune, weights_of
 
 Recipe = Literal["learned", "plain", "original", "best"]
-"""How vectors are compared. `learned`: embedded by what the reader says of them, and counted toward the reader; `plain`: normalised, counted
-toward the reference; `original`: normalised, 20 neighbours, no smoothing; `best`: `learned` where the reader finds an effect in history (its loss
-on sessions left out is lower by more than one standard error than without one), else `plain`."""
+"""How vectors are compared. `learned`: embedded by what the reader says of them, and counted toward the reader; `plain`: normalised,
+counted toward the reference; `original`: normalised, 20 neighbours, no smoothing; `best`: `learned` where the reader finds an effect in
+history (its loss on sessions left out is lower by more than one standard error than without one), else `plain`."""
 
 MIN_SHARE = 1e-3
 """Minimum share of a class among the original's 20 neighbours; 0 would make the log loss infinite."""
@@ -199,7 +199,7 @@ class Answer:
     Attributes
     ----------
     probability, reference, toward : float64 ``(q, classes)``
-        Posterior, reference forecast, and the forecast that the counts are shrunken toward: the reader's where embedded, else the reference.
+        Posterior, reference forecast, and what counts are shrunken toward: the reader's where embedded, else the reference.
     interval, reading : Interval, Reading, or None
         Intervals of mass ``params.interval``, and what the reader says; None for the original recipe.
     rows : int64 ``(q, k)``

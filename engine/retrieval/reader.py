@@ -393,5 +393,6 @@ def reader_from_json(value: dict[str, Any]) -> Reader:
         np.array(value["centre"], float), np.array(value["scale"], float),
         None if value["directions"] is None else np.array(value["directions"], float),
         vector, local, tuple(value["kinds"]), value["unit"],
-        Curvature(np.array(value["weights"], float), np.array(value["curvature"], float)), value["events"], _spread_from_json(value["usual"]),
+        Curvature(np.array(value["weights"], float), np.array(value["curvature"], float)), value["events"],
+        _spread_from_json(value["usual"]),
     )  # fmt: skip

@@ -120,7 +120,9 @@ KEYS = (
 """Columns that a signal takes from its trigger."""
 
 NOT_IN_STREAM = (
-    "trigger_id", "kind", "reason", "neighbours", "best_similarity", "excursion_ahead_q50_ticks", "excursion_behind_q50_ticks", *(f"{side}_{c}" for side in ("low", "high", "edge_low", "edge_high") for c in ("reject", "chop", "break")))  # fmt: skip
+    "trigger_id", "kind", "reason", "neighbours", "best_similarity", "excursion_ahead_q50_ticks", "excursion_behind_q50_ticks",
+    *(f"{side}_{c}" for side in ("low", "high", "edge_low", "edge_high") for c in ("reject", "chop", "break")),
+)  # fmt: skip
 """Columns of a signal that are not in the pressure stream."""
 
 SIGNAL_OUTCOME = {

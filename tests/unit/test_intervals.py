@@ -138,7 +138,7 @@ def test_the_readers_file_is_the_reader() -> None:
 
 def test_what_differs_by_kind_of_level_is_read_by_kind() -> None:
     # The path says something at one kind of level alone.
-    events, sample = tier_a(1200, 2.0, 5)
+    events, _ = tier_a(1200, 2.0, 5)
     noise = tier_a(1200, 0.0, 6)[0].frame["outcome_h1"]
     kind = (events.frame["level_id"].str.starts_with("pm")).to_numpy()
     assert 0.2 < kind.mean() < 0.8
