@@ -110,11 +110,10 @@ def outcomes(edges: dict[str, tuple[float, float, float]]) -> pl.DataFrame:
     ],
 )
 def test_the_verdict_is_the_interval_s_of_the_difference(reject, broke, words: str) -> None:
-    rows = outcomes({"reject": (0.4, *reject), "chop": (0.3, 0.05, 0.2), "break": (0.3, *broke)})
+    rows = outcomes({"reject": (0.4, *reject), "chop": (0.3, -0.05, 0.2), "break": (0.3, *broke)})
     assert verdict_words(rows, 50.0) == words
     assert verdict_words(rows, 12.4) == "too few to tell (12 effective setups)"
-    # What a lake of before says has no interval of the difference: that of the share, less the usual, is the same where the usual is exact.
-    found = verdict_of(rows.drop("edge_low", "edge_high"), FORECAST, horizon="h1", approach="approach_up", weight=0.42)
+    found = verdict_of(rows, FORECAST, horizon="h1", approach="approach_up", weight=0.42)
     assert found is not None
     assert found.words == words
 

@@ -13,6 +13,7 @@ import polars as pl
 from engine.features.flow_lead import WINDOW_S, FlowLead
 from engine.features.walls import Wall, in_the_way
 from engine.params import FlowLeadParams
+from engine.retrieval.forecast import lean
 from engine.session import Session, level_title
 from engine.vocab import NS
 from workbench.assets import style
@@ -214,25 +215,16 @@ class Verdict:
 def verdict_words(rows: pl.DataFrame, n_eff: float) -> str:
     """Whether the forecast leaves what is usual: ``no edge``, ``leans break +9, interval 3 to 15`` (points).
 
-    `rows` have ``outcome, p, reference, edge_low, edge_high`` of one horizon, the interval being that of the difference ``p - reference``.
-    An edge is one of break or reject whose interval leaves zero, the larger of them; what is likelier than usual goes before what is less.
+    `rows` have ``outcome, p, reference, edge_low, edge_high`` of one horizon, the interval being that of the difference ``p - reference``:
+    what `engine.retrieval.forecast.lean` says of them.
     """
     if n_eff < FEW:
         return f"too few to tell ({n_eff:.0f} effective setups)"
-    edges = []
-    for r in rows.filter(pl.col("outcome").is_in(["break", "reject"])).iter_rows(named=True):
-        if r["p"] is None or not (r["edge_low"] > 0 or r["edge_high"] < 0):
-            continue
-        edges.append((r["edge_low"] > 0, abs(r["p"] - r["reference"]), r))
-    if not edges:
-        return "no edge"
-    more, _, r = max(edges, key=lambda e: e[:2])
-    low, high = (_points(r[k]) for k in ("edge_low", "edge_high"))
-    return f"leans {'' if more else 'against '}{r['outcome']} {_points(r['p'] - r['reference'], sign=True)}, interval {low} to {high}"
-
-
-def _points(share: float, *, sign: bool = False) -> str:
-    return f"{100 * share:{'+' if sign else ''}.0f}".replace("-", "−")
+    row: dict[str, Any] = {"nothing_comparable": False}
+    for r in rows.iter_rows(named=True):
+        figures = {"p": r["p"], "pi": r["reference"], "edge_low": r["edge_low"], "edge_high": r["edge_high"]}
+        row |= {f"{name}_{r['outcome']}": figure for name, figure in figures.items()}
+    return lean(row).text.replace("-", "−")
 
 
 def verdict_of(
@@ -242,8 +234,6 @@ def verdict_of(
     rows = outcomes.filter(pl.col("horizon") == horizon)
     if rows.is_empty():
         return None
-    if "edge_low" not in rows.columns:
-        rows = rows.with_columns(edge_low=pl.col("low") - pl.col("reference"), edge_high=pl.col("high") - pl.col("reference"))
     of = {r["outcome"]: r for r in rows.iter_rows(named=True)}
     usual = {c: float(of[c]["reference"]) for c in SHOWN}
     shares = usual if nothing else {c: float(of[c]["p"]) for c in SHOWN}
