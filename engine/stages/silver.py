@@ -274,6 +274,14 @@ def make_orders(inputs: StageInputs) -> dict[str, Output]:
     return {ORDER_EVENTS: Output(replay.finish()[inputs.symbol])}
 
 
+def level_ids_of(values: dict[str, Any]) -> list[str]:
+    """The levels that recorded parameters ask for. Raises TypeError where they are no list."""
+    found = values["levels"]["level_ids"]
+    if not isinstance(found, list):
+        raise TypeError(f"level_ids: expected a list, found {found!r}")
+    return found
+
+
 STAGES: tuple[Stage, ...] = (
     Stage(
         name="ladder",
@@ -291,7 +299,7 @@ STAGES: tuple[Stage, ...] = (
         param_groups=("levels",),
         refs=_level_refs,
         run=make_levels,
-        entries=lambda values: {"LEVELS.level_id": values["levels"]["level_ids"]},
+        entries=lambda values: {"LEVELS.level_id": level_ids_of(values)},
         # The calendar decides which RTH session was the previous one, and when it closed.
         packages=("exchange-calendars",),
     ),

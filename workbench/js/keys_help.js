@@ -4,7 +4,7 @@ export const typedIn = (path) => path.some((e) => e.matches?.("input[type=text],
 export function render({ model }) {
   const box = document.createElement("div"), card = document.createElement("div");
   box.className = "help"; box.hidden = true;
-  card.className = "card"; card.tabIndex = -1;
+  card.className = "keys-card"; card.tabIndex = -1;
   card.setAttribute("role", "dialog");
   card.setAttribute("aria-label", "Keys of this view");
   box.append(card);
