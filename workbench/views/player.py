@@ -298,7 +298,7 @@ class Player:
         frame = Frame(look, t, low, high, centre, self.slab_at(look, centre, low, seen), seen, panned)
         now = time.monotonic()
         self.pictures.marks_on = st.marks == "on"
-        self.pictures.paint(frame, st.palette, float(st.half_life_s), now, playing=self.clock.playing)
+        self.pictures.paint(frame, st.palette, float(st.half_life_s), now, playing=self.clock.playing, dots=st.dots)
         self.frame = frame
         if words:
             self._said(frame, True)
