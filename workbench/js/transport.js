@@ -117,7 +117,8 @@ export function render({ model, el }) {
     act(e);
   };
   window.addEventListener("keydown", onKey);
-  model.on("remove", () => window.removeEventListener("keydown", onKey));
+  const letGo = priceAxis("candles", (fit) => tell("fit", fit));
+  model.on("remove", () => { window.removeEventListener("keydown", onKey); letGo(); });
   // Figures stand a moment after the page.
   const name = (left) => {
     const views = bokeh.viewsNamed(model.figures);

@@ -176,7 +176,8 @@ def pills(names: list[tuple[str, int, bool]], right: float, prices: tuple[float,
     """
     low, high = prices
     span = high - low
-    floor, roof = low + (VOLUME_SHARE + 0.09) * span, high - HEAD_SHARE * span
+    # Below the trigger's words, however low the figure is.
+    floor, roof = low + (VOLUME_SHARE + 0.09) * span, high - max(HEAD_SHARE, 30 / max(height_px, 60.0)) * span
     at: dict[int, list[tuple[str, bool]]] = {}
     for title, tick, chosen in names:
         if floor <= tick <= roof:
