@@ -294,6 +294,10 @@ class Player:
         if self.panned is not None:
             low, high = self.panned
         if self.revealed:
+            if not panned and span < seconds:
+                # As much after the moment as before it.
+                high = min(t + span // 2, seconds)
+                low = max(high - span, 0)
             seen = max(min(high, seconds), t)
         frame = Frame(look, t, low, high, centre, self.slab_at(look, centre, low, seen), seen, panned)
         now = time.monotonic()
