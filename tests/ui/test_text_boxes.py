@@ -38,7 +38,8 @@ BOXES = """() => {
         nodes += 1;
         for (const r of range.getClientRects()) {
           const box = seen(of, r);
-          if (box) found.push({ node: nodes, text: n.textContent.trim().slice(0, 40), px: parseFloat(getComputedStyle(of).fontSize), ...box });
+          const px = parseFloat(getComputedStyle(of).fontSize);
+          if (box) found.push({ node: nodes, text: n.textContent.trim().slice(0, 40), px, ...box });
         }
       } else if (n.nodeType === 1) {
         if (n.shadowRoot) walk(n.shadowRoot);

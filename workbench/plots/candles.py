@@ -26,6 +26,9 @@ SHOWN, AHEAD = 40, 20
 VOLUME_SHARE, HEAD_SHARE = 0.2, 0.11
 """Of the figure's height, taken by the highest bar of the volume, and left for the trigger's words above the highest candle."""
 
+LETTER_PX = 7.6
+"""Width of a letter of the words, px, with some to spare."""
+
 SOURCES = {
     "candles": ("x", "low", "high", "top", "bottom", "up", "width", "volume"),
     "levels": ("x0", "x1", "y", "chosen", "colour"),
@@ -201,6 +204,8 @@ def setup_words(
     prices: tuple[float, float],
     day_ns: int,
     trigger_high: float | None,
+    shown: tuple[float, float],
+    width_px: float,
 ) -> tuple[dict[str, tuple[float, float] | None], dict[str, list[object]], dict[str, list[object]]]:
     """Boxes of the setup (start and end on the time axis), the words beside them, and the line from the trigger's words to its candle.
 
@@ -208,12 +213,16 @@ def setup_words(
     ----------
     words : dict
         ``trigger``, ``back`` and ``forward`` of the setup, ns since the epoch: the trigger's start, and spans; None where there is none.
-    prices : tuple of float
-        The price axis.
+    prices, shown : tuple of float
+        The price axis, and the time axis, which is `width_px` wide: words that have no room are shortened or left out.
     """
 
     def x(ts_ns: int) -> float:
         return float(axes.x_ms(ts_ns, day_ns))
+
+    def fit(at: float, texts: tuple[str, ...], *, left: bool = False) -> str:
+        room = (at - shown[0] if left else shown[1] - at) / (shown[1] - shown[0]) * max(width_px, 200.0)
+        return next((t for t in texts if LETTER_PX * len(t) <= room), "")
 
     low, high = prices
     trigger, back = words["trigger"], words["back"]
@@ -228,7 +237,7 @@ def setup_words(
         at = x(trigger) + BAR_MS / 2
         top = high - 0.045 * (high - low)
         clock = axes.clock(trigger, seconds=False)
-        rows.append((at - BAR_MS, top, f"Trigger {clock}, {crossed}", "right", "text"))
+        rows.append((at - BAR_MS, top, fit(at - BAR_MS, (f"Trigger {clock}, {crossed}", f"Trigger {clock}"), left=True), "right", "text"))
         if trigger_high is not None:
             line.append((at - BAR_MS, top - 0.02 * (high - low), at, trigger_high))
         begin = trigger + BAR_NS
@@ -237,6 +246,6 @@ def setup_words(
         done = now_ns >= close
         says = "confirmed" if done else "closes"
         after = max(begin, back[1]) if isinstance(back, tuple) else begin
-        rows.append((x(after), foot, f" {says} {axes.clock(close, seconds=False)}", "left", "muted"))
-        rows.append((x(close), top, "look-forward", "left", "long"))
+        rows.append((x(after), foot, fit(x(after), (f" {says} {axes.clock(close, seconds=False)}", f" {says}")), "left", "muted"))
+        rows.append((x(close), top, fit(x(close), ("look-forward", "forward")), "left", "long"))
     return boxes, axes.columns(SOURCES["words"], rows), axes.columns(SOURCES["leader"], line)

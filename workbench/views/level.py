@@ -125,11 +125,12 @@ class LevelView(PageView):
         self.player.deck.param.watch(lambda e: self._on_act(e.new), "acted")
         self.words.levels.param.watch(lambda e: self._on_chip(e.new), "value")
         self.any_price.param.watch(lambda e: self._on_price(e.new["value"], e.new["n"]), "changed")
-        _, chart, ladder, strip = self.pictures.figures
+        bars, chart, ladder, strip = self.pictures.figures
         for fig in (chart, strip):
             fig.on_event(Tap, self._on_tap)
         chart.on_event(RangesUpdate, self._on_ranges)
         ladder.on_change("inner_height", self._on_height)
+        bars.on_change("inner_width", lambda _, old, new: self._resized(width=new))
 
     def controls(self) -> list[Any]:
         """The drawer's widgets."""
@@ -384,7 +385,10 @@ class LevelView(PageView):
             self.drill.call(what)
 
     def _on_height(self, attr: str, old: int, new: int) -> None:
-        self.pictures.resize(new)
+        self._resized(height=new)
+
+    def _resized(self, **px: int) -> None:
+        self.pictures.resize(**px)
         if self.player.frame is not None and not self.player.clock.playing:
             self.guard(lambda: self.player.show(words=False), keep=True)
 

@@ -101,7 +101,7 @@ class LevelPictures:
         self.live = Live(width=0, height=0, margin=0)
         self.tail = Tail()
         self.new = ""
-        self.ladder_height = 480
+        self.ladder_height, self.candle_width = 480, 440
         self.palette: list[str] = []
         self.marks_on = True
         self._bad: dict[str, list[object]] = {}
@@ -154,9 +154,10 @@ class LevelPictures:
             self.palette = palette
             self.chart.mapper.palette = palette
 
-    def resize(self, height: int) -> None:
-        """The ladder's height, px; lines and names are placed again with the next frame, for names keep a distance that depends on it."""
-        self.ladder_height, self._lines = height, ()
+    def resize(self, *, height: int | None = None, width: int | None = None) -> None:
+        """Height of the ladder and width of the candles, px; names and words are placed anew with the next frame."""
+        self.ladder_height, self.candle_width = height or self.ladder_height, width or self.candle_width
+        self._lines, self._bars = (), ()
 
     def forget(self) -> None:
         """Paint the next frame whole."""
@@ -387,7 +388,7 @@ class LevelPictures:
         words = {"trigger": trigger, "back": setup.back_ns}
         boxes, said, leader = candles.setup_words(
             words, setup.crossed, look.now_ns, (low, high), s.day_ns,
-            float(high_of[0]) if high_of is not None and high_of.len() else None,
+            float(high_of[0]) if high_of is not None and high_of.len() else None, (x0, x1), self.candle_width,
         )  # fmt: skip
         for name, span in boxes.items():
             box = parts.boxes[name]
