@@ -53,7 +53,7 @@ IMAGE = """() => {
 def test_plays_steps_and_jumps(browser, made_server: Server) -> None:
     page, watch = opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&level=vwap")
     assert clock(page) == "10:05:00"
-    assert "view" not in query(page)  # a link to what was a view of its own
+    until(page, lambda p: query(p).get("view"), None)  # a link to what was a view of its own
     page.keyboard.press("ArrowRight")
     until_clock(page, "10:05:05")
     until(page, lambda p: query(p).get("t"), "10:05:05")

@@ -55,9 +55,6 @@ def put(source: Any, made: dict[str, Any]) -> None:
         source.data = made
 
 
-CANDLES_EVERY_S = 0.25
-"""While it plays, the candle under way is drawn again no more often."""
-
 DOT_PX = 4.0, 26.0
 """Size of the least dot and of the largest, px: its area goes with the contracts."""
 
@@ -110,7 +107,7 @@ class LevelPictures:
         self._lines: tuple[Any, ...] = ()
         self._lines_at, self._lines_in = 0.0, 0
         self._bars: tuple[Any, ...] = ()
-        self._bars_at = 0.0
+        self._bars_at = -1
         self._strip_done: tuple[Any, ...] = ()
         self._top = self._least = 0.0
         self.apply_theme(theme)
@@ -165,10 +162,11 @@ class LevelPictures:
 
     # --- a frame
 
-    def paint(self, frame: Frame, preset: str, half_life_s: float, wall: float, *, playing: bool, dots: int = 0) -> None:
+    def paint(self, frame: Frame, preset: str, half_life_s: float, wall: float, *, playing: bool, dots: int = 0, every_s: int = 1) -> None:
         """Show `frame`, with no more than what has changed since the last one.
 
-        While it plays, the figures themselves are painted only now and then; the rest goes to `live`.
+        While it plays, the figures themselves are painted only now and then, candles every `every_s` seconds of the session; the rest
+        goes to `live`.
         """
         had, look, s = self._last, frame.look, frame.look.session
         # Nothing of what came after a moment stays in the page once it is hidden again.
@@ -206,8 +204,9 @@ class LevelPictures:
         size, apart = self._ladder_type(look)
         made = ladder.ladder_data(shown, look.step, self._top, apart=apart)
         self._paint_ladder({k: [] for k in made} if playing else made, size)
-        if not playing or wall - self._bars_at >= CANDLES_EVERY_S:
-            self._bars_at = wall
+        # By seconds of the session, so that what is sent does not depend on the machine.
+        if not playing or frame.t // every_s != self._bars_at:
+            self._bars_at = frame.t // every_s
             self._paint_candles(frame)
         if not live:
             self._paint_trades(frame, shown, playing)

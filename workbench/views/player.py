@@ -302,7 +302,15 @@ class Player:
         frame = Frame(look, t, low, high, centre, self.slab_at(look, centre, low, seen), seen, panned)
         now = time.monotonic()
         self.pictures.marks_on = st.marks == "on"
-        self.pictures.paint(frame, st.palette, float(st.half_life_s), now, playing=self.clock.playing, dots=st.dots)
+        self.pictures.paint(
+            frame,
+            st.palette,
+            float(st.half_life_s),
+            now,
+            playing=self.clock.playing,
+            dots=st.dots,
+            every_s=max(int(self.clock.speed / 4), 1),
+        )
         self.frame = frame
         if words:
             self._said(frame, True)
