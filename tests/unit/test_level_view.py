@@ -463,7 +463,7 @@ def test_what_came_after_is_shown_when_asked_for_and_hidden_with_the_next_act(vi
         return float(src["heat"].data["x"][0]) + (columns[-1] + 1) * float(src["heat"].data["dw"][0]) / image.shape[1]
 
     assert view.player.frame is not None
-    now, before = view.player.frame.x(2000), {k: repr(src[k].data) for k in ("heat", "quotes", "levels", "dots")}
+    now, before = view.player.frame.x(2000), {k: repr(src[k].data) for k in ("quotes", "levels")}
     act(view, "reveal", True)
     assert painted_until() > now + 100_000
     assert all(veil.visible and veil.left == now for veil in view.pictures.veils)
@@ -472,11 +472,13 @@ def test_what_came_after_is_shown_when_asked_for_and_hidden_with_the_next_act(vi
     assert view.player.deck.track["x"][-1] < 2000  # the scrubber's path stays what was known
     act(view, "reveal", False)
     assert {k: repr(src[k].data) for k in before} == before
+    assert painted_until() <= view.player.frame.x(2000 + view.player.frame.slab.pool)
+    assert all(x <= now for x in src["dots"].data["x"])
     for name, value in (("step", 1), ("play", True)):
         act(view, "reveal", True)
         act(view, name, value)
         assert not view.player.deck.now["revealed"]
-        assert painted_until() <= view.player.frame.x(2005)
+        assert painted_until() <= view.player.frame.x(2001 + view.player.frame.slab.pool)
         assert not any(veil.visible for veil in view.pictures.veils)
     act(view, "play", False)
 
