@@ -442,7 +442,8 @@ class LevelPictures:
         """The ladder's figure: empty while it plays and `live` paints all of it but the axes."""
         parts = self.ladder
         glyph = parts.renderers["texts"].glyph
-        if glyph.text_font_size != size:
+        # Of no texts Bokeh has no style to measure a size with.
+        if made["y"] and any(map(any, (made["rest_text"], made["wall_text"], made["change_text"]))) and glyph.text_font_size != size:
             glyph.text_font_size = size
         rescaled = parts.scale.data != {"top": [self._top]}
         if rescaled:
