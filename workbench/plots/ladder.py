@@ -33,7 +33,7 @@ WALLS_A_SIDE = 3
 
 _BARS = ("y", "h", "short", "long", "rest", "colour")
 
-_TEXTS = ("x", "y", "text", "align", "colour")
+_TEXTS = ("x", "y", "text", "align", "style", "colour")
 
 
 @dataclass
@@ -130,7 +130,7 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
         "short": axes.add(fig, HBar, src, **row, left="short", right=0),
         "long": axes.add(fig, HBar, src, **row, left=0, right="long"),
         "texts": axes.add(
-            fig, Text, texts, x="x", y="y", text="text", text_align="align", text_color=colour,
+            fig, Text, texts, x="x", y="y", text="text", text_align="align", text_color=colour, text_font_style="style",
             text_baseline="middle", text_font=value(MONO), text_font_size="12px",
         ),
     }  # fmt: skip
@@ -176,11 +176,11 @@ def patch_ladder(parts: LadderParts, made: dict[str, list[object]]) -> None:
     parts.texts.data = axes.columns(
         _TEXTS,
         [
-            (x, y, text, align, colour)
-            for key, x, align, colours in (
-                ("rest_text", 1.72, "right", made["fill_colour"]),
-                ("wall_text", 1.78, "left", walls),
-                ("change_text", 2.72, "right", made["change_colour"]),
+            (x, y, text, align, style, colour)
+            for key, x, align, style, colours in (
+                ("rest_text", 1.72, "right", "normal", made["fill_colour"]),
+                ("wall_text", 1.78, "left", "bold", walls),
+                ("change_text", 2.72, "right", "normal", made["change_colour"]),
             )
             for y, text, colour in zip(made["y"], made[key], colours)
             if text

@@ -203,7 +203,7 @@ class LevelPictures:
         self._lines_in -= 1
         size, apart = self._ladder_type(look)
         made = ladder.ladder_data(shown, look.step, self._top, apart=apart)
-        self._paint_ladder({k: [] for k in made} if playing else made)
+        self._paint_ladder({k: [] for k in made} if playing else made, size)
         # By seconds of the session, so that what is sent does not depend on the machine.
         if not playing or frame.t // every_s != self._bars_at:
             self._bars_at = frame.t // every_s
@@ -266,12 +266,10 @@ class LevelPictures:
             self.strip.invalid.data = {k: bad[k] for k in ("left", "right")}
 
     def _ladder_type(self, look: Viewport) -> tuple[str, int]:
-        """Size of the ladder's type, and how many rows apart two of its numbers have room.
-
-        The size is always the same: Bokeh takes another one of a glyph that has no texts at the time for no font at all.
-        """
+        """Size of the ladder's type, and how many rows apart two of its numbers have room."""
         px = max(self.ladder_height, 120) / (2 * look.rows + 1) * look.step
-        return "12px", max(int(np.ceil(13 / px)), 1)
+        size = min(max(px * 0.86, 12.0), 15.0)
+        return f"{size:.1f}px", max(int(np.ceil((size + 1) / px)), 1)
 
     def _paint_image(self, frame: Frame) -> None:
         s, slab = frame.look.session, frame.slab
@@ -440,9 +438,13 @@ class LevelPictures:
         self.strip.cursor.location = frame.x(frame.t)
         self.strip.cells.data, self.strip.counts.data = strip.until(frame.seen_ns, frame.x(frame.low))
 
-    def _paint_ladder(self, made: dict[str, list[object]]) -> None:
+    def _paint_ladder(self, made: dict[str, list[object]], size: str) -> None:
         """The ladder's figure: empty while it plays and `live` paints all of it but the axes."""
         parts = self.ladder
+        glyph = parts.renderers["texts"].glyph
+        # Of no texts Bokeh has no style to measure a size with.
+        if made["y"] and any(map(any, (made["rest_text"], made["wall_text"], made["change_text"]))) and glyph.text_font_size != size:
+            glyph.text_font_size = size
         rescaled = parts.scale.data != {"top": [self._top]}
         if rescaled:
             parts.scale.data = {"top": [self._top]}
