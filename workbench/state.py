@@ -19,10 +19,7 @@ LAYER_KEYS = ("depth", "add", "pull", "fill", "long", "short", "net")
 STEPS = {"1 tick": "tick", "$1": "dollar"}
 VOLUME = {"Off": "off", "On": "on"}
 SPANS = {"10 min": 10, "20 min": 20, "30 min": 30, "1 hour": 60, "2 hours": 120, "Session": 0}
-"""Minutes shown by the heatmap; 0 is the whole session."""
-
-DOTS = {"Off": 0, "Large": -1, "10": 10, "25": 25, "50": 50, "100": 100, "250": 250}
-"""Least contracts of a trade that has a dot on the heatmap; -1: what is large in the session so far."""
+"""Minutes shown by the chart; 0 is the whole session."""
 
 HORIZON_WORDS = {f"{m} min": f"h{i}" for i, m in enumerate((1, 2, 4, 6, 8, 10, 12))}
 """Time after the touch in which an outcome counts, in words -> its key in gold."""
@@ -42,7 +39,6 @@ QUERY = {
     "at": "at", "near": "near", "mid": "mid", "far": "far", "layer": "layer", "step": "step",
     "half": "half_life_s", "rows": "rows", "span": "span_min", "theme": "theme", "map": "palette", "horizon": "horizon",
     "mode": "mode", "pool": "pool", "from": "direction", "k": "neighbours_k", "volume": "volume", "marks": "marks", "about": "section",
-    "dots": "dots",
 }  # fmt: skip
 """Key in the URL -> parameter."""
 
@@ -83,8 +79,7 @@ class LevelState(param.Parameterized):
     step: Any = param.Selector(default="tick", objects=STEPS, doc="Price step of a row: one tick, or one dollar")
     half_life_s = param.Number(**param_from_field(PressureParams, "half_life_s"))
     rows = param.Integer(default=16, bounds=(8, 120), doc="Ticks shown above and below the level")
-    span_min: Any = param.Selector(default=10, objects=SPANS, doc="How much time the heatmap shows")
-    dots: Any = param.Selector(default=-1, objects=DOTS, doc="Least contracts of a trade that has a dot on the heatmap")
+    span_min: Any = param.Selector(default=30, objects=SPANS, doc="How much time the chart shows")
     volume: Any = param.Selector(default="off", objects=VOLUME, doc="Volume profile and cumulative delta, up to the cursor")
     marks: Any = param.Selector(default="on", objects=VOLUME, doc="Large orders, icebergs, sweeps, absorption and pulls on the heat")
     palette: Any = param.Selector(default="perceptual", objects=list(PALETTES), doc="Colours of resting size and one-signed flows")
@@ -181,7 +176,7 @@ class LevelState(param.Parameterized):
             # 9:53 is a time.
             return to_ns(dt.date.fromisoformat(date), dt.time.fromisoformat(f"0{text}" if text[1:2] == ":" else text))
         kind = self.param[name]
-        if isinstance(kind, param.Integer) or name in ("span_min", "dots"):
+        if isinstance(kind, param.Integer) or name == "span_min":
             return int(text)
         if isinstance(kind, param.Number):
             return float(text)

@@ -35,9 +35,6 @@ const bokeh = {
     const { x_scale, y_scale, bbox: { left, right, top, bottom, width, height } } = view.frame;
     return { sx: (x) => x_scale.compute(x), sy: (y) => y_scale.compute(y), bbox: { left, right, top, bottom, width, height } };
   },
-  // The price range of a figure, and a new one for it.
-  prices: (view) => ({ start: view.model.y_range.start, end: view.model.y_range.end }),
-  setPrices: (view, range) => view.model.y_range.setv(range),
   // The grids of a figure that are drawn.
   grids: (view) => view.model.center.filter((c) => c.type === "Grid" && c.grid_line_color !== null),
   // Lines of a figure's grid in data coordinates: lists of xs and of ys.

@@ -53,11 +53,8 @@ export function render({ model, el }) {
     const path = document.createElementNS(NS, "polyline");
     path.setAttribute("points", pathPoints(t.x, t.y));
     svg.replaceChildren(...t.hours.map(([x]) => line("hour", x, 0, 44)), path, ...t.touches.map((x) => line("touch", x, 34, 44)));
-    const room = box.querySelector(".track").clientWidth - 16, each = room / Math.max(t.hours.length, 1);
-    hours.replaceChildren(...t.hours.map(([x, text], i) => {
-      // As many as have room, the last of them within the bar.
-      const fits = i % Math.max(Math.ceil(46 / Math.max(each, 1)), 1) === 0 && room * (1 - x / t.seconds) > 44;
-      const s = make("span", { textContent: fits ? text : "" });
+    hours.replaceChildren(...t.hours.map(([x, text]) => {
+      const s = make("span", { textContent: text });
       s.style.left = `${100 * x / t.seconds}%`;
       return s;
     }));
@@ -98,8 +95,6 @@ export function render({ model, el }) {
     setTimeout(() => { if (model.painted < s.n) model.painted = s.n; }, 0);
   };
   drawTrack(); show();
-  const wide = new ResizeObserver(drawTrack);
-  wide.observe(box);
   model.on("track", drawTrack);
   model.on("now", show);
 
@@ -122,8 +117,7 @@ export function render({ model, el }) {
     act(e);
   };
   window.addEventListener("keydown", onKey);
-  const letGo = priceAxis("candles", (fit) => tell("fit", fit));
-  model.on("remove", () => { window.removeEventListener("keydown", onKey); letGo(); wide.disconnect(); });
+  model.on("remove", () => window.removeEventListener("keydown", onKey));
   // Figures stand a moment after the page.
   const name = (left) => {
     const views = bokeh.viewsNamed(model.figures);

@@ -22,9 +22,6 @@ from workbench.theme import FONT, MONO, Theme
 WALL_TIMES = 3.0
 """A row can be a wall from this many times the median resting size of its side's rows on."""
 
-TOLD_TIMES = 1.6
-"""Sizes are told from so many times the median on."""
-
 WALL_REACH = 20
 """Median and walls are those of the rows at most so many ticks from the level, however many rows are shown."""
 
@@ -193,18 +190,15 @@ def flow_top(rows: pl.DataFrame) -> float:
     return nice_top(max(float(rows[k].to_numpy().max(initial=0.0)) for k in ("long", "short")) or 1.0)
 
 
-def ladder_data(rows: pl.DataFrame, step: int, top: float, *, apart: int = 1) -> dict[str, list[object]]:
+def ladder_data(rows: pl.DataFrame, step: int, top: float, *, text_every_row: bool = True) -> dict[str, list[object]]:
     """What the ladder shows, row by row: bars as shares of `top`, sizes in words, walls with their multiple of the median.
 
-    Numbers stand at walls, then at rows from `TOLD_TIMES` the median on, the heaviest first, where no other is within `apart` rows.
     Colours are names of `workbench.theme.INKS`.
     """
     # Lists, not arrays: an array is two messages more on the wire, which costs more than a few dozen numbers as text.
     long, short, rest, change, times, wall = (rows[k].to_numpy() for k in ("long", "short", "rest", "change", "times", "wall"))
     most = rest.max(initial=0) or 1.0
-    show = np.zeros(rows.height, dtype=bool)
-    for i in sorted(np.flatnonzero(wall | (times >= TOLD_TIMES)), key=lambda i: (not wall[i], -times[i])):
-        show[i] = wall[i] or not show[max(i - apart + 1, 0) : i + apart].any()
+    show = wall | text_every_row
     return {
         "y": (rows["tick"].to_numpy() + (step - 1) / 2).tolist(),
         "h": [step * 0.8] * rows.height,

@@ -24,7 +24,7 @@ from engine.vocab import NS
 from workbench import own_levels, queries, session_cache
 from workbench.assets import script, style
 from workbench.export import Table, cube_frame
-from workbench.plots import axes, decision
+from workbench.plots import axes, conditions, decision
 from workbench.plots.heatmap import LAYERS, legend_html
 from workbench.state import ASKED, LevelState
 from workbench.theme import THEMES, css_variables
@@ -34,6 +34,7 @@ from workbench.views.base import PageView
 from workbench.views.components import (
     BOTH,
     FILL,
+    LADDER_CSS,
     PANE_CSS,
     Chips,
     Form,
@@ -96,20 +97,21 @@ class LevelView(PageView):
         self.header, deck.figures = words.when, NAMES
         self.any_price = Form(row=True, margin=(0, 0, 0, 8), fields=[text_field("price", "Any price", "Any price")])
         self.themes = ThemeSwitcher(width=0, height=0, margin=0)
-        bars, chart, ladder, strip = (components.figure_pane(f, **BOTH) for f in pictures.figures)
+        layouts: tuple[dict[str, Any], ...] = (BOTH, {**BOTH, "styles": LADDER_CSS}, BOTH)
+        chart, ladder, strip = (components.figure_pane(f, **layout) for f, layout in zip(pictures.figures, layouts))
         self.beside = pn.Column(**FILL)
-
-        def column(name: str, upper: Any, lower: Any) -> pn.Column:
-            return pn.Column(upper, pn.Column(lower, margin=0, **components.layout("sm-lower")), **components.layout(name), **BOTH)
-
         self.drawing = pn.Column(
-            pn.Row(words.levels, self.any_price, margin=(0, 0, 2, 0), sizing_mode="stretch_width"),
+            pn.Row(words.levels, self.any_price, margin=(0, 0, 4, 0), sizing_mode="stretch_width"),
             words.decision,
             words.say,
-            pn.Row(words.layer_chips, words.legend, margin=(0, 0, 2, 0), sizing_mode="stretch_width"),
             pn.Row(
-                column("sm-candles", bars, words.conditions), column("sm-heat", chart, strip),
-                column("sm-ladder", ladder, self.outcomes.pane), min_height=240, **BOTH,
+                words.layer_chips, words.legend, pn.Spacer(sizing_mode="stretch_width"), words.key,
+                margin=(2, 0, 2, 0), sizing_mode="stretch_width",
+            ),
+            pn.Row(chart, ladder, min_height=200, **BOTH),
+            pn.Row(
+                strip, pn.Column(words.conditions, self.outcomes.pane, margin=0, styles=LADDER_CSS, **components.layout("sm-beside")),
+                height=200, **components.layout("sm-lower"), **FILL,
             ),
             self.beside,
             deck,
@@ -125,12 +127,11 @@ class LevelView(PageView):
         self.player.deck.param.watch(lambda e: self._on_act(e.new), "acted")
         self.words.levels.param.watch(lambda e: self._on_chip(e.new), "value")
         self.any_price.param.watch(lambda e: self._on_price(e.new["value"], e.new["n"]), "changed")
-        bars, chart, ladder, strip = self.pictures.figures
+        chart, ladder, strip = self.pictures.figures
         for fig in (chart, strip):
             fig.on_event(Tap, self._on_tap)
         chart.on_event(RangesUpdate, self._on_ranges)
         ladder.on_change("inner_height", self._on_height)
-        bars.on_change("inner_width", lambda _, old, new: self._resized(width=new))
 
     def controls(self) -> list[Any]:
         """The drawer's widgets."""
@@ -319,7 +320,6 @@ class LevelView(PageView):
             "reveal": lambda: self._reveal(bool(value)),
             "level": lambda: self._choose_level(session_cache.KEY_LEVELS[int(value) - 1]),
             "layer": lambda: self._next_layer(int(value)),
-            "fit": lambda: self.pictures.fit_prices(bool(value)),
             "drill": self._open_drill,
             "call": lambda: self._call(str(value)),
         }
@@ -385,10 +385,7 @@ class LevelView(PageView):
             self.drill.call(what)
 
     def _on_height(self, attr: str, old: int, new: int) -> None:
-        self._resized(height=new)
-
-    def _resized(self, **px: int) -> None:
-        self.pictures.resize(**px)
+        self.pictures.resize(new)
         if self.player.frame is not None and not self.player.clock.playing:
             self.guard(lambda: self.player.show(words=False), keep=True)
 
@@ -494,8 +491,9 @@ class Words:
         self.levels = Chips(label="Level", **FILL)
         self.say = Said(**FILL)
         self.when = Said(margin=(0, 4, 0, 12))
-        self.legend = pn.pane.HTML("", margin=(2, 0, 0, 14), sizing_mode="stretch_width", styles={"min-width": "0", "overflow": "hidden"})
+        self.legend = pn.pane.HTML("", margin=(2, 0, 0, 14))
         self.conditions = Said(**FILL)
+        self.key = pn.pane.HTML("", styles=LADDER_CSS, margin=0)
         self.layer_chips = layer_chips(state)
         self._track_key: tuple[Any, ...] = ()
         self._scale: tuple[Any, ...] = ()
@@ -524,12 +522,11 @@ class Words:
         theme, slab, look = THEMES[self.state.theme], frame.slab, frame.look
         strengths = decision.condition_strengths(look.windows, look.now_ns, look.params.window_s)
         self.conditions.html = decision.strengths_html(strengths, self.record.words(look))
-        scale = (slab.layer, slab.top, slab.typical, slab.pool, self.state.half_life_s, tuple(palette), theme)
+        scale = (slab.layer, slab.top, slab.pool, self.state.half_life_s, tuple(palette), theme)
         if scale != self._scale:
             self._scale = scale
-            self.legend.object = legend_html(
-                slab.layer, slab.top, palette, theme, 1, float(self.state.half_life_s), slab.pool, slab.typical
-            )  # fmt: skip
+            self.legend.object = legend_html(slab.layer, slab.top, palette, theme, 1, float(self.state.half_life_s), slab.pool)
+            self.key.object = conditions.key_html(theme)
 
     def _paint_levels(self, frame: Frame) -> None:
         look, s = frame.look, frame.look.session

@@ -130,7 +130,7 @@ class Deck(JSComponent):
     """The transport: the clock, play and step, speed, the session's path so far as a scrubber, and the view's keyboard.
 
     It acknowledges every frame once it is painted; the server sends the next one only then. `acted` is what the trader did: ``name``
-    (``play, step, seek, speed, touch, open, end, level, layer, reveal, fit, drill, call``), ``value`` and a running number. No act is lost:
+    (``play, step, seek, speed, touch, open, end, level, layer, reveal, drill, call``), ``value`` and a running number. No act is lost:
     those that come before the server has answered wait in their order, steps as one.
     """
 
@@ -148,7 +148,7 @@ class Deck(JSComponent):
     figures = param.Dict(default={}, doc="What each figure shows, by its name, for who does not see it")
 
     _stylesheets: ClassVar[list[str]] = [style("transport")]
-    _esm = script("bokeh_bridge", "make", "in_order", "price_axis", "transport", LEAST_MS=FRAME_S * 1000)
+    _esm = script("bokeh_bridge", "make", "in_order", "transport", LEAST_MS=FRAME_S * 1000)
 
 
 class Player:
@@ -294,23 +294,11 @@ class Player:
         if self.panned is not None:
             low, high = self.panned
         if self.revealed:
-            if not panned and span < seconds:
-                # As much after the moment as before it.
-                high = min(t + span // 2, seconds)
-                low = max(high - span, 0)
             seen = max(min(high, seconds), t)
         frame = Frame(look, t, low, high, centre, self.slab_at(look, centre, low, seen), seen, panned)
         now = time.monotonic()
         self.pictures.marks_on = st.marks == "on"
-        self.pictures.paint(
-            frame,
-            st.palette,
-            float(st.half_life_s),
-            now,
-            playing=self.clock.playing,
-            dots=st.dots,
-            every_s=max(int(self.clock.speed / 4), 1),
-        )
+        self.pictures.paint(frame, st.palette, float(st.half_life_s), now, playing=self.clock.playing)
         self.frame = frame
         if words:
             self._said(frame, True)
