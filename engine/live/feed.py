@@ -232,12 +232,14 @@ class Feed:
     async def _trades_before(self) -> None:
         """The trades since `since_ns` of a day that is joined late, by a short session of its own; without them levels lack those hours."""
         parts: list[bytes] = []
+        refused: list[str] = []
         done = asyncio.Event()
         splitter = Splitter()
 
         def received(data: bytes) -> None:
             _, others = splitter.take(data)
             parts.extend(o for o in others if o[1] == TRADES)
+            refused.extend(str(message_of(o)[0]) for o in others if o[1] == ERROR)
             if any(o[1] == ERROR or (o[1] == SYSTEM and message_of(o)[1] == REPLAY_COMPLETED) for o in others):
                 done.set()
 
@@ -250,6 +252,8 @@ class Feed:
                 await asyncio.wait_for(done.wait(), 60)
             finally:
                 transport.abort()
+            if refused:
+                raise BadFeed(f"the trades since the open: {refused[0]}")
             self.recorder.trades(b"".join(parts))
         except (OSError, TimeoutError, BadFeed, BentoError) as e:
             self.recorder.say("trades", n=0, reason=f"{type(e).__name__}: {e}")

@@ -425,10 +425,13 @@ class Recorder:
         self.last_ns = self._proven_ns = int(received[-1])
 
     def trades(self, records: bytes) -> None:
-        """Keep the trades from before the recording was joined."""
+        """Keep the trades from before the recording was joined, unless as many of the date are there already."""
         date = self._open.date if self._open is not None else utc_date(data_now({"clock": self.clock}, time.time_ns()))
         path = self.journal.path(date, "trades.bin")
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size >= len(records):
+            self.say("trades", n=len(records) // TRADE.itemsize, reason="as many are there")
+            return
         part = path.with_name(".trades.part")
         part.write_bytes(records)
         os.replace(part, path)
