@@ -109,19 +109,20 @@ class DebouncedQuery:
 
     def soon(self, state: LevelState, look: Callable[[], Viewport | None]) -> None:
         """Ask when nothing has changed for `REST_MS`."""
-        if pn.state.curdoc is None:
+        doc = pn.state.curdoc
+        if doc is None:
             return
+
+        def rest() -> None:
+            if self._timer is not None:
+                doc.remove_timeout_callback(self._timer)
+            self._timer = doc.add_timeout_callback(lambda: self._ask(state, look), REST_MS)
+
         if pn.state.loaded:
-            self._rest(state, look)
+            rest()
         else:
             # An answer that comes before the page is laid out might never reach it: Panel drops what a hold gathers until then.
-            pn.state.onload(lambda: self._rest(state, look))
-
-    def _rest(self, state: LevelState, look: Callable[[], Viewport | None]) -> None:
-        doc = pn.state.curdoc
-        if self._timer is not None:
-            doc.remove_timeout_callback(self._timer)
-        self._timer = doc.add_timeout_callback(lambda: self._ask(state, look), REST_MS)
+            pn.state.onload(rest)
 
     def stop(self) -> bool:
         """Nobody looks any more: what is under way is given up, to be asked again; returns whether there was something."""
