@@ -170,11 +170,7 @@ def _row(
     if full - life.begin + 1 < p.named_s:
         return None
     stop = last if life.end is None else life.end
-    fate = "standing"
-    if life.end is not None:
-        during = slice(life.full + 1, life.least + 1)
-        gone, traded, moved = life.size[life.full] - life.size[life.least], sum(life.fill[during]), sum(life.moved[during])
-        fate = "eaten" if 2 * traded >= gone else "moved" if 2 * moved >= gone - traded else "pulled"
+    fate = "standing" if life.end is None else life.ending()[0]
     extreme = high if side == "ask" else -low
     at = np.flatnonzero(extreme[life.begin : stop + 1] >= (tick if side == "ask" else -tick))
     touch = life.begin + int(at[0]) if at.size and at[0] >= p.named_s else None

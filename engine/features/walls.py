@@ -107,6 +107,12 @@ class Life:
     end: int | None = None
     least: int = 0
 
+    def ending(self) -> tuple[Fate, int, int, int]:
+        """How one that has ended did, by `Wall`'s rule; its size before, what was left, and the contracts traded meanwhile."""
+        was, left, during = self.size[self.full], self.size[self.least], slice(self.full + 1, self.least + 1)
+        traded, moved, gone = sum(self.fill[during]), sum(self.moved[during]), was - left
+        return "eaten" if 2 * traded >= gone else "moved" if 2 * moved >= gone - traded else "pulled", was, left, traded
+
 
 def typical_size(size: np.ndarray) -> np.ndarray:
     """Median of each second's sizes above zero, NaN where there is none."""
@@ -165,13 +171,10 @@ def _told(life: Life, side: Literal["ask", "bid"], tick: int, typical: np.ndarra
         return Wall(side, tick, held, times, last - life.begin + 1, older, trend, life.refills)
     if last - life.end >= p.told_s or life.full - life.begin + 1 < p.named_s:
         return None
-    was, left, during = life.size[life.full], life.size[life.least], slice(life.full + 1, life.least + 1)
+    fate, was, left, traded = life.ending()
     times = float(was / typical[life.full])
     if times < p.kept_times:
         return None
-    traded, moved = sum(life.fill[during]), sum(life.moved[during])
-    gone = was - left
-    fate: Fate = "eaten" if 2 * traded >= gone else "moved" if 2 * moved >= gone - traded else "pulled"
     return Wall(
         side, tick, left, times, life.full - life.begin + 1, older, "shrinking", life.refills, fate,
         was, life.least - life.full, traded, last - life.end,

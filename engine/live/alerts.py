@@ -18,6 +18,7 @@ import polars as pl
 
 from engine.errors import SessionError
 from engine.ladder import NO_TICK, Ladder
+from engine.lake.writer import append_line
 from engine.levels import title
 from engine.sessions import clock_text
 from engine.vocab import NS
@@ -196,11 +197,9 @@ def busier(trades: dict[str, int], symbol: str) -> str:
 
 
 def keep(path: Path, alerts: list[Alert]) -> None:
-    """Add alerts to a date's ``alerts.jsonl``."""
-    if alerts:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as f:
-            f.writelines(json.dumps(asdict(a)) + "\n" for a in alerts)
+    """Add alerts to a date's ``alerts.jsonl``; a LakeWriteFailed where it cannot be written."""
+    for alert in alerts:
+        append_line(path, asdict(alert))
 
 
 def kept(path: Path) -> list[Alert]:

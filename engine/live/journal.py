@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import BadFeed, LakeBusy, LakeWriteFailed, OverlapDiffers, remedy
+from engine.lake.writer import write_bytes_atomic
 from engine.mbo.dbn import mapped_symbol
 from engine.sessions import GLOBEX_CLOSE, GLOBEX_OPEN, NEW_YORK
 from engine.vocab import F_SNAPSHOT, NS
@@ -220,7 +221,7 @@ def data_now(status: dict[str, Any], wall_ns: int) -> int:
 
 
 ERROR, MAPPING, SYSTEM, TRADES, RECORD = 0x15, 0x16, 0x17, 0x00, 0xA0
-HEARTBEAT, SLOW_READER, REPLAY_COMPLETED = 0, 2, 3
+HEARTBEAT, REPLAY_COMPLETED = 0, 3
 _KNOWN = frozenset((ERROR, MAPPING, SYSTEM, TRADES))
 _ACTION_OK, _SIDE_OK = np.zeros(256, np.bool_), np.zeros(256, np.bool_)
 _ACTION_OK[list(b"ACMRTFN")] = _SIDE_OK[list(b"BAN")] = True
@@ -319,7 +320,6 @@ class Recorder:
         self._expect, self._dropped = b"", 0
         self._rejoin = ""  # why the next connection must begin with a snapshot
         self._joining: tuple[int | None, str] | None = None
-        self._proven_ns: int | None = None
         self._back = 0
         self._mapped: dict[int, str] = {}
         self._warned = False
@@ -357,7 +357,7 @@ class Recorder:
             self._mapped = self.journal.symbols(dates[-1])
         tail = self.tail(1)
         if len(tail):
-            self.last_ns = self._proven_ns = int(tail["ts_recv"][-1])
+            self.last_ns = int(tail["ts_recv"][-1])
         self.say("started", pid=os.getpid(), feed=self.feed)
 
     def close(self, reason: str) -> None:
@@ -386,7 +386,7 @@ class Recorder:
             start, self._expect = self._overlap()
         if start is None:
             reason = self._rejoin or "nothing was recorded after the last snapshot"
-            self._joining = (self._proven_ns, reason)
+            self._joining = (self.last_ns, reason)
         self.state = "catching up"
         return start
 
@@ -422,7 +422,7 @@ class Recorder:
             if self._open is None or self._open.date != date:
                 self._begin(date)
             self._write(records[a * MBO.itemsize : b * MBO.itemsize])
-        self.last_ns = self._proven_ns = int(received[-1])
+        self.last_ns = int(received[-1])
 
     def trades(self, records: bytes) -> None:
         """Keep the trades from before the recording was joined, unless as many of the date are there already."""
@@ -432,9 +432,7 @@ class Recorder:
         if path.exists() and path.stat().st_size >= len(records):
             self.say("trades", n=len(records) // TRADE.itemsize, reason="as many are there")
             return
-        part = path.with_name(".trades.part")
-        part.write_bytes(records)
-        os.replace(part, path)
+        write_bytes_atomic(path, records)
         self.say("trades", n=len(records) // TRADE.itemsize)
 
     def message(self, record: bytes) -> tuple[str, int | None]:

@@ -15,7 +15,7 @@ from engine.params import AuditParams, Target
 from engine.retrieval.events import Events, Progress
 from engine.retrieval.model import target_labels
 from engine.retrieval.scores import EACH, ece, events_needed, finite, mean, paired_error, perfect_ece, reliability, session_weights, skill
-from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData, WalkForwardResult, schedule, scored_labels, walk_all
+from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData, WalkForwardResult, counting, schedule, scored_labels, walk_all
 
 BASELINES = ("pi", "lightgbm")
 """Forecasters that never abstain."""
@@ -126,14 +126,7 @@ def audit(
             f"add and run more dates"
         )
     total = sum(len(blocks) * (len(wanted) - 1) for blocks in plans.values())
-    done = 0
-
-    def step(what: str) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total, what)
-
+    step = counting(progress, total)
     walked = walk_all(wanted, data, plans, p, step, executor)
     diagrams: dict[str, list[dict[str, float]]] = {}
     rows = [row for target in plans for row in _score(data, walked[target], p, target, diagrams)]

@@ -12,8 +12,8 @@ from engine.errors import NoData
 from engine.params import RetrievalParams, Target
 from engine.retrieval.embedding import Embedding, Normaliser, fit_embedding, fit_normaliser, fold_of_session, unit
 from engine.retrieval.events import CLASSES, Events
-from engine.retrieval.reader import Interval, Reader, Reading, fit_reader, intervals, softmax
-from engine.retrieval.reference import Reference, fit_reference, physical_axes
+from engine.retrieval.reader import Interval, Reader, Reading, fit_reader, intervals
+from engine.retrieval.reference import Reference, fit_reference, physical_axes, softmax
 from engine.retrieval.scores import Floats, Labels
 from engine.retrieval.search import Pool, make_pool, search
 from engine.retrieval.tune import ORIGINAL, Tuned, abstention_bound, effective_number, posterior, shares, tune, weights_of
@@ -63,27 +63,25 @@ class Model:
         """Number of classes of the target."""
         return class_count(self.target)
 
-    def vectors(self, queries: Events, reading: Reading | None) -> NDArray[np.float32]:
-        """Unit vectors ``(n, m)`` of queries, comparable with `pool`; a row that is zero or not finite becomes zero."""
-        scaled, directed = _scaled(self.normaliser, queries.matrix)
+    def scaled(self, matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Normalised vectors ``(n, d)`` of raw ones, and which have a direction ``(n,)``: one that is zero or not finite has none."""
+        directed = np.isfinite(matrix).all(axis=1) & (matrix != 0).any(axis=1)
+        return self.normaliser.scale(np.where(directed[:, None], matrix, 0.0).astype(np.float32)), directed
+
+    def reading(self, queries: Events, scaled: NDArray[np.float32], directed: NDArray[np.bool_]) -> Reading | None:
+        """What the reader says of queries; of those without a direction, by the covariates alone. None without a reader."""
+        return None if self.reader is None else self.reader.read(scaled, queries, self.reference, directed)
+
+    def vectors(
+        self, queries: Events, scaled: NDArray[np.float32], directed: NDArray[np.bool_], reading: Reading | None
+    ) -> NDArray[np.float32]:
+        """Unit vectors ``(n, m)`` of queries, comparable with `pool`; zero of those without a direction."""
         if self.embedding is None or reading is None:
             vectors = unit(scaled)
         else:
             vectors = self.embedding.place(scaled, reading.odds, physical_axes(queries, self.reference.fill))
         vectors[~directed] = 0
         return vectors
-
-    def reading(self, queries: Events) -> Reading | None:
-        """What the reader says of queries; where a vector is zero or not finite, of the covariates alone. None without a reader."""
-        if self.reader is None:
-            return None
-        scaled, directed = _scaled(self.normaliser, queries.matrix)
-        return self.reader.read(scaled, queries, self.reference, directed)
-
-
-def _scaled(normaliser: Normaliser, matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    directed = np.isfinite(matrix).all(axis=1) & (matrix != 0).any(axis=1)
-    return normaliser.scale(np.where(directed[:, None], matrix, 0.0).astype(np.float32)), directed
 
 
 def class_count(target: Target) -> int:
@@ -227,8 +225,10 @@ def forecast(model: Model, queries: Events, *, start: int = 0, end: int | None =
     """Neighbours and posterior of each query among rows ``[start, end)`` of the model's history; with `without`, among all others."""
     end = len(model.pool) if end is None else end
     t = model.tuned
-    reading = model.reading(queries)
-    rows, similarity = search(model.pool, model.vectors(queries, reading), t.k, start, end, cap=model.params.cap, without=without)
+    scaled, directed = model.scaled(queries.matrix)
+    reading = model.reading(queries, scaled, directed)
+    vectors = model.vectors(queries, scaled, directed, reading)
+    rows, similarity = search(model.pool, vectors, t.k, start, end, cap=model.params.cap, without=without)
     w = np.where(rows >= 0, weights_of(similarity, t.power), 0.0)
     n_eff = effective_number(w)
     near = np.where(rows >= 0, model.labels[np.maximum(rows, 0)], -1)
@@ -240,7 +240,6 @@ def forecast(model: Model, queries: Events, *, start: int = 0, end: int | None =
         p = floored / floored.sum(axis=1, keepdims=True)
         return Answer(p, pi, n_eff, rows, similarity, w, likeness, np.zeros(len(queries), bool), pi, None, None)
     if model.embedding is not None and model.outline is not None:
-        scaled, directed = _scaled(model.normaliser, queries.matrix)
         outlines = np.where(directed[:, None], model.embedding.outline(scaled), np.float32(0))
         likeness = search(model.outline, outlines, 1, start, end, cap=1, without=without)[1][:, 0]
     nothing = (likeness < t.abstain_below) | (n_eff < model.params.min_n_eff)

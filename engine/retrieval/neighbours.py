@@ -28,8 +28,8 @@ from engine.retrieval.forecast import before_embargo, candidates, default_recipe
 from engine.retrieval.hints import gold_command
 from engine.retrieval.index import ALL, open_index, open_touch, read_index_manifest, rebuild_command
 from engine.retrieval.model import Answer, Model, fit_with_touch, forecast
-from engine.retrieval.reader import Curvature, Effect, Reading, curvature_of, fit_effect, intervals, softmax
-from engine.retrieval.reference import fit_reference
+from engine.retrieval.reader import Curvature, Effect, Reading, curvature_of, fit_effect, intervals
+from engine.retrieval.reference import fit_reference, softmax
 from engine.retrieval.tune import effective_number, posterior, shares
 from engine.sessions import clock_text, span_text
 from engine.vocab import NS, Approach, root_of

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.retrieval.reference import STRENGTHS, Reference, design
+from engine.retrieval.reference import STRENGTHS, Reference, design, softmax
 from engine.retrieval.scores import Floats, Labels, paired_error
 
 if TYPE_CHECKING:
@@ -31,12 +31,6 @@ CAUTION = 1.25
 
 MOST_DIMENSIONS = 400
 """Vectors of more dimensions are read in as many principal directions of history: beyond, a fit's time is that of the eigenvectors."""
-
-
-def softmax(scores: Floats) -> Floats:
-    """Probabilities of rows of scores, ``(n, classes)``."""
-    e = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
 def logit(p: Floats) -> Floats:

@@ -57,7 +57,7 @@ class Reference:
             return np.tile(self.prior, (len(events), 1))
         x = (design(events, self.fill, self.level_kinds) - self.centre) / self.spread
         # Clip, so that a query far outside history, such as a user's own level, is not extrapolated linearly.
-        return _softmax(np.clip(x, -4, 4) @ self.coef.T + self.intercept)
+        return softmax(np.clip(x, -4, 4) @ self.coef.T + self.intercept)
 
     def to_json(self) -> dict[str, Any]:
         """All fields, arrays as lists."""
@@ -133,12 +133,13 @@ def _choose(x: Floats, y: Labels, sessions: Labels, classes: int) -> float:
         loss = 0.0
         for r in rest:
             coef, intercept = _logistic(x[r], y[r], classes, strength)
-            p = _softmax(np.clip(x[~r], -4, 4) @ coef.T + intercept)
+            p = softmax(np.clip(x[~r], -4, 4) @ coef.T + intercept)
             loss -= float(np.log(np.maximum(p[np.arange(len(p)), y[~r]], 1e-12)).sum())
         losses.append(loss)
     return STRENGTHS[int(np.argmin(losses))]
 
 
-def _softmax(scores: Floats) -> Floats:
+def softmax(scores: Floats) -> Floats:
+    """Probabilities of rows of scores, ``(n, classes)``."""
     e = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True))

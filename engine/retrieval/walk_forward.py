@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.errors import NoData
 from engine.params import AuditParams, Target
-from engine.retrieval.events import NO_LABEL, Events
+from engine.retrieval.events import NO_LABEL, Events, Progress
 from engine.retrieval.model import Recipe, class_count, fit, forecast, target_labels
 from engine.retrieval.reference import fit_reference
 from engine.retrieval.scores import Floats, Labels
@@ -191,6 +191,19 @@ def walk_all(
             for _ in range(0 if name == "pi" else len(plans[target])):
                 step(name)
     return {t: {name: jobs[t, name].result() for name in wanted} for t in plans}
+
+
+def counting(progress: Progress | None, total: int) -> Step:
+    """A `step` that counts up to `total`, for `progress`."""
+    done = 0
+
+    def step(what: str) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total, what)
+
+    return step
 
 
 def _no_step(what: str) -> None:

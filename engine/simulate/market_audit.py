@@ -13,7 +13,7 @@ from engine.errors import NoData
 from engine.params import AuditParams, RetrievalParams
 from engine.retrieval.events import Events, Progress, permute_days
 from engine.retrieval.scores import Floats, Labels, ece, finite, log_loss_each, session_weights, skill
-from engine.retrieval.walk_forward import AuditData, Block, Mask, WalkForwardResult, schedule, scored_labels, walk_all
+from engine.retrieval.walk_forward import AuditData, Block, Mask, WalkForwardResult, counting, schedule, scored_labels, walk_all
 from engine.simulate.mornings import LIVE, OTHER_WAY, TOUCHED, MarketEvents
 from engine.simulate.regimes import REGIMES
 
@@ -92,14 +92,7 @@ def audit_market(
             f"found {len(np.unique(market.means.sessions))} mornings; make more"
         )
     total = sum(len(blocks) * (len(wanted) - 1) for blocks in plans)
-    done = 0
-
-    def step(what: str) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total, what)
-
+    step = counting(progress, total)
     rows = []
     for (pool, events), blocks in zip(pools, plans):
         if not blocks:  # without regimes, or with hardly any, there is no such pool

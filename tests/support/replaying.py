@@ -38,17 +38,22 @@ class File:
     end_ns: int
 
 
-def replay_files(
-    files: list[File], cuts: list[int], instruments: dict[int, str], start_ns: int, end_ns: int, params: ReplayParams, *, warm: bool = False
-) -> dict[str, ReplayedContract]:
-    """Replay files in order, each cut into chunks before every record of `cuts`."""
-    replay = LadderReplay(instruments, start_ns, end_ns, params, warm=warm)
+def _feed(replay: LadderReplay | OrderReplay, files: list[File], cuts: list[int]) -> None:
+    """Feed files in order, each cut into chunks before every record of `cuts`."""
     for f in files:
         replay.begin_file(f.end_ns, f.start_ns)
         columns = to_columns(f.records)
         edges = [0, *sorted(min(cut, len(columns)) for cut in cuts), len(columns)]
         for start, end in itertools.pairwise(edges):
             replay.feed(columns.rows(start, end))
+
+
+def replay_files(
+    files: list[File], cuts: list[int], instruments: dict[int, str], start_ns: int, end_ns: int, params: ReplayParams, *, warm: bool = False
+) -> dict[str, ReplayedContract]:
+    """Replay files in order, each cut into chunks before every record of `cuts`."""
+    replay = LadderReplay(instruments, start_ns, end_ns, params, warm=warm)
+    _feed(replay, files, cuts)
     return replay.finish()
 
 
@@ -74,12 +79,7 @@ def order_events(
 ) -> dict[str, pl.DataFrame]:  # fmt: skip
     """What the orders of files did, as the kernel follows them, each file cut into chunks before every record of `cuts`."""
     replay = OrderReplay(instruments, start_ns, end_ns, params, warm=warm, lost=lost)
-    for f in files:
-        replay.begin_file(f.end_ns, f.start_ns)
-        columns = to_columns(f.records)
-        edges = [0, *sorted(min(cut, len(columns)) for cut in cuts), len(columns)]
-        for start, end in itertools.pairwise(edges):
-            replay.feed(columns.rows(start, end))
+    _feed(replay, files, cuts)
     return replay.finish()
 
 

@@ -14,7 +14,8 @@ from engine.retrieval.difference import DifferenceParams, difference_map
 from engine.retrieval.events import CLASSES
 from engine.retrieval.forecast import forecast_table, lean
 from engine.retrieval.model import fit, forecast
-from engine.retrieval.reader import Reading, Spread, curvature_of, fit_effect, intervals, reader_from_json, softmax
+from engine.retrieval.reader import Reading, Spread, curvature_of, fit_effect, intervals, reader_from_json
+from engine.retrieval.reference import softmax
 from engine.retrieval.statistics import share_interval
 from tests.support.retrieval import tier_a, with_columns
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def found(notes: list[Note], words: str) -> list[Note]:
     return [n for n in notes if all(w in f"{n.text} {n.title} {n.level} {n.contract} {n.session}".lower() for w in wanted)]
 
 
-def note_of(look: Viewport, state: LevelState, text: str, picture: str = "") -> Note:
+def note_of(look: Viewport, state: LevelState, text: str) -> Note:
     """A note at the moment that is looked at; a ContractError where it says nothing, or too much."""
     told = " ".join(text.split())
     if not 0 < len(told) <= LONGEST:
@@ -76,7 +76,7 @@ def note_of(look: Viewport, state: LevelState, text: str, picture: str = "") -> 
     s = look.session
     return Note(
         dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), s.symbol, s.date.isoformat(), look.level_id,
-        own_levels.title(s, look.level_id), axes.clock(look.now_ns), urlencode(state.query(), safe=":"), told, picture,
+        own_levels.title(s, look.level_id), axes.clock(look.now_ns), urlencode(state.query(), safe=":"), told,
     )  # fmt: skip
 
 
@@ -138,7 +138,7 @@ class Journal:
             return compare.store_picture(self.root, raw, name).name
 
         def keep(drawn: str) -> None:
-            append_line(book(self.root), asdict(Note(**{**asdict(told), "picture": drawn})))
+            append_line(book(self.root), asdict(replace(told, picture=drawn)))
             self.form.values = {"note": "", "find": self.words}
             self._paint()
 
