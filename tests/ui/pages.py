@@ -22,12 +22,20 @@ class Watch:
 _contexts: dict[Any, Any] = {}
 
 
+FORGET = """if (!sessionStorage.getItem("tests:begun")) { sessionStorage.setItem("tests:begun", "1"); localStorage.clear(); }"""
+"""A page begins without what pages before it left in the browser, and keeps what it leaves itself."""
+
+
 def new_page(browser: Any, *, width: int = 1440, height: int = 900) -> Any:
-    """A page without cookies, for the test to close. All share a context per browser: a context of its own compiles all scripts anew."""
+    """A page without cookies or memories, for the test to close.
+
+    All share a context per browser: a context of its own compiles all scripts anew.
+    """
     if browser not in _contexts:
         _contexts[browser] = browser.new_context()
     _contexts[browser].clear_cookies()
     page = _contexts[browser].new_page()
+    page.add_init_script(FORGET)
     page.set_viewport_size({"width": width, "height": height})
     return page
 
