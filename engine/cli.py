@@ -89,7 +89,8 @@ def terminable(signals: list[int]) -> Iterator[None]:
     """Context manager in which SIGTERM raises KeyboardInterrupt, as Ctrl-C does, and is added to `signals`.
 
     An interrupt that falls into a callback of a C library (of LLVM's, while a kernel is compiled) is printed and dropped by Python: it is
-    sent again.
+    sent again. One that falls into code made from a string (a dataclass, while a library is loaded) is remembered by Python, which at its
+    end kills itself by SIGINT whatever the exit code: it is forgotten.
     """
 
     def interrupt(signum: int, frame: object) -> None:
@@ -120,6 +121,7 @@ def terminable(signals: list[int]) -> Iterator[None]:
             timer.cancel()
         sys.unraisablehook = unraisable
         signal.signal(signal.SIGTERM, before)
+        exec("")  # Python forgets at the next code that is made from a string
 
 
 if __name__ == "__main__":

@@ -225,6 +225,27 @@ def test_a_signal_that_falls_into_a_callback_of_a_library_stops_all_the_same():
     assert done.stderr == ""
 
 
+IN_A_STRING = """
+import os, signal, sys
+from contextlib import suppress
+from engine.cli import terminable
+
+with suppress(KeyboardInterrupt), terminable([]):
+    exec(f"import os; os.kill({os.getpid()}, {signal.SIGTERM}); [None for _ in range(10**6)]")
+    print("it goes on")
+print("stopped")
+sys.exit(130)
+"""
+
+
+def test_a_signal_that_falls_into_code_made_from_a_string_leaves_the_exit_code(tmp_path: Path):
+    (tmp_path / "stopping.py").write_text(IN_A_STRING)
+    path = f"{ROOT}{os.pathsep}{tmp_path}"
+    given = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": path}, "capture_output": True, "text": True, "timeout": 50}
+    done = subprocess.run([sys.executable, "-m", "stopping"], **given)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "stopped\n", "")
+
+
 @pytest.mark.parametrize("limit", [8, 12, 16, 20])
 def test_too_few_files_are_a_sentence_and_harm_nothing(copied_lake: Lake, limit: int):
     before = {p: p.read_bytes() for p in copied_lake.root.rglob(MANIFEST)}
