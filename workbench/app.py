@@ -15,7 +15,7 @@ from html import escape
 import panel as pn
 
 from engine.errors import EngineError, defect_text
-from workbench import access, bokeh_server, prefetch, session_cache, views
+from workbench import access, bokeh_server, lakes, prefetch, views
 from workbench.assets import page_until_drawn
 from workbench.page import Shell
 from workbench.state import LevelState
@@ -43,7 +43,7 @@ def build(query: dict[str, str]) -> pn.Column:
     state.param["view"].objects = [v.key for v in views.in_order()]
     complaints: list[str] = []
     try:
-        there = session_cache.contracts(root)
+        there = lakes.contracts(root)
     except EngineError as e:
         there = {}
         complaints.append(str(e))

@@ -15,7 +15,7 @@ import panel as pn
 
 from engine.errors import SessionError
 from engine.lake.store import Lake
-from workbench import session_cache
+from workbench import lakes
 from workbench.assets import style
 from workbench.queries import hit_rates
 from workbench.state import LevelState
@@ -35,7 +35,7 @@ def state_of(root: str, symbol: str, date: dt.date, **values: Any) -> LevelState
     SessionError
         Where the lake has no such session, with the command that makes it.
     """
-    there = session_cache.contracts(root)
+    there = lakes.contracts(root)
     if date.isoformat() not in there.get(symbol, []):
         command = Lake(root).session_command(symbol, date)
         raise SessionError(f"{symbol} {date}: expected a session of the lake {root}, found none; `{command}` makes it")

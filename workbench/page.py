@@ -14,7 +14,7 @@ from param.parameterized import discard_events
 
 from engine.errors import EngineError, defect_text
 from engine.lake.trust import trust_record, trust_words
-from workbench import session_cache, views
+from workbench import lakes, views
 from workbench.state import LevelState
 from workbench.views.components import PANE_CSS, Connection, Form, Tabs, input_for, layout, trust_chip
 from workbench.views.controls import Bar, KeysHelp, session_pickers
@@ -117,7 +117,7 @@ class Shell:
         return new
 
     def _on_contract(self, event: Any) -> None:
-        dates = session_cache.contracts(self.root).get(event.new, [])
+        dates = lakes.contracts(self.root).get(event.new, [])
         self.state.param["session"].objects = dates
         if self.state.session not in dates:
             with discard_events(self.state):
@@ -137,7 +137,7 @@ class Shell:
             if st.contract is not None and st.session is not None and (st.cursor_ts_ns is not None or st.view != "level"):
                 date, of = dt.date.fromisoformat(st.session), (st.contract, st.session)
                 if self._trusted[0] != of:
-                    self._trusted = of, trust_record(session_cache.open_lake(self.root), st.contract, date)
+                    self._trusted = of, trust_record(lakes.open_lake(self.root), st.contract, date)
                 record, now = self._trusted[1], st.cursor_ts_ns
                 # The moment of another session says nothing of this one.
                 if record is None or now is None or record["session"][0] <= now <= record["session"][1]:

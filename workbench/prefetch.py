@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from engine.errors import EngineError
 from engine.params import FeatureParams
-from workbench import session_cache, similar
+from workbench import lakes, session_cache, similar
 
 
 @lru_cache(maxsize=1)
@@ -19,7 +19,7 @@ def prefetch_newest_session(root: str) -> str | None:
     """
     read = None
     try:
-        there = session_cache.contracts(root)
+        there = lakes.contracts(root)
         if there:
             symbol = next(iter(there))
             session = session_cache.load(root, symbol, dt.date.fromisoformat(there[symbol][0]))

@@ -18,8 +18,8 @@ from engine.errors import ContractError, EngineError, NoData
 from engine.lake.catalog import LADDER, LEVELS, ORDER_EVENTS, SIGNALS, TAPE, TRIGGERS, VACUUM, datasets
 from engine.params import HORIZONS, AuditParams, RetrievalParams
 from engine.vocab import Approach, root_of
-from workbench.session_cache import dataset_stamp as stamp
-from workbench.session_cache import open_lake
+from workbench.lakes import dataset_stamp as stamp
+from workbench.lakes import open_lake
 from workbench.workers import process_of
 
 if TYPE_CHECKING:

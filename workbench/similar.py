@@ -19,7 +19,7 @@ from engine.lake.catalog import TRIGGERS
 from engine.lake.manifest import canonical, sha256_text
 from engine.params import GoldParams, RetrievalParams
 from engine.vocab import root_of
-from workbench import session_cache
+from workbench import lakes
 from workbench.state import HORIZON_WORDS
 from workbench.workers import process_of
 
@@ -85,7 +85,7 @@ def find(question: Question) -> Similar:
         made_of, stamp = str(manifest["representation"]), sha256_text(canonical(manifest))
     else:
         made_of, stamp = gold_representation(q.root, q.symbol, q.date), gold_stamp(q.root)
-    return _find(q, made_of, stamp, session_cache.stamp(q.root, q.symbol, q.date))
+    return _find(q, made_of, stamp, lakes.stamp(q.root, q.symbol, q.date))
 
 
 def nothing() -> None:
@@ -115,7 +115,7 @@ def forecast_in_worker(root: str, trigger_id: str, horizon: str) -> dict[str, An
 def _forecast(root: str, trigger_id: str, horizon: str) -> dict[str, Any]:
     from engine.retrieval.neighbours import neighbours, trigger_query
 
-    lake = session_cache.open_lake(root)
+    lake = lakes.open_lake(root)
     found = neighbours(lake, trigger_query(lake, trigger_id), params=RetrievalParams(horizon=horizon))  # type: ignore[arg-type]
     return found.forecast.row(0, named=True)
 
@@ -154,7 +154,7 @@ def _fit_ahead(root: str, symbol: str, date: dt.date) -> None:
 def _find(q: Question, made_of: str, stamp: str, session_stamp: str) -> Similar:
     from engine.retrieval.neighbours import find_neighbours, horizon_table, moment_events, scope_of
 
-    lake = session_cache.open_lake(q.root)
+    lake = lakes.open_lake(q.root)
     price = float(q.level_id.removeprefix("price:")) if q.level_id.startswith("price:") else None
     query = moment_events(lake, q.symbol, q.date, q.level_id, q.end_ns, price=price, approach=q.direction, representation=made_of)
     what, references = _fitted(q.root, scope_of(query, q.pool, q.mode), q.horizon, stamp)
@@ -170,14 +170,14 @@ def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> tuple[Fitted, 
     from engine.retrieval.neighbours import fit_scope, horizon_references
 
     params = None if scope.mode == "all" else RetrievalParams(horizon=horizon)  # type: ignore[arg-type]
-    lake = session_cache.open_lake(root)
+    lake = lakes.open_lake(root)
     what = fit_scope(lake, scope, params=params, name=index_name(lake, scope.market))
     return what, horizon_references(what.model)
 
 
 def gold_stamp(root: str) -> str:
     """What the lake says of its trigger vectors now."""
-    return session_cache.dataset_stamp(root, TRIGGERS)
+    return lakes.dataset_stamp(root, TRIGGERS)
 
 
 def gold_representation(root: str, symbol: str, date: dt.date) -> str:
@@ -190,7 +190,7 @@ def gold_representation(root: str, symbol: str, date: dt.date) -> str:
     """
     from engine.retrieval.dataset import sessions_in
 
-    lake, market = session_cache.open_lake(root), root_of(symbol).code
+    lake, market = lakes.open_lake(root), root_of(symbol).code
     sessions = sessions_in(lake, TRIGGERS, market)
     newest = max((p for p in sessions if p[1] < date), key=lambda p: p[1], default=sessions[0])
     values = lake.manifest(TRIGGERS, *newest).lineage.values.get("gold", {})
@@ -215,7 +215,7 @@ def index_manifest(root: str, market: str, horizon: str) -> dict[str, Any]:
     """
     from engine.retrieval.index import check_index, read_index_manifest, rebuild_command
 
-    lake = session_cache.open_lake(root)
+    lake = lakes.open_lake(root)
     manifest = read_index_manifest(lake, index_name(lake, market))
     check_index(lake, manifest)
     has = manifest["params"]["horizon"]
@@ -233,4 +233,4 @@ def retrieval_params(root: str, symbol: str, date: dt.date) -> TriggerParams:
     """What the session's triggers are made with: reach of an approach, barrier, horizons."""
     from engine.retrieval.dataset import trigger_params_of
 
-    return trigger_params_of(session_cache.open_lake(root), symbol, date)
+    return trigger_params_of(lakes.open_lake(root), symbol, date)

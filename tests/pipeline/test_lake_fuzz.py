@@ -28,7 +28,7 @@ from tests.support.figures import Say
 from tests.support.lake_fuzz import harm_file, harm_folder, harm_manifest, harm_raw, sign_manifest
 from tests.support.lakes import RAW, TUESDAY, spymaster
 from tests.support.retrieval import gold_frame, write_gold
-from workbench import session_cache
+from workbench import lakes
 
 Name = tuple[str, str, str]
 
@@ -51,7 +51,7 @@ def use(lake: Lake) -> None:
     """What the commands and the page do with a lake; an error must have a name."""
     for work in (
         lambda: lake_state(lake, verify=True),
-        lambda: session_cache.contracts(str(lake.root)),
+        lambda: lakes.contracts(str(lake.root)),
         lambda: plan_sessions(lake, [("ESZ5", TUESDAY)], "rth", RunParams(), group="silver", overwrite=False, must=True),
         lambda: count_days(lake, "ES", "rth"),
         lake.passed_over,

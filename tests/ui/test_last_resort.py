@@ -68,7 +68,7 @@ def test_harmed_partitions_leave_the_others_on_the_screen(browser: Browser, made
 @pytest.mark.parametrize(
     "patch",
     [
-        "from workbench import session_cache as s\ndef broken(r): raise ValueError('a defect for this test')\ns.contracts = broken",
+        "from workbench import lakes as s\ndef broken(r): raise ValueError('a defect for this test')\ns.contracts = broken",
         "from workbench.views import level\ndef broken(self): raise ValueError('a defect for this test')\nlevel.LevelView.start = broken",
         "from workbench.views import level as v\ndef broken(s): raise ValueError('a defect for this test')\nv.LevelView.__panel__ = broken",
     ],

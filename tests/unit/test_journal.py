@@ -10,7 +10,7 @@ from engine.errors import ContractError
 from engine.lake.writer import append_line
 from engine.vocab import NS
 from tests.ui.conftest import DATE, generated_lake
-from workbench import session_cache
+from workbench import lakes, session_cache
 from workbench.snapshot.png import picture_bytes, read_state
 from workbench.state import LevelState
 from workbench.views.journal import Note, book, found, list_html, note_of, read
@@ -39,7 +39,7 @@ def test_notes_are_read_back_the_newest_first_and_found_by_words(tmp_path) -> No
 
 def test_a_note_keeps_the_moment_and_its_picture_without_what_came_after(tmp_path_factory: pytest.TempPathFactory) -> None:
     lake = str(generated_lake(tmp_path_factory.mktemp("journal"), 20_000))
-    state, there = LevelState(), session_cache.contracts(lake)
+    state, there = LevelState(), lakes.contracts(lake)
     state.param["contract"].objects, state.param["session"].objects = list(there), there["ESZ5"]
     start_ns = session_cache.load(lake, "ESZ5", DATE).ladder.start_ns
     state.param.update(contract="ESZ5", session=str(DATE), level="vwap", cursor_ts_ns=start_ns + 4000 * NS)

@@ -16,7 +16,7 @@ from engine.lake.catalog import LADDER
 from engine.session import Session
 from engine.vocab import ROOTS
 from tests.support.ladders import DATE, NS, SYMBOL, make_frames
-from workbench import session_cache
+from workbench import lakes, session_cache
 from workbench.plots import heatmap, ladder, levels, volume
 from workbench.plots.heatmap import legend_html
 from workbench.state import LevelState, dollar_ticks
@@ -160,7 +160,7 @@ def test_contracts_stand_by_their_newest_session_then_by_activity(monkeypatch: p
             return SimpleNamespace(rows=held[symbol, date.day])
 
     monkeypatch.setattr(session_cache, "open_lake", lambda root: Lake())
-    assert session_cache.contracts("") == {
+    assert lakes.contracts("") == {
         "ESZ5": ["2025-12-03", "2025-12-02"], "ESH6": ["2025-12-03", "2025-12-01"], "ESU5": ["2025-12-01"],
     }  # fmt: skip
 

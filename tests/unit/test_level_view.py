@@ -20,7 +20,7 @@ from engine.vocab import NS
 from tests.support.ladders import DATE as MADE_DATE
 from tests.support.ladders import make_frames
 from tests.ui.conftest import DATE, generated_lake
-from workbench import session_cache
+from workbench import lakes, session_cache
 from workbench.plots import axes, heatmap
 from workbench.plots.axes import price_text
 from workbench.plots.decision import statement
@@ -139,7 +139,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
 def view(lake: str) -> LevelView:
     """The view at VWAP, standing in the morning."""
     st = LevelState()
-    there = session_cache.contracts(lake)
+    there = lakes.contracts(lake)
     st.param["contract"].objects, st.param["session"].objects = list(there), there["ESZ5"]
     s = session_cache.load(lake, "ESZ5", DATE)
     st.param.update(contract="ESZ5", session=str(DATE), level="vwap", cursor_ts_ns=s.ladder.start_ns + 2000 * NS)

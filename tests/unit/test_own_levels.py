@@ -7,7 +7,7 @@ import pytest
 from engine.errors import ContractError
 from engine.vocab import NS
 from tests.ui.conftest import DATE, generated_lake
-from workbench import own_levels, session_cache
+from workbench import lakes, own_levels, session_cache
 from workbench.own_levels import Editor, OwnLevel
 from workbench.state import LevelState
 from workbench.views.known import known_items, known_runs
@@ -62,7 +62,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_they_are_on_the_page(lake: str) -> None:
-    state, there = LevelState(), session_cache.contracts(lake)
+    state, there = LevelState(), lakes.contracts(lake)
     state.param["contract"].objects, state.param["session"].objects = list(there), there["ESZ5"]
     start_ns = session_cache.load(lake, "ESZ5", DATE).ladder.start_ns
     state.param.update(contract="ESZ5", session=str(DATE), level="pm_high", cursor_ts_ns=start_ns + 4000 * NS)

@@ -23,7 +23,7 @@ from engine.simulate.dbn import DATASET, DayTask, file_name, run_day, truth_path
 from engine.simulate.regimes import LOG_ROWS, N_LOG
 from engine.simulate.rng import kernel
 from engine.vocab import NS
-from workbench.session_cache import planted_strength, simulated_text
+from workbench.lakes import planted_strength, simulated_text
 
 DATE = dt.date(2025, 9, 3)
 PARAMS = SimParams(seed=11, rate=0.03, kappa=1.0)

@@ -28,7 +28,7 @@ from engine.retrieval.hints import brings_sessions
 from engine.session import level_title
 from engine.sessions import to_ns
 from engine.vocab import NS
-from workbench import session_cache
+from workbench import lakes, session_cache
 from workbench.assets import script, style
 from workbench.plots import axes
 from workbench.snapshot import ForeignState, PictureParams, Scene, SetupState, picture, read_sidecar, read_state, write_sidecar
@@ -201,7 +201,7 @@ class CompareView(PageView):
     def _go(self, moment: dict[str, Any]) -> None:
         """Put the tab's state at a moment, so that every view opens there, and draw it."""
         self.moment = None
-        there = session_cache.contracts(self.root)
+        there = lakes.contracts(self.root)
         symbol, date = moment["contract"], moment["session"]
         if date not in there.get(symbol, []):
             raise SessionError(
@@ -362,7 +362,7 @@ def data_url(raw: bytes) -> str:
 
 def draw_moment(root: str, moment: dict[str, Any], features: FeatureParams | None, params: PictureParams) -> tuple[bytes, Scene]:
     """The moment's picture as PNG that carries its state, and what it was drawn from."""
-    lake = session_cache.open_lake(root)
+    lake = lakes.open_lake(root)
     scene = scene_of(
         lake, moment["contract"], dt.date.fromisoformat(moment["session"]), level_id=moment["level"], clock_ns=moment["cursor_ts_ns"],
         features=features, picture=params,

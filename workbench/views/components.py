@@ -14,7 +14,7 @@ from panel.custom import JSComponent
 
 from engine.lake.trust import TrustWords
 from engine.session import Session
-from workbench import session_cache
+from workbench import lakes, session_cache
 from workbench.assets import script, style
 from workbench.plots.axes import price_text
 from workbench.plots.heatmap import LAYERS
@@ -273,7 +273,7 @@ def figure_pane(figure: Any, **layout: Any) -> pn.pane.Bokeh:
 
 def simulated_mark(root: str) -> pn.pane.HTML:
     """The mark of a simulated market, hidden at first; `root` is the lake."""
-    mark = f"<span class='sm-mark'>{session_cache.simulated_text(root)}</span>"
+    mark = f"<span class='sm-mark'>{lakes.simulated_text(root)}</span>"
     return html(mark, visible=False, sizing_mode=None, margin=(0, 0, 0, 12), stylesheets=[PANE_CSS, TABLE_CSS])
 
 

@@ -21,7 +21,7 @@ from engine.errors import EngineError
 from engine.lake.writer import append_line
 from engine.session import level_title
 from engine.vocab import NS
-from workbench import session_cache, similar
+from workbench import lakes, similar
 from workbench.assets import style
 from workbench.plots import axes
 from workbench.state import HORIZON_WORDS, LevelState
@@ -109,7 +109,7 @@ class Drill:
 
     def _ask(self, found: list[Question]) -> None:
         done = {r["trigger_id"] for r in read(Path(self.root)) if r.get("kind") == "call"}
-        there = session_cache.contracts(self.root)
+        there = lakes.contracts(self.root)
         shown = [q for q in found if q.session_date in there.get(q.symbol, ())]
         q = choose(shown, done, self.rng)
         if q is None:
@@ -227,7 +227,7 @@ def questions(root: str, horizon: str) -> list[Question]:
 def _questions(root: str, horizon: str, stamp: str) -> tuple[Question, ...]:
     from engine.retrieval.dataset import VECTORS, sessions_in
 
-    lake, outcome = session_cache.open_lake(root), f"outcome_{horizon}"
+    lake, outcome = lakes.open_lake(root), f"outcome_{horizon}"
     columns = ["trigger_id", "level_id", "approach", "touch_ts_ns", outcome]
     where = (pl.col("kind") == "touch") & pl.col(outcome).is_in(list(CLASS_OF)) & pl.col("touch_ts_ns").is_not_null()
     return tuple(

@@ -21,7 +21,7 @@ from engine.ladder import NO_TICK
 from engine.levels import level_ids
 from engine.session import Session, level_title
 from engine.vocab import NS
-from workbench import own_levels, queries, session_cache
+from workbench import lakes, own_levels, queries, session_cache
 from workbench.assets import script, style
 from workbench.export import Table, cube_frame
 from workbench.plots import axes, conditions, decision
@@ -265,7 +265,7 @@ class LevelView(PageView):
             said = f"{level_title(st.level)}: not known at this time"
         self.notices.trouble.append(said)
         if (st.contract, st.session) != (s.symbol, s.date.isoformat()):
-            dates = session_cache.contracts(self.root).get(s.symbol, [])
+            dates = lakes.contracts(self.root).get(s.symbol, [])
             # The session that is drawn is in the picker, though its files may be gone by now.
             st.param["session"].objects = list(dict.fromkeys([*dates, s.date.isoformat()]))
             self.put(contract=s.symbol, session=s.date.isoformat(), cursor_ts_ns=look.now_ns, level=look.level_id)
@@ -434,7 +434,7 @@ class LevelView(PageView):
         if s is None:
             return
         try:
-            self.notices.stale = "" if session_cache.stamp(self.root, s.symbol, s.date) == s.stamp else f"{changed}."
+            self.notices.stale = "" if lakes.stamp(self.root, s.symbol, s.date) == s.stamp else f"{changed}."
         except (EngineError, OSError) as e:
             self.notices.stale = f"{changed}, and cannot be read any more: {e}"
         self.notices.show()

@@ -16,7 +16,7 @@ from panel.custom import JSComponent
 
 from engine.bars import BAR_NS
 from engine.vocab import NS
-from workbench import own_levels, session_cache
+from workbench import lakes, own_levels, session_cache
 from workbench.assets import script
 from workbench.plots import axes, conditions, heatmap, ladder, levels, volume
 from workbench.theme import FONT, MONO, THEMES, Theme
@@ -206,7 +206,7 @@ class LevelPictures:
     def _paint_session(self, frame: Frame) -> None:
         s = frame.look.session
         if self.chart.mark.visible != s.simulated:
-            text = "SIMULATED MARKET" if s.lake is None else session_cache.simulated_text(str(s.lake.root))
+            text = "SIMULATED MARKET" if s.lake is None else lakes.simulated_text(str(s.lake.root))
             self.chart.mark.update(visible=s.simulated, text=text)
         self._bars, self._strip_done = (-1, None), ()
         if s.tick_size != self.tick_size:

@@ -18,7 +18,7 @@ from engine.lake.store import Lake
 from engine.retrieval.difference import DifferenceMap, DifferenceParams, difference_map, neighbour_pressure
 from engine.session import Session, level_title
 from engine.vocab import NS, root_of
-from workbench import session_cache, similar
+from workbench import lakes, session_cache, similar
 from workbench.assets import script, style
 from workbench.export import Table
 from workbench.plots import axes, heatmap, outcomes
@@ -221,7 +221,7 @@ class NeighboursView(PageView):
             self.state.view = "level"
             return
         moment = opened(self.walled.found, int(card))
-        dates = session_cache.contracts(self.root).get(str(moment["contract"]), [])
+        dates = lakes.contracts(self.root).get(str(moment["contract"]), [])
         if moment["session"] not in dates:
             command = Lake(self.root).session_command(str(moment["contract"]), moment["session"])
             self.notices.show(f"{moment['contract']} {moment['session']} has no ladder in this lake any more; `{command}` makes it")
@@ -273,7 +273,7 @@ def walled(found: Similar, stretch: Stretch, k: int, go_on: Progress) -> Walled:
         minis[i] = _read(q.root, *at, stretch, mirror=row["approach"] != found.trigger["approach"])
     ordered = [minis[i] for i in range(len(rows))]
     top = shared_top([m for m in (query, *ordered) if isinstance(m, Mini)], LAYERS[stretch.layer])
-    lake = session_cache.open_lake(q.root)
+    lake = lakes.open_lake(q.root)
     shown = {(q.symbol, q.date), *((symbol_of(r), r["session_date"]) for r in rows)}
     simulated = any(lake.has(LADDER, *s) and lake.is_simulated(LADDER, *s) for s in shown)
     return Walled(found, stretch, query, ordered, top, simulated)
@@ -497,7 +497,7 @@ class Difference:
 
     def _work(self, found: Similar, progress: Progress) -> DifferenceMap:
         near = found.answer.found
-        pressure = neighbour_pressure(session_cache.open_lake(self.root), near, PARAMS, progress)
+        pressure = neighbour_pressure(lakes.open_lake(self.root), near, PARAMS, progress)
         return difference_map(pressure, near["outcome_class"].to_list(), near["session_date"].to_numpy(), PARAMS)
 
     def _done(self, answer: DifferenceMap) -> None:
