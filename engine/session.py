@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 import polars as pl
 
-from engine.bars import BAR_NS
+from engine.bars import BAR_NS, BRONZE_TRADE_COLUMNS, is_trade, trade_rows, trades_between
 from engine.errors import EngineError, PartitionMissing, SessionError, UnknownLevel
 from engine.features import level_windows, pressure_cube
 from engine.features.flow_lead import FlowLead, flow_lead
@@ -172,16 +172,34 @@ class Session:
         from engine.features.events import lake_triggers
         from engine.retrieval.dataset import trigger_params_of
 
-        if self.lake is None:
-            raise SessionError(f"touches of {self.symbol} {self.date}: expected a session read from a lake, found one made from frames")
-        days = utc_dates(self.ladder.start_ns, self.ladder.end_ns)
-        if not any(self.lake.has(BRONZE_MBO, self.symbol, d) for d in days):
-            self.lake.manifest(BRONZE_MBO, self.symbol, days[0])  # says what is missing, and what makes it
-        p = trigger_params_of(self.lake, self.symbol, self.date)
+        lake, _ = self._bronze("touches")
+        p = trigger_params_of(lake, self.symbol, self.date)
         return lake_triggers(
-            self.lake, self.ladder, (TriggerKind.TOUCH.value,), setups=p.setups, approach=p.approach, window_s=p.features.window_s,
+            lake, self.ladder, (TriggerKind.TOUCH.value,), setups=p.setups, approach=p.approach, window_s=p.features.window_s,
             levels=levels,
         )  # fmt: skip
+
+    def _bronze(self, what: str) -> tuple[Lake, list[dt.date]]:
+        """The lake, and the UTC dates of the session whose records bronze has."""
+        if self.lake is None:
+            raise SessionError(f"{what} of {self.symbol} {self.date}: expected a session read from a lake, found one made from frames")
+        days = utc_dates(self.ladder.start_ns, self.ladder.end_ns)
+        held = [d for d in days if self.lake.has(BRONZE_MBO, self.symbol, d)]
+        if not held:
+            self.lake.manifest(BRONZE_MBO, self.symbol, days[0])  # says what is missing, and what makes it
+        return self.lake, held
+
+    @cached_with_session(1)
+    def trades(self) -> pl.DataFrame:
+        """Every single trade of the session: ``time`` (ns since the epoch, rising), ``tick``, ``size``, ``side`` (code of the aggressor's).
+
+        A trade's time is the latest so far in file order, as in the replay. Raises PartitionMissing or PartitionCorrupt, with the command
+        that makes it, where bronze of the session is not there; SessionError of a session that was made from frames.
+        """
+        lake, held = self._bronze("trades")
+        parts = (p for d in held for p in lake.read_parts(BRONZE_MBO, self.symbol, d, BRONZE_TRADE_COLUMNS, is_trade()))
+        found = trades_between(trade_rows(parts, self.ladder.root), self.ladder.start_ns, self.ladder.end_ns)
+        return found.select("time", "tick", "size", "side")
 
     def touches_before(self, level_id: str, end_ns: int) -> int | None:
         """How often a level of the lake was touched before `end_ns`; None without gold, and of a price of the trader's own.

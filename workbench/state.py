@@ -21,6 +21,9 @@ VOLUME = {"Off": "off", "On": "on"}
 SPANS = {"10 min": 10, "20 min": 20, "30 min": 30, "1 hour": 60, "2 hours": 120, "Session": 0}
 """Minutes shown by the chart; 0 is the whole session."""
 
+LEAST = {"All": 1, "2": 2, "5": 5, "10": 10, "25": 25, "50": 50, "100": 100}
+"""Least contracts of a trade in time and sales."""
+
 HORIZON_WORDS = {f"{m} min": f"h{i}" for i, m in enumerate((1, 2, 4, 6, 8, 10, 12))}
 """Time after the touch in which an outcome counts, in words -> its key in gold."""
 
@@ -39,6 +42,7 @@ QUERY = {
     "at": "at", "near": "near", "mid": "mid", "far": "far", "layer": "layer", "step": "step",
     "half": "half_life_s", "rows": "rows", "span": "span_min", "theme": "theme", "map": "palette", "horizon": "horizon",
     "mode": "mode", "pool": "pool", "from": "direction", "k": "neighbours_k", "volume": "volume", "marks": "marks", "about": "section",
+    "tape": "tape", "least": "least",
 }  # fmt: skip
 """Key in the URL -> parameter."""
 
@@ -82,6 +86,8 @@ class LevelState(param.Parameterized):
     span_min: Any = param.Selector(default=30, objects=SPANS, doc="How much time the chart shows")
     volume: Any = param.Selector(default="off", objects=VOLUME, doc="Volume profile and cumulative delta, up to the cursor")
     marks: Any = param.Selector(default="on", objects=VOLUME, doc="Large orders, icebergs, sweeps, absorption and pulls on the heat")
+    tape: Any = param.Selector(default="off", objects=VOLUME, doc="Time and sales beside the picture, up to the clock")
+    least: Any = param.Selector(default=1, objects=LEAST, doc="Least contracts of a trade in time and sales")
     palette: Any = param.Selector(default="perceptual", objects=list(PALETTES), doc="Colours of resting size and one-signed flows")
     horizon: Any = param.Selector(default="h1", objects=HORIZON_WORDS, doc="Horizon of the outcomes after a touch")
     mode: Any = param.Selector(default="walk_forward", objects=MODES, doc="Sessions whose setups are compared")
@@ -176,7 +182,7 @@ class LevelState(param.Parameterized):
             # 9:53 is a time.
             return to_ns(dt.date.fromisoformat(date), dt.time.fromisoformat(f"0{text}" if text[1:2] == ":" else text))
         kind = self.param[name]
-        if isinstance(kind, param.Integer) or name == "span_min":
+        if isinstance(kind, param.Integer) or name in ("span_min", "least"):
             return int(text)
         if isinstance(kind, param.Number):
             return float(text)

@@ -8,6 +8,66 @@ from tests.ui.conftest import DATE, Server
 from tests.ui.pages import opened, query, sentence, until
 
 
+def seconds(clock: str) -> float:
+    h, m, s = clock.split(":")
+    return int(h) * 3600 + int(m) * 60 + float(s)
+
+
+def test_time_and_sales_and_what_is_copied(browser, made_server: Server) -> None:
+    with opened(browser, f"{made_server.url}?session={DATE}&level=vwap&t=10:05:00") as (page, watch):
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        clipboard = "() => navigator.clipboard.readText()"
+        page.keyboard.press("t")
+        lines = page.locator("tr.bought, tr.sold")
+        lines.first.wait_for(timeout=30_000)
+        until(page, lambda p: query(p).get("tape"), "on")
+
+        def newest(p) -> float:
+            return seconds(lines.first.locator("td").first.inner_text())
+
+        # Every line came before the clock, the newest first, and nothing later is in the page.
+        times = [seconds(t) for t in lines.locator("td:first-child").all_inner_texts()]
+        assert times == sorted(times, reverse=True)
+        assert times[0] < seconds("10:05:00")
+        page.keyboard.press("ArrowRight")
+        until(page, lambda p: newest(p) > times[0], True)
+        assert newest(page) < seconds("10:05:05")
+        page.get_by_label("Time and sales, least contracts").select_option("10")
+        until(page, lambda p: {int(t) >= 10 for t in lines.locator("td:nth-child(3)").all_inner_texts()}, {True})
+
+        page.keyboard.press("Escape")
+        page.locator(".sm-brand").click()
+        told = page.locator(".copied")
+        for key, said in (("l", "Link to 10:05:05 copied"), ("s", "Sentence of 10:05:05 copied"), ("d", "rows of 10:05:05 copied")):
+            page.keyboard.press(key)
+            until(page, lambda _, said=said: said in told.inner_text(), True)
+            text = page.evaluate(clipboard)
+            if key == "l":
+                assert text.startswith(f"{made_server.url}?")
+                assert "level=vwap&t=10:05:05" in text
+            elif key == "s":
+                assert text == sentence(page)
+            else:
+                head, *rows = text.splitlines()
+                assert {"tick", "side", "long", "short", "change"} <= set(head.split("\t"))
+                assert len(rows) > 20
+        page.keyboard.press("Shift+T")
+        until(page, lambda _: re.search(r"[\d,]+ rows of 10:05:05", told.inner_text()) is not None, True)
+        until(page, lambda p: p.evaluate(clipboard).startswith("time\t"), True)
+        # It plays, and lines come with it.
+        before = newest(page)
+        page.get_by_label("Speed").select_option("60x")
+        page.locator(".sm-brand").click()
+        page.keyboard.press("Space")
+        until(page, lambda p: newest(p) > before, True)
+        page.keyboard.press("Space")
+        until(page, lambda p: p.get_by_label("Play or pause (space)").inner_text(), "Play")
+        assert newest(page) < seconds(page.locator("time").inner_text())
+        page.keyboard.press("t")
+        until(page, lambda _: lines.count(), 0)
+        assert watch.errors == []
+
+
 def test_own_levels_keys_and_the_place_where_one_left(browser, made_server: Server) -> None:
     with opened(browser, f"{made_server.url}?session={DATE}&level=pm_high&t=10:05:00&layer=pull") as (page, watch):
         keys = page.get_by_role("dialog", name="Keys of this view")

@@ -157,15 +157,65 @@ def test_a_pure_function_returns(blank: Any, names: tuple[str, ...], expression:
 def test_one_act_is_on_its_way_at_a_time_and_only_the_last_of_the_others_follows(blank: Any):
     sent = called(
         blank,
-        ("one_at_a_time",),
+        ("in_order",),
         """(() => {
-          const sent = [], tell = oneAtATime((name, value) => sent.push([name, value]));
+          const sent = [], tell = inOrder((name, value) => sent.push([name, value]), (name, a, b) => b);
           tell('x', 1); tell('x', 2); tell('x', 3);
-          const before = tell.busy(), more = tell.answered(), done = tell.answered();
-          return {sent, before, more, done, after: tell.busy()};
+          const before = tell.busy(), asked = [tell.asked('x'), tell.asked('y')], more = tell.answered(), last = tell.asked('x');
+          const done = tell.answered();
+          return {sent, before, asked, more, last, done, after: tell.busy(), none: tell.asked('x') === undefined};
         })()""",
     )
-    assert sent == {"sent": [["x", 1], ["x", 3]], "before": True, "more": False, "done": True, "after": False}
+    assert sent == {
+        "sent": [["x", 1], ["x", 3]], "before": True, "asked": [3, None], "more": False, "last": 3, "done": True, "after": False,
+        "none": True,
+    }  # fmt: skip
+
+
+def test_what_waits_is_bounded_and_the_newest_is_kept(blank: Any):
+    sent = called(
+        blank,
+        ("in_order",),
+        """(() => {
+          const sent = [], tell = inOrder((name, value) => sent.push(value), () => undefined, 3);
+          for (let i = 0; i < 9; i++) tell('x', i);
+          while (tell.busy()) tell.answered();
+          return sent;
+        })()""",
+    )
+    assert sent == [0, 6, 7, 8]
+
+
+DECK = """(() => {
+  const on = {}, listen = (k, f) => { on[k] = f; };
+  const model = {now: {}, track: {}, speeds: ['1x'], active: true, window_s: 5, figures: {}, painted: 0, on: listen};
+  const sent = [];
+  Object.defineProperty(model, 'acted', {set: (v) => sent.push([v.name, v.value])});
+  document.body.replaceChildren(render({model, el: document.body}));
+  const key = (k, repeat = false) => window.dispatchEvent(new KeyboardEvent('keydown', {key: k, repeat, cancelable: true}));
+  const answer = (now) => { model.now = {...model.now, ...now}; on.now(); };
+  ACTS
+  on.remove();
+  return sent;
+})()"""
+
+
+def test_keys_go_on_after_one_that_met_no_session_and_held_keys_are_one_act(blank: Any):
+    def acts(text: str) -> Any:
+        return called(blank, ("bokeh_bridge", "make", "in_order", "transport"), DECK.replace("ACTS", text))
+
+    # The server's answer where no session is open has no clock.
+    assert acts("key('ArrowRight'); answer({answered: 1}); key('Home');") == [["step", 5], ["open", 0]]
+    held = "key(']'); for (let i = 0; i < 30; i++) key(']', true); key('['); for (let i = 0; i < 400; i++) key(i % 2 ? 'Home' : 'End');"
+    sent = acts(held + "for (let n = 1; n < 90; n++) answer({answered: n});")
+    # What was held first gave way to what came last: one is on its way, fifty wait.
+    assert sent[0] == ["touch", 1]
+    assert len(sent) == 51
+    assert sent[-1] == ["open", 0]
+    assert acts("key(']'); for (let i = 0; i < 30; i++) key(']', true); answer({answered: 1});") == [["touch", 1], ["touch", 30]]
+    # Space twice is as it was, and held it is one; so is a call, of which the first counts.
+    assert acts("key(' '); key(' '); key(' ', true); answer({answered: 1});") == [["play", True], ["play", False]]
+    assert acts("key('r'); key('r', true); key('b'); key('c'); answer({answered: 1});") == [["call", "reject"], ["call", "break"]]
 
 
 def test_acts_wait_in_their_order_and_what_belongs_together_is_one(blank: Any):

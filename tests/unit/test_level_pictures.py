@@ -159,7 +159,7 @@ def test_contracts_stand_by_their_newest_session_then_by_activity(monkeypatch: p
         def find_manifest(self, key: str, symbol: str, date: dt.date) -> SimpleNamespace:
             return SimpleNamespace(rows=held[symbol, date.day])
 
-    monkeypatch.setattr(session_cache, "open_lake", lambda root: Lake())
+    monkeypatch.setattr(lakes, "open_lake", lambda root: Lake())
     assert lakes.contracts("") == {
         "ESZ5": ["2025-12-03", "2025-12-02"], "ESH6": ["2025-12-03", "2025-12-01"], "ESU5": ["2025-12-01"],
     }  # fmt: skip

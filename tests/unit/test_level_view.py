@@ -21,6 +21,7 @@ from tests.support.ladders import DATE as MADE_DATE
 from tests.support.ladders import make_frames
 from tests.ui.conftest import DATE, generated_lake
 from workbench import lakes, session_cache
+from workbench.own_levels import own_price, traded_tick
 from workbench.plots import axes, heatmap
 from workbench.plots.axes import price_text
 from workbench.plots.decision import statement
@@ -34,7 +35,7 @@ from workbench.views.controls import drawer
 from workbench.views.drill import Drill
 from workbench.views.known import known_items
 from workbench.views.level import LevelView, level_tables
-from workbench.views.viewport import clamp_to_session, own_price, traded_tick
+from workbench.views.viewport import clamp_to_session
 
 
 def session_of(symbol: str, *, low: int = 0) -> Session:
@@ -153,6 +154,44 @@ def act(view: LevelView, name: str, value: Any) -> None:
     n = view.player.answered + 1
     view.player.deck.acted = {"name": name, "value": value, "n": n}
     assert view.player.deck.now["answered"] == n
+
+
+def test_an_act_without_a_session_is_answered(tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    empty = LevelView(str(tmp_path / "lake"), LevelState(), [])
+    empty.start()
+    for name, value in (("step", 5), ("drill", 0), ("play", True)):
+        act(empty, name, value)
+
+
+def test_a_frame_that_fails_leaves_the_clock_at_the_one_before(view: LevelView, monkeypatch: pytest.MonkeyPatch) -> None:
+    player, slab_at = view.player, view.player.slab_at
+    act(view, "seek", 2000)
+    for error, said in (
+        (NoData("these seconds are gone"), "these seconds are gone"),
+        (ZeroDivisionError("a defect"), "could not be drawn"),
+    ):
+
+        def broken(look: Any, centre: int, low: int, seen: int, error: Exception = error) -> Any:
+            if seen > 2000:
+                raise error
+            return slab_at(look, centre, low, seen)
+
+        monkeypatch.setattr(player, "slab_at", broken)
+        player.play(True)
+        player.clock._exact = 2007.5
+        player.clock._last_sent = -1.0
+        player.clock.ack(player.clock.sent)
+        player._tick()
+        assert said in view.notices.banner.lines[0]
+        assert (player.clock.position, player.clock.playing, player.deck.now["playing"]) == (2000, False, False)
+        assert player.frame is not None
+        assert player.frame.t == player.deck.now["at"] == 2000
+        monkeypatch.undo()
+        act(view, "step", 5)
+        assert player.deck.now["at"] == 2005
+        assert view.notices.banner.lines == []
+        act(view, "seek", 2000)
 
 
 def test_lines_and_names_follow_the_levels(view: LevelView) -> None:

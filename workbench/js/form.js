@@ -1,7 +1,9 @@
 export function render({ model, el }) {
   const box = document.createElement("div");
   let n = 0;
-  const tell = oneAtATime((name, value) => { model.changed = { name, value, n: ++n }; });
+  // Of a slider that is drawn the newest value counts; each press of a button, and each text, is an act of its own.
+  const settings = () => model.fields.filter((f) => ["slider", "select", "toggle"].includes(f.kind)).map((f) => f.name);
+  const tell = inOrder((name, value) => { model.changed = { name, value, n: ++n }; }, (name, a, b) => (settings().includes(name) ? b : undefined));
   model.on("answered", () => { if (tell.answered()) fill(); });
   const shown = new Map();
   const build = {

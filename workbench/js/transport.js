@@ -7,8 +7,9 @@ const pathPoints = (xs, ys) => {
 
 export function render({ model, el }) {
   let n = 0;
-  const STEPS = ["step"], PLACES = ["seek", "speed", "level"];
-  const together = (name, a, b) => (STEPS.includes(name) ? a + b : PLACES.includes(name) ? b : undefined);
+  // Steps add up, the first call of a drill counts, of all else the newest does.
+  const STEPS = ["step", "touch", "layer", "tape"];
+  const together = (name, a, b) => (STEPS.includes(name) ? a + b : name === "call" ? a : b);
   const tell = inOrder((name, value) => { model.acted = { name, value, n: ++n }; }, together);
   const button = (text, title, act, cls = "") => {
     const b = make("button", { type: "button", textContent: text, title, className: cls });
@@ -18,8 +19,11 @@ export function render({ model, el }) {
   };
   const clock = make("time"), zone = make("span", { textContent: "New York" });
   const badge = make("div", { className: "badge" }, [clock, zone]);
-  const play = button("Play", "Play or pause (space)", () => tell("play", !model.now.playing), "play");
-  const reveal = button("Show after", "Show what came after the moment, or hide it (h)", () => tell("reveal", !model.now.revealed), "reveal");
+  // Pressed twice before the server answers is as it was.
+  const turn = (name, now) => () => tell(name, !(tell.asked(name) ?? model.now[now]));
+  const turnPlay = turn("play", "playing"), turnReveal = turn("reveal", "revealed");
+  const play = button("Play", "Play or pause (space)", turnPlay, "play");
+  const reveal = button("Show after", "Show what came after the moment, or hide it (h)", turnReveal, "reveal");
   const speed = make("select", { title: "Speed" }, model.speeds.map((text, i) => make("option", { value: i, textContent: text })));
   speed.setAttribute("aria-label", "Speed");
   speed.addEventListener("change", () => tell("speed", Number(speed.value)));
@@ -38,7 +42,20 @@ export function render({ model, el }) {
   const scrub = make("input", { type: "range", min: 1, step: 1 });
   scrub.setAttribute("aria-label", "Time of the session");
   scrub.addEventListener("input", () => tell("seek", Number(scrub.value)));
-  const box = make("div", { className: "transport" }, [badge, buttons, make("div", { className: "track" }, [svg, hours, scrub])]);
+  const copied = make("div", { className: "copied", hidden: true });
+  copied.setAttribute("role", "status");
+  let hide = 0;
+  const showCopied = async () => {
+    const { what, text, said } = model.copied;
+    if (text === undefined) return;
+    const done = await toClipboard(what === "link" ? location.origin + location.pathname + text : text);
+    copied.textContent = done ? said : "The browser lets nothing be copied here";
+    copied.hidden = false;
+    clearTimeout(hide);
+    hide = setTimeout(() => { copied.hidden = true; }, 2500);
+  };
+  model.on("copied", showCopied);
+  const box = make("div", { className: "transport" }, [badge, buttons, make("div", { className: "track" }, [svg, hours, scrub]), copied]);
 
   const drawTrack = () => {
     const t = model.track;
@@ -64,6 +81,8 @@ export function render({ model, el }) {
   let due = false, painted_at = 0;
   const show = () => {
     const s = model.now;
+    // Also where no session is open: whoever waits for the answer takes no other key.
+    if (s.answered >= n) tell.answered();
     if (!s.clock) return;
     put(clock, "textContent", s.clock);
     if (!(tell.busy() && document.activeElement === scrub)) put(scrub, "value", String(s.at));
@@ -73,7 +92,6 @@ export function render({ model, el }) {
     put(speed, "value", String(s.speed));
     put(reveal, "textContent", s.revealed ? "Hide after" : "Show after");
     if (reveal.getAttribute("aria-pressed") !== String(s.revealed)) reveal.setAttribute("aria-pressed", String(s.revealed));
-    if (s.answered >= n) tell.answered();
     // One property for all of a frame: each costs the server as much as the frame's numbers.
     held.push(s.live || "");
     if (!s.playing) paint();
@@ -101,12 +119,14 @@ export function render({ model, el }) {
   const inField = (e) => e.composedPath().some((t) => t.tagName && t !== scrub && (/^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName) ||
     t.isContentEditable || ["listbox", "slider", "combobox"].includes(t.getAttribute?.("role"))));
   const step = (way) => (e) => tell("step", way * model.window_s * (e.shiftKey ? 12 : 1));
+  const ONCE = [" ", "h", "b", "r", "c", "t", "l", "s", "d", "T"];
   const keys = {
-    " ": () => tell("play", !model.now.playing), "ArrowLeft": step(-1), "ArrowRight": step(1), ",": () => tell("step", -1),
+    " ": turnPlay, "ArrowLeft": step(-1), "ArrowRight": step(1), ",": () => tell("step", -1),
     ".": () => tell("step", 1), "ArrowUp": () => tell("layer", -1), "ArrowDown": () => tell("layer", 1), "[": () => tell("touch", -1),
     "]": () => tell("touch", 1), "Home": () => tell("open", 0), "End": () => tell("end", 0),
-    "h": () => tell("reveal", !model.now.revealed), "b": () => tell("call", "break"), "r": () => tell("call", "reject"),
-    "c": () => tell("call", "chop"),
+    "h": turnReveal, "b": () => tell("call", "break"), "r": () => tell("call", "reject"),
+    "c": () => tell("call", "chop"), "t": () => tell("tape", 1), "l": () => tell("copy", "link"), "s": () => tell("copy", "sentence"),
+    "d": () => tell("copy", "ladder"), "T": () => tell("copy", "trades"),
   };
   const onKey = (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey || !model.active || inField(e)) return;
@@ -114,7 +134,8 @@ export function render({ model, el }) {
     if (!act) return;
     if (e.key === " " && e.composedPath().some((t) => t.tagName === "BUTTON")) return;
     e.preventDefault();
-    act(e);
+    // A key that is held says once what it turns or answers.
+    if (!e.repeat || !ONCE.includes(e.key)) act(e);
   };
   window.addEventListener("keydown", onKey);
   model.on("remove", () => window.removeEventListener("keydown", onKey));

@@ -108,7 +108,7 @@ class Form(JSComponent):
     row = param.Boolean(default=False, doc="Side by side, without names above")
 
     _stylesheets: ClassVar[list[str]] = [style("form")]
-    _esm = script("make", "one_at_a_time", "form")
+    _esm = script("make", "in_order", "form")
 
     def bind(self, state: param.Parameterized, fields: list[dict[str, Any]]) -> Form:
         """Tie the form to `state`: what is changed in one is changed in the other.

@@ -81,6 +81,8 @@ LEVEL_KEYS: tuple[KeyRow, ...] = (
     (("Home", "End"), "the open; the session's end"),
     (("h",), "show what came after the moment, or hide it"),
     (("↑", "↓"), "layer of the heatmap"),
+    (("t",), "time and sales: single trades up to the clock"),
+    (("l", "s", "d"), "copy the link to this moment, the sentence, the ladder's rows; <kbd>Shift</kbd> <kbd>T</kbd> the trades shown"),
     (("Shift",), "and a click on the chart: a level of your own at that price"),
     (("b", "r", "c"), "in the drill: break, reject, chop"),
 )

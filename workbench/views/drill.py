@@ -75,6 +75,11 @@ class Drill:
         self.form.param.watch(lambda e: self._on_form(e.new), "changed")
         self.panel = pn.Row(self.form, self.say, **FILL)
 
+    @property
+    def asking(self) -> str:
+        """Date of the session whose touch is asked about; empty where no question is open."""
+        return "" if self.question is None or self.called else self.question.session_date
+
     def start(self) -> None:
         """Ask the next question; where there is none, say what makes some."""
         self.question, self.called = None, ""

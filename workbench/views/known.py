@@ -18,7 +18,7 @@ from engine.features.wall_orders import order_marks
 from engine.ladder import known_cells
 from engine.lake.catalog import ORDER_EVENTS, dataset
 from engine.params import FeatureParams
-from engine.session import Session, cached_with_session, tick_at
+from engine.session import Session, cached_with_session
 from engine.sessions import PROFILES, SessionWindows, session_windows
 from engine.vocab import NS
 from workbench import own_levels, session_cache
@@ -309,10 +309,10 @@ def known_items(session: Session, chosen: str, t: int, last: int | None) -> list
     now, known, own = session.ladder.start_ns + t * NS, known_levels(session, t), own_levels.of_session(session)
 
     def chip(i: str) -> dict[str, object]:
-        tick = tick_at(session.level(i), now - 1) if i in known or i in own or i == chosen else None
+        tick = own_levels.tick_of(session, own, i, now - 1) if i in known or i in own or i == chosen else None
         if tick is not None:
             mine = own.get(i)
-            more = {} if mine is None else {"label": own_levels.title(session, i), **({"title": mine.note} if mine.note else {})}
+            more = {} if mine is None else {"label": own_levels.title_among(own, i), **({"title": mine.note} if mine.note else {})}
             return placed_chip(i, tick, last, session.tick_size, **more)
         if i == chosen:
             return level_chip(i, mark="not yet")

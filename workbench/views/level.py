@@ -16,13 +16,13 @@ import polars as pl
 from bokeh.events import RangesUpdate, Tap
 from panel.custom import JSComponent
 
-from engine.errors import ContractError, EngineError, NoData, UnknownLevel
+from engine.errors import EngineError, NoData, UnknownLevel
 from engine.ladder import NO_TICK
 from engine.levels import level_ids
-from engine.session import Session, level_title
+from engine.session import level_title
 from engine.vocab import NS
 from workbench import lakes, own_levels, queries, session_cache
-from workbench.assets import script, style
+from workbench.assets import script
 from workbench.export import Table, cube_frame
 from workbench.plots import axes, conditions, decision
 from workbench.plots.heatmap import LAYERS, legend_html
@@ -49,9 +49,11 @@ from workbench.views.journal import Journal
 from workbench.views.known import Frame
 from workbench.views.level_figures import NAMES
 from workbench.views.outcomes import Outcomes, question_fields
+from workbench.views.own_level_form import OwnLevels
 from workbench.views.player import Player
 from workbench.views.save import save_control
-from workbench.views.viewport import Viewport, clamp_to_session, forget_time, on_grid, own_price, resolve
+from workbench.views.time_and_sales import TimeAndSales
+from workbench.views.viewport import Viewport, clamp_to_session, forget_time, link_to, on_grid, resolve
 
 SHOWN = frozenset(p for p in LevelState.param if p not in {"name", "view", "section", *ASKED})
 """Parameters of the tab that change this view."""
@@ -78,8 +80,9 @@ class LevelView(PageView):
         self.pictures = self.player.pictures
         self.outcomes = Outcomes(root, state, self._on_verdict)
         self.words = Words(state, self.outcomes)
-        self.own = OwnLevels(self)
-        self.journal = Journal(root, state, lambda: self.look, self.guard)
+        self.own = OwnLevels(self, self.player, self.refresh)
+        self.journal = Journal(root, state, lambda: self.look, self.guard, lambda: "" if self.drill is None else self.drill.asking)
+        self.tape = TimeAndSales(state, lambda: self.player.frame)
         self._ready: set[str] = set()
         self._timer: Any = None
         self._build()
@@ -117,10 +120,12 @@ class LevelView(PageView):
             deck,
             pictures.live, visible=False, **BOTH,
         )  # fmt: skip
+        self.drawing.visible = True
+        self.picture = pn.Row(self.drawing, self.tape.panel, visible=False, **BOTH)
         self.empty = html(components.loading_html(self.root), **BOTH)
         styles = {"padding": "6px 8px 2px", "box-sizing": "border-box"}
         self.body = pn.Column(
-            self.themes, self.notices.banner, self.empty, self.drawing, css_classes=["sm-body"], styles=styles, **BOTH
+            self.themes, self.notices.banner, self.empty, self.picture, css_classes=["sm-body"], styles=styles, **BOTH
         )  # fmt: skip
 
     def _watch(self) -> None:
@@ -135,7 +140,7 @@ class LevelView(PageView):
 
     def controls(self) -> list[Any]:
         """The drawer's widgets."""
-        save = save_control(lambda: [*level_tables(self), self.own.table()])
+        save = save_control(lambda: [*level_tables(self), self.tape.table(), self.own.table()])
         return [*self.own.controls(), *self.journal.controls(), *drawer(self.state, *question_fields(self.state)), save]
 
     # --- its life
@@ -163,9 +168,10 @@ class LevelView(PageView):
         self.player.open(s, look.now_ns)
         if self.drill is not None:
             self.drill.opened(s.symbol, s.date.isoformat())
+            self.journal.refresh()
         self.notices.read(s.notes)
         self._show()
-        self.empty.visible, self.drawing.visible = False, True
+        self.empty.visible, self.picture.visible = False, True
 
     def rest(self) -> bool:
         """A hidden clock does not play."""
@@ -225,6 +231,9 @@ class LevelView(PageView):
         frame = self.player.frame
         if frame is None:
             return
+        # A file of own levels that cannot be read takes nothing else from the picture.
+        lacks = own_levels.lacks(frame.look.session)
+        self.notices.notes = (*frame.look.session.notes, *([lacks] if lacks else []))
         self.pictures.paint_volume(frame, self.state.volume == "on")
         self._send_themes()
         if not self.player.clock.playing:
@@ -234,6 +243,7 @@ class LevelView(PageView):
 
     def _said(self, frame: Frame, all_of_it: bool) -> None:
         self.words.paint(frame, self.player.deck, self.pictures.palette, all_of_it=all_of_it)
+        self.tape.paint(frame)
 
     def _on_verdict(self) -> None:
         frame = self.player.frame
@@ -304,11 +314,11 @@ class LevelView(PageView):
     # --- what the trader does with mouse and keyboard
 
     def _on_act(self, act: dict[str, Any]) -> None:
-        player = self.player
-        if player.session is None:
-            return
-        name, value = act["name"], act["value"]
+        player, name, value = self.player, act["name"], act["value"]
         player.answered = int(act["n"])
+        if player.session is None:
+            player.deck.now = {**player.deck.now, "answered": player.answered}
+            return
         acts: dict[str, Callable[[], object]] = {
             "play": lambda: player.play(bool(value)),
             "step": lambda: player.seek(player.clock.position + int(value)),
@@ -320,6 +330,8 @@ class LevelView(PageView):
             "reveal": lambda: self._reveal(bool(value)),
             "level": lambda: self._choose_level(session_cache.KEY_LEVELS[int(value) - 1]),
             "layer": lambda: self._next_layer(int(value)),
+            "tape": lambda: self._turn_tape(int(value)),
+            "copy": lambda: self._copy(str(value)),
             "drill": self._open_drill,
             "call": lambda: self._call(str(value)),
         }
@@ -344,9 +356,30 @@ class LevelView(PageView):
         if on and not self.player.revealed:
             self.notices.trouble = ["What came after is shown once the drill's question is called"]
 
+    def _turn_tape(self, times: int) -> None:
+        if times % 2:
+            self.put(tape="off" if self.state.tape == "on" else "on")
+
+    def _copy(self, what: str) -> None:
+        """Give the browser what it puts on the clipboard."""
+        look = self.look
+        if look is None:
+            raise NoData("nothing is shown yet that could be copied; open a session first")
+        tables = {t.key: t for t in [*level_tables(self), self.tape.table()]}
+        clock = axes.clock(look.now_ns)
+        if what == "link":
+            text, said = "?" + link_to(look, self.state), f"Link to {clock} copied"
+        elif what == "sentence":
+            text, said = decision.statement(look.standing(), brief=True), f"Sentence of {clock} copied"
+        else:
+            frame = tables[what].make()[0]
+            text, said = frame.write_csv(separator="\t"), f"{frame.height:,} rows of {clock} copied"
+        self.player.deck.copied = {"what": what, "text": text, "said": said, "n": self.player.answered}
+
     def _to_touch(self, way: int) -> None:
         if not self.player.to_touch(way):
-            self.notices.trouble = [f"No {'later' if way > 0 else 'earlier'} touch of {level_title(self.state.level)} in this session"]
+            within = "this session" if self.player.clock.limit is None else "what the drill's question shows"
+            self.notices.trouble = [f"No {'later' if way > 0 else 'earlier'} touch of {level_title(self.state.level)} in {within}"]
 
     def _next_layer(self, way: int) -> None:
         layers = list(LAYERS)
@@ -375,7 +408,12 @@ class LevelView(PageView):
     def _open_drill(self) -> None:
         if self.drill is None:
             now = self.player
-            self.drill = Drill(self.root, self.state, now.limit, self.beside.clear, lambda: now.clock.position * NS + now.start_ns)
+
+            def limit(ts_ns: int | None) -> None:
+                now.limit(ts_ns)
+                self.journal.refresh()
+
+            self.drill = Drill(self.root, self.state, limit, self.beside.clear, lambda: now.clock.position * NS + now.start_ns)
         self.beside.objects = [self.drill.panel]
         self.player.play(False)
         self.drill.start()
@@ -396,14 +434,15 @@ class LevelView(PageView):
             return
 
         def take() -> None:
-            self.state.level, said = own_price(text, session, self.player.clock.position)
+            self.state.level, said = own_levels.own_price(text, session, self.player.clock.position)
             self.notices.trouble += [said] if said else []
 
         self.guard(take)
 
     def _on_tap(self, event: Any) -> None:
-        session = self.player.session
-        if session is not None and event.y is not None and (event.modifiers or {}).get("shift"):
+        # Only the chart's height is a price.
+        session, priced = self.player.session, event.model is self.pictures.chart.figure
+        if session is not None and priced and event.y is not None and (event.modifiers or {}).get("shift"):
             self.guard(lambda: self.own.add(axes.price_text(round(event.y), session.tick_size)))
         elif session is not None and event.x is not None:
             at = axes.ns_of_x(event.x, session.day_ns)
@@ -550,103 +589,6 @@ class Words:
             "seconds": lad.seconds, "x": points, "y": [int(lad.last_tick[i]) for i in points], "touches": passed,
             "hours": [[(h - lad.start_ns) // NS, axes.clock(h, seconds=False)] for h in hours],
         }  # fmt: skip
-
-
-OWN = [
-    components.heading("Own levels"),
-    text_field("add", "Price, name, note: adds or changes one", "6800.25, VPOC, tested on Monday"),
-    components.buttons("act", "The level that is chosen, and the last change", "Remove", "Undo"),
-]
-"""Fields of the drawer."""
-
-
-class OwnLevels:
-    """The trader's own levels in the drawer and on the chart: added, named, removed, undone, and taken from a CSV file."""
-
-    def __init__(self, view: LevelView) -> None:
-        self.view = view
-        self._editors: dict[str, own_levels.Editor] = {}
-
-    def controls(self) -> list[Any]:
-        """What the drawer holds; a CSV file has the columns price, name and note."""
-        form = Form(fields=OWN, **FILL)
-        form.param.watch(lambda e: self._on_form(form, e.new), "changed")
-        words = "<div class='upload'>From a CSV file (price, name, note)</div>"
-        upload = pn.widgets.FileInput(accept=".csv", margin=(2, 0), stylesheets=[style("upload")], sizing_mode="stretch_width")
-        upload.param.watch(lambda e: self._take(e.new) if e.new else None, "value")
-        return [form, html(words, stylesheets=[style("upload")]), upload]
-
-    def table(self) -> Table:
-        """Those of the session's market, as the CSV that is taken again."""
-
-        def make() -> tuple[pl.DataFrame, dict[str, Any]]:
-            session = self._session()
-            rows = [(v.price, v.name, v.note) for v in own_levels.read(self.view.root, session.ladder.root.code)]
-            schema = {"price": pl.Float64, "name": pl.String, "note": pl.String}
-            return pl.DataFrame(rows, schema=schema, orient="row"), {"lake": self.view.root, "contract": session.ladder.root.code}
-
-        return Table("own_levels", "Own levels", make)
-
-    def _session(self) -> Session:
-        session = self.view.player.session
-        if session is None:
-            raise NoData("no session is open whose market own levels could be of; open one first")
-        return session
-
-    def _editor(self) -> own_levels.Editor:
-        market = self._session().ladder.root.code
-        return self._editors.setdefault(market, own_levels.Editor(self.view.root, market))
-
-    def add(self, text: str) -> None:
-        """Add the level that is told as ``price, name, note``, or name one that is there, and go to it."""
-        price, name, note = (part.strip() for part in (*text.split(",", 2), "", "")[:3])
-        session = self._session()
-        level_id, said = own_price(price, session, self.view.player.clock.position)
-        if not level_id.startswith("price:"):
-            raise ContractError(f"{price}: {level_title(level_id)} is at this price already")
-        longest = own_levels.LONGEST
-        for what, told in (("name", name), ("note", note)):
-            if len(told) > longest[what]:
-                raise ContractError(f"Own level: expected a {what} of at most {longest[what]} characters, found {len(told)}")
-        self._editor().put(own_levels.OwnLevel(float(level_id.removeprefix("price:")), name, note))
-        self.view.notices.trouble += [said] if said else []
-        self.view.put(level=level_id)
-        self.view.refresh()
-
-    def _remove(self) -> None:
-        level_id = self.view.state.level
-        mine = own_levels.of_session(self._session()).get(level_id)
-        if mine is None:
-            raise ContractError(f"{level_title(level_id)} is none of your own levels: choose one of them to remove it")
-        self._editor().remove(mine.price)
-        self.view.refresh()
-
-    def _undo(self) -> None:
-        if not self._editor().undo():
-            raise ContractError("Own levels: there is no change of this page to undo")
-        self.view.refresh()
-
-    def _on_form(self, form: Form, change: dict[str, Any]) -> None:
-        form.answered = change["n"]
-        if change["name"] == "act":
-            self.view.guard(self._remove if change["value"] == 0 else self._undo)
-        elif change["value"]:
-            self.view.guard(lambda: self.add(str(change["value"])))
-            form.values = {"add": "" if not self.view.notices.trouble else change["value"]}
-
-    def _take(self, content: bytes) -> None:
-        def take() -> None:
-            try:
-                text = content.decode("utf-8-sig")
-            except UnicodeDecodeError as e:
-                raise ContractError(f"Own levels: expected a CSV file in UTF-8, found another: {e}") from e
-            found = own_levels.parse(text, "Own levels")
-            self._editor().put(*found)
-            n = f"{len(found)} own level{'' if len(found) == 1 else 's'}"
-            self.view.notices.trouble.append(f"{n} taken; Undo takes them back")
-            self.view.refresh()
-
-        self.view.guard(take)
 
 
 def level_tables(view: LevelView) -> list[Table]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import panel as pn
 import param
 from panel.custom import JSComponent
 
+from engine.errors import EngineError, RunFailed
 from engine.session import Session
 from engine.sessions import to_ns
 from engine.vocab import NS
@@ -25,6 +27,8 @@ from workbench.views import known
 from workbench.views.known import Frame, middle, stretch
 from workbench.views.level_figures import LevelPictures
 from workbench.views.viewport import Viewport, resolve
+
+log = logging.getLogger(__name__)
 
 WORDS_EVERY_S, WORDS_EVERY_FRAMES = 0.25, 5
 """While it plays, a part of the words follows the picture so often, and so all of them once a second: faster nobody reads. No more often
@@ -130,8 +134,8 @@ class Deck(JSComponent):
     """The transport: the clock, play and step, speed, the session's path so far as a scrubber, and the view's keyboard.
 
     It acknowledges every frame once it is painted; the server sends the next one only then. `acted` is what the trader did: ``name``
-    (``play, step, seek, speed, touch, open, end, level, layer, reveal, drill, call``), ``value`` and a running number. No act is lost:
-    those that come before the server has answered wait in their order, steps as one.
+    (``play, step, seek, speed, touch, open, end, level, layer, reveal, tape, copy, drill, call``), ``value`` and a running number. None is
+    lost: those that come before the server has answered wait in their order, those of one kind as one.
     """
 
     now = param.Dict(
@@ -143,12 +147,13 @@ class Deck(JSComponent):
     speeds = param.List(default=[], doc="Speeds in words")
     acted = param.Dict(default={}, doc="What the trader last did")
     painted = param.Integer(default=0, doc="The last frame that was painted")
+    copied = param.Dict(default={}, doc="What the trader asked to copy: text (of a link the query), words that say so, running number")
     active = param.Boolean(default=True, doc="Whether keys are listened to; false while another view is open")
     window_s = param.Integer(default=5, doc="Length of a window, which the arrows step by, seconds")
     figures = param.Dict(default={}, doc="What each figure shows, by its name, for who does not see it")
 
     _stylesheets: ClassVar[list[str]] = [style("transport")]
-    _esm = script("bokeh_bridge", "make", "in_order", "transport", LEAST_MS=FRAME_S * 1000)
+    _esm = script("bokeh_bridge", "make", "in_order", "clipboard", "transport", LEAST_MS=FRAME_S * 1000)
 
 
 class Player:
@@ -233,14 +238,18 @@ class Player:
             self.clock.limit = None if ts_ns is None else self._second(ts_ns)
 
     def to_touch(self, way: int) -> bool:
-        """Go to before the next touch of the level, or to before an earlier one (`way` < 0); False where there is none."""
+        """Go to before the `way`-th touch of the level from the clock on, or back (`way` < 0), or as far as there are; False where none is.
+
+        Of a drill's question nothing is told but what it lets play.
+        """
         assert self.session is not None
-        at, t = known.touches(self.session, self.state.level) - BEFORE_TOUCH_S, self.clock.position
+        touched, t = known.touches(self.session, self.state.level), self.clock.position
+        at = touched[touched <= self.clock.end] - BEFORE_TOUCH_S
         found = np.sort(at[(at > 0) & ((at > t) if way > 0 else (at < t))])
-        if not found.size:
+        if not found.size or way == 0:
             return False
         self.play(False)
-        self.seek(int(found[0] if way > 0 else found[-1]))
+        self.seek(int(found[min(way, found.size) - 1] if way > 0 else found[max(way, -found.size)]))
         return True
 
     # --- frames
@@ -265,9 +274,19 @@ class Player:
         """Send the frame that is due, if the browser has painted the last one; it is asked again when it has."""
         clock = self.clock
         if clock.due(time.monotonic()) is not None:
-            self._guard(lambda: self.show(words=not clock.playing))
+            self._guard(self._next_frame)
         if not clock.full:
             self.arm()
+
+    def _next_frame(self) -> None:
+        try:
+            self.show(words=not self.clock.playing)
+        except EngineError:
+            raise
+        except Exception as e:
+            # A defect: said on the page. What a timer raises leaves Bokeh's stack of current documents as it is, for good.
+            log.error("a frame", exc_info=e)
+            raise RunFailed(f"this moment could not be drawn ({type(e).__name__}: {e}); the server's log says where") from e
 
     def look(self, level_id: str | None = None) -> tuple[Viewport, int]:
         """What is looked at, or would be at another level, and the tick in the middle."""
@@ -279,10 +298,23 @@ class Player:
         return look, middle(had, look.k_ref if look.known else None, s.last_tick(look.now_ns), look.rows)
 
     def show(self, *, words: bool) -> None:
-        """Send one frame."""
+        """Send one frame. One that fails leaves the clock standing at the one before, and the next is painted whole."""
         if self.session is None:
             return
-        st, t, seconds = self.state, self.clock.position, self.session.ladder.seconds
+        try:
+            self._show(self.session, words=words)
+        except Exception:
+            now = time.monotonic()
+            self.clock.play(False, now)
+            if self.frame is not None and self.frame.look.session is self.session:
+                self.clock.seek(self.frame.t, now)
+                self.revealed = self.frame.seen > self.frame.t
+            self.pictures.forget()
+            self.deck.now = {**self.deck.now, "playing": False, "answered": self.answered}
+            raise
+
+    def _show(self, session: Session, *, words: bool) -> None:
+        st, t, seconds = self.state, self.clock.position, session.ladder.seconds
         look, centre = self.look()
         span = st.span_min * 60 or seconds
         low, high = stretch(t, span, seconds)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
+from urllib.parse import urlencode
 
-import numpy as np
 import polars as pl
 from param.parameterized import discard_events
 
-from engine.errors import EngineError, UnknownLevel
-from engine.ladder import NO_TICK
+from engine.errors import EngineError
 from engine.levels import level_ids
 from engine.params import FeatureParams
 from engine.session import Session, level_title, tick_at
 from engine.vocab import NS, Root
 from workbench import own_levels, session_cache
+from workbench.own_levels import PREFIX, own_price, traded_tick
 from workbench.plots import axes
 from workbench.plots.axes import price_text
 from workbench.plots.decision import Standing, standing
-from workbench.state import LevelState, dollar_ticks
+from workbench.state import LevelState, clock_text, dollar_ticks
 
 
 @dataclass(frozen=True)
@@ -126,6 +125,13 @@ def resolve(session: Session, state: LevelState, *, at_ns: int | None = None, le
     )  # fmt: skip
 
 
+def link_to(look: Viewport, state: LevelState) -> str:
+    """The address's query that opens the moment looked at, also while the clock plays and the state stands where it started."""
+    s = look.session
+    moment = {"contract": s.symbol, "session": s.date.isoformat(), "level": look.level_id, "t": clock_text(look.now_ns)}
+    return urlencode({**state.query(), **moment}, safe=":")
+
+
 # ----------------------------------------------------------------------------
 # Levels on the page: their chips, and the names beside the chart
 
@@ -148,8 +154,9 @@ def placed_chip(level_id: str, tick: int, last: int | None, tick_size: float, **
 
 def named_levels(session: Session, ids: Iterable[str], chosen: str, at_ns: int) -> list[tuple[str, int, bool]]:
     """Title and tick at an instant of each level that has one then, and whether it is the one chosen, which comes last if not in `ids`."""
-    ticks = {i: tick_at(session.level(i), at_ns) for i in dict.fromkeys([*ids, chosen])}
-    return [(own_levels.title(session, i), tick, i == chosen) for i, tick in ticks.items() if tick is not None]
+    mine = own_levels.of_session(session)
+    ticks = {i: own_levels.tick_of(session, mine, i, at_ns) for i in dict.fromkeys([*ids, chosen])}
+    return [(own_levels.title_among(mine, i), tick, i == chosen) for i, tick in ticks.items() if tick is not None]
 
 
 # ----------------------------------------------------------------------------
@@ -216,53 +223,3 @@ def _clamp_level(state: LevelState, session: Session) -> list[str]:
 def stand_in(session: Session, price: str) -> str:
     """The first level that the session has; the level at `price` where it has none."""
     return next((i for i in session_cache.ordered_level_ids(session) if session.has_level(i)), PREFIX + price)
-
-
-# ----------------------------------------------------------------------------
-# A price that the trader names, as a level: read from what was typed or is in a link, checked, and put on the contract's grid
-
-PREFIX = "price:"
-
-FAR_SHARE = 0.2
-"""A price farther than this share from the last trade is taken for a slip of the hand."""
-
-_NUMBER = re.compile(r"[-+]?(\d{1,3}(,\d{3})+|\d+)(\.\d*)?")
-
-_ON_GRID = 1e-6
-
-
-def traded_tick(session: Session, t: int) -> int:
-    """Tick of the last trade of the first `t` seconds, or of the session's first trade; the ladder's middle where nothing traded."""
-    lad = session.ladder
-    before = lad.last_tick[: max(t, 0)]
-    known = before[before != NO_TICK]
-    if known.size:
-        return int(known[-1])
-    first = np.flatnonzero(lad.last_tick != NO_TICK)
-    return int(lad.last_tick[first[0]]) if first.size else lad.tick_low + lad.n_slots // 2
-
-
-def own_price(text: str, session: Session, t: int) -> tuple[str, str]:
-    """The level of a price such as ``6800.25``, ``27,200.25`` or ``price:6800.25``, and what has to be said of it.
-
-    It is ``price:<price>`` on the contract's grid with the digits that it needs; the lake's own id where it has a level at that price.
-    Nothing has to be said where the price was on the grid. An UnknownLevel where `text` is no price, not above zero, or farther than
-    `FAR_SHARE` from the last trade of the first `t` seconds: of later ones nothing is told.
-    """
-    size, last = session.tick_size, traded_tick(session, t)
-    wanted = text.removeprefix(PREFIX).strip()
-    such = price_text(last, size)
-    if not _NUMBER.fullmatch(wanted):
-        raise UnknownLevel(f"Any price: expected a number such as {such}, found “{wanted}”")
-    price = float(wanted.replace(",", ""))
-    if price <= 0:
-        raise UnknownLevel(f"Any price: expected a price above zero such as {such}, found {wanted}")
-    if abs(price - last * size) > FAR_SHARE * abs(last * size):
-        raise UnknownLevel(
-            f"Any price: expected a price within {FAR_SHARE:.0%} of the last trade at {such}, found {wanted}; check the digits"
-        )
-    tick = session.ladder.root.to_tick(price)
-    snapped = price_text(tick, size)
-    said = "" if abs(price / size - tick) < _ON_GRID else f"{wanted} is between two ticks of {session.symbol}; {snapped} is shown"
-    fixed = session.levels.filter(pl.col("level_id").str.starts_with(PREFIX) & (pl.col("level_tick") == tick))["level_id"]
-    return str(fixed[0]) if fixed.len() else PREFIX + snapped, said
