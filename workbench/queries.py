@@ -155,19 +155,29 @@ def _walls_of(root: str, symbol: str, date: dt.date, digests: tuple[str, ...]) -
 # What followed, by how many of the four conditions were open
 
 
-def hypothesis(root: str, horizon: str, contract: str | None = None, progress: Progress = nothing) -> pl.DataFrame:
-    """`engine.retrieval.statistics.condition_table` of the contract's market (of the only one where None); an EngineError without gold."""
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """What followed the four conditions: `engine.retrieval.trend.condition_trend` and `engine.retrieval.statistics.condition_table`."""
+
+    trend: pl.DataFrame
+    table: pl.DataFrame
+
+
+def hypothesis(root: str, horizon: str, contract: str | None = None, progress: Progress = nothing) -> Conditions:
+    """What followed the conditions in the contract's market (in the only one where None); an EngineError without gold."""
     with Watched(progress) as watched:
         return _hypothesis(root, horizon, market(contract), stamp(root, TRIGGERS, VACUUM), watched)
 
 
 @lru_cache(maxsize=8)
-def _hypothesis(root: str, horizon: str, of: str | None, mark: str, watched: Watched) -> pl.DataFrame:
+def _hypothesis(root: str, horizon: str, of: str | None, mark: str, watched: Watched) -> Conditions:
     from engine.retrieval.statistics import condition_table
+    from engine.retrieval.trend import condition_trend
 
     events, conditions = _conditions(root, of, mark, watched)
     watched.report(0, 0, "intervals and the reference of earlier sessions")
-    return condition_table(events, conditions, AuditParams(retrieval=RetrievalParams(horizon=horizon)))  # type: ignore[arg-type]
+    params = AuditParams(retrieval=RetrievalParams(horizon=horizon))  # type: ignore[arg-type]
+    return Conditions(condition_trend(events, conditions, params), condition_table(events, conditions, params))
 
 
 def open_counts(root: str, contract: str, date: dt.date, horizon: str) -> pl.DataFrame:

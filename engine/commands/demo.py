@@ -28,7 +28,7 @@ SIMULATED = "2025-10-01:2025-10-28"
 """UTC dates that are simulated where there are no files: twenty sessions."""
 
 RATE, THIN_AFTER = 0.10, "12:35"
-AUDITED = ("learned", "wall")
+AUDITED = ("means", "learned", "wall")
 """What the audit of a simulated demo compares, so that Research has its answer; a whole one takes a minute (`spymaster audit`)."""
 
 KAPPA, GAMMA, REARM_TICKS = 8.0, 1.0, 6

@@ -184,16 +184,25 @@ def contracts(
 def generated() -> dict[Path, str]:
     """Path and text of every file generated from the feature registry."""
     from engine.features.reference_docs import feature_reference
-    from engine.features.registry import KEYS, table_features
-    from engine.lake.catalog import VACUUM, dataset
+    from engine.features.registry import KEYS, features, table_features
+    from engine.features.vector import WALL
+    from engine.lake.catalog import VACUUM, WALLS, dataset
     from engine.lake.contract import CONTRACTS_DIR, Field, render_contract
 
     fields = [
         Field(k.name, _DTYPES[k.dtype], k.nullable, k.unit, k.meaning, (), k.came_later, False if k.came_later else None) for k in KEYS
     ]
     fields += [Field(f.name, _DTYPES[f.dtype], True, f.unit, f"{f.meaning}: {f.formula}") for f in table_features()]
-    table = dataset(VACUUM)
-    doc = "Features and conditions of every level in every window; generated from the feature register by `spymaster contracts --write`"
-    text = render_contract(table.table, f"spymaster.{table.layer}.{table.product_type}", doc, fields)
-    docs = Path(__file__).resolve().parents[2] / "docs" / "FEATURES.md"
-    return {CONTRACTS_DIR / table.contract_path: text, docs: feature_reference()}
+    walls = {f.name: Field(f.name, "Float32", True, f.unit, f"{f.meaning}: {f.formula}") for f in features("wall")}
+    trigger = Field("trigger_id", "String", False, "", "The trigger, as in mbo_trigger_vectors")
+    tables = {
+        VACUUM: ("Features and conditions of every level in every window", fields),
+        WALLS: ("Wall features of every trigger; null where its history is not known", [trigger, *(walls[n] for n in WALL)]),
+    }
+    out = {Path(__file__).resolve().parents[2] / "docs" / "FEATURES.md": feature_reference()}
+    for key, (doc, columns) in tables.items():
+        table = dataset(key)
+        doc = f"{doc}; generated from the feature register by `spymaster contracts --write`"
+        text = render_contract(table.table, f"spymaster.{table.layer}.{table.product_type}", doc, columns)
+        out[CONTRACTS_DIR / table.contract_path] = text
+    return out

@@ -101,6 +101,7 @@ class _Rebuild(Run):
         from engine.retrieval.audit import audit as run_audit
         from engine.retrieval.audit_store import audit_inputs, write_audit
         from engine.retrieval.walk_forward import REPRESENTATIONS
+        from engine.simulate.market_audit import told
 
         params = AuditParams(retrieval=self.params.retrieval.model_copy(update={"kinds": ("arm",)}))
         try:
@@ -110,7 +111,7 @@ class _Rebuild(Run):
                 return
             made = audit_inputs(self.lake, self.market)
             with progress_bars() as bars, audit_processes(self.workers) as executor:
-                data = audit_data(self.lake.root, self.market, REPRESENTATIONS, bars)
+                data = told(self.lake.root, audit_data(self.lake.root, self.market, REPRESENTATIONS, bars), params)
                 found = run_audit(data, params, progress=progress_step(bars, "audit"), executor=executor)
         except NoData as e:
             self.say(f"no audit: {e}")

@@ -173,6 +173,7 @@ def audit(
     from engine.retrieval.audit_store import audit_inputs, store_audit
     from engine.retrieval.events import permute_days
     from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData
+    from engine.simulate.market_audit import told
 
     names = [n.strip() for n in only.split(",")] if only else list(REPRESENTATIONS)
     unknown = [n for n in names if n not in REPRESENTATIONS]
@@ -200,7 +201,9 @@ def audit(
             # Taken before the audit reads, so that a change during the audit makes it stale.
             made = audit_inputs(Lake(lake), symbol)
             data = audit_data(lake, symbol, names, bars)
-            if permute:
+            if not permute:
+                data = told(lake, data, values)
+            else:
                 parts = permute_days([data.means, *data.blocks, *([] if data.wall is None else [data.wall])], seed)
                 many = 1 + len(data.blocks)
                 data = AuditData(parts[0], parts[1:many], wall=parts[many] if data.wall is not None else None)
@@ -377,6 +380,9 @@ def hypothesis(
 ) -> None:
     """Count outcomes of armed episodes by the number of conditions open in the direction of travel.
 
+    First one estimate per direction: by how much the odds of a break rise with each further open condition, how large that would have to
+    be to be seen in this lake, and what comes of it where the days' outcomes are dealt out to other days.
+
     Conditions 1 and 3 follow price mechanically, so the counts are also split by price's own move in the window: against the
     travel, still, or with it. Beside each share stand its interval (whole sessions resampled) and what the reference forecast said.
 
@@ -391,15 +397,32 @@ def hypothesis(
     from engine.lake.store import Lake
     from engine.params import AuditParams, RetrievalParams
     from engine.retrieval.statistics import condition_events, condition_table
+    from engine.retrieval.trend import condition_trend
 
     with progress_bars() as bars:
         events, conditions = condition_events(Lake(lake), symbol, progress=progress_step(bars, "conditions"))
-    table = condition_table(events, conditions, AuditParams(retrieval=RetrievalParams(horizon=horizon)))
+    params = AuditParams(retrieval=RetrievalParams(horizon=horizon))
+    trend, table = condition_trend(events, conditions, params).to_dicts(), condition_table(events, conditions, params)
     rows = [r for r in table.to_dicts() if stratum in (None, r["stratum"])]
     if json:
-        print_json({"lake": str(lake), "horizon": horizon, "rows": rows})
+        print_json({"lake": str(lake), "horizon": horizon, "trend": trend, "rows": rows})
     else:
+        _print_trend(trend)
         _print_hypothesis(rows, horizon)
+
+
+def _print_trend(rows: list[dict[str, Any]]) -> None:
+    console = wide_console()
+    names = ("direction", "events", "days", "breaks", "slope", "95% interval", "would be seen", "days dealt out", "as far from 0")
+    table = text_table(names, ("direction",), "log odds of a break per further open condition, within price's own move")
+    for r in rows:
+        told = ["too few"] + [""] * 4
+        if r["slope"] is not None:
+            told = [f"{r['slope']:+.3f}", f"{r['low']:+.3f} to {r['high']:+.3f}", f"{r['smallest']:.3f}", "", ""]
+        if r["placebo_low"] is not None:
+            told[3:] = [f"{r['placebo_low']:+.3f} to {r['placebo_high']:+.3f}", f"{r['placebo_share']:.0%}"]
+        table.add_row(r["direction"], f"{r['events']:,}", str(r["sessions"]), f"{r['breaks']:,}", *told)
+    console.print(table)
 
 
 def _print_hypothesis(rows: list[dict[str, Any]], horizon: str) -> None:

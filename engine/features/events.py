@@ -10,6 +10,7 @@ import polars as pl
 
 from engine.bars import BRONZE_TRADE_COLUMNS, is_trade, trade_rows
 from engine.features.vector import REPRESENTATIONS, trigger_vectors, vector_names
+from engine.features.wall_table import wall_vectors
 from engine.ladder import Ladder
 from engine.lake.catalog import BRONZE_MBO, LEVELS, TAPE
 from engine.params import ApproachParams, FeatureParams, SetupParams
@@ -23,12 +24,20 @@ if TYPE_CHECKING:
 
 def with_vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, params: FeatureParams) -> pl.DataFrame:
     """`triggers` and ``representation, vector_dim, vector``: the columns of the table ``mbo_trigger_vectors``."""
+    return triggers.with_columns(*_dimensions(representation), trigger_vectors(ladder, triggers, representation, params))
+
+
+def in_representation(ladder: Ladder, triggers: pl.DataFrame, representation: str, params: FeatureParams) -> pl.DataFrame:
+    """As `with_vectors`, of the wall features, too."""
+    if representation != "wall":
+        return with_vectors(ladder, triggers, representation, params)
+    return triggers.with_columns(*_dimensions(representation), wall_vectors(ladder, triggers, params))
+
+
+def _dimensions(representation: str) -> list[pl.Expr]:
     dims = {a.value: len(vector_names(representation, a)) for a in (Approach.UP, Approach.DOWN)}
-    return triggers.with_columns(
-        pl.lit(representation).alias("representation"),
-        pl.col("approach").replace_strict(dims, return_dtype=pl.Int32).alias("vector_dim"),
-        trigger_vectors(ladder, triggers, representation, params),
-    )
+    of = pl.col("approach").replace_strict(dims, return_dtype=pl.Int32)
+    return [pl.lit(representation).alias("representation"), of.alias("vector_dim")]
 
 
 def data_end_ns(spans: Sequence[tuple[int, int]], start_ns: int, end_ns: int) -> int:
@@ -55,7 +64,7 @@ def session_events(
     params = features or FeatureParams()
     ladder = Ladder.open(lake, symbol, date)
     triggers = lake_triggers(lake, ladder, kinds, setups=setups, approach=approach, window_s=params.window_s, levels=levels)
-    return {r: with_vectors(ladder, triggers, r, params) for r in representations}
+    return {r: in_representation(ladder, triggers, r, params) for r in representations}
 
 
 def lake_triggers(

@@ -12,9 +12,7 @@ import polars as pl
 
 from engine.errors import ContractError
 from engine.features import vacuum
-from engine.features.registry import features
 from engine.features.sums import SideSums, WindowSums
-from engine.features.wall import wall_sums
 from engine.ladder import NO_TICK, Ladder
 from engine.lake.manifest import canonical, sha256_text
 from engine.params import FeatureParams
@@ -95,7 +93,8 @@ def blocks(history: np.ndarray, before: np.ndarray) -> np.ndarray:
 
 
 REPRESENTATIONS = ("means", "blocks", "wall")
-"""Those that a trigger's vector can have; `learned` is fitted on `means` or `wall` where vectors are compared."""
+"""Those that a trigger can have: the first two are vectors of its windows, `wall` are features of its moment
+(`engine.features.wall_table`); `learned` is fitted on `means` or `wall` where vectors are compared."""
 
 WALL = (
     "w1_orders_share_end", "w1_orders_share_30s", "w1_orders_share_approach", "w2_adds_share_30s", "w2_adds_share_approach",
@@ -137,6 +136,11 @@ def family_of(name: str) -> str:
     return (found[1] or found[2]) if found else "magnitude"
 
 
+def part_of(name: str) -> str:
+    """As `family_of`; of the wall, all of which is one family, which feature: ``w1``."""
+    return name.partition("_")[0] if name in WALL else family_of(name)
+
+
 def feature_list(representation: str, approach: str) -> dict[str, Any]:
     """Content of ``feature_list.json``: every dimension by name, and a hash of all of it."""
     names = vector_names(representation, approach)
@@ -160,7 +164,10 @@ def trigger_vectors(
     order; they may be moments or prices that are triggers of no table.
     Raises ContractError on an unknown representation, a missing column, an approach that is none, or a moment outside the ladder.
     """
-    _known(representation)
+    if _known(representation) == "wall":
+        raise ContractError(
+            f"representation {representation!r}: expected means or blocks; `engine.features.wall_table` makes wall features"
+        )
     params = params or FeatureParams()
     lacking = [c for c in NEEDED if c not in triggers.columns]
     if lacking:
@@ -181,27 +188,14 @@ def as_lists(matrix: np.ndarray) -> pl.Series:
 def _vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, params: FeatureParams) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(rows, matrix) of all triggers, pass by pass; NaN where a value is not known."""
     first, n_windows = ladder.windows(params.window_s)
-    length = params.window_s * NS
-    window = (triggers["window_end_ts_ns"].to_numpy() - (ladder.start_ns + first * NS)) // length - 1
-    if window.size and (window.min() < 0 or window.max() >= n_windows):
-        raise ContractError(
-            f"triggers for vectors of {ladder.symbol} {ladder.date}: expected windows within "
-            f"{span_text(ladder.start_ns, ladder.end_ns, ladder.date)}"
-        )
+    window, enough = windows_of(ladder, triggers, params)
     approach = triggers["approach"].to_numpy()
-    if not np.isin(approach, [Approach.UP.value, Approach.DOWN.value]).all():
-        raise ContractError(f"triggers for vectors of {ladder.symbol} {ladder.date}: expected approach_up or approach_down in every row")
     sign = np.where(approach == Approach.UP.value, 1, -1)
     around, of_row = np.unique(np.stack([sign, triggers["level_tick"].to_numpy()]), axis=1, return_inverse=True)
     of_row = of_row.reshape(-1)
     history = HISTORY + (REACH if representation == "blocks" else 0)
-    enough = _enough(ladder, first, n_windows, params.window_s)
-    if representation == "wall":
-        rows = np.flatnonzero(enough[window])
-        yield rows, wall_values(ladder, triggers[rows], params)
-        return
     for begin in range(0, around.shape[1], CHUNK):
-        rows = np.flatnonzero((of_row >= begin) & (of_row < begin + CHUNK) & enough[window])
+        rows = np.flatnonzero((of_row >= begin) & (of_row < begin + CHUNK) & enough)
         if rows.size == 0:
             continue
         group, at = of_row[rows] - begin, window[rows, None] - np.arange(history - 1, -1, -1)
@@ -224,10 +218,22 @@ def _vectors(ladder: Ladder, triggers: pl.DataFrame, representation: str, params
                 yield rows[mine], blocks(values[cells[mine]], (at[mine] < 0).sum(axis=1))
 
 
-def wall_values(ladder: Ladder, moments: pl.DataFrame, params: FeatureParams) -> np.ndarray:
-    """The features of `WALL` of each moment, float64 ``(n, features)``; `moments` as for `engine.features.wall.wall_sums`."""
-    made, sums = {f.name: f.function for f in features("wall")}, wall_sums(ladder, moments, params)
-    return np.stack([made[name](sums) for name in WALL], axis=1)
+def windows_of(ladder: Ladder, triggers: pl.DataFrame, params: FeatureParams) -> tuple[np.ndarray, np.ndarray]:
+    """Number of each trigger's window in the ladder, and whether a vector's history is known there (24 windows of a valid book).
+
+    Raises ContractError where a moment is outside the ladder, or an approach is none.
+    """
+    first, n_windows = ladder.windows(params.window_s)
+    length = params.window_s * NS
+    window = (triggers["window_end_ts_ns"].to_numpy() - (ladder.start_ns + first * NS)) // length - 1
+    if window.size and (window.min() < 0 or window.max() >= n_windows):
+        raise ContractError(
+            f"triggers for vectors of {ladder.symbol} {ladder.date}: expected windows within "
+            f"{span_text(ladder.start_ns, ladder.end_ns, ladder.date)}"
+        )
+    if not triggers["approach"].is_in([Approach.UP.value, Approach.DOWN.value]).all():
+        raise ContractError(f"triggers for vectors of {ladder.symbol} {ladder.date}: expected approach_up or approach_down in every row")
+    return window, _enough(ladder, first, n_windows, params.window_s)[window]
 
 
 def _enough(ladder: Ladder, first: int, n_windows: int, window_s: int) -> np.ndarray:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CONTRACTS_DIR = Path(__file__).parent / "contracts"
 
 # Avro has no unsigned and no short integers; they are logical types, which fastavro ignores.
-_PLAIN = {"long": "Int64", "int": "Int32", "double": "Float64", "string": "String", "boolean": "Boolean"}
+_PLAIN = {"long": "Int64", "int": "Int32", "float": "Float32", "double": "Float64", "string": "String", "boolean": "Boolean"}
 _LOGICAL = {"uint64": "UInt64", "uint32": "UInt32", "uint16": "UInt16", "uint8": "UInt8", "int16": "Int16", "int8": "Int8", "date": "Date"}
 
 LIST = "ListFloat32"

@@ -15,7 +15,7 @@ from engine.params import AuditParams, Target
 from engine.retrieval.events import Events, Progress
 from engine.retrieval.model import target_labels
 from engine.retrieval.scores import EACH, ece, events_needed, finite, mean, paired_error, perfect_ece, reliability, session_weights, skill
-from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData, WalkForwardResult, counting, schedule, scored_labels, walk_all
+from engine.retrieval.walk_forward import REPRESENTATIONS, AuditData, WalkForwardResult, counting, schedule, scored_labels, serve, walk_all
 
 BASELINES = ("pi", "lightgbm")
 """Forecasters that never abstain."""
@@ -128,6 +128,9 @@ def audit(
     total = sum(len(blocks) * (len(wanted) - 1) for blocks in plans.values())
     step = counting(progress, total)
     walked = walk_all(wanted, data, plans, p, step, executor)
+    for of_target in walked.values():
+        if (served := serve(of_target, wall=data.wall is not None)) is not None:
+            of_target["served"] = served
     diagrams: dict[str, list[dict[str, float]]] = {}
     rows = [row for target in plans for row in _score(data, walked[target], p, target, diagrams)]
     choices = _choices(data.means, walked["class"], rows, p)
@@ -143,7 +146,7 @@ def audit(
         horizon=p.retrieval.horizon,
         winner=choices["any"]["representation"] if choices else "",
         comparisons=comparisons,
-        verdict=_verdict(knn, comparisons),
+        verdict=_verdict(knn),
         choices=choices,
         diagrams=diagrams,
         params=p.model_dump(mode="json"),
@@ -185,7 +188,7 @@ def _score(
                 attainable=attainable,
                 share_of_attainable=s.value / attainable if attainable is not None and attainable >= MIN_ATTAINABLE else None,
                 edge=bool(s.low > 0) and name != "pi",
-                events_needed=None if name == "pi" else events_needed(s, len(y)),
+                events_needed=None if name == "pi" else events_needed(s, len(y), s.high),
                 abstained_log_loss=abstained[0],
                 abstained_reference_log_loss=abstained[1],
             )
@@ -206,31 +209,45 @@ def _choices(events: Events, walked: dict[str, WalkForwardResult], rows: Sequenc
     return {k: v for k, v in found.items() if v}
 
 
-def _verdict(knn: Sequence[Row], comparisons: int) -> str:
+def _verdict(knn: Sequence[Row]) -> str:
+    """The verdict on what serves, which was declared before; where that was not audited, on the best of the others, corrected for it."""
     if not knn:
         return "no neighbours were audited"
-    best = max(knn, key=lambda r: np.nan_to_num(r.skill, nan=-np.inf))
-    seen = [r for r in knn if r.edge]
-    if seen:
-        top = max(seen, key=lambda r: r.skill)
-        return (
-            f"edge found: {top.representation} beats the reference by {top.skill:.1%} of its log loss "
-            f"(95% interval {top.skill_low:.1%} to {top.skill_high:.1%}, {top.events} episodes; {comparisons} comparisons were made)"
-        )
-    need = "no number of episodes would show one: the best estimate is not above 0"
-    if best.events_needed is not None:
-        need = f"to see an edge of the size found ({best.skill:.1%}, {best.representation}) takes about {best.events_needed:,} episodes"
-    return f"no edge found in {best.events} episodes; {need}"
+    served = [r for r in knn if r.representation == "served"]
+    known = served or [r for r in knn if np.isfinite(r.skill)] or list(knn)
+    best, wide = max(known, key=lambda r: r.skill), _many(len(known))
+    low, high = (best.skill + wide * (end - best.skill) for end in (best.skill_low, best.skill_high))
+    what = "what serves" if served else f"{best.representation}, the best of {len(known)}" if len(known) > 1 else best.representation
+    between = f"95% interval {low:.1%} to {high:.1%}"
+    if low > 0:
+        others = "; it was declared before, the others are there to compare" if served else ""
+        return f"edge found: {what} beats the reference by {best.skill:.1%} of its log loss ({between}, {best.events} episodes{others})"
+    if not np.isfinite(low):
+        return f"no edge found in {best.events} episodes: one session tells no interval"
+    if best.events_needed is None:
+        return f"no edge found in {best.events} episodes: {what} has a skill of {best.skill:.1%} ({between}), and one above 0 is not likely"
+    least = f"{max(best.skill_high, 0):.1%}"
+    return (
+        f"no edge found in {best.events} episodes: {what} has a skill of {best.skill:.1%} ({between}); an edge of {least}, the most that "
+        f"is likely, would be seen in about {best.events_needed:,} episodes, a smaller one in more"
+    )
+
+
+def _many(k: int) -> float:
+    """Factor by which each of `k` 95% intervals is widened so that all of them hold together (Bonferroni)."""
+    from scipy.stats import norm
+
+    return float(norm.ppf(1 - 0.025 / k) / norm.ppf(0.975))
 
 
 # ----------------------------------------------------------------------------
 # Model selection: the default representation by the audit's losses
 
-CANDIDATES = ("means", "blocks", "learned")
-"""Representations that may be the default, simplest first: raw in a third of the dimensions; raw; embedded by outcome.
-The original recipe may not: its unsmoothed shares of 20 neighbours give probabilities of 0."""
+CANDIDATES = ("means", "blocks", "learned", "wall")
+"""Representations that may be the default, simplest first: raw in a third of the dimensions; raw; embedded by outcome; the same of
+features that were drawn for walls. The original recipe may not: its unsmoothed shares of 20 neighbours give probabilities of 0."""
 
-CHOICES = {"any": CANDIDATES, "means": ("means", "learned"), "blocks": ("blocks",)}
+CHOICES = {"any": CANDIDATES, "means": ("means", "learned", "wall"), "blocks": ("blocks",)}
 """Candidates of model selection: among all, and among those computable from gold vectors of one representation."""
 
 MIN_COMMON_EVENTS = 30

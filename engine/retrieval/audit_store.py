@@ -45,7 +45,7 @@ the horizon has a check of its own."""
 
 def audit_codes(market: str, profile: str | None) -> tuple[str, ...]:
     """Code versions whose audit of a lake is the same, the current one first."""
-    families = ("vacuum_down", "vacuum_up", "tape")
+    families = ("vacuum_down", "vacuum_up", "tape", "wall")
     selection = {"ROOTS.code": {market}, "PROFILES.name": {str(profile)}, "MARKETS.name": {root_of(market).market}}
     return accepted(
         code_of(audit_events, audit), {**selection, "_FEATURES.name": None, "_FEATURES.family": families, "LEVELS.level_id": ()}
@@ -204,13 +204,15 @@ def read_audit(root: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
 # ----------------------------------------------------------------------------
 # The default representation of an index: chosen by the stored audit, or by history's own loss where there is no usable audit
 
-REPRESENTATION_NAMES = {("means", "learned"): "learned", ("means", "plain"): "means", ("blocks", "plain"): "blocks"}
+REPRESENTATION_NAMES: dict[tuple[str, Recipe], str] = {
+    ("means", "wall"): "wall", ("means", "learned"): "learned", ("means", "plain"): "means", ("blocks", "plain"): "blocks",
+}  # fmt: skip
 """(Representation of gold's vectors, recipe) to the name of the representation."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen representation (``means``, ``blocks`` or ``learned``), and what chose it (the digest of the audit), by which figures.
+    """The chosen representation (of `REPRESENTATION_NAMES`), and what chose it (the digest of the audit), by which figures.
     Without an audit, `by` ``history``: the lowest leave-one-session-out loss on the index's own events.
     """
 
@@ -222,7 +224,8 @@ class Choice:
     @property
     def recipe(self) -> Recipe:
         """Recipe of the representation."""
-        return "learned" if self.representation == "learned" else "plain"
+        recipes = {name: recipe for (_, recipe), name in REPRESENTATION_NAMES.items()}
+        return recipes[self.representation]
 
     def to_json(self) -> dict[str, Any]:
         """Fields for a manifest, with the sentence `said`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from engine.errors import ContractError, NoData, SessionError
-from engine.lake.catalog import BRONZE_MBO, LADDER, TRIGGERS
+from engine.lake.catalog import BRONZE_MBO, LADDER, TRIGGERS, WALLS
 from engine.lake.manifest import canonical
 from engine.params import ApproachParams, FeatureParams, GoldParams, SetupParams
 from engine.retrieval.events import DECIDED_UNTIL, MIRRORED_REPRESENTATIONS, Events, Progress, events_from_frame
@@ -36,7 +36,7 @@ def groups_of(representation: str) -> tuple[str, ...]:
 
 
 def names_of(representation: str, group: str) -> tuple[str, ...]:
-    """Names of a group's dimensions."""
+    """Names of a group's dimensions, without those of the wall, which triggers of any representation have beside them."""
     from engine.features.vector import vector_names
 
     return vector_names(representation, APPROACHES[0] if group == MIRROR else group)
@@ -112,12 +112,31 @@ def gold_events(
 
 
 def read_triggers(lake: Lake, sessions: Sessions, kinds: Sequence[str] | None = None) -> pl.DataFrame:
-    """Rows of ``mbo_trigger_vectors`` of several sessions, with ``decided_until_ts_ns``; raises as `require_same_params`."""
+    """Rows of ``mbo_trigger_vectors`` of several sessions, with ``decided_until_ts_ns``; raises as `require_same_params`.
+
+    Where every session has wall features of these very triggers (`walls_current`), they are further columns.
+    """
     import polars as pl
 
     require_same_params(lake, sessions)
     where = None if kinds is None else pl.col("kind").is_in(list(kinds))
-    return pl.concat([with_decided_until(lake, s, d, lake.read(VECTORS, s, d, where=where)) for s, d in sessions])
+    found = [with_decided_until(lake, s, d, lake.read(VECTORS, s, d, where=where)) for s, d in sessions]
+    if all(walls_current(lake, s, d) for s, d in sessions):
+        found = [with_walls(rows, lake.read(WALLS, s, d)) for rows, (s, d) in zip(found, sessions)]
+    return pl.concat(found)
+
+
+def walls_current(lake: Lake, symbol: str, date: dt.date) -> bool:
+    """Whether a session has wall features that were made of its triggers as they are now."""
+    from engine.lake.store import input_key
+
+    walls, triggers = (lake.find_manifest(key, symbol, date) for key in (WALLS, VECTORS))
+    return walls is not None and triggers is not None and walls.lineage.inputs.get(input_key(VECTORS, symbol, date)) == triggers.digest()
+
+
+def with_walls(triggers: pl.DataFrame, walls: pl.DataFrame) -> pl.DataFrame:
+    """Triggers with their rows of ``mbo_trigger_walls`` as further columns."""
+    return triggers.join(walls, on="trigger_id", how="left", validate="1:1", maintain_order="left")
 
 
 def with_decided_until(lake: Lake, symbol: str, date: dt.date, triggers: pl.DataFrame, params: TriggerParams | None = None) -> pl.DataFrame:

@@ -88,6 +88,16 @@ class Events:
     def _text(self, column: str) -> NDArray[np.object_]:
         return self.frame[column].to_numpy().astype(object)
 
+    def only(self, names: tuple[str, ...]) -> Events:
+        """The events with these dimensions alone, in that order; raises `ContractError` where one is not there."""
+        if names == self.names:
+            return self
+        lacking = [n for n in names if n not in self.names]
+        if lacking:
+            raise ContractError(f"events: expected the dimensions {', '.join(lacking[:3])}, found none; `spymaster rebuild` rebuilds gold")
+        at = {n: i for i, n in enumerate(self.names)}
+        return Events(self.matrix[:, [at[n] for n in names]], names, self.representation, self.frame)
+
     @cached_property
     def sessions(self) -> NDArray[np.datetime64]:
         """Session dates, ``datetime64[D]``."""
@@ -167,9 +177,13 @@ class Events:
 def events_from_frame(frame: pl.DataFrame, names: Sequence[str], kinds: Sequence[str] | None = None) -> Events:
     """`Events` from rows of ``gold.future_mbo.mbo_trigger_vectors``, of the trigger kinds `kinds` (all where None), sorted by time.
 
+    Where the rows have wall features, too (`WALL`), these are further dimensions behind those of the vector.
+
     Raises `ContractError` where the rows are of several representations, or their vectors have another length than `names`.
     """
     import polars as pl
+
+    from engine.features.vector import WALL
 
     if kinds is not None:
         frame = frame.filter(pl.col("kind").is_in(list(kinds)))
@@ -184,7 +198,11 @@ def events_from_frame(frame: pl.DataFrame, names: Sequence[str], kinds: Sequence
     there = frame["vector"].is_not_null().to_numpy()
     if there.any():
         matrix[there] = frame["vector"].filter(frame["vector"].is_not_null()).explode().to_numpy().reshape(-1, len(names))
-    return Events(matrix, tuple(names), found[0] if found else "means", frame.drop("vector", "vector_dim", "representation"))
+    walls = WALL if set(WALL) <= set(frame.columns) else ()
+    if walls:
+        matrix = np.column_stack([matrix, frame.select(pl.col(walls).fill_null(np.nan)).to_numpy().astype(np.float32)])
+    rest = frame.drop("vector", "vector_dim", "representation", *walls)
+    return Events(matrix, (*names, *walls), found[0] if found else "means", rest)
 
 
 def concat_events(parts: Sequence[Events]) -> Events:
@@ -204,6 +222,12 @@ def concat_events(parts: Sequence[Events]) -> Events:
 # Day-permuted outcomes: a null hypothesis for the audit that preserves dependence within a day
 
 
+def deal_days(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """For each row the row whose outcome it gets: the days, by their numbers `codes`, in another order, each one's rows together."""
+    order = np.random.default_rng([seed, 7]).permutation(int(codes.max()) + 1 if len(codes) else 0)
+    return np.concatenate([np.flatnonzero(codes == c) for c in order]) if len(order) else np.zeros(0, np.int64)
+
+
 def permute_days(parts: Sequence[Events], seed: int) -> list[Events]:
     """Events whose outcome columns are those of triggers of other days; vectors, covariates and days are unchanged.
 
@@ -211,9 +235,7 @@ def permute_days(parts: Sequence[Events], seed: int) -> list[Events]:
     follow by ``trigger_id``.
     """
     first = parts[0]
-    codes = first.session_codes
-    order = np.random.default_rng([seed, 7]).permutation(int(codes.max()) + 1 if len(codes) else 0)
-    rows = np.concatenate([np.flatnonzero(codes == c) for c in order]) if len(order) else np.zeros(0, np.int64)
+    rows = deal_days(first.session_codes, seed)
     moved = [c for c in OUTCOMES if c in first.frame.columns]
     outcomes = first.frame.select(moved)[rows].with_columns(first.frame["trigger_id"])
     out = []

@@ -21,18 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import LakeWriteFailed, NoData, PartitionCorrupt, PartitionMissing, SessionError, StaleIndex
-from engine.lake.catalog import dataset
+from engine.lake.catalog import WALLS, dataset
 from engine.lake.manifest import NOT_JSON, SUCCESS, canonical, sha256_file, sha256_text, small_text
 from engine.lake.writer import fsync_path, recover, swap_in, temporary
 from engine.params import RetrievalParams, Target
 from engine.provenance import accepted, code_of
 from engine.retrieval.audit_store import REPRESENTATION_NAMES, Choice
-from engine.retrieval.dataset import APPROACHES, MIRROR, VECTORS, gold_events, groups_of, require_one_market, sessions_in
+from engine.retrieval.dataset import APPROACHES, MIRROR, VECTORS, gold_events, groups_of, names_of, require_one_market, sessions_in
 from engine.retrieval.embedding import embedding_from_json, fit_normaliser, normaliser_from_json
 from engine.retrieval.events import Events, Progress
 from engine.retrieval.forecast import default_recipe
 from engine.retrieval.hints import retrieval_options
-from engine.retrieval.model import Model, fit, retune
+from engine.retrieval.model import Model, Recipe, fit, retune
 from engine.retrieval.reader import reader_from_json
 from engine.retrieval.reference import reference_from_json
 from engine.retrieval.search import Pool, make_pool
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from engine.lake.store import Lake
 
-FORMAT = 5
+FORMAT = 6
 MANIFEST = "manifest.json"
 
 
@@ -75,7 +75,8 @@ def input_digests(lake: Lake, symbol: str | None) -> dict[str, str]:
 
     sessions = sessions_in(lake, VECTORS, symbol)
     require_one_market(lake, sessions, symbol)
-    return {input_key(VECTORS, s, d): lake.manifest(VECTORS, s, d).digest() for s, d in sessions}
+    walls = {input_key(WALLS, s, d): m.digest() for s, d in sessions if (m := lake.find_manifest(WALLS, s, d)) is not None}
+    return {input_key(VECTORS, s, d): lake.manifest(VECTORS, s, d).digest() for s, d in sessions} | walls
 
 
 def build_index(
@@ -159,6 +160,11 @@ def index_codes() -> tuple[str, ...]:
     )
 
 
+def compared(recipe: Recipe, representation: str) -> str:
+    """What a recipe compares over gold of `representation`: the wall features, or gold's own vectors."""
+    return "wall" if recipe == "wall" else representation
+
+
 def feature_lists(representation: str) -> dict[str, Any]:
     """Content of ``feature_list.json``: per group every dimension by name, in order."""
     from engine.features.vector import feature_list
@@ -177,13 +183,14 @@ def write_index_files(
     for g, e in events.items():
         try:
             models[g] = fit(e, params, recipe=recipe)
-            touch[g] = fit(e, params, recipe=models[g].recipe, target="touch")
+            touch[g] = fit(e, params, recipe=default_recipe(representation), target="touch")
         except NoData as error:
             left_out[g if g not in models else f"{g}{TOUCH}"] = str(error)
     if not models:
         raise NoData(next(iter(left_out.values())))
     seed = {g: fit_normaliser(_first_sessions(m.history, params.min_sessions).matrix, params.clip) for g, m in models.items()}
-    write_json(folder / FEATURES, feature_lists(representation))
+    vectors = compared(next(iter(models.values())).recipe, representation)
+    write_json(folder / FEATURES, feature_lists(vectors))
     write_json(folder / SEED_STATS, {g: n.to_json(models[g].history.names) for g, n in seed.items()})
     write_json(folder / STATS, {g: m.normaliser.to_json(m.history.names) for g, m in models.items()})
     write_json(folder / MODELS, {g: _model_json(m) | {"touch": _touch_json(touch.get(g))} for g, m in models.items()})
@@ -200,10 +207,11 @@ def write_index_files(
     chosen = choice or _by_history(models, representation)
     return {
         "representation": representation,
+        "compared": vectors,
         "recipe": {g: m.recipe for g, m in models.items()},
         "default_representation": chosen.representation,
         "chosen": chosen.to_json(),
-        "features": {g: v["hash"] for g, v in feature_lists(representation).items()},
+        "features": {g: v["hash"] for g, v in feature_lists(vectors).items()},
         "groups": {g: {"events": len(m.history), "sessions": len(np.unique(m.history.sessions))} for g, m in models.items()},
         "left_out": left_out,
         "pools": pools[""],
@@ -319,7 +327,7 @@ def check_index(lake: Lake, manifest: dict[str, Any], params: RetrievalParams | 
     def refuse(why: str) -> NoReturn:
         raise StaleIndex(f"index {index_folder(lake, manifest['name'])}: {why}; {_rebuild_hint(lake, manifest, wanted)}")
 
-    now = {g: v["hash"] for g, v in feature_lists(manifest["representation"]).items()}
+    now = {g: v["hash"] for g, v in feature_lists(manifest["compared"]).items()}
     for group, found in manifest["features"].items():
         if now.get(group) != found:
             refuse(f"built with other features ({group}: {found[:12]}) than there are now ({str(now.get(group))[:12]})")
@@ -398,15 +406,15 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
         _check_file(base / file, manifest["files"][file], hint)
         return json.loads((base / file).read_text(encoding="utf-8"))[group]
 
-    names = tuple(d["name"] for d in feature_lists(manifest["representation"])[group]["dimensions"])
-    fitted = read(MODELS)
+    fitted = read(MODELS) if target == "class" else read(MODELS)["touch"]
+    names = names_of(compared(fitted["recipe"], manifest["representation"]), group)
     if target == "class":
         raw = base / f"{group}.vectors.npy"
         # By size alone: the file is memory-mapped and a few rows of it are read, hashing it would take longer than everything else.
         _check_file(raw, {**manifest["files"][raw.name], "sha256": None}, hint)
         normaliser = normaliser_from_json(read(STATS), names)
     else:
-        fitted, stem = fitted["touch"], f"{stem}{TOUCH}"
+        stem = f"{stem}{TOUCH}"
         normaliser = normaliser_from_json(fitted["norm"], names)
     _check_file(place / f"{stem}{POOL}", found["manifest"], hint)
     for f, facts in found["files"].items():
@@ -426,7 +434,7 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
             raise StaleIndex(f"index {place}: {raw.name} cannot be read: {e}; {hint}") from e
         matrix = matrix if len(matrix) == len(meta) else matrix[rows]
     else:
-        matrix, names = np.zeros((len(meta), 0), np.float32), ()
+        matrix = np.zeros((len(meta), 0), np.float32)
     index, outline = (
         Pool(faiss.read_index(str(place / f"{stem}{end}")), sessions, episodes) if f"{stem}{end}" in found["files"] else None
         for end in (INDEX, OUTLINE)
@@ -436,12 +444,13 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
         target=target,
         recipe=fitted["recipe"],
         params=RetrievalParams.model_validate(manifest["params"]),
+        names=names,
         normaliser=normaliser,
         embedding=None if fitted["embedding"] is None else embedding_from_json(fitted["embedding"]),
         reference=reference_from_json(fitted["reference"]),
         reader=None if fitted["reader"] is None else reader_from_json(fitted["reader"]),
         tuned=tuned_from_json(found["tuned"]),
-        history=Events(matrix, names, manifest["representation"], meta.drop(*CODES, *read_columns)),
+        history=Events(matrix, names if target == "class" else (), manifest["representation"], meta.drop(*CODES, *read_columns)),
         labels=labels,
         pool=index,
         outline=outline,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,17 +12,21 @@ from numpy.typing import NDArray
 from engine.errors import NoData
 from engine.params import RetrievalParams, Target
 from engine.retrieval.embedding import Embedding, Normaliser, fit_embedding, fit_normaliser, fold_of_session, unit
-from engine.retrieval.events import CLASSES, Events
+from engine.retrieval.events import CLASSES, Events, concat_events
 from engine.retrieval.reader import Interval, Reader, Reading, fit_reader, intervals
 from engine.retrieval.reference import Reference, fit_reference, physical_axes, softmax
 from engine.retrieval.scores import Floats, Labels
 from engine.retrieval.search import Pool, make_pool, search
 from engine.retrieval.tune import ORIGINAL, Tuned, abstention_bound, effective_number, posterior, shares, tune, weights_of
 
-Recipe = Literal["learned", "plain", "original", "best"]
-"""How vectors are compared. `learned`: embedded by what the reader says of them, and counted toward the reader; `plain`: normalised,
-counted toward the reference; `original`: normalised, 20 neighbours, no smoothing; `best`: `learned` where the reader finds an effect in
-history (its loss on sessions left out is lower by more than one standard error than without one), else `plain`."""
+Recipe = Literal["wall", "learned", "plain", "original", "best"]
+"""How vectors are compared. `learned`: embedded by what the reader says of them, and counted toward the reader; `wall`: the same of the
+wall features alone; `plain`: normalised, counted toward the reference; `original`: normalised, 20 neighbours, no smoothing; `best`: the
+first of `wall`, where triggers have them, and `learned` whose reader finds an effect in history (its loss on sessions left out is lower by
+more than one standard error than without one), else `plain`."""
+
+EMBEDDED = ("wall", "learned")
+"""Recipes that compare what a reader says."""
 
 MIN_SHARE = 1e-3
 """Minimum share of a class among the original's 20 neighbours; 0 would make the log loss infinite."""
@@ -33,8 +38,10 @@ class Model:
 
     Attributes
     ----------
+    names : tuple of str
+        Dimensions that are compared, which queries must have among theirs.
     history, labels : Events, int64 ``(n,)``
-        Candidate neighbours: labelled, usable, in time order; row for row those of `pool`.
+        Candidate neighbours: labelled, usable, in time order; row for row those of `pool`, with the dimensions `names` alone.
     reader : Reader or None
         What the intervals are made with, and the `learned` recipe's target of shrinkage; None for the original recipe.
     outline : Pool or None
@@ -46,6 +53,7 @@ class Model:
     target: Target
     recipe: Recipe
     params: RetrievalParams
+    names: tuple[str, ...]
     normaliser: Normaliser
     embedding: Embedding | None
     reference: Reference
@@ -57,6 +65,11 @@ class Model:
     outline: Pool | None = None
     toward: Floats | None = None
     read: Floats | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether the reader finds an effect of the vectors in history."""
+        return self.reader is not None and self.reader.vector.signal > 0
 
     @property
     def classes(self) -> int:
@@ -94,11 +107,26 @@ def target_labels(events: Events, target: Target, horizon: str) -> Labels:
     return events.labels(horizon) if target == "class" else events.touches()
 
 
+def columns_of(events: Events, recipe: Recipe) -> Events:
+    """The events with the dimensions that a recipe compares: those of the wall, or all others."""
+    from engine.features.vector import WALL
+
+    return events.only(WALL if recipe == "wall" else tuple(n for n in events.names if n not in WALL))
+
+
 def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", target: Target = "class") -> Model:
     """A model fitted on `events`, all of which are history.
 
     Raises `NoData` where history is too short; names how much there is and how much is needed.
     """
+    from engine.features.vector import WALL
+
+    if recipe == "best" and set(WALL) <= set(events.names):
+        with suppress(NoData):  # fewer triggers may have wall features than have vectors
+            model = fit(events, params, recipe="wall", target=target)
+            if model.found:
+                return model
+    events = columns_of(events, recipe)
     labels = target_labels(events, target, params.horizon)
     keep = (labels >= 0) & events.usable
     history, labels = events.take(keep), labels[keep]
@@ -115,7 +143,7 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
     codes = history.session_codes, history.episode_codes
     if recipe == "original":
         pool = make_pool(unit(scaled), *codes)
-        return Model(target, recipe, params, normaliser, None, reference, None, ORIGINAL, history, labels, pool)
+        return Model(target, recipe, params, history.names, normaliser, None, reference, None, ORIGINAL, history, labels, pool)
     group = fold_of_session(history.session_codes, params.folds)
     pi = _cross_fitted_reference(history, labels, classes, group, reference.strength)
     reader, odds = fit_reader(history, scaled, labels, pi, reference, group)
@@ -127,7 +155,7 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
 
     if recipe == "best":
         recipe = "learned" if reader.vector.signal else "plain"
-    if recipe == "learned":
+    if recipe in EMBEDDED:
         physical = physical_axes(history, reference.fill)
         made = fit_embedding(scaled, odds, physical, params.dims)
         embeddings = [replace(made, residual=residual) for residual in params.residual_grid]
@@ -140,15 +168,19 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
         outline = make_pool(vectors, *codes)
         tuned = replace(tuned, abstain_below=abstention_bound(outline, vectors, params))
     return Model(
-        target, recipe, params, normaliser, best.embedding, reference, reader, tuned, history, labels, best.pool, outline, best.toward, read
-    )
+        target, recipe, params, history.names, normaliser, best.embedding, reference, reader, tuned, history, labels, best.pool, outline,
+        best.toward, read,
+    )  # fmt: skip
 
 
 def fit_with_touch(events: Events, params: RetrievalParams, recipe: Recipe) -> tuple[Model, Model | None]:
-    """A model of the classes and one of the touch, which is None where there are too few events for it; raises as `fit`."""
+    """A model of the classes and one of the touch, which is None where there are too few events for it; raises as `fit`.
+
+    Where the recipe is `best`, each is the best for its own target.
+    """
     model = fit(events, params, recipe=recipe)
     try:
-        return model, fit(events, params, recipe=model.recipe, target="touch")
+        return model, fit(events, params, recipe=recipe, target="touch")
     except NoData:
         return model, None
 
@@ -161,6 +193,37 @@ class _Fit:
     embedding: Embedding | None
     pool: Pool
     toward: Floats
+
+
+def extend(model: Model, later: Events) -> Model:
+    """The model with later events of history, placed as queries are: nothing is fitted again, and they may be neighbours.
+
+    `later` are of sessions after those of the model's history.
+    """
+    labels = target_labels(later, model.target, model.params.horizon)
+    later = later.only(model.names)
+    keep = (labels >= 0) & later.usable
+    later, labels = later.take(keep), labels[keep]
+    if not len(later):
+        return model
+    scaled, directed = model.scaled(later.matrix)
+    reading = model.reading(later, scaled, directed)
+    placed = model.vectors(later, scaled, directed, reading)
+    bare = Events(later.matrix[:, : len(model.history.names)], model.history.names, model.history.representation, later.frame)
+    history = concat_events([model.history, bare])
+    codes = history.session_codes, history.episode_codes
+
+    def longer(pool: Pool, vectors: NDArray[np.float32]) -> Pool:
+        return make_pool(np.concatenate([pool.index.reconstruct_n(0, len(pool)), vectors]), *codes)
+
+    outline = model.outline
+    if model.embedding is not None and outline is not None:
+        outline = longer(outline, model.embedding.outline(scaled))
+    read = None if model.read is None or reading is None else np.concatenate([model.read, reading.probability])
+    return replace(
+        model, history=history, labels=np.concatenate([model.labels, labels]), pool=longer(model.pool, placed), outline=outline,
+        toward=None, read=read,
+    )  # fmt: skip
 
 
 def _cross_fitted_reference(history: Events, labels: Labels, classes: int, group: Labels, strength: float) -> Floats:
@@ -223,6 +286,7 @@ class Answer:
 
 def forecast(model: Model, queries: Events, *, start: int = 0, end: int | None = None, without: bool = False) -> Answer:
     """Neighbours and posterior of each query among rows ``[start, end)`` of the model's history; with `without`, among all others."""
+    queries = queries.only(model.names)
     end = len(model.pool) if end is None else end
     t = model.tuned
     scaled, directed = model.scaled(queries.matrix)

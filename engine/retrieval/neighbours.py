@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ContractError, NoData, SessionError
+from engine.lake.catalog import WALLS
 from engine.params import HORIZONS, FeatureParams, PoolName, RetrievalParams
 from engine.retrieval.dataset import (
     VECTORS,
@@ -21,6 +22,8 @@ from engine.retrieval.dataset import (
     names_of,
     sessions_in,
     trigger_params_of,
+    walls_current,
+    with_walls,
 )
 from engine.retrieval.embedding import fold_of_session
 from engine.retrieval.events import CLASSES, OUTCOME_CLASS, Events
@@ -89,6 +92,8 @@ def trigger_query(lake: Lake, trigger_id: str) -> Events:
     frame = lake.read(VECTORS, symbol, date, where=pl.col("trigger_id") == trigger_id)
     if not frame.height:
         raise NoData(f"trigger {trigger_id!r}: {VECTORS} of {symbol} {date} has no such trigger; setups may have had other parameters")
+    if walls_current(lake, symbol, date):
+        frame = with_walls(frame, lake.read(WALLS, symbol, date, where=pl.col("trigger_id") == trigger_id))
     return next(e for e in events_by_group(frame).values() if len(e))
 
 
@@ -184,7 +189,7 @@ def fit_scope(
         return _fit_from_index(lake, scope, params, name)
     p = (params or RetrievalParams()).model_copy(update={"pool": scope.pool})
     found = gold_events(lake, symbol or scope.market, kinds=p.kinds, before=scope.session).get(scope.group)
-    if found is None or found.names != names_of(scope.representation, scope.group):
+    if found is None or found.names[: len(names := names_of(scope.representation, scope.group))] != names:
         sessions = sessions_in(lake, VECTORS, symbol or scope.market)
         make = gold_command(lake, sessions[-1], [d for _, d in sessions], gold={"representation": scope.representation})
         raise ContractError(f"expected gold of the query's representation {scope.representation}, found another in {lake.root}; `{make}`")
@@ -245,13 +250,15 @@ def _fit_from_index(lake: Lake, scope: Scope, params: RetrievalParams | None, na
 
 
 def why_similar(model: Model, query: Events, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """Contribution of each family of features to the cosine of the query's normalised vector with its neighbours', ``(len(rows),)`` each.
+    """Contribution of each family of features (`engine.features.vector.part_of`) to the cosine of the query's normalised vector with its
+    neighbours', ``(len(rows),)`` each.
 
     They sum to that cosine, which is not the similarity in the learned embedding.
     """
-    from engine.features.vector import family_of
+    from engine.features.vector import part_of
 
-    families = np.array([family_of(n) for n in query.names], dtype=object)
+    query = query.only(model.names)
+    families = np.array([part_of(n) for n in query.names], dtype=object)
     q = model.normaliser.scale(np.nan_to_num(query.matrix)).astype(float)[0]
     h = model.normaliser.scale(np.asarray(model.history.matrix[rows], np.float32)).astype(float)
     length = np.linalg.norm(q) * np.linalg.norm(h, axis=1)
@@ -377,7 +384,7 @@ def moment_events(
 
     `level_id` is a level of the session; with `price` a name for the user's own, such as ``price:6800.25``. `time_ns` is in ns since the
     epoch; data after the window's end are not used. `approach` is ``approach_up`` or ``approach_down``, by default from the side of the
-    last trade away from the level. `representation` is ``means`` or ``blocks``.
+    last trade away from the level. `representation` is ``means`` or ``blocks``; the wall features stand behind it.
 
     Raises `PartitionMissing` where the session is not in the lake (names the command that makes it), `SessionError` where the time is
     outside the session or the level has no value then, `NoData` where no trade away from the level tells its side.
@@ -385,6 +392,7 @@ def moment_events(
     import polars as pl
 
     from engine.features.vector import trigger_vectors, vector_names
+    from engine.features.wall_table import wall_table
     from engine.ladder import NO_TICK, Ladder
     from engine.lake.catalog import LEVELS, TAPE
     from engine.sessions import session_windows
@@ -433,7 +441,8 @@ def moment_events(
     frame = pl.DataFrame(columns, schema_overrides=types).with_columns(pl.col("sigma").fill_nan(None))
     vector = trigger_vectors(ladder, frame, representation, features)
     dims = pl.lit(len(vector_names(representation, side)), pl.Int32)
-    groups = events_by_group(frame.with_columns(representation=pl.lit(representation), vector_dim=dims, vector=vector))
+    made = frame.with_columns(representation=pl.lit(representation), vector_dim=dims, vector=vector)
+    groups = events_by_group(with_walls(made, wall_table(ladder, frame, features)))
     return next(e for e in groups.values() if len(e))
 
 

@@ -133,7 +133,7 @@ def paired_error(difference: Floats, sessions: NDArray[np.generic]) -> float:
 
 
 def events_needed(found: Skill, events: int, edge: float | None = None) -> int | None:
-    """Number of events for 80% power to detect the skill found, or `edge`; None where that is not above 0."""
+    """Number of events for 80% power to detect the skill found, or `edge`, such as the end of an interval; None where it is not above 0."""
     size = found.value if edge is None else edge
     if not np.isfinite(found.error) or not np.isfinite(size) or size <= 0:
         return None

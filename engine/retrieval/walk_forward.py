@@ -36,11 +36,13 @@ class WalkForwardResult:
     """Forecasts of one forecaster.
 
     `probability`, float64 ``(n, classes)``, has a row per event, NaN where it is not scored. `abstained` ``(n,)`` says whether the forecast
-    was flagged "nothing comparable"; its probability is recorded nevertheless.
+    was flagged "nothing comparable"; its probability is recorded nevertheless. `found` ``(n,)`` says whether the reader of the event's
+    history found an effect of its vectors there; False of what has no reader.
     """
 
     probability: Floats
     abstained: Mask
+    found: Mask
 
 
 def schedule(sessions: Dates, labels: Labels, params: AuditParams) -> list[Block]:
@@ -83,7 +85,7 @@ def _split(events: Events, labels: Labels, block: Block) -> tuple[Mask, Mask]:
 
 
 def _empty(n: int, target: Target) -> WalkForwardResult:
-    return WalkForwardResult(np.full((n, class_count(target)), np.nan), np.zeros(n, bool))
+    return WalkForwardResult(np.full((n, class_count(target)), np.nan), np.zeros(n, bool), np.zeros(n, bool))
 
 
 def walk_reference(events: Events, blocks: Sequence[Block], params: AuditParams, target: Target) -> WalkForwardResult:
@@ -115,7 +117,7 @@ def walk_neighbours(
                 out.abstained[at] = True
                 continue
             answer = forecast(model, queries)
-            out.probability[at], out.abstained[at] = answer.probability, answer.nothing_comparable
+            out.probability[at], out.abstained[at], out.found[at] = answer.probability, answer.nothing_comparable, model.found
         step(recipe)
     return out
 
@@ -193,6 +195,24 @@ def walk_all(
     return {t: {name: jobs[t, name].result() for name in wanted} for t in plans}
 
 
+SERVED = ("wall", "learned", "means")
+"""What serves over gold of `means`, in this order: the first whose reader finds an effect in the history before a query, the last in any
+case. Declared before any audit, and so what the audit's verdict is about."""
+
+
+def serve(walked: dict[str, WalkForwardResult], *, wall: bool) -> WalkForwardResult | None:
+    """The forecasts of what serves (`SERVED`, without `wall` where there are no wall features), composed from those of each; None where
+    one of them was not walked."""
+    names = SERVED if wall else SERVED[1:]
+    if any(name not in walked for name in names):
+        return None
+    *embedded, last = (walked[name] for name in names)
+    out = WalkForwardResult(last.probability.copy(), last.abstained.copy(), np.zeros(len(last.abstained), bool))
+    for w in embedded[::-1]:
+        out.probability[w.found], out.abstained[w.found], out.found[w.found] = w.probability[w.found], w.abstained[w.found], True
+    return out
+
+
 def counting(progress: Progress | None, total: int) -> Step:
     """A `step` that counts up to `total`, for `progress`."""
     done = 0
@@ -219,7 +239,7 @@ def _walk(name: str, data: AuditData, blocks: Sequence[Block], p: AuditParams, t
     if name.startswith("blocks"):
         place = {t: i for i, t in enumerate(data.means.frame["trigger_id"].to_list())}
         groups = [(e, np.array([place[t] for t in e.frame["trigger_id"].to_list()], np.int64)) for e in data.blocks]
-    recipe: Recipe = "learned" if name in ("learned", "wall") else "original" if name == "blocks_original" else "plain"
+    recipe: Recipe = "wall" if name == "wall" else "learned" if name == "learned" else "original" if name == "blocks_original" else "plain"
     keys = [e.pool_keys(p.retrieval.pool) for e, _ in groups]
     pools = [(e.take(own == k), rows[own == k]) for (e, rows), own in zip(groups, keys) for k in np.unique(own)]
     return walk_neighbours(pools, len(data.means), blocks, p, target, recipe, step)

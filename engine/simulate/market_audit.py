@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from engine.errors import NoData
 from engine.params import AuditParams, RetrievalParams
 from engine.retrieval.events import Events, Progress, permute_days
 from engine.retrieval.scores import Floats, Labels, ece, finite, log_loss_each, session_weights, skill
-from engine.retrieval.walk_forward import AuditData, Block, Mask, WalkForwardResult, counting, schedule, scored_labels, walk_all
-from engine.simulate.mornings import LIVE, OTHER_WAY, TOUCHED, MarketEvents
+from engine.retrieval.walk_forward import AuditData, Block, Mask, WalkForwardResult, counting, schedule, scored_labels, serve, walk_all
+from engine.simulate.mornings import LIVE, OTHER_WAY, TOUCHED, MarketEvents, regimes_at
 from engine.simulate.regimes import REGIMES
+from engine.vocab import root_of
 
 FORECASTERS = ("pi", "means", "learned", "wall", "lightgbm")
 """Forecasters of a market's audit by default."""
@@ -98,7 +100,9 @@ def audit_market(
         if not blocks:  # without regimes, or with hardly any, there is no such pool
             continue
         walked = walk_all(wanted, AuditData(events.means, wall=events.wall), {"class": blocks}, params, step, executor)["class"]
-        walked["oracle"] = WalkForwardResult(oracle(events, blocks, params), np.zeros(len(events.means), bool))
+        if (served := serve(walked, wall=True)) is not None:
+            walked["served"] = served
+        walked["oracle"] = WalkForwardResult(oracle(events, blocks, params), *np.zeros((2, len(events.means)), bool))
         rows += _rows(pool, events, walked, params, np.ones(len(events.means), bool))
         if pool == "all":
             rows += _rows("live", events, walked, params, events.live)
@@ -139,6 +143,32 @@ def _rows(pool: str, events: MarketEvents, walked: dict[str, WalkForwardResult],
             )
         )
     return rows
+
+
+# ----------------------------------------------------------------------------
+# A simulated lake: what the oracle gets there, beside the forecasters' skill
+
+
+def told(root: Path, data: AuditData, params: AuditParams) -> AuditData:
+    """The data with what the oracle says of each event, where the lake in folder `root` has the regimes of all its sessions (``truth/``).
+
+    As they are where it has not: of a real market nobody knows them.
+    """
+    import polars as pl
+
+    if data.wall is None:
+        return data
+    symbols = data.means.frame["trigger_id"].str.split("/").list.get(1).alias("symbol")
+    frame, found = data.means.frame.with_columns(symbols).with_row_index("row"), []
+    for (session, symbol), rows in frame.group_by("session_date", "symbol", maintain_order=True):
+        path = root / "truth" / f"symbol={root_of(str(symbol)).code}" / f"{session}.parquet"
+        if not path.is_file():
+            return data
+        truth = pl.read_parquet(path).filter(pl.col("symbol") == symbol)
+        found.append(rows.select("row").with_columns(*regimes_at(rows, truth)))
+    regimes = pl.concat(found).sort("row")
+    market = MarketEvents(data.means, data.wall, *(np.array(regimes[c].to_list(), dtype=object) for c in ("regime", "regime_is")))
+    return replace(data, truth=oracle(market, _plan(market, params), params))
 
 
 # ----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.bars import trade_rows
-from engine.features.events import with_vectors
+from engine.features.events import in_representation
 from engine.features.vector import vector_names
 from engine.ladder import Ladder
 from engine.lake.writer import write_parquet_atomic
@@ -129,7 +129,7 @@ def morning_events(number: int, params: SimParams) -> pl.DataFrame:
     triggers = session_triggers(
         ladder, morning.levels(), morning.trades, kinds=("arm",), trading_start_ns=ladder.start_ns, data_end_ns=ladder.end_ns
     )
-    made = {r: with_vectors(ladder, triggers, r, FeatureParams())["vector"].alias(r) for r in REPRESENTATIONS}
+    made = {r: in_representation(ladder, triggers, r, FeatureParams())["vector"].alias(r) for r in REPRESENTATIONS}
     frame = triggers.with_columns(*made.values(), *regimes_at(triggers, morning.truth))
     session = SESSIONS_FROM + dt.timedelta(days=number)
     later = (session - morning.date).days * 86_400 * NS
@@ -139,11 +139,18 @@ def morning_events(number: int, params: SimParams) -> pl.DataFrame:
 
 
 def regimes_at(triggers: pl.DataFrame, truth: pl.DataFrame) -> list[pl.Series]:
-    """Columns ``regime`` and ``regime_is`` (`LIVE`, `TOUCHED`, `OTHER_WAY`) of triggers; null where no regime lives at their level."""
+    """Columns ``regime`` and ``regime_is`` (`LIVE`, `TOUCHED`, `OTHER_WAY`) of triggers; null where no regime lives at their level.
+
+    A level of the same name is the same, too, where the truth has names: one that moves was elsewhere when its regime ended.
+    """
     regime: list[str | None] = []
     what: list[str | None] = []
-    for end, tick, approach in triggers.select("window_end_ts_ns", "level_tick", "approach").iter_rows():
-        here = truth.filter((pl.col("level_tick") == tick) & (pl.col("start_ts_ns") <= end) & (pl.col("end_ts_ns") > end)).tail(1)
+    named = "level_id" in truth.columns
+    for end, tick, level, approach in triggers.select("window_end_ts_ns", "level_tick", "level_id", "approach").iter_rows():
+        same = pl.col("level_tick") == tick
+        if named:
+            same = same | (pl.col("level_id") == level)
+        here = truth.filter(same & (pl.col("start_ts_ns") <= end) & (pl.col("end_ts_ns") > end)).tail(1)
         if not here.height:
             regime.append(None)
             what.append(None)

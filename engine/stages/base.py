@@ -92,7 +92,7 @@ class Stage:
     later_groups: those that came later: they count only where they are not as by default, so that what was made before stays current
     entries: from their values, the registry entries that are part of the code version; all where it names none
     packages: distributions whose version affects the rows, such as the exchange calendar; part of the code version
-    history: dataset whose earlier sessions of the same root it reads as well
+    history: datasets of whose earlier sessions of the same root it reads as well, those that have the first
     differs: from an output's manifest of earlier, accepted code: whether the rows would be others now all the same
     """
 
@@ -104,7 +104,7 @@ class Stage:
     later_groups: tuple[str, ...] = ()
     entries: Callable[[dict[str, Any]], Selection] = lambda values: {}
     packages: tuple[str, ...] = ()
-    history: str = ""
+    history: tuple[str, ...] = ()
     differs: Callable[[Manifest], bool] = lambda manifest: False
 
     def earlier(self, lake: Lake, symbol: str, date: dt.date) -> list[tuple[str, dt.date]]:
@@ -112,7 +112,7 @@ class Stage:
         if not self.history:
             return []
         root = root_of(symbol)
-        return sorted(((s, d) for s, d in lake.partitions(self.history) if d < date and root_of(s) == root), key=lambda p: (p[1], p[0]))
+        return sorted(((s, d) for s, d in lake.partitions(self.history[0]) if d < date and root_of(s) == root), key=lambda p: (p[1], p[0]))
 
     def code_versions(self, symbol: str, profile: str, values: dict[str, Any]) -> tuple[str, ...]:
         """Code versions that make the same rows of such a session, the current one first."""
@@ -183,7 +183,7 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
         if line.profile != profile:
             return f"session profile {line.profile!r}"
         if stage.history:
-            expected = {input_key(stage.history, s, d) for s, d in stage.earlier(lake, symbol, date)}
+            expected = {input_key(key, s, d) for s, d in stage.earlier(lake, symbol, date) for key in stage.history}
             new = expected - set(line.inputs)
             if new:
                 return f"input {min(new)} appeared"
@@ -216,7 +216,8 @@ def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, pa
         manifests[ref.key, ref.date] = found
     inputs = {input_key(k, symbol, d): m.digest() if m else None for (k, d), m in manifests.items()}
     earlier = stage.earlier(lake, symbol, date)
-    inputs |= {input_key(stage.history, s, d): lake.manifest(stage.history, s, d).digest() for s, d in earlier}
+    known = {(key, s, d): lake.find_manifest(key, s, d) for s, d in earlier for key in stage.history}
+    inputs |= {input_key(*of): m.digest() if m else None for of, m in known.items()}
     values = stage.values(params)
     lineage = Lineage(stage.name, params_hash(values), stage.code_versions(symbol, profile, values)[0], inputs, profile, values)
     made = stage.run(StageInputs(lake, symbol, windows, params, manifests, tuple(earlier)))

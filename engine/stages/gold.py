@@ -1,11 +1,11 @@
-"""Gold stages: triggers with outcomes and vectors; signals (forecasts from earlier sessions); the pressure stream."""
+"""Gold stages: triggers with outcomes and vectors; their wall features; signals (forecasts from earlier sessions); the pressure stream."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from engine.lake.catalog import BRONZE_MBO, LADDER, LEVELS, SIGNALS, STREAM, TAPE, TRIGGERS, VACUUM
+from engine.lake.catalog import BRONZE_MBO, LADDER, LEVELS, SIGNALS, STREAM, TAPE, TRIGGERS, VACUUM, WALLS
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
 from engine.stages.silver import ladder_refs, trades_of
 from engine.vocab import Approach, Outcome, TriggerKind
@@ -43,20 +43,30 @@ def make_triggers(inputs: StageInputs) -> dict[str, Output]:
     return {TRIGGERS: Output(frame, {"without_vector": without, "by_kind": dict(sorted(frame["kind"].value_counts().iter_rows()))})}
 
 
+def make_walls(inputs: StageInputs) -> dict[str, Output]:
+    """Run of the stage ``walls``: the wall features of every trigger."""
+    from engine.features.wall_table import wall_table
+    from engine.ladder import Ladder
+
+    ladder = Ladder.from_frames(inputs.frame(LADDER), inputs.frame(TAPE), symbol=inputs.symbol, date=inputs.windows.date)
+    triggers = inputs.frame(TRIGGERS, ("trigger_id", "window_end_ts_ns", "level_tick", "approach"))
+    return {WALLS: Output(wall_table(ladder, triggers, inputs.params.features))}
+
+
 def make_signals(inputs: StageInputs) -> dict[str, Output]:
     """Run of the stage ``signals``: forecasts of the session's triggers from earlier sessions, and which of them fire."""
     import polars as pl
 
-    from engine.retrieval.dataset import MIRROR, groups_of, names_of, read_triggers, require_same_params, with_decided_until
+    from engine.retrieval.dataset import MIRROR, groups_of, names_of, read_triggers, require_same_params, with_decided_until, with_walls
     from engine.retrieval.events import events_from_frame
     from engine.retrieval.forecast import apply_signal_rule, forecast_frame
 
     p = inputs.params
     own = (inputs.symbol, inputs.windows.date)
     require_same_params(inputs.lake, [*inputs.earlier, own])
-    triggers = with_decided_until(inputs.lake, *own, inputs.frame(TRIGGERS))
+    triggers = with_decided_until(inputs.lake, *own, with_walls(inputs.frame(TRIGGERS), inputs.frame(WALLS)))
     earlier = [read_triggers(inputs.lake, inputs.earlier, p.retrieval.kinds)] if inputs.earlier else []
-    history = pl.concat([triggers.clear(), *earlier])
+    history = pl.concat([triggers.clear(), *earlier], how="diagonal")
 
     def forecast(past: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
         made = []
@@ -88,17 +98,25 @@ TRIGGER_STAGES: tuple[Stage, ...] = (
         run=make_triggers,
         entries=lambda values: {"_FEATURES.name": None, "_FEATURES.family": VECTOR_FAMILIES},
     ),
+    Stage(
+        name="walls",
+        io=StageIO((LADDER, TAPE, TRIGGERS), (WALLS,)),
+        param_groups=("features",),
+        refs=lambda w, params: (Ref(LADDER, w.date), Ref(TAPE, w.date), Ref(TRIGGERS, w.date)),
+        run=make_walls,
+        entries=lambda values: {"_FEATURES.name": None, "_FEATURES.family": ("wall",)},
+    ),
 )
 
 SIGNAL_STAGES: tuple[Stage, ...] = (
     Stage(
         name="signals",
-        io=StageIO((TRIGGERS,), (SIGNALS,)),
+        io=StageIO((TRIGGERS, WALLS), (SIGNALS,)),
         param_groups=("features", "gold", "retrieval", "fire"),
-        refs=lambda w, params: (Ref(TRIGGERS, w.date),),
+        refs=lambda w, params: (Ref(TRIGGERS, w.date), Ref(WALLS, w.date)),
         run=make_signals,
         packages=("scikit-learn", "faiss-cpu"),
-        history=TRIGGERS,
+        history=(TRIGGERS, WALLS),
     ),
     Stage(
         name="stream",

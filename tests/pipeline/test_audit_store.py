@@ -9,25 +9,28 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from engine.commands.rebuild import _Rebuild
 from engine.commands.retrieval import synthetic_events
 from engine.errors import ContractError, PartitionCorrupt, SessionError
+from engine.features.vector import WALL
 from engine.lake.catalog import LADDER, LEVELS, TAPE, dataset
 from engine.lake.manifest import Lineage, canonical, sha256_text
 from engine.lake.store import Lake
 from engine.params import AuditParams, RetrievalParams, RunParams
 from engine.retrieval.audit import Report, audit
 from engine.retrieval.audit_store import REPORT, TABLE, audit_choice, audit_inputs, read_audit, store_audit, write_audit
-from engine.retrieval.dataset import VECTORS, gold_events, sessions_in
+from engine.retrieval.dataset import VECTORS, gold_events, names_of, sessions_in
+from engine.retrieval.events import Events
 from engine.retrieval.hints import gold_command
 from engine.retrieval.index import build_index, open_index, read_index_manifest
 from engine.retrieval.neighbours import neighbours, trigger_query
 from engine.retrieval.walk_forward import AuditData
 from tests.support.lakes import report as said_by
-from tests.support.retrieval import SYMBOL, gold_frame, write_gold
+from tests.support.retrieval import SYMBOL, gold_frame, write_gold, write_walls
 
 
 def write_silver(lake: Lake, symbol: str, date: dt.date, code: str = "a") -> None:
@@ -36,13 +39,28 @@ def write_silver(lake: Lake, symbol: str, date: dt.date, code: str = "a") -> Non
         lake.write(key, symbol, date, pl.DataFrame(schema=dataset(key).contract().schema()), Lineage("s", "p", code, {}, "rth"))
 
 
+def blind_walls(events: Events, representation: str = "wall") -> Events:
+    """The events with wall features, or vectors under the same names, that know nothing of them."""
+    noise = np.random.default_rng(3).normal(size=(len(events), len(WALL))).astype(np.float32)
+    names = WALL if representation == "wall" else tuple(f"b0_{i}" for i in range(len(WALL)))
+    return Events(noise, names, representation, events.frame)
+
+
+def walls_of(events: Events) -> Events:
+    """The events with wall features that are the latest of their means."""
+    return Events(events.matrix[:, -len(WALL) :], WALL, "wall", events.frame)
+
+
 @pytest.fixture(scope="module")
 def reports() -> dict[str, Report]:
-    """Audits in which `learned` wins (a planted signal) and `means` (nothing; a whole audit), and one that knows `means` alone."""
+    """Audits in which `learned` wins (a planted signal), `wall` (one in the wall features alone) and `means` (nothing; a whole audit), and
+    one that knows `means` alone."""
     planted, nothing = (synthetic_events(400, strength, 1).data for strength in (2.0, 0.0))
+    names = ("means", "learned", "wall")
     return {
-        "learned": audit(AuditData(planted.means), only=("means", "learned"), touch=False),
-        "means": audit(replace(nothing, wall=nothing.means), touch=False),
+        "learned": audit(AuditData(planted.means, wall=blind_walls(planted.means)), only=names, touch=False),
+        "wall": audit(AuditData(blind_walls(planted.means, "means"), wall=walls_of(planted.means)), only=names, touch=False),
+        "means": audit(replace(nothing, wall=blind_walls(nothing.means)), touch=False),
         "alone": audit(AuditData(planted.means), only=("means",), touch=False),
     }
 
@@ -76,7 +94,8 @@ def change_gold(lake: Lake) -> None:
 
 
 def test_the_index_is_of_what_the_audit_chose_and_says_so(lake: Lake, reports: dict[str, Report]) -> None:
-    for name, recipe in (("learned", "learned"), ("means", "plain")):
+    write_walls(lake, gold_frame(400))
+    for name, recipe in (("learned", "learned"), ("wall", "wall"), ("means", "plain")):
         digest = keep(lake, reports[name])
         found = said_by("index", "--lake", lake.root)
         assert found["default_representation"] == name
@@ -87,6 +106,7 @@ def test_the_index_is_of_what_the_audit_chose_and_says_so(lake: Lake, reports: d
         model = open_index(lake)
         assert model.recipe == recipe
         assert (model.embedding is None) == (name == "means")
+        assert model.names == model.history.names == (WALL if name == "wall" else names_of("means", "mirrored"))
 
 
 def test_without_an_audit_the_index_says_that_none_chose(lake: Lake, reports: dict[str, Report]) -> None:

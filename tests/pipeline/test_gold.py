@@ -6,13 +6,14 @@ import datetime as dt
 import shutil
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from engine.errors import ContractError
 from engine.features.events import data_end_ns, file_span, session_events
-from engine.features.vector import vector_names
-from engine.lake.catalog import BRONZE_MBO, SIGNALS, STREAM, TRIGGERS, VACUUM, dataset
+from engine.features.vector import WALL, vector_names
+from engine.lake.catalog import BRONZE_MBO, SIGNALS, STREAM, TRIGGERS, VACUUM, WALLS, dataset
 from engine.lake.contract import enforce_contract
 from engine.lake.store import Lake
 from engine.params import GoldParams, RunParams, SetupParams
@@ -85,6 +86,18 @@ def test_on_the_fly_they_are_the_same_and_in_any_representation(gold_lake: Lake)
         assert lengths in ([], [len(vector_names("blocks", approach))])
     arms = session_events(gold_lake, SYMBOL, TUESDAY, ("arm",), ("means",))["means"]
     assert arms.equals(kept.filter(pl.col("kind") == "arm"))
+    # Wall features are a table of their own, row for row.
+    walls = gold_lake.read(WALLS, SYMBOL, TUESDAY)
+    assert walls["trigger_id"].equals(kept["trigger_id"])
+    wall = session_events(gold_lake, SYMBOL, TUESDAY, representations=("wall",))["wall"]
+    known = wall["vector"].is_not_null()
+    assert known.sum() > 100
+    assert known.equals(kept["vector"].is_not_null())
+    np.testing.assert_array_equal(walls.filter(known).select(WALL).to_numpy(), np.array(wall.filter(known)["vector"].to_list(), np.float32))
+    assert walls.filter(~known).select(pl.all_horizontal(pl.col(WALL).is_null()).all()).item()
+    events = gold_events(gold_lake, SYMBOL)["mirrored"]
+    assert events.names == (*vector_names("means", "approach_up"), *WALL)
+    assert np.isfinite(events.only(WALL).matrix).all(axis=1).sum() > 100
 
 
 def test_signals_and_stream_of_a_short_history_say_that_nothing_is_comparable(gold_lake: Lake) -> None:
@@ -108,14 +121,14 @@ def test_a_second_time_nothing_is_made_and_parameters_make_only_what_reads_them_
         assert make(copied_gold, group).status == "current", group
     other = RunParams(setups=SetupParams(barrier=6))
     assert make(copied_gold, "silver", params=other).status == "current"
-    assert make(copied_gold, "triggers", params=other).made == ("triggers",)
+    assert make(copied_gold, "triggers", params=other).made == ("triggers", "walls")
     assert set(copied_gold.read(TRIGGERS, SYMBOL, TUESDAY)["barrier_ticks"]) == {6}
     # Monday's outcomes are still of a barrier of 8: they are no history of these, and the command that makes them alike is named.
     receipt = make(copied_gold, "signals", params=other)
     assert (receipt.status, receipt.error) == ("failed", "ContractError")
     assert "setups.barrier = 6 in" in receipt.message or "setups.barrier = 8 in" in receipt.message
     assert f"spymaster run --lake {copied_gold.root} --layer gold --symbol ESZ5 --dates {MONDAY}:{TUESDAY} --session rth" in receipt.message
-    assert make(copied_gold, "triggers", MONDAY, other).made == ("triggers",)
+    assert make(copied_gold, "triggers", MONDAY, other).made == ("triggers", "walls")
     assert make(copied_gold, "signals", params=other).made == ("signals", "stream")
     blocks = RunParams(gold=GoldParams(representation="blocks", kinds=("arm",)))
     assert make(copied_gold, "triggers", params=blocks).status == "made"
@@ -211,7 +224,7 @@ def test_the_contract_refuses_what_is_not_a_vector(gold_lake: Lake) -> None:
 
 def test_lake_shows_gold_and_no_trigger_makes_an_empty_partition(copied_gold: Lake) -> None:
     state = {(s.dataset, s.date): s.stale for s in lake_state(copied_gold) if s.dataset.startswith("gold")}
-    assert state == {(k, d): "" for k in (TRIGGERS, SIGNALS, STREAM) for d in (MONDAY, TUESDAY)}
+    assert state == {(k, d): "" for k in (TRIGGERS, WALLS, SIGNALS, STREAM) for d in (MONDAY, TUESDAY)}
     stage = TRIGGER_STAGES[0]
     assert stage.layer == "gold"
     # A price where the market never was.

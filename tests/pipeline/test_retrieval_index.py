@@ -16,6 +16,8 @@ import pytest
 
 from engine.commands.retrieval import _print_neighbours as print_neighbours
 from engine.errors import ContractError, NoData, PartitionMissing, StaleIndex
+from engine.features.vector import WALL
+from engine.lake.catalog import WALLS
 from engine.lake.store import Lake
 from engine.params import RetrievalParams
 from engine.provenance import code_of
@@ -35,7 +37,7 @@ from engine.retrieval.index import (
 from engine.retrieval.model import fit, forecast
 from engine.retrieval.neighbours import Mode, edited, neighbours, trigger_query
 from tests.support.lakes import leftovers
-from tests.support.retrieval import SYMBOL, gold_frame, write_gold
+from tests.support.retrieval import SYMBOL, gold_frame, write_gold, write_walls
 
 PARAMS = RetrievalParams(min_events=100, min_sessions=6, tune_queries=150, k_grid=(50, 100), residual_grid=(0.1,))
 
@@ -103,6 +105,41 @@ def test_building_again_gives_the_same(indexed: Lake, copied: Lake) -> None:
     before = read_index_manifest(copied)
     assert build_index(copied, params=PARAMS)["pools"] == before["pools"]
     assert leftovers(index_root(copied)) == []
+
+
+def test_wall_features_serve_where_they_forecast(indexed: Lake, copied: Lake) -> None:
+    """In the index, in a walk-forward answer and in its forecasts; where one session has none of its triggers, what was there before."""
+    frame = gold_frame(400)
+    write_walls(copied, frame)
+    check = f"{WALLS}/{SYMBOL}"
+    with pytest.raises(StaleIndex, match=f"older than the lake's: {check}"):
+        check_index(copied, read_index_manifest(copied))
+    manifest = build_index(copied, params=PARAMS)
+    assert (manifest["representation"], manifest["compared"], manifest["default_representation"]) == ("means", "wall", "wall")
+    opened, touch = open_index(copied), open_touch(copied)
+    events = gold_events(copied, kinds=("arm",))["mirrored"]
+    fitted = fit(events, PARAMS, recipe="best")
+    assert (opened.recipe, opened.names, opened.history.names) == ("wall", WALL, WALL)
+    assert touch is not None
+    queries = events.take(slice(100, 110))
+    a, b = forecast(fitted, queries, start=0, end=100), forecast(opened, queries, start=0, end=100)
+    assert a.probability.tobytes() == b.probability.tobytes()
+    query = trigger_query(copied, frame["trigger_id"][399])
+    mode: Mode
+    for mode in ("walk_forward", "all"):
+        found = neighbours(copied, query, mode=mode, params=PARAMS)
+        assert [c for c in found.found.columns if c.startswith("why_")] == [f"why_w{i}" for i in range(1, 10)]
+        assert found.forecast["p_touch"][0] is not None
+    table = forecast_frame(events, query, PARAMS)
+    assert table.equals(neighbours(copied, query, params=PARAMS).forecast)
+    classes = ("p_break", "p_chop", "edge_low_break", "n_eff")
+    assert forecast_frame(events, query, PARAMS, recipe="wall").select(classes).equals(table.select(classes))
+    with pytest.raises(ContractError, match=r"expected the dimensions w1_orders_share_end, .*, found none; `spymaster rebuild`"):
+        fit(gold_events(indexed, kinds=("arm",))["mirrored"], PARAMS, recipe="wall")
+    # Triggers of one session are made again: its wall features are of others.
+    change_gold(copied)
+    assert set(gold_events(copied)["mirrored"].names).isdisjoint(WALL)
+    assert build_index(copied, params=PARAMS)["compared"] == "means"
 
 
 def change_gold(lake: Lake) -> None:

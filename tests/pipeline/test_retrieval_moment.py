@@ -10,6 +10,9 @@ import pytest
 
 from engine.errors import PartitionMissing, SessionError
 from engine.features.events import session_events
+from engine.features.vector import WALL
+from engine.features.wall_table import wall_vectors
+from engine.ladder import Ladder
 from engine.lake.catalog import LEVELS
 from engine.lake.store import Lake
 from engine.retrieval.neighbours import moment_events, touches_before
@@ -34,7 +37,9 @@ def test_a_moment_is_the_trigger_there(whole_lake: Lake, triggers: pl.DataFrame)
         query = moment_events(whole_lake, SYMBOL, TUESDAY, row["level_id"], row["window_end_ts_ns"], approach=row["approach"])
         found = query.frame.to_dicts()[0]
         assert {c: found[c] for c in SAME} == {c: row[c] for c in SAME}
-        np.testing.assert_array_equal(query.matrix[0], np.array(row["vector"], np.float32))
+        np.testing.assert_array_equal(query.matrix[0, : -len(WALL)], np.array(row["vector"], np.float32))
+        wall = wall_vectors(Ladder.open(whole_lake, SYMBOL, TUESDAY), query.frame)[0].to_numpy()
+        np.testing.assert_array_equal(query.only(WALL).matrix[0], wall)
         # A moment within a window is answered by the window before it.
         later = moment_events(whole_lake, SYMBOL, TUESDAY, row["level_id"], row["window_end_ts_ns"] + 4 * NS, approach=row["approach"])
         assert later.frame.equals(query.frame)
@@ -55,7 +60,7 @@ def test_a_price_of_one_s_own(whole_lake: Lake, triggers: pl.DataFrame) -> None:
     price = row["level_tick"] * 0.25
     end = row["window_end_ts_ns"]
     own = moment_events(whole_lake, SYMBOL, TUESDAY, f"price:{price:g}", end, price=price, approach=row["approach"])
-    np.testing.assert_array_equal(own.matrix[0], np.array(row["vector"], np.float32))
+    np.testing.assert_array_equal(own.matrix[0, : -len(WALL)], np.array(row["vector"], np.float32))
     assert own.level_kinds[0] == "price"
     # The level it stands on is now one of its confluent ones.
     assert own.frame["confluent_levels"][0] == row["confluent_levels"] + 1

@@ -30,7 +30,7 @@ def stage(name: str) -> base.Stage:
 
 
 def test_the_pipeline_is_ordered_by_what_the_stages_declare():
-    silver, gold = ["ladder", "bars", "levels", "orders", "vacuum"], ["triggers", "signals", "stream"]
+    silver, gold = ["ladder", "bars", "levels", "orders", "vacuum"], ["triggers", "walls", "signals", "stream"]
     assert [s.name for s in build_pipeline("future_mbo", "all")] == ["bronze", *silver, *gold]
     assert [s.name for s in build_pipeline("future_mbo", "gold")] == gold
     assert [s.name for s in build_pipeline("future_mbo", "bronze")] == ["bronze"]

@@ -27,7 +27,7 @@ ENGINE = Path(provenance.__file__).resolve().parent
 
 Edit = Callable[[Path], object]
 
-SESSIONS = {"ladder", "bars", "levels", "vacuum", "orders", "triggers", "signals", "stream"}
+SESSIONS = {"ladder", "bars", "levels", "vacuum", "orders", "triggers", "walls", "signals", "stream"}
 
 LEVEL = '@level("round_number", "Round", "The nearest round price.")\ndef round_number(inputs):\n    return "none today"\n'
 FEATURE = (
@@ -165,6 +165,11 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         replace("sums.travel * sums.ofi / size", "sums.ofi / size"),
         {"vacuum", "triggers", "audit"},
     ),
+    "a wall feature's formula": (
+        replace('sums["at_pulled", THIRTY], sums["at_depth", THIRTY]', 'sums["at_pulled", THIRTY], sums["behind_depth", THIRTY]'),
+        {"walls", "audit"},
+    ),
+    "the kernel of wall sums": (replace("if 0 <= n <= at:", "if 0 < n <= at:"), {"walls", "audit"}),
     "a condition": (replace(DOWN_3, DOWN_3.replace("1", "-1")), {"vacuum"}),
     "a constant of the replay": (replace("TAKER_SLOTS = 1024", "TAKER_SLOTS = 2048"), {"ladder", "orders"}),
     "a constant of the replay's kernel": (replace("_TICK_LIMIT = 2**31 - 1", "_TICK_LIMIT = 2**30 - 1"), {"ladder", "orders"}),

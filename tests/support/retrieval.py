@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 
 from engine.commands.retrieval import synthetic_events
+from engine.lake.catalog import WALLS
 from engine.lake.manifest import Lineage
-from engine.lake.store import Lake
+from engine.lake.store import Lake, input_key
 from engine.retrieval.dataset import VECTORS
 from engine.retrieval.events import Events
 from engine.setups import trigger_schema
@@ -18,6 +19,9 @@ from engine.simulate.oracle import Sample
 
 FIRST = dt.date(2025, 3, 3)
 SYMBOL = "ESM5"
+
+KNOWN = 80
+"""Dimensions of tier A's means, the first of a vector's in `gold_frame`; the latest bin is the last."""
 
 
 def tier_a(n: int = 600, strength: float = 2.0, seed: int = 1, *, per_session: int = 20) -> tuple[Events, Sample]:
@@ -92,6 +96,17 @@ def gold_frame(n: int = 400, seed: int = 1, *, per_session: int = 20, strength: 
     out = pl.DataFrame({c: pl.Series(columns[c]).cast(schema[c]) for c in schema})
     vector = pl.Series("vector", matrix).reshape(matrix.shape).arr.to_list()
     return out.with_columns(pl.lit("means").alias("representation"), pl.lit(len(names), pl.Int32).alias("vector_dim"), vector)
+
+
+def write_walls(lake: Lake, frame: pl.DataFrame) -> None:
+    """Give the gold of a lake wall features that hold the latest of tier A's means, in which most of what its paths know lies."""
+    from engine.features.vector import WALL
+
+    names = [pl.col("vector").list.get(KNOWN - len(WALL) + i).alias(n) for i, n in enumerate(WALL)]
+    for (date,), rows in frame.group_by("session_date", maintain_order=True):
+        assert isinstance(date, dt.date)
+        made_of = {input_key(VECTORS, SYMBOL, date): lake.manifest(VECTORS, SYMBOL, date).digest()}
+        lake.write(WALLS, SYMBOL, date, rows.select("trigger_id", *names), Lineage("walls", "p", "a", made_of, "rth"))
 
 
 def write_gold(root: Path, frame: pl.DataFrame, *, profile: str = "rth", code: str = "a") -> Lake:

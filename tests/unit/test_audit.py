@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from engine.commands.retrieval import synthetic_blocks, synthetic_events
 from engine.errors import NoData, PartitionCorrupt, PartitionMissing
 from engine.lake.manifest import canonical, sha256_file, sha256_text
 from engine.params import AuditParams, RetrievalParams
-from engine.retrieval.audit import Report, audit, choose
+from engine.retrieval.audit import Report, _verdict, audit, choose
 from engine.retrieval.audit_store import REPORT, TABLE, read_audit, write_audit
 from engine.retrieval.events import Events, permute_days
 from engine.retrieval.scores import (
@@ -29,7 +30,7 @@ from engine.retrieval.scores import (
     session_weights,
     skill,
 )
-from engine.retrieval.walk_forward import AuditData, schedule, walk_neighbours, walk_reference
+from engine.retrieval.walk_forward import AuditData, WalkForwardResult, schedule, serve, walk_neighbours, walk_reference
 from engine.runner import spawned_pool
 from tests.reference import retrieval_twin as twin
 from tests.support.retrieval import tier_a, with_columns
@@ -156,10 +157,50 @@ def test_who_abstains_from_the_hard_events_does_not_win_for_that() -> None:
     assert choose({"means": np.full(600, np.nan)}, skills, sessions) == {}
 
 
+def test_what_serves_is_the_first_that_finds_an_effect() -> None:
+    def walked(p: float, found: list[bool]) -> WalkForwardResult:
+        return WalkForwardResult(np.full((4, 2), p), np.array([p > 0.2] * 4), np.array(found))
+
+    each = {"wall": walked(0.1, [True, False, False, True]), "learned": walked(0.2, [True, True, False, False])}
+    each["means"] = walked(0.3, [False] * 4)
+    served = serve(each, wall=True)
+    assert served is not None
+    assert served.probability[:, 0].tolist() == [0.1, 0.2, 0.3, 0.1]
+    assert served.abstained.tolist() == [False, False, True, False]
+    assert served.found.tolist() == [True, True, False, True]
+    without = serve(each, wall=False)
+    assert without is not None
+    assert without.probability[:, 1].tolist() == [0.2, 0.2, 0.3, 0.3]
+    assert serve({k: v for k, v in each.items() if k != "means"}, wall=True) is None
+
+
+def test_the_verdict_is_on_what_was_declared_and_what_it_takes_on_the_interval(planted: Report) -> None:
+    def verdict(*rows: tuple[str, float, float, float, int | None]) -> str:
+        parts = [replace(planted.row("means"), representation=n, skill=s, skill_low=low, skill_high=high, events=900, events_needed=k)
+                 for n, s, low, high, k in rows]  # fmt: skip
+        return _verdict(parts)
+
+    better, served = ("learned", 0.05, 0.01, 0.09, 300), ("served", 0.0, -0.01, 0.01, 7000)
+    assert verdict(better, served) == (
+        "no edge found in 900 episodes: what serves has a skill of 0.0% (95% interval -1.0% to 1.0%); an edge of 1.0%, the most that is "
+        "likely, would be seen in about 7,000 episodes, a smaller one in more"
+    )
+    assert verdict(("served", -0.03, -0.05, -0.01, None)).endswith("and one above 0 is not likely")
+    assert verdict(better, ("served", 0.02, 0.01, 0.03, 500)).startswith("edge found: what serves beats the reference by 2.0%")
+    # Of two that were not declared the better is told, and its interval is wider by what looking twice costs.
+    assert verdict(better, ("means", 0.01, 0.0, 0.02, 900)) == (
+        "edge found: learned, the best of 2 beats the reference by 5.0% of its log loss (95% interval 0.4% to 9.6%, 900 episodes)"
+    )
+    assert verdict(("learned", 0.05, 0.003, 0.09, 300), ("means", 0.01, 0.0, 0.02, 900)).startswith("no edge found")
+    assert verdict(("served", 0.05, float("nan"), float("nan"), None)).endswith("one session tells no interval")
+    assert verdict() == "no neighbours were audited"
+
+
 def test_events_needed() -> None:
     # Seen four times in five at 2.8 standard errors: an edge of one standard error needs 2.8 squared times the events.
     assert events_needed(Skill(0.01, 0, 0, 0.01), 1000) == 7849
     assert events_needed(Skill(-0.01, 0, 0, 0.01), 1000) is None
+    assert events_needed(Skill(-0.01, 0, 0.01, 0.01), 1000, 0.01) == 7849, "what it takes at the interval's end"
     assert events_needed(Skill(float("nan"), 0, 0, float("nan")), 0) is None
 
 
@@ -191,7 +232,9 @@ def test_planted_signal_is_found_in_order(planted: Report) -> None:
     assert planted.winner == "learned"
     assert set(planted.choices) == {"any", "means", "blocks"}
     assert planted.choices["means"]["skill"] == {n: planted.row(n).skill for n in ("means", "learned")}
-    assert planted.verdict.startswith("edge found: learned")
+    assert planted.verdict.startswith("edge found: what serves beats the reference by ")
+    served = planted.row("served")
+    assert (served.skill, served.abstained) == (learned.skill, learned.abstained), "the reader finds an effect in every history"
     assert learned.events + learned.abstained == planted.row("pi").events
     assert learned.rps_skill > 0
     assert learned.brier_skill > 0

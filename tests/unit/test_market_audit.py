@@ -70,11 +70,16 @@ def test_the_regime_at_a_trigger_is_that_of_its_level_and_moment() -> None:
         (15, 80, "up"),
     ]
     frame = pl.DataFrame(
-        [(end, tick, f"approach_{way}") for end, tick, way in asked], schema=["window_end_ts_ns", "level_tick", "approach"], orient="row"
+        [(end, tick, f"price:{tick}", f"approach_{way}") for end, tick, way in asked],
+        schema=["window_end_ts_ns", "level_tick", "level_id", "approach"],
+        orient="row",
     )
     regime, what = regimes_at(frame, truth)
     assert regime.to_list() == [None, "hold", "hold", "hold", None, "pull", "pull", None]
     assert what.to_list() == [None, "live", "live", "touched", None, "other way", "live", None]
+    # A level that moves is known by its name.
+    moved = regimes_at(frame.with_columns(level_tick=pl.lit(7)), truth.with_columns(level_id=pl.lit("price:80")))
+    assert [r.to_list()[-2] for r in moved] == ["chop", "live"]
 
 
 def test_events_of_mornings_are_sessions_in_order_and_are_kept(market: MarketEvents, folder: Path) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.features import feature_names, features
-from engine.features.vector import WALL, trigger_vectors, vector_names, wall_values
+from engine.features.vector import WALL, vector_names
+from engine.features.wall_table import wall_table, wall_values, wall_vectors
 from engine.ladder import Ladder
 from engine.params import FeatureParams
 from tests.property.test_feature_properties import mirror
@@ -63,7 +64,7 @@ def test_a_wall_never_looks_ahead() -> None:
     asked = moments([(200, MID + 2, UP), (200, MID - 2, DOWN), (150, MID, UP)])
     cut = (START_S + 200) * NS
     whole, until = (
-        trigger_vectors(Ladder.from_frames(*f, symbol=SYMBOL, date=DATE), asked, "wall")
+        wall_vectors(Ladder.from_frames(*f, symbol=SYMBOL, date=DATE), asked)
         for f in ((rows, tape), tuple(f.filter(pl.col("window_start_ts_ns") < cut) for f in (rows, tape)))
     )
     assert whole.null_count() == 0
@@ -73,5 +74,9 @@ def test_a_wall_never_looks_ahead() -> None:
 def test_a_moment_without_a_history_has_no_wall() -> None:
     rows, tape = make_frames(240, 8)
     ladder = Ladder.from_frames(rows, tape, symbol=SYMBOL, date=DATE)
-    made = trigger_vectors(ladder, moments([(60, MID, UP), (200, MID, UP)]), "wall")
+    made = wall_vectors(ladder, moments([(60, MID, UP), (200, MID, UP)]))
     assert made.is_null().to_list() == [True, False]
+    ids = moments([(60, MID, UP), (200, MID, UP)]).with_columns(trigger_id=pl.Series(["a", "b"]))
+    table = wall_table(ladder, ids)
+    assert table.columns == ["trigger_id", *WALL]
+    assert [list(r) for r in table.drop("trigger_id").rows()] == [[None] * len(WALL), made.to_list()[1]]

@@ -385,8 +385,18 @@ FAMILIES = {
     "ahead": "book ahead",
     "behind": "book behind",
     "magnitude": "magnitude",
+    "w": "wall",
+    "w1": "orders at the level",
+    "w2": "adds at the level",
+    "w3": "pulls at the level",
+    "w4": "pulls behind it",
+    "w5": "pulls across",
+    "w6": "size added",
+    "w7": "size pulled",
+    "w8": "size pulled behind",
+    "w9": "age of approach",
 }
-"""Families of features (`engine.features.vector.family_of`) in words."""
+"""Families of features (`engine.features.vector.family_of`), and parts of the wall's (`engine.features.vector.part_of`), in words."""
 
 
 def why_rows(found: pl.DataFrame, neighbour: int | None = None) -> pl.DataFrame:

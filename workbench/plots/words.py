@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,33 @@ SIDE = {"approach_up": "from below ▲", "approach_down": "from above ▼"}
 
 
 DAYS = Column("days", number("sessions"))
+
+
+def trend_sentence(trend: pl.DataFrame) -> str:
+    """What each further open condition does to the odds of a break, in each direction, and what these data could show.
+
+    Examples
+    --------
+    >>> row = {"direction": "up", "slope": 0.0953, "low": -0.105, "high": 0.29, "smallest": 0.28}
+    >>> trend_sentence(pl.DataFrame([row | {"placebo_low": -0.1, "placebo_high": 0.1, "placebo_share": 0.3, "events": 90}]))
+    'Each further open condition, from below ▲: odds of a break +10% [−10% to +34%], no trend; +32% would be seen, deals −10% to +11%.'
+    """
+    parts = []
+    for r in trend.to_dicts():
+        if r["slope"] is None:
+            parts.append(f"{WAY[r['direction']]}: too few sessions")
+            continue
+        seen = r["low"] > 0 or r["high"] < 0
+        text = f"{WAY[r['direction']]}: odds of a break {_odds(r['slope'])} [{_odds(r['low'])} to {_odds(r['high'])}]"
+        text += f", {'a trend' if seen else 'no trend'}; {_odds(r['smallest'])} would be seen"
+        if r["placebo_low"] is not None:
+            text += f", deals {_odds(r['placebo_low'])} to {_odds(r['placebo_high'])}"
+        parts.append(text)
+    return f"Each further open condition, {'. '.join(parts)}."
+
+
+def _odds(slope: float) -> str:
+    return f"{math.expm1(slope):+.0%}".replace("-", "−")
 
 
 def hypothesis_sentence(table: pl.DataFrame, stratum: str) -> str:
@@ -159,7 +187,11 @@ def audit_columns(attainable: bool) -> list[Column]:
         Column("events", number("events")),
         Column("abstained", number("abstained"), "said that nothing is comparable"),
         Column("edge", lambda r: "yes" if r["edge"] else "no" if r["representation"] != "pi" else "–", "lower end of skill above 0"),
-        Column("needed", number("events_needed"), "episodes at which an edge of the size found would be seen four times in five"),
+        Column(
+            "needed",
+            number("events_needed"),
+            "episodes at which an edge as large as the interval's upper end would be seen four times in five; a smaller one takes more",
+        ),
     ]
 
 

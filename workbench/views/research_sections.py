@@ -575,11 +575,12 @@ class Hypothesis(ShareSection):
         self.choice: Stratum = Stratum()
         self.forms.append(input_form(self.choice, "stratum", "Price's own move in the window", kind="group"))
 
-    def _paint(self, answer: pl.DataFrame, asked: SectionQuery) -> None:
-        stratum = self.choice.stratum
-        self._fill(research.hypothesis_rows(answer, stratum), words.hypothesis_sentence(answer, stratum), asked)
-        rows = answer.filter((pl.col("stratum") == stratum) & (pl.col("events") > 0))
-        looked = answer["comparisons"][0] if answer.height else 0
+    def _paint(self, answer: queries.Conditions, asked: SectionQuery) -> None:
+        stratum, table = self.choice.stratum, answer.table
+        sentence = f"{words.trend_sentence(answer.trend)} {words.hypothesis_sentence(table, stratum)}"
+        self._fill(research.hypothesis_rows(table, stratum), sentence, asked)
+        rows = table.filter((pl.col("stratum") == stratum) & (pl.col("events") > 0))
+        looked = table["comparisons"][0] if table.height else 0
         caption = (
             "Conditions 1 and 3 follow price mechanically: compare within one kind of price's own move. "
             f"Each interval is by itself; {looked} rows were looked at."
@@ -587,7 +588,11 @@ class Hypothesis(ShareSection):
         self.table.object = table_html(words.hypothesis_columns(), rows, caption=caption, mark=lambda r: "few" if r["events"] < 30 else "")
 
     def _tables(self) -> dict[str, tuple[str, pl.DataFrame | None]]:
-        return {"four_conditions": ("outcomes by conditions open", self.answer)}
+        found = self.answer
+        return {
+            "four_conditions_trend": ("how the log odds of a break rise with each open condition", found and found.trend),
+            "four_conditions": ("outcomes by conditions open", found and found.table),
+        }
 
 
 class HitRates(ShareSection):
