@@ -160,7 +160,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "a new feature": (append("def t5_ofi(", FEATURE), {"vacuum"}),
     "a level's formula": (replace("ticks.max() if high else ticks.min()", "ticks.min() if high else ticks.max()"), {"levels"}),
     "a moving average's length": (replace("for _n in (200, 400):", "for _n in (100, 400):"), {"levels"}),
-    "a vacuum feature's formula": (replace(PULLS, PULLS.replace("1)", "2)")), {"vacuum", "triggers", "audit", *NAMED_WITH}),
+    "a vacuum feature's formula": (replace(PULLS, PULLS.replace("1)", "2)")), {"vacuum", "triggers", "walls", "audit", *NAMED_WITH}),
     "a feature that vectors are made of by name": (
         replace("sums.travel * sums.ofi / size", "sums.ofi / size"),
         {"vacuum", "triggers", "audit"},

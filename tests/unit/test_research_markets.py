@@ -84,7 +84,7 @@ def test_each_question_is_of_the_pages_market(lake: Lake) -> None:
             view.state.section = key
             assert section.answer is not None, section.card.object
             armed[key] = section
-        table = armed["hypothesis"].answer.filter(direction="both", stratum="all")
+        table = armed["hypothesis"].answer.table.filter(direction="both", stratum="all")
         # Every fifth never touched, and of the others each is one episode.
         assert table["events"].sum() == N[contract] * 4 // 5
         assert armed["levels"].answer.filter(level_id="all")["armed"].sum() == N[contract]
