@@ -36,16 +36,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def cached_with_session(most: int) -> Callable[[Callable[Concatenate[Session, P], T]], Callable[Concatenate[Session, P], T]]:
+def cached_with_session(
+    most: int, of: Callable[..., Hashable] | None = None
+) -> Callable[[Callable[Concatenate[Session, P], T]], Callable[Concatenate[Session, P], T]]:
     """As `functools.lru_cache` with `most` answers a session, the function's first argument.
     A cache of the module would keep every session alive that it has an answer of, a ladder of 100 MB and more each.
+    `of` tells of the function's arguments by what an answer grows old in a session under way, such as `so_far`; without it an answer stays:
+    it is of an instant that its arguments name.
     """
 
     def decorate(function: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Session, P], T]:
         @wraps(function)
         def answer(session: Session, /, *args: P.args, **more: P.kwargs) -> T:
             answers = session.cached.setdefault(function, OrderedDict())
-            key = (args, tuple(sorted(more.items())))
+            key = (of(session, *args, **more) if of is not None else None, args, tuple(sorted(more.items())))
             if key in answers:
                 answers.move_to_end(key)
                 return answers[key]  # type: ignore[no-any-return]
@@ -57,6 +61,30 @@ def cached_with_session(most: int) -> Callable[[Callable[Concatenate[Session, P]
         return answer
 
     return decorate
+
+
+def so_far(session: Session, *_: object, **__: object) -> int:
+    """An answer is of all seconds that are there."""
+    return session.known_seconds
+
+
+SETUP_WINDOW_S = FeatureParams().window_s
+"""Setups, and so touches, are looked for in windows of so many seconds."""
+
+
+def touches_so_far(session: Session, *_: object, **__: object) -> int:
+    """An answer is of the touches so far."""
+    return session.known_seconds // SETUP_WINDOW_S
+
+
+def levels_so_far(session: Session, *_: object, **__: object) -> int:
+    """An answer is of the levels as they are known."""
+    return session.levels_made
+
+
+def windows_so_far(session: Session, level_id: str, params: FeatureParams) -> tuple[int, int]:
+    """An answer is of all windows that have ended."""
+    return (session.ladder.start_ns // NS + session.known_seconds) // params.window_s, session.levels_made
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +147,21 @@ class Session:
         )  # fmt: skip
 
     @property
+    def known_seconds(self) -> int:
+        """Seconds of the ladder that are there: all of them, but in a session under way (`engine.live.session`)."""
+        return self.ladder.seconds
+
+    @property
+    def levels_made(self) -> int:
+        """How often the levels were made anew."""
+        return 0
+
+    @property
+    def under_way(self) -> bool:
+        """Whether seconds are still to come."""
+        return False
+
+    @property
     def tick_size(self) -> float:
         """Price of one tick."""
         return self.ladder.root.tick_size
@@ -130,7 +173,7 @@ class Session:
 
     # --- levels and their touches
 
-    @cached_with_session(24)
+    @cached_with_session(24, levels_so_far)
     def level(self, level_id: str) -> pl.DataFrame:
         """The level's steps; of ``price:X`` over the whole session.
         Raises UnknownLevel where there is no such level, or it is absent from this session, with the reason.
@@ -153,7 +196,7 @@ class Session:
         """Steps of all levels, a trader's own price among them if `level_id` is one."""
         return self.levels if self.has_level(level_id) else pl.concat([self.levels, self.level(level_id).select(self.levels.columns)])
 
-    @cached_with_session(24)
+    @cached_with_session(24, touches_so_far)
     def touches(self, level_id: str) -> np.ndarray:
         """Instants at which price touched the level in the whole session (features.md section 8), int64, rising.
 
@@ -189,17 +232,19 @@ class Session:
             self.lake.manifest(BRONZE_MBO, self.symbol, days[0])  # says what is missing, and what makes it
         return self.lake, held
 
-    @cached_with_session(1)
+    @cached_with_session(1, so_far)
     def trades(self) -> pl.DataFrame:
         """Every single trade of the session: ``time`` (ns since the epoch, rising), ``tick``, ``size``, ``side`` (code of the aggressor's).
 
         A trade's time is the latest so far in file order, as in the replay. Raises PartitionMissing or PartitionCorrupt, with the command
         that makes it, where bronze of the session is not there; SessionError of a session that was made from frames.
         """
+        return self._read_trades().select("time", "tick", "size", "side")
+
+    def _read_trades(self) -> pl.DataFrame:
         lake, held = self._bronze("trades")
         parts = (p for d in held for p in lake.read_parts(BRONZE_MBO, self.symbol, d, BRONZE_TRADE_COLUMNS, is_trade()))
-        found = trades_between(trade_rows(parts, self.ladder.root), self.ladder.start_ns, self.ladder.end_ns)
-        return found.select("time", "tick", "size", "side")
+        return trades_between(trade_rows(parts, self.ladder.root), self.ladder.start_ns, self.ladder.end_ns)
 
     def touches_before(self, level_id: str, end_ns: int) -> int | None:
         """How often a level of the lake was touched before `end_ns`; None without gold, and of a price of the trader's own.
@@ -240,7 +285,7 @@ class Session:
             last = self.levels["level_tick"].to_numpy()
         return (int(last.min()), int(last.max())) if last.size else (0, 1)
 
-    @cached_with_session(1)
+    @cached_with_session(1, so_far)
     def candles(self) -> Candles:
         """Two-minute candles as they were at any second."""
         return Candles(self.bars, self.ladder.tape)
@@ -259,7 +304,7 @@ class Session:
 
     # --- windows, slices, and the tops of their colour scales
 
-    @cached_with_session(48)
+    @cached_with_session(48, windows_so_far)
     def windows(self, level_id: str, params: FeatureParams) -> pl.DataFrame:
         """The level's windows with features, conditions and approach (`engine.features.level_windows`)."""
         return level_windows(self.ladder, self.level(level_id), params, ApproachParams())
@@ -269,7 +314,7 @@ class Session:
         """A slice of the ladder with the pressure at each price (`engine.features.pressure_cube`)."""
         return pressure_cube(self.ladder, start_ns, end_ns, low, high, window_s=window_s, step_ticks=step, half_life_s=half_life_s)
 
-    @cached_with_session(32)
+    @cached_with_session(32, so_far)
     def size_top(self, parts: tuple[str, ...], window_s: int, step: int, half_life_s: float) -> float | None:
         """Top of a colour scale for the whole session, contracts; None where the session has nothing to sample.
         `parts` are variables of the cube that are summed, such as ``("bid_depth", "ask_depth")``.
@@ -277,7 +322,7 @@ class Session:
         found = self._samples(window_s, step, half_life_s)
         return size_top(np.concatenate([cube_values(c, parts).ravel() for c in found])) if found else None
 
-    @cached_with_session(4)
+    @cached_with_session(4, so_far)
     def _samples(self, window_s: int, step: int, half_life_s: float) -> tuple[xr.Dataset, ...]:
         """Six short slices around the last trade, spread over the session: what a colour scale is set by, whatever is on screen."""
         lad = self.ladder

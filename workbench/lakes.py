@@ -11,6 +11,7 @@ from engine.errors import PartitionCorrupt
 from engine.lake.catalog import BARS, LADDER, LEVELS, ORDER_EVENTS, TAPE
 from engine.lake.manifest import sha256_text
 from engine.lake.store import Lake
+from workbench import live
 
 
 def open_lake(root: str) -> Lake:
@@ -34,9 +35,10 @@ def planted_strength(lake: Path) -> float | None:
 
 
 def contracts(root: str) -> dict[str, list[str]]:
-    """Contract -> session dates that have a ladder a reader may trust, newest first.
+    """Contract -> session dates that have a ladder a reader may trust, newest first, one that is under way among them.
 
-    Contracts are sorted by their newest session, then by the rows of its ladder: the market trades the one that has most.
+    The contract of a session under way comes first; the others by their newest session, then by the rows of its ladder: the market trades
+    the one that has most.
     """
     lake = open_lake(root)
     found: dict[str, dict[str, int]] = {}  # contract -> date -> rows, newest first
@@ -48,7 +50,12 @@ def contracts(root: str) -> dict[str, list[str]]:
         if manifest is not None:
             found.setdefault(symbol, {})[date.isoformat()] = manifest.rows
     newest = sorted(found, key=lambda symbol: next(iter(found[symbol].items())), reverse=True)
-    return {symbol: list(found[symbol]) for symbol in newest}
+    there = {symbol: list(found[symbol]) for symbol in newest}
+    for session in live.sessions(root):
+        day = session.date.isoformat()
+        others = [d for d in there.pop(session.symbol, []) if d != day]
+        there = {session.symbol: sorted([day, *others], reverse=True), **there}
+    return there
 
 
 def stamp(root: str, symbol: str, date: dt.date) -> str:

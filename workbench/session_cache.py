@@ -15,9 +15,10 @@ from engine.features import pressure_cube
 from engine.ladder import NO_TICK, Ladder
 from engine.levels import level_ids
 from engine.params import SetupParams
-from engine.session import Session, cached_with_session, level_title, tick_at
+from engine.session import Session, cached_with_session, level_title, levels_so_far, tick_at
 from engine.setups.timeline import ticks_at
 from engine.vocab import LADDER_COLUMNS, NS
+from workbench import live
 from workbench.lakes import open_lake, stamp
 from workbench.plots import volume
 from workbench.plots.heatmap import LAYERS
@@ -33,13 +34,16 @@ KEY_LEVELS = ("pm_high", "pm_low", "or_high", "or_low", "vwap")
 
 
 def load(root: str, symbol: str, date: dt.date) -> Session:
-    """The session, from memory while the lake is unchanged.
+    """The session, from memory while the lake is unchanged; one that is under way from its journal.
 
     Raises
     ------
     PartitionMissing
         Where the ladder or its tape is not there; bars and levels may be missing, and are then named in `notes`.
     """
+    under_way = live.session_of(root, symbol, date)
+    if under_way is not None:
+        return under_way
     key = (root, symbol, date, stamp(root, symbol, date))
     session = _load(*key)
     if key in _SEEN:
@@ -55,7 +59,7 @@ _SEEN: deque[tuple[str, str, dt.date, str]] = deque(maxlen=SESSIONS_IN_MEMORY)
 
 def in_memory(root: str, symbol: str, date: dt.date) -> bool:
     """Whether `load` would answer at once, so that a page can be drawn before it is sent."""
-    return (root, symbol, date, stamp(root, symbol, date)) in _SEEN
+    return live.session_of(root, symbol, date) is not None or (root, symbol, date, stamp(root, symbol, date)) in _SEEN
 
 
 @pn.cache(max_items=SESSIONS_IN_MEMORY, policy="LRU")
@@ -70,7 +74,7 @@ def ordered_level_ids(session: Session) -> list[str]:
     return list(dict.fromkeys([*(k for k in KEY_LEVELS if k in known), *known, *of_lake]))
 
 
-@cached_with_session(24)
+@cached_with_session(24, levels_so_far)
 def runs(session: Session, level_id: str) -> pl.DataFrame:
     """All level lines of the session (`workbench.plots.levels.level_runs`), with a trader's own price among them if `level_id` is one."""
     return level_runs(session.levels_with(level_id))

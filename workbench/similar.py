@@ -19,7 +19,7 @@ from engine.lake.catalog import TRIGGERS
 from engine.lake.manifest import canonical, sha256_text
 from engine.params import GoldParams, RetrievalParams
 from engine.vocab import root_of
-from workbench import lakes
+from workbench import lakes, live
 from workbench.state import HORIZON_WORDS
 from workbench.workers import process_of
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from engine.lake.store import Lake
     from engine.retrieval.dataset import TriggerParams
+    from engine.retrieval.events import Events
     from engine.retrieval.neighbours import Fitted, HorizonForecast, Neighbours, Scope
 
 Mode = Literal["walk_forward", "all"]
@@ -152,17 +153,32 @@ def _fit_ahead(root: str, symbol: str, date: dt.date) -> None:
 
 @lru_cache(maxsize=48)
 def _find(q: Question, made_of: str, stamp: str, session_stamp: str) -> Similar:
-    from engine.retrieval.neighbours import find_neighbours, horizon_table, moment_events, scope_of
+    from engine.retrieval.neighbours import find_neighbours, horizon_table, scope_of
 
-    lake = lakes.open_lake(q.root)
-    price = float(q.level_id.removeprefix("price:")) if q.level_id.startswith("price:") else None
-    query = moment_events(lake, q.symbol, q.date, q.level_id, q.end_ns, price=price, approach=q.direction, representation=made_of)
+    query = _moment(q, made_of)
     what, references = _fitted(q.root, scope_of(query, q.pool, q.mode), q.horizon, stamp)
     found = find_neighbours(what, query)
     seconds = retrieval_params(q.root, q.symbol, q.date).setups.horizons_s
     n_eff = float(found.forecast["n_eff"][0])
     weight = n_eff / (n_eff + what.model.tuned.alpha)
     return Similar(q, found, horizon_table(found, what.model, references, seconds), weight)
+
+
+def _moment(q: Question, made_of: str) -> Events:
+    """The moment that is asked about, from the lake, or from the journal of a session under way."""
+    from engine.retrieval.neighbours import moment_events, moment_of
+
+    price = float(q.level_id.removeprefix("price:")) if q.level_id.startswith("price:") else None
+    session = live.session_until(q.root, q.symbol, q.date, q.end_ns)
+    if session is None:
+        lake = lakes.open_lake(q.root)
+        return moment_events(lake, q.symbol, q.date, q.level_id, q.end_ns, price=price, approach=q.direction, representation=made_of)
+    trades = session.day.trades_so_far()
+    return moment_of(
+        session.ladder, session.levels, trades.filter(trades["ts_event"] < q.end_ns), q.level_id, q.end_ns,
+        params=retrieval_params(q.root, q.symbol, q.date), profile=session.profile, price=price, approach=q.direction,
+        representation=made_of,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=6)

@@ -24,7 +24,7 @@ from engine.vocab import NS, root_of
 
 if TYPE_CHECKING:
     from engine.live.feed import Feed
-    from engine.live.journal import Journal, Recorder
+    from engine.live.journal import Recorder
 
 GATEWAY = "SPYMASTER_LIVE_GATEWAY"
 """Environment variable with another address than that of Databento's live gateway, HOST:PORT, such as a tunnel's."""
@@ -109,11 +109,11 @@ def live(
 def _seal(lake: Path, root: str, finished: bool) -> None:
     """Make raw files of what was recorded, and let go of the journal where nothing depends on it any more."""
     from engine.lake.store import Lake
-    from engine.live.journal import Journal, data_now, utc_date
+    from engine.live.journal import Journal, data_now, record_command, utc_date
     from engine.live.seal import clear, seal, sealing_text
 
     status = Journal(lake, root).status()
-    require(bool(status), f"{lake}: holds no recording of {root}; `spymaster live --symbol {root}` records")
+    require(bool(status), f"{lake}: holds no recording of {root}; `{record_command(lake, root)}` records")
     store = Lake(lake)
     today = utc_date(data_now(status, time.time_ns()))
     made = seal(store, root, status["dataset"], before=today if finished else None)
@@ -125,23 +125,6 @@ def _seal(lake: Path, root: str, finished: bool) -> None:
         print_line(f"journal of {date}: {what}")
 
 
-def _contract(journal: Journal, date: dt.date) -> str:
-    """The contract that traded most among the last records of a date."""
-    import numpy as np
-
-    from engine.live.alerts import busier
-    from engine.vocab import split_contract
-
-    n = journal.count(date)
-    records = journal.records(date, max(n - (1 << 20), 0))
-    ids, counts = np.unique(records["instrument_id"][records["action"] == ord("T")], return_counts=True)
-    symbols = journal.symbols(date)
-    traded = {symbols[int(i)]: int(c) for i, c in zip(ids, counts) if split_contract(symbols.get(int(i), "")) is not None}
-    found = busier(traded, "")
-    require(bool(found), f"{journal.folder}: expected trades of a contract, found none yet; give --contract")
-    return found
-
-
 def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool) -> None:
     """Follow the journal: print alerts, keep them in the date's alerts.jsonl, and post them where an address is given."""
     from concurrent.futures import ThreadPoolExecutor
@@ -149,18 +132,20 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
     from engine.lake.store import Lake
     from engine.live.alerts import Watch, keep, kept, post, webhook
     from engine.live.day import LiveDay
-    from engine.live.journal import Journal, data_now
+    from engine.live.journal import Journal, data_now, record_command
+    from engine.live.session import busiest
     from engine.sessions import NEW_YORK, clock_text
 
     address = webhook()
     journal = Journal(lake, root)
     status = journal.status()
-    require(bool(status), f"{lake}: holds no recording of {root}; `spymaster live --symbol {root}` records")
+    require(bool(status), f"{lake}: holds no recording of {root}; `{record_command(lake, root)}` records")
     now = status["last_ns"] if once and status["last_ns"] else data_now(status, time.time_ns())
     date = dt.datetime.fromtimestamp(now // NS, NEW_YORK).date()
     recorded = [d for d in journal.dates() if journal.count(d)]
     require(bool(recorded), f"{journal.folder}: expected records, found none yet")
-    symbol = contract or _contract(journal, recorded[-1])
+    symbol = contract or busiest(journal)
+    require(bool(symbol), f"{journal.folder}: expected trades of a contract, found none yet; give --contract")
     day = LiveDay(Lake(lake), journal, symbol, date, profile)
     watch = Watch(day.ladder)
     path = journal.path(date, "alerts.jsonl")
@@ -298,12 +283,12 @@ async def _seal_beside(recorder: Recorder, *more: str) -> None:
 
 def _say(recorder: Recorder, said: str) -> str:
     """Print the badge where it changed, and on a terminal the count; the badge's word."""
-    from engine.live.journal import badge
+    from engine.live.journal import badge, record_command
 
     status: dict[str, Any] = recorder.journal.status()
     if not status:
         return said
-    word, text = badge(status, time.time_ns())
+    word, text = badge(status, time.time_ns(), record_command(recorder.lake, recorder.root))
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}  {status['records']:,} records, {status['rate']:,.0f} a second")
         sys.stderr.flush()
@@ -353,7 +338,7 @@ def morning_checks(lake: Path, root: str, now_ns: int) -> Iterator[tuple[str, st
     from engine.errors import DownloadFailed, EngineError
     from engine.lake.catalog import BRONZE_MBO
     from engine.lake.store import Lake
-    from engine.live.journal import LEAST_DISK, LOW_DISK, Journal, badge
+    from engine.live.journal import LEAST_DISK, LOW_DISK, Journal, badge, record_command
     from engine.selection import read_selection
     from engine.sessions import NEW_YORK, previous_full_rth, session_windows, utc_dates
 
@@ -390,7 +375,7 @@ def morning_checks(lake: Path, root: str, now_ns: int) -> Iterator[tuple[str, st
     else:
         yield "note", "clock: not known before the feed has spoken"
     if status:
-        word, text = badge(status, now_ns)
+        word, text = badge(status, now_ns, record_command(lake, root))
         yield ("note" if word == "STOPPED" else "ok"), f"recorder: {text}"
     else:
         yield (

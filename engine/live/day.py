@@ -26,6 +26,7 @@ from engine.levels import LEVEL_SCHEMA, Gap, LevelInputs, build_levels
 from engine.live.journal import MBO, Journal
 from engine.mbo import book
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns, split
+from engine.mbo.orders import OrderReplay
 from engine.mbo.replay import LADDER_SCHEMA, TAPE_SCHEMA, ContractState, LadderReplay
 from engine.mbo.trust import Trust, assess
 from engine.params import RunParams
@@ -131,6 +132,7 @@ class GrowingLadder(Ladder):
         self.start_ns, self.end_ns = start_ns, end_ns
         n = (end_ns - start_ns) // NS
         self.closed = self._n = 0
+        self.trust: dict[str, Any] | None = None
         self.valid = np.zeros(n, np.bool_)
         self.near_ticks = np.full(n, -1, np.int32)
         self.last_tick, self.best_bid_tick, self.best_ask_tick = (np.full(n, NO_TICK, np.int32) for _ in range(3))
@@ -191,6 +193,7 @@ class GrowingLadder(Ladder):
         # A book that is crossed for too long is known to be so only later.
         self.valid[:n] = closed.trust.valid
         self.near_ticks[:n] = closed.trust.near_ticks
+        self.trust = closed.trust.record
         rows = closed.rows
         if len(rows):
             if self._n + len(rows) > len(self._second):
@@ -300,6 +303,7 @@ class LiveDay:
         w = self.windows
         self._lost = lost
         self._replay = GrowingReplay(self.symbol, w, self.params, lost)
+        self._orders = OrderReplay({1: self.symbol}, w.ladder_start_ns, w.ladder_end_ns, self.params.orders, lost=tuple(sorted(lost)))
         self.ladder = GrowingLadder(self.symbol, self.date, w.ladder_start_ns, w.ladder_end_ns)
         self._done = dict.fromkeys(self._dates, 0)
         self._trades: list[pl.DataFrame] = []
@@ -332,6 +336,10 @@ class LiveDay:
                 most = None
         return max(self.ladder.closed - before, 0)
 
+    def behind(self) -> int:
+        """Records of the journal that were not taken in yet."""
+        return sum(self.journal.count(date) - done for date, done in self._done.items())
+
     def _read(self, most: int | None) -> None:
         left = most
         for date in self._dates:
@@ -354,6 +362,7 @@ class LiveDay:
         if self.covered_ns is None:
             return
         self._replay.gap(start, end)
+        self._orders.begin_file(_FOREVER, end)
         self.gaps.append(Gap(start, end, f"the live feed was not recorded then ({event['reason']})"))
 
     def _take(self, records: NDArray[np.void], date: dt.date) -> None:
@@ -362,6 +371,7 @@ class LiveDay:
         if self.covered_ns is None:
             self.covered_ns = int(records["ts_recv"][0])
             self._replay.begin_file(_FOREVER, self.covered_ns)
+            self._orders.begin_file(_FOREVER, self.covered_ns)
         ids = np.array(sorted(i for i, s in self.journal.symbols(date).items() if s == self.symbol), np.uint32)
         words = records.view(np.uint64).reshape(len(records), MBO.itemsize // 8)
         columns = MboColumns.empty(len(records))
@@ -374,6 +384,7 @@ class LiveDay:
             columns = columns.rows(0, kept)
             columns.instrument_id[:] = 1
             self._replay.feed(columns)
+            self._orders.feed(columns)
             self._keep_trades(columns)
 
     def _keep_trades(self, columns: MboColumns) -> None:
@@ -392,6 +403,11 @@ class LiveDay:
         if len(self._trades) > 1:  # many small frames become one
             self._trades = [pl.concat(self._trades)]
         return whole
+
+    def trades_so_far(self) -> pl.DataFrame:
+        """As `trades`, of the closed seconds."""
+        trades = self.trades()
+        return trades.filter(pl.col("ts_event").cum_max() < self.now_ns) if self.ladder.closed else trades
 
     def _before_the_join(self) -> pl.DataFrame:
         """Trades that were asked for when the recording was joined late."""
@@ -432,9 +448,6 @@ class LiveDay:
     def _inputs(self) -> LevelInputs:
         w = self.windows
         lacking, before, date = self._previous
-        trades = self.trades()
-        if self.ladder.closed:
-            trades = trades.filter(pl.col("ts_event").cum_max() < self.now_ns)
         gaps = list(self.gaps)
         covered = self.covered_ns
         if covered is None:
@@ -444,7 +457,7 @@ class LiveDay:
         return LevelInputs(
             windows=w,
             root=root_of(self.symbol),
-            trades_session=trades,
+            trades_session=self.trades_so_far(),
             trades_pd=before,
             pd_reason=f"the previous RTH session is {date}: {lacking[0].reason}" if lacking else "",
             bars=self.bars,
@@ -458,6 +471,11 @@ class LiveDay:
         inputs: Any = _Bronze(self.lake, self.symbol, {(BRONZE_MBO, d): self.lake.find_manifest(BRONZE_MBO, self.symbol, d) for d in days})
         lacking = gaps_in(inputs, start, end)
         return lacking, None if lacking else trades_between(trades_of(inputs, list(days)), start, end), date
+
+    def order_events(self) -> pl.DataFrame:
+        """What single orders did so far (`engine.lake.catalog.ORDER_EVENTS`)."""
+        with self._lock:
+            return self._orders.so_far()[self.symbol]
 
     def forming(self) -> NDArray[np.int32]:
         """Rows of the second under way, as `Closed.rows`."""

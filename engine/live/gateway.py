@@ -162,8 +162,6 @@ class Gateway:
         # A file's first records are the book at its start, which no live feed sends: a snapshot has them.
         live = np.flatnonzero((flags & F_SNAPSHOT) == 0)
         first = int(live[0]) if len(live) else len(received)
-        if self.begin_ns is not None:
-            first = max(first, int(np.searchsorted(received, self.begin_ns)))
         self.begin_ns = int(received[min(first, len(received) - 1)]) if self.begin_ns is None else self.begin_ns
         self.received, self.flags, self.first = received, flags, first
         self._orders = RestingOrders(self.recording.records)

@@ -11,6 +11,7 @@ import datetime as dt
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -164,18 +165,22 @@ class Journal:
         return found if isinstance(found, dict) else {}
 
 
-def badge(status: dict[str, Any], wall_ns: int) -> tuple[str, str]:
+def record_command(lake: Path | str, root: str) -> str:
+    """The command that records a root's live feed into a lake."""
+    return f"spymaster live --symbol {root}" + ("" if str(lake) == "lake" else f" --lake {shlex.quote(str(lake))}")
+
+
+def badge(status: dict[str, Any], wall_ns: int, command: str) -> tuple[str, str]:
     """(word, text) of the badge for a status read at `wall_ns`: what a trader must know before trusting the picture.
 
-    The word is one of LIVE, DELAYED, CATCHING UP, RECONNECTING, QUIET, CLOSED, GAP, STOPPED.
+    The word is one of LIVE, DELAYED, CATCHING UP, RECONNECTING, QUIET, CLOSED, GAP, STOPPED; `command` is what records.
     """
     if not status:
-        return "STOPPED", "nothing was recorded yet; `spymaster live --symbol ES` records"
+        return "STOPPED", f"STOPPED: nothing was recorded yet; `{command}` records"
     age = (wall_ns - int(status["wall_ns"])) / NS
-    root = status["root"]
     if status["state"] == "stopped" or age > STALE_S:
         why = status["reason"] if status["state"] == "stopped" else f"the recorder has said nothing for {age:.0f} s"
-        return "STOPPED", f"{why}; `spymaster live --symbol {root}` goes on where it stopped"
+        return "STOPPED", f"STOPPED: {why}; `{command}` goes on where it stopped"
     now = data_now(status, wall_ns)
     last = status["last_ns"]
     if status["state"] == "reconnecting":
@@ -185,7 +190,7 @@ def badge(status: dict[str, Any], wall_ns: int) -> tuple[str, str]:
         return "CATCHING UP", f"CATCHING UP {_clock(last)}" if last else "CATCHING UP"
     if last is None:
         return "QUIET", "connected, and nothing was traded or quoted yet"
-    lag = (now - last) / NS
+    lag = (now - last) / NS / feed_speed(status)
     if status.get("gap") and now - status["gap"][1] < 60 * NS:
         a, b = status["gap"]
         return "GAP", f"GAP {_clock(a)}-{_clock(b)}"
@@ -208,6 +213,12 @@ def is_closed(at: dt.datetime) -> bool:
     if day == 5 or (day == 6 and time_of < GLOBEX_OPEN) or (day == 4 and time_of >= GLOBEX_CLOSE):
         return True
     return GLOBEX_CLOSE <= time_of < GLOBEX_OPEN
+
+
+def feed_speed(status: dict[str, Any]) -> float:
+    """Seconds of the feed in a second of the wall's: 1, but of a replayed one. Delays are told in the wall's."""
+    clock = status.get("clock")
+    return float(clock["speed"]) if clock else 1.0
 
 
 def data_now(status: dict[str, Any], wall_ns: int) -> int:
@@ -476,7 +487,7 @@ class Recorder:
         if free < LEAST_DISK:
             raise LakeWriteFailed(
                 f"{self.journal.folder}: expected {LEAST_DISK >> 20} MB free, found {free >> 20} MB: the recording stopped with a whole "
-                f"file; free space, and `spymaster live --symbol {self.root}` goes on where it stopped"
+                f"file; free space, and `{record_command(self.lake, self.root)}` goes on where it stopped"
             )
         if (free < LOW_DISK) != self._warned:
             self._warned = not self._warned
@@ -574,7 +585,7 @@ class Recorder:
             os.ftruncate(self._open.fd, whole)
             raise LakeWriteFailed(
                 f"{self.journal.path(self._open.date)}: could not be written: {e}; the recording stopped with a whole file; {remedy(e)}: "
-                f"`spymaster live --symbol {self.root}` goes on where it stopped"
+                f"`{record_command(self.lake, self.root)}` goes on where it stopped"
             ) from e
         n = len(records) // MBO.itemsize
         self._open.records += n

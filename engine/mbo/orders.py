@@ -663,6 +663,15 @@ class OrderReplay:
         self._contracts = []
         return out
 
+    def so_far(self) -> dict[str, pl.DataFrame]:
+        """What happened until the last record that was fed, by symbol; the replay goes on."""
+        out = {}
+        for c in self._contracts:
+            c.drain()
+            c.parts[:] = [np.concatenate(c.parts)] if c.parts else []
+            out[c.symbol] = _frame(c.parts[0] if c.parts else np.empty((0, ROW_FIELDS), np.int64))
+        return out
+
     def _due(self, c: _Orders) -> None:
         """Do what is due before the next record: what comes first of the session's beginning and the end of a span of missing records."""
         lost_ns = int(c.st[book.LOST_NS])

@@ -389,17 +389,47 @@ def moment_events(
     Raises `PartitionMissing` where the session is not in the lake (names the command that makes it), `SessionError` where the time is
     outside the session or the level has no value then, `NoData` where no trade away from the level tells its side.
     """
+    from engine.ladder import Ladder
+    from engine.lake.catalog import LEVELS, TAPE
+
+    ladder = Ladder.open(lake, symbol, date)
+    return moment_of(
+        ladder,
+        lake.read(LEVELS, symbol, date),
+        _trades(lake, symbol, date, ladder.start_ns, time_ns),
+        level_id,
+        time_ns,
+        params=trigger_params_of(lake, symbol, date),
+        profile=lake.manifest(TAPE, symbol, date).lineage.profile or "rth",
+        price=price,
+        approach=approach,
+        representation=representation,
+    )
+
+
+def moment_of(
+    ladder: Ladder,
+    levels: pl.DataFrame,
+    trades: pl.DataFrame,
+    level_id: str,
+    time_ns: int,
+    *,
+    params: TriggerParams,
+    profile: str,
+    price: float | None = None,
+    approach: str | None = None,
+    representation: str = "means",
+) -> Events:
+    """As `moment_events`, of a session that need not be in a lake: `trades` are those before `time_ns`, `profile` is the session's."""
     import polars as pl
 
     from engine.features.vector import trigger_vectors, vector_names
     from engine.features.wall_table import wall_table
-    from engine.ladder import NO_TICK, Ladder
-    from engine.lake.catalog import LEVELS, TAPE
+    from engine.ladder import NO_TICK
     from engine.sessions import session_windows
     from engine.setups.timeline import Timeline, ticks_at
 
-    ladder = Ladder.open(lake, symbol, date)
-    levels = lake.read(LEVELS, symbol, date)
+    symbol, date = ladder.symbol, ladder.date
     if price is not None:
         from engine.features.windows import level_steps
 
@@ -407,9 +437,7 @@ def moment_events(
     have = levels["level_id"].unique(maintain_order=True).to_list()
     if level_id not in have:
         raise SessionError(f"{symbol} {date}: expected a level of {', '.join(have)}, found {level_id!r}; --price makes one of your own")
-    params = trigger_params_of(lake, symbol, date)
     features, setups = params.features, params.setups
-    trades = _trades(lake, symbol, date, ladder.start_ns, time_ns)
     line = Timeline(ladder, trades, features.window_s)
     w = int(np.searchsorted(line.ends, time_ns, side="right")) - 1
     if w < 0 or time_ns > ladder.end_ns + features.window_s * NS:
@@ -426,7 +454,6 @@ def moment_events(
         )
     side = approach or _approach_side(ladder.last_tick[: int(line.end_second[w]) + 1], tick, f"{symbol} {date} {level_id}")
     end, episode = int(line.ends[w]), f"{date}/{symbol}/{level_id}/{side}/moment"
-    profile = lake.manifest(TAPE, symbol, date).lineage.profile or "rth"
     start_ns = session_windows(date, profile, root_of(symbol)).trading_start_ns
     near = [v for v, t in ticks.items() if v != level_id and t != NO_TICK and abs(t - tick) <= setups.confluence_ticks]
     columns = {

@@ -337,10 +337,10 @@ STATUS = {
     ],
 )
 def test_badges(change: dict[str, object], later_s: float, word: str, text: str) -> None:
-    found = badge({**STATUS, **change}, int((1_000 + later_s) * NS))
+    found = badge({**STATUS, **change}, int((1_000 + later_s) * NS), "spymaster live")
     assert found[0] == word
     assert text in found[1]
-    assert badge({}, 0)[0] == "STOPPED"
+    assert badge({}, 0, "spymaster live")[0] == "STOPPED"
 
 
 @pytest.mark.parametrize(

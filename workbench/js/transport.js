@@ -102,7 +102,7 @@ export function render({ model, el }) {
   // 17, 33 or 50 ms by chance. One that is early waits for its turn, which keeps a refresh in hand for one that is late.
   const pace = (at, came) => {
     const s = model.now, every = Math.max(1000 / parseFloat(model.speeds[s.speed]), LEAST_MS);
-    if (s.playing && at < painted_at + every - REFRESH_MS / 2 && at - came < HOLD_MS) {
+    if (s.playing && !s.following && at < painted_at + every - REFRESH_MS / 2 && at - came < HOLD_MS) {
       requestAnimationFrame((next) => pace(next, came));
       return;
     }
@@ -119,11 +119,11 @@ export function render({ model, el }) {
   const inField = (e) => e.composedPath().some((t) => t.tagName && t !== scrub && (/^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName) ||
     t.isContentEditable || ["listbox", "slider", "combobox"].includes(t.getAttribute?.("role"))));
   const step = (way) => (e) => tell("step", way * model.window_s * (e.shiftKey ? 12 : 1));
-  const ONCE = [" ", "h", "b", "r", "c", "t", "l", "s", "d", "T"];
+  const ONCE = [" ", "g", "h", "b", "r", "c", "t", "l", "s", "d", "T"];
   const keys = {
     " ": turnPlay, "ArrowLeft": step(-1), "ArrowRight": step(1), ",": () => tell("step", -1),
     ".": () => tell("step", 1), "ArrowUp": () => tell("layer", -1), "ArrowDown": () => tell("layer", 1), "[": () => tell("touch", -1),
-    "]": () => tell("touch", 1), "Home": () => tell("open", 0), "End": () => tell("end", 0),
+    "]": () => tell("touch", 1), "Home": () => tell("open", 0), "End": () => tell("end", 0), "g": () => tell("end", 0),
     "h": turnReveal, "b": () => tell("call", "break"), "r": () => tell("call", "reject"),
     "c": () => tell("call", "chop"), "t": () => tell("tape", 1), "l": () => tell("copy", "link"), "s": () => tell("copy", "sentence"),
     "d": () => tell("copy", "ladder"), "T": () => tell("copy", "trades"),

@@ -204,15 +204,15 @@ class Banner(JSComponent):
 class Notices:
     """What a view has to say, and until when.
 
-    ``trouble`` stays until the trader's next deliberate act, ``complaints`` (shared by the page's views) and the session's notes until
-    they are dismissed, ``stale`` until the session is read again.
+    ``feed`` stays while the feed is so, ``trouble`` until the trader's next deliberate act, ``complaints`` (shared by the page's views) and
+    the session's notes until they are dismissed, ``stale`` until the session is read again.
     """
 
     def __init__(self, complaints: list[str]) -> None:
         self.complaints = complaints
         self.trouble: list[str] = []
         self.notes: tuple[str, ...] = ()
-        self.stale = ""
+        self.stale = self.feed = ""
         self._dismissed: set[str] = set()
         self.banner = Banner(visible=False, **FILL)
         self.banner.param.watch(lambda _: self.dismiss(), "closed")
@@ -227,7 +227,7 @@ class Notices:
 
     def dismiss(self) -> None:
         """The trader has read it."""
-        self._dismissed |= {*self.notes, self.stale}
+        self._dismissed |= {*self.notes, self.stale, self.feed}
         self.trouble.clear()
         self.complaints.clear()
         self.show()
@@ -236,7 +236,7 @@ class Notices:
         """Put it on the page, `trouble` in the place of what was said before; nothing is sent where nothing changed."""
         if trouble:
             self.trouble = list(trouble)
-        notes = [n for n in self.notes if n not in self._dismissed]
+        notes = [n for n in (self.feed, *self.notes) if n and n not in self._dismissed]
         lines = list(dict.fromkeys([*self.trouble, *self.complaints, *notes]))
         stale = "" if self.stale in self._dismissed else self.stale
         self.banner.param.update(lines=lines, reload=stale, visible=bool(lines or stale))

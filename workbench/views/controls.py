@@ -79,6 +79,7 @@ LEVEL_KEYS: tuple[KeyRow, ...] = (
     ((",", "."), "one second back, on"),
     (("[", "]"), "a minute ahead of the previous, next touch of the level"),
     (("Home", "End"), "the open; the session's end"),
+    (("g",), "to the newest second of a session under way, and on with it"),
     (("h",), "show what came after the moment, or hide it"),
     (("↑", "↓"), "layer of the heatmap"),
     (("t",), "time and sales: single trades up to the clock"),

@@ -18,7 +18,7 @@ from engine.features.wall_orders import order_marks
 from engine.ladder import known_cells
 from engine.lake.catalog import ORDER_EVENTS, dataset
 from engine.params import FeatureParams
-from engine.session import Session, cached_with_session
+from engine.session import Session, cached_with_session, levels_so_far, so_far, touches_so_far, windows_so_far
 from engine.sessions import PROFILES, SessionWindows, session_windows
 from engine.vocab import NS
 from workbench import own_levels, session_cache
@@ -80,7 +80,7 @@ class Strip:
         ]
 
 
-@cached_with_session(1)
+@cached_with_session(1, levels_so_far)
 def _marks(session: Session) -> pl.DataFrame:
     """All marks of the session."""
     events = session.order_events
@@ -107,15 +107,38 @@ class Slab:
         self.key: tuple[object, ...] = ()
         """What else the values depend on: rows, layer, half-life, and the second that set the colours."""
         self.pool = -(-(end - begin) // COLUMNS)
-        start = session.ladder.start_ns
-        cube = pressure_cube(session.ladder, start + begin * NS, start + end * NS, low, high, step_ticks=step, half_life_s=half_life_s)
-        self.shown = heatmap.values(cube, layer)
-        self.valid = cube["book_valid"].to_numpy().astype(bool)
-        self.near, self.known = heatmap.near_windows(cube), known_cells(cube)
-        self.ticks: np.ndarray = cube["tick"].to_numpy()
+        self._half_life_s, self._filled = half_life_s, begin
+        low_tick, rows = low // step * step, (high - low // step * step) // step + 1
+        self.ticks: np.ndarray = low_tick + step * np.arange(rows, dtype=np.int64)
         """Lowest tick of each row."""
-        self._of = {k: cube[k].to_numpy().astype(np.float32) for k in ("long", "short", "bid_depth", "ask_depth")}
-        self._start = {s: (cube[f"{s}_depth"] - cube[f"{s}_change"]).to_numpy()[0].astype(np.float32) for s in ("bid", "ask")}
+        cells = (end - begin, rows)
+        self.shown = np.full(cells, np.nan, np.float32)
+        self.valid, self.near = (np.zeros(end - begin, np.bool_) for _ in range(2))
+        self.known = np.zeros(cells, np.bool_)
+        self._of = {k: np.full(cells, np.nan, np.float32) for k in ("long", "short", "bid_depth", "ask_depth")}
+        self._start = {s: np.zeros(rows, np.float32) for s in ("bid", "ask")}
+        self.reach(session)
+
+    def reach(self, session: Session) -> None:
+        """Read the seconds that were closed since: a session under way grows."""
+        # That a book was crossed for too long is known only later.
+        changed = np.flatnonzero(session.ladder.valid[self.begin : self._filled] != self.valid[: self._filled - self.begin])
+        a, b = self.begin + int(changed[0]) if changed.size else self._filled, min(self.end, session.known_seconds)
+        if b <= a:
+            return
+        start = session.ladder.start_ns
+        cube = pressure_cube(
+            session.ladder, start + a * NS, start + b * NS, self.low, self.high, step_ticks=self.step, half_life_s=self._half_life_s
+        )  # fmt: skip
+        at = slice(a - self.begin, b - self.begin)
+        self.shown[at] = heatmap.values(cube, self.layer)
+        self.valid[at] = cube["book_valid"].to_numpy()
+        self.near[at], self.known[at] = heatmap.near_windows(cube), known_cells(cube)
+        for k, values in self._of.items():
+            values[at] = cube[k].to_numpy()
+        if a == self.begin:
+            self._start = {s: (cube[f"{s}_depth"] - cube[f"{s}_change"]).to_numpy()[0].astype(np.float32) for s in ("bid", "ask")}
+        self._filled = b
 
     @property
     def columns(self) -> int:
@@ -161,9 +184,17 @@ class Slab:
         return rows_of({k: np.where(known, v, 0) for k, v in out.items()}, known, self.ticks, k_ref)
 
 
-@cached_with_session(6)
 def slab(session: Session, begin: int, end: int, low: int, high: int, step: int, layer_key: str, half_life_s: float, scale_at: int) -> Slab:
-    """The slab, its colours those of what was known at second `scale_at`."""
+    """The slab, its colours those of what was known at second `scale_at`, with all seconds that are there."""
+    made = _slab(session, begin, end, low, high, step, layer_key, half_life_s, scale_at)
+    made.reach(session)
+    return made
+
+
+@cached_with_session(6)
+def _slab(
+    session: Session, begin: int, end: int, low: int, high: int, step: int, layer_key: str, half_life_s: float, scale_at: int
+) -> Slab:
     layer = heatmap.LAYERS[layer_key]
     top = scale_top(session, layer, step, half_life_s, scale_at)
     made = Slab(session, begin, end, low, high, step, layer, top, half_life_s)
@@ -171,7 +202,7 @@ def slab(session: Session, begin: int, end: int, low: int, high: int, step: int,
     return made
 
 
-@cached_with_session(4)
+@cached_with_session(4, windows_so_far)
 def strip(session: Session, level_id: str, params: FeatureParams) -> Strip:
     """The level's strip."""
     return Strip(session, level_id, params)
@@ -187,7 +218,7 @@ def scale_time(t: int) -> int:
     return max(t // SCALE_EVERY_S * SCALE_EVERY_S, min(t, SCALE_EVERY_S) // 30 * 30)
 
 
-@cached_with_session(1)
+@cached_with_session(1, levels_so_far)
 def _steps(session: Session) -> dict[str, tuple[list[int], list[int], list[int]]]:
     """Starts, ends and ticks of each level's steps, in the screen's order: lists, since every frame asks where each level is."""
     out = {}
@@ -227,7 +258,7 @@ def touches(session: Session, level_id: str) -> np.ndarray:
     return (session.touches(level_id) - session.ladder.start_ns) // NS
 
 
-@cached_with_session(24)
+@cached_with_session(24, touches_so_far)
 def marked_touches(session: Session, level_id: str) -> np.ndarray:
     """As `touches`; none where the lake has neither gold nor trades: the keys that jump to a touch say so, the scrubber marks none."""
     try:
@@ -251,7 +282,7 @@ class Quotes:
         return {"x": self.x[first].tolist(), "bid": self.bid[last].tolist(), "ask": self.ask[last].tolist()}
 
 
-@cached_with_session(1)
+@cached_with_session(1, so_far)
 def quotes(session: Session) -> Quotes:
     """The session's best prices."""
     made = heatmap.quote_data(session.ladder.tape, session.day_ns)

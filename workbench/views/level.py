@@ -1,4 +1,5 @@
-"""The Level view: one level, its pressure, its four conditions and the sentence that sums them up, on one clock that stands or plays.
+"""The Level view: one level, its pressure, its four conditions and the sentence that sums them up, on one clock that stands, plays,
+or follows a session under way.
 
 What is known is what lies before the clock, standing and playing alike; the browser holds nothing of what comes after, unless the trader
 asks for it.
@@ -19,10 +20,11 @@ from panel.custom import JSComponent
 from engine.errors import EngineError, NoData, UnknownLevel
 from engine.ladder import NO_TICK
 from engine.levels import level_ids
+from engine.live.session import LiveSession
 from engine.session import level_title
 from engine.vocab import NS
 from workbench import lakes, own_levels, queries, session_cache
-from workbench.assets import script
+from workbench.assets import script, style
 from workbench.export import Table, cube_frame
 from workbench.plots import axes, conditions, decision
 from workbench.plots.heatmap import LAYERS, legend_html
@@ -45,6 +47,7 @@ from workbench.views.components import (
 )  # fmt: skip
 from workbench.views.controls import LEVEL_KEYS, drawer
 from workbench.views.drill import Drill
+from workbench.views.follow import Follow
 from workbench.views.journal import Journal
 from workbench.views.known import Frame
 from workbench.views.level_figures import NAMES
@@ -79,6 +82,10 @@ class LevelView(PageView):
         self.player = Player(state, lambda act: self.guard(act, keep=True), self._said)
         self.pictures = self.player.pictures
         self.outcomes = Outcomes(root, state, self._on_verdict)
+        self.live = Follow(
+            root, self.player, reopen=lambda: self.guard(self.open, keep=True), look_again=lambda: self.outcomes.follow(self.look),
+            grey=self._grey, tell=self._on_feed,
+        )  # fmt: skip
         self.words = Words(state, self.outcomes)
         self.own = OwnLevels(self, self.player, self.refresh)
         self.journal = Journal(root, state, lambda: self.look, self.guard, lambda: "" if self.drill is None else self.drill.asking)
@@ -97,11 +104,12 @@ class LevelView(PageView):
 
     def _build(self) -> None:
         words, pictures, deck = self.words, self.pictures, self.player.deck
-        self.header, deck.figures = words.when, NAMES
+        self.header, deck.figures = pn.Row(self.live.badge, words.when, margin=0), NAMES
         self.any_price = Form(row=True, margin=(0, 0, 0, 8), fields=[text_field("price", "Any price", "Any price")])
         self.themes = ThemeSwitcher(width=0, height=0, margin=0)
         layouts: tuple[dict[str, Any], ...] = (BOTH, {**BOTH, "styles": LADDER_CSS}, BOTH)
         chart, ladder, strip = (components.figure_pane(f, **layout) for f, layout in zip(pictures.figures, layouts))
+        self.charts = pn.Row(chart, ladder, min_height=200, stylesheets=[style("layout")], **BOTH)
         self.beside = pn.Column(**FILL)
         self.drawing = pn.Column(
             pn.Row(words.levels, self.any_price, margin=(0, 0, 4, 0), sizing_mode="stretch_width"),
@@ -111,7 +119,7 @@ class LevelView(PageView):
                 words.layer_chips, words.legend, pn.Spacer(sizing_mode="stretch_width"), words.key,
                 margin=(2, 0, 2, 0), sizing_mode="stretch_width",
             ),
-            pn.Row(chart, ladder, min_height=200, **BOTH),
+            self.charts,
             pn.Row(
                 strip, pn.Column(words.conditions, self.outcomes.pane, margin=0, styles=LADDER_CSS, **components.layout("sm-beside")),
                 height=200, **components.layout("sm-lower"), **FILL,
@@ -131,6 +139,7 @@ class LevelView(PageView):
     def _watch(self) -> None:
         self.player.deck.param.watch(lambda e: self._on_act(e.new), "acted")
         self.words.levels.param.watch(lambda e: self._on_chip(e.new), "value")
+        self.live.badge.param.watch(lambda _: self._on_live(), "back")
         self.any_price.param.watch(lambda e: self._on_price(e.new["value"], e.new["n"]), "changed")
         chart, ladder, strip = self.pictures.figures
         for fig in (chart, strip):
@@ -166,6 +175,9 @@ class LevelView(PageView):
             said.append(f"{look.title}: {'not yet, ' if lacks.yet else ''}{lacks.why}")
         self.notices.complaints += said
         self.player.open(s, look.now_ns)
+        if s.under_way and st.cursor_ts_ns is None:
+            self.player.to_end()
+        self.live.opened()
         if self.drill is not None:
             self.drill.opened(s.symbol, s.date.isoformat())
             self.journal.refresh()
@@ -176,12 +188,15 @@ class LevelView(PageView):
     def rest(self) -> bool:
         """A hidden clock does not play."""
         self._listen(False)
-        self.player.play(False)
+        self.live.stop()
+        if self.player.clock.playing:
+            self.player.play(False)
         return False
 
     def back(self) -> None:
         """What is asked of similar setups may have changed elsewhere."""
         self._listen(True)
+        self.live.opened()
         self.outcomes.follow(self.look)
 
     def _listen(self, on: bool) -> None:
@@ -193,6 +208,7 @@ class LevelView(PageView):
     def changed(self, names: set[str]) -> None:
         """Repaint what these parameters ask for."""
         self._listen(True)
+        self.live.opened()
         st, player = self.state, self.player
         if names == {"cursor_ts_ns"} and st.cursor_ts_ns == player.shown_ns:
             return
@@ -217,7 +233,7 @@ class LevelView(PageView):
         pics, theme = self.pictures, THEMES[self.state.theme]
         if pics.theme is not theme:
             pics.apply_theme(theme)
-            if self.player.clock.playing:
+            if self.player.clock.moves:
                 pics.forget()
 
     def refresh(self) -> None:
@@ -236,7 +252,7 @@ class LevelView(PageView):
         self.notices.notes = (*frame.look.session.notes, *([lacks] if lacks else []))
         self.pictures.paint_volume(frame, self.state.volume == "on")
         self._send_themes()
-        if not self.player.clock.playing:
+        if not self.player.clock.moves:
             self.outcomes.follow(frame.look)
             self._ready.clear()
             self._soon(AHEAD_AFTER_MS)
@@ -254,7 +270,7 @@ class LevelView(PageView):
 
     def _on_record(self) -> None:
         # While it plays the next words have it anyway.
-        if not self.player.clock.playing:
+        if not self.player.clock.moves:
             self._show()
 
     def _send_themes(self) -> None:
@@ -298,7 +314,7 @@ class LevelView(PageView):
     def _make_ready(self) -> None:
         self._timer = None
         look, player = self.look, self.player
-        if look is None or player.clock.playing or not self.active or player.frame is None:
+        if look is None or player.clock.moves or not self.active or player.frame is None:
             return
         there = known.known_levels(look.session, look.second)
         todo = next((i for i in (*session_cache.KEY_LEVELS, *there) if i in there and i not in self._ready), None)
@@ -326,7 +342,7 @@ class LevelView(PageView):
             "speed": lambda: player.set_speed(int(value)),
             "touch": lambda: self._to_touch(int(value)),
             "open": lambda: player.seek(player.open_second()),
-            "end": lambda: player.seek(player.clock.seconds),
+            "end": player.to_end,
             "reveal": lambda: self._reveal(bool(value)),
             "level": lambda: self._choose_level(session_cache.KEY_LEVELS[int(value) - 1]),
             "layer": lambda: self._next_layer(int(value)),
@@ -376,6 +392,20 @@ class LevelView(PageView):
             text, said = frame.write_csv(separator="\t"), f"{frame.height:,} rows of {clock} copied"
         self.player.deck.copied = {"what": what, "text": text, "said": said, "n": self.player.answered}
 
+    def _on_live(self) -> None:
+        def go() -> None:
+            self.player.to_end()
+            self._show()
+
+        self.guard(go)
+
+    def _on_feed(self, text: str) -> None:
+        self.notices.feed = text
+        self.notices.show()
+
+    def _grey(self, is_old: bool) -> None:
+        self.charts.css_classes = ["sm-old"] if is_old else []
+
     def _to_touch(self, way: int) -> None:
         if not self.player.to_touch(way):
             within = "this session" if self.player.clock.limit is None else "what the drill's question shows"
@@ -424,7 +454,7 @@ class LevelView(PageView):
 
     def _on_height(self, attr: str, old: int, new: int) -> None:
         self.pictures.resize(new)
-        if self.player.frame is not None and not self.player.clock.playing:
+        if self.player.frame is not None and not self.player.clock.moves:
             self.guard(lambda: self.player.show(words=False), keep=True)
 
     def _on_price(self, text: str, n: int) -> None:
@@ -455,7 +485,7 @@ class LevelView(PageView):
 
     def _on_ranges(self, event: Any) -> None:
         frame = self.player.frame
-        if frame is None or self.player.clock.playing:
+        if frame is None or self.player.clock.moves:
             return
         lad, day = frame.look.session.ladder, frame.look.session.day_ns
         low, high = ((axes.ns_of_x(x, day) - lad.start_ns) // NS for x in (event.x0, event.x1))
@@ -470,7 +500,7 @@ class LevelView(PageView):
     def _check_stale(self) -> None:
         """Say when the lake has changed since this was drawn, or cannot be read any more."""
         s, changed = self.player.session, "The lake has changed since this was drawn"
-        if s is None:
+        if s is None or isinstance(s, LiveSession):
             return
         try:
             self.notices.stale = "" if lakes.stamp(self.root, s.symbol, s.date) == s.stamp else f"{changed}."

@@ -1,4 +1,6 @@
-"""The one clock of the Level view, which stands or plays; the transport that moves it; and the frame that is due at its time."""
+"""The one clock of the Level view, which stands, plays, or follows a session under way; the transport that moves it; and the frame that is
+due at its time.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +59,7 @@ LONGEST_S = 0.5
 class Clock:
     """Position in whole seconds of a session of `seconds`; ``position`` s have passed, so that nothing from there on is known.
 
+    A clock that is `following` stands at the end of a session under way, whose `seconds` grow.
     A frame is due only while the browser has acknowledged all but the last: what falls due meanwhile is dropped, never queued.
     """
 
@@ -67,6 +70,7 @@ class Clock:
     sent: int = 0
     acked: int = 0
     limit: int | None = None
+    following: bool = False
     _exact: float = 0.0
     _wall: float = 0.0
     _last_sent: float = -1.0
@@ -76,16 +80,34 @@ class Clock:
         """As far as it plays: the session's end, or what a question has not asked about yet."""
         return self.seconds if self.limit is None else min(max(self.limit, 1), self.seconds)
 
+    @property
+    def moves(self) -> bool:
+        """Whether frames come by themselves."""
+        return self.playing or self.following
+
     def seek(self, position: int, wall: float) -> int:
         """Go to `position`, or to the nearest end of the session; returns where it is then."""
+        self.following = False
         self.position = min(max(int(position), 1), self.end)
         self._exact, self._wall = float(self.position), wall
         return self.position
 
     def play(self, on: bool, wall: float) -> None:
         """Start or stop; a clock that is at its end does not start."""
-        self.playing = on and self.position < self.end
+        self.playing, self.following = on and self.position < self.end, False
         self._exact, self._wall = float(self.position), wall
+
+    def follow(self) -> None:
+        """Stay at the newest second."""
+        self.playing, self.following, self.position = False, True, self.end
+
+    def grow(self, seconds: int) -> bool:
+        """There are so many seconds now; whether a frame of the newest is to be sent."""
+        self.seconds = seconds
+        if not self.following or self.full or self.position == self.end:
+            return False
+        self.position = self.end
+        return True
 
     def set_speed(self, speed: float, wall: float) -> None:
         """Change the speed from now on; a ValueError where it is none of `SPEEDS`."""
@@ -140,8 +162,8 @@ class Deck(JSComponent):
 
     now = param.Dict(
         default={},
-        doc="Frame n, position in seconds, clock, whether it plays or shows what came after, index of the speed, last act answered, "
-        "what `workbench.views.level_figures.Live` paints",
+        doc="Frame n, position in seconds, clock, whether it moves, follows or shows what came after, index of the speed, last "
+        "act answered, what `workbench.views.level_figures.Live` paints",
     )
     track = param.Dict(default={}, doc="What was known of the session: its seconds, points and touches so far, hours")
     speeds = param.List(default=[], doc="Speeds in words")
@@ -185,7 +207,7 @@ class Player:
         """Go to an instant of `session`."""
         self.session, self.panned = session, None
         # Frames are counted on: the browser's last acknowledgement holds for the new session too.
-        self.clock = Clock(session.ladder.seconds, speed=self.clock.speed, sent=self.clock.sent, acked=self.clock.acked)
+        self.clock = Clock(session.known_seconds, speed=self.clock.speed, sent=self.clock.sent, acked=self.clock.acked)
         self.seek_ns(at_ns)
         self.pictures.forget()
 
@@ -193,7 +215,7 @@ class Player:
         """The stock market's open, or the session's start where it is not in it."""
         assert self.session is not None
         at = self._second(to_ns(self.session.date, dt.time(9, 30)))
-        return at + 1 if 0 <= at < self.session.ladder.seconds else 1
+        return at + 1 if 0 <= at < self.session.known_seconds else 1
 
     @property
     def start_ns(self) -> int:
@@ -217,11 +239,31 @@ class Player:
         self.seek(self._second(ts_ns))
 
     def play(self, on: bool) -> None:
-        """Start or stop."""
+        """Start or stop; from the end of a session under way there is only following it."""
         self.revealed = False
+        if on and self._is_newest():
+            self.to_end()
+            return
         self.clock.play(on, time.monotonic())
         if self.clock.playing:
             self.panned = None
+
+    def _is_newest(self) -> bool:
+        return self.session is not None and self.session.under_way and self.clock.limit is None and self.clock.position >= self.clock.end
+
+    def to_end(self) -> None:
+        """Go to the session's end; where it is under way, follow it."""
+        self.seek(self.clock.seconds)
+        if self._is_newest():
+            self.panned = None
+            self.clock.follow()
+            # A link to what is followed names no time. First what is shown, so that it is not taken for a jump.
+            self.shown_ns = self.state.cursor_ts_ns = None
+
+    def grew(self) -> None:
+        """The session has grown: show its newest second, if it is followed and the browser keeps up."""
+        if self.session is not None and self.clock.grow(self.session.known_seconds):
+            self._guard(lambda: self.show(words=True))
 
     def reveal(self, on: bool) -> None:
         """Show what came after the moment, or hide it again; a clock that plays stops for it. Not before a drill's question is called."""
@@ -274,6 +316,8 @@ class Player:
         """Send the frame that is due, if the browser has painted the last one; it is asked again when it has."""
         clock = self.clock
         if clock.due(time.monotonic()) is not None:
+            if self._is_newest():
+                self.to_end()
             self._guard(self._next_frame)
         if not clock.full:
             self.arm()
@@ -326,26 +370,27 @@ class Player:
         if self.panned is not None:
             low, high = self.panned
         if self.revealed:
-            seen = max(min(high, seconds), t)
+            seen = max(min(high, session.known_seconds), t)
         frame = Frame(look, t, low, high, centre, self.slab_at(look, centre, low, seen), seen, panned)
         now = time.monotonic()
         self.pictures.marks_on = st.marks == "on"
-        self.pictures.paint(frame, st.palette, float(st.half_life_s), now, playing=self.clock.playing)
+        self.pictures.paint(frame, st.palette, float(st.half_life_s), now, playing=self.clock.moves)
         self.frame = frame
         if words:
             self._said(frame, True)
         elif now - self._words_at >= WORDS_EVERY_S and self.clock.sent - self._words_sent >= WORDS_EVERY_FRAMES:
             self._words_at, self._words_sent = now, self.clock.sent
             self._said(frame, False)
-        if not self.clock.playing:
+        if not self.clock.moves:
             # First what is shown, so that the state's cursor is not taken for a jump, and painted twice.
             self.shown_ns = look.now_ns
             st.cursor_ts_ns = look.now_ns
         if self.deck.window_s != st.window_s:
             self.deck.window_s = st.window_s
         self.deck.now = {
-            "n": self.clock.frame(now), "at": t, "clock": axes.clock(look.now_ns), "playing": self.clock.playing,
-            "revealed": self.revealed, "speed": SPEEDS.index(self.clock.speed), "answered": self.answered, "live": self.pictures.new,
+            "n": self.clock.frame(now), "at": t, "clock": axes.clock(look.now_ns), "playing": self.clock.moves,
+            "following": self.clock.following, "revealed": self.revealed, "speed": SPEEDS.index(self.clock.speed),
+            "answered": self.answered, "live": self.pictures.new,
         }  # fmt: skip
 
     def slab_at(self, look: Viewport, centre: int, low: int, seen: int) -> known.Slab:
@@ -358,6 +403,7 @@ class Player:
             had is not None and had.key == (look.step, layer.key, half, top_at)
             and had.begin <= low and max(t, seen) <= had.end and had.low <= centre - need and centre + need <= had.high
         ):  # fmt: skip
+            had.reach(s)
             return had
         # Room for a few jumps of the picture to a price that runs away.
         reach = look.rows + max(2 * look.rows, 16) + look.step

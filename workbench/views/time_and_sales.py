@@ -63,6 +63,8 @@ class TimeAndSales:
             self._shown, self.lines.html = (), ""
             return
         s = frame.look.session
+        if s.under_way:
+            self._read = s, s.trades()  # in memory, and more of them each second
         if self._read is None or self._read[0] is not s:
             self._read_trades(s)
             return

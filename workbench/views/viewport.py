@@ -96,7 +96,7 @@ def step_ticks(state: LevelState, root: Root) -> int:
 def to_session(session: Session, ts_ns: int) -> int:
     """The whole second of an instant, or that of the session's nearest end at which something is known, ns since the epoch."""
     lad = session.ladder
-    return lad.start_ns + min(max((ts_ns - lad.start_ns) // NS, 1), lad.seconds) * NS
+    return lad.start_ns + min(max((ts_ns - lad.start_ns) // NS, 1), session.known_seconds) * NS
 
 
 def first_moment(windows: pl.DataFrame, window_ns: int, last_ns: int) -> int:
@@ -115,7 +115,10 @@ def resolve(session: Session, state: LevelState, *, at_ns: int | None = None, le
     params, level_id = FeatureParams(window_s=state.window_s, zones=state.zones()), level_id or state.level
     frame, windows, lad = session.level(level_id), session.windows(level_id, params), session.ladder
     wanted = state.cursor_ts_ns if at_ns is None else at_ns
-    now = to_session(session, first_moment(windows, params.window_s * NS, lad.end_ns) if wanted is None else wanted)
+    if wanted is None:
+        # A session under way is looked at where it is.
+        wanted = lad.end_ns if session.under_way else first_moment(windows, params.window_s * NS, lad.end_ns)
+    now = to_session(session, wanted)
     # Of the second that has just ended: what begins now is not known yet.
     tick = tick_at(frame, now - 1)
     around = tick if tick is not None else session.last_tick(now)
@@ -214,7 +217,8 @@ def _clamp_level(state: LevelState, session: Session) -> list[str]:
         session.level(state.level)
     except EngineError as e:
         # Why one of the levels is absent is known only at the session's end: it is not said here.
-        why = f"{level_title(state.level)} is not in the session of {session.date}" if state.level in level_ids() else str(e)
+        lacks = "not known yet" if session.under_way else f"not in the session of {session.date}"
+        why = f"{level_title(state.level)} is {lacks}" if state.level in level_ids() else str(e)
         state.level = stand_in(session, price_text(traded_tick(session, _second_of(state, session)), session.tick_size))
         return [f"{why}; {level_title(state.level)} stands in its place"]
     return said

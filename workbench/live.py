@@ -1,0 +1,158 @@
+"""The sessions under way: each journal is followed once for all pages of this process, and only while one of them asks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.errors import EngineError
+from engine.lake.catalog import LADDER
+from engine.lake.store import Lake
+from engine.live.day import LiveDay
+from engine.live.journal import FOLDER, Journal, badge, data_now, feed_speed, record_command
+from engine.live.session import LiveSession, contract_of, date_under_way, is_running
+from engine.vocab import NS
+
+MOST_AT_ONCE = 200_000
+"""Records that are taken in at once: what was missed comes in steps, between which pages are answered."""
+
+STATUS_EVERY_S = 0.25
+
+
+@dataclass(frozen=True)
+class Badge:
+    """What is to be known before the picture is trusted.
+
+    word: one of `engine.live.journal.badge`, or CATCHING UP while this process reads what was recorded before it
+    text: the word with what belongs to it, short; tip: all that is known of the recording
+    stale_s: how old the newest record is; 0 where nothing is missing
+    """
+
+    word: str
+    text: str
+    tip: str
+    stale_s: float
+
+
+@dataclass
+class Follower:
+    """One root's journal, followed."""
+
+    lake: Lake
+    market: str
+    session: LiveSession | None = None
+    status: dict[str, Any] = field(default_factory=dict)
+    behind: int = 0
+    """Records that were recorded and are not taken in yet."""
+    _looked_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.lake.root, self.market)
+
+    def poll(self) -> int:
+        """Take in what was recorded since the last time, for whichever page asks first; seconds that were closed by it."""
+        now = time.monotonic()
+        if now - self._looked_s >= STATUS_EVERY_S or self.session is None:
+            self._looked_s = now
+            self._look()
+        s = self.session
+        if s is None:
+            return 0
+        closed = s.advance(MOST_AT_ONCE)
+        if s.is_replaced:
+            self.session = s = self._made(s.day)
+        self.behind = s.day.behind()
+        return closed
+
+    def _look(self) -> None:
+        """Which session is under way, if one is."""
+        self.status = self.journal.status()
+        wall = time.time_ns()
+        date = date_under_way(self.journal, self.lake.profile() or "rth", wall)
+        had = self.session
+        if date is None or (had is not None and had.date == date):
+            return
+        symbol = contract_of(self.lake, self.journal)
+        if not symbol or (not is_running(self.status, wall) and self.lake.find_manifest(LADDER, symbol, date) is not None):
+            self.session = None  # the lake has it, or nothing has traded yet
+            return
+        self.session = self._made(LiveDay(self.lake, self.journal, symbol, date, self.lake.profile() or "rth"))
+
+    def _made(self, day: LiveDay) -> LiveSession:
+        made = LiveSession(day, simulated=self.status.get("feed") == "simulated")
+        if day.ladder.closed:
+            made.refresh()
+        return made
+
+    def badge(self) -> Badge:
+        """The badge now."""
+        wall = time.time_ns()
+        status = self.status
+        word, text = badge(status, wall, record_command(self.lake.root, self.market))
+        s = self.session
+        newest = s.day.last_ns if s is not None else None
+        # Delays of less than a status are none: what has come since it was written is not in it.
+        late = max((data_now(status, wall) - newest) / NS / feed_speed(status), 0.0) if status and newest is not None else 0.0
+        if self.behind > MOST_AT_ONCE and word in ("LIVE", "QUIET", "DELAYED"):
+            word, text = "CATCHING UP", f"CATCHING UP {self.behind:,} records"
+        if status.get("feed") not in (None, "live"):
+            text = f"{'SIMULATED' if status['feed'] == 'simulated' else 'REPLAYED'} {text}"
+        short = text.partition(":")[0].partition(" (")[0] if word in ("QUIET", "RECONNECTING", "STOPPED", "CLOSED") else text
+        parts = [f"{status.get('records', 0):,} records", f"{status.get('rate', 0):,.0f} a second"] if status else []
+        if s is not None:
+            parts = [s.symbol, *parts, f"newest {late:.1f} s ago" if word != "STOPPED" else "nothing comes"]
+        return Badge(word, short, ", ".join([*([text] if text != short else []), *parts]), 0.0 if word in ("QUIET", "CLOSED") else late)
+
+
+_followed: dict[str, dict[str, Follower]] = {}
+
+
+def _followers(root: str) -> dict[str, Follower]:
+    """By market, for a lake."""
+    held = _followed.setdefault(root, {})
+    with suppress(FileNotFoundError):
+        for folder in (Path(root) / FOLDER).iterdir():
+            if folder.name not in held and (folder / "status.json").exists():
+                held[folder.name] = Follower(Lake(Path(root)), folder.name)
+    return held
+
+
+def follower(root: str, session: LiveSession) -> Follower | None:
+    """Who follows the journal that a session is made of."""
+    return _followed.get(root, {}).get(session.day.journal.root)
+
+
+def sessions(root: str) -> list[LiveSession]:
+    """The sessions under way of which something is known; what was recorded by now is taken in, as far as it is at once."""
+    found = []
+    for each in _followers(root).values():
+        with suppress(EngineError):  # the recorder, or the page of the lake's own sessions, says what is wrong
+            each.poll()
+            if each.session is not None and each.session.known_seconds and has_traded(each.session):
+                found.append(each.session)
+    return found
+
+
+def has_traded(session: LiveSession) -> bool:
+    """Whether there is a price to look at."""
+    return session.last_tick(session.day.now_ns) is not None
+
+
+def session_of(root: str, symbol: str, date: dt.date) -> LiveSession | None:
+    """The session under way of a contract and date; None where that one is not."""
+    return next((s for s in sessions(root) if (s.symbol, s.date) == (symbol, date)), None)
+
+
+def session_until(root: str, symbol: str, date: dt.date, end_ns: int) -> LiveSession | None:
+    """As `session_of`, with all that was recorded before an instant: a process that answers a question follows the journal itself."""
+    while True:
+        found = session_of(root, symbol, date)
+        if found is None or found.day.now_ns >= end_ns:
+            return found
+        of = follower(root, found)
+        if of is None or not of.behind:
+            return found

@@ -1,0 +1,128 @@
+"""The Level view's third way to move: with a session under way, whose feed it says the state of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import panel as pn
+import param
+from panel.custom import JSComponent
+
+from engine.live.session import LiveSession
+from engine.session import SETUP_WINDOW_S
+from workbench import live
+from workbench.assets import script, style
+
+if TYPE_CHECKING:
+    from workbench.views.player import Player
+
+EVERY_MS = 50
+"""The journal is looked at so often while a page shows a session under way."""
+
+OLD_S = 5.0
+"""A picture whose newest record is older is greyed: what rests is not known any more."""
+
+SAY_EVERY = 10
+"""Looks between two badges: whoever reads them wants no more than two a second."""
+
+
+class LiveBadge(JSComponent):
+    """What the feed is doing, and a button back to its end. `said` is empty for a session of the lake."""
+
+    said = param.Dict(default={}, doc="Word, text, tip of `workbench.live.Badge`; whether the clock follows, how many s it is behind")
+    back = param.Integer(default=0, doc="Counts the presses of the button")
+
+    _stylesheets: ClassVar[list[str]] = [style("live_badge")]
+    _esm = script("make", "live_badge")
+
+
+class Follow:
+    """Lets `player` follow the session that is opened, while it is under way and the view is in front.
+
+    `reopen` is called where the session was begun anew, `look_again` at the end of each window, `grey` where the picture grows old, or is
+    new again, `tell` with what there is to do, or with nothing.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        player: Player,
+        *,
+        reopen: Callable[[], object],
+        look_again: Callable[[], object],
+        grey: Callable[[bool], object],
+        tell: Callable[[str], object],
+    ) -> None:
+        self.root, self.player, self._reopen, self._look_again, self._grey = root, player, reopen, look_again, grey
+        self._tell, self._told = tell, ""
+        self.badge = LiveBadge(margin=(4, 0, 0, 8))
+        self._timer: Any = None
+        self._looks = self._window = 0
+        self._is_old = False
+
+    def opened(self) -> None:
+        """Another session is shown."""
+        is_live = isinstance(self.player.session, LiveSession)
+        if is_live and self._timer is None and pn.state.curdoc is not None:
+            self._timer = pn.state.add_periodic_callback(self.look, period=EVERY_MS)
+        if not is_live:
+            self.stop()
+        self._say()
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def look(self) -> None:
+        """Take in what came, and show the newest second where it is followed."""
+        session, player = self.player.session, self.player
+        if not isinstance(session, LiveSession):
+            return
+        follower = live.follower(self.root, session)
+        if follower is None:
+            return
+        follower.poll()
+        if session.is_replaced:
+            self._reopen()
+            return
+        player.grew()
+        window = session.known_seconds // SETUP_WINDOW_S
+        if player.clock.following and window != self._window:
+            self._window = window
+            self._look_again()
+        self._looks += 1
+        if self._looks % SAY_EVERY == 0:
+            self._say()
+
+    def _say(self) -> None:
+        session, clock = self.player.session, self.player.clock
+        follower = live.follower(self.root, session) if isinstance(session, LiveSession) else None
+        if session is None or follower is None:
+            if self.badge.said:
+                self.badge.said = {}
+            self._age(False)
+            self._advise("")
+            return
+        found = follower.badge()
+        is_old = found.stale_s > OLD_S or found.word == "STOPPED"
+        text = f"{found.text}, {found.stale_s:.0f} s old" if is_old and found.word not in ("STOPPED", "DELAYED") else found.text
+        # The count tells the browser that the server is there, where nothing else changes.
+        self.badge.said = {
+            "word": found.word, "text": text, "tip": found.tip, "following": clock.following or not session.under_way,
+            "behind": max(session.known_seconds - clock.position, 0), "n": self._looks,
+        }  # fmt: skip
+        self._age(is_old and clock.following)
+        self._advise(found.tip if found.word == "STOPPED" and session.under_way else "")
+
+    def _advise(self, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            self._tell(text)
+
+    def _age(self, is_old: bool) -> None:
+        if is_old != self._is_old:
+            self._is_old = is_old
+            self._grey(is_old)
