@@ -94,6 +94,7 @@ class _Rebuild(Run):
             if self.audit:
                 self._audit()
             self._index()
+        super().before(group)
 
     def _audit(self) -> None:
         from engine.commands.retrieval import audit_data, audit_processes, progress_bars, progress_step

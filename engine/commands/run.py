@@ -243,7 +243,33 @@ class Run:
                 self.say(f"  {symbol} {date}: {words.text}")
 
     def before(self, group: str) -> None:
-        """Hook before each group of stages; does nothing here."""
+        """What is made before a group of stages: before the signals the fits that they, and later questions, are answered by."""
+        if group == "signals":
+            self._fits()
+
+    def _fits(self) -> None:
+        from engine.errors import ContractError
+        from engine.retrieval.kept import FitTask, fits_to_make, make_fit
+        from engine.runner import run_tasks
+
+        try:
+            todo = fits_to_make(self.lake, root_of(self.symbol).code, self.params.retrieval)
+        except NoData:
+            return  # no triggers: the stages say so
+        except ContractError as e:
+            self.say(f"no fits are kept: {e}")
+            return
+        made: list[str] = []
+
+        def done(task: FitTask, why: str) -> None:
+            made.extend([] if why else [task.name])
+
+        def poison(task: FitTask, deaths: int) -> None:
+            self.say(f"no fit {task.name}: its process died {deaths} times, perhaps out of memory (`dmesg | tail`); try --workers 1")
+
+        run_tasks(make_fit, todo, workers=self.workers, on_result=done, on_poison=poison)
+        if made:
+            self.say(f"made {len(made)} fits that answers walking forward are kept in, the last of sessions up to {max(made)[-10:]}")
 
     def _work(self, plan: Plan, what: str) -> None:
         self.current += plan.current

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.errors import NoData
 from engine.params import RetrievalParams, SignalRuleParams, Target
 from engine.retrieval.events import CLASSES, MIRRORED_REPRESENTATIONS, Events
-from engine.retrieval.model import Answer, Model, Recipe, class_count, fit_with_touch, forecast, target_labels
+from engine.retrieval.model import Answer, Model, Recipe, class_count, fit_before, forecast, target_labels
 from engine.retrieval.reader import Interval
 from engine.retrieval.reference import fit_reference
 from engine.retrieval.scores import Floats, Labels
@@ -36,9 +36,9 @@ def forecast_frame(history: Events, queries: Events, params: RetrievalParams, *,
 
     Columns: ``trigger_id``, probabilities, reference, interval of the top class, ``n_eff, distinct_days``, the trigger metrics,
     ``nothing_comparable`` and its ``reason``. Everything (normalisation, embedding, reference, K, p, alpha) is fitted on the query's pool
-    in the sessions of `history` before its own and before the embargo; later rows have no effect. `recipe` is that of `default_recipe`
-    where None, which decides by the history before each query: an audit's choice would be look-ahead, since it is made from later sessions
-    too.
+    in the sessions of `history` before its own and before the embargo (`engine.retrieval.model.fit_before`); later rows have no effect.
+    `recipe` is that of `default_recipe` where None, which decides by the history before each query: an audit's choice would be look-ahead,
+    since it is made from later sessions too.
     """
     import polars as pl
 
@@ -71,7 +71,7 @@ def default_recipe(representation: str) -> Recipe:
 
 def _forecast_with(past: Events, queries: Events, params: RetrievalParams, recipe: Recipe | None) -> pl.DataFrame:
     try:
-        model, touch = fit_with_touch(past, params, recipe or default_recipe(past.representation))
+        model, touch = fit_before(past, params, recipe or default_recipe(past.representation))
     except NoData as e:
         return _empty_forecast(past, queries, params, str(e).partition(";")[0])
     return forecast_table(model, forecast(model, queries), queries, touch)

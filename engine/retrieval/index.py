@@ -9,6 +9,7 @@ for the probability of a touch.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import re
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
     from engine.lake.store import Lake
 
-FORMAT = 6
+FORMAT = 7
 MANIFEST = "manifest.json"
 
 
@@ -69,11 +70,11 @@ def rebuild_command(lake: Lake, name: str, symbol: str | None = None, params: di
     return f"spymaster index --lake {shlex.quote(str(lake.root))} --name {name}{of}{retrieval_options(params or {}, ('kinds', 'horizon'))}"
 
 
-def input_digests(lake: Lake, symbol: str | None) -> dict[str, str]:
-    """Manifest digest of every gold partition that is an input of an index of `symbol`."""
+def input_digests(lake: Lake, symbol: str | None, through: str | None = None) -> dict[str, str]:
+    """Manifest digest of every gold partition that is an input of an index of `symbol`, of sessions up to the date `through`."""
     from engine.lake.store import input_key
 
-    sessions = sessions_in(lake, VECTORS, symbol)
+    sessions = [(s, d) for s, d in sessions_in(lake, VECTORS, symbol) if through is None or str(d) <= through]
     require_one_market(lake, sessions, symbol)
     walls = {input_key(WALLS, s, d): m.digest() for s, d in sessions if (m := lake.find_manifest(WALLS, s, d)) is not None}
     return {input_key(VECTORS, s, d): lake.manifest(VECTORS, s, d).digest() for s, d in sessions} | walls
@@ -86,9 +87,13 @@ def build_index(
     symbol: str | None = None,
     params: RetrievalParams | None = None,
     choice: Choice | None = None,
+    through: dt.date | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Build the index `name` of the lake's gold atomically, and return its manifest.
+
+    With `through` it is of the sessions up to that one alone, with the pool of all levels alone: a fit that is kept
+    (`engine.retrieval.kept`).
 
     `symbol` is a contract or a root; all of gold where None. The ``kinds`` of `params` decide which triggers can be neighbours. `choice` is
     the representation chosen by an audit (`engine.retrieval.audit_store.audit_choice`); where None, the loss on the index's own history
@@ -99,17 +104,28 @@ def build_index(
     """
     p = params or RetrievalParams()
     place = index_folder(lake, name)
-    inputs = input_digests(lake, symbol)
+    upto = None if through is None else str(through)
+    inputs = input_digests(lake, symbol, upto)
     market = root_of(next(iter(inputs)).split("/")[1]).code
-    events = {g: e for g, e in gold_events(lake, symbol, kinds=p.kinds).items() if len(e)}
+    before = None if through is None else through + dt.timedelta(days=1)
+    events = {g: e for g, e in gold_events(lake, symbol, kinds=p.kinds, before=before).items() if len(e)}
     if not events:
         raise NoData(f"{VECTORS} in {lake.root}: expected triggers of kind {', '.join(p.kinds)}, found none; add dates")
     tmp = temporary(place)
     try:
-        recover(place.parent)
+        if through is None:  # fits are made several at once
+            recover(place.parent)
         tmp.mkdir(parents=True)
-        manifest = write_index_files(tmp, events, p, choice, progress)
-        manifest |= {"name": name, "symbol": symbol, "market": market, "profile": lake.profile(), "inputs": inputs, "format": FORMAT}
+        manifest = write_index_files(tmp, events, p, choice, progress, whole=through is None)
+        manifest |= {
+            "through": upto,
+            "name": name,
+            "symbol": symbol,
+            "market": market,
+            "profile": lake.profile(),
+            "inputs": inputs,
+            "format": FORMAT,
+        }
         manifest |= {"contract": dataset(VECTORS).contract().fingerprint(), "code": index_codes()[0], "params": p.model_dump(mode="json")}
         manifest["digest"] = sha256_text(canonical(manifest))
         write_json(tmp / MANIFEST, manifest)
@@ -173,9 +189,18 @@ def feature_lists(representation: str) -> dict[str, Any]:
 
 
 def write_index_files(
-    folder: Path, events: dict[str, Events], params: RetrievalParams, choice: Choice | None, progress: Progress | None
+    folder: Path,
+    events: dict[str, Events],
+    params: RetrievalParams,
+    choice: Choice | None,
+    progress: Progress | None,
+    *,
+    whole: bool = True,
 ) -> dict[str, Any]:
-    """Write an index's files but its manifest, and return the manifest's part about them; raises `NoData` where no group is fitted."""
+    """Write an index's files but its manifest, and return the manifest's part about them; raises `NoData` where no group is fitted.
+
+    Without `whole` there is one pool, of all levels.
+    """
     representation = next(iter(events.values())).representation
     recipe = default_recipe(representation) if choice is None else choice.recipe
     models, touch = dict[str, Model](), dict[str, Model]()
@@ -194,7 +219,7 @@ def write_index_files(
     write_json(folder / SEED_STATS, {g: n.to_json(models[g].history.names) for g, n in seed.items()})
     write_json(folder / STATS, {g: m.normaliser.to_json(m.history.names) for g, m in models.items()})
     write_json(folder / MODELS, {g: _model_json(m) | {"touch": _touch_json(touch.get(g))} for g, m in models.items()})
-    parts = [(g, end, m, *pool) for end, fitted in (("", models), (TOUCH, touch)) for g, m in fitted.items() for pool in _pools(m)]
+    parts = [(g, end, m, *pool) for end, fitted in (("", models), (TOUCH, touch)) for g, m in fitted.items() for pool in _pools(m, whole)]
     pools: dict[str, dict[str, Any]] = {"": {}, TOUCH: {}}
     for i, (g, end, model, name, rows) in enumerate(parts):
         stem = g if g != MIRROR or name == ALL or name.startswith("kind=") else str(model.history.frame["approach"][int(rows[0])])
@@ -231,9 +256,11 @@ def _first_sessions(events: Events, sessions: int) -> Events:
     return events.take(events.sessions <= np.unique(events.sessions)[:sessions][-1])
 
 
-def _pools(model: Model) -> list[tuple[str, NDArray[np.int64]]]:
-    """(folder, rows of the group's history) of every pool of a model."""
+def _pools(model: Model, whole: bool) -> list[tuple[str, NDArray[np.int64]]]:
+    """(folder, rows of the group's history) of every pool of a model; without `whole` of the one of all levels."""
     h = model.history
+    if not whole:
+        return [(ALL, np.arange(len(h)))]
     levels, approaches = h.frame["level_id"].to_numpy().astype(object), h.frame["approach"].to_numpy().astype(object)
     out = [(ALL, np.arange(len(h)))]
     out += [(f"kind={k}", np.flatnonzero(h.level_kinds == k)) for k in sorted(set(h.level_kinds.tolist()))]
@@ -342,7 +369,7 @@ def check_index(lake: Lake, manifest: dict[str, Any], params: RetrievalParams | 
         refuse(f"built from the session profile {manifest['profile']!r}, the lake holds {profile!r}")
     if wanted != manifest["params"]:
         refuse(f"built with other parameters ({', '.join(k for k, v in wanted.items() if v != manifest['params'].get(k))})")
-    inputs = input_digests(lake, manifest["symbol"])
+    inputs = input_digests(lake, manifest["symbol"], manifest["through"])
     changed = sorted(k for k in inputs.keys() | manifest["inputs"].keys() if inputs.get(k) != manifest["inputs"].get(k))
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""

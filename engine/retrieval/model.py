@@ -97,6 +97,10 @@ class Model:
         return vectors
 
 
+Fits = tuple[Model, Model | None]
+"""A model of the classes, and one of the touch, None where there are too few events for it."""
+
+
 def class_count(target: Target) -> int:
     """Number of classes of a target."""
     return len(CLASSES) if target == "class" else 2
@@ -173,7 +177,45 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
     )  # fmt: skip
 
 
-def fit_with_touch(events: Events, params: RetrievalParams, recipe: Recipe) -> tuple[Model, Model | None]:
+GROWTH, MOST_LATER = 0.15, 25
+"""Growth of history, in sessions, at which everything is fitted again, and most sessions; those between are placed by the fit before
+(`extend`), which must read them for the first question: 25 take .7 s."""
+
+
+def fitted_sessions(sessions: int, least: int) -> int:
+    """How many of history's first sessions everything is fitted on: all where they are fewer than `least`."""
+    n = min(least, sessions)
+    while n >= least and n + (step := min(max(1, int(GROWTH * n)), MOST_LATER)) <= sessions:
+        n += step
+    return n
+
+
+def fit_before(past: Events, params: RetrievalParams, recipe: Recipe, days: NDArray[np.datetime64] | None = None) -> Fits:
+    """Models of the classes and of the touch for queries after `past`: fitted on its first sessions, later ones placed.
+
+    `days` are the sessions of history, those without an event in `past` among them; those of `past` where None. Where the first ones are
+    too few, everything is fitted on all; raises `NoData` where these are, too.
+    """
+    days = np.unique(past.sessions) if days is None else days
+    first = np.zeros(len(past), bool)
+    if len(days):
+        first = past.sessions <= days[fitted_sessions(len(days), params.min_sessions) - 1]
+    try:
+        fits = fit_with_touch(past.take(first), params, recipe)
+    except NoData:
+        if first.all():
+            raise
+        return fit_with_touch(past, params, recipe)
+    return extended(fits, past.take(~first))
+
+
+def extended(fits: Fits, later: Events) -> Fits:
+    """Both models with later events of history (`extend`)."""
+    model, touch = fits
+    return extend(model, later), None if touch is None else extend(touch, later)
+
+
+def fit_with_touch(events: Events, params: RetrievalParams, recipe: Recipe) -> Fits:
     """A model of the classes and one of the touch, which is None where there are too few events for it; raises as `fit`.
 
     Where the recipe is `best`, each is the best for its own target.

@@ -27,10 +27,11 @@ from engine.retrieval.dataset import (
 )
 from engine.retrieval.embedding import fold_of_session
 from engine.retrieval.events import CLASSES, OUTCOME_CLASS, Events
-from engine.retrieval.forecast import before_embargo, candidates, default_recipe, forecast_table
+from engine.retrieval.forecast import candidates, default_recipe, forecast_table
 from engine.retrieval.hints import gold_command
 from engine.retrieval.index import ALL, open_index, open_touch, read_index_manifest, rebuild_command
-from engine.retrieval.model import Answer, Model, fit_with_touch, forecast
+from engine.retrieval.kept import as_days, before_session, kept_fits
+from engine.retrieval.model import Answer, Model, fit_before, forecast
 from engine.retrieval.reader import Curvature, Effect, Reading, curvature_of, fit_effect, intervals
 from engine.retrieval.reference import fit_reference, softmax
 from engine.retrieval.tune import effective_number, posterior, shares
@@ -181,22 +182,29 @@ def neighbours(
 def fit_scope(
     lake: Lake, scope: Scope, *, params: RetrievalParams | None = None, name: str = "default", symbol: str | None = None
 ) -> Fitted:
-    """The models for queries of a scope, whose pool overrides that of `params`; fitting takes some seconds in mode ``walk_forward``.
+    """The models for queries of a scope, whose pool overrides that of `params`.
+
+    In mode ``walk_forward`` they are those that a run has kept (`engine.retrieval.kept`), where these are current and of the same
+    parameters; else everything is fitted here, with the same result, which takes some seconds.
 
     Other parameters and errors as in `neighbours`.
     """
     if scope.session is None:
         return _fit_from_index(lake, scope, params, name)
     p = (params or RetrievalParams()).model_copy(update={"pool": scope.pool})
+    sessions = before_session(sessions_in(lake, VECTORS, symbol or scope.market), scope.session, p.embargo_sessions)
+    if scope.pool == "all" and symbol in (None, scope.market):
+        kept = kept_fits(lake, scope.market, scope.group, sessions, p)
+        if kept is not None and kept[0].history.representation == scope.representation:
+            return Fitted(*kept, scope.mode)
     found = gold_events(lake, symbol or scope.market, kinds=p.kinds, before=scope.session).get(scope.group)
     if found is None or found.names[: len(names := names_of(scope.representation, scope.group))] != names:
-        sessions = sessions_in(lake, VECTORS, symbol or scope.market)
-        make = gold_command(lake, sessions[-1], [d for _, d in sessions], gold={"representation": scope.representation})
+        every = sessions_in(lake, VECTORS, symbol or scope.market)
+        make = gold_command(lake, every[-1], [d for _, d in every], gold={"representation": scope.representation})
         raise ContractError(f"expected gold of the query's representation {scope.representation}, found another in {lake.root}; `{make}`")
-    history = candidates(found, p)
-    past = history.take(history.sessions < before_embargo(history.sessions, np.datetime64(scope.session), p.embargo_sessions))
-    past = past.take(past.pool_keys(scope.pool) == scope.key)
-    return Fitted(*fit_with_touch(past, p, default_recipe(scope.representation)), scope.mode)
+    history, days = candidates(found, p), as_days(sessions)
+    past = history.take(np.isin(history.sessions, days) & (history.pool_keys(scope.pool) == scope.key))
+    return Fitted(*fit_before(past, p, default_recipe(scope.representation), days), scope.mode)
 
 
 def find_neighbours(what: Fitted, query: Events) -> Neighbours:

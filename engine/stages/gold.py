@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from engine.lake.catalog import BRONZE_MBO, LADDER, LEVELS, SIGNALS, STREAM, TAPE, TRIGGERS, VACUUM, WALLS
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
 from engine.stages.silver import ladder_refs, trades_of
-from engine.vocab import Approach, Outcome, TriggerKind
+from engine.vocab import Approach, Outcome, TriggerKind, root_of
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from engine.retrieval.model import Fits
 
 VECTOR_FAMILIES = ("vacuum_down", "vacuum_up", "tape")
 """Families of features in vectors."""
@@ -59,22 +61,33 @@ def make_signals(inputs: StageInputs) -> dict[str, Output]:
 
     from engine.retrieval.dataset import MIRROR, groups_of, names_of, read_triggers, require_same_params, with_decided_until, with_walls
     from engine.retrieval.events import events_from_frame
-    from engine.retrieval.forecast import apply_signal_rule, forecast_frame
+    from engine.retrieval.forecast import apply_signal_rule, forecast_frame, forecast_table
+    from engine.retrieval.kept import before_session, kept_fits
+    from engine.retrieval.model import forecast as forecast_by
 
     p = inputs.params
     own = (inputs.symbol, inputs.windows.date)
     require_same_params(inputs.lake, [*inputs.earlier, own])
     triggers = with_decided_until(inputs.lake, *own, with_walls(inputs.frame(TRIGGERS), inputs.frame(WALLS)))
-    earlier = [read_triggers(inputs.lake, inputs.earlier, p.retrieval.kinds)] if inputs.earlier else []
+    groups = groups_of(p.gold.representation)
+    fits: dict[str, Fits | None] = dict.fromkeys(groups)
+    if p.retrieval.pool == "all":
+        before = before_session(inputs.earlier, own[1], p.retrieval.embargo_sessions)
+        fits = {g: kept_fits(inputs.lake, root_of(inputs.symbol).code, g, before, p.retrieval) for g in groups}
+    fresh = inputs.earlier and any(kept is None for kept in fits.values())
+    earlier = [read_triggers(inputs.lake, inputs.earlier, p.retrieval.kinds)] if fresh else []
     history = pl.concat([triggers.clear(), *earlier], how="diagonal")
 
     def forecast(past: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
         made = []
-        for group in groups_of(p.gold.representation):
+        for group, kept in fits.items():
             mine = pl.lit(True) if group == MIRROR else pl.col("approach") == group
             names = names_of(p.gold.representation, group)
             known, asked = (events_from_frame(f.filter(mine), names) for f in (past, queries))
-            made.append(forecast_frame(known, asked, p.retrieval))
+            if kept is None or not len(asked):
+                made.append(forecast_frame(known, asked, p.retrieval))
+            else:
+                made.append(forecast_table(kept[0], forecast_by(kept[0], asked), asked, kept[1]))
         return pl.concat(made)
 
     signals = session_signals(history, triggers, forecast, lambda seen: apply_signal_rule(seen, p.fire, window_s=p.features.window_s))

@@ -13,7 +13,7 @@ from engine.errors import ContractError, NoData
 from engine.params import RetrievalParams, SignalRuleParams
 from engine.retrieval.events import CLASSES, Events, concat_events, events_from_frame, level_kind
 from engine.retrieval.forecast import apply_signal_rule, before_embargo, candidates, forecast_frame, forecast_table, travel_excursions
-from engine.retrieval.model import fit, forecast
+from engine.retrieval.model import fit, fit_before, forecast
 from engine.retrieval.reference import fit_reference, reference_from_json
 from tests.reference import retrieval_twin as twin
 from tests.support.retrieval import gold_frame, tier_a, with_columns
@@ -48,7 +48,7 @@ def test_plain_forecast_is_the_twin(events: Events) -> None:
 
 def test_trigger_metrics_are_the_twins(events: Events) -> None:
     past, queries = events.take(slice(0, 300)), events.take(slice(340, 344))
-    model = fit(past, PARAMS)
+    model = fit_before(past, PARAMS, "best")[0]
     answer = forecast(model, queries)
     frame = forecast_frame(events.take(slice(0, 320)), queries, PARAMS)
     # The frame's history ends at the embargo: rows 0 to 300 are the sessions before it.

@@ -1,0 +1,168 @@
+"""Fits that are kept: what they are of, that answers are the same to the bit as without, and what a new session costs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from engine.lake.store import Lake
+from engine.params import RetrievalParams
+from engine.retrieval import neighbours as asked
+from engine.retrieval.dataset import VECTORS, gold_events
+from engine.retrieval.forecast import forecast_frame
+from engine.retrieval.index import index_folder, read_index_manifest
+from engine.retrieval.kept import before_session, fit_days, fits_to_make, kept_fits, kept_names, make_fit
+from engine.retrieval.model import extend, fit, fit_before, fitted_sessions, forecast
+from engine.retrieval.neighbours import neighbours, trigger_query
+from tests.support.retrieval import SYMBOL, gold_frame, write_gold, write_walls
+
+PARAMS = RetrievalParams(min_events=100, min_sessions=8, tune_queries=150, k_grid=(50, 100), residual_grid=(0.1,))
+SESSIONS = 24
+
+
+@pytest.fixture(scope="module")
+def frame() -> pl.DataFrame:
+    return gold_frame(20 * (SESSIONS + 1))
+
+
+@pytest.fixture(scope="module")
+def made(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake with gold of `SESSIONS` sessions, wall features and its fits; only to be copied."""
+    rows = frame.head(20 * SESSIONS)
+    lake = write_gold(tmp_path_factory.mktemp("kept") / "lake", rows)
+    write_walls(lake, rows)
+    assert [make_fit(t) for t in fits_to_make(lake, "ES", PARAMS)] == [""] * len(fit_days(days_of(lake), 8))
+    return lake
+
+
+@pytest.fixture
+def lake(made: Lake, tmp_path: Path) -> Lake:
+    shutil.copytree(made.root, tmp_path / "copy", copy_function=shutil.copy2)
+    return Lake(tmp_path / "copy")
+
+
+def days_of(lake: Lake) -> list[dt.date]:
+    return sorted(d for _, d in lake.partitions(VECTORS))
+
+
+def add_session(lake: Lake, frame: pl.DataFrame) -> dt.date:
+    rows = frame.tail(20)
+    write_gold(lake.root, rows)
+    write_walls(lake, rows)
+    return rows["session_date"][0]
+
+
+def test_how_many_sessions_are_fitted_on() -> None:
+    counts = [fitted_sessions(n, 10) for n in range(1001)]
+    assert counts[:14] == list(range(14))
+    assert counts[20:30] == [20, 20, 20, 23, 23, 23, 26, 26, 26, 29]
+    for n, fitted in enumerate(counts):
+        assert fitted <= n
+        assert n < min(1.15 * fitted + 1, fitted + 25), "never more than the growth behind"
+    # What was fitted stays so as sessions are added, and all fits together read a small multiple of the last history.
+    days = [dt.date(2020, 1, 1) + dt.timedelta(days=i) for i in range(1000)]
+    assert fit_days(days, 10)[:5] == fit_days(days[:14], 10)
+    each = [counts[n] for n in range(10, 1001)]
+    assert len(set(each)) == len(fit_days(days, 10)) < 60
+    assert sum(set(each)) < 22 * 1000
+
+
+def test_later_events_are_placed_as_queries_are(made: Lake) -> None:
+    events = gold_events(made, kinds=("arm",))["mirrored"]
+    days = np.unique(events.sessions)
+    first, later = events.take(events.sessions <= days[14]), events.take(events.sessions > days[14])
+    model = fit(first, PARAMS, recipe="wall")
+    longer = extend(model, later)
+    kept = (later.labels("h1") >= 0) & later.usable
+    assert len(longer.history) == len(longer.labels) == len(longer.pool) == len(model.history) + kept.sum()
+    assert longer.labels[len(model.history) :].tolist() == later.labels("h1")[kept].tolist()
+    assert longer.tuned == model.tuned
+    asked_of = later.only(model.names).take(kept)
+    scaled, directed = model.scaled(asked_of.matrix)
+    vectors = model.vectors(asked_of, scaled, directed, model.reading(asked_of, scaled, directed))
+    assert longer.pool.index.reconstruct_n(len(model.history), int(kept.sum())).tobytes() == vectors.tobytes()
+    # Among the first rows nothing has changed.
+    a, b = (forecast(m, events.take(slice(0, 5)), start=0, end=len(model.history)) for m in (model, longer))
+    assert a.probability.tobytes() == b.probability.tobytes()
+    assert extend(model, later.take(slice(0, 0))) is model
+
+
+def test_answers_by_kept_fits_are_those_of_a_fit_made_for_them(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = gold_events(lake)["mirrored"]
+    days = days_of(lake)
+    before = before_session([(SYMBOL, d) for d in days], days[-1], 1)
+    assert [d for _, d in before] == days[:-2]
+    fits = kept_fits(lake, "ES", "mirrored", before, PARAMS)
+    assert fits is not None
+    fresh = fit_before(events.take(events.sessions <= np.datetime64(days[-3])), PARAMS, "best")
+    assert (fits[0].recipe, fresh[0].recipe) == ("wall", "wall")
+    assert fits[1] is not None
+    assert fresh[1] is not None
+    assert fits[1].recipe == fresh[1].recipe
+    for day in (days[12], days[-1]):
+        query = trigger_query(lake, events.take(events.sessions == np.datetime64(day)).frame["trigger_id"][3])
+        table = forecast_frame(events, query, PARAMS)
+        assert neighbours(lake, query, params=PARAMS).forecast.equals(table)
+    by_kept = neighbours(lake, query, params=PARAMS)
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("a question was answered by a fit of its own")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asked, "fit_before", forbidden)
+        neighbours(lake, query, params=PARAMS)
+    for name in kept_names(lake, "ES"):
+        shutil.rmtree(index_folder(lake, name))
+    by_fresh = neighbours(lake, query, params=PARAMS)
+    assert by_fresh.forecast.equals(by_kept.forecast)
+    assert by_fresh.found.equals(by_kept.found)
+
+
+def test_a_new_session_costs_one_fit_at_most_and_is_a_neighbour_without_one(lake: Lake, frame: pl.DataFrame) -> None:
+    assert fits_to_make(lake, "ES", PARAMS) == []
+    was = {n: read_index_manifest(lake, n) for n in kept_names(lake, "ES")}
+    added = add_session(lake, frame)
+    days = days_of(lake)
+    todo = fits_to_make(lake, "ES", PARAMS)
+    assert [t.through for t in todo] == [d for d in fit_days(days, 8) if f"fit-es-{d}" not in was]
+    assert len(todo) <= 1
+    assert {n: read_index_manifest(lake, n) for n in kept_names(lake, "ES")} == was
+    fits = kept_fits(lake, "ES", "mirrored", [(SYMBOL, d) for d in days if d != added], PARAMS)
+    assert fits is not None
+    assert fits[0].history.sessions.max() == np.datetime64(days[-2])
+    manifest = read_index_manifest(lake, sorted(was)[-1])
+    assert manifest["through"] == sorted(was)[-1][-10:]
+    assert len(manifest["inputs"]) == 2 * len(set(manifest["inputs"]) & {f"{VECTORS}/{SYMBOL}/{d}" for d in days})
+    assert list(manifest["pools"]) == ["all/mirrored"]
+
+
+def test_what_no_longer_holds_is_not_used_and_is_made_again(lake: Lake, frame: pl.DataFrame) -> None:
+    days = days_of(lake)
+    before = [(SYMBOL, d) for d in days[:-2]]
+    assert kept_fits(lake, "ES", "mirrored", before, PARAMS.model_copy(update={"cap": 2})) is None
+    early = frame.filter(pl.col("session_date") == days[3]).with_columns(pl.lit("CHOP").alias("outcome_h1"))
+    write_gold(lake.root, early)
+    write_walls(lake, early)
+    assert kept_fits(lake, "ES", "mirrored", before, PARAMS) is None
+    todo = fits_to_make(lake, "ES", PARAMS)
+    assert len(todo) == len(fit_days(days, 8))
+    assert [make_fit(t) for t in todo[-3:]] == ["", "", ""]
+    assert kept_fits(lake, "ES", "mirrored", before, PARAMS) is not None
+    # A session that is gone moves the ends of the histories: fits of other ends go.
+    shutil.rmtree(lake.path(VECTORS, SYMBOL, days[0]))
+    left = {f"fit-es-{d}" for d in fit_days(days[1:], 8)}
+    fits_to_make(lake, "ES", PARAMS)
+    assert kept_names(lake, "ES") <= left
+
+
+def test_a_short_history_has_no_fit_and_says_so(tmp_path: Path, frame: pl.DataFrame) -> None:
+    lake = write_gold(tmp_path / "lake", frame.head(20 * 9))
+    todo = fits_to_make(lake, "ES", PARAMS.model_copy(update={"min_events": 1000}))
+    assert [t.name for t in todo] == [f"fit-es-{d}" for d in days_of(lake)[7:]]
+    assert "too few events: expected at least 1000" in make_fit(todo[0])
+    assert kept_names(lake, "ES") == set()
