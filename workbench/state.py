@@ -21,6 +21,9 @@ VOLUME = {"Off": "off", "On": "on"}
 SPANS = {"10 min": 10, "20 min": 20, "30 min": 30, "1 hour": 60, "2 hours": 120, "Session": 0}
 """Minutes shown by the chart; 0 is the whole session."""
 
+PANELS = {"heat": "Heatmap", "ladder": "Ladder", "conditions": "Conditions", "tape": "Time and sales"}
+"""Panels that can have a window of their own: key in the URL -> title."""
+
 LEAST = {"All": 1, "2": 2, "5": 5, "10": 10, "25": 25, "50": 50, "100": 100}
 """Least contracts of a trade in time and sales."""
 
@@ -42,7 +45,7 @@ QUERY = {
     "at": "at", "near": "near", "mid": "mid", "far": "far", "layer": "layer", "step": "step",
     "half": "half_life_s", "rows": "rows", "span": "span_min", "theme": "theme", "map": "palette", "horizon": "horizon",
     "mode": "mode", "pool": "pool", "from": "direction", "k": "neighbours_k", "volume": "volume", "marks": "marks", "about": "section",
-    "tape": "tape", "least": "least",
+    "tape": "tape", "least": "least", "panel": "panel", "clock": "clock",
 }  # fmt: skip
 """Key in the URL -> parameter."""
 
@@ -69,6 +72,8 @@ def param_from_field(model: type[BaseModel], name: str) -> dict[str, Any]:
 class LevelState(param.Parameterized):
     """The Level view's state; one per browser tab."""
 
+    panel: Any = param.Selector(default="", objects=["", *PANELS], doc="The one panel of a window of its own; empty: the whole page")
+    clock = param.String(default="", doc="Name of the clock that a window follows; empty: its own")
     view: Any = param.Selector(default="level", objects=["level"], check_on_set=True, doc="Which view is open")
     contract: Any = param.Selector(objects=[], allow_None=True, check_on_set=True, doc="Contract, such as ESH4")
     session: Any = param.Selector(objects=[], allow_None=True, check_on_set=True, doc="Session date, New York")

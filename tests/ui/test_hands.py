@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.ui.conftest import DATE, Server
-from tests.ui.pages import opened, query, sentence, until
+from tests.ui.pages import FIGURES, Watch, opened, query, sentence, until
 
 
 def seconds(clock: str) -> float:
@@ -66,6 +66,78 @@ def test_time_and_sales_and_what_is_copied(browser, made_server: Server) -> None
         page.keyboard.press("t")
         until(page, lambda _: lines.count(), 0)
         assert watch.errors == []
+
+
+def test_panels_in_windows_of_their_own_follow_the_clock(browser, made_server: Server) -> None:
+    with opened(browser, f"{made_server.url}?session={DATE}&level=vwap&t=10:05:00") as (page, watch):
+        page.locator("time", has_text="10:05:00").wait_for()
+        page.keyboard.press("w")
+        assert (
+            page.evaluate(
+                "() => { let e = document.activeElement; while (e.shadowRoot) e = e.shadowRoot.activeElement; return e.className; }"
+            )
+            == "windows"
+        )
+
+        def window(panel: str):
+            with page.expect_popup() as opens:
+                page.get_by_label("A panel in a window of its own").select_option(panel)
+            made = opens.value
+            watches.append(Watch(made))
+            made.locator("time", has_text=":").wait_for(timeout=60_000)
+            return made
+
+        def clock(p) -> str:
+            return p.locator("time").inner_text()
+
+        watches = [watch]
+        ladder, tape = window("ladder"), window("tape")
+        assert ladder.title() == "Ladder · spymaster"
+        names = ladder.evaluate(f"() => ({FIGURES})().map((m) => m.name)")
+        assert names == ["ladder"]
+        assert not ladder.get_by_role("tab", name="Research").is_visible()
+        assert (query(ladder)["panel"], query(tape)["panel"]) == ("ladder", "tape")
+        assert query(ladder)["clock"] == query(tape)["clock"]
+        assert "clock" not in query(page)
+        # The page's keys move all, and so do those of a window.
+        page.locator(".sm-brand").click()
+        page.keyboard.press("ArrowRight")
+        for p in (page, ladder, tape):
+            until(p, clock, "10:05:05")
+        ladder.bring_to_front()
+        ladder.keyboard.press("Shift+ArrowLeft")
+        for p in (page, ladder, tape):
+            until(p, clock, "10:04:05")
+        ladder.keyboard.press("1")
+        until(page, lambda p: sentence(p).startswith("PM High"), True)
+        until(ladder, lambda p: sentence(p).startswith("PM High"), True)
+        # It plays: no window is ahead of the page, all stand at the same moment when it stops.
+        page.bring_to_front()
+        page.get_by_label("Speed").select_option("60x")
+        page.locator(".sm-brand").click()
+        page.keyboard.press("Space")
+        until(tape, lambda p: seconds(clock(p)) > seconds("10:04:30"), True)
+        for _ in range(5):
+            there = clock(tape)
+            assert seconds(there) <= seconds(clock(page))
+        page.keyboard.press("Space")
+        until(page, lambda p: p.get_by_label("Play or pause (space)").inner_text(), "Play")
+        now = clock(page)
+        for p in (ladder, tape):
+            until(p, clock, now)
+        newest = tape.locator("tr.bought, tr.sold").first.locator("td").first
+        assert seconds(newest.inner_text()) < seconds(now)
+        # The page is loaded again, and finds its windows; a window is not where the page was left.
+        page.reload()
+        page.locator("time", has_text=now).wait_for(timeout=60_000)
+        page.keyboard.press("ArrowLeft")
+        later = f"{now[:3]}"
+        until(page, lambda p: clock(p) != now and clock(p).startswith(later[:2]), True)
+        until(tape, clock, clock(page))
+        assert "panel" not in page.evaluate("() => localStorage.getItem('spymaster:left') || ''")
+        for p in (ladder, tape):
+            p.close()
+        assert [w.errors for w in watches] == [[], [], []]
 
 
 def test_own_levels_keys_and_the_place_where_one_left(browser, made_server: Server) -> None:

@@ -188,7 +188,7 @@ def test_what_waits_is_bounded_and_the_newest_is_kept(blank: Any):
 
 DECK = """(() => {
   const on = {}, listen = (k, f) => { on[k] = f; };
-  const model = {now: {}, track: {}, speeds: ['1x'], active: true, window_s: 5, figures: {}, painted: 0, on: listen};
+  const model = {now: {}, track: {}, speeds: ['1x'], active: true, window_s: 5, figures: {}, panels: [], painted: 0, on: listen};
   const sent = [];
   Object.defineProperty(model, 'acted', {set: (v) => sent.push([v.name, v.value])});
   document.body.replaceChildren(render({model, el: document.body}));

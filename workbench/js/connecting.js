@@ -5,7 +5,9 @@
     const left = localStorage.getItem(LEFT);
     if (!location.search && left) location.replace(location.pathname + left);
     window.addEventListener("pagehide", () => {
-      if (location.search && !new URLSearchParams(location.search).has("token")) localStorage.setItem(LEFT, location.search);
+      // A window with one panel is no place where the page was left.
+      const query = new URLSearchParams(location.search);
+      if (location.search && !query.has("token") && !query.has("panel")) localStorage.setItem(LEFT, location.search);
     });
   } catch { /* a browser that keeps nothing opens the page as it is */ }
 }

@@ -35,6 +35,26 @@ export function render({ model, el }) {
     button("Open", "To the open (Home)", () => tell("open", 0)), speed, reveal,
     button("Drill", "Blind drill: call touches before their outcome is shown", () => tell("drill", 0)),
   ]);
+  // A panel in a window of its own follows this page's clock by the clock's name; a reload of the page finds its windows again.
+  const KEPT = "spymaster:clock";
+  const kept = (name) => {
+    try { if (name) sessionStorage.setItem(KEPT, name); return sessionStorage.getItem(KEPT); } catch { return name; }
+  };
+  const open = (panel) => {
+    const name = model.clock || kept() || Math.random().toString(36).slice(2, 12), query = new URLSearchParams(location.search);
+    query.set("panel", panel); query.set("clock", name);
+    const size = panel === "tape" ? "width=320,height=720" : "width=960,height=640";
+    if (!window.open(`${location.pathname}?${query}`, `spymaster-${name}-${panel}`, `popup,${size}`)) {
+      say("The browser lets this page open no window: allow it for this address");
+    } else if (!model.window) { kept(name); tell("share", name); }
+  };
+  const windows = make("select", { title: "A panel in a window of its own (w)", className: "windows" },
+    [["", "Window"], ...model.panels].map(([value, textContent]) => make("option", { value, textContent })));
+  windows.setAttribute("aria-label", "A panel in a window of its own");
+  windows.addEventListener("change", () => { const panel = windows.value; windows.value = ""; if (panel) open(panel); });
+  buttons.append(windows);
+  if (model.window) document.title = `${model.window} · spymaster`;
+  let joined = Boolean(model.window);
   const NS = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(NS, "svg");
   svg.setAttribute("preserveAspectRatio", "none");
@@ -45,17 +65,20 @@ export function render({ model, el }) {
   const copied = make("div", { className: "copied", hidden: true });
   copied.setAttribute("role", "status");
   let hide = 0;
-  const showCopied = async () => {
-    const { what, text, said } = model.copied;
-    if (text === undefined) return;
-    const done = await toClipboard(what === "link" ? location.origin + location.pathname + text : text);
-    copied.textContent = done ? said : "The browser lets nothing be copied here";
+  const say = (words) => {
+    copied.textContent = words;
     copied.hidden = false;
     clearTimeout(hide);
     hide = setTimeout(() => { copied.hidden = true; }, 2500);
   };
+  const showCopied = async () => {
+    const { what, text, said } = model.copied;
+    if (text === undefined) return;
+    const done = await toClipboard(what === "link" ? location.origin + location.pathname + text : text);
+    say(done ? said : "The browser lets nothing be copied here");
+  };
   model.on("copied", showCopied);
-  const box = make("div", { className: "transport" }, [badge, buttons, make("div", { className: "track" }, [svg, hours, scrub]), copied]);
+  const box = make("div", { className: model.window ? "transport window" : "transport" }, [badge, buttons, make("div", { className: "track" }, [svg, hours, scrub]), copied]);
 
   const drawTrack = () => {
     const t = model.track;
@@ -84,6 +107,7 @@ export function render({ model, el }) {
     // Also where no session is open: whoever waits for the answer takes no other key.
     if (s.answered >= n) tell.answered();
     if (!s.clock) return;
+    if (!joined) { joined = true; const name = kept(); if (name) tell("share", name); }
     put(clock, "textContent", s.clock);
     if (!(tell.busy() && document.activeElement === scrub)) put(scrub, "value", String(s.at));
     scrub.setAttribute("aria-valuetext", s.clock + " New York");
@@ -127,6 +151,7 @@ export function render({ model, el }) {
     "h": turnReveal, "b": () => tell("call", "break"), "r": () => tell("call", "reject"),
     "c": () => tell("call", "chop"), "t": () => tell("tape", 1), "l": () => tell("copy", "link"), "s": () => tell("copy", "sentence"),
     "d": () => tell("copy", "ladder"), "T": () => tell("copy", "trades"),
+    "w": () => { windows.focus(); try { windows.showPicker(); } catch { /* the arrows choose, too */ } },
   };
   const onKey = (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey || !model.active || inField(e)) return;

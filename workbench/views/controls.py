@@ -85,6 +85,7 @@ LEVEL_KEYS: tuple[KeyRow, ...] = (
     (("t",), "time and sales: single trades up to the clock"),
     (("l", "s", "d"), "copy the link to this moment, the sentence, the ladder's rows; <kbd>Shift</kbd> <kbd>T</kbd> the trades shown"),
     (("Shift",), "and a click on the chart: a level of your own at that price"),
+    (("w",), "to the list of panels that open in a window of their own, on this clock"),
     (("b", "r", "c"), "in the drill: break, reject, chop"),
 )
 

@@ -28,9 +28,9 @@ from workbench.assets import script, style
 from workbench.export import Table, cube_frame
 from workbench.plots import axes, conditions, decision
 from workbench.plots.heatmap import LAYERS, legend_html
-from workbench.state import ASKED, LevelState
+from workbench.state import ASKED, PANELS, LevelState
 from workbench.theme import THEMES, css_variables
-from workbench.views import components, known, view
+from workbench.views import components, known, shared_clock, view
 from workbench.views.background import BackgroundTask
 from workbench.views.base import PageView
 from workbench.views.components import (
@@ -53,7 +53,7 @@ from workbench.views.known import Frame
 from workbench.views.level_figures import NAMES
 from workbench.views.outcomes import Outcomes, question_fields
 from workbench.views.own_level_form import OwnLevels
-from workbench.views.player import Player
+from workbench.views.player import SPEEDS, Player
 from workbench.views.save import save_control
 from workbench.views.time_and_sales import TimeAndSales
 from workbench.views.viewport import Viewport, clamp_to_session, forget_time, link_to, on_grid, resolve
@@ -62,6 +62,9 @@ SHOWN = frozenset(p for p in LevelState.param if p not in {"name", "view", "sect
 """Parameters of the tab that change this view."""
 
 STALE_EVERY_MS = 15_000
+
+OWN_ACTS = frozenset({"copy", "tape", "share"})
+"""What a window with one panel does by itself; all else is done by the page whose clock it follows."""
 
 AHEAD_AFTER_MS, AHEAD_EVERY_MS = 1_000, 150
 """Other levels are made ready so long after the last change, one at a time: to go to one then shows it at once."""
@@ -90,6 +93,8 @@ class LevelView(PageView):
         self.own = OwnLevels(self, self.player, self.refresh)
         self.journal = Journal(root, state, lambda: self.look, self.guard, lambda: "" if self.drill is None else self.drill.asking)
         self.tape = TimeAndSales(state, lambda: self.player.frame)
+        self.clock: shared_clock.SharedClock | None = None
+        self._newest: shared_clock.Moment | None = None
         self._ready: set[str] = set()
         self._timer: Any = None
         self._build()
@@ -105,6 +110,7 @@ class LevelView(PageView):
     def _build(self) -> None:
         words, pictures, deck = self.words, self.pictures, self.player.deck
         self.header, deck.figures = pn.Row(self.live.badge, words.when, margin=0), NAMES
+        deck.panels = [list(p) for p in PANELS.items()]
         self.any_price = Form(row=True, margin=(0, 0, 0, 8), fields=[text_field("price", "Any price", "Any price")])
         self.themes = ThemeSwitcher(width=0, height=0, margin=0)
         layouts: tuple[dict[str, Any], ...] = (BOTH, {**BOTH, "styles": LADDER_CSS}, BOTH)
@@ -130,14 +136,36 @@ class LevelView(PageView):
         )  # fmt: skip
         self.drawing.visible = True
         self.picture = pn.Row(self.drawing, self.tape.panel, visible=False, **BOTH)
+        if self.state.panel:
+            panes = {f.name: pane for f, pane in zip(pictures.figures, (chart, ladder, strip), strict=True)}
+            self._build_window({"tape": self.tape.panel, "heat": panes.pop("level_chart"), **panes}[self.state.panel])
         self.empty = html(components.loading_html(self.root), **BOTH)
         styles = {"padding": "6px 8px 2px", "box-sizing": "border-box"}
         self.body = pn.Column(
             self.themes, self.notices.banner, self.empty, self.picture, css_classes=["sm-body"], styles=styles, **BOTH
         )  # fmt: skip
 
+    def _build_window(self, panel: Any) -> None:
+        """One panel with its moment in words and the clock, in the place of the whole picture."""
+        deck, figures = self.player.deck, {"heat": "level_chart"}
+        name = figures.get(self.state.panel, self.state.panel)
+        deck.figures = {k: v for k, v in NAMES.items() if k == name}
+        deck.window, deck.clock = PANELS[self.state.panel], self.state.clock
+        told: Any = self.words.say
+        if panel is self.tape.panel:
+            told, self.header = self.header, None
+            self.put(tape="on")
+            panel.param.update(width=None, **BOTH)
+        else:
+            panel.param.update(styles={"flex": "1 1 auto"}, **BOTH)
+        # Beside the heatmap the ladder has its prices from there.
+        self.pictures.ladder.figure.yaxis.visible = True
+        self.drawing.objects = [told, panel, deck, self.pictures.live]
+        self.picture.objects = [self.drawing]
+
     def _watch(self) -> None:
         self.player.deck.param.watch(lambda e: self._on_act(e.new), "acted")
+        self.player.deck.param.watch(lambda _: self._follow_newest(), "painted")
         self.words.levels.param.watch(lambda e: self._on_chip(e.new), "value")
         self.live.badge.param.watch(lambda _: self._on_live(), "back")
         self.any_price.param.watch(lambda e: self._on_price(e.new["value"], e.new["n"]), "changed")
@@ -157,6 +185,8 @@ class LevelView(PageView):
     def start(self) -> None:
         """Read the lake and draw; called once the page is there."""
         self.player.doc = pn.state.curdoc
+        if self.state.panel and self.state.clock:
+            self.share(self.state.clock)
         if self.look is None:
             self.guard(self.open)
         if pn.state.curdoc is not None:
@@ -252,7 +282,7 @@ class LevelView(PageView):
         self.notices.notes = (*frame.look.session.notes, *([lacks] if lacks else []))
         self.pictures.paint_volume(frame, self.state.volume == "on")
         self._send_themes()
-        if not self.player.clock.moves:
+        if not self.player.clock.moves and not self.state.panel:
             self.outcomes.follow(frame.look)
             self._ready.clear()
             self._soon(AHEAD_AFTER_MS)
@@ -260,6 +290,7 @@ class LevelView(PageView):
     def _said(self, frame: Frame, all_of_it: bool) -> None:
         self.words.paint(frame, self.player.deck, self.pictures.palette, all_of_it=all_of_it)
         self.tape.paint(frame)
+        self._tell()
 
     def _on_verdict(self) -> None:
         frame = self.player.frame
@@ -311,6 +342,62 @@ class LevelView(PageView):
             doc.remove_timeout_callback(self._timer)
         self._timer = doc.add_timeout_callback(lambda: self.guard(self._make_ready, keep=True), ms)
 
+    # --- one clock for several windows (`workbench.views.shared_clock`)
+
+    @property
+    def doc(self) -> Any:
+        """The page's document."""
+        return self.player.doc
+
+    def share(self, name: str) -> None:
+        """Hold the clock of that name, or follow it where this is a window of its own."""
+        first, self.clock = self.clock is None, shared_clock.named(self.root, name)
+        if self.state.panel:
+            self.clock.join(self)
+        else:
+            self.clock.hold(self)
+        if first and self.doc is not None:
+            self.doc.on_session_destroyed(lambda _: self.clock.leave(self) if self.clock is not None else None)
+
+    def _tell(self) -> None:
+        """Have the windows follow, where this page has some."""
+        if self.clock is not None and not self.state.panel:
+            self.clock.tell()
+
+    def moment(self) -> shared_clock.Moment | None:
+        """What the windows of this page's clock shall show."""
+        look, clock = self.look, self.player.clock
+        if look is None:
+            return None
+        s, speed = look.session, SPEEDS.index(clock.speed)
+        return shared_clock.Moment(
+            s.symbol, s.date.isoformat(), look.level_id, look.now_ns, self.state.theme, clock.moves, self.player.revealed, speed
+        )
+
+    def follow(self, moment: shared_clock.Moment) -> None:
+        """Show a moment of the page that holds the clock; where the browser is behind, the newest once it has painted."""
+        st, player, self._newest = self.state, self.player, None
+        if player.clock.full:
+            self._newest = moment
+            return
+
+        def show() -> None:
+            if player.session is None or (player.session.symbol, str(player.session.date)) != (moment.contract, moment.session):
+                st.param["session"].objects = lakes.contracts(self.root)[moment.contract]
+                self.put(contract=moment.contract, session=moment.session, level=moment.level, cursor_ts_ns=moment.ts_ns)
+                self.open()
+            self.put(level=moment.level, theme=moment.theme)
+            self._apply_theme()
+            player.seek_ns(moment.ts_ns)
+            player.show(words=True)
+            player.deck.now = {**player.deck.now, "playing": moment.playing, "revealed": moment.revealed, "speed": moment.speed}
+
+        self.guard(show, keep=True)
+
+    def _follow_newest(self) -> None:
+        if self._newest is not None:
+            self.follow(self._newest)
+
     def _make_ready(self) -> None:
         self._timer = None
         look, player = self.look, self.player
@@ -335,6 +422,22 @@ class LevelView(PageView):
         if player.session is None:
             player.deck.now = {**player.deck.now, "answered": player.answered}
             return
+        try:
+            if not self._ask_holder(name, value):
+                self.act(name, value)
+        finally:
+            # The deck waits for its answer: without one, no key and no button would work any more.
+            if player.deck.now.get("answered") != player.answered:
+                player.deck.now = {**player.deck.now, "answered": player.answered}
+        player.arm()
+
+    def _ask_holder(self, name: str, value: Any) -> bool:
+        """Whether the page that holds this window's clock does it."""
+        return bool(self.state.panel) and self.clock is not None and name not in OWN_ACTS and self.clock.ask(name, value)
+
+    def act(self, name: str, value: Any) -> None:
+        """Do what the trader did with a key or a button of the transport, here or in a window of this page's clock."""
+        player = self.player
         acts: dict[str, Callable[[], object]] = {
             "play": lambda: player.play(bool(value)),
             "step": lambda: player.seek(player.clock.position + int(value)),
@@ -348,6 +451,7 @@ class LevelView(PageView):
             "layer": lambda: self._next_layer(int(value)),
             "tape": lambda: self._turn_tape(int(value)),
             "copy": lambda: self._copy(str(value)),
+            "share": lambda: self.share(str(value)),
             "drill": self._open_drill,
             "call": lambda: self._call(str(value)),
         }
@@ -356,15 +460,11 @@ class LevelView(PageView):
             acts[name]()
             if player.clock.playing:
                 player.show(words=False)
+                self._tell()
             else:
                 self._show()
 
-        try:
-            self.guard(act_and_show)
-        finally:
-            # The deck waits for its answer: without one, no key and no button would work any more.
-            if player.deck.now.get("answered") != player.answered:
-                player.deck.now = {**player.deck.now, "answered": player.answered}
+        self.guard(act_and_show)
         player.arm()
 
     def _reveal(self, on: bool) -> None:
@@ -475,13 +575,9 @@ class LevelView(PageView):
         if session is not None and priced and event.y is not None and (event.modifiers or {}).get("shift"):
             self.guard(lambda: self.own.add(axes.price_text(round(event.y), session.tick_size)))
         elif session is not None and event.x is not None:
-            at = axes.ns_of_x(event.x, session.day_ns)
-
-            def go() -> None:
-                self.player.seek_ns(at)
-                self._show()
-
-            self.guard(go)
+            second = (axes.ns_of_x(event.x, session.day_ns) - session.ladder.start_ns) // NS
+            if not self._ask_holder("seek", second):
+                self.act("seek", second)
 
     def _on_ranges(self, event: Any) -> None:
         frame = self.player.frame

@@ -211,7 +211,8 @@ class LevelPictures:
         self._bars, self._strip_done = (-1, None), ()
         if s.tick_size != self.tick_size:
             # A new model in the page costs 30 ms: all its references are counted again.
-            self.chart.figure.right[0].formatter = axes.price_formatter(s.tick_size)
+            for axis in (self.chart.figure.right[0], self.ladder.figure.yaxis[0]):
+                axis.formatter = axes.price_formatter(s.tick_size)
             self.tick_size = s.tick_size
 
     def _paint_veil(self, frame: Frame) -> None:

@@ -156,8 +156,8 @@ class Deck(JSComponent):
     """The transport: the clock, play and step, speed, the session's path so far as a scrubber, and the view's keyboard.
 
     It acknowledges every frame once it is painted; the server sends the next one only then. `acted` is what the trader did: ``name``
-    (``play, step, seek, speed, touch, open, end, level, layer, reveal, tape, copy, drill, call``), ``value`` and a running number. None is
-    lost: those that come before the server has answered wait in their order, those of one kind as one.
+    (``play, step, seek, speed, touch, open, end, level, layer, reveal, tape, copy, share, drill, call``), ``value`` and a running number.
+    None is lost: those that come before the server has answered wait in their order, those of one kind as one.
     """
 
     now = param.Dict(
@@ -169,6 +169,9 @@ class Deck(JSComponent):
     speeds = param.List(default=[], doc="Speeds in words")
     acted = param.Dict(default={}, doc="What the trader last did")
     painted = param.Integer(default=0, doc="The last frame that was painted")
+    panels = param.List(default=[], doc="What can have a window of its own: key and title each")
+    window = param.String(default="", doc="Title of the panel that this window is for; empty: the whole page")
+    clock = param.String(default="", doc="Name of the clock that other windows share; empty: none does")
     copied = param.Dict(default={}, doc="What the trader asked to copy: text (of a link the query), words that say so, running number")
     active = param.Boolean(default=True, doc="Whether keys are listened to; false while another view is open")
     window_s = param.Integer(default=5, doc="Length of a window, which the arrows step by, seconds")
