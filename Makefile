@@ -14,7 +14,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STARTS = $(addprefix tests/ui/test_access_attacks.py::test_,the_routes_of_the_running_server a_session_that_the_server_did_not_make_is_none)
 QUICK = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHON -m pytest tests/unit $(STARTS) -n auto --dist loadfile -m "not long"
 
-.PHONY: help demo test tests test-lowest test-python check-long lint style types bench bench-ui screenshots browser clean
+.PHONY: help demo live-demo test tests test-lowest test-python check-long lint style types bench bench-ui screenshots browser clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ browser:
 
 demo: .venv/.synced ## From the DBN files of DBN=FOLDER (or a simulated market, KAPPA=0 for one without an edge) to the screen
 	$(RUN) spymaster demo --lake $(LAKE) --port $(PORT) $(if $(DBN),--dbn "$(DBN)") $(if $(KAPPA),--kappa $(KAPPA))
+
+live-demo: .venv/.synced ## A simulated morning as if it came live, with a fault now and then; no key is needed
+	$(RUN) spymaster live-demo --port $(PORT)
 
 # Types are checked beside the tests: half a minute of one core.
 test: .venv/.synced browser ## Run every check and test, on all cores
@@ -80,6 +83,7 @@ bench: .venv/.synced ## Print the benchmark table (medians, CPU time)
 
 bench-ui: .venv/.synced browser ## Measure the screen in a real browser
 	$(RUN) python -m tests.bench.bench_ui
+	$(RUN) python -m tests.bench.bench_live
 
 screenshots: .venv/.synced browser ## Draw the pictures in assets/ again, from a simulated market
 	$(RUN) python -m tests.ui.screenshots

@@ -47,6 +47,7 @@ app.command("engine.commands.demo:demo", help="From a folder of DBN files to the
 app.command("workbench.commands.pictures:snapshot", help="Draw a setup as a picture that carries its state.")
 app.command("workbench.commands.pictures:compare", help="Compare two pictures; the exit code tells whether they are alike.")
 app.command("engine.commands.live:live", help="Record the market as it trades, or play files as if they came live.")
+app.command("engine.commands.live_demo:live_demo", help="Play a simulated morning as a live feed into the screen; no key is needed.")
 app.command("engine.commands.live:morning", help="Check that a live morning can begin, then record and serve the screen.")
 app.command("engine.commands.serve:serve", help="Serve the screen on this machine.")
 

@@ -48,7 +48,9 @@ def live(
     session: Annotated[str, Parameter(help="With watch: the session profile, such as rth.")] = "rth",
     finished: Annotated[bool, Parameter(negative=(), help="With seal: only UTC dates that are over.")] = False,
     once: Annotated[bool, Parameter(negative=(), help="With watch: tell what the journal has now, and end.")] = False,
-    at: Annotated[str | None, Parameter(help="With --from: begin at this New York time of the first file's day, such as 09:25.")] = None,
+    at: Annotated[str | None, Parameter(help="With --from: begin at this New York time of the last file's day, such as 09:25.")] = None,
+    until: Annotated[str | None, Parameter(help="With --from: end at this New York time of the last file's day.")] = None,
+    faults: Annotated[bool, Parameter(negative=(), help="With --from: have something go wrong every few minutes.")] = False,
 ) -> None:
     """Record the live feed into the lake's journal, until Ctrl-C; `spymaster serve` beside it shows it.
 
@@ -81,7 +83,10 @@ def live(
         _compare(lake, symbol, parse_dates(date, None, None)[0][0])
         return
     require(1 <= speed <= 3600, f"--speed {speed:g}: expected 1 to 3600")
-    require(from_ is not None or (speed == 1 and at is None), "--speed and --at are of --from")
+    require(
+        from_ is not None or (speed == 1 and at is None and until is None and not faults),
+        "--speed, --at, --until and --faults are of --from",
+    )
     had = Journal(lake, symbol).status().get("feed")
     is_played = from_ is not None
     if had is not None and (had == "live") == is_played:
@@ -90,7 +95,7 @@ def live(
     recorder = Recorder(lake, symbol)
     with ExitStack() as stack:
         if from_ is not None:
-            feed, end_ns = _played(recorder, from_, speed, at, stack)
+            feed, end_ns = _played(recorder, from_, speed, (at, until), faults, stack)
         else:
             feed, end_ns = _databento(recorder), None
         recorder.start()
@@ -201,37 +206,50 @@ def _globex_open(now_ns: int) -> int:
     return next(ns for ns in opens if ns <= now_ns and dt.datetime.fromtimestamp(ns // NS, NEW_YORK).weekday() not in (4, 5))
 
 
-def _played(recorder: Recorder, paths: list[Path], speed: float, at: str | None, stack: ExitStack) -> tuple[Feed, int]:
-    """The feed of files from a gateway on loopback, and the time of their last record."""
+def _played(
+    recorder: Recorder, paths: list[Path], speed: float, span: tuple[str | None, str | None], faults: bool, stack: ExitStack
+) -> tuple[Feed, int]:
+    """The feed of files from a gateway on loopback, and the time of their last record, or of `span`'s end."""
     import numpy as np
 
     from engine.live.feed import Feed
-    from engine.live.gateway import KEY, Gateway, Recording
-    from engine.sessions import to_ns, utc_dates
+    from engine.live.gateway import KEY, Gateway, Recording, now_and_then
     from engine.vocab import F_SNAPSHOT
 
     recording = Recording.read(paths)
     live = np.flatnonzero((recording.records["flags"] & F_SNAPSHOT) == 0)
     require(len(live) > 0, f"--from {paths[0]}: expected records of trading, found only a snapshot")
     first, end = (int(recording.records["ts_recv"][live[i]]) for i in (0, -1))
-    begin = None
-    if at is not None:
-        try:
-            clock = dt.time.fromisoformat(at)
-        except ValueError:
-            raise SessionError(f"--at {at}: expected a time such as 09:25") from None
-        begin = next((ns for date in utc_dates(first, end + 1) if first <= (ns := to_ns(date, clock)) <= end), None)
-        require(begin is not None, f"--at {at}: expected a New York time within the files")
+    begin, until = (_instant(option, text, first, end) if text is not None else None for option, text in zip(("--at", "--until"), span))
+    if until is not None:
+        recording.records = recording.records[: int(np.searchsorted(recording.records["ts_recv"], until))]
+        end = int(recording.records["ts_recv"][-1])
     tail = recorder.tail(1)
     if len(tail):  # goes on where it stopped
         begin = int(tail["ts_recv"][-1])
         require(begin < end, f"--from: the files were played to their end; give another --lake, or remove {recorder.journal.folder}")
     gateway = Gateway(recording, speed, begin)
+    if faults:
+        gateway.faults = now_and_then(int(gateway.begin_ns or first), end, speed)
     recorder.feed = "simulated" if recording.dataset.endswith(".SIM") else "replayed"
     recorder.dataset = recording.dataset
     recorder.clock = {"data_ns": gateway.now_ns(), "wall_ns": gateway.wall_ns, "speed": speed}
     port = stack.enter_context(gateway.serving())
     return Feed(recorder, KEY, "127.0.0.1", port, since_ns=_globex_open(gateway.now_ns())), end
+
+
+def _instant(option: str, text: str, first: int, end: int) -> int:
+    """A New York time of the last day of files that reach from `first` to `end`; SessionError where there is none."""
+    from engine.sessions import utc_dates
+
+    try:
+        clock = dt.time.fromisoformat(text)
+    except ValueError:
+        raise SessionError(f"{option} {text}: expected a time such as 09:25") from None
+    found = next((ns for date in reversed(utc_dates(first, end + 1)) if first <= (ns := to_ns(date, clock)) <= end), None)
+    if found is None:
+        raise SessionError(f"{option} {text}: expected a New York time within the files")
+    return found
 
 
 async def _record(feed: Feed, recorder: Recorder, end_ns: int | None) -> None:
@@ -327,7 +345,7 @@ def morning(
     if any(mark == "stop" for mark, _ in found):
         raise SessionError("the morning cannot begin: see the lines marked stop")
     if not check:
-        _run_together(lake, symbol, port)
+        run_together(["live", "--symbol", symbol, "--lake", str(lake)], ["serve", "--lake", str(lake), "--port", str(port)])
 
 
 def morning_checks(lake: Path, root: str, now_ns: int) -> Iterator[tuple[str, str]]:
@@ -394,15 +412,21 @@ def morning_checks(lake: Path, root: str, now_ns: int) -> Iterator[tuple[str, st
         yield "note", "contract: the one that trades most will be watched; `spymaster select` makes the selection from the lake"
 
 
-def _run_together(lake: Path, root: str, port: int) -> None:
-    """The recorder and the screen as processes of their own, until Ctrl-C or the recorder's end."""
+def run_together(record: list[str], serve: list[str] | None) -> None:
+    """A recorder, and a screen beside it where one is given, as processes of their own, until Ctrl-C or the recorder's end.
+
+    Where a played file is over the screen stays, until Ctrl-C.
+    """
     import subprocess
 
     base = [sys.executable, "-m", "engine.cli"]
-    recorder = subprocess.Popen([*base, "live", "--symbol", root, "--lake", str(lake)])
-    others = [subprocess.Popen([*base, "serve", "--lake", str(lake), "--port", str(port)])]
+    recorder = subprocess.Popen([*base, *record])
+    others = [subprocess.Popen([*base, *serve])] if serve is not None else []
     try:
         recorder.wait()
+        if not recorder.returncode and "--from" in record:
+            for other in others:
+                other.wait()
     finally:
         for process in (recorder, *others):
             if process.poll() is None:

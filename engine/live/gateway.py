@@ -138,6 +138,19 @@ class Fault:
     value: float = 0
 
 
+FAULTS = (("reset", 0.0), ("stall", 4.0), ("garbage", 0.0), ("half", 0.0), ("refuse", 3.0), ("slow", 0.0), ("close", 0.0), ("skip", 60.0))
+"""What goes wrong now and then, one after the other: the last one loses records, and is a gap."""
+
+FAULTS_EVERY_S = 90
+
+
+def now_and_then(begin_ns: int, end_ns: int, speed: float) -> list[Fault]:
+    """`FAULTS` over and over, one every `FAULTS_EVERY_S` seconds of the one who watches."""
+    step = int(FAULTS_EVERY_S * speed) * NS
+    times = range(begin_ns + step, end_ns, step)
+    return [Fault(at, *FAULTS[i % len(FAULTS)]) for i, at in enumerate(times)]
+
+
 @dataclass
 class Gateway:
     """The gateway of one recording. Its clock starts with the first session, at `begin_ns`, and runs `speed` times as fast.

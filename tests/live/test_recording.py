@@ -21,7 +21,7 @@ import pytest
 
 from engine.errors import BadFeed, FeedRefused, LakeBusy, LakeWriteFailed
 from engine.live.feed import Feed
-from engine.live.gateway import KEY, Fault, Gateway, Recording
+from engine.live.gateway import KEY, Fault, Gateway, Recording, now_and_then
 from engine.live.journal import MBO, Journal, Recorder, Splitter, badge, is_closed
 from engine.sessions import NEW_YORK
 from tests.support.dbn_files import F_SNAPSHOT, NS, busy_day, utc_ns, write_dbn
@@ -330,8 +330,8 @@ STATUS = {
         ({"state": "reconnecting", "reason": "reset"}, 0, "RECONNECTING", "RECONNECTING 4 s (attempt 3): reset"),
         ({"state": "catching up"}, 0, "CATCHING UP", "CATCHING UP"),
         ({"gap": [900 * NS, 950 * NS]}, 0, "GAP", "GAP 19:15:00-19:15:50"),
-        ({"state": "stopped", "reason": "the disk is full"}, 0, "STOPPED", "the disk is full; `spymaster live --symbol ES`"),
-        ({}, 6, "STOPPED", "said nothing for 6 s; `spymaster live --symbol ES`"),
+        ({"state": "stopped", "reason": "the disk is full"}, 0, "STOPPED", "the disk is full; `spymaster live`"),
+        ({}, 6, "STOPPED", "said nothing for 6 s; `spymaster live`"),
         ({"clock": {"wall_ns": 1_000 * NS, "data_ns": 999 * NS, "speed": 60}}, 0.03, "LIVE", "LIVE"),
         ({"last_ns": None}, 0, "QUIET", "connected"),
     ],
@@ -360,9 +360,15 @@ def test_a_file_is_played_as_if_it_came_live(recording: Recording, tmp_path: Pat
 
     path = write_dbn(tmp_path / "a.mbo.dbn.zst", recording.records, symbols=SYMBOLS, start=utc_ns(DATE), end=END, dataset="GLBX.MDP3.SIM")
     lake = tmp_path / "lake"
-    done = spymaster("live", "--from", path, "--speed", 1200, "--at", "09:02", "--lake", lake)
-    assert "the file was played to its end" in done.stdout
+    half = ("live", "--from", path, "--speed", 1200, "--at", "09:02", "--until", "09:12", "--lake", lake)
+    spymaster(*half)
     journal = Journal(lake, "ES")
+    assert START + 710 * NS < journal.records(DATE)["ts_recv"].max() < START + 720 * NS
+    # It goes on where it stopped, by proof.
+    done = spymaster("live", "--from", path, "--speed", 1200, "--lake", lake)
+    assert "the file was played to its end" in done.stdout
+    assert not journal.gaps(DATE)
+    assert whats(journal).count("overlap proved") == 1
     status = json.loads((journal.folder / "status.json").read_text())
     assert (status["feed"], status["state"]) == ("simulated", "stopped")
     source = recording.records
@@ -451,3 +457,10 @@ def test_two_hundred_faults_at_random_lose_and_double_nothing(recording: Recordi
     assert len(journal.gaps(DATE)) == len(starts) - 1 + int(is_snapshot[-1])
     assert len(np.unique(live["ts_recv"])) > 0.9 * len(np.unique(source["ts_recv"]))
     assert whats(journal).count("overlap proved") > 50
+
+
+def test_what_goes_wrong_now_and_then_goes_on_to_the_end() -> None:
+    made = now_and_then(START, END, 2.0)
+    assert [f.do for f in made[:8]] == ["reset", "stall", "garbage", "half", "refuse", "slow", "close", "skip"] or len(made) < 8
+    assert {f.at_ns % NS for f in made} == {0}
+    assert made[-1].at_ns < END <= made[-1].at_ns + 2 * 90 * NS

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from urllib.parse import urlencode
 
+from playwright.sync_api import Browser
+
 from engine.commands.demo import demo_query
 from engine.lake.store import Lake
-from tests.support.lakes import spymaster
+from engine.live.journal import Journal
+from engine.live.session import is_running
+from tests.support.lakes import command, spymaster
 from tests.ui.conftest import ROOT, Server, launched
 
 SHOTS = {
@@ -34,6 +40,32 @@ SETTLED_MS = 12_000
 """Similar setups of a session and what Research asks of the lake take some seconds the first time; the very first more."""
 
 
+LIVE = ("live_dark_13in.png", "level=or_high&marks=off", 1440, 900)
+"""The page that follows a session under way, that of `spymaster live-demo`."""
+
+
+def live_picture(browser: Browser, folder: Path) -> None:
+    """Write the picture of a session under way."""
+    name, query, width, height = LIVE
+    lake = folder / "live-demo"
+    playing = subprocess.Popen(command("live-demo", "--lake", lake, "--no-serve", "--no-faults", "--at", "09:50"))
+    try:
+        journal = Journal(lake, "ES")
+        while not is_running(journal.status(), time.time_ns()) or journal.status()["clock"]["speed"] != 1:
+            time.sleep(1)
+        server = Server(lake, log=folder / "live.log")
+        try:
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.goto(f"{server.url}?{query}")
+            page.wait_for_timeout(2 * SETTLED_MS)
+            page.screenshot(path=str(ROOT / "assets" / name))
+        finally:
+            server.stop()
+    finally:
+        playing.terminate()
+        playing.wait()
+
+
 def main() -> None:
     """Write the pictures."""
     with tempfile.TemporaryDirectory() as tmp:
@@ -53,6 +85,7 @@ def main() -> None:
         server = Server(lake, log=Path(tmp) / "serve.log")
         try:
             with launched() as browser:
+                live_picture(browser, Path(tmp))
                 for i, (name, (query, width, height)) in enumerate(SHOTS.items()):
                     page = browser.new_page(viewport={"width": width, "height": height})
                     page.goto(f"{server.url}?{shown}&{query}")

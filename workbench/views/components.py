@@ -326,7 +326,8 @@ def empty_lake_html(root: str) -> str:
         f"<p>The lake <code>{escape(root)}</code> has no price ladder. "
         "Two commands make one from Databento files (GLBX.MDP3, schema mbo):</p>"
         f"<pre>spymaster add --lake {where} path/to/files\nspymaster demo --lake {where} --no-serve</pre>"
-        "<p>Then reload this page. Another lake: <code>spymaster serve --lake DIR</code>.</p></div>"
+        "<p>Then reload this page. A session that is recorded (<code>spymaster live</code>) opens by itself once something has traded."
+        "</p><p>Another lake: <code>spymaster serve --lake DIR</code>.</p></div>"
     )
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 EVERY_MS = 50
 """The journal is looked at so often while a page shows a session under way."""
 
+WAIT_MS = 1_000
+"""A page of a lake without a session asks so often whether one has begun."""
+
 OLD_S = 5.0
 """A picture whose newest record is older is greyed: what rests is not known any more."""
 
@@ -69,6 +72,17 @@ class Follow:
         if not is_live:
             self.stop()
         self._say()
+
+    def wait(self, began: Callable[[], object]) -> None:
+        """Call `began` once there is something to show: a recording that has just begun has not traded yet."""
+
+        def ask() -> None:
+            if live.sessions(self.root):
+                self.stop()
+                began()
+
+        if self._timer is None and pn.state.curdoc is not None:
+            self._timer = pn.state.add_periodic_callback(ask, period=WAIT_MS)
 
     def stop(self) -> None:
         """Look no more."""

@@ -15,7 +15,7 @@ import polars as pl
 from engine.errors import NoData, PartitionMissing
 from engine.features import pressure_cube
 from engine.features.wall_orders import order_marks
-from engine.ladder import known_cells
+from engine.ladder import NO_TICK, known_cells
 from engine.lake.catalog import ORDER_EVENTS, dataset
 from engine.params import FeatureParams
 from engine.session import Session, cached_with_session, levels_so_far, so_far, touches_so_far, windows_so_far
@@ -91,7 +91,7 @@ def marks(session: Session, low: int, seen: int) -> pl.DataFrame:
     """Marks of what single orders did (`engine.features.wall_orders.order_marks`) in the seconds from `low` to before `seen`."""
     found, start = _marks(session), session.ladder.start_ns
     first, last = np.searchsorted(found["ts_ns"].to_numpy(), (start + max(low, 0) * NS, start + seen * NS))
-    return found.slice(first, last - first)
+    return found.slice(first, max(last - first, 0))
 
 
 class Slab:
@@ -213,9 +213,19 @@ def scale_top(session: Session, layer: Layer, step: int, half_life_s: float, t: 
     return 1.0 if layer.kind == "signed" else session.size_top_before(layer.parts, step, half_life_s, t)
 
 
-def scale_time(t: int) -> int:
-    """The second up to which the session sets the colour scale at `t`."""
-    return max(t // SCALE_EVERY_S * SCALE_EVERY_S, min(t, SCALE_EVERY_S) // 30 * 30)
+def scale_time(t: int, begin: int = 0) -> int:
+    """The second up to which the session sets the colour scale at `t`; `begin` is the first one in which the book was known."""
+    set_at = t // SCALE_EVERY_S * SCALE_EVERY_S
+    # In the first ten minutes of a book every half a minute: nothing was known before.
+    return set_at if set_at > begin + SCALE_EVERY_S or t <= begin else max(begin + min(t - begin, SCALE_EVERY_S) // 30 * 30, set_at)
+
+
+@cached_with_session(1, so_far)
+def first_known(session: Session) -> int:
+    """The first second in which the book was known and something had traded; 0 where there is none so far."""
+    lad = session.ladder
+    known = lad.valid & (lad.last_tick != NO_TICK)
+    return int(np.argmax(known))
 
 
 @cached_with_session(1, levels_so_far)

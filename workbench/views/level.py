@@ -197,6 +197,7 @@ class LevelView(PageView):
         st, s = self.state, components.session_of(self.root, self.state)
         if s is None:
             self.empty.object = components.empty_lake_html(self.root)
+            self.live.wait(self._began)
             return
         said = clamp_to_session(st, s)
         look = resolve(s, st)
@@ -214,6 +215,12 @@ class LevelView(PageView):
         self.notices.read(s.notes)
         self._show()
         self.empty.visible, self.picture.visible = False, True
+
+    def _began(self) -> None:
+        """A lake that had no session has one now."""
+        there = lakes.contracts(self.root)
+        self.state.param["contract"].objects = list(there)
+        self.state.contract = next(iter(there))
 
     def rest(self) -> bool:
         """A hidden clock does not play."""

@@ -399,7 +399,7 @@ class Player:
     def slab_at(self, look: Viewport, centre: int, low: int, seen: int) -> known.Slab:
         """The stretch of the ladder that holds what is shown, read again where it does not."""
         s, st, t, span = look.session, self.state, look.second, self.state.span_min * 60 or look.session.ladder.seconds
-        layer, half, top_at = LAYERS[st.layer], float(st.half_life_s), known.scale_time(t)
+        layer, half, top_at = LAYERS[st.layer], float(st.half_life_s), known.scale_time(t, known.first_known(s))
         need, low = look.rows + look.step, max(low, 0)
         had = self.frame.slab if self.frame is not None and self.frame.look.session is s else None
         if (
