@@ -101,6 +101,8 @@ WALL = (
     "w3_pulls_per_order_30s", "w3_pulls_per_order_approach", "w4_behind_pulls_per_order_30s", "w4_behind_pulls_per_order_approach",
     "w5_opposite_pulled_30s", "w5_opposite_pulled_approach", "w6_added_share_30s", "w6_added_share_approach", "w7_pulled_30s",
     "w7_pulled_approach", "w8_behind_pulled_30s", "w8_behind_pulled_approach", "w9_approach_log",
+    "w10_own_orders_share_end", "w10_own_orders_share_30s", "w10_own_orders_share_approach", "w11_own_adds_share_30s",
+    "w11_own_adds_share_approach", "w12_own_pulls_per_order_30s", "w12_own_pulls_per_order_approach",
 )  # fmt: skip
 """Features of the `wall` representation, the same for both approaches."""
 

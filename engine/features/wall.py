@@ -28,24 +28,24 @@ TOUCH_TICKS = 4
 
 FLOWS = (
     "at_adds", "side_adds", "at_pulls", "behind_pulls", "at_added", "behind_added", "at_pulled", "behind_pulled", "opposite_pulled",
-    "at_orders", "behind_orders", "at_depth", "behind_depth",
+    "at_orders", "behind_orders", "at_depth", "behind_depth", "own_adds", "behind_adds", "own_pulls", "own_orders",
 )  # fmt: skip
-"""Columns of the kernel's sums per span. The wall is the zone `at` of the defending side (asks for travel up), `behind` its zones `near`
-and `mid`, `side` all of that side. ``adds``, ``pulls``: cells with an add, with a pull; ``added``, ``pulled``: contracts; orders and depth:
-sums over the ends of the span's seconds."""
+"""Columns of the kernel's sums per span. The wall is the zone `at` of the defending side (asks for travel up), `own` the level's own tick
+alone, `behind` its zones `near` and `mid`, `side` all of that side. ``adds``, ``pulls``: cells with an add, with a pull; ``added``,
+``pulled``: contracts; orders and depth: sums over the ends of the span's seconds."""
 
 
 class WallSums:
     """What the wall features of moments are made of: ``sums["at_adds", THIRTY]`` is float64 ``(n,)``.
 
-    Flows are sums over a span, orders and depth means over the ends of its seconds (`FLOWS`). `at_orders_end` and `behind_orders_end` are
-    those at the moment, `opposite_size` ``(n, spans)`` the mean size at the other side's best price, `since_s` the seconds since the
-    approach began.
+    Flows are sums over a span, orders and depth means over the ends of its seconds (`FLOWS`). `at_orders_end`, `behind_orders_end` and
+    `own_orders_end` are those at the moment, `opposite_size` ``(n, spans)`` the mean size at the other side's best price, `since_s` the
+    seconds since the approach began.
     """
 
     def __init__(self, sums: np.ndarray, ends: np.ndarray, opposite_size: np.ndarray, seconds: np.ndarray) -> None:
         self._sums, self._seconds = sums, seconds
-        self.at_orders_end, self.behind_orders_end = ends.astype(np.float64).T
+        self.at_orders_end, self.behind_orders_end, self.own_orders_end = ends.astype(np.float64).T
         self.opposite_size = opposite_size
         self.since_s = seconds[:, SINCE].astype(np.float64)
 
@@ -69,7 +69,7 @@ def wall_sums(ladder: Ladder, moments: pl.DataFrame, params: FeatureParams) -> W
     approach_starts(ladder.last_tick, NO_TICK, end, level, sign, APPROACH_TICKS, LONGEST_S, start[:, SINCE])
     start[:, THIRTY] = end - 30
     start = np.minimum(np.maximum(start, known_from[end][:, None]), end[:, None] - 1)
-    sums, ends = np.zeros((end.size, 2, len(FLOWS)), np.int64), np.zeros((end.size, 2), np.int64)
+    sums, ends = np.zeros((end.size, 2, len(FLOWS)), np.int64), np.zeros((end.size, 3), np.int64)
     best = ladder.best_bid_tick.astype(np.int64), ladder.best_ask_tick.astype(np.int64)
     for i in range(end.size):
         first, low = int(start[i].min()), int(level[i]) - zones.mid
@@ -250,6 +250,69 @@ def w9_approach_log(sums: WallSums) -> np.ndarray:
     return np.asarray(np.log1p(sums.since_s))
 
 
+@feature(
+    "w10_own_orders_share_end", family="wall", formula="ln((N_own + 1) / (N_behind + 1)) at the moment", unit="log ratio",
+    range="(-inf, inf)", meaning="More orders wait at the level's own price than behind it",
+)  # fmt: skip
+def w10_own_orders_share_end(sums: WallSums) -> np.ndarray:
+    """Orders at the level's own tick against those behind it, at the moment: a wall may stand at that price alone."""
+    return _log_ratio(sums.own_orders_end, sums.behind_orders_end)
+
+
+@feature(
+    "w10_own_orders_share_30s", family="wall", formula="ln((N_own + 1) / (N_behind + 1)), means over the span", unit="log ratio",
+    range="(-inf, inf)", meaning="More orders waited at the level's own price than behind it: the last 30 s",
+)  # fmt: skip
+def w10_own_orders_share_30s(sums: WallSums) -> np.ndarray:
+    """Orders at the level's own tick against those behind it, the last 30 s."""
+    return _log_ratio(sums["own_orders", THIRTY], sums["behind_orders", THIRTY])
+
+
+@feature(
+    "w10_own_orders_share_approach", family="wall", formula="ln((N_own + 1) / (N_behind + 1)), means over the span", unit="log ratio",
+    range="(-inf, inf)", meaning="More orders waited at the level's own price than behind it: the time since the approach began",
+)  # fmt: skip
+def w10_own_orders_share_approach(sums: WallSums) -> np.ndarray:
+    """Orders at the level's own tick against those behind it, the time since the approach began."""
+    return _log_ratio(sums["own_orders", SINCE], sums["behind_orders", SINCE])
+
+
+@feature(
+    "w11_own_adds_share_30s", family="wall", formula="ln((a_own + 1) / (a_behind + 1))", unit="log ratio",
+    range="(-inf, inf)", meaning="Adds came at the level's own price rather than behind it: the last 30 s",
+)  # fmt: skip
+def w11_own_adds_share_30s(sums: WallSums) -> np.ndarray:
+    """Cells with adds at the level's own tick against those behind it, the last 30 s."""
+    return _log_ratio(sums["own_adds", THIRTY], sums["behind_adds", THIRTY])
+
+
+@feature(
+    "w11_own_adds_share_approach", family="wall", formula="ln((a_own + 1) / (a_behind + 1))", unit="log ratio",
+    range="(-inf, inf)", meaning="Adds came at the level's own price rather than behind it: the time since the approach began",
+)  # fmt: skip
+def w11_own_adds_share_approach(sums: WallSums) -> np.ndarray:
+    """Cells with adds at the level's own tick against those behind it, the time since the approach began."""
+    return _log_ratio(sums["own_adds", SINCE], sums["behind_adds", SINCE])
+
+
+@feature(
+    "w12_own_pulls_per_order_30s", family="wall", formula="ln((p_own + 1) / (N_own + 1))", unit="log ratio",
+    range="(-inf, inf)", meaning="The orders at the level's own price were pulled often, for their number: the last 30 s",
+)  # fmt: skip
+def w12_own_pulls_per_order_30s(sums: WallSums) -> np.ndarray:
+    """Cells with pulls at the level's own tick per order there, the last 30 s."""
+    return _log_ratio(sums["own_pulls", THIRTY], sums["own_orders", THIRTY])
+
+
+@feature(
+    "w12_own_pulls_per_order_approach", family="wall", formula="ln((p_own + 1) / (N_own + 1))", unit="log ratio",
+    range="(-inf, inf)", meaning="The orders at the level's own price were pulled often, for their number: since the approach began",
+)  # fmt: skip
+def w12_own_pulls_per_order_approach(sums: WallSums) -> np.ndarray:
+    """Cells with pulls at the level's own tick per order there, the time since the approach began."""
+    return _log_ratio(sums["own_pulls", SINCE], sums["own_orders", SINCE])
+
+
 # ----------------------------------------------------------------------------
 # Numba kernels; their inputs are validated before
 
@@ -276,7 +339,7 @@ def _sum_row(
     before the earliest second of `start`; it is advanced in place."""
     side = 1 if sign > 0 else 0
     other = 1 - side
-    orders_at = orders_behind = 0
+    orders_at = orders_behind = orders_own = 0
     for s in range(start.min(), end):
         opposite = best_bid[s] if sign > 0 else best_ask[s]
         for r in range(offset[s], offset[s + 1]):
@@ -293,6 +356,9 @@ def _sum_row(
                 out = sums[j]
                 if add > 0:
                     out[1] += 1
+                if n == 0:
+                    out[13] += 1 if add > 0 else 0
+                    out[15] += 1 if pull > 0 else 0
                 if 0 <= n <= at:
                     out[0] += 1 if add > 0 else 0
                     out[2] += 1 if pull > 0 else 0
@@ -302,9 +368,11 @@ def _sum_row(
                     out[3] += 1 if pull > 0 else 0
                     out[5] += add
                     out[7] += pull
+                    out[14] += 1 if add > 0 else 0
                 if opposite != no_tick and 0 <= away < touch:
                     out[8] += values[r, 6 + other]
         orders_at = orders_behind = depth_at = depth_behind = 0
+        orders_own = book[level - low, 2 + side]
         for n in range(mid + 1):
             slot = level + sign * n - low
             if n <= at:
@@ -321,4 +389,5 @@ def _sum_row(
             out[10] += orders_behind
             out[11] += depth_at
             out[12] += depth_behind
-    ends[0], ends[1] = orders_at, orders_behind
+            out[16] += orders_own
+    ends[0], ends[1], ends[2] = orders_at, orders_behind, orders_own

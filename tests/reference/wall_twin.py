@@ -6,8 +6,8 @@ from math import log
 
 from tests.reference.ladder_twin import TwinLadder
 
-AT, BEHIND = range(3), range(3, 15)
-"""Ticks beyond the level that are the wall and what stands behind it."""
+OWN, AT, BEHIND = range(1), range(3), range(3, 15)
+"""Ticks beyond the level that are its own price, the wall, and what stands behind that."""
 
 
 def ratio(a: float, b: float) -> float:
@@ -55,7 +55,8 @@ def wall_features(twin: TwinLadder, end_s: int, level: int, up: bool) -> dict[st
             total += sum(r[f"{other}_pull"] for tick, r in twin.rows[s].items() if best is not None and 0 <= sign * (best - tick) < 4)
         return total
 
-    out = {"w1_orders_share_end": ratio(standing("orders", end_s - 1, AT), standing("orders", end_s - 1, BEHIND))}
+    ends = {n: standing("orders", end_s - 1, zone) for n, zone in (("at", AT), ("own", OWN), ("behind", BEHIND))}
+    out = {"w1_orders_share_end": ratio(ends["at"], ends["behind"]), "w10_own_orders_share_end": ratio(ends["own"], ends["behind"])}
     for name, first in spans.items():
         at_adds = cells("add", first, AT)
         size = sum(twin.tape[s][f"{other}_size"] for s in range(first, end_s)) / (end_s - first)
@@ -68,6 +69,9 @@ def wall_features(twin: TwinLadder, end_s: int, level: int, up: bool) -> dict[st
             f"w6_added_share_{name}": ratio(contracts("add", first, AT), contracts("add", first, BEHIND)),
             f"w7_pulled_{name}": ratio(contracts("pull", first, AT), mean("depth", first, AT)),
             f"w8_behind_pulled_{name}": ratio(contracts("pull", first, BEHIND), mean("depth", first, BEHIND)),
+            f"w10_own_orders_share_{name}": ratio(mean("orders", first, OWN), mean("orders", first, BEHIND)),
+            f"w11_own_adds_share_{name}": ratio(cells("add", first, OWN), cells("add", first, BEHIND)),
+            f"w12_own_pulls_per_order_{name}": ratio(cells("pull", first, OWN), mean("orders", first, OWN)),
         }
     return out | {"w9_approach_log": log(1 + end_s - spans["approach"])}
 

@@ -395,6 +395,9 @@ FAMILIES = {
     "w7": "size pulled",
     "w8": "size pulled behind",
     "w9": "age of approach",
+    "w10": "orders at its price",
+    "w11": "adds at its price",
+    "w12": "pulls at its price",
 }
 """Families of features (`engine.features.vector.family_of`), and parts of the wall's (`engine.features.vector.part_of`), in words."""
 
