@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from engine.errors import EngineError
+from engine.features import level_windows
 from engine.lake.catalog import LADDER
 from engine.lake.store import Lake
+from engine.live.alerts import Alert, AlertRules, FourOpen, Watch, busier, keep, kept
 from engine.live.day import LiveDay
 from engine.live.journal import FOLDER, Journal, badge, data_now, feed_speed, record_command
 from engine.live.session import LiveSession, contract_of, date_under_way, is_running
+from engine.session import SETUP_WINDOW_S
 from engine.vocab import NS
 
 MOST_AT_ONCE = 200_000
 """Records that are taken in at once: what was missed comes in steps, between which pages are answered."""
 
 STATUS_EVERY_S = 0.25
+
+MOST_ALERTS = 100
+
+TROUBLE = ("DELAYED", "RECONNECTING", "GAP", "STOPPED")
+"""Words of the badge that are alerts."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +60,17 @@ class Follower:
     status: dict[str, Any] = field(default_factory=dict)
     behind: int = 0
     """Records that were recorded and are not taken in yet."""
+    own: Callable[[LiveSession], pl.DataFrame | None] = lambda session: None
+    """Steps of the trader's own levels, which alerts are given of, too."""
+    alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=MOST_ALERTS))
+    told: int = 0
+    """How many alerts were told, of which `alerts` holds the last."""
     _looked_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.lake.root, self.market)
+        self._watch: Watch | None = None
+        self._four, self._word, self._other = FourOpen(), "", ""
 
     def poll(self) -> int:
         """Take in what was recorded since the last time, for whichever page asks first; seconds that were closed by it."""
@@ -66,7 +85,49 @@ class Follower:
         if s.is_replaced:
             self.session = s = self._made(s.day)
         self.behind = s.day.behind()
+        if closed and not self.behind:
+            self._look_out(s, closed)
         return closed
+
+    # --- alerts
+
+    def tell(self, alerts: list[Alert]) -> None:
+        """Give alerts to the pages, and keep them beside the journal; one that was told already by whoever watches too is left out."""
+        if self.session is None or not alerts:
+            return
+        path = self.journal.path(self.session.date, "alerts.jsonl")
+        had = kept(path)[-MOST_ALERTS:]
+        cool_ns = AlertRules().cool_down_s * NS
+        new = [a for a in alerts if not any((b.kind, b.level_id) == (a.kind, a.level_id) and abs(b.ts_ns - a.ts_ns) < cool_ns for b in had)]
+        keep(path, new)
+        self.alerts.extend(new)
+        self.told += len(new)
+
+    def _look_out(self, s: LiveSession, closed: int) -> None:
+        """Alerts of the seconds that were closed."""
+        if self._watch is None or self._watch.ladder is not s.ladder:
+            # What came before this process began is with whoever watched then (`spymaster live watch`).
+            self._watch, self._four = Watch(s.ladder, begin=s.known_seconds - closed), FourOpen()
+        own = self.own(s)
+        levels = s.levels if own is None else pl.concat([s.levels, own.select(s.levels.columns)])
+        found = self._watch.until(s.known_seconds, levels)
+        window = s.known_seconds // SETUP_WINDOW_S
+        if window != (s.known_seconds - closed) // SETUP_WINDOW_S and levels.height:
+            tail = s.ladder.tail()  # type: ignore[attr-defined]
+            near = levels.filter(pl.col("end_ts_ns") > tail.start_ns).with_columns(pl.col("start_ts_ns").clip(tail.start_ns))
+            found += self._four.take(level_windows(tail, near).filter(pl.col("window_end_ts_ns") <= s.day.now_ns).tail(2 * near.height))
+            other = busier(s.day.traded(), s.symbol)
+            if other and other != self._other:
+                found.append(Alert(s.day.now_ns, "other contract", other, 0, f"{other} has traded more than {s.symbol} for half an hour"))
+            self._other = other
+        self.tell(found)
+
+    def _look_at_feed(self, word: str, text: str) -> None:
+        """An alert where the feed is not what it was, told once."""
+        if word != self._word:
+            self._word, had = word, self._word
+            if self.session is not None and (word in TROUBLE or (had in TROUBLE and word == "LIVE")):
+                self.tell([Alert(self.session.day.now_ns, "feed", word, 0, f"feed: {text}")])
 
     def _look(self) -> None:
         """Which session is under way, if one is."""
@@ -97,6 +158,7 @@ class Follower:
         newest = s.day.last_ns if s is not None else None
         # Delays of less than a status are none: what has come since it was written is not in it.
         late = max((data_now(status, wall) - newest) / NS / feed_speed(status), 0.0) if status and newest is not None else 0.0
+        self._look_at_feed(word, text)
         if self.behind > MOST_AT_ONCE and word in ("LIVE", "QUIET", "DELAYED"):
             word, text = "CATCHING UP", f"CATCHING UP {self.behind:,} records"
         if status.get("feed") not in (None, "live"):

@@ -166,6 +166,12 @@ def of_session(session: Session) -> Mapping[str, OwnLevel]:
     return {} if session.lake is None else _in_session(session, _of_lake(session)[0])
 
 
+def steps(session: Session) -> pl.DataFrame | None:
+    """The own levels as steps of levels; None without any."""
+    found = [session.level(level_id) for level_id in of_session(session) if not session.has_level(level_id)]
+    return pl.concat(found) if found else None
+
+
 def lacks(session: Session) -> str:
     """What is wrong with the file of the session's market, in words; empty where nothing is."""
     return "" if session.lake is None else _of_lake(session)[1]

@@ -66,6 +66,16 @@ class Similar:
         """The forecast's row."""
         return self.answer.forecast.row(0, named=True)
 
+    def meets_rule(self) -> bool:
+        """Whether the forecast meets the rule of gold's signals, as by itself."""
+        import polars as pl
+
+        from engine.retrieval.forecast import apply_signal_rule
+
+        keys = self.answer.query.frame.select("level_id", "episode_id", "window_end_ts_ns")
+        row = self.answer.forecast.select(c for c in self.answer.forecast.columns if c not in keys.columns)
+        return bool(apply_signal_rule(pl.concat([keys, row], how="horizontal"))[0])
+
     @property
     def trigger(self) -> dict[str, Any]:
         """The query's own row: approach, distance, touch number, confluence."""

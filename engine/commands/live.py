@@ -23,11 +23,17 @@ from engine.sessions import NEW_YORK, profile_text, to_ns
 from engine.vocab import NS, root_of
 
 if TYPE_CHECKING:
+    from engine.live.alerts import Alert
     from engine.live.feed import Feed
     from engine.live.journal import Recorder
 
 GATEWAY = "SPYMASTER_LIVE_GATEWAY"
 """Environment variable with another address than that of Databento's live gateway, HOST:PORT, such as a tunnel's."""
+
+
+WINDOW_S = 5
+LATE_NS = 60 * NS
+"""An alert that is older is kept and printed, but not posted."""
 
 
 def live(
@@ -134,8 +140,11 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
     """Follow the journal: print alerts, keep them in the date's alerts.jsonl, and post them where an address is given."""
     from concurrent.futures import ThreadPoolExecutor
 
+    import polars as pl
+
+    from engine.features import level_windows
     from engine.lake.store import Lake
-    from engine.live.alerts import Watch, keep, kept, post, webhook
+    from engine.live.alerts import FourOpen, Watch, keep, kept, webhook
     from engine.live.day import LiveDay
     from engine.live.journal import Journal, data_now, record_command
     from engine.live.session import busiest
@@ -152,27 +161,44 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
     symbol = contract or busiest(journal)
     require(bool(symbol), f"{journal.folder}: expected trades of a contract, found none yet; give --contract")
     day = LiveDay(Lake(lake), journal, symbol, date, profile)
-    watch = Watch(day.ladder)
+    watch, four = Watch(day.ladder), FourOpen()
     path = journal.path(date, "alerts.jsonl")
+    looked = -1
     told = {(a.ts_ns, a.kind, a.level_id) for a in kept(path)}
     print_line(f"{symbol} {date}: alerts of the session {profile}; Ctrl-C ends")
     with ThreadPoolExecutor(1) as poster:
         while True:
             day.poll()
             if watch.ladder is not day.ladder:  # records were missing: it was all gone through again
-                watch = Watch(day.ladder)
+                watch, four = Watch(day.ladder), FourOpen()
             if day.ladder.closed >= watch.seconds + 1:
                 day.refresh()
-            new = [a for a in watch.until(day.ladder.closed, day.levels) if (a.ts_ns, a.kind, a.level_id) not in told]
+            found = watch.until(day.ladder.closed, day.levels)
+            if day.levels.height and (window := day.ladder.closed // WINDOW_S) != looked:
+                looked = window
+                windows = level_windows(day.ladder, day.levels)
+                found += four.take(windows.filter(pl.col("window_end_ts_ns") <= day.now_ns))
+            found.sort(key=lambda a: a.ts_ns)
+            new = [a for a in found if (a.ts_ns, a.kind, a.level_id) not in told]
             told |= {(a.ts_ns, a.kind, a.level_id) for a in new}
             keep(path, new)
             for alert in new:
                 print_line(f"{clock_text(alert.ts_ns, date)} {alert.text}")
-                if address and not once:
-                    poster.submit(post, address, alert)
+                # What is old already helps nobody: a watch that is begun again goes through the day first.
+                if address and not once and day.now_ns - alert.ts_ns < LATE_NS:
+                    poster.submit(_post, address, alert)
             if once or day.ladder.closed == day.ladder.seconds:
                 return
             time.sleep(0.25)
+
+
+def _post(address: str, alert: Alert) -> None:
+    """Post an alert, and say so where it could not be."""
+    from engine.live.alerts import WEBHOOK, post
+
+    why = post(address, alert)
+    if why:
+        sys.stderr.write(f"{WEBHOOK}: an alert was not taken: {why}\n")
 
 
 def _compare(lake: Path, root: str, date: dt.date) -> None:

@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -26,8 +27,11 @@ from engine.vocab import NS
 WEBHOOK = "SPYMASTER_WEBHOOK"
 """Environment variable with the address that alerts are posted to: https, or on loopback."""
 
-_ADD, _PULL, _FILL = 4, 6, 8
+_PULL, _FILL = 6, 8
 """Columns of a ladder's values: bids', and one further the asks'."""
+
+DEPTH_REACH = 200
+"""Ticks around the touch in which what rests is read where it was not known."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,14 @@ class _Wall:
 class Watch:
     """The alerts of a session, from its ladder's closed seconds in their order."""
 
-    def __init__(self, ladder: Ladder, rules: AlertRules | None = None) -> None:
+    def __init__(self, ladder: Ladder, rules: AlertRules | None = None, begin: int = 0) -> None:
         self.ladder, self.rules = ladder, rules or AlertRules()
-        self.seconds = 0
+        self.seconds = begin
         self._off: dict[tuple[str, str], bool] = {}  # given, and not armed again yet
         self._last: dict[tuple[str, str], int] = {}
         self._walls: dict[tuple[int, int], _Wall] = {}
         self._depth: dict[tuple[int, int], int] = {}
+        self._knows_depth = False
 
     def until(self, second: int, levels: pl.DataFrame) -> list[Alert]:
         """Alerts of the seconds before `second` that were not looked at yet, by levels as known at their time or later."""
@@ -98,7 +103,7 @@ class Watch:
                 found += self._look_at_walls(at)
             else:
                 self._walls.clear()
-                self._depth.clear()
+                self._knows_depth = False
             self.seconds += 1
         return found
 
@@ -134,6 +139,8 @@ class Watch:
         bid, ask = int(lad.best_bid_tick[at]), int(lad.best_ask_tick[at])
         if bid == NO_TICK or ask == NO_TICK:
             return
+        if not self._knows_depth:
+            self._read_depth(at, bid, ask)
         rows = slice(int(lad.offset[at]), int(lad.offset[at + 1]))
         flows: dict[tuple[int, int], tuple[int, int]] = {}
         for tick, v in zip(lad.tick[rows].tolist(), lad.values[rows].tolist()):
@@ -156,6 +163,10 @@ class Watch:
             name = f"price:{lad.root.to_price(tick):.10g}"
             what = "bids" if side == 0 else "asks"
             if not wall.told and at - wall.since >= rules.wall_s - 1:
+                # Price has gone through it before it was told, or what stood there has left.
+                if 2 * depth < wall.size or (tick > bid if side == 0 else tick < ask):
+                    del self._walls[side, tick]
+                    continue
                 wall.told = True
                 wall.size = depth
                 yield from self._give(at, "wall appears", name, tick, f"a wall of {depth:,} {what} at {name[6:]}")
@@ -168,26 +179,50 @@ class Watch:
                 del self._walls[side, tick]
                 yield from self._give(at, kind, name, tick, text)
 
+    def _read_depth(self, at: int, bid: int, ask: int) -> None:
+        """What rests before a second after which it was not known."""
+        low, n = bid - DEPTH_REACH, ask - bid + 2 * DEPTH_REACH
+        for i, (bids, asks) in enumerate(self.ladder.state_before(at, low, n)[:, :2].tolist()):
+            self._depth[0, low + i], self._depth[1, low + i] = bids, asks
+        self._knows_depth = True
+
+
+class FourOpen:
+    """Alerts where all four conditions of a fall or a rise open at a level that price approaches, window by window."""
+
+    def __init__(self, rules: AlertRules | None = None) -> None:
+        self.rules = rules or AlertRules()
+        self._open: dict[tuple[str, str], bool] = {}
+        self._last: dict[tuple[str, str], int] = {}
+        self._until = -(2**62)
+
+    def take(self, windows: pl.DataFrame) -> list[Alert]:
+        """Alerts of the windows (``mbo_level_vacuum_5s``) that ended after those of before, in time order."""
+        found: list[Alert] = []
+        # Of levels that price comes to: far from it conditions open and shut by the minute.
+        met = (pl.col("window_end_ts_ns") > self._until) & (pl.col("approach") != "approach_none")
+        new = windows.filter(met).sort("window_end_ts_ns", "level_id")
+        for end, level_id, tick, down, up in new.select("window_end_ts_ns", "level_id", "level_tick", "down_open", "up_open").iter_rows():
+            for way, n in (("fall", down), ("rise", up)):
+                key = (level_id, way)
+                is_open = n == 4
+                if is_open and not self._open.get(key, False) and end - self._last.get(key, -(2**62)) >= self.rules.cool_down_s * NS:
+                    self._last[key] = end
+                    found.append(
+                        Alert(end, f"four open, {way}", level_id, tick, f"{title(level_id)}: all four conditions of a {way} are open")
+                    )
+                self._open[key] = is_open
+            self._until = end
+        return found
+
 
 def four_open(windows: pl.DataFrame, rules: AlertRules | None = None) -> list[Alert]:
-    """Alerts where all four conditions of a fall or a rise open at a level, by its windows (``mbo_level_vacuum_5s``), in time order."""
-    rules = rules or AlertRules()
-    found: list[Alert] = []
-    for (level_id,), of in windows.sort("window_end_ts_ns").group_by("level_id", maintain_order=True):
-        for name, way in (("down_open", "fall"), ("up_open", "rise")):
-            before, last = False, -(2**62)
-            for end, tick, n in of.select("window_end_ts_ns", "level_tick", name).iter_rows():
-                is_open = n == 4
-                if is_open and not before and end - last >= rules.cool_down_s * NS:
-                    last = end
-                    text = f"{title(str(level_id))}: all four conditions of a {way} are open"
-                    found.append(Alert(end, f"four open, {way}", str(level_id), tick, text))
-                before = is_open
-    return sorted(found, key=lambda a: (a.ts_ns, a.level_id, a.kind))
+    """As `FourOpen`, of all windows of a session at once."""
+    return FourOpen(rules).take(windows)
 
 
 def busier(trades: dict[str, int], symbol: str) -> str:
-    """The contract that traded more than `symbol` over the last half hour, by the numbers of trades of each; empty where none did."""
+    """The contract that traded most, by the numbers of trades of each over some time; empty where none traded more than `symbol`."""
     best = max(trades, key=lambda s: (trades[s], s), default="")
     return best if best and trades[best] > trades.get(symbol, 0) else ""
 
@@ -203,8 +238,14 @@ def keep(path: Path, alerts: list[Alert]) -> None:
 
 
 def kept(path: Path) -> list[Alert]:
-    """The alerts in ``alerts.jsonl``, in order."""
-    return [Alert(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    """The alerts in ``alerts.jsonl``, in order; a line that was cut short by the end of its process is passed over."""
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError, TypeError):
+            found.append(Alert(**json.loads(line)))
+    return found
 
 
 def webhook() -> str:

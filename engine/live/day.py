@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -32,13 +33,15 @@ from engine.mbo.trust import Trust, assess
 from engine.params import RunParams
 from engine.sessions import SessionWindows, clock_text, closed_span, previous_full_rth, session_windows, utc_dates
 from engine.stages.silver import MOST_GAPS, gaps_in, trades_of
-from engine.vocab import ACTION_CODES, LADDER_COLUMNS, NS, UNDEF_PRICE, root_of
+from engine.vocab import ACTION_CODES, LADDER_COLUMNS, NS, UNDEF_PRICE, root_of, split_contract
 
 _FOREVER = 2**63 - 1
 _NULLABLE = ("best_bid_tick", "best_ask_tick", "last_tick", "high_tick", "low_tick")
 _TAPE_COLUMNS = tuple(TAPE_SCHEMA)[2:-2]
 ROW_FIELDS = 3 + len(LADDER_COLUMNS)
 TAIL_S = 240
+TRADED_MINUTES = 30
+"""Which contract trades more is told by so many minutes with trades."""
 
 
 # ----------------------------------------------------------------------------
@@ -310,6 +313,7 @@ class LiveDay:
         self._early: pl.DataFrame | None = None
         self.gaps: list[Gap] = []
         self.covered_ns: int | None = None
+        self._traded: deque[tuple[int, dict[str, int]]] = deque(maxlen=TRADED_MINUTES)
         self.records = 0
         self.last_ns: int | None = None
         self.bars = bars_2m(self.trades(), w.globex_start_ns, w.globex_start_ns + NS)
@@ -378,6 +382,7 @@ class LiveDay:
         kept, bad = split(words, ids, np.ones(len(ids), np.bool_), False, *(getattr(columns, name) for name in COLUMN_TYPES))
         if bad >= 0:
             raise EngineError(f"{self.journal.path(date)}: expected market-by-order records, found something else; remove the file")
+        self._count_trades(records, date)
         self.records += len(records)
         self.last_ns = int(records["ts_recv"][-1])
         if kept:
@@ -386,6 +391,23 @@ class LiveDay:
             self._replay.feed(columns)
             self._orders.feed(columns)
             self._keep_trades(columns)
+
+    def _count_trades(self, records: NDArray[np.void], date: dt.date) -> None:
+        ids, counts = np.unique(records["instrument_id"][records["action"] == ord("T")], return_counts=True)
+        minute = int(records["ts_recv"][-1]) // (60 * NS)
+        if not self._traded or self._traded[-1][0] < minute:
+            self._traded.append((minute, {}))
+        symbols, of = self.journal.symbols(date), self._traded[-1][1]
+        for i, n in zip(ids.tolist(), counts.tolist()):
+            symbol = symbols.get(i, "")
+            if split_contract(symbol) is not None:
+                of[symbol] = of.get(symbol, 0) + n
+
+    def traded(self) -> dict[str, int]:
+        """Trades of each contract in the last half hour; none before there is half an hour of them."""
+        if len(self._traded) < TRADED_MINUTES:
+            return {}
+        return {s: sum(of.get(s, 0) for _, of in self._traded) for s in {s for _, of in self._traded for s in of}}
 
     def _keep_trades(self, columns: MboColumns) -> None:
         of = (columns.action == ACTION_CODES["T"]) & (columns.price != UNDEF_PRICE)

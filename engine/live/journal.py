@@ -14,7 +14,7 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import BadFeed, LakeBusy, LakeWriteFailed, OverlapDiffers, remedy
-from engine.lake.writer import write_bytes_atomic
+from engine.lake.writer import append_line, write_bytes_atomic
 from engine.mbo.dbn import mapped_symbol
 from engine.sessions import GLOBEX_CLOSE, GLOBEX_OPEN, NEW_YORK
 from engine.vocab import F_SNAPSHOT, NS
@@ -374,9 +374,10 @@ class Recorder:
     def close(self, reason: str) -> None:
         """Say why the recording ends, and let go of the files and the lock."""
         self.state, self.reason = "stopped", reason
-        with suppress(OSError):
+        # What is said last matters less than what ended it.
+        with suppress(LakeWriteFailed):
             self.say("stopped", reason=reason)
-        with suppress(OSError):
+        with suppress(LakeWriteFailed):
             self.write_status()
         if self._open is not None:
             with suppress(OSError):
@@ -596,10 +597,7 @@ class Recorder:
         now = time.time_ns()
         date = self._open.date if self._open is not None else utc_date(data_now({"clock": self.clock}, now))
         event = {"wall": _wall_text(now), "record": self._open.records if self._open is not None else 0, "what": what, **more}
-        path = self.journal.path(date, "events.jsonl")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as f:
-            f.write((json.dumps(event) + "\n").encode())
+        append_line(self.journal.path(date, "events.jsonl"), event)
 
     def write_status(self, free: int | None = None) -> None:
         """Replace ``status.json``."""
@@ -613,15 +611,9 @@ class Recorder:
             "rate": round((after - before) / max((now - then) / NS, 1e-9), 1) if now > then else 0.0, "gap": self.gap,
             "date": self._open.date.isoformat() if self._open is not None else None, "disk_free": free, "ran_back": self._back,
         }  # fmt: skip
-        part = self.journal.folder / ".status.part"
-        part.write_text(json.dumps(status), encoding="utf-8")
-        os.replace(part, self.journal.folder / "status.json")
-
-
-def follow(journal: Journal, date: dt.date, first: int, chunk: int = 1 << 17) -> Iterator[NDArray[np.void]]:
-    """What the journal has of a date from record `first` on, in chunks, up to its end as it is now."""
-    end = journal.count(date)
-    while first < end:
-        found = journal.records(date, first, min(first + chunk, end))
-        yield found
-        first += len(found)
+        part, path = self.journal.folder / ".status.part", self.journal.folder / "status.json"
+        try:
+            part.write_text(json.dumps(status), encoding="utf-8")
+            os.replace(part, path)
+        except OSError as e:
+            raise LakeWriteFailed(f"{path}: could not be written: {e}; {remedy(e)}") from e

@@ -98,11 +98,41 @@ def test_a_wall_that_was_pulled_is_told_from_one_that_was_filled(by: str, kind: 
     assert Watch(ladder).until(14, none) == [], "a wall stands for five seconds before it is told"
 
 
+def test_a_wall_that_price_has_gone_through_is_none(ladder: Ladder) -> None:
+    """Told is what stands; after a second whose book was not valid what rests is read again."""
+    quiet = wall_frames("fill")
+    quiet.best_ask_tick[12:] = 1009
+    quiet.best_bid_tick[12:] = 1006
+    assert Watch(quiet).until(60, at_prices(quiet, 5000)) == []
+    gone = wall_frames("pull")
+    gone.valid[12] = False
+    found = Watch(gone).until(60, at_prices(gone, 5000))
+    assert [(a.kind, (a.ts_ns - gone.start_ns) // NS) for a in found] == [("wall appears", 18), ("wall vanishes by pulls", 31)]
+    assert "400 asks" in found[0].text
+
+
+def test_a_line_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:
+    alert = Alert(1_762_265_000 * NS, "touch", "pm_high", 1000, "PM High 250: touched")
+    path = tmp_path / "alerts.jsonl"
+    keep(path, [alert])
+    path.write_bytes(path.read_bytes() + b'{"kind": "tou')
+    assert kept(path) == [alert]
+    keep(path, [alert])
+    assert kept(path) == [alert, alert]
+
+
 def test_four_conditions_open_once() -> None:
     ends = [5 * NS * k for k in range(1, 30)]
     open_ = [4 if k in (3, 4, 6, 20) else 2 for k in range(29)]
     windows = pl.DataFrame(
-        {"window_end_ts_ns": ends, "level_id": ["pm_high"] * 29, "level_tick": [1000] * 29, "down_open": open_, "up_open": [None] * 29},
+        {
+            "window_end_ts_ns": ends,
+            "level_id": ["pm_high"] * 29,
+            "level_tick": [1000] * 29,
+            "down_open": open_,
+            "up_open": [None] * 29,
+            "approach": ["approach_up"] * 29,
+        },
         schema_overrides={"up_open": pl.Int8},
     )
     assert [(a.ts_ns // NS, a.kind) for a in four_open(windows)] == [(20, "four open, fall"), (105, "four open, fall")]

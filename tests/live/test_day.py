@@ -12,7 +12,7 @@ from engine.features import level_windows
 from engine.ladder import Ladder
 from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE
 from engine.lake.store import Lake
-from engine.live.alerts import Watch, kept
+from engine.live.alerts import Watch, four_open, kept
 from engine.live.day import Closed, GrowingLadder, LiveDay
 from engine.live.journal import Journal, Recorder
 from engine.params import ApproachParams, FeatureParams
@@ -202,5 +202,6 @@ def test_alerts_of_a_recorded_day_are_told_once(day: LiveDay) -> None:
     # The same as of the whole day at once, with levels as the pipeline has them but for those that this lake has no day before of.
     day.poll()
     levels = day.lake.read(LEVELS, "ESZ5", TUESDAY).filter(~pl.col("level_id").str.starts_with("pd_"))
-    want = [a for a in Watch(day.ladder).until(day.ladder.closed, levels) if not a.level_id.startswith("pd_")]
+    both = [*Watch(day.ladder).until(day.ladder.closed, levels), *four_open(level_windows(day.ladder, levels))]
+    want = sorted((a for a in both if not a.level_id.startswith("pd_")), key=lambda a: a.ts_ns)
     assert found == want

@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from engine.lake.store import Lake
+from engine.live.alerts import kept
 from engine.live.day import LiveDay
 from engine.live.journal import Journal, Recorder
 from tests.support.built import copy_of_built
@@ -129,17 +130,28 @@ def test_what_a_page_that_follows_shows_is_what_the_pipeline_has(playing: Playin
         page.wait_for_timeout(1500)
         assert clock(page) > first, "it goes on by itself"
         assert "t" not in query(page), "a link to what is followed names no time"
-        for _ in range(600):
-            if clock(page) >= "09:31:30":
-                break
-            page.wait_for_timeout(100)
+        page.wait_for_timeout(1000)
+        # Alerts: told beside the badge, kept beside the journal, each leads to its moment.
+        bell = page.locator(".live .bell")
+        bell.filter(has_text="alerts").wait_for(timeout=60_000)
+        bell.click()
+        item = page.locator(".live .items button").last
+        item.wait_for()
+        alert = item.inner_text()
+        item.click()
+        until(page, clock, alert[:8])
+        assert alert[9:] in [a.text for a in kept(playing.folder / "lake" / "live" / "ES" / TUESDAY.isoformat() / "alerts.jsonl")]
+        bell.click()
+        page.locator(".sm-say").click()  # a space on a button would press that
+        page.keyboard.press("g")
+        until(page, lambda p: clock(p) >= "09:31:30", True)
         # Nothing of what was not recorded yet is in the browser.
         page.keyboard.press("Space")
         page.locator(".transport .play", has_text="Play").wait_for()
         until(page, lambda p: query(p).get("t") == clock(p), True)
         at, said = clock(page), sentence(page)
-        page.locator(".live button").wait_for()
-        assert "behind, go live" in page.locator(".live button").inner_text()
+        page.locator(".live .back").wait_for()
+        assert "behind, go live" in page.locator(".live .back").inner_text()
         page.wait_for_timeout(500)
         assert clock(page) == at
         # Scrubbed back, it is Replay of what was recorded; g goes on with the newest second.
@@ -147,7 +159,7 @@ def test_what_a_page_that_follows_shows_is_what_the_pipeline_has(playing: Playin
         until(page, lambda p: clock(p) < at, True)
         page.keyboard.press("g")
         until(page, lambda p: clock(p) > at, True)
-        assert not page.locator(".live button").is_visible()
+        assert not page.locator(".live .back").is_visible()
         where = {**query(page), "t": at}
         assert not watch.errors
     address = "?" + "&".join(f"{k}={v}" for k, v in where.items())

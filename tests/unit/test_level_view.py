@@ -525,6 +525,7 @@ def test_marks_of_orders_are_those_before_the_clock(es: Session) -> None:
     assert [known.marks(session, 0, t).height for t in (5, 6, 40, 41)] == [0, 1, 1, 2]
     assert known.marks(session, 6, 41)["mark"].to_list() == ["iceberg"]
     assert known.marks(es, 0, 100).is_empty()
+    assert known.marks(session, 6, 0).is_empty(), "marks are off"
     drawn = heatmap.mark_data(known.marks(session, 0, 41), session.day_ns)
     assert drawn["said"] == ["large order of 30, ask", "iceberg shows 30 again, ask: refill 0, 0 traded"]
     assert drawn["x"] == axes.x_ms(np.array([start + 5 * NS, start + 40 * NS]), session.day_ns).tolist()

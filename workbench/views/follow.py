@@ -9,12 +9,15 @@ import panel as pn
 import param
 from panel.custom import JSComponent
 
+from engine.live.alerts import Alert
 from engine.live.session import LiveSession
-from engine.session import SETUP_WINDOW_S
-from workbench import live
+from engine.session import SETUP_WINDOW_S, level_title
+from workbench import live, own_levels
 from workbench.assets import script, style
+from workbench.plots import axes
 
 if TYPE_CHECKING:
+    from workbench.similar import Similar
     from workbench.views.player import Player
 
 EVERY_MS = 50
@@ -26,6 +29,8 @@ WAIT_MS = 1_000
 OLD_S = 5.0
 """A picture whose newest record is older is greyed: what rests is not known any more."""
 
+ALERTS_SHOWN = 20
+
 SAY_EVERY = 10
 """Looks between two badges: whoever reads them wants no more than two a second."""
 
@@ -35,6 +40,8 @@ class LiveBadge(JSComponent):
 
     said = param.Dict(default={}, doc="Word, text, tip of `workbench.live.Badge`; whether the clock follows, how many s it is behind")
     back = param.Integer(default=0, doc="Counts the presses of the button")
+    alerts = param.List(default=[], doc="The last alerts, the newest first: running number, clock, text, instant in ns as text")
+    jump = param.String(default="", doc="The instant of the alert that was chosen")
 
     _stylesheets: ClassVar[list[str]] = [style("live_badge")]
     _esm = script("make", "live_badge")
@@ -63,10 +70,15 @@ class Follow:
         self._timer: Any = None
         self._looks = self._window = 0
         self._is_old = False
+        self._alerts = -1
+        self._fires: dict[str, bool] = {}
 
     def opened(self) -> None:
         """Another session is shown."""
         is_live = isinstance(self.player.session, LiveSession)
+        follower = live.follower(self.root, self.player.session) if isinstance(self.player.session, LiveSession) else None
+        if follower is not None:
+            follower.own = own_levels.steps
         if is_live and self._timer is None and pn.state.curdoc is not None:
             self._timer = pn.state.add_periodic_callback(self.look, period=EVERY_MS)
         if not is_live:
@@ -128,8 +140,29 @@ class Follow:
             "word": found.word, "text": text, "tip": found.tip, "following": clock.following or not session.under_way,
             "behind": max(session.known_seconds - clock.position, 0), "n": self._looks,
         }  # fmt: skip
+        if follower.told != self._alerts:
+            self._alerts = follower.told
+            last = list(follower.alerts)[-ALERTS_SHOWN:]
+            numbers = range(follower.told - len(last) + 1, follower.told + 1)
+            self.badge.alerts = [
+                {"n": k, "clock": axes.clock(a.ts_ns), "text": a.text, "at": str(a.ts_ns)} for k, a in zip(numbers, last, strict=True)
+            ][::-1]
         self._age(is_old and clock.following)
         self._advise(found.tip if found.word == "STOPPED" and session.under_way else "")
+
+    def answered(self, found: Similar | str) -> None:
+        """Similar setups have answered: an alert where the forecast at a level begins to meet the rule of signals."""
+        session = self.player.session
+        follower = live.follower(self.root, session) if isinstance(session, LiveSession) else None
+        if follower is None or isinstance(found, str) or not self.player.clock.following:
+            return
+        q, row = found.question, found.forecast
+        fires = found.meets_rule()
+        if fires and not self._fires.get(q.level_id, False):
+            tick = int(found.trigger["level_tick"])
+            words = f"{level_title(q.level_id)}: the forecast meets the rule of signals, {row['c_top1']}"
+            follower.tell([Alert(q.end_ns, "fire", q.level_id, tick, words)])
+        self._fires[q.level_id] = fires
 
     def _advise(self, text: str) -> None:
         if text != self._told:

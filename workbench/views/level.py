@@ -168,6 +168,7 @@ class LevelView(PageView):
         self.player.deck.param.watch(lambda _: self._follow_newest(), "painted")
         self.words.levels.param.watch(lambda e: self._on_chip(e.new), "value")
         self.live.badge.param.watch(lambda _: self._on_live(), "back")
+        self.live.badge.param.watch(lambda e: self._on_alert(e.new), "jump")
         self.any_price.param.watch(lambda e: self._on_price(e.new["value"], e.new["n"]), "changed")
         chart, ladder, strip = self.pictures.figures
         for fig in (chart, strip):
@@ -300,6 +301,7 @@ class LevelView(PageView):
         self._tell()
 
     def _on_verdict(self) -> None:
+        self.live.answered(self.outcomes.found)
         frame = self.player.frame
         if frame is not None:
             self.words.paint_decision(frame)
@@ -505,6 +507,17 @@ class LevelView(PageView):
             self._show()
 
         self.guard(go)
+
+    def _on_alert(self, at: str) -> None:
+        """To the moment of an alert; so that it can be chosen again, it is forgotten."""
+
+        def go() -> None:
+            self.player.seek_ns(int(at))
+            self._show()
+
+        if at.isdecimal():
+            self.live.badge.jump = ""
+            self.guard(go)
 
     def _on_feed(self, text: str) -> None:
         self.notices.feed = text
