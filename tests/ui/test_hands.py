@@ -174,6 +174,34 @@ def test_own_levels_keys_and_the_place_where_one_left(browser, made_server: Serv
         page.get_by_role("button", name="Undo", exact=True).click()
         until(page, lambda p: sentence(p).startswith("Desk line"), True)
 
+        # A note, with its picture a moment later; one that is written while it plays opens its own moment.
+        note, notes = page.get_by_label("Note at this moment"), page.locator(".note")
+        note.fill("asks pulled twice")
+        note.press("Enter")
+        until(page, lambda _: notes.count(), 1)
+        assert "10:05:00 Desk line" in notes.first.inner_text()
+        assert note.input_value() == ""
+        until(page, lambda _: notes.first.get_by_role("link", name="picture").count(), 1)
+        page.get_by_label("Speed").select_option("10x")
+        page.get_by_role("button", name="Play or pause (space)").click()
+        until(page, lambda p: p.locator("time").inner_text() > "10:05:10", True)
+        note.fill("while it plays")
+        note.press("Enter")
+        until(page, lambda _: notes.count(), 2)
+        page.get_by_role("button", name="Play or pause (space)").click()
+        link = notes.first.get_by_role("link").first
+        at = re.search(r"t=([\d:]+)", link.get_attribute("href") or "")
+        assert at is not None
+        assert "10:05:10" <= at[1] <= page.locator("time").inner_text()
+        page.get_by_label("Find").fill("twice")
+        page.get_by_label("Find").press("Enter")
+        until(page, lambda _: notes.count(), 1)
+        assert "1 of 2 notes" in page.locator(".m", has_text="of 2 notes").inner_text()
+        link = notes.first.get_by_role("link").first
+        link.click()
+        page.locator("time", has_text="10:05:00").wait_for(timeout=60_000)
+        until(page, lambda p: query(p).get("t"), "10:05:00")
+
         page.goto(made_server.url)
         until(page, lambda p: (query(p).get("level"), query(p).get("layer"), query(p).get("t")), (level, "pull", "10:05:00"))
         until(page, lambda p: sentence(p).startswith("Desk line"), True)

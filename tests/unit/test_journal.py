@@ -62,14 +62,15 @@ def test_a_note_stays_whatever_becomes_of_its_picture_and_each_has_its_own(lake:
     view.journal.form.changed = {"name": "note", "value": "first", "n": 1}
     assert [n.text for n in read(lake)] == ["first"]
     assert "The note is kept; its picture could not be drawn" in view.notices.banner.lines[0]
-    assert "· picture" not in view.journal.list.object
+    assert ">picture</a>" not in view.journal.list.object
     pictures.unlink()
     for n, text in enumerate(("second", "third"), start=2):
         view.journal.form.changed = {"name": "note", "value": text, "n": n}
     assert view.notices.banner.lines == []
     # Two notes of one moment, within a second: two pictures.
     assert {p.name for p in pictures.glob("*_note_*.png")} == {n.picture for n in read(lake)[:2]}
-    assert view.journal.list.object.count("· picture") == 2
+    assert view.journal.list.object.count(">picture</a>") == 2
+    assert view.journal.list.object.count("href='?view=compare&amp;contract=ESZ5") == 2
 
 
 def test_a_note_written_while_it_plays_opens_that_moment(lake: str) -> None:

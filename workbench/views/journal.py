@@ -102,12 +102,17 @@ def list_html(notes: list[Note], every: int, *, drawn: Container[str] = (), hidd
     """
     lines = "".join(
         f"<div class='note'><a href='?{escape(n.query)}'>{escape(n.session)} {escape(n.clock)} {escape(n.title)}</a>"
-        f"<span class='m'>{' · picture' if n.picture in drawn else ''}</span><br>{escape(n.text)}</div>"
+        f"{_picture_link(n) if n.picture in drawn else ''}<br>{escape(n.text)}</div>"
         for n in notes[:SHOWN]
     )
     counted = f"{len(notes)} of {every} notes" if every else "No note yet: what is written above is kept with the moment and its picture."
     kept = f"; {hidden} of the session that the drill asks about come after your call" if hidden else ""
     return f"<div class='m'>{counted}{kept}</div>{lines}"
+
+
+def _picture_link(note: Note) -> str:
+    """To the Compare view, which shows the newest picture of the moment beside it."""
+    return f" · <a class='m' href='?view=compare&amp;{escape(note.query)}'>picture</a>"
 
 
 class Journal:
