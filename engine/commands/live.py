@@ -318,11 +318,27 @@ def is_sealing_time(last_ns: int, now_ns: int) -> bool:
     return last_ns < at <= now_ns
 
 
+_SEALING: set[asyncio.Task[None]] = set()
+"""What waits for a sealing's end: a task that nobody holds may be forgotten."""
+
+
 async def _seal_beside(recorder: Recorder, *more: str) -> None:
     """Begin `spymaster live seal` in a process of its own, so that the recording waits for nothing."""
     words = ["-m", "engine.cli", "live", "seal", "--symbol", recorder.root, "--lake", str(recorder.lake), *more]
-    await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.DEVNULL)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.DEVNULL, stderr=pipe)
     recorder.say("sealing", finished="--finished" in more)
+
+    async def end() -> None:
+        _, said = await process.communicate()
+        if process.returncode:
+            why = said.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+            sys.stderr.write(f"sealing failed: {why[0]}\n")
+            recorder.say("sealing failed", reason=why[0])
+
+    task = asyncio.create_task(end())
+    _SEALING.add(task)
+    task.add_done_callback(_SEALING.discard)
 
 
 def _say(recorder: Recorder, said: str) -> str:

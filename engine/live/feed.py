@@ -96,6 +96,7 @@ class Feed:
 
     def __post_init__(self) -> None:
         logging.getLogger("databento").setLevel(logging.WARNING)  # its messages of the level DEBUG hold parts of the key
+        self.recorder.hide = self._hide
         self._splitter = Splitter()
         self._stop = asyncio.Event()
         self._got = 0
@@ -256,7 +257,7 @@ class Feed:
                 raise BadFeed(f"the trades since the open: {refused[0]}")
             self.recorder.trades(b"".join(parts))
         except (OSError, TimeoutError, BadFeed, BentoError) as e:
-            self.recorder.say("trades", n=0, reason=f"{type(e).__name__}: {e}")
+            self.recorder.say("trades", n=0, reason=self._hide(f"{type(e).__name__}: {e}"))
 
     async def _tick(self) -> None:
         """Each second: the status, and the journal onto the disk."""

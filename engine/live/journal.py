@@ -165,9 +165,14 @@ class Journal:
         return found if isinstance(found, dict) else {}
 
 
+def at_lake(lake: Path | str) -> str:
+    """The option of a command that names a lake; empty for the one that it takes by itself."""
+    return "" if str(lake) == "lake" else f" --lake {shlex.quote(str(lake))}"
+
+
 def record_command(lake: Path | str, root: str) -> str:
     """The command that records a root's live feed into a lake."""
-    return f"spymaster live --symbol {root}" + ("" if str(lake) == "lake" else f" --lake {shlex.quote(str(lake))}")
+    return f"spymaster live --symbol {root}{at_lake(lake)}"
 
 
 def badge(status: dict[str, Any], wall_ns: int, command: str) -> tuple[str, str]:
@@ -313,6 +318,7 @@ class Recorder:
     lake, root: the lake's folder and the root whose contracts are recorded
     feed: ``live``, or ``replayed`` of a file
     clock: of a replayed feed ``{"wall_ns", "data_ns", "speed"}``
+    hide: takes secrets out of a text that comes from elsewhere
     disk_free: bytes that the disk has left
     """
 
@@ -322,6 +328,7 @@ class Recorder:
     feed: str = "live"
     heartbeat_s: float = 5.0
     clock: dict[str, Any] | None = None
+    hide: Callable[[str], str] = str
     disk_free: Callable[[Path], int] = field(default=lambda folder: shutil.disk_usage(folder).free)
 
     def __post_init__(self) -> None:
@@ -459,6 +466,7 @@ class Recorder:
                 self.say("mapping", symbols={str(mapping[0]): mapping[1]})
             return "", None
         text, code = message_of(record)
+        text = self.hide(text)
         is_beat = kind == SYSTEM and (code == HEARTBEAT or text == "Heartbeat")
         if kind == SYSTEM and (code == REPLAY_COMPLETED or text.startswith("Finished")):
             if self._expect:

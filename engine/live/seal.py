@@ -8,9 +8,11 @@ its hash, how many records are such a snapshot's, the gaps, and the hash of the 
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,13 +23,13 @@ import polars as pl
 import zstandard
 from numpy.typing import NDArray
 
-from engine.errors import SessionError
+from engine.errors import LakeBusy, SessionError
 from engine.lake.catalog import LADDER, TAPE
 from engine.lake.manifest import sha256_file
 from engine.lake.store import Lake
 from engine.lake.writer import fsync_path, writing
 from engine.live.gateway import Recording, RestingOrders
-from engine.live.journal import MBO, Journal
+from engine.live.journal import MBO, Journal, at_lake
 from engine.sessions import clock_text, utc_day
 from engine.stages.raw import ContractPart, DatePart, Facts, outrights, raw_paths, write_facts
 from engine.vocab import F_SNAPSHOT, NS
@@ -67,16 +69,34 @@ def sealed_files(lake: Lake, root: str) -> list[Sealed]:
 
 def seal(lake: Lake, root: str, dataset: str, before: dt.date | None = None) -> list[Sealed]:
     """Seal everything of a root's journal that is not sealed yet, date by date, of dates before one where given; the new files.
-    Raises LakeWriteFailed.
+    Raises LakeWriteFailed; LakeBusy where another process seals it.
     """
     journal = Journal(lake.root, root)
     made = []
-    for date in journal.dates():
-        there = sealed_files(lake, root)
-        done = sum(s.records - s.head for s in there if s.date == date)
-        if journal.count(date) > done and (before is None or date < before):
-            made.append(_seal_piece(lake, journal, date, done, there, dataset))
+    with _alone(journal):
+        for date in journal.dates():
+            there = sealed_files(lake, root)
+            done = sum(s.records - s.head for s in there if s.date == date)
+            if journal.count(date) > done and (before is None or date < before):
+                made.append(_seal_piece(lake, journal, date, done, there, dataset))
     return made
+
+
+@contextmanager
+def _alone(journal: Journal) -> Iterator[None]:
+    """Context manager in which no other process seals this journal: both would write the same pieces."""
+    path = journal.folder / ".sealing"
+    with writing(path):
+        journal.folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LakeBusy(f"{journal.folder}: another process seals what was recorded; wait for its end") from None
+        yield
+    finally:
+        os.close(fd)
 
 
 def _seal_piece(lake: Lake, journal: Journal, date: dt.date, first: int, before: list[Sealed], dataset: str) -> Sealed:
@@ -131,14 +151,16 @@ def _seal_piece(lake: Lake, journal: Journal, date: dt.date, first: int, before:
             note_part.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
             for each in (part, note_part):
                 fsync_path(each)
+            # What the header does not say is there before the file is: a process that is ended here leaves no file without its gaps.
+            inner = [g for g in gaps if g is not start_gap]
+            if inner:
+                stat = part.stat()
+                write_facts(lake, path, _facts(journal, sealed, symbols, inner, dataset, stat))
             os.replace(note_part, note)
             os.replace(part, path)
             fsync_path(path.parent)
         finally:
             part.unlink(missing_ok=True)
-    inner = [g for g in gaps if g is not start_gap]
-    if inner:
-        write_facts(lake, path, _facts(journal, sealed, symbols, inner, dataset))
     return sealed
 
 
@@ -158,7 +180,9 @@ def _metadata(symbols: dict[int, str], date: dt.date, start_ns: int, end_ns: int
     return bytes(made)
 
 
-def _facts(journal: Journal, sealed: Sealed, symbols: dict[int, str], gaps: list[dict[str, Any]], dataset: str) -> Facts:
+def _facts(
+    journal: Journal, sealed: Sealed, symbols: dict[int, str], gaps: list[dict[str, Any]], dataset: str, stat: os.stat_result
+) -> Facts:
     """What the header does not say of a file with gaps: the spans between them, and their records."""
     cuts = [sealed.first, *(g["record"] for g in gaps), sealed.first + sealed.records - sealed.head]
     starts = [sealed.start_ns, *(g["to_ns"] for g in gaps)]
@@ -178,7 +202,6 @@ def _facts(journal: Journal, sealed: Sealed, symbols: dict[int, str], gaps: list
         head = sealed.head if k == 0 else 0
         at = cuts[k] - sealed.first + (0 if k == 0 else sealed.head)
         parts.append(DatePart(sealed.date.isoformat(), start, end, at, len(records) + head, contracts))
-    stat = sealed.path.stat()
     return Facts(stat.st_size, stat.st_mtime_ns, sealed.sha256, dataset, sealed.records, False, "messages", {}, tuple(parts))
 
 
@@ -250,7 +273,7 @@ def clear(lake: Lake, root: str, profile: str) -> Iterator[tuple[dt.date, str]]:
             continue
         sessions = [(symbol, d) for symbol, d in lake.partitions(LADDER) if d == date and symbol.startswith(root)]
         if not sessions:
-            yield date, f"stays: no session of it was made; `spymaster run --symbol {root} --dates {date}` makes one"
+            yield date, f"stays: no session of it was made; `spymaster run --symbol {root} --dates {date}{at_lake(lake.root)}` makes one"
             continue
         why = ""
         for symbol, d in sessions:
@@ -259,7 +282,8 @@ def clear(lake: Lake, root: str, profile: str) -> Iterator[tuple[dt.date, str]]:
             rows, tape = live.ladder.frames()
             there = lake.read(TAPE, symbol, d)
             if not _same(rows, tape, lake.read(LADDER, symbol, d), there):
-                why = f"stays: silver of {symbol} is not what was seen live; `spymaster live compare {d}` says where it differs"
+                where = f"`spymaster live compare {d}{at_lake(lake.root)}` says where it differs"
+                why = f"stays: silver of {symbol} is not what was seen live; {where}"
         if why:
             yield date, why
         elif date == dates[-2]:

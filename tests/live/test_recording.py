@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import databento
+import databento_dbn
 import numpy as np
 import pytest
 
@@ -464,3 +465,17 @@ def test_what_goes_wrong_now_and_then_goes_on_to_the_end() -> None:
     assert [f.do for f in made[:8]] == ["reset", "stall", "garbage", "half", "refuse", "slow", "close", "skip"] or len(made) < 8
     assert {f.at_ns % NS for f in made} == {0}
     assert made[-1].at_ns < END <= made[-1].at_ns + 2 * 90 * NS
+
+
+def test_what_the_gateway_says_is_kept_without_the_key(tmp_lake: Path) -> None:
+    key = "db-0123456789abcdefghijklmnopqrs"
+    recorder = Recorder(tmp_lake, "ES")
+    Feed(recorder, key)
+    recorder.start()
+    said = databento_dbn.ErrorMsg(ts_event=START, err=f"not allowed: {key} ({key[-5:]})", is_last=True)
+    recorder.message(bytes(said))
+    recorder.close("")
+    text = "".join(p.read_text() for p in (tmp_lake / "live").rglob("*.json*"))
+    assert "not allowed" in text
+    assert key not in text
+    assert key[-5:] not in text

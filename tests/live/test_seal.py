@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +222,15 @@ def test_what_was_recorded_is_sealed_once_in_the_venues_hour() -> None:
                 last, sealed = now, sealed + 1
                 assert now == to_ns(day, dt.time(17, 5))
         assert sealed == 1
+
+
+def test_two_do_not_seal_at_once(tmp_path: Path, records: np.ndarray) -> None:
+    lake = tmp_path / "lake"
+    journal = recorded(lake, records)
+    with (journal.folder / ".sealing").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = spymaster("live", "seal", "--lake", lake, check=False)
+    assert done.returncode == 1
+    assert "another process seals" in done.stderr
+    assert not sealed_files(Lake(lake), "ES")
+    assert "records" in spymaster("live", "seal", "--lake", lake).stdout
