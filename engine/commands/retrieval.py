@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 KINDS = ("arm", "window", "touch", "candle")
 
 Horizon = Literal["h0", "h1", "h2", "h3", "h4", "h5", "h6"]
+LawName = Literal["linear", "burst", "and", "xor", "mix"]
 
 
 def index(
@@ -120,6 +121,7 @@ def audit(
     lake: LakeDir = Path("lake"),
     symbol: Annotated[str | None, Parameter(help="A root or a contract; all where not given.")] = None,
     synthetic: Annotated[int | None, Parameter(help="Instead of a lake: so many events of a known law.")] = None,
+    law: Annotated[LawName, Parameter(help="With --synthetic: which law; what of the paths tells the outcome.")] = "linear",
     strength: Annotated[float, Parameter(help="With --synthetic: how much the paths know of the labels; 0 is nothing.")] = 1.0,
     market: Annotated[int | None, Parameter(help="Instead of a lake: so many simulated mornings, with an oracle beside.")] = None,
     kappa: Annotated[float, Parameter(help="With --market: strength of the regimes at levels; 0 for none.")] = 1.0,
@@ -130,7 +132,8 @@ def audit(
     horizon: Annotated[Horizon | None, Parameter(help="Outcome horizon; usually h1, two minutes after the touch.")] = None,
     params: Annotated[Path | None, Parameter(help="JSON of parameters by group, as for `spymaster run`; `retrieval` is read.")] = None,
     only: Annotated[
-        str | None, Parameter(help="Only these, comma separated: blocks_original, blocks, means, learned, wall, lightgbm.")
+        str | None,
+        Parameter(help="Only these, comma separated: blocks_original, blocks, means, learned, attention, stack, wall, lightgbm."),
     ] = None,
     growth: Annotated[float, Parameter(help="Refit when history has grown by this share; 0 refits every session, slowly.")] = 0.15,
     keep: Annotated[bool, Parameter(help="Keep the result as a table in the lake, for the Research view.")] = True,
@@ -152,6 +155,7 @@ def audit(
 
         spymaster audit --lake lake
         spymaster audit --synthetic 2000 --strength 1.0 --seed 3
+        spymaster audit --synthetic 2000 --law burst --only learned,attention,stack
 
     Simulated mornings of an order stream with regimes of known strength; the second time they are read from the user's cache::
 
@@ -196,7 +200,7 @@ def audit(
     made: dict[str, Any] = {}
     with progress_bars() as bars:
         if synthetic is not None:
-            data = synthetic_events(synthetic, strength, seed, permute=permute).data
+            data = synthetic_events(synthetic, strength, seed, law=law, permute=permute).data
         else:
             # Taken before the audit reads, so that a change during the audit makes it stale.
             made = audit_inputs(Lake(lake), symbol)
@@ -219,7 +223,9 @@ def audit(
             # Print the result of minutes of work before raising that it could not be stored.
             busy, why = e, f"printed, not stored: {e}"
     if json:
-        source: dict[str, Any] = {"lake": str(lake)} if synthetic is None else {"synthetic": synthetic, "strength": strength, "seed": seed}
+        source: dict[str, Any] = (
+            {"lake": str(lake)} if synthetic is None else {"synthetic": synthetic, "law": law, "strength": strength, "seed": seed}
+        )
         print_json({**source, "permuted": permute, **report.to_json(), "table": str(table) if table else None, "not_kept": why})
     else:
         _print_audit(report, values, diagram)
@@ -473,33 +479,37 @@ class Synthetic(NamedTuple):
     sample: Sample
 
 
-def synthetic_events(n: int, strength: float, seed: int, *, per_session: int = 20, permute: bool = False) -> Synthetic:
-    """`n` synthetic triggers of tier A in both representations.
+def synthetic_events(n: int, strength: float, seed: int, *, law: str = "linear", per_session: int = 20, permute: bool = False) -> Synthetic:
+    """`n` synthetic triggers of a law of the laboratory (tier A where ``linear``) in all representations.
 
-    `strength` is the standard deviation of the scores behind the labels; with 0 the labels are independent of the paths, and permuted by
-    day (`permute`) they are, too.
+    `strength` scales what the paths know of the labels (``linear``: the standard deviation of the scores behind them); with 0 the labels
+    are independent of the paths, and permuted by day (`permute`) they are, too.
     """
     from engine.retrieval.events import Events, permute_days
     from engine.retrieval.walk_forward import AuditData
-    from engine.simulate.oracle import Law, draw
+    from engine.simulate.laws import law_sample
 
-    sample = draw(Law(strength=strength), n, seed, per_session=per_session)
+    sample = law_sample(law, n, seed, strength=strength, per_session=per_session)
     frame = _synthetic_frame(sample.labels, sample.sessions, seed)
-    vectors = {"means": _synthetic_means(sample.paths), "blocks": synthetic_blocks(sample.paths)}
+    windows = sample.paths.shape[1]
+    vectors = {"means": _synthetic_bins(sample.paths, BINS), "blocks": synthetic_blocks(sample.paths)}
     parts = [Events(matrix, names, representation, frame) for representation, (matrix, names) in vectors.items()]
+    parts.append(Events(*_synthetic_bins(sample.paths, windows), "means", frame))
     if permute:
         # The exact probabilities of the sample do not hold for permuted labels.
         parts = permute_days(parts, seed)
-    return Synthetic(AuditData(parts[0], parts[1:], None if permute else sample.posterior[:, TO_CLASSES]), sample)
+    truth = None if permute else sample.posterior[:, TO_CLASSES]
+    return Synthetic(AuditData(parts[0], parts[1:2], truth, windows=parts[2]), sample)
 
 
-def _synthetic_means(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def _synthetic_bins(paths: NDArray[np.float64], bins: int) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Means of paths over so many bins, and names of the dimensions."""
     import numpy as np
 
     n, windows, features = paths.shape
-    bins = paths.reshape(n, BINS, windows // BINS, features).mean(axis=2)
-    names = tuple(f"b{b}_x{f}" for b in range(BINS) for f in range(features))
-    return bins.reshape(n, -1).astype(np.float32), names
+    means = paths.reshape(n, bins, windows // bins, features).mean(axis=2)
+    names = tuple(f"b{b}_x{f}" for b in range(bins) for f in range(features))
+    return means.reshape(n, -1).astype(np.float32), names
 
 
 def synthetic_blocks(paths: NDArray[np.float64]) -> tuple[NDArray[np.float32], tuple[str, ...]]:

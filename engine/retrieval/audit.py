@@ -243,11 +243,12 @@ def _many(k: int) -> float:
 # ----------------------------------------------------------------------------
 # Model selection: the default representation by the audit's losses
 
-CANDIDATES = ("means", "blocks", "learned", "wall")
+CANDIDATES = ("means", "blocks", "learned", "wall", "attention", "stack")
 """Representations that may be the default, simplest first: raw in a third of the dimensions; raw; embedded by outcome; the same of
-features that were drawn for walls. The original recipe may not: its unsmoothed shares of 20 neighbours give probabilities of 0."""
+features that were drawn for walls; of both by attention, and by several views. The original recipe may not: its unsmoothed shares of 20
+neighbours give probabilities of 0."""
 
-CHOICES = {"any": CANDIDATES, "means": ("means", "learned", "wall"), "blocks": ("blocks",)}
+CHOICES = {"any": CANDIDATES, "means": ("means", "learned", "wall", "attention", "stack"), "blocks": ("blocks",)}
 """Candidates of model selection: among all, and among those computable from gold vectors of one representation."""
 
 MIN_COMMON_EVENTS = 30

@@ -205,7 +205,8 @@ def read_audit(root: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
 # The default representation of an index: chosen by the stored audit, or by history's own loss where there is no usable audit
 
 REPRESENTATION_NAMES: dict[tuple[str, Recipe], str] = {
-    ("means", "wall"): "wall", ("means", "learned"): "learned", ("means", "plain"): "means", ("blocks", "plain"): "blocks",
+    ("means", "stack"): "stack", ("means", "attention"): "attention", ("means", "wall"): "wall", ("means", "learned"): "learned",
+    ("means", "plain"): "means", ("blocks", "plain"): "blocks",
 }  # fmt: skip
 """(Representation of gold's vectors, recipe) to the name of the representation."""
 

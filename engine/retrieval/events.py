@@ -205,6 +205,11 @@ def events_from_frame(frame: pl.DataFrame, names: Sequence[str], kinds: Sequence
     return Events(matrix, (*names, *walls), found[0] if found else "means", rest)
 
 
+def beside(first: Events, second: Events) -> Events:
+    """The events of `first` with the dimensions of `second`, of the same triggers row for row, behind their own."""
+    return Events(np.column_stack([first.matrix, second.matrix]), (*first.names, *second.names), first.representation, first.frame)
+
+
 def concat_events(parts: Sequence[Events]) -> Events:
     """The events of all parts; raises `ContractError` where they differ in dimensions, `NoData` where there is no part."""
     import polars as pl

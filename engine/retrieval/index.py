@@ -28,7 +28,7 @@ from engine.lake.writer import fsync_path, recover, swap_in, temporary
 from engine.params import RetrievalParams, Target
 from engine.provenance import accepted, code_of
 from engine.retrieval.audit_store import REPRESENTATION_NAMES, Choice
-from engine.retrieval.dataset import APPROACHES, MIRROR, VECTORS, gold_events, groups_of, names_of, require_one_market, sessions_in
+from engine.retrieval.dataset import APPROACHES, MIRROR, VECTORS, gold_events, groups_of, require_one_market, sessions_in
 from engine.retrieval.embedding import embedding_from_json, fit_normaliser, normaliser_from_json
 from engine.retrieval.events import Events, Progress
 from engine.retrieval.forecast import default_recipe
@@ -37,6 +37,7 @@ from engine.retrieval.model import Model, Recipe, fit, retune
 from engine.retrieval.reader import reader_from_json
 from engine.retrieval.reference import reference_from_json
 from engine.retrieval.search import Pool, make_pool
+from engine.retrieval.stack import stack_from_json
 from engine.retrieval.tune import tuned_from_json
 from engine.vocab import root_of
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from engine.lake.store import Lake
 
-FORMAT = 7
+FORMAT = 8
 MANIFEST = "manifest.json"
 
 
@@ -271,7 +272,9 @@ def _pools(model: Model, whole: bool) -> list[tuple[str, NDArray[np.int64]]]:
 def _model_json(model: Model) -> dict[str, Any]:
     embedding = None if model.embedding is None else model.embedding.to_json()
     reader = None if model.reader is None else model.reader.to_json()
-    return {"recipe": model.recipe, "reference": model.reference.to_json(), "embedding": embedding, "reader": reader}
+    stack = None if model.stack is None else model.stack.to_json()
+    fitted = {"reference": model.reference.to_json(), "embedding": embedding, "reader": reader, "stack": stack}
+    return {"recipe": model.recipe, "names": list(model.names)} | fitted
 
 
 def _touch_json(model: Model | None) -> dict[str, Any] | None:
@@ -434,7 +437,7 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
         return json.loads((base / file).read_text(encoding="utf-8"))[group]
 
     fitted = read(MODELS) if target == "class" else read(MODELS)["touch"]
-    names = names_of(compared(fitted["recipe"], manifest["representation"]), group)
+    names = tuple(fitted["names"])
     if target == "class":
         raw = base / f"{group}.vectors.npy"
         # By size alone: the file is memory-mapped and a few rows of it are read, hashing it would take longer than everything else.
@@ -482,6 +485,7 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
         pool=index,
         outline=outline,
         read=meta.select(read_columns).to_numpy(),
+        stack=None if fitted["stack"] is None else stack_from_json(fitted["stack"], names),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -11,22 +12,26 @@ from numpy.typing import NDArray
 
 from engine.errors import NoData
 from engine.params import RetrievalParams, Target
+from engine.retrieval.attention import layout_of
 from engine.retrieval.embedding import Embedding, Normaliser, fit_embedding, fit_normaliser, fold_of_session, unit
 from engine.retrieval.events import CLASSES, Events, concat_events
 from engine.retrieval.reader import Interval, Reader, Reading, fit_reader, intervals
 from engine.retrieval.reference import Reference, fit_reference, physical_axes, softmax
 from engine.retrieval.scores import Floats, Labels
 from engine.retrieval.search import Pool, make_pool, search
+from engine.retrieval.stack import VIEWS, Stack, fit_stack
 from engine.retrieval.tune import ORIGINAL, Tuned, abstention_bound, effective_number, posterior, shares, tune, weights_of
+from engine.retrieval.usual import Usual, evenly, usual_of
 
-Recipe = Literal["wall", "learned", "plain", "original", "best"]
+Recipe = Literal["stack", "attention", "wall", "learned", "plain", "original", "best"]
 """How vectors are compared. `learned`: embedded by what the reader says of them, and counted toward the reader; `wall`: the same of the
-wall features alone; `plain`: normalised, counted toward the reference; `original`: normalised, 20 neighbours, no smoothing; `best`: the
-first of `wall`, where triggers have them, and `learned` whose reader finds an effect in history (its loss on sessions left out is lower by
-more than one standard error than without one), else `plain`."""
+wall features alone; `attention`, `stack`: the same with what attention over the windows says of both, or several views together
+(`engine.retrieval.stack`); `plain`: normalised, counted toward the reference; `original`: normalised, 20 neighbours, no smoothing; `best`:
+the first of `wall`, where triggers have them, and `learned` whose reader finds an effect in history (its loss on sessions left out is lower
+by more than one standard error than without one), else `plain`."""
 
-EMBEDDED = ("wall", "learned")
-"""Recipes that compare what a reader says."""
+EMBEDDED = ("wall", "learned", "attention", "stack")
+"""Recipes that compare what is read of a vector."""
 
 MIN_SHARE = 1e-3
 """Minimum share of a class among the original's 20 neighbours; 0 would make the log loss infinite."""
@@ -46,6 +51,8 @@ class Model:
         What the intervals are made with, and the `learned` recipe's target of shrinkage; None for the original recipe.
     outline : Pool or None
         Outlines of history (`Embedding.outline`), row for row as in `pool`; None without an embedding.
+    stack : Stack or None
+        What the recipes `attention` and `stack` read with, beyond the reader.
     toward, read : float64 ``(n, classes)`` or None
         Cross-fitted forecasts of history: those that counts are shrunken toward, and the reader's. None in a model read from an index.
     """
@@ -65,10 +72,13 @@ class Model:
     outline: Pool | None = None
     toward: Floats | None = None
     read: Floats | None = None
+    stack: Stack | None = None
 
     @property
     def found(self) -> bool:
-        """Whether the reader finds an effect of the vectors in history."""
+        """Whether the reader, or the stack, finds an effect of the vectors in history."""
+        if self.stack is not None:
+            return self.stack.effect.signal > 0
         return self.reader is not None and self.reader.vector.signal > 0
 
     @property
@@ -76,14 +86,24 @@ class Model:
         """Number of classes of the target."""
         return class_count(self.target)
 
+    @cached_property
+    def usual(self) -> Usual:
+        """What usually stands in a vector, given the rest of it."""
+        some = self.history.matrix[evenly(len(self.history))]
+        return usual_of(self.normaliser.scale(np.asarray(some, np.float32)))
+
     def scaled(self, matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Normalised vectors ``(n, d)`` of raw ones, and which have a direction ``(n,)``: one that is zero or not finite has none."""
         directed = np.isfinite(matrix).all(axis=1) & (matrix != 0).any(axis=1)
         return self.normaliser.scale(np.where(directed[:, None], matrix, 0.0).astype(np.float32)), directed
 
     def reading(self, queries: Events, scaled: NDArray[np.float32], directed: NDArray[np.bool_]) -> Reading | None:
-        """What the reader says of queries; of those without a direction, by the covariates alone. None without a reader."""
-        return None if self.reader is None else self.reader.read(scaled, queries, self.reference, directed)
+        """What reader or stack say of queries; of those without a direction, by the covariates alone. None without a reader."""
+        if self.reader is None:
+            return None
+        if self.stack is None:
+            return self.reader.read(scaled, queries, self.reference, directed)
+        return self.stack.read(self.reader, self.reference, queries, scaled, directed)
 
     def vectors(
         self, queries: Events, scaled: NDArray[np.float32], directed: NDArray[np.bool_], reading: Reading | None
@@ -112,9 +132,11 @@ def target_labels(events: Events, target: Target, horizon: str) -> Labels:
 
 
 def columns_of(events: Events, recipe: Recipe) -> Events:
-    """The events with the dimensions that a recipe compares: those of the wall, or all others."""
+    """The events with the dimensions that a recipe compares: those of the wall, all others, or both where several views look at them."""
     from engine.features.vector import WALL
 
+    if recipe in VIEWS:
+        return events
     return events.only(WALL if recipe == "wall" else tuple(n for n in events.names if n not in WALL))
 
 
@@ -150,7 +172,12 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
         return Model(target, recipe, params, history.names, normaliser, None, reference, None, ORIGINAL, history, labels, pool)
     group = fold_of_session(history.session_codes, params.folds)
     pi = _cross_fitted_reference(history, labels, classes, group, reference.strength)
-    reader, odds = fit_reader(history, scaled, labels, pi, reference, group)
+    views = VIEWS.get(recipe)
+    # Windows finer than the bins are the attention's: the reader reads bins, as it does of `means`.
+    reader, odds = fit_reader(history, layout_of(history.names).flat(scaled) if views else scaled, labels, pi, reference, group)
+    stack = None
+    if views:
+        stack, odds = fit_stack(views, history, scaled, labels, pi, odds, reference, group)
     read = softmax(odds)
 
     def candidate(vectors: NDArray[np.float32], embedding: Embedding | None, toward: Floats) -> _Fit:
@@ -173,7 +200,7 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
         tuned = replace(tuned, abstain_below=abstention_bound(outline, vectors, params))
     return Model(
         target, recipe, params, history.names, normaliser, best.embedding, reference, reader, tuned, history, labels, best.pool, outline,
-        best.toward, read,
+        best.toward, read, stack,
     )  # fmt: skip
 
 

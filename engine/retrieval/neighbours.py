@@ -29,6 +29,7 @@ from engine.retrieval.embedding import fold_of_session
 from engine.retrieval.events import CLASSES, OUTCOME_CLASS, Events
 from engine.retrieval.forecast import candidates, default_recipe, forecast_table
 from engine.retrieval.hints import gold_command
+from engine.retrieval.importance import Importance, importance
 from engine.retrieval.index import ALL, open_index, open_touch, read_index_manifest, rebuild_command
 from engine.retrieval.kept import as_days, before_session, kept_fits
 from engine.retrieval.model import Answer, Model, fit_before, forecast
@@ -65,6 +66,8 @@ class Neighbours:
         Sessions of history that were searched.
     answer : Answer
         The forecast as arrays of one row.
+    importance : Importance or None
+        When and what moved it, where setups are embedded by what is read of them; None where they are compared as they are.
     """
 
     forecast: pl.DataFrame
@@ -74,6 +77,7 @@ class Neighbours:
     sessions: int
     query: Events
     answer: Answer
+    importance: Importance | None = None
 
 
 def trigger_query(lake: Lake, trigger_id: str) -> Events:
@@ -211,6 +215,8 @@ def find_neighbours(what: Fitted, query: Events) -> Neighbours:
     """Neighbours and forecast of one query, without its own session."""
     import polars as pl
 
+    from engine.features.vector import family_of
+
     _require_one(query)
     model, session = what.model, query.sessions[0]
 
@@ -230,7 +236,11 @@ def find_neighbours(what: Fitted, query: Events) -> Neighbours:
     )
     counts = {c: int((labels == i).sum()) for i, c in enumerate(CLASSES)}
     searched = len(np.unique(model.history.sessions[model.history.sessions != session]))
-    return Neighbours(forecast_table(model, answer, query, what.touch, touch), found, counts, what.mode, searched, query, answer)
+    moved = None
+    if model.embedding is not None and query.only(model.names).usable[0]:
+        moved = importance(model, query, [family_of(n) for n in model.names])
+    table = forecast_table(model, answer, query, what.touch, touch)
+    return Neighbours(table, found, counts, what.mode, searched, query, answer, moved)
 
 
 def _require_one(query: Events) -> None:

@@ -86,7 +86,7 @@ def _gram(x: Floats) -> Floats:
     return np.asarray(x.T @ x)
 
 
-def _ridge(x: Floats, offset: Floats, hits: Floats, spread: Spread, start: Floats) -> Floats:
+def ridge(x: Floats, offset: Floats, hits: Floats, spread: Spread, start: Floats) -> Floats:
     """Coefficients ``(d, classes)``, whose rows sum to zero, with the least log loss plus ``precision / 2`` times their squares."""
     c = curvature_of(softmax(offset))
     classes = hits.shape[1]
@@ -135,11 +135,12 @@ def no_effect(columns: int, classes: int) -> Effect:
 
 
 def fit_effect(
-    x: Floats, offset: Floats, labels: Labels, sessions: Labels, group: Labels, signals: tuple[float, ...] = SIGNALS
+    x: Floats, offset: Floats, labels: Labels, sessions: Labels, group: Labels, signals: tuple[float, ...] = SIGNALS, *, errors: float = 1.0
 ) -> tuple[Effect, Floats]:
     """The effect of ``x`` ``(n, d)`` beyond `offset` ``(n, classes)``, and the cross-fitted log odds that it adds, ``(n, classes)``.
 
-    `group` are the cross-fitting groups of the events (`engine.retrieval.embedding.fold_of_session`).
+    `group` are the cross-fitting groups of the events (`engine.retrieval.embedding.fold_of_session`); there is no effect unless the loss on
+    sessions left out is lower by more than `errors` standard errors.
     """
     n, d = x.shape
     classes = offset.shape[1]
@@ -158,7 +159,7 @@ def fit_effect(
         cross = np.zeros((n, classes))
         for i, f in enumerate(folds):
             values, axes = each[i]
-            starts[i] = _ridge(*rest[i], Spread(axes, np.maximum(values, 0), size / signal), starts[i])
+            starts[i] = ridge(*rest[i], Spread(axes, np.maximum(values, 0), size / signal), starts[i])
             cross[f] = x[f] @ starts[i]
         losses = _losses(offset + cross, labels)
         seen[signal] = float(losses.mean())
@@ -168,12 +169,12 @@ def fit_effect(
             worse += 1
             if worse == 2:  # the loss has one minimum along the signals
                 break
-    if not (none - best_loss).mean() > paired_error(none - best_loss, sessions):
+    if not (none - best_loss).mean() > errors * paired_error(none - best_loss, sessions):
         return no_effect(d, classes), np.zeros((n, classes))
     values, axes = np.linalg.eigh(total)
     chosen = _between(seen, chosen)
     spread = Spread(axes, np.maximum(values, 0), size / chosen)
-    return Effect(_ridge(x, offset, hits, spread, np.mean(starts, axis=0)), spread, chosen), added
+    return Effect(ridge(x, offset, hits, spread, np.mean(starts, axis=0)), spread, chosen), added
 
 
 def _between(losses: dict[float, float], best: float) -> float:
@@ -255,7 +256,7 @@ class Reader:
         return {
             "centre": self.centre.tolist(), "scale": self.scale.tolist(), "unit": self.unit, "events": self.events,
             "directions": None if self.directions is None else self.directions.tolist(), "kinds": list(self.kinds),
-            "vector": _effect_json(self.vector), "local": _effect_json(self.local), "usual": _spread_json(self.usual),
+            "vector": effect_json(self.vector), "local": effect_json(self.local), "usual": _spread_json(self.usual),
             "weights": self.curvature.weights.tolist(), "curvature": self.curvature.directions.tolist(),
         }  # fmt: skip
 
@@ -371,7 +372,8 @@ def _spread_json(spread: Spread) -> dict[str, Any]:
     return {"axes": spread.axes.tolist(), "values": spread.values.tolist(), "precision": precision}
 
 
-def _effect_json(effect: Effect) -> dict[str, Any]:
+def effect_json(effect: Effect) -> dict[str, Any]:
+    """All fields, arrays as lists."""
     return {"coef": effect.coef.tolist(), "signal": effect.signal, **_spread_json(effect.spread)}
 
 
@@ -380,9 +382,14 @@ def _spread_from_json(value: dict[str, Any]) -> Spread:
     return Spread(axes.reshape(len(values), len(values)), values, np.inf if value["precision"] is None else value["precision"])
 
 
+def effect_from_json(value: dict[str, Any]) -> Effect:
+    """The effect of an `effect_json` value."""
+    return Effect(np.array(value["coef"], float), _spread_from_json(value), value["signal"])
+
+
 def reader_from_json(value: dict[str, Any]) -> Reader:
     """The reader of a `Reader.to_json` value."""
-    vector, local = (Effect(np.array(e["coef"], float), _spread_from_json(e), e["signal"]) for e in (value["vector"], value["local"]))
+    vector, local = (effect_from_json(e) for e in (value["vector"], value["local"]))
     return Reader(
         np.array(value["centre"], float), np.array(value["scale"], float),
         None if value["directions"] is None else np.array(value["directions"], float),

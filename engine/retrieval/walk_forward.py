@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from engine.errors import NoData
 from engine.params import AuditParams, Target
-from engine.retrieval.events import NO_LABEL, Events, Progress
+from engine.retrieval.events import NO_LABEL, Events, Progress, beside
 from engine.retrieval.model import Recipe, class_count, fit, forecast, target_labels
 from engine.retrieval.reference import fit_reference
 from engine.retrieval.scores import Floats, Labels
+from engine.retrieval.stack import VIEWS, boosted
 from engine.runner import wait_for_some
 
 Dates = NDArray[np.datetime64]
@@ -135,23 +136,22 @@ def walk_trees(events: Events, blocks: Sequence[Block], params: AuditParams, tar
 
 
 def _trees(x: Floats, y: Labels, queries: Floats, classes: int, seed: int) -> Floats:
-    import lightgbm
-
-    # Shallow trees, a low learning rate and strong regularisation: on hundreds of events anything larger loses to pi.
-    options = {"learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 30, "lambda_l2": 5.0}
-    sampled = {"feature_fraction": 0.5, "bagging_fraction": 0.7, "bagging_freq": 1, "seed": seed}
-    fixed = {"objective": "multiclass", "num_class": classes, "verbosity": -1, "num_threads": 1, "deterministic": True}
-    rounds = 150 if len(x) < 3000 else 300
-    booster = lightgbm.train({**options, **sampled, **fixed}, lightgbm.Dataset(x, y), num_boost_round=rounds)
-    return np.asarray(booster.predict(queries), float).reshape(-1, classes)
+    return np.asarray(boosted(x, y, classes, seed).predict(queries), float).reshape(-1, classes)
 
 
 # ----------------------------------------------------------------------------
 # All representations of an audit, evaluated sequentially or in parallel
 
-REPRESENTATIONS = ("pi", "blocks_original", "blocks", "means", "learned", "wall", "lightgbm")
+REPRESENTATIONS = ("pi", "blocks_original", "blocks", "means", "learned", "attention", "stack", "wall", "lightgbm")
 """Forecasters compared: the reference; the original recipe (20 neighbours of `blocks`, unsmoothed); `blocks` and `means` tuned and
-smoothed; `learned`, an embedding of `means`; `wall`, one of the wall features; gradient-boosted trees on `means`."""
+smoothed; `learned`, an embedding of `means`; `attention` and `stack`, embeddings of their windows (`engine.retrieval.stack`); `wall`, one
+of the wall features; gradient-boosted trees on `means`."""
+
+
+RECIPES: dict[str, Recipe] = {
+    "blocks_original": "original", "learned": "learned", "attention": "attention", "stack": "stack", "wall": "wall",
+}  # fmt: skip
+"""Recipes of the representations, ``plain`` where none is named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,12 +168,25 @@ class AuditData:
         Exact class probabilities where the data are simulated.
     wall : Events or None
         The same triggers in wall features, row for row as `means`.
+    windows : Events or None
+        The same triggers in finer windows than the bins of `means`, row for row, for `attention` and `stack`; theirs are those bins where
+        None.
     """
 
     means: Events
     blocks: Sequence[Events] = ()
     truth: Floats | None = None
     wall: Events | None = None
+    windows: Events | None = None
+
+    def events_for(self, name: str) -> Events:
+        """The triggers as the forecaster `name` sees them, where that is not by `blocks`."""
+        if name == "wall" and self.wall is not None:
+            return self.wall
+        if name not in VIEWS:
+            return self.means
+        windows = self.means if self.windows is None else self.windows
+        return windows if self.wall is None else beside(windows, self.wall)
 
 
 def walk_all(
@@ -235,11 +248,11 @@ def _walk(name: str, data: AuditData, blocks: Sequence[Block], p: AuditParams, t
         return walk_reference(data.means, blocks, p, target)
     if name == "lightgbm":
         return walk_trees(data.means, blocks, p, target, step)
-    groups: list[Group] = [(data.wall if name == "wall" and data.wall is not None else data.means, np.arange(len(data.means)))]
+    groups: list[Group] = [(data.events_for(name), np.arange(len(data.means)))]
     if name.startswith("blocks"):
         place = {t: i for i, t in enumerate(data.means.frame["trigger_id"].to_list())}
         groups = [(e, np.array([place[t] for t in e.frame["trigger_id"].to_list()], np.int64)) for e in data.blocks]
-    recipe: Recipe = "wall" if name == "wall" else "learned" if name == "learned" else "original" if name == "blocks_original" else "plain"
+    recipe: Recipe = RECIPES.get(name, "plain")
     keys = [e.pool_keys(p.retrieval.pool) for e, _ in groups]
     pools = [(e.take(own == k), rows[own == k]) for (e, rows), own in zip(groups, keys) for k in np.unique(own)]
     return walk_neighbours(pools, len(data.means), blocks, p, target, recipe, step)

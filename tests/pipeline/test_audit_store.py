@@ -21,7 +21,7 @@ from engine.lake.catalog import LADDER, LEVELS, TAPE, dataset
 from engine.lake.manifest import Lineage, canonical, sha256_text
 from engine.lake.store import Lake
 from engine.params import AuditParams, RetrievalParams, RunParams
-from engine.retrieval.audit import Report, audit
+from engine.retrieval.audit import CHOICES, Report, audit
 from engine.retrieval.audit_store import REPORT, TABLE, audit_choice, audit_inputs, read_audit, store_audit, write_audit
 from engine.retrieval.dataset import VECTORS, gold_events, names_of, sessions_in
 from engine.retrieval.events import Events
@@ -51,16 +51,22 @@ def walls_of(events: Events) -> Events:
     return Events(events.matrix[:, -len(WALL) :], WALL, "wall", events.frame)
 
 
+def narrow(events: Events) -> Events:
+    """The events with windows that know nothing: what `attention` and `stack` are fitted on in a moment."""
+    noise = np.random.default_rng(4).normal(size=(len(events), 4)).astype(np.float32)
+    return Events(noise, tuple(f"b{t}_n" for t in range(4)), "means", events.frame)
+
+
 @pytest.fixture(scope="module")
 def reports() -> dict[str, Report]:
     """Audits in which `learned` wins (a planted signal), `wall` (one in the wall features alone) and `means` (nothing; a whole audit), and
     one that knows `means` alone."""
     planted, nothing = (synthetic_events(400, strength, 1).data for strength in (2.0, 0.0))
-    names = ("means", "learned", "wall")
+    names, windows, blind = CHOICES["means"], narrow(planted.means), blind_walls(planted.means, "means")
     return {
-        "learned": audit(AuditData(planted.means, wall=blind_walls(planted.means)), only=names, touch=False),
-        "wall": audit(AuditData(blind_walls(planted.means, "means"), wall=walls_of(planted.means)), only=names, touch=False),
-        "means": audit(replace(nothing, wall=blind_walls(nothing.means)), touch=False),
+        "learned": audit(AuditData(planted.means, wall=blind_walls(planted.means), windows=windows), only=names, touch=False),
+        "wall": audit(AuditData(blind, wall=walls_of(planted.means), windows=windows), only=names, touch=False),
+        "means": audit(replace(nothing, wall=blind_walls(nothing.means), windows=narrow(nothing.means)), touch=False),
         "alone": audit(AuditData(planted.means), only=("means",), touch=False),
     }
 
@@ -136,7 +142,7 @@ def test_a_partial_audit_chooses_nothing_and_replaces_no_whole_one(lake: Lake, r
 
     whole, quick = reports["means"], replace(reports["means"], params=reports["means"].params | {"refit_growth": 0.5})
     partial = {
-        "alone": (reports["alone"], "lacks learned"),
+        "alone": (reports["alone"], "lacks learned, wall, attention, stack"),
         "quick": (quick, "refitted when history had grown by 50%, not by 15%"),
     }
     for report, says in partial.values():

@@ -14,7 +14,7 @@ from engine.commands.retrieval import synthetic_blocks, synthetic_events
 from engine.errors import NoData, PartitionCorrupt, PartitionMissing
 from engine.lake.manifest import canonical, sha256_file, sha256_text
 from engine.params import AuditParams, RetrievalParams
-from engine.retrieval.audit import Report, _verdict, audit, choose
+from engine.retrieval.audit import CHOICES, Report, _verdict, audit, choose
 from engine.retrieval.audit_store import REPORT, TABLE, read_audit, write_audit
 from engine.retrieval.events import Events, permute_days
 from engine.retrieval.scores import (
@@ -229,9 +229,10 @@ def test_planted_signal_is_found_in_order(planted: Report) -> None:
     assert learned.share_of_attainable is not None
     assert learned.share_of_attainable > 0.6
     assert learned.skill > plain.skill > original.skill
-    assert planted.winner == "learned"
+    # The path says all in a linear way: what reads more ways than one ties with it at most, or is a little better.
+    assert planted.winner in ("learned", "attention", "stack")
     assert set(planted.choices) == {"any", "means", "blocks"}
-    assert planted.choices["means"]["skill"] == {n: planted.row(n).skill for n in ("means", "learned")}
+    assert planted.choices["means"]["skill"] == {n: planted.row(n).skill for n in CHOICES["means"] if n != "wall"}
     assert planted.verdict.startswith("edge found: what serves beats the reference by ")
     served = planted.row("served")
     assert (served.skill, served.abstained) == (learned.skill, learned.abstained), "the reader finds an effect in every history"

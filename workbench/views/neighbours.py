@@ -21,7 +21,7 @@ from engine.vocab import NS, root_of
 from workbench import lakes, session_cache, similar
 from workbench.assets import script, style
 from workbench.export import Table
-from workbench.plots import axes, heatmap, outcomes
+from workbench.plots import axes, heatmap, importance, outcomes
 from workbench.plots import difference as plots
 from workbench.plots.heatmap import LAYERS, legend_html
 from workbench.plots.replay_wall import Mini, packed, shared_top
@@ -372,7 +372,7 @@ def opened(found: Similar, i: int) -> dict[str, Any]:
 
 
 class Side:
-    """Beside the wall: outcomes per horizon, how far price went, and which families of features make the setups similar.
+    """Beside the wall: outcomes per horizon, when and what moved the forecast, how far price went, and what makes the setups similar.
 
     The figures are made with the first answer and patched from then on.
     """
@@ -381,7 +381,8 @@ class Side:
         tall: dict[str, Any] = {"margin": (10, 0, 0, 0), "sizing_mode": "stretch_both", "min_height": 200, "max_height": 520}
         self.outcomes = pn.pane.HTML("", **FILL)
         self.excursions, self.reasons = pn.pane.Bokeh(None, **tall), pn.pane.Bokeh(None, **tall)
-        self.panes = [self.outcomes, self.excursions, self.reasons]
+        self.moved = pn.pane.Bokeh(None, visible=False, **{**tall, "min_height": 150, "max_height": 260})
+        self.panes = [self.outcomes, self.moved, self.excursions, self.reasons]
 
     def paint(self, found: Similar, theme: Theme) -> None:
         """Show an answer."""
@@ -395,6 +396,15 @@ class Side:
         else:
             outcomes.paint_excursions(self.excursions.object, rows, approach, theme, barrier=barrier)
             self.why(found, None)
+        moved = found.answer.importance
+        # Where setups are compared as they are, nothing was read of the query that could be told apart.
+        self.moved.visible = moved is not None
+        if moved is None:
+            return
+        if self.moved.object is None:
+            self.moved.object = importance.importance_figure(moved, theme, approach)
+        else:
+            importance.paint_importance(self.moved.object, moved, theme, approach)
 
     def why(self, found: Similar, which: int | None) -> None:
         """Why all of them, or one of them, are similar."""
@@ -406,6 +416,8 @@ class Side:
         self.paint(found, theme)
         outcomes.theme_excursions(self.excursions.object, theme)
         outcomes.theme_why(self.reasons.object, theme)
+        if self.moved.object is not None:
+            importance.theme_importance(self.moved.object, theme)
 
 
 def wait_card(html: str, *, waiting: bool) -> str:
