@@ -13,6 +13,7 @@ import polars as pl
 
 from engine.features import pressure_cube
 from engine.ladder import NO_TICK, Ladder
+from engine.lake.catalog import TAPE
 from engine.levels import level_ids
 from engine.params import SetupParams
 from engine.session import Session, cached_with_session, level_title, levels_so_far, tick_at
@@ -185,3 +186,24 @@ def _clip(root: str, symbol: str, date: dt.date, stamp: str, level_tick: int, ze
 @lru_cache(maxsize=2)
 def _ladder(root: str, symbol: str, date: dt.date, stamp: str) -> Ladder:
     return Ladder.open(open_lake(root), symbol, date)
+
+
+def last_ticks(root: str, symbol: str, date: dt.date, begin_ns: int, end_ns: int) -> np.ndarray:
+    """The last trade at the end of each whole second of ``[begin, end)``, ticks, float64; NaN before the first and beyond the session.
+
+    Raises
+    ------
+    PartitionMissing, PartitionCorrupt
+        Where the session's tape is not in the lake, with the command that makes it.
+    """
+    return _last_ticks(root, symbol, date, stamp(root, symbol, date), begin_ns // NS, end_ns // NS)
+
+
+@lru_cache(maxsize=256)
+def _last_ticks(root: str, symbol: str, date: dt.date, stamp: str, begin_s: int, end_s: int) -> np.ndarray:
+    start = pl.col("window_start_ts_ns")
+    inside = start.is_between(begin_s * NS, end_s * NS, closed="left")
+    tape = open_lake(root).read(TAPE, symbol, date, ["window_start_ts_ns", "last_tick"], inside)
+    out = np.full(end_s - begin_s, np.nan)
+    out[tape["window_start_ts_ns"].to_numpy() // NS - begin_s] = tape["last_tick"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return out

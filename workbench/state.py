@@ -19,7 +19,10 @@ LAYER_KEYS = ("depth", "add", "pull", "fill", "long", "short", "net")
 STEPS = {"1 tick": "tick", "$1": "dollar"}
 VOLUME = {"Off": "off", "On": "on"}
 SPANS = {"10 min": 10, "20 min": 20, "30 min": 30, "1 hour": 60, "2 hours": 120, "Session": 0}
-"""Minutes shown by the chart; 0 is the whole session."""
+"""Minutes shown by the heatmap; 0 is the whole session."""
+
+DOTS = {"Off": 0, "Large": -1, "10": 10, "25": 25, "50": 50, "100": 100, "250": 250}
+"""Least contracts of a trade that has a dot on the heatmap; -1: what is large in the session so far."""
 
 PANELS = {"heat": "Heatmap", "ladder": "Ladder", "conditions": "Conditions", "tape": "Time and sales"}
 """Panels that can have a window of their own: key in the URL -> title."""
@@ -45,7 +48,7 @@ QUERY = {
     "at": "at", "near": "near", "mid": "mid", "far": "far", "layer": "layer", "step": "step",
     "half": "half_life_s", "rows": "rows", "span": "span_min", "theme": "theme", "map": "palette", "horizon": "horizon",
     "mode": "mode", "pool": "pool", "from": "direction", "k": "neighbours_k", "volume": "volume", "marks": "marks", "about": "section",
-    "tape": "tape", "least": "least", "panel": "panel", "clock": "clock",
+    "tape": "tape", "least": "least", "dots": "dots", "panel": "panel", "clock": "clock",
 }  # fmt: skip
 """Key in the URL -> parameter."""
 
@@ -88,7 +91,8 @@ class LevelState(param.Parameterized):
     step: Any = param.Selector(default="tick", objects=STEPS, doc="Price step of a row: one tick, or one dollar")
     half_life_s = param.Number(**param_from_field(PressureParams, "half_life_s"))
     rows = param.Integer(default=16, bounds=(8, 120), doc="Ticks shown above and below the level")
-    span_min: Any = param.Selector(default=30, objects=SPANS, doc="How much time the chart shows")
+    span_min: Any = param.Selector(default=10, objects=SPANS, doc="How much time the heatmap shows")
+    dots: Any = param.Selector(default=-1, objects=DOTS, doc="Least contracts of a trade that has a dot on the heatmap")
     volume: Any = param.Selector(default="off", objects=VOLUME, doc="Volume profile and cumulative delta, up to the cursor")
     marks: Any = param.Selector(default="on", objects=VOLUME, doc="Large orders, icebergs, sweeps, absorption and pulls on the heat")
     tape: Any = param.Selector(default="off", objects=VOLUME, doc="Time and sales beside the picture, up to the clock")
@@ -187,7 +191,7 @@ class LevelState(param.Parameterized):
             # 9:53 is a time.
             return to_ns(dt.date.fromisoformat(date), dt.time.fromisoformat(f"0{text}" if text[1:2] == ":" else text))
         kind = self.param[name]
-        if isinstance(kind, param.Integer) or name in ("span_min", "least"):
+        if isinstance(kind, param.Integer) or name in ("span_min", "least", "dots"):
             return int(text)
         if isinstance(kind, param.Number):
             return float(text)

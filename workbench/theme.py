@@ -58,7 +58,8 @@ THEMES = {t.name: t for t in (DARK, LIGHT)}
 INKS = ("text", "muted", "long", "short", "level", "wall")
 """Colours that data name instead of carrying them: a change of theme then changes a palette, and no data."""
 
-_INFERNO = ("#000004", "#160b39", "#420a68", "#6a176e", "#932667", "#bc3754", "#dd513a", "#f37819", "#fca50a", "#f6d746", "#fcffa4")
+_FIGURE = ("#0c2748", "#1c5aa6", "#4f8fd0", "#e39a2b", "#f8c766", "#fff4d9")
+_FIGURE_LIGHT = ("#dbe8f6", "#8fbbe8", "#3d7fc4", "#c77a12", "#8a4a00", "#3a1c00")
 _CIVIDIS = ("#00204c", "#00336f", "#39486b", "#575c6d", "#707173", "#8a8779", "#a69d75", "#c4b56c", "#e4cf5b", "#ffea46")
 _BOOKMAP = ("#000000", "#06184a", "#0b3fb0", "#1e7be0", "#ffe94d", "#ffb020", "#ff6a00", "#e01010")
 
@@ -86,7 +87,8 @@ def unsigned_palette(theme: Theme, name: str) -> tuple[str, ...]:
     elif name == "cividis":
         stops = _CIVIDIS if dark else _CIVIDIS[::-1]
     else:
-        stops = (theme.map_floor, *_INFERNO[1:]) if dark else (theme.map_floor, "#fdf3c0", *_INFERNO[::-1][1:-1])
+        # Ground, then blue, amber and cream: what is usual is not seen, what stands out is.
+        stops = (theme.map_floor, *(_FIGURE if dark else _FIGURE_LIGHT))
     return (NO_DATA, *ramp(stops, 255))
 
 

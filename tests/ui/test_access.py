@@ -182,7 +182,10 @@ def test_keyboard_reaches_and_names_every_control(pages: Any, key: str) -> None:
     assert unseen == set()
 
 
-PAN = "() => Bokeh.documents.flatMap((d) => [...d._all_models.values()]).filter((m) => m.type === 'PanTool').map((m) => m.active)"
+PAN = """() => Bokeh.documents.flatMap((d) => [...d._all_models.values()])
+  .filter((m) => m.type === "Figure" && m.name === "level_chart")
+  .map((f) => f.toolbar.tools.find((m) => m.type === "PanTool").active)"""
+"""Whether panning is on in the heatmap, whose tools have buttons; the candles' have none."""
 
 
 def test_tools_of_figures_are_buttons_of_the_keyboard(pages: Any) -> None:

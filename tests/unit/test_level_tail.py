@@ -30,7 +30,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 def frames(s: Session, seconds: list[int]) -> list[Frame]:
     """Frames of one slab at VWAP."""
     params, mid = FeatureParams(), int(s.ladder.last_tick[seconds[0]])
-    slab = past.Slab(s, 1800, 4500, mid - 20, mid + 20, 1, LAYERS["depth"], 50.0, 0.0)
+    slab = past.Slab(s, 1800, 4500, mid - 20, mid + 20, 1, LAYERS["depth"], 0.0, 1800)
     level = s.level("vwap")
     out = []
     for t in seconds:
@@ -42,7 +42,7 @@ def frames(s: Session, seconds: list[int]) -> list[Frame]:
 
 
 def told(tail: Tail, frame: Frame) -> dict[str, Any]:
-    return json.loads(tail.frame(frame, {}))
+    return json.loads(tail.frame(frame, {}, {k: [] for k in ("x", "y", "size", "colour")}))
 
 
 def test_additions_make_the_whole(session: Session) -> None:
@@ -53,21 +53,20 @@ def test_additions_make_the_whole(session: Session) -> None:
     slab = first.slab
     image = slab.image(first.t)[0]
     strip = past.strip(session, "vwap", first.look.params)
-    bid, windows = [], []
+    path, windows = [], []
     for f in shown[1:]:
         assert tail.goes_on(f, 0.1)
         new = told(tail, f)
         codes = np.array(new["codes"], dtype=np.uint8).reshape(slab.ticks.size, -1)
         image[:, new["first"] : new["first"] + codes.shape[1]] = codes
-        bid += new["quotes"]["bid"]
+        path += new["quotes"]["last"]
         windows += new["windows"]
         assert new["x"] == f.x(f.t)
-        # Nothing of what comes later: neither prices nor candles.
+        # Nothing of what comes later.
         assert all(x < new["x"] for x in new["quotes"]["x"])
-        assert all(x - w <= new["x"] for x, w in zip(new["candles"]["x"], new["candles"]["width"], strict=True))
     last = shown[-1]
     np.testing.assert_array_equal(image, slab.image(last.t)[0])
-    assert bid == [None if v != v else v for v in past.quotes(session).between(first.t, last.t, 1)["bid"]]
+    assert path == past.quotes(session).between(first.t, last.t, 1)["last"]
     assert len(windows) == strip.done(last.look.now_ns) - strip.done(first.look.now_ns) > 10
     cells, _ = strip.until(last.look.now_ns, first.x(2000))
     end = [np.asarray(m)[:, -len(windows) :].T.tolist() for m in cells["image"]]

@@ -361,14 +361,71 @@ def test_a_hidden_drill_asks_nothing_until_it_is_back(view: LevelView, monkeypat
 
 
 def test_names_are_placed_anew_for_another_height(view: LevelView) -> None:
-    src = view.pictures.chart.sources["names"]
+    src = view.pictures.candles.sources["names"]
+    view._on_height("inner_height", 480, 600)
     before = repr(src.data)
-    view._on_height("inner_height", 480, 200)
-    view.pictures.forget()
-    view.pictures._lines = ()
-    small = repr(src.data)
-    view.player.show(words=False)
-    assert small == repr(src.data) != before
+    view._on_height("inner_height", 600, 90)
+    assert repr(src.data) != before
+
+
+def test_the_candles_end_at_the_clock_and_have_the_setup_marked(view: LevelView) -> None:
+    parts, s = view.pictures.candles, view.player.session
+    assert s is not None
+    act(view, "touch", 1)
+    act(view, "step", 75)  # a quarter of a minute after a touch
+    look = view.look
+    assert look is not None
+    made = parts.sources["candles"].data
+    now = view.player.frame.x(view.player.frame.t)
+    assert max(x - w for x, w in zip(made["x"], made["width"])) < now
+    tape = s.ladder.tape.slice(0, look.second)
+    assert made["low"][-1] >= tape["low_tick"].drop_nulls().min()
+    words = [str(t).strip() for t in parts.sources["words"].data["text"]]
+    assert words[0] == "6-bar look-back"
+    assert any(t.startswith("Trigger ") for t in words)
+    assert parts.boxes["forward"].visible
+    # The look-forward is an empty box until it is known.
+    assert parts.boxes["forward"].right > now
+    assert all(x <= now + 120_000 for x in made["x"])
+    fitted = parts.figure.y_range.start, parts.figure.y_range.end
+    act(view, "fit", False)
+    parts.figure.y_range.update(start=0, end=1)
+    act(view, "step", 1)
+    assert (parts.figure.y_range.start, parts.figure.y_range.end) == (0, 1)  # the trader's own range stays
+    act(view, "fit", True)
+    assert (parts.figure.y_range.start, parts.figure.y_range.end) == fitted
+
+
+def test_dots_are_the_trades_of_a_size_before_the_clock(view: LevelView) -> None:
+    st, src = view.state, view.pictures.chart.sources["dots"]
+    frame = view.player.frame
+    assert frame is not None
+    st.dots = 10
+    many = len(src.data["x"])
+    st.dots = 0
+    assert src.data["x"] == []
+    st.dots = -1
+    assert 0 < len(src.data["x"]) < many or many == 0
+    s = view.player.session
+    assert s is not None
+    found = frame.slab.dots(frame.low, frame.t, 10)
+    assert all(t < frame.t for t, *_ in found)
+    for t, tick, n, side in found[:20]:
+        cube = s.ladder.cube(s.ladder.start_ns + t * NS, s.ladder.start_ns + (t + 1) * NS, tick, tick)
+        assert int(cube[f"{'ask' if side == 'long' else 'bid'}_fill"][0, 0]) == n
+
+
+def test_what_is_typical_at_a_distance_is_of_the_hour_before_the_clock(view: LevelView, monkeypatch: pytest.MonkeyPatch) -> None:
+    s = view.player.session
+    assert s is not None
+    asked: list[int] = []
+    cube = Ladder.cube
+    monkeypatch.setattr(Ladder, "cube", lambda self, a, b, *of, **more: asked.append(b) or cube(self, a, b, *of, **more))
+    usual = known.typical_sizes(s, 1, 4_511)
+    assert usual.shape == (known.TYPICAL_ROWS,)
+    assert (usual >= 1).all()
+    assert len(asked) == known.TYPICAL_MOMENTS
+    assert s.ladder.start_ns + (4_511 - known.TYPICAL_S) * NS < min(asked) <= max(asked) <= s.ladder.start_ns + 4_511 * NS
 
 
 def test_before_the_first_window_of_a_level_the_sentence_says_so(view: LevelView) -> None:
@@ -433,7 +490,7 @@ def test_a_theme_that_changed_with_the_session_while_it_was_hidden_is_all_there(
     state.theme = "light"
     shown._missed |= {"contract", "session"}
     shown.front(True)
-    assert [f.border_fill_color for f in shown.pictures.figures] == [LIGHT.page] * 3
+    assert [f.border_fill_color for f in shown.pictures.figures] == [LIGHT.page] * 4
 
 
 def test_what_came_after_is_shown_when_asked_for_and_hidden_with_the_next_act(view: LevelView) -> None:
@@ -445,7 +502,7 @@ def test_what_came_after_is_shown_when_asked_for_and_hidden_with_the_next_act(vi
         return float(src["heat"].data["x"][0]) + (columns[-1] + 1) * float(src["heat"].data["dw"][0]) / image.shape[1]
 
     assert view.player.frame is not None
-    now, before = view.player.frame.x(2000), {k: repr(src[k].data) for k in ("heat", "candles", "quotes", "levels")}
+    now, before = view.player.frame.x(2000), {k: repr(src[k].data) for k in ("quotes", "levels")}
     act(view, "reveal", True)
     assert painted_until() > now + 100_000
     assert all(veil.visible and veil.left == now for veil in view.pictures.veils)
@@ -454,11 +511,13 @@ def test_what_came_after_is_shown_when_asked_for_and_hidden_with_the_next_act(vi
     assert view.player.deck.track["x"][-1] < 2000  # the scrubber's path stays what was known
     act(view, "reveal", False)
     assert {k: repr(src[k].data) for k in before} == before
+    assert painted_until() <= view.player.frame.x(2000 + view.player.frame.slab.pool)
+    assert all(x <= now for x in src["dots"].data["x"])
     for name, value in (("step", 1), ("play", True)):
         act(view, "reveal", True)
         act(view, name, value)
         assert not view.player.deck.now["revealed"]
-        assert painted_until() <= view.player.frame.x(2005)
+        assert painted_until() <= view.player.frame.x(2001 + view.player.frame.slab.pool)
         assert not any(veil.visible for veil in view.pictures.veils)
     act(view, "play", False)
 

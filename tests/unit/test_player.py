@@ -128,13 +128,12 @@ def made_session(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_image_at_an_instant_holds_nothing_later(made_session) -> None:
-    from workbench.plots import heatmap
     from workbench.plots.heatmap import LAYERS
     from workbench.views import known as past
 
     s = made_session
     mid = int(s.ladder.last_tick[1500])
-    slab = past.Slab(s, 600, 2400, mid - 20, mid + 20, 1, LAYERS["depth"], 50.0, 0.0)
+    slab = past.Slab(s, 600, 2400, mid - 20, mid + 20, 1, LAYERS["depth"], 0.0, 600)
     grown = None
     for t in (1501, 1502, 1503, 1600):
         codes = slab.image(t)[0]
@@ -145,6 +144,6 @@ def test_image_at_an_instant_holds_nothing_later(made_session) -> None:
             # What frames patch in column by column is what the whole image says.
             before, image = grown
             a = slab.column_of(before - 1)
-            image[:, a : slab.column_of(t - 1) + 1] = heatmap.codes(slab.block(a, t), slab.layer, slab.top)
+            image[:, a : slab.column_of(t - 1) + 1] = slab.codes(a, t)
             assert (image == codes).all()
         grown = (t, codes.copy())

@@ -35,6 +35,17 @@ const bokeh = {
     const { x_scale, y_scale, bbox: { left, right, top, bottom, width, height } } = view.frame;
     return { sx: (x) => x_scale.compute(x), sy: (y) => y_scale.compute(y), bbox: { left, right, top, bottom, width, height } };
   },
+  // Bokeh gives a text glyph new colours at once and new words a moment later. Where the layout changes between the two, as with a notice in
+  // the same message, it paints then, and to measure more old words than there are new colours is an error. Measuring waits for the words.
+  waitForWords: () => {
+    const { prototype } = Bokeh.require("models/glyphs/text").TextView, measure = prototype.after_visuals;
+    if (measure.waits) return;
+    prototype.after_visuals = function () { if (this.labels.length === this.data_size) measure.call(this); };
+    prototype.after_visuals.waits = true;
+  },
+  // The price range of a figure, and a new one for it.
+  prices: (view) => ({ start: view.model.y_range.start, end: view.model.y_range.end }),
+  setPrices: (view, range) => view.model.y_range.setv(range),
   // The grids of a figure that are drawn.
   grids: (view) => view.model.center.filter((c) => c.type === "Grid" && c.grid_line_color !== null),
   // Lines of a figure's grid in data coordinates: lists of xs and of ys.
@@ -75,6 +86,8 @@ const bokeh = {
     need("Bokeh.index.query", typeof Bokeh.index?.query === "function");
     need("Bokeh.index.query_one", typeof Bokeh.index?.query_one === "function");
     need("Bokeh.documents", Array.isArray(Bokeh.documents) && Bokeh.documents.length > 0);
+    const texts = typeof Bokeh.require === "function" && Bokeh.require("models/glyphs/text").TextView.prototype;
+    need("TextView.after_visuals", typeof texts.after_visuals === "function" && "data_size" in texts);
     const view = lacking.length ? null : bokeh.figure(name);
     need(`view of the figure ${name}`, view);
     if (!view) return lacking;

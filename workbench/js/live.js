@@ -58,7 +58,7 @@ export function render({ model, el }) {
   el.style.display = "none";
   const chart = pane("level_chart"), ladder = pane("ladder"), strip = pane("conditions");
   const image = document.createElement("canvas"), ink = image.getContext("2d");
-  let pixels = null, data = null, heat = null, colours = null, run = -1, base = -1, quotes = [], windows = [], off = 0;
+  let pixels = null, data = null, heat = null, colours = null, run = -1, base = -1, quotes = [], windows = [], dots = [], off = 0;
 
   const paint = (codes, first, count) => {
     // Row 0 of the source is the lowest price, that of a canvas the highest.
@@ -79,38 +79,12 @@ export function render({ model, el }) {
   };
   const known = (f) => {
     // What the figures' own sources have of the strip; what comes after is sent.
-    const s = chart.source("quotes"), [x, bid, ask] = ["x", "bid", "ask"].map((k) => bokeh.column(s, k));
+    const s = chart.source("quotes"), [x, last] = ["x", "last"].map((k) => bokeh.column(s, k));
     let i = x.length;
     while (i > 0 && x[i - 1] >= f.since) i--;
     quotes = [];
-    for (i = Math.max(i - 1, 0); i < x.length; i++) quotes.push([x[i], bid[i], ask[i]]);
-    windows = [];
-  };
-
-  const candles = (p, f, look, sx, sy) => {
-    const { ctx } = p, s = p.source("candles"), col = (k) => bokeh.column(s, k);
-    const keys = ["x", "low", "high", "top", "bottom", "up", "width"], n = col("x").length;
-    const fresh = new Set(f.candles.x), all = [];
-    for (let i = 0; i < n; i++) if (col("x")[i] + col("width")[i] >= f.since && !fresh.has(col("x")[i]))
-      all.push(Object.fromEntries(keys.map((k) => [k, col(k)[i]])));
-    f.candles.x.forEach((_, i) => all.push(Object.fromEntries(keys.map((k) => [k, f.candles[k][i]]))));
-    const each = (draw) => all.forEach((c) => {
-      const x = sx(c.x), l = sx(c.x - c.width / 2), r = sx(c.x + c.width / 2);
-      draw(c, x, sy(c.low), sy(c.high), l, r - l, sy(c.top), sy(c.bottom));
-    });
-    const wick = (colour, width) => each((c, x, low, high) => {
-      ctx.beginPath(); ctx.moveTo(x, low); ctx.lineTo(x, high); stroke(ctx, colour ?? look.lines[c.up], width);
-    });
-    wick(look.casing, look.wick[0]);
-    each((c, x, low, high, l, w, top, bottom) => {
-      ctx.beginPath(); ctx.rect(l, top, w, bottom - top); stroke(ctx, look.casing, look.body[0]);
-    });
-    wick(null, look.wick[1]);
-    each((c, x, low, high, l, w, top, bottom) => {
-      ctx.beginPath(); ctx.rect(l, top, w, bottom - top);
-      ctx.globalAlpha = look.body[2]; ctx.fillStyle = look.fills[c.up]; ctx.fill(); ctx.globalAlpha = 1;
-      stroke(ctx, look.lines[c.up], look.body[1]);
-    });
+    for (i = Math.max(i - 1, 0); i < x.length; i++) quotes.push([x[i], last[i]]);
+    windows = []; dots = [];
   };
 
   const drawChart = (f, look) => {
@@ -118,10 +92,9 @@ export function render({ model, el }) {
     const { ctx } = chart, { sx, sy, bbox } = bokeh.frame(chart.view);
     const left = Math.max(bbox.left, Math.floor(sx(f.since))), right = Math.min(bbox.right, sx(f.x));
     if (right <= left) { chart.clear(); return; }
-    // The candle under way reaches beyond the present: it stands in the middle of its two minutes.
-    const far = Math.max(right, ...f.candles.x.map((x, i) => sx(x + f.candles.width[i] / 2) + 4));
-    const end = Math.min(bbox.right, far), width = end - left;
-    chart.begin(left, bbox.top, width + 2, bbox.height);
+    const width = right - left;
+    // As wide as the tag of the last price needs, which stands at the right edge.
+    chart.begin(left, bbox.top, bbox.right - left + 2, bbox.height);
     ctx.save();
     box(ctx, left, bbox.top, width, bbox.height);
     ctx.fillStyle = look.floor; ctx.fillRect(left, bbox.top, width, bbox.height);
@@ -137,21 +110,6 @@ export function render({ model, el }) {
       ctx.moveTo(bbox.left, Math.round(sy(y))); ctx.lineTo(bbox.right, Math.round(sy(y)));
     }
     stroke(ctx, look.muted, 1, 1, [1, 5]);
-    for (const [k, colour] of [[1, look.long], [2, look.short]]) {
-      const path = new Path2D();
-      let last = NaN;
-      for (const q of quotes) {
-        const x = sx(q[0]), y = q[k] === null ? NaN : sy(q[k]);
-        if (Number.isFinite(last)) path.lineTo(x, last);
-        if (Number.isFinite(y)) { if (Number.isFinite(last)) path.lineTo(x, y); else path.moveTo(x, y); }
-        last = y;
-      }
-      if (Number.isFinite(last)) path.lineTo(right, last);
-      const [under, faint, width] = look.quotes;
-      ctx.lineWidth = under; ctx.globalAlpha = faint; ctx.strokeStyle = look.casing; ctx.stroke(path);
-      ctx.lineWidth = width; ctx.globalAlpha = 1; ctx.strokeStyle = colour; ctx.stroke(path);
-    }
-    candles(chart, f, look, sx, sy);
     const s = chart.source("levels"), col = (k) => bokeh.column(s, k), n = col("y").length;
     for (const casing of [true, false]) for (let i = 0; i < n; i++) {
       if (col("x1")[i] < f.since) continue;
@@ -160,8 +118,31 @@ export function render({ model, el }) {
       ctx.beginPath(); ctx.moveTo(sx(col("x0")[i]), y); ctx.lineTo(sx(col("x1")[i]), y);
       if (casing) stroke(ctx, look.casing, look.line); else stroke(ctx, look[col("colour")[i]], col("chosen")[i], 1, [6, 3]);
     }
+    const path = new Path2D(), [under, faint, thick] = look.path;
+    let at = NaN;
+    for (const q of quotes) {
+      const x = sx(q[0]), y = q[1] === null ? NaN : sy(q[1]);
+      if (Number.isFinite(at)) path.lineTo(x, at);
+      if (Number.isFinite(y)) { if (Number.isFinite(at)) path.lineTo(x, y); else path.moveTo(x, y); }
+      at = y;
+    }
+    if (Number.isFinite(at)) path.lineTo(right, at);
+    ctx.lineWidth = under; ctx.globalAlpha = faint; ctx.strokeStyle = look.casing; ctx.stroke(path);
+    ctx.lineWidth = thick; ctx.globalAlpha = 1; ctx.strokeStyle = look.text; ctx.stroke(path);
+    for (const [x, y, size, colour] of dots) {
+      ctx.beginPath(); ctx.arc(sx(x), sy(y), size / 2, 0, 2 * Math.PI);
+      ctx.globalAlpha = look.dots[0]; ctx.fillStyle = look[colour]; ctx.fill(); ctx.globalAlpha = 1;
+      stroke(ctx, look.casing, look.dots[1]);
+    }
     ctx.restore();
     present(ctx, right, bbox, look);
+    if (f.last) tag(ctx, f.last[1], bbox.right, sy(f.last[0]), look);
+  };
+  const tag = (ctx, text, x, y, look) => {
+    ctx.font = `bold 13px ${look.mono}`; ctx.textBaseline = "middle"; ctx.textAlign = "right";
+    const w = ctx.measureText(text).width + 6;
+    ctx.fillStyle = look.text; ctx.fillRect(x - w, y - 9, w, 18);
+    ctx.fillStyle = look.page; ctx.fillText(text, x - 3, y + 1);
   };
   const present = (ctx, x, bbox, look) => {
     ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.bottom); stroke(ctx, look.text, 1.5, 1, [3, 3]);
@@ -181,22 +162,19 @@ export function render({ model, el }) {
       ctx.globalAlpha = 1;
       ctx.beginPath(); ctx.rect(bbox.left - 3, top, bbox.width + 6, high); stroke(ctx, look.level, band.width);
     }
-    const x = (v) => sx(v), zero = x(0), foot = x(1.1);
+    const x = (v) => sx(v), zero = x(0), foot = x(look.rest[0]);
     ctx.font = `${d.size} ${look.mono}`; ctx.textBaseline = "middle";
     d.y.forEach((y, i) => {
       const top = sy(y + d.h[i] / 2), high = sy(y - d.h[i] / 2) - top, middle = top + high / 2;
       const bar = (from, to, colour) => { ctx.fillStyle = colour; ctx.fillRect(from, top, to - from, high); };
-      ctx.globalAlpha = 0.45; bar(foot, x(d.rest[i]), look[d.rest_colour[i]]); ctx.globalAlpha = 1;
+      ctx.globalAlpha = look.rest[1]; bar(foot, x(d.rest[i]), look[d.rest_colour[i]]); ctx.globalAlpha = 1;
       bar(x(d.short[i]), zero, look.short); bar(zero, x(d.long[i]), look.long);
-      const say = (text, at, align, colour, bold) => {
+      const say = (text, at, align, colour) => {
         if (!text) return;
-        if (bold) ctx.font = `bold ${d.size} ${look.mono}`;
         ctx.textAlign = align; ctx.fillStyle = colour; ctx.fillText(text, x(at), middle);
-        if (bold) ctx.font = `${d.size} ${look.mono}`;
       };
-      say(d.rest_text[i], 1.72, "right", look[d.fill_colour[i]]);
-      say(d.wall_text[i], 1.78, "left", look.wall, true);
-      say(d.change_text[i], 2.72, "right", look[d.change_colour[i]]);
+      say(d.rest_text[i], d.rest_x[i], "left", look[d.fill_colour[i]]);
+      say(d.change_text[i], look.change, "right", look[d.change_colour[i]]);
     });
     ctx.restore();
   };
@@ -255,7 +233,10 @@ export function render({ model, el }) {
     if (f.run !== run) { take(); run = f.run; }
     if (isNewBase) { known(f); base = f.base; }
     if (f.codes.length) paint(f.codes, f.first, f.codes.length / heat.rows);
-    if (!isNewBase) f.quotes.x.forEach((x, i) => quotes.push([x, f.quotes.bid[i], f.quotes.ask[i]]));
+    if (!isNewBase) {
+      f.quotes.x.forEach((x, i) => quotes.push([x, f.quotes.last[i]]));
+      f.dots.x.forEach((x, i) => dots.push([x, f.dots.y[i], f.dots.size[i], f.dots.colour[i]]));
+    }
     if (!isNewBase) windows.push(...f.windows);
     // Where the figures are painted too, the scales change with them: it is drawn once they are.
     if (!isNewBase) draw();

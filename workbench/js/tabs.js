@@ -1,4 +1,5 @@
 export function render({ model, el }) {
+  bokeh.waitForWords();
   const box = document.createElement("div");
   box.className = "tabs";
   box.setAttribute("role", "tablist");

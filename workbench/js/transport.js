@@ -93,8 +93,11 @@ export function render({ model, el }) {
     const path = document.createElementNS(NS, "polyline");
     path.setAttribute("points", pathPoints(t.x, t.y));
     svg.replaceChildren(...t.hours.map(([x]) => line("hour", x, 0, 44)), path, ...t.touches.map((x) => line("touch", x, 34, 44)));
-    hours.replaceChildren(...t.hours.map(([x, text]) => {
-      const s = make("span", { textContent: text });
+    const room = box.querySelector(".track").clientWidth - 16, each = room / Math.max(t.hours.length, 1);
+    hours.replaceChildren(...t.hours.map(([x, text], i) => {
+      // As many as have room, the last of them within the bar.
+      const fits = i % Math.max(Math.ceil(46 / Math.max(each, 1)), 1) === 0 && room * (1 - x / t.seconds) > 44;
+      const s = make("span", { textContent: fits ? text : "" });
       s.style.left = `${100 * x / t.seconds}%`;
       return s;
     }));
@@ -137,6 +140,8 @@ export function render({ model, el }) {
     setTimeout(() => { if (model.painted < s.n) model.painted = s.n; }, 0);
   };
   drawTrack(); show();
+  const wide = new ResizeObserver(drawTrack);
+  wide.observe(box);
   model.on("track", drawTrack);
   model.on("now", show);
 
@@ -163,7 +168,8 @@ export function render({ model, el }) {
     if (!e.repeat || !ONCE.includes(e.key)) act(e);
   };
   window.addEventListener("keydown", onKey);
-  model.on("remove", () => window.removeEventListener("keydown", onKey));
+  const letGo = priceAxis("candles", (fit) => tell("fit", fit));
+  model.on("remove", () => { window.removeEventListener("keydown", onKey); letGo(); wide.disconnect(); });
   // Figures stand a moment after the page.
   const name = (left) => {
     const views = bokeh.viewsNamed(model.figures);

@@ -6,7 +6,7 @@ import polars as pl
 import xarray as xr
 from bokeh.plotting import figure
 
-from workbench.plots import axes, conditions, heatmap, ladder
+from workbench.plots import axes, candles, conditions, heatmap, ladder
 from workbench.plots import levels as levels_plot
 from workbench.theme import DARK, Theme
 
@@ -51,7 +51,10 @@ def level_picture(
     parts.mapper.palette = heatmap.palette_of(theme, shown, palette)
     src["heat"].data = heatmap.heat_data(cube, shown, heatmap.scale_top(heatmap.values(cube, shown), shown))
     src["facts"].data = heatmap.facts_data(shown, tick_size=tick_size, k_ref=k, step=step, window_s=window_s, x0=x0)
-    src["candles"].data = heatmap.candle_data(bars, day)
+    drawn = axes.empty(*candles.SOURCES["candles"], name="candles")
+    drawn.data = candles.candle_data(bars, day, share=0.5)
+    made = candles.add_candles(parts.figure, drawn)
+    made["body"].glyph.fill_color["transform"].palette = [theme.candle_down, theme.candle_up]
     src["levels"].data = levels_plot.level_data(levels_plot.level_runs(levels), level_id, day)
     src["quotes"].data = heatmap.quote_data(tape.filter(pl.col("window_start_ts_ns").is_between(day, end)), day, window_s)
     src["zones"].data = levels_plot.zone_data(k, zones)

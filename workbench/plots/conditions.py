@@ -97,7 +97,7 @@ def strip_theme_values(parts: StripParts, theme: Theme) -> axes.ThemeValues:
     """What `theme` sets on the strip."""
     r = parts.renderers
     return [
-        *axes.theme_values(parts.figure, theme, size="11px"),
+        *axes.theme_values(parts.figure, theme, size="12px"),
         *((side, {"major_label_text_font": FONT}) for side in (*parts.figure.left, *parts.figure.right)),
         (parts.mapper, {"palette": ["#00000000", theme.edge, theme.short, theme.long]}),
         (r["down"].glyph, {"fill_color": theme.short}),

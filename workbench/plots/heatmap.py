@@ -1,4 +1,4 @@
-"""The Level view's main picture: pressure heatmap, outlined candles and levels on one price axis and one time axis.
+"""The Level view's heatmap: resting size or flow by time and price, the path of price, walls, trades and levels on it.
 
 `level_chart` makes the empty figure once; the functions after it make the data that is patched into it, so that a
 change costs one message of bytes and no new figure.
@@ -15,30 +15,14 @@ import polars as pl
 import xarray as xr
 from bokeh import models
 from bokeh.core.properties import value
-from bokeh.models import (
-    GlyphRenderer,
-    HSpan,
-    Image,
-    LinearColorMapper,
-    Quad,
-    Range1d,
-    Scatter,
-    Segment,
-    Span,
-    Step,
-    Text,
-    VBar,
-    WheelZoomTool,
-)
+from bokeh.models import GlyphRenderer, HSpan, Image, LinearColorMapper, Quad, Range1d, Scatter, Segment, Span, Step, Text, WheelZoomTool
 from bokeh.plotting import figure
 
 from engine.features.pressure import net
 from engine.session import best_quotes, cube_values, size_top
 from workbench.assets import script, style
 from workbench.plots import axes
-from workbench.theme import FONT, Theme, side_palette, signed_palette, unsigned_palette
-
-BAR_MS = 120_000.0
+from workbench.theme import FONT, MONO, Theme, side_palette, signed_palette, unsigned_palette
 
 LEFT, RIGHT, TOP, BOTTOM = 78, 104, 24, 22
 """Borders in px, the same in every figure of a column or row, so that axes of different figures line up."""
@@ -48,8 +32,10 @@ HATCHED: axes.Look = {"fill_alpha": 0.12, "hatch_pattern": "/", "hatch_scale": 9
 
 SOURCES = {
     "heat": ("image", "value", "x", "y", "dw", "dh"),
-    "candles": ("x", "low", "high", "top", "bottom", "up", "width"),
-    "quotes": ("x", "bid", "ask"),
+    "quotes": ("x", "bid", "ask", "last"),
+    "walls": ("left", "right", "bottom", "top"),
+    "dots": ("x", "y", "size", "colour"),
+    "tag": ("x", "y", "text"),
     "levels": ("x0", "x1", "y", "chosen", "colour"),
     "names": ("x", "y", "text", "colour", "edge", "tick"),
     "zones": ("y", "text"),
@@ -111,35 +97,32 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     def draw(name: str, kind: type[models.Glyph], source: str, **look: Any) -> None:
         made[name] = axes.add(fig, kind, src[source], **look)
 
-    wick = {"x0": "x", "y0": "low", "x1": "x", "y1": "high"}
-    body = {"x": "x", "width": "width", "top": "top", "bottom": "bottom"}
     line = {"x0": "x0", "y0": "y", "x1": "x1", "y1": "y"}
     colour = axes.ink(ink := axes.ink_mapper(theme))
-    # Of the two colours only the palettes change with the theme, not the data.
-    lines, fills = (LinearColorMapper(palette=[theme.text] * 2, low=-0.5, high=1.5, name=f"candle_{k}") for k in ("lines", "fills"))
-    line_color, fill_color = ({"field": "up", "transform": mapper} for mapper in (lines, fills))
     draw("invalid", Quad, "invalid", **HATCHED, left="left", right="right", bottom=-1e7, top=1e7, level="underlay")
     draw("heat", Image, "heat", **axes.IMAGE, color_mapper=mapper, level="underlay")
     draw("zones", HSpan, "zones", y="y", line_dash=[1, 5], line_width=1)
-    for side in ("bid", "ask"):
-        draw(f"{side}_casing", Step, "quotes", x="x", y=side, mode="after", line_width=3.6, line_alpha=0.7)
-        draw(side, Step, "quotes", x="x", y=side, mode="after", line_width=1.7)
-    draw("wick_casing", Segment, "candles", **wick, line_width=4.5)
-    draw("body_casing", VBar, "candles", **body, fill_color=None, line_width=4.5)
-    draw("wick", Segment, "candles", **wick, line_width=1.8, line_color=line_color)
-    draw("body", VBar, "candles", **body, fill_color=fill_color, line_color=line_color, line_width=1.8, fill_alpha=0.9)
     # Hollow: what they mark shows through.
     hollow: axes.Look = {"x": "x", "y": "y", "marker": "marker", "size": "size", "fill_color": None}
     draw("swept_casing", Segment, "marks", x0="x", y0="y0", x1="x", y1="y", line_width=4)
     draw("swept", Segment, "marks", x0="x", y0="y0", x1="x", y1="y", line_width=1.8)
     draw("marks_casing", Scatter, "marks", **hollow, line_width=3.6)
     draw("marks", Scatter, "marks", **hollow, line_width=1.5)
+    draw("walls", Quad, "walls", left="left", right="right", bottom="bottom", top="top", fill_color=None, line_width=1.6)
     draw("levels_casing", Segment, "levels", **line, line_width=4)
     draw("levels", Segment, "levels", **line, line_width="chosen", line_color=colour, line_dash=[6, 3])
+    step = {"x": "x", "y": "last", "mode": "after"}
+    draw("path_casing", Step, "quotes", **step, line_width=4.4, line_alpha=0.85)
+    draw("path", Step, "quotes", **step, line_width=1.9)
+    draw("dots", Scatter, "dots", x="x", y="y", size="size", fill_color=colour, fill_alpha=0.7, line_width=1.2)
     draw("leaders", Segment, "names", x0="edge", y0="tick", x1="x", y1="y", line_width=1.5, line_color=colour)
     draw(
         "names", Text, "names", x="x", y="y", text="text", text_font=value(FONT), text_font_size="13px", text_font_style="bold",
         text_baseline="middle", text_align="right", text_color=colour, padding=2, border_radius=3, background_fill_alpha=0.86,
+    )  # fmt: skip
+    draw(
+        "tag", Text, "tag", x="x", y="y", text="text", text_font=value(MONO), text_font_size="13px", text_font_style="bold",
+        text_baseline="middle", text_align="right", padding=2, border_radius=3,
     )  # fmt: skip
     # On the canvas itself, so that a saved picture carries it.
     mark = models.Label(
@@ -166,15 +149,15 @@ def chart_theme_values(parts: ChartParts, theme: Theme) -> axes.ThemeValues:
     r = {name: renderer.glyph for name, renderer in parts.renderers.items()}
     return [
         *axes.theme_values(parts.figure, theme),
-        (r["body"].line_color["transform"], {"palette": [theme.candle_down, theme.candle_up]}),
-        (r["body"].fill_color["transform"], {"palette": [theme.candle_down + "b0", theme.casing + "30"]}),
         (parts.ink, {"palette": axes.inks(theme)}),
         (r["invalid"], {"fill_color": theme.invalid, "hatch_color": theme.invalid}),
         (r["zones"], {"line_color": theme.muted}),
         (r["swept"], {"line_color": theme.wall}),
         (r["marks"], {"line_color": theme.wall}),
-        (r["bid"], {"line_color": theme.long}),
-        (r["ask"], {"line_color": theme.short}),
+        (r["path"], {"line_color": theme.text}),
+        (r["walls"], {"line_color": theme.wall}),
+        (r["dots"], {"line_color": theme.casing}),
+        (r["tag"], {"text_color": theme.page, "background_fill_color": theme.text}),
         *((glyph, {"line_color": theme.casing}) for name, glyph in r.items() if name.endswith("_casing")),
         (r["names"], {"background_fill_color": theme.page}),
         (parts.mark, {"text_color": theme.text, "background_fill_color": theme.page}),
@@ -210,22 +193,6 @@ def heat_data(cube: xr.Dataset, layer: Layer, top: float, pool: int = 1) -> dict
     }  # fmt: skip
 
 
-def candle_data(bars: pl.DataFrame, day_ts_ns: int) -> dict[str, object]:
-    """Source of the candles from ``bars_2m``: rising bodies hollow, falling ones filled, so colour does not stand alone."""
-    o, c = bars["open_tick"].to_numpy(), bars["close_tick"].to_numpy()
-    # A body of no height would vanish: a quarter tick makes its bar visible.
-    flat = np.where(o == c, 0.12, 0.0)
-    return {
-        "x": axes.x_ms(bars["window_start_ts_ns"].to_numpy(), day_ts_ns) + BAR_MS / 2,
-        "low": bars["low_tick"].to_numpy().astype(float),
-        "high": bars["high_tick"].to_numpy().astype(float),
-        "top": np.maximum(o, c) + flat,
-        "bottom": np.minimum(o, c) - flat,
-        "up": (c >= o).astype(float),
-        "width": np.full(o.size, BAR_MS * 0.5),
-    }
-
-
 MARKERS = {"large": "square", "iceberg": "diamond", "absorbed": "circle", "pulled": "x", "sweep": "triangle"}
 """Marker of each mark of `engine.features.wall_orders.order_marks`; a sweep that sells points down."""
 
@@ -257,13 +224,15 @@ def mark_data(marks: pl.DataFrame, day_ts_ns: int) -> dict[str, list[object]]:
 
 
 def quote_data(tape: pl.DataFrame, day_ts_ns: int, step_s: int = 1) -> dict[str, np.ndarray]:
-    """Source of the best bid and ask lines; gaps where a side is empty, or the book not valid in a second of the window.
+    """Source of best bid, best ask and last trade; gaps where a side is empty, or the book not valid in a second of the window.
 
     Seconds of `tape` are in order, the first the start of a window; a part of one at the end is left out. A window of `step_s` seconds
     shows the prices at its end, as the heatmap shows what rests at its end; the last one is there twice, so that its step ends with it.
     """
     made = best_quotes(tape, step_s)
-    return {"x": axes.x_ms(made.edges_ns, day_ts_ns), "bid": made.bid, "ask": made.ask}
+    traded = tape["last_tick"].to_numpy()[step_s - 1 :: step_s][: made.bid.size - 1].astype(float) if tape.height >= step_s else np.zeros(0)
+    last = np.append(traded, traded[-1:])
+    return {"x": axes.x_ms(made.edges_ns, day_ts_ns), "bid": made.bid, "ask": made.ask, "last": last}
 
 
 def price_bounds(k: int, rows: int, step: int) -> tuple[float, float]:
@@ -389,8 +358,25 @@ def codes(shown: np.ndarray, layer: Layer, top: float) -> np.ndarray:
     return out.astype(np.uint8)
 
 
-def legend_marks(layer: Layer, top: float) -> list[tuple[float, str]]:
-    """Marks of the legend: (place along the bar 0..1, text)."""
+MOST_TIMES = 8.0
+"""Resting size of so many times the typical one, and more, has the last colour."""
+
+
+def times_codes(times: np.ndarray) -> np.ndarray:
+    """Codes of resting size in multiples of the typical one, uint8, same shape: figure and ground.
+
+    0 is no data, 1 is up to the typical size, 255 is `MOST_TIMES` and more; in between a doubling is as far as the next.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        out = np.log2(np.clip(times, 1.0, MOST_TIMES)) * (254 / np.log2(MOST_TIMES)) + 1.5
+    return np.nan_to_num(out, nan=0.0).astype(np.uint8)
+
+
+def legend_marks(layer: Layer, top: float, typical: float | None = None) -> list[tuple[float, str]]:
+    """Marks of the legend: (place along the bar 0..1, text); with `typical`, the size that is usual, in multiples of it."""
+    if typical is not None:
+        marks = [(float(np.log2(m) / np.log2(MOST_TIMES)), f"{m}× {m * typical:,.0f}") for m in (2, 4)]
+        return [(0.0, f"≤1× {typical:,.0f}"), *marks, (1.0, f"≥{MOST_TIMES:g}× {MOST_TIMES * typical:,.0f}")]
     if layer.kind == "signed":
         return [(0.0, "−1 short"), (0.5, "0"), (1.0, "+1 long")]
     marks = [(float(np.sqrt(f)), f"{top * f:,.0f}") for f in (0.0, 0.1, 0.3, 0.6)]
@@ -408,12 +394,24 @@ def invalid_spans(valid: np.ndarray) -> list[tuple[int, int]]:
 # The colour scale as a line of HTML: what the layer means, in contracts, with the marks of its square-root scale
 
 
-def legend_html(layer: Layer, top: float, palette: list[str], theme: Theme, window_s: int, half_life_s: float = 0.0, pool: int = 1) -> str:
-    """Colour bar of `layer` with its marks, unit and meaning; says where flow fades, and where a column is several windows."""
+def legend_html(
+    layer: Layer,
+    top: float,
+    palette: list[str],
+    theme: Theme,
+    window_s: int,
+    half_life_s: float = 0.0,
+    pool: int = 1,
+    typical: float | None = None,
+) -> str:
+    """Colour bar of `layer` with its marks, unit and meaning; says where flow fades, and where a column is several windows.
+
+    With `typical` (contracts) its colours are multiples of the size that is usual at a distance from price.
+    """
     stops = ",".join(palette[1 + round(i * 254 / 15)] for i in range(16))
     marks = "".join(
         f"<span class='mark' style='left:{place * 100:.1f}%;transform:translateX({-place * 100:.0f}%)'>{escape(text)}</span>"
-        for place, text in legend_marks(layer, top)
+        for place, text in legend_marks(layer, top, typical)
     )
     signed = layer.kind == "signed"
     if layer.key == "depth":
@@ -426,6 +424,8 @@ def legend_html(layer: Layer, top: float, palette: list[str], theme: Theme, wind
         per += f", half-life {half_life_s:g} s"
     unit = "contracts" if layer.unit == "contracts" else "share of flow"
     what = escape(layer.meaning) + per + ("" if signed else f", {unit}")
+    if typical is not None:
+        what = f"{escape(layer.meaning)}{per}: times the usual size at its distance from price, contracts near price"
     said = f"Colour scale: {escape(layer.title)}, 0 to {top:g} {unit}"
     return (
         f"<style>{style('legend')}</style><div class='legend' role='img' aria-label='{said}' style='color:{theme.muted}'>"

@@ -22,15 +22,24 @@ from workbench.theme import FONT, MONO, Theme
 WALL_TIMES = 3.0
 """A row can be a wall from this many times the median resting size of its side's rows on."""
 
+TOLD_TIMES = 1.6
+"""Sizes are told from so many times the median on."""
+
 WALL_REACH = 20
 """Median and walls are those of the rows at most so many ticks from the level, however many rows are shown."""
 
 WALLS_A_SIDE = 3
 """At most so many rows of a side are marked: what is marked everywhere says nothing."""
 
+REST, REST_WIDE, REST_ALPHA = 1.1, 0.45, 0.7
+"""Where bars of resting size begin, how wide the largest is, and how opaque: fainter than flow, 3:1 against the ground in both themes."""
+
+CHANGE_X = 2.72
+"""Right end of the changes."""
+
 _BARS = ("y", "h", "short", "long", "rest", "colour")
 
-_TEXTS = ("x", "y", "text", "align", "style", "colour")
+_TEXTS = ("x", "y", "text", "align", "colour")
 
 
 @dataclass
@@ -123,16 +132,16 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
     colour = axes.ink(ink := axes.ink_mapper(theme))
     row: axes.Look = {"y": "y", "height": "h", "line_color": None}
     made = {
-        "rest": axes.add(fig, HBar, src, **row, left=1.1, right="rest", fill_color=colour, fill_alpha=0.45),
+        "rest": axes.add(fig, HBar, src, **row, left=REST, right="rest", fill_color=colour, fill_alpha=REST_ALPHA),
         "short": axes.add(fig, HBar, src, **row, left="short", right=0),
         "long": axes.add(fig, HBar, src, **row, left=0, right="long"),
         "texts": axes.add(
-            fig, Text, texts, x="x", y="y", text="text", text_align="align", text_color=colour, text_font_style="style",
+            fig, Text, texts, x="x", y="y", text="text", text_align="align", text_color=colour,
             text_baseline="middle", text_font=value(MONO), text_font_size="12px",
         ),
     }  # fmt: skip
     # A band, not a line: the level's own row has numbers too.
-    level = models.BoxAnnotation(fill_alpha=0.16, line_width=1.3, level="underlay", visible=False)
+    level = models.BoxAnnotation(fill_alpha=0.16, line_width=1.3, line_alpha=1.0, level="underlay", visible=False)
     fig.add_layout(level)
     parts = LadderParts(fig, src, texts, level, scale, ink, made)
     theme_ladder(parts, theme)
@@ -169,17 +178,15 @@ def mark_level(parts: LadderParts, tick: int | None) -> None:
 def patch_ladder(parts: LadderParts, made: dict[str, list[object]]) -> None:
     """Show `ladder_data`. Only texts that say something are sent, in one glyph: an empty one costs the browser as much as a full one."""
     parts.source.data = {k: made["rest_colour" if k == "colour" else k] for k in _BARS}
-    walls = ["wall"] * len(made["y"])
     parts.texts.data = axes.columns(
         _TEXTS,
         [
-            (x, y, text, align, style, colour)
-            for key, x, align, style, colours in (
-                ("rest_text", 1.72, "right", "normal", made["fill_colour"]),
-                ("wall_text", 1.78, "left", "bold", walls),
-                ("change_text", 2.72, "right", "normal", made["change_colour"]),
+            (x, y, text, align, colour)
+            for key, xs, align, colours in (
+                ("rest_text", made["rest_x"], "left", made["fill_colour"]),
+                ("change_text", [CHANGE_X] * len(made["y"]), "right", made["change_colour"]),
             )
-            for y, text, colour in zip(made["y"], made[key], colours)
+            for x, y, text, colour in zip(xs, made["y"], made[key], colours)
             if text
         ],
     )
@@ -190,25 +197,28 @@ def flow_top(rows: pl.DataFrame) -> float:
     return nice_top(max(float(rows[k].to_numpy().max(initial=0.0)) for k in ("long", "short")) or 1.0)
 
 
-def ladder_data(rows: pl.DataFrame, step: int, top: float, *, text_every_row: bool = True) -> dict[str, list[object]]:
+def ladder_data(rows: pl.DataFrame, step: int, top: float, *, apart: int = 1) -> dict[str, list[object]]:
     """What the ladder shows, row by row: bars as shares of `top`, sizes in words, walls with their multiple of the median.
 
+    Numbers stand at walls, then at rows from `TOLD_TIMES` the median on, the heaviest first, where no other is within `apart` rows.
     Colours are names of `workbench.theme.INKS`.
     """
     # Lists, not arrays: an array is two messages more on the wire, which costs more than a few dozen numbers as text.
     long, short, rest, change, times, wall = (rows[k].to_numpy() for k in ("long", "short", "rest", "change", "times", "wall"))
-    most = rest.max(initial=0) or 1.0
-    show = wall | text_every_row
+    ends = REST + REST_WIDE * rest / (rest.max(initial=0) or 1.0)
+    show = np.zeros(rows.height, dtype=bool)
+    for i in sorted(np.flatnonzero(wall | (times >= TOLD_TIMES)), key=lambda i: (not wall[i], -times[i])):
+        show[i] = wall[i] or not show[max(i - apart + 1, 0) : i + apart].any()
     return {
         "y": (rows["tick"].to_numpy() + (step - 1) / 2).tolist(),
         "h": [step * 0.8] * rows.height,
         "short": (-np.minimum(short / top, 1.0)).tolist(),
         "long": np.minimum(long / top, 1.0).tolist(),
-        "rest": (1.1 + 0.6 * rest / most).tolist(),
-        "rest_text": [f"{r:,.0f}" if s and r > 0 else "" for r, s in zip(rest, show)],
+        "rest": ends.tolist(),
+        "rest_x": (ends + 0.04).tolist(),
+        "rest_text": [f"{r:,.0f}{f' ◆{t:.1f}×' if w else ''}" if s and r > 0 else "" for r, t, w, s in zip(rest, times, wall, show)],
         "rest_colour": ["long" if s == "bid" else "short" for s in rows["side"]],
-        "fill_colour": ["text"] * rows.height,
+        "fill_colour": ["wall" if w else "text" for w in wall],
         "change_text": [f"{'▲' if c > 0 else '▼'} {abs(c):,.0f}" if s and c else "" for c, s in zip(change, show)],
         "change_colour": ["text" if c > 0 else "muted" for c in change],
-        "wall_text": [f"◆{t:.1f}×" if w else "" for t, w in zip(times, wall)],
     }

@@ -44,7 +44,7 @@ def add_volume(fig: figure, theme: Theme) -> VolumeParts:
     scale = Range1d(0.0, 1.0)
     across = CoordinateMapping(x_source=Range1d(0, 1 / PROFILE_SHARE), y_source=fig.y_range, x_target=fig.x_range, y_target=fig.y_range)
     along = CoordinateMapping(x_source=fig.x_range, y_source=scale, x_target=fig.x_range, y_target=fig.y_range)
-    bar = {"y": "y", "height": 0.86, "fill_alpha": 0.6, "line_width": 1}
+    bar = {"y": "y", "height": 0.86, "fill_alpha": 0.7, "line_width": 1}
     text = {
         "x": "x", "y": "y", "text": "text", "text_font_size": "12px", "text_font_style": "bold", "padding": 2, "border_radius": 3,
         "background_fill_alpha": 0.86,

@@ -543,17 +543,16 @@ def draw_ladder(sheet: Sheet, ax: Axes) -> None:
         ax.axhspan(tick - 0.5, tick + 0.5, color=theme.panel, linewidth=0, zorder=0)
     ax.axvline(0, color=theme.edge, linewidth=1, zorder=1)
     rest, colours = np.asarray(d["rest"], dtype=float), [getattr(theme, c) for c in d["rest_colour"]]
-    ax.barh(y, rest - 1.1, 0.8, left=1.1, color=colours, alpha=0.45, linewidth=0, zorder=2)
+    ax.barh(y, rest - ladder.REST, 0.8, left=ladder.REST, color=colours, alpha=ladder.REST_ALPHA, linewidth=0, zorder=2)
     ax.barh(y, d["short"], 0.8, color=theme.short, linewidth=0, zorder=2)
     ax.barh(y, d["long"], 0.8, color=theme.long, linewidth=0, zorder=2)
     px = 12.5 if scene.picture.rows <= 18 else 11
-    for x, key, ha, inks, bold in (
-        (1.70, "rest_text", "right", d["fill_colour"], False), (1.76, "wall_text", "left", ["wall"] * y.size, True),
-        (2.72, "change_text", "right", d["change_colour"], False),
+    for xs, key, ha, inks in (
+        (d["rest_x"], "rest_text", "left", d["fill_colour"]), ([ladder.CHANGE_X] * y.size, "change_text", "right", d["change_colour"]),
     ):  # fmt: skip
-        for at, text, ink in zip(y, d[key], inks):
+        for x, at, text, ink in zip(xs, y, d[key], inks):
             if text:
-                look = {"color": getattr(theme, ink), "fontproperties": font(px, mono=True, bold=bold)}
+                look = {"color": getattr(theme, ink), "fontproperties": font(px, mono=True, bold=ink == "wall")}
                 ax.text(x, at, text, ha=ha, va="center_baseline", zorder=3, **look)
     # A band, not a line: the level's own row has numbers too.
     ax.axhspan(k - 0.5, k + 0.5, facecolor=theme.level, alpha=0.16, linewidth=0, zorder=0.5)

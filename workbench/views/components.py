@@ -214,7 +214,7 @@ class Notices:
         self.notes: tuple[str, ...] = ()
         self.stale = self.feed = ""
         self._dismissed: set[str] = set()
-        self.banner = Banner(visible=False, **FILL)
+        self.banner = Banner(visible=False, css_classes=["sm-notice"], **FILL)
         self.banner.param.watch(lambda _: self.dismiss(), "closed")
 
     def act(self) -> None:

@@ -34,6 +34,7 @@ def drawer(state: LevelState, *more: dict[str, Any], view: str = "level") -> lis
             input_for(state, "span_min", "Time span"),
             input_for(state, "rows", "Ticks above and below the level"),
             input_for(state, "palette", "Colours"),
+            input_for(state, "dots", "Dots of trades from so many contracts on"),
             input_for(state, "volume", "Volume profile and cumulative delta, to the clock", kind="group"),
             input_for(state, "marks", "Large orders, icebergs, sweeps on the heat", kind="group"),
             *more,

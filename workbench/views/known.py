@@ -30,6 +30,12 @@ from workbench.views.viewport import Viewport, level_chip, placed_chip
 COLUMNS = 900
 """Columns of the heatmap's image: about the plot's width."""
 
+NEAR_ROWS = 8
+"""Rows away from price of which the legend says the typical size."""
+
+MOST_DOTS = 400
+"""More dots than these hide each other: the latest stay."""
+
 SCALE_EVERY_S = 600
 """The colour scale is set again so often, seconds."""
 
@@ -101,11 +107,12 @@ class Slab:
     """
 
     def __init__(
-        self, session: Session, begin: int, end: int, low: int, high: int, step: int, layer: Layer, top: float, half_life_s: float
+        self, session: Session, begin: int, end: int, low: int, high: int, step: int, layer: Layer, half_life_s: float, scale_at: int
     ) -> None:
-        self.begin, self.end, self.low, self.high, self.step, self.layer, self.top = begin, end, low, high, step, layer, top
-        self.key: tuple[object, ...] = ()
+        self.begin, self.end, self.low, self.high, self.step, self.layer = begin, end, low, high, step, layer
+        self.key = step, layer.key, half_life_s, scale_at
         """What else the values depend on: rows, layer, half-life, and the second that set the colours."""
+        self.top = scale_top(session, layer, step, half_life_s, scale_at)
         self.pool = -(-(end - begin) // COLUMNS)
         self._half_life_s, self._filled = half_life_s, begin
         low_tick, rows = low // step * step, (high - low // step * step) // step + 1
@@ -115,8 +122,13 @@ class Slab:
         self.shown = np.full(cells, np.nan, np.float32)
         self.valid, self.near = (np.zeros(end - begin, np.bool_) for _ in range(2))
         self.known = np.zeros(cells, np.bool_)
-        self._of = {k: np.full(cells, np.nan, np.float32) for k in ("long", "short", "bid_depth", "ask_depth")}
+        self._of = {k: np.full(cells, np.nan, np.float32) for k in ("long", "short", "bid_depth", "ask_depth", "bid_fill", "ask_fill")}
         self._start = {s: np.zeros(rows, np.float32) for s in ("bid", "ask")}
+        self._usual = typical_sizes(session, step, scale_at) if layer.key == "depth" else None
+        self.times = None if self._usual is None else np.full(cells, np.nan, np.float32)
+        """Resting size in multiples of what is typical at its distance from price, float32 (seconds, rows); None of other layers."""
+        self.typical = None if self._usual is None else float(np.median(self._usual[:NEAR_ROWS]))
+        """Typical size near price, contracts."""
         self.reach(session)
 
     def reach(self, session: Session) -> None:
@@ -136,6 +148,10 @@ class Slab:
         self.near[at], self.known[at] = heatmap.near_windows(cube), known_cells(cube)
         for k, values in self._of.items():
             values[at] = cube[k].to_numpy()
+        if self.times is not None and self._usual is not None:
+            last = session.ladder.last_tick[a:b].astype(np.int64)
+            away = np.abs(self.ticks[None, :] - np.where(last == NO_TICK, self.ticks[self.ticks.size // 2], last)[:, None])
+            self.times[at] = self.shown[at] / self._usual[np.minimum(away // self.step, self._usual.size - 1)]
         if a == self.begin:
             self._start = {s: (cube[f"{s}_depth"] - cube[f"{s}_change"]).to_numpy()[0].astype(np.float32) for s in ("bid", "ask")}
         self._filled = b
@@ -158,12 +174,47 @@ class Slab:
             return heatmap.pool_net(self._of["long"][a:b], self._of["short"][a:b], self.pool).T
         return heatmap.pool_windows(self.shown[a:b], self.pool).T
 
+    def codes(self, first: int, t: int) -> np.ndarray:
+        """Codes of those columns, uint8 (rows, columns): of resting size multiples of the typical, of the others shares of `top`."""
+        if self.times is None:
+            return heatmap.codes(self.block(first, t), self.layer, self.top)
+        a, b = first * self.pool, min(t, self.end) - self.begin
+        if b <= a:
+            return np.empty((self.ticks.size, 0), np.uint8)
+        return heatmap.times_codes(heatmap.pool_windows(self.times[a:b], self.pool).T)
+
     def image(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Codes and exact values of all columns at `t`; what comes later is empty."""
         values = np.full((self.ticks.size, self.columns), np.nan, np.float32)
+        codes = np.zeros(values.shape, np.uint8)
         known = self.block(0, t)
         values[:, : known.shape[1]] = known
-        return np.ascontiguousarray(heatmap.codes(values, self.layer, self.top)), values
+        codes[:, : known.shape[1]] = self.codes(0, t)
+        return codes, values
+
+    def dots(self, a: int, t: int, least: float) -> list[tuple[int, int, float, str]]:
+        """Trades of at least `least` contracts in a second at a price, in seconds ``[a, t)``: second, tick, contracts, who took.
+
+        Buyers took what was asked (``long``), sellers what was bid (``short``).
+        """
+        a, b = max(a, self.begin) - self.begin, min(t, self.end) - self.begin
+        out: list[tuple[int, int, float, str]] = []
+        if b <= a:
+            return out
+        for side, colour in (("ask", "long"), ("bid", "short")):
+            size = self._of[f"{side}_fill"][a:b]
+            for i, j in zip(*np.nonzero(size >= max(least, 1.0))):
+                out.append((self.begin + a + int(i), int(self.ticks[j]), float(size[i, j]), colour))
+        return sorted(out)[-MOST_DOTS:]
+
+    def wall_since(self, tick: int, t: int) -> int:
+        """Second from which on at least half of what rests at `tick` before `t` has rested there without a gap."""
+        j = int(tick - self.ticks[0]) // self.step
+        if not 0 <= j < self.ticks.size:
+            return t - 1
+        size = np.maximum(self._of["bid_depth"][: t - self.begin, j], self._of["ask_depth"][: t - self.begin, j])
+        less = np.flatnonzero(size < 0.5 * size[-1])
+        return self.begin + (int(less[-1]) + 1 if less.size else 0)
 
     def rows(self, t: int, window_s: int, trailing: bool, k_ref: int) -> pl.DataFrame:
         """The ladder (`workbench.plots.ladder.rows_of`) of one window, the `window_s` seconds before `t`.
@@ -195,11 +246,48 @@ def slab(session: Session, begin: int, end: int, low: int, high: int, step: int,
 def _slab(
     session: Session, begin: int, end: int, low: int, high: int, step: int, layer_key: str, half_life_s: float, scale_at: int
 ) -> Slab:
-    layer = heatmap.LAYERS[layer_key]
-    top = scale_top(session, layer, step, half_life_s, scale_at)
-    made = Slab(session, begin, end, low, high, step, layer, top, half_life_s)
-    made.key = (step, layer_key, half_life_s, scale_at)
-    return made
+    return Slab(session, begin, end, low, high, step, heatmap.LAYERS[layer_key], half_life_s, scale_at)
+
+
+TYPICAL_ROWS, TYPICAL_MOMENTS, TYPICAL_S = 60, 12, 3600
+"""What is typical is known for so many rows away from price, from so many moments of the last so many seconds."""
+
+
+@cached_with_session(32)
+def typical_sizes(session: Session, step: int, t: int) -> np.ndarray:
+    """Typical resting size by rows away from the last trade, contracts, of the hour before second `t`; float64 (`TYPICAL_ROWS`,).
+
+    The median of what rested there at `TYPICAL_MOMENTS` moments on both sides, smoothed over five rows; never below one contract.
+    """
+    lad, reach = session.ladder, (TYPICAL_ROWS - 1) * step
+    there = np.flatnonzero((lad.last_tick[:t] != NO_TICK) & lad.valid[:t])
+    there = there[there >= t - TYPICAL_S]
+    if not there.size:
+        return np.ones(TYPICAL_ROWS)
+    found = []
+    for s in there[np.unique((np.linspace(0, 1, TYPICAL_MOMENTS) * (there.size - 1)).astype(int))].tolist():
+        at, mid = lad.start_ns + s * NS, int(lad.last_tick[s])
+        cube = lad.cube(at, at + NS, mid - reach, mid + reach, window_s=1, step_ticks=step)
+        size = (cube["bid_depth"] + cube["ask_depth"]).to_numpy()[0].astype(float)
+        away = np.abs(cube["tick"].to_numpy().astype(np.int64) - mid) // step
+        found += [(away[keep], size[keep]) for keep in [(size > 0) & (away < TYPICAL_ROWS)]]
+    away, size = (np.concatenate(x) for x in zip(*found))
+    typical = np.array([np.median(size[away == d]) if (away == d).any() else np.nan for d in range(TYPICAL_ROWS)])
+    if np.isnan(typical).all():
+        return np.ones(TYPICAL_ROWS)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(typical, 2, mode="edge"), 5)
+    with np.errstate(invalid="ignore"):
+        smooth = np.array([np.nanmedian(w) if np.isfinite(w).any() else np.nan for w in around])
+    return np.maximum(np.where(np.isnan(smooth), np.nanmedian(typical), smooth), 1.0)
+
+
+@cached_with_session(32)
+def large_trade(session: Session, t: int) -> float:
+    """Contracts from which on a trade is a large one: the 97.5% quantile of what traded in a second at a price before second `t`."""
+    n = int(session.ladder.offset[min(t, session.ladder.seconds)])
+    traded = session.ladder.values[:n, session_cache.FILL].sum(axis=1)
+    traded = traded[traded > 0]
+    return float(np.ceil(np.quantile(traded, 0.975))) if traded.size else 1.0
 
 
 @cached_with_session(4, windows_so_far)
@@ -279,24 +367,25 @@ def marked_touches(session: Session, level_id: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Quotes:
-    """Best bid and ask of every second of a session, as `workbench.plots.heatmap.quote_data` has them."""
+    """Best bid, best ask and last trade of every second of a session, as `workbench.plots.heatmap.quote_data` has them."""
 
     x: np.ndarray
     bid: np.ndarray
     ask: np.ndarray
+    last: np.ndarray
 
     def between(self, a: int, t: int, every: int) -> dict[str, list[object]]:
         """Windows of `every` seconds that ended after `a` and not after `t`: start, and the prices at the end."""
         begin, end = a // every * every, t // every * every
         first, last = slice(begin, end, every), slice(begin + every - 1, end, every)
-        return {"x": self.x[first].tolist(), "bid": self.bid[last].tolist(), "ask": self.ask[last].tolist()}
+        return {"x": self.x[first].tolist(), **{k: getattr(self, k)[last].tolist() for k in ("bid", "ask", "last")}}
 
 
 @cached_with_session(1, so_far)
 def quotes(session: Session) -> Quotes:
     """The session's best prices."""
     made = heatmap.quote_data(session.ladder.tape, session.day_ns)
-    return Quotes(**{k: np.asarray(made[k], dtype=float) for k in ("x", "bid", "ask")})
+    return Quotes(**{k: np.asarray(made[k], dtype=float) for k in ("x", "bid", "ask", "last")})
 
 
 # ----------------------------------------------------------------------------

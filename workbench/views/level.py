@@ -26,7 +26,7 @@ from engine.vocab import NS
 from workbench import lakes, own_levels, queries, session_cache
 from workbench.assets import script, style
 from workbench.export import Table, cube_frame
-from workbench.plots import axes, conditions, decision
+from workbench.plots import axes, decision
 from workbench.plots.heatmap import LAYERS, legend_html
 from workbench.state import ASKED, PANELS, LevelState
 from workbench.theme import THEMES, css_variables
@@ -36,7 +36,6 @@ from workbench.views.base import PageView
 from workbench.views.components import (
     BOTH,
     FILL,
-    LADDER_CSS,
     PANE_CSS,
     Chips,
     Form,
@@ -51,6 +50,7 @@ from workbench.views.follow import Follow
 from workbench.views.journal import Journal
 from workbench.views.known import Frame
 from workbench.views.level_figures import NAMES
+from workbench.views.nearest import Nearest
 from workbench.views.outcomes import Outcomes, question_fields
 from workbench.views.own_level_form import OwnLevels
 from workbench.views.player import SPEEDS, Player
@@ -113,31 +113,30 @@ class LevelView(PageView):
         deck.panels = [list(p) for p in PANELS.items()]
         self.any_price = Form(row=True, margin=(0, 0, 0, 8), fields=[text_field("price", "Any price", "Any price")])
         self.themes = ThemeSwitcher(width=0, height=0, margin=0)
-        layouts: tuple[dict[str, Any], ...] = (BOTH, {**BOTH, "styles": LADDER_CSS}, BOTH)
-        chart, ladder, strip = (components.figure_pane(f, **layout) for f, layout in zip(pictures.figures, layouts))
-        self.charts = pn.Row(chart, ladder, min_height=200, stylesheets=[style("layout")], **BOTH)
+        bars, chart, ladder, strip = (components.figure_pane(f, **BOTH) for f in pictures.figures)
         self.beside = pn.Column(**FILL)
+
+        def column(name: str, upper: Any, *lower: Any) -> pn.Column:
+            return pn.Column(upper, pn.Column(*lower, margin=0, **components.layout("sm-lower")), **components.layout(name), **BOTH)
+
+        self.charts = pn.Row(
+            column("sm-candles", bars, words.conditions),
+            column("sm-heat", chart, pn.Column(strip, **components.layout("sm-strip"), **BOTH), words.nearest.pane),
+            column("sm-ladder", ladder, self.outcomes.pane), min_height=240, stylesheets=[style("layout")], **BOTH,
+        )  # fmt: skip
         self.drawing = pn.Column(
-            pn.Row(words.levels, self.any_price, margin=(0, 0, 4, 0), sizing_mode="stretch_width"),
+            pn.Row(words.levels, self.any_price, margin=(0, 0, 2, 0), sizing_mode="stretch_width"),
             words.decision,
             words.say,
-            pn.Row(
-                words.layer_chips, words.legend, pn.Spacer(sizing_mode="stretch_width"), words.key,
-                margin=(2, 0, 2, 0), sizing_mode="stretch_width",
-            ),
+            pn.Row(words.layer_chips, words.legend, margin=(0, 0, 2, 0), sizing_mode="stretch_width"),
             self.charts,
-            pn.Row(
-                strip, pn.Column(words.conditions, self.outcomes.pane, margin=0, styles=LADDER_CSS, **components.layout("sm-beside")),
-                height=200, **components.layout("sm-lower"), **FILL,
-            ),
             self.beside,
             deck,
-            pictures.live, visible=False, **BOTH,
+            pictures.live, **BOTH,
         )  # fmt: skip
-        self.drawing.visible = True
         self.picture = pn.Row(self.drawing, self.tape.panel, visible=False, **BOTH)
         if self.state.panel:
-            panes = {f.name: pane for f, pane in zip(pictures.figures, (chart, ladder, strip), strict=True)}
+            panes = {f.name: pane for f, pane in zip(pictures.figures, (bars, chart, ladder, strip), strict=True)}
             self._build_window({"tape": self.tape.panel, "heat": panes.pop("level_chart"), **panes}[self.state.panel])
         self.empty = html(components.loading_html(self.root), **BOTH)
         styles = {"padding": "6px 8px 2px", "box-sizing": "border-box"}
@@ -169,12 +168,14 @@ class LevelView(PageView):
         self.words.levels.param.watch(lambda e: self._on_chip(e.new), "value")
         self.live.badge.param.watch(lambda _: self._on_live(), "back")
         self.live.badge.param.watch(lambda e: self._on_alert(e.new), "jump")
+        self.words.nearest.pane.param.watch(lambda _: self.state.param.update(view="neighbours"), "opened")
         self.any_price.param.watch(lambda e: self._on_price(e.new["value"], e.new["n"]), "changed")
-        chart, ladder, strip = self.pictures.figures
+        bars, chart, ladder, strip = self.pictures.figures
         for fig in (chart, strip):
             fig.on_event(Tap, self._on_tap)
         chart.on_event(RangesUpdate, self._on_ranges)
         ladder.on_change("inner_height", self._on_height)
+        bars.on_change("inner_width", lambda _, old, new: self._resized(width=new))
 
     def controls(self) -> list[Any]:
         """The drawer's widgets."""
@@ -461,6 +462,7 @@ class LevelView(PageView):
             "tape": lambda: self._turn_tape(int(value)),
             "copy": lambda: self._copy(str(value)),
             "share": lambda: self.share(str(value)),
+            "fit": lambda: self.pictures.fit_prices(bool(value)),
             "drill": self._open_drill,
             "call": lambda: self._call(str(value)),
         }
@@ -573,7 +575,10 @@ class LevelView(PageView):
             self.drill.call(what)
 
     def _on_height(self, attr: str, old: int, new: int) -> None:
-        self.pictures.resize(new)
+        self._resized(height=new)
+
+    def _resized(self, **px: int) -> None:
+        self.pictures.resize(**px)
         if self.player.frame is not None and not self.player.clock.moves:
             self.guard(lambda: self.player.show(words=False), keep=True)
 
@@ -676,9 +681,9 @@ class Words:
         self.levels = Chips(label="Level", **FILL)
         self.say = Said(**FILL)
         self.when = Said(margin=(0, 4, 0, 12))
-        self.legend = pn.pane.HTML("", margin=(2, 0, 0, 14))
+        self.legend = pn.pane.HTML("", margin=(2, 0, 0, 14), sizing_mode="stretch_width", styles={"min-width": "0", "overflow": "hidden"})
         self.conditions = Said(**FILL)
-        self.key = pn.pane.HTML("", styles=LADDER_CSS, margin=0)
+        self.nearest = Nearest()
         self.layer_chips = layer_chips(state)
         self._track_key: tuple[Any, ...] = ()
         self._scale: tuple[Any, ...] = ()
@@ -700,6 +705,7 @@ class Words:
         stands, (verdict, waiting) = look.standing(), self.outcomes.verdict(look)
         self.decision.html = decision.decision_html(stands, verdict, waiting=waiting)
         self.say.html = components.sentence(decision.statement(stands, brief=True))
+        self.nearest.show(self.outcomes.answer(look), THEMES[self.state.theme], waiting=waiting)
         last = look.session.last_tick(look.now_ns)
         self.when.html = components.when(axes.clock(look.now_ns), last, look.session.tick_size, THEMES[self.state.theme])
 
@@ -707,11 +713,12 @@ class Words:
         theme, slab, look = THEMES[self.state.theme], frame.slab, frame.look
         strengths = decision.condition_strengths(look.windows, look.now_ns, look.params.window_s)
         self.conditions.html = decision.strengths_html(strengths, self.record.words(look))
-        scale = (slab.layer, slab.top, slab.pool, self.state.half_life_s, tuple(palette), theme)
+        scale = (slab.layer, slab.top, slab.typical, slab.pool, self.state.half_life_s, tuple(palette), theme)
         if scale != self._scale:
             self._scale = scale
-            self.legend.object = legend_html(slab.layer, slab.top, palette, theme, 1, float(self.state.half_life_s), slab.pool)
-            self.key.object = conditions.key_html(theme)
+            self.legend.object = legend_html(
+                slab.layer, slab.top, palette, theme, 1, float(self.state.half_life_s), slab.pool, slab.typical
+            )  # fmt: skip
 
     def _paint_levels(self, frame: Frame) -> None:
         look, s = frame.look, frame.look.session

@@ -14,11 +14,11 @@ import polars as pl
 from bokeh import models
 from panel.custom import JSComponent
 
-from engine.bars import BAR_NS
 from engine.vocab import NS
 from workbench import lakes, own_levels, session_cache
 from workbench.assets import script
-from workbench.plots import axes, conditions, heatmap, ladder, levels, volume
+from workbench.plots import axes, candles, conditions, heatmap, ladder, levels, volume
+from workbench.snapshot.scene import setup_bars
 from workbench.theme import FONT, MONO, THEMES, Theme
 from workbench.views import known
 from workbench.views.known import Frame
@@ -28,7 +28,8 @@ AROUND_MS = 5 * 60_000.0
 """How far beyond the session's ends time can be panned and zoomed."""
 
 NAMES = {
-    "level_chart": "Heatmap of the chosen layer, time by price around the level, with candles, best prices and levels",
+    "candles": "Two-minute candles with volume, key levels, and trigger, confirmation, look-back and look-forward of the setup",
+    "level_chart": "Heatmap of the chosen layer, time by price around the level, with the path of price, walls, trades and levels",
     "ladder": "Pressure ladder at the clock: at each price long against short, resting size and its change",
     "conditions": "The four conditions over time, downward and upward, with how many of them hold",
 }
@@ -54,18 +55,37 @@ def put(source: Any, made: dict[str, Any]) -> None:
         source.data = made
 
 
+DOT_PX = 4.0, 26.0
+"""Size of the least dot and of the largest, px: its area goes with the contracts."""
+
+
 class LevelPictures:
-    """Chart, ladder and conditions strip on shared ranges, and `live`, which paints what moves while the clock plays."""
+    """Candles on their own prices; heatmap, ladder and strip on shared ranges; `live` paints what moves while it plays."""
 
     def __init__(self, theme: Theme, tick_size: float) -> None:
         self.theme, self.tick_size = theme, tick_size
+        self.candles = candles.candle_figure(theme, tick_size)
         self.chart = heatmap.level_chart(theme, tick_size)
         fig = self.chart.figure
         self.ladder = ladder.ladder_figure(theme, tick_size, y_range=fig.y_range, width=430)
         self.strip = conditions.strip_figure(theme, x_range=fig.x_range, height=150)
-        self.figures: tuple[Any, ...] = fig, self.ladder.figure, self.strip.figure
+        # Prices stand between heatmap and ladder; ticks from the level are in the read-out.
+        fig.left[0].visible, fig.right[0].axis_label = False, None
+        for of in (fig, self.strip.figure):
+            of.min_border_left = 58
+        fig.min_border_right = self.strip.figure.min_border_right = 76
+        for of in (self.candles.figure, fig, self.ladder.figure):
+            of.min_border_bottom = 30
+        # Rows of conditions are too low for a word each: up and down are named.
+        axis = self.strip.figure.yaxis[0]
+        axis.ticker = [t for t in axis.ticker.ticks if axis.major_label_overrides.get(t, "") in ("UP", "DOWN")]
+        self.own_prices = False
+        """Whether the trader has set the candles' price range; until a double click they keep it."""
+        self.figures: tuple[Any, ...] = self.candles.figure, fig, self.ladder.figure, self.strip.figure
         # Above the canvas of what moves, which lies between the figure's two.
-        self.chart.renderers["names"].level = self.chart.renderers["leaders"].level = self.chart.mark.level = "overlay"
+        for name in ("names", "leaders", "tag"):
+            self.chart.renderers[name].level = "overlay"
+        self.chart.mark.level = "overlay"
         self.veils = [models.BoxAnnotation(fill_alpha=VEIL, line_color=None, visible=False, level="overlay") for _ in range(2)]
         self.after = models.Label(
             x=0, y=4, y_units="screen", x_offset=8, text="after the moment", text_font=FONT, text_font_size="13px", visible=False,
@@ -78,7 +98,7 @@ class LevelPictures:
         self.live = Live(width=0, height=0, margin=0)
         self.tail = Tail()
         self.new = ""
-        self.ladder_height = 480
+        self.ladder_height, self.candle_width = 480, 440
         self.palette: list[str] = []
         self.marks_on = True
         self._bad: dict[str, list[object]] = {}
@@ -86,9 +106,10 @@ class LevelPictures:
         self._places: tuple[Any, ...] = ()
         self._lines: tuple[Any, ...] = ()
         self._lines_at, self._lines_in = 0.0, 0
-        self._bars: tuple[int, Any] = (-1, None)
+        self._bars: tuple[Any, ...] = ()
+        self._bars_at = -1
         self._strip_done: tuple[Any, ...] = ()
-        self._top = 0.0
+        self._top = self._least = 0.0
         self.apply_theme(theme)
 
     # --- theme and colours
@@ -101,6 +122,7 @@ class LevelPictures:
 
     def _theme_values(self, theme: Theme) -> axes.ThemeValues:
         return [
+            *candles.candle_theme_values(self.candles, theme),
             *heatmap.chart_theme_values(self.chart, theme),
             *ladder.ladder_theme_values(self.ladder, theme),
             *conditions.strip_theme_values(self.strip, theme),
@@ -129,9 +151,10 @@ class LevelPictures:
             self.palette = palette
             self.chart.mapper.palette = palette
 
-    def resize(self, height: int) -> None:
-        """The ladder's height, px; lines and names are placed again with the next frame, for names keep a distance that depends on it."""
-        self.ladder_height, self._lines = height, ()
+    def resize(self, *, height: int | None = None, width: int | None = None) -> None:
+        """Height of the ladder and width of the candles, px; names and words are placed anew with the next frame."""
+        self.ladder_height, self.candle_width = height or self.ladder_height, width or self.candle_width
+        self._lines, self._bars = (), ()
 
     def forget(self) -> None:
         """Paint the next frame whole."""
@@ -139,10 +162,11 @@ class LevelPictures:
 
     # --- a frame
 
-    def paint(self, frame: Frame, preset: str, half_life_s: float, wall: float, *, playing: bool) -> None:
+    def paint(self, frame: Frame, preset: str, half_life_s: float, wall: float, *, playing: bool, dots: int = 0, every_s: int = 1) -> None:
         """Show `frame`, with no more than what has changed since the last one.
 
-        While it plays, the figures themselves are painted only now and then; the rest goes to `live`.
+        While it plays, the figures themselves are painted only now and then, candles every `every_s` seconds of the session; the rest
+        goes to `live`.
         """
         had, look, s = self._last, frame.look, frame.look.session
         # Nothing of what came after a moment stays in the page once it is hidden again.
@@ -155,6 +179,7 @@ class LevelPictures:
         first, last = np.searchsorted(down, (-frame.centre - look.rows, -frame.centre + look.rows + look.step + 1))
         shown = rows.slice(first, last - first)
         top = ladder.flow_top(shown)
+        self._least = known.large_trade(s, known.scale_time(frame.t)) if dots < 0 else float(dots)
         # What ranges, zones and the level's own line depend on: they are painted again in the frame in which it changes.
         places = (
             frame.panned, frame.low, frame.high, frame.centre, look.level_id, look.known, look.k_ref, look.rows, look.step,
@@ -176,12 +201,18 @@ class LevelPictures:
             self.paint_lines(frame)
             self._lines, self._lines_at, self._lines_in = lines, wall, LINES_EVERY_FRAMES
         self._lines_in -= 1
-        size, roomy = self._ladder_type(look)
-        made = ladder.ladder_data(shown, look.step, self._top, text_every_row=roomy)
-        self._paint_ladder({k: [] for k in made} if playing else made, size)
+        size, apart = self._ladder_type(look)
+        made = ladder.ladder_data(shown, look.step, self._top, apart=apart)
+        self._paint_ladder({k: [] for k in made} if playing else made)
+        # By seconds of the session, so that what is sent does not depend on the machine.
+        if not playing or frame.t // every_s != self._bars_at:
+            self._bars_at = frame.t // every_s
+            self._paint_candles(frame)
+        if not live:
+            self._paint_trades(frame, shown, playing)
         if self.strip.cursor.visible == playing:
             self.strip.cursor.visible = not playing
-        self.new = self.tail.frame(frame, {**made, "size": size}) if playing else ""
+        self.new = self.tail.frame(frame, {**made, "size": size}, self.dots(frame, self.tail.since(frame))) if playing else ""
         if not playing:
             self.tail.stop()
 
@@ -198,7 +229,6 @@ class LevelPictures:
             self._patch_image(frame, had.t)
         still = had if had is not None and goes_on and (had.low, had.high) == (frame.low, frame.high) else None
         self._paint_quotes(frame, None if still is None else still.t)
-        self._paint_candles(frame, still is None)
         self._paint_marks(frame)
         self._paint_strip(frame, still is None)
         self._paint_veil(frame)
@@ -208,10 +238,10 @@ class LevelPictures:
         if self.chart.mark.visible != s.simulated:
             text = "SIMULATED MARKET" if s.lake is None else lakes.simulated_text(str(s.lake.root))
             self.chart.mark.update(visible=s.simulated, text=text)
-        self._bars, self._strip_done = (-1, None), ()
+        self._bars, self._strip_done = (), ()
         if s.tick_size != self.tick_size:
             # A new model in the page costs 30 ms: all its references are counted again.
-            for axis in (self.chart.figure.right[0], self.ladder.figure.yaxis[0]):
+            for axis in (self.chart.figure.right[0], self.ladder.figure.yaxis[0], self.candles.figure.left[0]):
                 axis.formatter = axes.price_formatter(s.tick_size)
             self.tick_size = s.tick_size
 
@@ -235,10 +265,13 @@ class LevelPictures:
             self.chart.sources["invalid"].data = bad
             self.strip.invalid.data = {k: bad[k] for k in ("left", "right")}
 
-    def _ladder_type(self, look: Viewport) -> tuple[str, bool]:
-        """Size of the ladder's type, and whether each of its rows has room for a text."""
-        px = self.ladder_height / (2 * look.rows + 1) * look.step
-        return f"{min(max(px * 0.86, 9.0), 15.0):.1f}px", px >= 10
+    def _ladder_type(self, look: Viewport) -> tuple[str, int]:
+        """Size of the ladder's type, and how many rows apart two of its numbers have room.
+
+        The size is always the same: Bokeh takes another one of a glyph that has no texts at the time for no font at all.
+        """
+        px = max(self.ladder_height, 120) / (2 * look.rows + 1) * look.step
+        return "12px", max(int(np.ceil(13 / px)), 1)
 
     def _paint_image(self, frame: Frame) -> None:
         s, slab = frame.look.session, frame.slab
@@ -267,7 +300,7 @@ class LevelPictures:
         if values.shape[1] == 0 or frame.t == before:
             return
         where = [0, slice(0, values.shape[0]), slice(first, last)]
-        codes = heatmap.codes(values, slab.layer, slab.top)
+        codes = slab.codes(first, frame.t)
         self.chart.sources["heat"].patch({"image": [(where, codes.ravel())], "value": [(where, values.ravel())]})
         if not slab.valid[max(before - slab.begin - 1, 0) : frame.t - slab.begin].all():
             self._paint_invalid(frame)
@@ -293,16 +326,18 @@ class LevelPictures:
         put(self.chart.sources["zones"], levels.zone_data(k if look.known else None, (z.at, z.near, z.mid, z.far)))
 
     def paint_lines(self, frame: Frame) -> None:
-        """The level lines, the chosen one thick, and names of levels at the right edge of what is shown."""
+        """The level lines, the chosen one thick, and an arrow at the edge to the chosen one where it is out of sight."""
         s, look, src, fig = frame.look.session, frame.look, self.chart.sources, self.chart.figure
         start, x, y = s.ladder.start_ns, fig.x_range, fig.y_range
         runs = known.known_runs(s, look.level_id, frame.seen, start + frame.low * NS, start + frame.high * NS)
         put(src["levels"], levels.level_data(runs, look.level_id, s.day_ns))
-        ids = [*known.known_levels(s, frame.t), *own_levels.of_session(s)]
-        at = named_levels(s, ids, look.level_id, look.now_ns - 1)
-        put(src["names"], levels.name_data(
-            at, (float(x.start), float(x.end)), (float(y.start), float(y.end)), self.ladder_height, s.tick_size
-        ))  # fmt: skip
+        out = []
+        if look.known and not y.start <= look.k_ref <= y.end:
+            up = look.k_ref > y.end
+            text = f"{'▲' if up else '▼'} {look.title}  {axes.price_text(look.k_ref, s.tick_size)}"
+            inside = 0.045 * (y.end - y.start)
+            out.append((float(x.end), float(y.end - inside if up else y.start + inside), text, "level", float(x.end), float("nan")))
+        put(src["names"], axes.columns(heatmap.SOURCES["names"], out))
 
     def _paint_quotes(self, frame: Frame, before: int | None) -> None:
         made = known.quotes(frame.look.session).between(max(frame.low, 0) if before is None else before, frame.seen, frame.quote_step)
@@ -313,22 +348,87 @@ class LevelPictures:
             self.chart.sources["quotes"].stream(made)
         self.chart.cursor.location = frame.x(frame.t)
 
-    def _paint_candles(self, frame: Frame, moved: bool) -> None:
-        s = frame.look.session
+    def fit_prices(self, on: bool) -> None:
+        """Whether the candles' price range is fitted to them; else it is the trader's own."""
+        self.own_prices, self._bars = not on, ()
+
+    def _paint_candles(self, frame: Frame) -> None:
+        """Candles, the levels beside them, and the setup that the clock is in."""
+        look, s, parts = frame.look, frame.look.session, self.candles
         bars = s.candles()
-        done, run = bars.done(frame.seen), bars.running(frame.seen)
-        if (done, run) == self._bars and not moved:
+        own = tuple(own_levels.of_session(s))
+        at = own, tuple((i, known.tick_now(s, i, frame.t)) for i in known.known_levels(s, frame.t))
+        key = (
+            s, look.level_id, look.known, look.k_ref, at, bars.done(frame.seen), bars.running(frame.seen), frame.seen, self.ladder_height
+        )  # fmt: skip
+        if key == self._bars:
             return
-        same = self._bars[0] == done and self._bars[1] is not None and run is not None and not moved
-        self._bars = (done, run)
-        shown = bars.until(frame.seen, s.ladder.start_ns + frame.low * NS)
-        src = self.chart.sources["candles"]
-        made = {k: np.asarray(v).tolist() for k, v in heatmap.candle_data(shown.tail(1) if same else shown, s.day_ns).items()}
-        if same:
-            i = len(src.data["x"]) - 1
-            src.patch({k: [(i, made[k][0])] for k in ("low", "high", "top", "bottom", "up")})
-        else:
-            src.data = made
+        if self._bars and self._bars[:2] != key[:2]:
+            self.own_prices = False
+        self._bars = key
+        first, last = candles.stretch(look.now_ns)
+        shown = bars.until(frame.seen, first)
+        parts.sources["candles"].data = made = {k: np.asarray(v).tolist() for k, v in candles.candle_data(shown, s.day_ns).items()}
+        x0, x1 = (float(axes.x_ms(t, s.day_ns)) for t in (first, last))
+        fig = parts.figure
+        if (fig.x_range.reset_start, fig.x_range.reset_end) != (x0, x1):
+            fig.x_range.update(start=x0, end=x1, reset_start=x0, reset_end=x1)
+        past = bars.until(frame.t, first)
+        low, high = candles.price_span(past, look.k_ref if look.known else None)
+        if not self.own_prices and (fig.y_range.start, fig.y_range.end) != (low, high):
+            fig.y_range.update(start=low, end=high, reset_start=low, reset_end=high)
+        low, high = float(fig.y_range.start), float(fig.y_range.end)
+        move(parts.volume, 0.0, max([1.0, *made["volume"]]) / candles.VOLUME_SHARE * 1.05)
+        runs = known.known_runs(s, look.level_id, frame.seen, first, last)
+        put(parts.sources["levels"], levels.level_data(runs, look.level_id, s.day_ns))
+        named = named_levels(s, [*known.known_levels(s, frame.t), *own], look.level_id, look.now_ns - 1)
+        put(parts.sources["names"], candles.pills(named, x1, (low, high), self.ladder_height))
+        setup = setup_bars(past, look.frame, look.now_ns - 1, s.ladder.tape.head(frame.t))
+        trigger = setup.trigger_ns
+        high_of = past.filter(pl.col("window_start_ts_ns") == trigger)["high_tick"] if trigger is not None else None
+        words = {"trigger": trigger, "back": setup.back_ns}
+        boxes, said, leader = candles.setup_words(
+            words, setup.crossed, look.now_ns, (low, high), s.day_ns,
+            float(high_of[0]) if high_of is not None and high_of.len() else None, (x0, x1), self.candle_width,
+        )  # fmt: skip
+        for name, span in boxes.items():
+            box = parts.boxes[name]
+            if span is None:
+                if box.visible:
+                    box.visible = False
+            elif not box.visible or (box.left, box.right) != span:
+                box.update(left=span[0], right=span[1], visible=True)
+        put(parts.sources["words"], said)
+        put(parts.sources["leader"], leader)
+
+    def dots(self, frame: Frame, since: int) -> dict[str, list[object]]:
+        """Trades of seconds ``[since, seen)`` as dots: place, size in px, and who took."""
+        if not self._least:
+            return {"x": [], "y": [], "size": [], "colour": []}
+        found = frame.slab.dots(max(since, frame.low), frame.seen, self._least)
+        small, large = DOT_PX
+        return {
+            "x": [frame.x(t) + 500.0 for t, *_ in found], "y": [float(k) for _, k, *_ in found],
+            "size": [min(small + 2.2 * (n / self._least) ** 0.5, large) for *_, n, _ in found], "colour": [c for *_, c in found],
+        }  # fmt: skip
+
+    def _paint_trades(self, frame: Frame, rows: pl.DataFrame, playing: bool) -> None:
+        """Dots of trades, outlines of walls since they stand, and the tag of the last price at the right edge."""
+        src, slab, s = self.chart.sources, frame.slab, frame.look.session
+        put(src["dots"], self.dots(frame, slab.begin))
+        walls = [int(k) for k in rows.filter(pl.col("wall"))["tick"]] if slab.layer.key == "depth" else []
+        left = [frame.x(max(slab.wall_since(k, frame.t), frame.low)) for k in walls]
+        step = frame.look.step
+        put(src["walls"], {
+            "left": left, "right": [frame.x(frame.t)] * len(walls), "bottom": [k - 0.5 for k in walls],
+            "top": [k + step - 0.5 for k in walls],
+        })  # fmt: skip
+        last = s.last_tick(frame.look.now_ns)
+        tag = [] if last is None or playing else [last]
+        put(src["tag"], {
+            "x": [float(self.chart.figure.x_range.end)] * len(tag), "y": [float(k) for k in tag],
+            "text": [axes.price_text(k, s.tick_size) for k in tag],
+        })  # fmt: skip
 
     def _paint_strip(self, frame: Frame, moved: bool) -> None:
         look, strip = frame.look, frame.strip
@@ -340,12 +440,9 @@ class LevelPictures:
         self.strip.cursor.location = frame.x(frame.t)
         self.strip.cells.data, self.strip.counts.data = strip.until(frame.seen_ns, frame.x(frame.low))
 
-    def _paint_ladder(self, made: dict[str, list[object]], size: str) -> None:
+    def _paint_ladder(self, made: dict[str, list[object]]) -> None:
         """The ladder's figure: empty while it plays and `live` paints all of it but the axes."""
         parts = self.ladder
-        glyph = parts.renderers["texts"].glyph
-        if glyph.text_font_size != size:
-            glyph.text_font_size = size
         rescaled = parts.scale.data != {"top": [self._top]}
         if rescaled:
             parts.scale.data = {"top": [self._top]}
@@ -398,10 +495,9 @@ class Tail:
         return {k: getattr(theme, k) for k in keys} | {
             "floor": theme.map_floor, "mono": MONO, "cells": ["#00000000", theme.edge, theme.short, theme.long],
             "feet": list(conditions.BASE.values()), "floors": [conditions.floor(d) for d in conditions.BASE],
-            "quotes": [r["bid_casing"].line_width, r["bid_casing"].line_alpha, r["bid"].line_width],
-            "lines": r["body"].line_color["transform"].palette, "fills": r["body"].fill_color["transform"].palette,
-            "wick": [r["wick_casing"].line_width, r["wick"].line_width],
-            "body": [r["body_casing"].line_width, r["body"].line_width, r["body"].fill_alpha], "line": r["levels_casing"].line_width,
+            "path": [r["path_casing"].line_width, r["path_casing"].line_alpha, r["path"].line_width], "line": r["levels_casing"].line_width,
+            "rest": [ladder.REST, ladder.REST_ALPHA], "change": ladder.CHANGE_X,
+            "page": theme.page, "dots": [r["dots"].fill_alpha, r["dots"].line_width],
             "bands": [theme.short if d == "down" else theme.long for d in conditions.BASE],
         }  # fmt: skip
 
@@ -411,7 +507,7 @@ class Tail:
         due = wall - self._at >= WHOLE_EVERY_S and self._frames >= WHOLE_EVERY_FRAMES
         if whole is None or sent is None or frame.t < sent.t or due:
             return False
-        return bool(frame.slab.valid[max(self._since(whole) - begin, 0) : frame.t - begin].all())
+        return bool(frame.slab.valid[max(whole.t - 1 - begin, 0) : frame.t - begin].all())
 
     def painted(self, frame: Frame, wall: float, goes_on: bool) -> None:
         """The figures were painted whole at `frame`; without `goes_on` their image is another."""
@@ -424,33 +520,31 @@ class Tail:
         """It does not play any more: the next frame starts from nothing."""
         self._sent = None
 
-    @staticmethod
-    def _since(whole: Frame) -> int:
-        """The second in which the candle began that was under way when the figures were painted: it may still have shrunk."""
-        start, bar = whole.look.session.ladder.start_ns // NS, BAR_NS // NS
-        return max((start + whole.t - 1) // bar * bar - start, 0)
+    def since(self, frame: Frame) -> int:
+        """The second from which on dots are new to the page."""
+        return (self._sent or self._whole or frame).t
 
-    def frame(self, frame: Frame, ladder: dict[str, Any]) -> str:
+    def frame(self, frame: Frame, ladder: dict[str, Any], dots: dict[str, list[object]]) -> str:
         """What is new in `frame`, for `Live`."""
         whole = self._whole
         assert whole is not None
         sent, s, slab, strip = self._sent or whole, frame.look.session, frame.slab, frame.strip
         first = slab.column_of(max(sent.t - 1, slab.begin))
-        block = slab.block(first, frame.t) if sent.slab is slab and sent.t < frame.t else np.empty((0, 0), np.float32)
-        since = self._since(whole)
-        candles = heatmap.candle_data(s.candles().until(frame.t, s.ladder.start_ns + since * NS), s.day_ns)
+        codes = slab.codes(first, frame.t) if sent.slab is slab and sent.t < frame.t else np.empty((0, 0), np.uint8)
+        last = s.last_tick(frame.now_ns)
         quotes = known.quotes(s).between(sent.t, frame.t, frame.quote_step)
         fresh = [] if whole is frame else strip.fresh(self._windows, frame.now_ns)
         ended = strip.done(whole.now_ns)
         self._windows, self._sent = strip.done(frame.now_ns), frame
         self._frames += 1
         return json.dumps({
-            "run": self._run, "base": self._base, "x": frame.x(frame.t), "since": frame.x(since),
+            "run": self._run, "base": self._base, "x": frame.x(frame.t), "since": frame.x(max(whole.t - 1, 0)),
             "painted": frame.x((int(strip.ends[ended - 1]) - s.ladder.start_ns) // NS) if ended else frame.x(whole.low),
-            "first": first, "codes": heatmap.codes(block, slab.layer, slab.top).ravel().tolist(),
+            "first": first, "codes": codes.ravel().tolist(),
             # None for what is missing: JSON has no NaN.
-            "quotes": {k: [None if v != v else v for v in column] for k, column in quotes.items()},
-            "candles": {k: np.asarray(v).tolist() for k, v in candles.items()}, "ladder": ladder, "windows": fresh,
+            "quotes": {k: [None if v != v else v for v in quotes[k]] for k in ("x", "last")},
+            "ladder": ladder, "windows": fresh, "dots": dots,
+            "last": None if last is None else [last, axes.price_text(last, s.tick_size)],
         }, separators=(",", ":"), allow_nan=False)  # fmt: skip
 
 
@@ -460,7 +554,8 @@ class Live(JSComponent):
     What is new comes with the deck's ``now``, as JSON: that costs the server a tenth of what a property of nested lists does (it looks
     for models in every number). It holds ``run`` (another number: take the image again from its source), ``base`` (another number:
     the figures were painted), ``x`` and ``since`` (present and left edge of the strip, axis coordinates), ``first`` and ``codes``
-    (column and codes of the new columns, row by row), ``quotes`` and ``candles`` (lists by column), ``ladder``
+    (column and codes of the new columns, row by row), ``quotes`` (the path of price), ``dots`` (trades),
+    ``last`` (tick and price of the last one), ``ladder``
     (`workbench.plots.ladder.ladder_data` and ``size``), ``painted`` and ``windows`` (where the conditions' figure ends, and its new
     windows: x, width, codes of both directions, heights of both bands). Empty: the figures are up to date by themselves.
     """

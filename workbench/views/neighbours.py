@@ -34,7 +34,8 @@ from workbench.views.background import BackgroundTask, Progress
 from workbench.views.base import PageView
 from workbench.views.components import BOTH, FILL, LADDER_CSS, Form, buttons, html, input_for, layer_chips, simulated_mark
 from workbench.views.controls import NEIGHBOURS_KEYS, keys_pane
-from workbench.views.outcomes import CLASS_OF, DebouncedQuery, find_unless_stopped, outcomes_html, question_fields
+from workbench.views.nearest import ending, setup_words, side_of, symbol_of, zero_of
+from workbench.views.outcomes import DebouncedQuery, find_unless_stopped, outcomes_html, question_fields
 from workbench.views.save import save_control
 from workbench.views.viewport import Viewport, clamp_to_session, forget_time, resolve
 
@@ -279,16 +280,6 @@ def walled(found: Similar, stretch: Stretch, k: int, go_on: Progress) -> Walled:
     return Walled(found, stretch, query, ordered, top, simulated)
 
 
-def zero_of(row: dict[str, Any]) -> int:
-    """The instant that cards are aligned at: the touch, or the trigger's end where there was none."""
-    return int(row["touch_ts_ns"] if row["touch_ts_ns"] is not None else row["window_end_ts_ns"])
-
-
-def symbol_of(row: dict[str, Any]) -> str:
-    """Contract of a trigger."""
-    return str(row["trigger_id"]).split("/")[1]
-
-
 def turned(stretch: Stretch) -> Stretch:
     """The stretch of a setup that is shown upside down: flow that would lift price presses it there."""
     return replace(stretch, layer={"long": "short", "short": "long"}.get(stretch.layer, stretch.layer))
@@ -331,37 +322,18 @@ def _query_card(w: Walled) -> dict[str, Any]:
 
 
 def _card(i: int, row: dict[str, Any], m: Mini | str, w: Walled, theme: Theme) -> dict[str, Any]:
-    approach, symbol, zero = str(w.found.trigger["approach"]), symbol_of(row), zero_of(row)
-    mirror = row["approach"] != approach
-    end, known = ending(row, w.found.question.horizon, zero, w)
-    # By name, since the cards stay when the theme changes.
-    roles = {getattr(theme, k): k for k in ("long", "short", "muted")}
-    title, word, like = level_title(row["level_id"]), outcomes.class_words(approach).get(end, end), f"{row['similarity']:.3f}"
-    # The contract where it is another one than the query's: a narrow card has no room for what all of them share.
-    when = f"{'⇅ ' if mirror else ''}{row['session_date']:%m-%d} {axes.clock(zero, seconds=False)}"
-    when += f" {symbol}" if symbol != w.found.question.symbol else ""
-    side = f"{side_of(row['approach'])}{', turned upside down' if mirror else ''}"
-    return {
-        "id": str(i), "query": False, "what": title, "when": when, "like": like, "end": word,
-        "ink": roles[outcomes.class_colours(theme, approach).get(end, theme.muted)],
-        "known": known, "marks": [[(int(row["window_end_ts_ns"]) - zero) / NS, "like now"]],
-        "tip": f"{row['session_date']} {axes.clock(zero)} {symbol} {title} from {side}, similarity {like}: {word}; open in Level",
-        **_drawn(w, m, symbol, int(row["level_tick"]), up=-1 if mirror else 1),
+    zero, words = zero_of(row), setup_words(i, row, w.found, theme)
+    return words | {
+        "query": False, "known": known_from(row, w.found.question.horizon, float(w.stretch.after_s)),
+        "marks": [[(int(row["window_end_ts_ns"]) - zero) / NS, "like now"]], "tip": f"{words['tip']}; open in Level",
+        **_drawn(w, m, symbol_of(row), int(row["level_tick"]), up=words["up"]),
     }  # fmt: skip
 
 
-def side_of(approach: str) -> str:
-    """Side from which price comes."""
-    return "below" if approach == "approach_up" else "above"
-
-
-def ending(row: dict[str, Any], horizon: str, zero: int, w: Walled) -> tuple[str, float]:
-    """How a setup ended at `horizon`, and the seconds from zero from which that is known."""
-    late = float(w.stretch.after_s)
-    if row["touch_ts_ns"] is None:
-        return "no touch", late
-    end, hit = CLASS_OF.get(row[f"outcome_{horizon}"], "data ended"), row["first_hit_ts_ns"]
-    return end, min((int(hit) - zero) / NS, late) if end in ("break", "reject") and hit is not None else late
+def known_from(row: dict[str, Any], horizon: str, late: float) -> float:
+    """Seconds from zero from which it is known how a setup ended at `horizon`, at most `late`."""
+    hit = row["first_hit_ts_ns"]
+    return min((int(hit) - zero_of(row)) / NS, late) if ending(row, horizon) in ("break", "reject") and hit is not None else late
 
 
 def opened(found: Similar, i: int) -> dict[str, Any]:

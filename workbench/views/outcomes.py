@@ -202,6 +202,10 @@ class Outcomes:
         q = self.found.question
         return (q.symbol, q.date, q.level_id) == (look.session.symbol, look.session.date, look.level_id) and q.end_ns <= look.end_ns
 
+    def answer(self, look: Viewport) -> Similar | None:
+        """The last answer, where it may be shown at `look` and something is comparable."""
+        return self.found if isinstance(self.found, Similar) and self._holds(look) else None
+
     def verdict(self, look: Viewport) -> tuple[Verdict | str, bool]:
         """The verdict at `look`, and whether it is of an earlier instant; in its place HTML that says why there is none."""
         found = self.found

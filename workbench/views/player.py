@@ -156,7 +156,7 @@ class Deck(JSComponent):
     """The transport: the clock, play and step, speed, the session's path so far as a scrubber, and the view's keyboard.
 
     It acknowledges every frame once it is painted; the server sends the next one only then. `acted` is what the trader did: ``name``
-    (``play, step, seek, speed, touch, open, end, level, layer, reveal, tape, copy, share, drill, call``), ``value`` and a running number.
+    (``play, step, seek, speed, touch, open, end, level, layer, reveal, fit, tape, copy, share, drill, call``), ``value``, a running number.
     None is lost: those that come before the server has answered wait in their order, those of one kind as one.
     """
 
@@ -178,7 +178,7 @@ class Deck(JSComponent):
     figures = param.Dict(default={}, doc="What each figure shows, by its name, for who does not see it")
 
     _stylesheets: ClassVar[list[str]] = [style("transport")]
-    _esm = script("bokeh_bridge", "make", "in_order", "clipboard", "transport", LEAST_MS=FRAME_S * 1000)
+    _esm = script("bokeh_bridge", "make", "in_order", "price_axis", "clipboard", "transport", LEAST_MS=FRAME_S * 1000)
 
 
 class Player:
@@ -373,11 +373,17 @@ class Player:
         if self.panned is not None:
             low, high = self.panned
         if self.revealed:
+            if not panned and span < seconds:
+                # As much after the moment as before it.
+                high = min(t + span // 2, seconds)
+                low = max(high - span, 0)
             seen = max(min(high, session.known_seconds), t)
         frame = Frame(look, t, low, high, centre, self.slab_at(look, centre, low, seen), seen, panned)
-        now = time.monotonic()
+        now, every_s = time.monotonic(), max(int(self.clock.speed / 4), 1)
         self.pictures.marks_on = st.marks == "on"
-        self.pictures.paint(frame, st.palette, float(st.half_life_s), now, playing=self.clock.moves)
+        self.pictures.paint(
+            frame, st.palette, float(st.half_life_s), now, playing=self.clock.moves, dots=st.dots, every_s=every_s
+        )  # fmt: skip
         self.frame = frame
         if words:
             self._said(frame, True)

@@ -1,0 +1,99 @@
+"""No text of the Level view stands on other text or is cut, at the sizes of traders' screens, in both themes, drawer open and shut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.ui.conftest import Server
+from tests.ui.pages import opened
+
+DAY = "session=2025-11-04&contract=ESZ5&t=10:05:00&level=vwap"
+
+BOXES = """() => {
+  const found = [];
+  let nodes = 0;
+  // What can be seen of a box: less where an element around it hides or scrolls what goes beyond.
+  const seen = (e, box) => {
+    let { left, top, right, bottom } = box, cut = false;
+    for (let n = e; n; n = n.parentElement ?? n.getRootNode().host ?? null) {
+      const s = getComputedStyle(n);
+      if (s.visibility === "hidden" || s.display === "none" || s.opacity === "0") return null;
+      if (s.overflowX === "visible" && s.overflowY === "visible") continue;
+      const r = n.getBoundingClientRect(), scrolls = /auto|scroll/.test(s.overflowX + s.overflowY) || s.textOverflow === "ellipsis";
+      if (!scrolls && (left < r.left - 1 || right > r.right + 1 || top < r.top - 1 || bottom > r.bottom + 1)) cut = true;
+      left = Math.max(left, r.left); right = Math.min(right, r.right); top = Math.max(top, r.top); bottom = Math.min(bottom, r.bottom);
+    }
+    if (right - left > 1 && bottom - top > 1) return { left, top, right, bottom, cut };
+    return cut ? { left, top, right: left, bottom: top, cut } : null;
+  };
+  const walk = (root) => {
+    for (const n of root.childNodes) {
+      if (n.nodeType === 3 && n.textContent.trim()) {
+        const of = n.parentElement ?? root.host;
+        if (!of || ["STYLE", "SCRIPT", "OPTION", "TITLE"].includes(of.tagName)) continue;
+        const range = document.createRange();
+        range.selectNodeContents(n);
+        nodes += 1;
+        for (const r of range.getClientRects()) {
+          const box = seen(of, r);
+          const px = parseFloat(getComputedStyle(of).fontSize);
+          if (box) found.push({ node: nodes, text: n.textContent.trim().slice(0, 40), px, ...box });
+        }
+      } else if (n.nodeType === 1) {
+        if (n.shadowRoot) walk(n.shadowRoot);
+        walk(n);
+      }
+    }
+  };
+  walk(document.body);
+  // Words on the candles' canvas, measured as they are drawn.
+  const view = [...Bokeh.index.query((v) => v.model.name === "candles")][0], ctx = document.createElement("canvas").getContext("2d");
+  const at = view.el.getBoundingClientRect(), f = view.frame;
+  ctx.font = "bold 12px " + view.model.renderers.find((r) => r.data_source.name === "words").glyph.text_font.value;
+  for (const name of ["words", "names"]) {
+    const s = view.model.renderers.find((r) => r.data_source.name === name).data_source, col = (k) => [...s.get_column(k)];
+    col("text").forEach((text, i) => {
+      const x = f.x_scale.compute(col("x")[i]), y = f.y_scale.compute(col("y")[i]), w = ctx.measureText(text.trim()).width;
+      const align = name === "names" ? "right" : col("align")[i], left = x - (align === "right" ? w : align === "center" ? w / 2 : 0);
+      const cut = left < f.bbox.left - 2 || left + w > f.bbox.right + 8 || y < f.bbox.top || y > f.bbox.bottom;
+      found.push({ text, px: 12, left: at.left + left, right: at.left + left + w, top: at.top + y - 6, bottom: at.top + y + 6, cut });
+    });
+  }
+  return found;
+}"""
+"""Every line of text that is seen: its box, the size of its type, and whether a part of it is cut off (what scrolls or ends in an ellipsis
+is not)."""
+
+
+def on_each_other(boxes: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Pairs of texts whose boxes overlap by more than a line's own room; a text that ends in an ellipsis has several boxes itself."""
+    out = []
+    for i, a in enumerate(boxes):
+        for b in boxes[i + 1 :]:
+            wide = min(a["right"], b["right"]) - max(a["left"], b["left"])
+            high = min(a["bottom"], b["bottom"]) - max(a["top"], b["top"])
+            if wide > 2 and high > 4 and (a.get("node") is None or a["node"] != b.get("node")):
+                out.append((a["text"], b["text"]))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "theme"), [(1280, 650, "dark"), (1366, 768, "light"), (1920, 1080, "dark"), (2560, 1440, "light")]
+)
+def test_no_text_stands_on_other_text_or_is_cut(browser, made_server: Server, width: int, height: int, theme: str) -> None:
+    with opened(browser, f"{made_server.url}?{DAY}&theme={theme}", width=width, height=height) as (page, watch):
+        page.wait_for_timeout(1_500)
+        for drawer in (False, True):
+            if drawer:
+                page.get_by_role("button", name="Drawer").click()
+                page.get_by_role("slider", name="Window, seconds").wait_for()
+                page.wait_for_timeout(1_500)
+            boxes = page.evaluate(BOXES)
+            assert len(boxes) > 60
+            assert on_each_other(boxes) == []
+            assert [b["text"] for b in boxes if b["cut"]] == []
+            assert [b["text"] for b in boxes if b["px"] < 12] == []
+            assert [b["text"] for b in boxes if b["right"] > width + 1 or b["bottom"] > height + 1] == []
+        assert watch.errors == []

@@ -1,0 +1,251 @@
+"""Two-minute candles on a price range of their own, volume below, with the setup marked on them: trigger, confirmation, look-back and
+look-forward around the clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from bokeh import models
+from bokeh.core.properties import value
+from bokeh.models import BoxAnnotation, ColumnDataSource, GlyphRenderer, LinearColorMapper, Range1d, Segment, Text, VBar
+from bokeh.plotting import figure
+
+from engine.bars import BAR_NS
+from workbench.plots import axes, levels
+from workbench.theme import FONT, Theme
+
+BAR_MS = BAR_NS / 1e6
+
+SHOWN, AHEAD = 40, 20
+"""Candles shown before the clock's own, and the room for as many after it: the look-forward, and the names of levels beside it."""
+
+VOLUME_SHARE, HEAD_SHARE = 0.2, 0.11
+"""Of the figure's height, taken by the highest bar of the volume, and left for the trigger's words above the highest candle."""
+
+LETTER_PX = 7.6
+"""Width of a letter of the words, px, with some to spare."""
+
+SOURCES = {
+    "candles": ("x", "low", "high", "top", "bottom", "up", "width", "volume"),
+    "levels": ("x0", "x1", "y", "chosen", "colour"),
+    "names": ("x", "y", "text", "colour", "edge", "tick"),
+    "words": ("x", "y", "text", "align", "colour"),
+    "leader": ("x0", "y0", "x1", "y1"),
+}
+"""Columns of each source."""
+
+
+@dataclass
+class CandleParts:
+    """The figure and what is patched in it; `boxes` are ``back``, ``confirm`` and ``forward``."""
+
+    figure: figure
+    sources: dict[str, ColumnDataSource]
+    boxes: dict[str, BoxAnnotation]
+    volume: Range1d
+    ink: models.CategoricalColorMapper
+    renderers: dict[str, GlyphRenderer]
+
+
+def add_candles(fig: figure, source: ColumnDataSource, **casing: Any) -> dict[str, GlyphRenderer]:
+    """Solid candles in `fig`; what they are called in `candle_theme_values`."""
+    wick = {"x0": "x", "y0": "low", "x1": "x", "y1": "high"}
+    # Of the two colours only the palette changes with the theme, not the data.
+    colour = {"field": "up", "transform": LinearColorMapper(palette=["#000000"] * 2, low=-0.5, high=1.5, name="candle_colours")}
+    return {
+        "wick": axes.add(fig, Segment, source, **wick, line_width=1.4, line_color=colour),
+        "body": axes.add(
+            fig, VBar, source, x="x", width="width", top="top", bottom="bottom", fill_color=colour, line_color=colour, line_width=1
+        ),
+    }  # fmt: skip
+
+
+def candle_figure(theme: Theme, tick_size: float, *, height: int = 520) -> CandleParts:
+    """An empty figure of candles; y is in ticks, labelled in price at the left.
+
+    Examples
+    --------
+    >>> from workbench.theme import DARK
+    >>> candle_figure(DARK, 0.25).figure.name
+    'candles'
+    """
+    src = {name: axes.empty(*columns, name=name) for name, columns in SOURCES.items()}
+    fig = axes.plain_figure(
+        "candles", height=height, sizing_mode="stretch_both", x_range=Range1d(0, 1), y_range=Range1d(0, 1), min_border_left=70,
+        min_border_right=4, min_border_top=24, min_border_bottom=22, lod_threshold=None,
+    )  # fmt: skip
+    fig.xaxis.formatter, fig.xaxis.ticker = axes.time_formatter(), axes.time_ticker()
+    fig.xgrid.visible = False
+    fig.yaxis.formatter = axes.price_formatter(tick_size)
+    fig.yaxis.ticker = axes.tick_ticker()
+    fig.yaxis.ticker.desired_num_ticks = 6
+    volume = Range1d(0, 1, name="volume")
+    fig.extra_y_ranges = {"volume": volume}
+    boxes = {
+        "back": BoxAnnotation(fill_alpha=0.1, line_color=None, level="underlay", visible=False),
+        "confirm": BoxAnnotation(fill_color=None, line_dash=[2, 3], line_width=1.2, line_alpha=1.0, visible=False),
+        "forward": BoxAnnotation(fill_alpha=0.05, line_width=1.6, line_alpha=1.0, visible=False),
+    }
+    for box in boxes.values():
+        fig.add_layout(box)
+    colour = axes.ink(ink := axes.ink_mapper(theme))
+    line = {"x0": "x0", "y0": "y", "x1": "x1", "y1": "y"}
+    made = {"levels": axes.add(fig, Segment, src["levels"], **line, line_width="chosen", line_color=colour, line_dash=[6, 3])}
+    made |= add_candles(fig, src["candles"])
+    made["volume"] = axes.add(
+        fig, VBar, src["candles"], x="x", width="width", top="volume", bottom=0, fill_alpha=0.7, line_color=None,
+        fill_color=made["body"].glyph.fill_color,
+    )  # fmt: skip
+    made["volume"].y_range_name = "volume"
+    made["leader"] = axes.add(fig, Segment, src["leader"], x0="x0", y0="y0", x1="x1", y1="y1", line_width=1.4)
+    made["leaders"] = axes.add(fig, Segment, src["names"], x0="edge", y0="tick", x1="x", y1="y", line_width=1.5, line_color=colour)
+    text = {"text_font": value(FONT), "text_font_size": "12px", "text_font_style": "bold", "text_baseline": "middle"}
+    made["names"] = axes.add(
+        fig, Text, src["names"], x="x", y="y", text="text", text_align="right", text_color=colour, padding=2, border_radius=3,
+        background_fill_alpha=0.9, **text,
+    )  # fmt: skip
+    made["words"] = axes.add(
+        fig, Text, src["words"], x="x", y="y", text="text", text_align="align", text_color=colour, padding=2, background_fill_alpha=0.8,
+        **text,
+    )  # fmt: skip
+    wheel = models.WheelZoomTool(dimensions="width", maintain_focus=False)
+    fig.add_tools(models.PanTool(), wheel, models.ResetTool(), models.HoverTool(renderers=[made["body"]], tooltips=None))
+    fig.toolbar.active_scroll = wheel
+    parts = CandleParts(fig, src, boxes, volume, ink, made)
+    axes.put_on(candle_theme_values(parts, theme))
+    return parts
+
+
+def candle_theme_values(parts: CandleParts, theme: Theme) -> axes.ThemeValues:
+    """What `theme` sets on the figure."""
+    r, boxes = {name: renderer.glyph for name, renderer in parts.renderers.items()}, parts.boxes
+    return [
+        *axes.theme_values(parts.figure, theme, size="12px"),
+        (r["body"].fill_color["transform"], {"palette": [theme.candle_down, theme.candle_up]}),
+        (parts.ink, {"palette": axes.inks(theme)}),
+        (r["leader"], {"line_color": theme.text}),
+        (r["names"], {"background_fill_color": theme.panel}),
+        (r["words"], {"background_fill_color": theme.map_floor}),
+        (boxes["back"], {"fill_color": theme.muted}),
+        (boxes["confirm"], {"line_color": theme.muted}),
+        (boxes["forward"], {"fill_color": theme.long, "line_color": theme.long}),
+    ]
+
+
+def candle_data(bars: pl.DataFrame, day_ts_ns: int, *, share: float = 0.72) -> dict[str, Any]:
+    """Source of the candles from ``bars_2m``; a body is `share` of its two minutes wide."""
+    o, c = bars["open_tick"].to_numpy(), bars["close_tick"].to_numpy()
+    # A body of no height would vanish: a quarter tick makes its bar visible.
+    flat = np.where(o == c, 0.12, 0.0)
+    return {
+        "x": axes.x_ms(bars["window_start_ts_ns"].to_numpy(), day_ts_ns) + BAR_MS / 2,
+        "low": bars["low_tick"].to_numpy().astype(float),
+        "high": bars["high_tick"].to_numpy().astype(float),
+        "top": np.maximum(o, c) + flat,
+        "bottom": np.minimum(o, c) - flat,
+        "up": (c >= o).astype(float),
+        "width": np.full(o.size, BAR_MS * share),
+        "volume": bars["volume"].to_numpy().astype(float) if "volume" in bars.columns else np.zeros(o.size),
+    }
+
+
+def stretch(now_ns: int) -> tuple[int, int]:
+    """The time that the figure shows around the clock, ns: it moves on with each candle."""
+    own = (now_ns - 1) // BAR_NS * BAR_NS
+    return own - SHOWN * BAR_NS, own + AHEAD * BAR_NS
+
+
+def price_span(bars: pl.DataFrame, level: int | None) -> tuple[float, float]:
+    """Price range that fits the candles, and the level where it is no further off than they reach; with room for volume and words."""
+    if bars.height == 0:
+        low = high = float(level or 0)
+    else:
+        low, high = float(bars["low_tick"].min()), float(bars["high_tick"].max())  # type: ignore[arg-type]
+    reach = max(high - low, 8.0)
+    if level is not None and low - reach <= level <= high + reach:
+        low, high = min(low, level), max(high, level)
+    span = max(high - low, 8.0) / (1 - VOLUME_SHARE - HEAD_SHARE)
+    return low - VOLUME_SHARE * span, high + HEAD_SHARE * span
+
+
+def pills(names: list[tuple[str, int, bool]], right: float, prices: tuple[float, float], height_px: float) -> dict[str, list[object]]:
+    """Source of the levels' names at the right edge: of levels on one tick the chosen or first, and how many more.
+
+    `names` are (title, tick, whether chosen), `prices` the price axis, which is `height_px` high.
+    """
+    low, high = prices
+    span = high - low
+    # Below the trigger's words, however low the figure is.
+    floor, roof = low + (VOLUME_SHARE + 0.09) * span, high - max(HEAD_SHARE, 30 / max(height_px, 60.0)) * span
+    at: dict[int, list[tuple[str, bool]]] = {}
+    for title, tick, chosen in names:
+        if floor <= tick <= roof:
+            at.setdefault(tick, []).append((title, chosen))
+    ticks = sorted(at)
+    px = span / max(height_px, 60.0)
+    places = levels.spread([float(k) for k in ticks], 17 * px, floor, roof)
+    rows = []
+    for tick, y in zip(ticks, places):
+        of = sorted(at[tick], key=lambda name: not name[1])
+        text = of[0][0] + (f" +{len(of) - 1}" if len(of) > 1 else "")
+        moved = float(tick) if abs(y - tick) > 3 * px else float("nan")
+        rows.append((right, y, text, "level" if of[0][1] else "text", right, moved))
+    return axes.columns(SOURCES["names"], rows)
+
+
+def setup_words(
+    words: dict[str, int | tuple[int, int] | None],
+    crossed: str,
+    now_ns: int,
+    prices: tuple[float, float],
+    day_ns: int,
+    trigger_high: float | None,
+    shown: tuple[float, float],
+    width_px: float,
+) -> tuple[dict[str, tuple[float, float] | None], dict[str, list[object]], dict[str, list[object]]]:
+    """Boxes of the setup (start and end on the time axis), the words beside them, and the line from the trigger's words to its candle.
+
+    Parameters
+    ----------
+    words : dict
+        ``trigger``, ``back`` and ``forward`` of the setup, ns since the epoch: the trigger's start, and spans; None where there is none.
+    prices, shown : tuple of float
+        The price axis, and the time axis, which is `width_px` wide: words that have no room are shortened or left out.
+    """
+
+    def x(ts_ns: int) -> float:
+        return float(axes.x_ms(ts_ns, day_ns))
+
+    def fit(at: float, texts: tuple[str, ...], *, left: bool = False) -> str:
+        room = (at - shown[0] if left else shown[1] - at) / (shown[1] - shown[0]) * max(width_px, 200.0)
+        return next((t for t in texts if LETTER_PX * len(t) <= room), "")
+
+    low, high = prices
+    trigger, back = words["trigger"], words["back"]
+    boxes: dict[str, tuple[float, float] | None] = {"back": None, "confirm": None, "forward": None}
+    rows: list[tuple[object, ...]] = []
+    line: list[tuple[object, ...]] = []
+    foot = low + (VOLUME_SHARE + 0.03) * (high - low)
+    if isinstance(back, tuple):
+        boxes["back"] = x(back[0]), x(back[1])
+        rows.append((x(back[1]), foot, "6-bar look-back ", "right", "muted"))
+    if isinstance(trigger, int):
+        at = x(trigger) + BAR_MS / 2
+        top = high - 0.045 * (high - low)
+        clock = axes.clock(trigger, seconds=False)
+        rows.append((at - BAR_MS, top, fit(at - BAR_MS, (f"Trigger {clock}, {crossed}", f"Trigger {clock}"), left=True), "right", "text"))
+        if trigger_high is not None:
+            line.append((at - BAR_MS, top - 0.02 * (high - low), at, trigger_high))
+        begin = trigger + BAR_NS
+        close = begin + BAR_NS
+        boxes["confirm"], boxes["forward"] = (x(begin), x(close)), (x(close), x(close + 3 * BAR_NS))
+        done = now_ns >= close
+        says = "confirmed" if done else "closes"
+        after = max(begin, back[1]) if isinstance(back, tuple) else begin
+        rows.append((x(after), foot, fit(x(after), (f" {says} {axes.clock(close, seconds=False)}", f" {says}")), "left", "muted"))
+        rows.append((x(close), top, fit(x(close), ("look-forward", "forward")), "left", "long"))
+    return boxes, axes.columns(SOURCES["words"], rows), axes.columns(SOURCES["leader"], line)
