@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import numpy as np
+
+from engine.ladder import NO_TICK, Ladder
+from engine.lake.store import Lake
+from engine.vocab import NS
 from tests.support.similar_lake import LAST, SESSIONS, SHOWN
-from tests.ui.conftest import Server
+from tests.ui.conftest import DATE, Server
 from tests.ui.pages import Watch, new_page, query, until
+from workbench import session_cache
 
 
 def opened(browser: Any, server: Server, ready: str, **asked: object) -> tuple[Any, Watch]:
@@ -31,6 +39,19 @@ def test_level_says_what_similar_setups_did(browser, served) -> None:
     assert "After a touch of" in said
     assert "8 ticks beyond is a break" in said
     assert page.locator(".o td .cell").count() == 21
+    # The nearest six: those whose session has a tape are drawn up to their touch, at the right edge; the others say why not.
+    cards = page.locator(".nearest button")
+    cards.nth(5).wait_for(timeout=30_000)
+    assert cards.count() == 6
+    assert "Nearest 6 of" in page.locator(".nearest .what").inner_text()
+    drawn = page.locator(".nearest path.path").evaluate_all("all => all.map((e) => e.getAttribute('d'))")
+    assert drawn
+    assert all(re.search(r"[ML]100,[\d.]+$", d) for d in drawn)
+    assert len(drawn) + page.locator(".nearest .said").count() == 6
+    for i in range(6):
+        title = cards.nth(i).get_attribute("title")
+        assert "similarity" in title
+        assert cards.nth(i).locator("b").inner_text().split()[0] in ("break", "chop", "reject")
     # Another horizon is another question, and stands in the URL.
     page.get_by_role("button", name="Drawer: window, buckets, colours, keys").click()
     page.get_by_label("Outcome within").select_option(label="4 min")
@@ -42,9 +63,23 @@ def test_level_says_what_similar_setups_did(browser, served) -> None:
     until(page, lambda p: query(p).get("mode"), "all")
     page.get_by_label("Compared with").select_option(label="Sessions before (walk-forward)")
     page.locator(".o table").wait_for(timeout=30_000)
+    cards.first.wait_for(timeout=30_000)
+    cards.first.click()
+    until(page, lambda p: query(p).get("view"), "neighbours")
     assert watch.errors == []
     assert watch.hosts == {f"127.0.0.1:{server.port}"}
     page.close()
+
+
+def test_what_is_read_of_a_setup_ends_before_its_touch(made_lake: Path) -> None:
+    ladder = Ladder.open(Lake(made_lake), "ESZ5", DATE)
+    for second in (40, 3_000, ladder.seconds):
+        # In the first one it reaches beyond the session's beginning.
+        touch = ladder.start_ns + second * NS
+        found = session_cache.last_ticks(str(made_lake), "ESZ5", DATE, touch - 120 * NS, touch)
+        known = ladder.last_tick[max(second - 120, 0) : second].astype(float)
+        known[known == NO_TICK] = np.nan
+        np.testing.assert_array_equal(found, np.concatenate([np.full(120 - known.size, np.nan), known]))
 
 
 def test_level_says_when_price_is_too_far_for_a_setup(browser, served) -> None:
