@@ -1,13 +1,14 @@
-"""No text of the Level view stands on other text or is cut, at the sizes of traders' screens, in both themes, drawer open and shut."""
+"""No text of any view stands on other text or is cut, at the sizes of traders' screens, in both themes, drawer open and shut."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from tests.ui.conftest import Server
-from tests.ui.pages import opened
+from tests.ui.pages import Watch, new_page, opened
 
 DAY = "session=2025-11-04&contract=ESZ5&t=10:05:00&level=vwap"
 
@@ -50,6 +51,7 @@ BOXES = """() => {
   walk(document.body);
   // Words on the candles' canvas, measured as they are drawn.
   const view = [...Bokeh.index.query((v) => v.model.name === "candles")][0], ctx = document.createElement("canvas").getContext("2d");
+  if (!view?.el.getClientRects().length) return found;
   const at = view.el.getBoundingClientRect(), f = view.frame;
   ctx.font = "bold 12px " + view.model.renderers.find((r) => r.data_source.name === "words").glyph.text_font.value;
   for (const name of ["words", "names"]) {
@@ -79,21 +81,57 @@ def on_each_other(boxes: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return out
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "theme"), [(1280, 650, "dark"), (1366, 768, "light"), (1920, 1080, "dark"), (2560, 1440, "light")]
-)
+def check(page: Any, watch: Watch, width: int, height: int, least: int) -> None:
+    """With the drawer shut, then open, and shut again."""
+    page.wait_for_timeout(1_500)
+    for is_open in (False, True):
+        if is_open:
+            page.get_by_role("button", name="Drawer").click()
+            page.wait_for_timeout(1_500)
+        boxes = page.evaluate(BOXES)
+        assert len(boxes) > least
+        assert on_each_other(boxes) == []
+        assert [b["text"] for b in boxes if b["cut"]] == []
+        assert [b["text"] for b in boxes if b["px"] < 12] == []
+        assert [b["text"] for b in boxes if b["right"] > width + 1 or b["bottom"] > height + 1] == []
+    page.get_by_role("button", name="Drawer").click()
+    page.wait_for_timeout(400)
+    assert watch.errors == []
+
+
+SIZES = [(1280, 650), (1366, 768), (1920, 1080), (2560, 1440)]
+
+
+@pytest.mark.parametrize(("width", "height", "theme"), [(*size, theme) for size, theme in zip(SIZES, ("dark", "light") * 2)])
 def test_no_text_stands_on_other_text_or_is_cut(browser, made_server: Server, width: int, height: int, theme: str) -> None:
     with opened(browser, f"{made_server.url}?{DAY}&theme={theme}", width=width, height=height) as (page, watch):
-        page.wait_for_timeout(1_500)
-        for drawer in (False, True):
-            if drawer:
-                page.get_by_role("button", name="Drawer").click()
-                page.get_by_role("slider", name="Window, seconds").wait_for()
-                page.wait_for_timeout(1_500)
-            boxes = page.evaluate(BOXES)
-            assert len(boxes) > 60
-            assert on_each_other(boxes) == []
-            assert [b["text"] for b in boxes if b["cut"]] == []
-            assert [b["text"] for b in boxes if b["px"] < 12] == []
-            assert [b["text"] for b in boxes if b["right"] > width + 1 or b["bottom"] > height + 1] == []
-        assert watch.errors == []
+        check(page, watch, width, height, 60)
+
+
+VIEWS = {
+    "level": ".nearest button", "neighbours": ".card", "compare": ".drop",
+    **{f"research&about={about}": ".sm-research" for about in ("levels", "walls", "hypothesis", "audit", "features", "quality")},
+}  # fmt: skip
+"""What the address asks for, and what is there once the view has its answer."""
+
+
+def all_views(browser: Any, served: tuple[Server, dict[str, str]], size: tuple[int, int], theme: str, views: list[str]) -> None:
+    server, moment = served
+    for view in views:
+        page = new_page(browser, width=size[0], height=size[1])
+        watch = Watch(page)
+        page.goto(f"{server.url}?{urlencode(moment, safe=':')}&theme={theme}&view={view}")
+        page.locator(VIEWS[view]).first.wait_for(timeout=60_000)
+        check(page, watch, *size, 12)
+        page.close()
+
+
+def test_no_text_of_the_other_views_stands_on_other_text_or_is_cut(browser, served) -> None:
+    all_views(browser, served, SIZES[0], "dark", ["neighbours", "compare", "research&about=levels"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("size", SIZES)
+def test_no_text_of_any_view_stands_on_other_text_or_is_cut(browser, served, size: tuple[int, int], theme: str) -> None:
+    all_views(browser, served, size, theme, list(VIEWS))
