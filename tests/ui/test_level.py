@@ -83,8 +83,18 @@ def test_chips_and_keys_choose_levels_and_layers(browser, made_server: Server) -
         assert watch.errors == []
 
 
-def test_arrows_and_clicks_move_the_cursor(browser, made_server: Server) -> None:
+LAST_CANDLE = """() => {
+  const view = [...Bokeh.index.query((v) => v.model.name === "candles")][0], at = view.el.getBoundingClientRect();
+  const x = [...view.model.renderers.find((r) => r.data_source.name === "candles").data_source.get_column("x")].at(-2);
+  return [at.left + view.frame.x_scale.compute(x), at.top + view.frame.bbox.top + 20];
+}"""
+"""A place in the column of the last candle but one, well above it."""
+
+
+def test_arrows_and_clicks_move_the_cursor_and_a_candle_reads_out(browser, made_server: Server) -> None:
     with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
+        page.mouse.move(*page.evaluate(LAST_CANDLE))
+        page.get_by_text(re.compile(r"^10:02, open [\d.]+, high [\d.]+, low [\d.]+, close [\d.]+, volume [\d,]+$")).wait_for()
         page.keyboard.press("ArrowRight")
         until_changed(page, lambda p: query(p).get("t"), "10:05:00")
         assert query(page)["t"] == "10:05:05"

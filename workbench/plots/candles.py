@@ -30,7 +30,7 @@ LETTER_PX = 7.6
 """Width of a letter of the words, px, with some to spare."""
 
 SOURCES = {
-    "candles": ("x", "low", "high", "top", "bottom", "up", "width", "volume"),
+    "candles": ("x", "low", "high", "top", "bottom", "up", "width", "volume", "said"),
     "levels": ("x0", "x1", "y", "chosen", "colour"),
     "names": ("x", "y", "text", "colour", "edge", "tick"),
     "words": ("x", "y", "text", "align", "colour"),
@@ -113,7 +113,9 @@ def candle_figure(theme: Theme, tick_size: float, *, height: int = 520) -> Candl
         **text,
     )  # fmt: skip
     wheel = models.WheelZoomTool(dimensions="width", maintain_focus=False)
-    fig.add_tools(models.PanTool(), wheel, models.ResetTool(), models.HoverTool(renderers=[made["body"]], tooltips=None))
+    # A body may be a pixel high: the whole column of a candle is pointed at.
+    said = models.HoverTool(renderers=[made["body"]], tooltips="<b>@said</b>", mode="vline", attachment="vertical")
+    fig.add_tools(models.PanTool(), wheel, models.ResetTool(), said)
     fig.toolbar.active_scroll = wheel
     parts = CandleParts(fig, src, boxes, volume, ink, made)
     axes.put_on(candle_theme_values(parts, theme))
@@ -136,7 +138,18 @@ def candle_theme_values(parts: CandleParts, theme: Theme) -> axes.ThemeValues:
     ]
 
 
-def candle_data(bars: pl.DataFrame, day_ts_ns: int, *, share: float = 0.72) -> dict[str, Any]:
+def candle_words(bars: pl.DataFrame, tick_size: float) -> list[str]:
+    """Each candle's read-out: ``10:04, open 6798.25, high 6799.00, low 6798.00, close 6798.50, volume 1,204``."""
+    keys = [f"{k}_tick" for k in ("open", "high", "low", "close")]
+    volumes = bars["volume"].to_list() if "volume" in bars.columns else [None] * bars.height
+    out = []
+    for (start, *ticks), volume in zip(bars.select("window_start_ts_ns", *keys).iter_rows(), volumes):
+        prices = [f"{k.removesuffix('_tick')} {axes.price_text(tick, tick_size)}" for k, tick in zip(keys, ticks)]
+        out.append(", ".join([axes.clock(start, seconds=False), *prices, *([] if volume is None else [f"volume {volume:,}"])]))
+    return out
+
+
+def candle_data(bars: pl.DataFrame, day_ts_ns: int, tick_size: float, *, share: float = 0.72) -> dict[str, Any]:
     """Source of the candles from ``bars_2m``; a body is `share` of its two minutes wide."""
     o, c = bars["open_tick"].to_numpy(), bars["close_tick"].to_numpy()
     # A body of no height would vanish: a quarter tick makes its bar visible.
@@ -150,6 +163,7 @@ def candle_data(bars: pl.DataFrame, day_ts_ns: int, *, share: float = 0.72) -> d
         "up": (c >= o).astype(float),
         "width": np.full(o.size, BAR_MS * share),
         "volume": bars["volume"].to_numpy().astype(float) if "volume" in bars.columns else np.zeros(o.size),
+        "said": candle_words(bars, tick_size),
     }
 
 

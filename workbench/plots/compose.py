@@ -52,7 +52,7 @@ def level_picture(
     src["heat"].data = heatmap.heat_data(cube, shown, heatmap.scale_top(heatmap.values(cube, shown), shown))
     src["facts"].data = heatmap.facts_data(shown, tick_size=tick_size, k_ref=k, step=step, window_s=window_s, x0=x0)
     drawn = axes.empty(*candles.SOURCES["candles"], name="candles")
-    drawn.data = candles.candle_data(bars, day, share=0.5)
+    drawn.data = candles.candle_data(bars, day, tick_size, share=0.5)
     made = candles.add_candles(parts.figure, drawn)
     made["body"].glyph.fill_color["transform"].palette = [theme.candle_down, theme.candle_up]
     src["levels"].data = levels_plot.level_data(levels_plot.level_runs(levels), level_id, day)

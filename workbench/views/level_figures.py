@@ -368,7 +368,8 @@ class LevelPictures:
         self._bars = key
         first, last = candles.stretch(look.now_ns)
         shown = bars.until(frame.seen, first)
-        parts.sources["candles"].data = made = {k: np.asarray(v).tolist() for k, v in candles.candle_data(shown, s.day_ns).items()}
+        made = candles.candle_data(shown, s.day_ns, s.tick_size)
+        parts.sources["candles"].data = made = {k: v if isinstance(v, list) else v.tolist() for k, v in made.items()}
         x0, x1 = (float(axes.x_ms(t, s.day_ns)) for t in (first, last))
         fig = parts.figure
         if (fig.x_range.reset_start, fig.x_range.reset_end) != (x0, x1):
