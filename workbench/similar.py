@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.errors import EngineError, RunFailed, StaleIndex
-from engine.lake.catalog import TRIGGERS
+from engine.lake.catalog import TRIGGERS, WALLS
 from engine.lake.manifest import canonical, sha256_text
 from engine.params import GoldParams, RetrievalParams
 from engine.vocab import root_of
@@ -202,8 +202,8 @@ def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> tuple[Fitted, 
 
 
 def gold_stamp(root: str) -> str:
-    """What the lake says of its trigger vectors now."""
-    return lakes.dataset_stamp(root, TRIGGERS)
+    """What the lake says of its trigger vectors, and of the wall features beside them, now."""
+    return lakes.dataset_stamp(root, TRIGGERS, WALLS)
 
 
 def gold_representation(root: str, symbol: str, date: dt.date) -> str:

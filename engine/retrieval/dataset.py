@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from engine.errors import ContractError, NoData, SessionError
-from engine.lake.catalog import BRONZE_MBO, LADDER, TRIGGERS, WALLS
+from engine.lake.catalog import BRONZE_MBO, LADDER, TRIGGERS, WALLS, dataset
 from engine.lake.manifest import canonical
 from engine.params import ApproachParams, FeatureParams, GoldParams, SetupParams
 from engine.retrieval.events import DECIDED_UNTIL, MIRRORED_REPRESENTATIONS, Events, Progress, events_from_frame
@@ -127,11 +127,13 @@ def read_triggers(lake: Lake, sessions: Sessions, kinds: Sequence[str] | None = 
 
 
 def walls_current(lake: Lake, symbol: str, date: dt.date) -> bool:
-    """Whether a session has wall features that were made of its triggers as they are now."""
+    """Whether a session has the wall features of today, made of its triggers as they are now."""
     from engine.lake.store import input_key
 
     walls, triggers = (lake.find_manifest(key, symbol, date) for key in (WALLS, VECTORS))
-    return walls is not None and triggers is not None and walls.lineage.inputs.get(input_key(VECTORS, symbol, date)) == triggers.digest()
+    if walls is None or triggers is None or not dataset(WALLS).contract().accepts(walls.contract):
+        return False
+    return walls.lineage.inputs.get(input_key(VECTORS, symbol, date)) == triggers.digest()
 
 
 def with_walls(triggers: pl.DataFrame, walls: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from engine.errors import ContractError
 from engine.params import AuditParams
 from engine.retrieval.dataset import require_one_market_ids
 from engine.retrieval.events import CLASSES, Events, deal_days
-from engine.retrieval.scores import POWER_Z, Floats, Labels
+from engine.retrieval.scores import Floats, Labels
 from engine.retrieval.walk_forward import Mask, scored_labels
 from engine.vocab import Approach
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 BREAK = CLASSES.index("break")
 LEAST_SESSIONS = 3
+LEAST_EVENTS = 30
+LEAST_OF_EACH = 10
+"""Breaks, and events that are none: with fewer the middle of a logistic regression's estimates is far off, and its error is too small."""
 PLACEBOS = 200
 """Times that the days' outcomes are dealt out to other days."""
 
@@ -37,10 +40,10 @@ def condition_trend(
     outcome count, one per episode; `conditions` are those of `engine.retrieval.statistics.condition_events`, row for row.
 
     Returns `TREND_COLUMNS`: the slope with its 95% interval (standard error clustered by session, t with sessions less one); ``smallest``,
-    the slope that would be seen four times in five; and of `placebos` deals of the days' outcomes to other days, in which nothing can
-    follow from the conditions, the middle 95% of slopes and the share that is as far from zero as the one found. Null where there are
-    under `LEAST_SESSIONS` sessions, or all events alike. Raises `ContractError` where the two differ in length, or the events are of
-    several markets.
+    the slope that would be seen four times in five (of the same t); and of `placebos` deals of the days' outcomes to other days, in which
+    nothing can follow from the conditions, the middle 95% of slopes and the share that is as far from zero as the one found. Null where the
+    strata that tell something, whose events, sessions and breaks are counted, have under `LEAST_SESSIONS` sessions, `LEAST_EVENTS` events,
+    or `LEAST_OF_EACH` breaks or others. Raises `ContractError` where the two differ in length, or the events are of several markets.
     """
     import polars as pl
 
@@ -72,17 +75,18 @@ def _trend(n_open: Floats, move: Floats, labels: Labels, sessions: Labels, use: 
     from scipy.stats import t
 
     use = use & (labels >= 0)
-    y, codes = (labels[use] == BREAK).astype(float), np.unique(sessions[use], return_inverse=True)[1]
-    many = int(codes.max()) + 1 if len(codes) else 0
-    out: dict[str, float | None] = {"events": len(y), "sessions": many, "breaks": int(y.sum())}
-    out |= dict.fromkeys(("slope", "low", "high", "smallest"))
+    y = (labels[use] == BREAK).astype(float)
     strata = np.column_stack([f(move[use], 0) for f in (np.less, np.equal, np.greater)]).astype(float)
     # A stratum without a break, or with nothing else, tells nothing of a slope, and its intercept would be infinite.
     both = [s for s in strata.T if 0 < s @ y < s.sum()]
-    if not both or many < LEAST_SESSIONS:
+    inside = np.sum(both, axis=0) > 0 if both else np.zeros(len(y), bool)
+    y, codes = y[inside], np.unique(sessions[use][inside], return_inverse=True)[1]
+    many = int(codes.max()) + 1 if len(codes) else 0
+    out: dict[str, float | None] = {"events": len(y), "sessions": many, "breaks": int(y.sum())}
+    out |= dict.fromkeys(("slope", "low", "high", "smallest"))
+    if many < LEAST_SESSIONS or len(y) < LEAST_EVENTS or min(y.sum(), len(y) - y.sum()) < LEAST_OF_EACH:
         return out
-    inside = np.sum(both, axis=0) > 0
-    x, y, codes = np.column_stack([n_open[use], *both])[inside], y[inside], codes[inside]
+    x = np.column_stack([n_open[use], *both])[inside]
     centred = x[:, 0] - (x[:, 1:] @ (x[:, 1:].T @ x[:, 0] / x[:, 1:].sum(axis=0)))
     if not (np.abs(centred) > 1e-9).any():
         return out
@@ -92,9 +96,9 @@ def _trend(n_open: Floats, move: Floats, labels: Labels, sessions: Labels, use: 
     np.add.at(of_session, codes, scores)
     inverse = np.linalg.inv(information)
     error = float(np.sqrt(many / (many - 1) * (inverse @ of_session.T @ of_session @ inverse)[0, 0]))
-    half = float(t.ppf(0.975, many - 1)) * error
+    sure, seen = (float(t.ppf(q, many - 1)) * error for q in (0.975, 0.8))
     slope = float(beta[0])
-    return out | {"slope": slope, "low": slope - half, "high": slope + half, "smallest": POWER_Z * error}
+    return out | {"slope": slope, "low": slope - sure, "high": slope + sure, "smallest": sure + seen}
 
 
 def _logistic(x: Floats, y: Floats) -> tuple[Floats, Floats]:

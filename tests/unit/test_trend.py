@@ -59,7 +59,7 @@ def test_the_slope_is_that_of_a_regression_with_strata_and_its_error_that_of_a_j
     left = np.array([slope(codes != c) for c in range(30)])
     error = np.sqrt(29 / 30 * ((left - left.mean()) ** 2).sum())
     assert (found["high"] - found["low"]) / 2 == pytest.approx(2.045 * error, rel=0.08)
-    assert found["smallest"] == pytest.approx(2.8016 * (found["high"] - found["low"]) / 2 / 2.0452, rel=1e-3)
+    assert found["smallest"] == pytest.approx((2.0452 + 0.8542) / 2.0452 * (found["high"] - found["low"]) / 2, rel=1e-3)
     assert (found["events"], found["sessions"], found["breaks"]) == (600, 30, y.sum())
     assert found["low"] > 0
     assert found["placebo_low"] < 0 < found["placebo_high"] < found["slope"]
@@ -80,6 +80,23 @@ def test_price_s_own_move_is_no_trend() -> None:
     events, conditions = planted(0.0, 4)
     one = conditions.with_columns(pl.lit(0, pl.Int64).alias("move_ticks"))
     assert up(events, one)["low"] > 0, "without the strata it looks like one"
+
+
+def test_a_slope_of_the_smallest_size_is_seen_four_times_in_five_of_a_dozen_sessions() -> None:
+    smallest = float(np.median([up(*planted(0.0, s, sessions=12, spread=0.3), placebos=0)["smallest"] for s in range(40)]))
+    seen = [up(*planted(smallest, 100 + s, sessions=12, spread=0.3), placebos=0)["low"] > 0 for s in range(150)]
+    assert 0.7 <= np.mean(seen) <= 0.92
+
+
+def test_a_slope_of_a_handful_of_touches_is_not_told_and_strata_that_tell_nothing_are_not_counted() -> None:
+    events, conditions = planted(0.4, 5)
+    few = np.arange(len(events)) % 60 < 2  # twenty touches of ten sessions
+    assert up(events.take(few), conditions.filter(pl.Series(few)))["slope"] is None
+    with_it = pl.Series(conditions["move_ticks"].to_numpy() > 0)
+    outcome = pl.select(pl.when(with_it).then(pl.lit("BREAK_UP")).otherwise(events.frame["outcome_h1"]).alias("outcome_h1")).to_series()
+    found = up(with_columns(events, outcome), conditions)
+    assert found["events"] == (~with_it).sum()
+    assert found["breaks"] == (outcome.filter(~with_it) == "BREAK_UP").sum()
 
 
 def test_what_cannot_be_told_is_null() -> None:

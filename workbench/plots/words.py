@@ -41,6 +41,10 @@ SIDE = {"approach_up": "from below ▲", "approach_down": "from above ▼"}
 DAYS = Column("days", number("sessions"))
 
 
+PLACEBO_SHARE = 0.05
+"""A trend is none where more of the deals of days to other days come as far from zero."""
+
+
 def trend_sentence(trend: pl.DataFrame) -> str:
     """What each further open condition does to the odds of a break, in each direction, and what these data could show.
 
@@ -53,9 +57,10 @@ def trend_sentence(trend: pl.DataFrame) -> str:
     parts = []
     for r in trend.to_dicts():
         if r["slope"] is None:
-            parts.append(f"{WAY[r['direction']]}: too few sessions")
+            parts.append(f"{WAY[r['direction']]}: too few to tell")
             continue
-        seen = r["low"] > 0 or r["high"] < 0
+        # The interval asks whether the slope is nothing, the deals whether days alone would do it.
+        seen = (r["low"] > 0 or r["high"] < 0) and (r["placebo_share"] or 0.0) <= PLACEBO_SHARE
         text = f"{WAY[r['direction']]}: odds of a break {_odds(r['slope'])} [{_odds(r['low'])} to {_odds(r['high'])}]"
         text += f", {'a trend' if seen else 'no trend'}; {_odds(r['smallest'])} would be seen"
         if r["placebo_low"] is not None:
@@ -65,7 +70,7 @@ def trend_sentence(trend: pl.DataFrame) -> str:
 
 
 def _odds(slope: float) -> str:
-    return f"{math.expm1(slope):+.0%}".replace("-", "−")
+    return "over tenfold" if slope > math.log(10) else f"{math.expm1(slope):+.0%}".replace("-", "−")
 
 
 def hypothesis_sentence(table: pl.DataFrame, stratum: str) -> str:
