@@ -77,7 +77,8 @@ class Shell:
             menu, brand, self.tabs, session_pickers(self.state), self.trust, pn.Spacer(sizing_mode="stretch_width"), self.side, light,
             margin=0, sizing_mode="stretch_width", **layout("sm-header"),
         )  # fmt: skip
-        header.visible = not self.state.panel
+        # A window with one panel is one of the Level view.
+        header.visible = not self.state.panel or self.state.view != "level"
         body = pn.Row(self.box, self.stage, margin=0, sizing_mode="stretch_both")
         return pn.Column(header, body, Connection(margin=0), self.help, margin=0, sizing_mode="stretch_both", **layout("sm-frame"))
 

@@ -24,7 +24,7 @@ SPANS = {"10 min": 10, "20 min": 20, "30 min": 30, "1 hour": 60, "2 hours": 120,
 DOTS = {"Off": 0, "Large": -1, "10": 10, "25": 25, "50": 50, "100": 100, "250": 250}
 """Least contracts of a trade that has a dot on the heatmap; -1: what is large in the session so far."""
 
-PANELS = {"heat": "Heatmap", "ladder": "Ladder", "conditions": "Conditions", "tape": "Time and sales"}
+PANELS = {"candles": "Candles", "heat": "Heatmap", "ladder": "Ladder", "conditions": "Conditions", "tape": "Time and sales"}
 """Panels that can have a window of their own: key in the URL -> title."""
 
 LEAST = {"All": 1, "2": 2, "5": 5, "10": 10, "25": 25, "50": 50, "100": 100}

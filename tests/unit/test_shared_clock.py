@@ -10,6 +10,7 @@ import pytest
 from engine.vocab import NS
 from tests.ui.conftest import DATE, generated_lake
 from workbench import lakes, session_cache
+from workbench.page import Shell
 from workbench.state import PANELS, LevelState
 from workbench.views import shared_clock
 from workbench.views.level import LevelView
@@ -146,3 +147,13 @@ def test_a_window_has_one_panel_and_the_clock(lake: str) -> None:
     assert window.player.deck.window == "Ladder"
     assert window.state.query()["panel"] == "ladder"
     assert "clock" not in page(lake, 1000).state.query()
+
+
+@pytest.mark.parametrize(("view", "panel", "whole"), [("level", "", True), ("level", "tape", False), ("research", "tape", True)])
+def test_only_a_panel_of_the_level_view_is_without_the_bar_above(lake: str, view: str, panel: str, whole: bool) -> None:
+    state, there = LevelState(), lakes.contracts(lake)
+    state.param["view"].objects = ["level", "research"]
+    state.param["contract"].objects, state.param["session"].objects = list(there), there["ESZ5"]
+    state.param.update(contract="ESZ5", session=str(DATE), view=view, panel=panel)
+    header = Shell(lake, state, []).page()[0]
+    assert header.visible == whole
