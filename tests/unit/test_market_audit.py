@@ -166,10 +166,18 @@ def test_walls_take_their_share_of_many_mornings(walls: tuple[int, ...], bars: d
 @pytest.mark.long
 @pytest.mark.parametrize("planted", [{"kappa": 0.0}, {"kappa": 1.0, "gamma": 0.0}])
 def test_markets_without_consequence_have_no_edge(planted: dict[str, float], tmp_path: Path) -> None:
-    """Ten markets of twenty-four mornings each."""
+    """Twenty markets of twenty-four mornings each: without regimes, and with regimes that move no price."""
     above = 0
-    for k in range(10):
+    for k in range(20):
         params = morning_params(seed=71_000 + 100 * k, **planted)
         found = audit_market(market_events(24, params, tmp_path / str(k)), market_params(24), only=("wall",))
         above += found.row("wall").low > 0
     assert above <= 1
+
+
+@pytest.mark.long
+def test_dealt_outcomes_have_no_edge_in_twenty_deals(tmp_path: Path) -> None:
+    """A market of regimes whose mornings' outcomes are dealt out to other mornings, twenty times."""
+    market = market_events(40, morning_params(seed=73_000, kappa=1.0), tmp_path)
+    rows = [audit_market(market, market_params(40), only=("wall",), permute_seed=k).row("wall") for k in range(20)]
+    assert sum(r.low > 0 for r in rows) <= 1
