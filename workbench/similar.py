@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from engine.lake.store import Lake
     from engine.retrieval.dataset import TriggerParams
     from engine.retrieval.events import Events
-    from engine.retrieval.neighbours import Fitted, HorizonForecast, Neighbours, Scope
+    from engine.retrieval.neighbours import Fitted, Neighbours, Scope
 
 Mode = Literal["walk_forward", "all"]
 Pool = Literal["all", "kind", "level"]
@@ -166,12 +166,12 @@ def _find(q: Question, made_of: str, stamp: str, session_stamp: str) -> Similar:
     from engine.retrieval.neighbours import find_neighbours, horizon_table, scope_of
 
     query = _moment(q, made_of)
-    what, references = _fitted(q.root, scope_of(query, q.pool, q.mode), q.horizon, stamp)
+    what = _fitted(q.root, scope_of(query, q.pool, q.mode), q.horizon, stamp)
     found = find_neighbours(what, query)
     seconds = retrieval_params(q.root, q.symbol, q.date).setups.horizons_s
     n_eff = float(found.forecast["n_eff"][0])
     weight = n_eff / (n_eff + what.model.tuned.alpha)
-    return Similar(q, found, horizon_table(found, what.model, references, seconds), weight)
+    return Similar(q, found, horizon_table(found, what.model, what.horizons, seconds), weight)
 
 
 def _moment(q: Question, made_of: str) -> Events:
@@ -192,13 +192,14 @@ def _moment(q: Question, made_of: str) -> Events:
 
 
 @lru_cache(maxsize=6)
-def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> tuple[Fitted, dict[str, HorizonForecast]]:
-    from engine.retrieval.neighbours import fit_scope, horizon_references
+def _fitted(root: str, scope: Scope, horizon: str, stamp: str) -> Fitted:
+    from engine.retrieval.neighbours import fit_scope
 
     params = None if scope.mode == "all" else RetrievalParams(horizon=horizon)  # type: ignore[arg-type]
     lake = lakes.open_lake(root)
     what = fit_scope(lake, scope, params=params, name=index_name(lake, scope.market))
-    return what, horizon_references(what.model)
+    assert what.horizons  # fitted now where no run has kept them, so that no question waits for it
+    return what
 
 
 def gold_stamp(root: str) -> str:

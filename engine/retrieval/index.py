@@ -33,6 +33,7 @@ from engine.retrieval.embedding import embedding_from_json, fit_normaliser, norm
 from engine.retrieval.events import Events, Progress
 from engine.retrieval.forecast import default_recipe
 from engine.retrieval.hints import retrieval_options
+from engine.retrieval.horizons import HorizonForecast, horizon_references, horizons_from_json, horizons_json
 from engine.retrieval.model import Model, Recipe, fit, retune
 from engine.retrieval.reader import reader_from_json
 from engine.retrieval.reference import reference_from_json
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     from engine.lake.store import Lake
 
-FORMAT = 8
+FORMAT = 9
 MANIFEST = "manifest.json"
 
 
@@ -149,6 +150,7 @@ def build_index(
 # The files of an index: statistics, models, and per pool the vectors with their metadata and manifest
 
 FEATURES, SEED_STATS, STATS, MODELS = "feature_list.json", "norm_stats_seed.json", "norm_stats.json", "models.json"
+HORIZON_FITS = "horizons.json"
 ALL = "all"
 FLAT = {"type": "IndexFlatIP", "metric": "inner_product", "exact": True}
 
@@ -220,6 +222,7 @@ def write_index_files(
     write_json(folder / SEED_STATS, {g: n.to_json(models[g].history.names) for g, n in seed.items()})
     write_json(folder / STATS, {g: m.normaliser.to_json(m.history.names) for g, m in models.items()})
     write_json(folder / MODELS, {g: _model_json(m) | {"touch": _touch_json(touch.get(g))} for g, m in models.items()})
+    write_json(folder / HORIZON_FITS, {g: horizons_json(horizon_references(m)) for g, m in models.items()})
     parts = [(g, end, m, *pool) for end, fitted in (("", models), (TOUCH, touch)) for g, m in fitted.items() for pool in _pools(m, whole)]
     pools: dict[str, dict[str, Any]] = {"": {}, TOUCH: {}}
     for i, (g, end, model, name, rows) in enumerate(parts):
@@ -229,7 +232,7 @@ def write_index_files(
             progress(i + 1, len(parts), name)
     for g, m in models.items():
         np.save(folder / f"{g}.vectors.npy", m.history.matrix)
-    tops = [FEATURES, SEED_STATS, STATS, MODELS, *(f"{g}.vectors.npy" for g in models)]
+    tops = [FEATURES, SEED_STATS, STATS, MODELS, HORIZON_FITS, *(f"{g}.vectors.npy" for g in models)]
     chosen = choice or _by_history(models, representation)
     return {
         "representation": representation,
@@ -419,6 +422,14 @@ def open_touch(lake: Lake, name: str = "default", *, folder: str = "all", stem: 
     raw vectors.
     """
     return _open(lake, name, read_index_manifest(lake, name), folder, stem, "touch")
+
+
+def open_horizons(lake: Lake, name: str, stem: str) -> dict[str, HorizonForecast]:
+    """What was fitted at every horizon with the pool of all levels; `stem` is a group. Raises as `open_touch`."""
+    manifest = read_index_manifest(lake, name)
+    path = index_folder(lake, name) / HORIZON_FITS
+    _check_file(path, manifest["files"][path.name], _rebuild_hint(lake, manifest, manifest["params"]))
+    return horizons_from_json(json.loads(path.read_text(encoding="utf-8"))[stem])
 
 
 def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: str, target: Target) -> Model | None:

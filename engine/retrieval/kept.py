@@ -102,11 +102,10 @@ def kept_fits(lake: Lake, market: str, group: str, sessions: Sessions, params: R
     """Models of the classes and of the touch for queries after the `sessions` of a market's gold, by the fit that is kept of the first of
     them; None where none is, or it is not current, or of other parameters. Only the sessions after it are read.
     """
-    days = sorted({d for _, d in sessions})
-    if len(days) < params.min_sessions:
+    if len({d for _, d in sessions}) < params.min_sessions:
         return None
-    through = days[fitted_sessions(len(days), params.min_sessions) - 1]
-    name = kept_name(market, through)
+    name = name_for(market, sessions, params)
+    through = dt.date.fromisoformat(name[-10:])
     try:
         model = open_index(lake, name, stem=group, params=params)
         touch = open_touch(lake, name, stem=group)
@@ -119,6 +118,12 @@ def kept_fits(lake: Lake, market: str, group: str, sessions: Sessions, params: R
     if found is None or any(not set(m.names) <= set(found.names) for m in (model, touch) if m is not None):
         return None  # gold of another representation, or sessions without wall features
     return extended((model, touch), candidates(found, params))
+
+
+def name_for(market: str, sessions: Sessions, params: RetrievalParams) -> str:
+    """Name of the fit for queries after the `sessions` of a market, of which there are as many as a forecast needs."""
+    days = sorted({d for _, d in sessions})
+    return kept_name(market, days[fitted_sessions(len(days), params.min_sessions) - 1])
 
 
 def before_session(sessions: Sessions, date: dt.date, embargo: int) -> list[tuple[str, dt.date]]:

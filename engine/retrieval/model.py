@@ -55,6 +55,8 @@ class Model:
         What the recipes `attention` and `stack` read with, beyond the reader.
     toward, read : float64 ``(n, classes)`` or None
         Cross-fitted forecasts of history: those that counts are shrunken toward, and the reader's. None in a model read from an index.
+    later : int
+        How many of the last events of history were placed since (`extend`): nothing was fitted on them.
     """
 
     target: Target
@@ -73,6 +75,7 @@ class Model:
     toward: Floats | None = None
     read: Floats | None = None
     stack: Stack | None = None
+    later: int = 0
 
     @property
     def found(self) -> bool:
@@ -291,7 +294,7 @@ def extend(model: Model, later: Events) -> Model:
     read = None if model.read is None or reading is None else np.concatenate([model.read, reading.probability])
     return replace(
         model, history=history, labels=np.concatenate([model.labels, labels]), pool=longer(model.pool, placed), outline=outline,
-        toward=None, read=read,
+        toward=None, read=read, later=model.later + len(later),
     )  # fmt: skip
 
 

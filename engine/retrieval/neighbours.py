@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,16 +26,15 @@ from engine.retrieval.dataset import (
     walls_current,
     with_walls,
 )
-from engine.retrieval.embedding import fold_of_session
 from engine.retrieval.events import CLASSES, OUTCOME_CLASS, Events
 from engine.retrieval.forecast import candidates, default_recipe, forecast_table
 from engine.retrieval.hints import gold_command
+from engine.retrieval.horizons import HorizonForecast, centred, horizon_references
 from engine.retrieval.importance import Importance, importance
-from engine.retrieval.index import ALL, open_index, open_touch, read_index_manifest, rebuild_command
-from engine.retrieval.kept import as_days, before_session, kept_fits
+from engine.retrieval.index import ALL, open_horizons, open_index, open_touch, read_index_manifest, rebuild_command
+from engine.retrieval.kept import as_days, before_session, kept_fits, name_for
 from engine.retrieval.model import Answer, Model, fit_before, forecast
-from engine.retrieval.reader import Curvature, Effect, Reading, curvature_of, fit_effect, intervals
-from engine.retrieval.reference import fit_reference, softmax
+from engine.retrieval.reader import Reading, intervals
 from engine.retrieval.tune import effective_number, posterior, shares
 from engine.sessions import clock_text, span_text
 from engine.vocab import NS, Approach, root_of
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
     from engine.ladder import Ladder
     from engine.lake.store import Lake
-    from engine.retrieval.reference import Reference
 
 Mode = Literal["walk_forward", "all"]
 
@@ -143,11 +142,18 @@ def scope_of(query: Events, pool: PoolName, mode: Mode = "walk_forward") -> Scop
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """The models for queries of one scope; `touch`, for the probability of a touch, is None where there are too few events."""
+    """The models for queries of one scope; `touch`, for the probability of a touch, is None where there are too few events. `kept` is what
+    a run has kept of the other horizons, None where nothing."""
 
     model: Model
     touch: Model | None
     mode: Mode
+    kept: dict[str, HorizonForecast] | None = None
+
+    @cached_property
+    def horizons(self) -> dict[str, HorizonForecast]:
+        """What counts are shrunken toward at every horizon."""
+        return horizon_references(self.model) if self.kept is None else self.kept
 
 
 def neighbours(
@@ -200,7 +206,7 @@ def fit_scope(
     if scope.pool == "all" and symbol in (None, scope.market):
         kept = kept_fits(lake, scope.market, scope.group, sessions, p)
         if kept is not None and kept[0].history.representation == scope.representation:
-            return Fitted(*kept, scope.mode)
+            return Fitted(*kept, scope.mode, open_horizons(lake, name_for(scope.market, sessions, p), scope.group))
     found = gold_events(lake, symbol or scope.market, kinds=p.kinds, before=scope.session).get(scope.group)
     if found is None or found.names[: len(names := names_of(scope.representation, scope.group))] != names:
         every = sessions_in(lake, VECTORS, symbol or scope.market)
@@ -264,7 +270,8 @@ def _fit_from_index(lake: Lake, scope: Scope, params: RetrievalParams | None, na
     folder = {"all": ALL, "kind": f"kind={scope.key}", "level": level}[scope.pool]
     stem = approach if scope.pool == "level" else scope.group
     model = open_index(lake, name, folder=folder, stem=stem, params=params)
-    return Fitted(model, open_touch(lake, name, folder=folder, stem=stem), scope.mode)
+    horizons = open_horizons(lake, name, stem) if folder == ALL else None
+    return Fitted(model, open_touch(lake, name, folder=folder, stem=stem), scope.mode, horizons)
 
 
 def why_similar(model: Model, query: Events, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
@@ -290,56 +297,13 @@ def why_similar(model: Model, query: Events, rows: NDArray[np.int64]) -> dict[st
 COLUMNS = ("horizon", "minutes", "outcome", "count", "of", "p", "low", "high", "reference", "n_eff", "edge_low", "edge_high")
 
 
-@dataclass(frozen=True, eq=False)
-class HorizonForecast:
-    """What a horizon's counts are shrunken toward: its reference, and what the reader of the model's horizon says of this one.
-
-    `effect` maps the log odds that the reader adds to the reference to those of this horizon; None where the counts of the model's own
-    horizon, or the reference alone, are meant.
-    """
-
-    reference: Reference
-    effect: Effect | None
-    curvature: Curvature | None
-
-
-def horizon_references(model: Model) -> dict[str, HorizonForecast]:
-    """`HorizonForecast` of every horizon, fitted on the model's history; that of the model's own horizon is the model's."""
-    strength = model.reference.strength or None
-    read = model.read if model.embedding is not None else None
-    added = None
-    if read is not None:
-        pi = model.reference.predict(model.history)
-        added = _centred(np.log(np.maximum(read, 1e-12)) - np.log(np.maximum(pi, 1e-12)))
-    out: dict[str, HorizonForecast] = {}
-    for h in HORIZONS:
-        if h == model.params.horizon:
-            out[h] = HorizonForecast(model.reference, None, None)
-            continue
-        labels = model.history.labels(h)
-        reference = fit_reference(model.history, labels, len(CLASSES), strength=strength)
-        effect, curvature, known = None, None, labels >= 0
-        if added is not None and known.sum() >= model.params.min_events:
-            history = model.history.take(known)
-            offset = np.log(np.maximum(reference.predict(history), 1e-12))
-            group = fold_of_session(history.session_codes, model.params.folds)
-            effect, more = fit_effect(added[known], offset, labels[known], history.session_codes, group)
-            curvature = curvature_of(softmax(offset + more))
-        out[h] = HorizonForecast(reference, effect, curvature)
-    return out
-
-
-def _centred(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(scores - scores.mean(axis=1, keepdims=True))
-
-
 def _reading_at(what: HorizonForecast, pi: NDArray[np.float64], answer: Answer) -> Reading:
     """What the reader says of one query at another horizon."""
     nothing = np.zeros((1, len(CLASSES), len(CLASSES)))
     own = answer.reading
     if what.effect is None or what.curvature is None or own is None:
         return Reading(np.log(np.maximum(pi, 1e-12)), nothing, nothing if own is None else own.usual)
-    added = _centred(np.log(np.maximum(answer.toward, 1e-12)) - np.log(np.maximum(answer.reference, 1e-12)))
+    added = centred(np.log(np.maximum(answer.toward, 1e-12)) - np.log(np.maximum(answer.reference, 1e-12)))
     coef, d, w = what.effect.coef, what.curvature.directions, what.curvature.weights
     mapped = np.einsum("ai,qab,bj->qij", coef, own.own, coef)
     mapped = mapped + np.einsum("qk,ik,jk->qij", what.effect.spread.of(added, w), d, d)

@@ -18,7 +18,7 @@ from engine.retrieval.forecast import forecast_frame
 from engine.retrieval.index import index_folder, read_index_manifest
 from engine.retrieval.kept import before_session, fit_days, fits_to_make, kept_fits, kept_names, make_fit
 from engine.retrieval.model import extend, fit, fit_before, fitted_sessions, forecast
-from engine.retrieval.neighbours import neighbours, trigger_query
+from engine.retrieval.neighbours import fit_scope, horizon_table, neighbours, scope_of, trigger_query
 from tests.support.retrieval import SYMBOL, gold_frame, write_gold, write_walls
 
 PARAMS = RetrievalParams(min_events=100, min_sessions=8, tune_queries=150, k_grid=(50, 100), residual_grid=(0.1,))
@@ -115,12 +115,17 @@ def test_answers_by_kept_fits_are_those_of_a_fit_made_for_them(lake: Lake, monke
 
     with monkeypatch.context() as patched:
         patched.setattr(asked, "fit_before", forbidden)
-        neighbours(lake, query, params=PARAMS)
+        patched.setattr(asked, "horizon_references", forbidden)
+        what = fit_scope(lake, scope_of(query, "all"), params=PARAMS)
+        assert (what.model.later, what.touch is not None) == (20 * 2 * 4 // 5, True)
+        by_kept_outcomes = horizon_table(by_kept, what.model, what.horizons, range(60, 481, 60))
     for name in kept_names(lake, "ES"):
         shutil.rmtree(index_folder(lake, name))
     by_fresh = neighbours(lake, query, params=PARAMS)
     assert by_fresh.forecast.equals(by_kept.forecast)
     assert by_fresh.found.equals(by_kept.found)
+    again = fit_scope(lake, scope_of(query, "all"), params=PARAMS)
+    assert horizon_table(by_fresh, again.model, again.horizons, range(60, 481, 60)).equals(by_kept_outcomes)
 
 
 def test_a_new_session_costs_one_fit_at_most_and_is_a_neighbour_without_one(lake: Lake, frame: pl.DataFrame) -> None:
