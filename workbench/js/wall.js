@@ -181,7 +181,7 @@ export function render({ model, el }) {
       b.dataset.id = card.id;
       b.setAttribute("aria-label", card.tip);
       const part = { card, canvas: make("canvas"), made: null, end };
-      if (card.said) { pic.style.display = "flex"; pic.append(make("p", { textContent: card.said })); }
+      if (card.said) pic.append(make("p", { textContent: card.said }));
       else { pic.append(part.canvas); part.made = image(card); part.canvas.addEventListener("mousemove", (e) => hover(part, e)); }
       b.addEventListener("mouseleave", () => { read.textContent = ""; point(""); });
       b.addEventListener("mouseenter", () => point(card.query ? "" : card.id));
