@@ -204,7 +204,7 @@ DECK = """(() => {
 
 def test_keys_go_on_after_one_that_met_no_session_and_held_keys_are_one_act(blank: Any):
     def acts(text: str) -> Any:
-        return called(blank, ("bokeh_bridge", "make", "in_order", "transport"), DECK.replace("ACTS", text))
+        return called(blank, ("bokeh_bridge", "make", "in_order", "price_axis", "transport"), DECK.replace("ACTS", text))
 
     # The server's answer where no session is open has no clock.
     assert acts("key('ArrowRight'); answer({answered: 1}); key('Home');") == [["step", 5], ["open", 0]]

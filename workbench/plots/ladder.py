@@ -31,7 +31,7 @@ WALL_REACH = 20
 WALLS_A_SIDE = 3
 """At most so many rows of a side are marked: what is marked everywhere says nothing."""
 
-REST, REST_WIDE, REST_ALPHA = 1.1, 0.45, 0.7
+REST, REST_WIDE, REST_ALPHA = 1.1, 0.36, 0.7
 """Where bars of resting size begin, how wide the largest is, and how opaque: fainter than flow, 3:1 against the ground in both themes."""
 
 CHANGE_X = 2.72
@@ -216,7 +216,10 @@ def ladder_data(rows: pl.DataFrame, step: int, top: float, *, apart: int = 1) ->
         "long": np.minimum(long / top, 1.0).tolist(),
         "rest": ends.tolist(),
         "rest_x": (ends + 0.04).tolist(),
-        "rest_text": [f"{r:,.0f}{f' ◆{t:.1f}×' if w else ''}" if s and r > 0 else "" for r, t, w, s in zip(rest, times, wall, show)],
+        "rest_text": [
+            f"{r:,.0f}" + (f" ◆{t:.{1 if t < 10 else 0}f}×" if w else "") if s and r > 0 else ""
+            for r, t, w, s in zip(rest, times, wall, show)
+        ],
         "rest_colour": ["long" if s == "bid" else "short" for s in rows["side"]],
         "fill_colour": ["wall" if w else "text" for w in wall],
         "change_text": [f"{'▲' if c > 0 else '▼'} {abs(c):,.0f}" if s and c else "" for c, s in zip(change, show)],

@@ -26,7 +26,7 @@ SHOWN = 6
 BEFORE_S, EVERY_S = 120, 2
 """Seconds before the touch that are drawn, and how far two points are apart."""
 
-LEAST_REACH, MOST_REACH = 6, 24
+LEAST_REACH, MOST_REACH = 6, 40
 """Ticks on both sides of the level that all six pictures show: as many as the widest needs, within these."""
 
 # ----------------------------------------------------------------------------
