@@ -146,19 +146,20 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
     from engine.lake.store import Lake
     from engine.live.alerts import FourOpen, Watch, keep, kept, webhook
     from engine.live.day import LiveDay
-    from engine.live.journal import Journal, data_now, record_command
-    from engine.live.session import busiest
-    from engine.sessions import NEW_YORK, clock_text
+    from engine.live.journal import Journal, record_command
+    from engine.live.session import contract_of, date_under_way
+    from engine.sessions import clock_text
 
     address = webhook()
     journal = Journal(lake, root)
     status = journal.status()
     require(bool(status), f"{lake}: holds no recording of {root}; `{record_command(lake, root)}` records")
-    now = status["last_ns"] if once and status["last_ns"] else data_now(status, time.time_ns())
-    date = dt.datetime.fromtimestamp(now // NS, NEW_YORK).date()
+    date = date_under_way(journal, profile, time.time_ns())
+    if date is None:
+        raise SessionError(f"{journal.folder}: expected a session `{profile}` of a weekday under way, found none")
     recorded = [d for d in journal.dates() if journal.count(d)]
     require(bool(recorded), f"{journal.folder}: expected records, found none yet")
-    symbol = contract or busiest(journal)
+    symbol = contract or contract_of(Lake(lake), journal)
     require(bool(symbol), f"{journal.folder}: expected trades of a contract, found none yet; give --contract")
     day = LiveDay(Lake(lake), journal, symbol, date, profile)
     watch, four = Watch(day.ladder), FourOpen()

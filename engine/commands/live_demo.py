@@ -19,6 +19,9 @@ SETTINGS = ("--seed", "11", "--rate", "0.15", "--thin-after", "12:35")
 
 EARLIER = "08:59"
 
+MARK = "made-by-live-demo"
+"""File of a lake that this command made: of no other is anything removed."""
+
 
 def live_demo(
     *,
@@ -43,21 +46,24 @@ def live_demo(
     from engine.commands.live import run_together
     from engine.lake.catalog import BRONZE_MBO
     from engine.lake.store import Lake
-    from engine.live.journal import FOLDER, Journal
+    from engine.live.journal import Journal, alone
 
-    store, played = Lake(lake), lake / "played"
-    feed = Journal(lake, "ES").status().get("feed", "simulated")
-    require(feed == "simulated", f"{lake}: holds a recording of another feed; give another --lake")
+    store, played, mine = Lake(lake), lake / "played", lake / MARK
+    empty = not lake.exists() or not any(lake.iterdir())
+    require(empty or mine.exists(), f"{lake}: expected an empty folder, or one that live-demo made, found another; give another --lake")
+    lake.mkdir(parents=True, exist_ok=True)
+    mine.write_text("`spymaster live-demo` made this folder, and begins its recording anew each time.\n", encoding="utf-8")
     base = [sys.executable, "-m", "engine.cli"]
-    if not list(played.glob("*.dbn.zst")):
+    if len(list(played.glob("*.dbn.zst"))) < len(DATES):
+        shutil.rmtree(played, ignore_errors=True)  # what was interrupted is begun anew
         _run([*base, "simulate", "--dates", ":".join(DATES), "--out", str(played), *SETTINGS])
     if not store.partitions(BRONZE_MBO):
         store.raw_folder("ES").mkdir(parents=True, exist_ok=True)
         before = next(iter(sorted(played.glob("*.dbn.zst"))))
         shutil.copy(before, store.raw_folder("ES") / before.name)
         _run([*base, "run", "--layer", "bronze", "--symbol", "ES", "--dates", DATES[0], "--lake", str(lake)])
-    if (lake / FOLDER).exists():
-        shutil.rmtree(lake / FOLDER)
+    with alone(lake):
+        shutil.rmtree(Journal(lake, "ES").folder, ignore_errors=True)
     # The half hour before is there at once, as of a recorder that has run since then.
     files = [word for path in sorted(played.glob("*.dbn.zst")) for word in ("--from", str(path))]
     _run([*base, "live", *files, "--at", EARLIER, "--until", at, "--speed", "600", "--lake", str(lake)])

@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.bars import INT32_MAX, bars_2m, nearest_tick, trades_between
-from engine.errors import EngineError
+from engine.errors import EngineError, PartitionCorrupt
 from engine.ladder import NO_TICK, Ladder, index_by_tick, link_rows, state_before_rows
 from engine.lake.catalog import BRONZE_MBO
 from engine.lake.manifest import Manifest
@@ -341,8 +341,8 @@ class LiveDay:
         return max(self.ladder.closed - before, 0)
 
     def behind(self) -> int:
-        """Records of the journal that were not taken in yet."""
-        return sum(self.journal.count(date) - done for date, done in self._done.items())
+        """Records of the journal that were not taken in yet; none of a date whose journal was cleared since."""
+        return sum(max(self.journal.count(date) - done, 0) for date, done in self._done.items())
 
     def _read(self, most: int | None) -> None:
         left = most
@@ -492,7 +492,10 @@ class LiveDay:
         days = utc_dates(start, end)
         inputs: Any = _Bronze(self.lake, self.symbol, {(BRONZE_MBO, d): self.lake.find_manifest(BRONZE_MBO, self.symbol, d) for d in days})
         lacking = gaps_in(inputs, start, end)
-        return lacking, None if lacking else trades_between(trades_of(inputs, list(days)), start, end), date
+        try:
+            return lacking, None if lacking else trades_between(trades_of(inputs, list(days)), start, end), date
+        except PartitionCorrupt as e:  # the day that is under way goes on without the levels of the one before
+            return (Gap(start, end, str(e)),), None, date
 
     def order_events(self) -> pl.DataFrame:
         """What single orders did so far (`engine.lake.catalog.ORDER_EVENTS`)."""

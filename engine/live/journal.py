@@ -14,8 +14,8 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -185,7 +185,8 @@ def badge(status: dict[str, Any], wall_ns: int, command: str) -> tuple[str, str]
     age = (wall_ns - int(status["wall_ns"])) / NS
     if status["state"] == "stopped" or age > STALE_S:
         why = status["reason"] if status["state"] == "stopped" else f"the recorder has said nothing for {age:.0f} s"
-        return "STOPPED", f"STOPPED: {why}; `{command}` goes on where it stopped"
+        more = f"; `{command}` goes on where it stopped" if status.get("feed", "live") == "live" else "; another play begins anew"
+        return "STOPPED", f"STOPPED: {why}{more}"
     now = data_now(status, wall_ns)
     last = status["last_ns"]
     if status["state"] == "reconnecting":
@@ -311,6 +312,35 @@ class _Open:
     records: int
 
 
+def _locked(lake: Path) -> int:
+    """File descriptor of the lake's lock of recording, held; raises LakeBusy or LakeWriteFailed."""
+    folder = lake / FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as e:
+        raise LakeWriteFailed(f"{folder}: could not be written: {e}; {remedy(e)}") from e
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
+        raise LakeBusy(f"{folder}: the process {pid} records into this lake; stop it first, or give another --lake") from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+@contextmanager
+def alone(lake: Path) -> Iterator[None]:
+    """Context manager in which no recorder works on the lake; raises as `Recorder.start` where one does."""
+    fd = _locked(lake)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
 @dataclass
 class Recorder:
     """The one writer of a root's journal: takes what the feed receives, and decides where a new connection begins.
@@ -354,21 +384,11 @@ class Recorder:
         """Take the lock and go on with the journal that is there: bytes of a record that was cut short are taken away.
         Raises LakeBusy where another process records into this lake, LakeWriteFailed where it cannot be written.
         """
-        folder = self.lake / FOLDER
+        self._lock_fd = _locked(self.lake)
         try:
             self.journal.folder.mkdir(parents=True, exist_ok=True)
-            self._lock_fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as e:
-            raise LakeWriteFailed(f"{folder}: could not be written: {e}; {remedy(e)}") from e
-        try:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            pid = os.pread(self._lock_fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._lock_fd)
-            self._lock_fd = -1
-            raise LakeBusy(f"{folder}: the process {pid} records into this lake; stop it first, or give another --lake") from None
-        os.ftruncate(self._lock_fd, 0)
-        os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
+            raise LakeWriteFailed(f"{self.journal.folder}: could not be made: {e}; {remedy(e)}") from e
         dates = [d for d in self.journal.dates() if self.journal.path(d).exists()]
         if dates:
             self._begin(dates[-1])

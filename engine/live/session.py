@@ -121,6 +121,10 @@ def is_running(status: dict[str, object], wall_ns: int) -> bool:
     return bool(status) and status["state"] != "stopped" and (wall_ns - int(status["wall_ns"])) / NS <= STALE_S  # type: ignore[call-overload]
 
 
+WEEKEND = (5, 6)
+"""No session is of a Saturday or Sunday: an evening's trading belongs to the next weekday's."""
+
+
 def date_under_way(journal: Journal, profile: str, wall_ns: int) -> dt.date | None:
     """The date of the session that is recorded: by the feed's own time, and of a recording that has ended by its last record.
     None where nothing was recorded, or the profile has no session on the date.
@@ -133,6 +137,8 @@ def date_under_way(journal: Journal, profile: str, wall_ns: int) -> dt.date | No
     # An evening belongs to the next day's session, unless the profile's own is of the evening.
     for days in (0, 1) if at.time() >= GLOBEX_OPEN else (0,):
         date = at.date() + dt.timedelta(days=days)
+        if date.weekday() in WEEKEND:
+            continue
         try:
             windows = session_windows(date, profile, root_of(journal.root))
         except NoData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from engine.features import level_windows
 from engine.ladder import Ladder
-from engine.lake.catalog import BARS, LADDER, LEVELS, TAPE
+from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE
 from engine.lake.store import Lake
 from engine.live.alerts import Watch, four_open, kept
 from engine.live.day import Closed, GrowingLadder, LiveDay
@@ -205,3 +206,21 @@ def test_alerts_of_a_recorded_day_are_told_once(day: LiveDay) -> None:
     both = [*Watch(day.ladder).until(day.ladder.closed, levels), *four_open(level_windows(day.ladder, levels))]
     want = sorted((a for a in both if not a.level_id.startswith("pd_")), key=lambda a: a.ts_ns)
     assert found == want
+
+
+def test_a_broken_day_before_takes_away_its_levels_and_no_more(tmp_path: Path) -> None:
+    folder = copy_of_built("whole-lake", make_whole_lake, tmp_path / "copy")
+    lake = Lake(folder / "lake")
+    for part in lake.path(BRONZE_MBO, "ESZ5", MONDAY).glob("*.parquet"):
+        content = bytearray(part.read_bytes())
+        content[-20:] = bytes(20)
+        part.write_bytes(content)
+    journal = write_journal(folder / "live", day_records(TUESDAY), ESZ5)
+    day = LiveDay(lake, journal, "ESZ5", TUESDAY)
+    day.poll()
+    day.refresh()
+    assert day.ladder.closed > 0
+    assert f"{BRONZE_MBO} ESZ5 {MONDAY}" in day.absent["pd_high"]
+    assert "rebuilds it" in day.absent["pd_high"]
+    shutil.rmtree(journal.folder)
+    assert day.behind() == 0

@@ -23,10 +23,11 @@ import pytest
 from engine.errors import BadFeed, FeedRefused, LakeBusy, LakeWriteFailed
 from engine.live.feed import Feed
 from engine.live.gateway import KEY, Fault, Gateway, Recording, now_and_then
-from engine.live.journal import MBO, Journal, Recorder, Splitter, badge, is_closed
+from engine.live.journal import MBO, Journal, Recorder, Splitter, alone, badge, is_closed
+from engine.live.session import date_under_way
 from engine.sessions import NEW_YORK
 from tests.support.dbn_files import F_SNAPSHOT, NS, busy_day, utc_ns, write_dbn
-from tests.support.lakes import ROOT
+from tests.support.lakes import ROOT, spymaster
 
 DATE = dt.date(2025, 11, 4)
 START, END = utc_ns(DATE, 14, 0), utc_ns(DATE, 14, 20)
@@ -333,6 +334,7 @@ STATUS = {
         ({"gap": [900 * NS, 950 * NS]}, 0, "GAP", "GAP 19:15:00-19:15:50"),
         ({"state": "stopped", "reason": "the disk is full"}, 0, "STOPPED", "the disk is full; `spymaster live`"),
         ({}, 6, "STOPPED", "said nothing for 6 s; `spymaster live`"),
+        ({"state": "stopped", "reason": "it was played", "feed": "simulated"}, 0, "STOPPED", "it was played; another play begins anew"),
         ({"clock": {"wall_ns": 1_000 * NS, "data_ns": 999 * NS, "speed": 60}}, 0.03, "LIVE", "LIVE"),
         ({"last_ns": None}, 0, "QUIET", "connected"),
     ],
@@ -479,3 +481,38 @@ def test_what_the_gateway_says_is_kept_without_the_key(tmp_lake: Path) -> None:
     assert "not allowed" in text
     assert key not in text
     assert key[-5:] not in text
+
+
+@pytest.mark.parametrize(
+    ("clock", "date"),
+    [
+        ("2025-11-06 19:00", dt.date(2025, 11, 7)), ("2025-11-07 10:00", dt.date(2025, 11, 7)), ("2025-11-07 19:00", None),
+        ("2025-11-08 12:00", None), ("2025-11-09 19:00", dt.date(2025, 11, 10)),
+    ],
+)  # fmt: skip
+def test_no_session_is_of_a_weekend(tmp_path: Path, clock: str, date: dt.date | None) -> None:
+    now = int(dt.datetime.fromisoformat(clock).replace(tzinfo=NEW_YORK).timestamp()) * NS
+    journal = Journal(tmp_path, "ES")
+    journal.folder.mkdir(parents=True)
+    (journal.folder / "status.json").write_text(json.dumps({**STATUS, "wall_ns": now, "last_ns": now}))
+    assert date_under_way(journal, "rth", now) == date
+
+
+def test_the_live_demo_removes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
+    kept = tmp_path / "lake" / "live" / "NQ" / "2025-11-04.mbo"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"recorded")
+    done = spymaster("live-demo", "--lake", tmp_path / "lake", "--no-serve", check=False)
+    assert done.returncode == 1
+    assert "expected an empty folder, or one that live-demo made" in done.stderr
+    assert [p for p in (tmp_path / "lake").rglob("*") if p.is_file()] == [kept]
+
+
+def test_a_lake_is_recorded_into_by_one_alone(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, "ES", feed="replayed")
+    with alone(tmp_path), pytest.raises(LakeBusy, match=f"process {os.getpid()} records"):
+        recorder.start()
+    recorder.start()
+    with pytest.raises(LakeBusy), alone(tmp_path):
+        pass
+    recorder.close("the test's end")
