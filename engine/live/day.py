@@ -431,6 +431,10 @@ class LiveDay:
         trades = self.trades()
         return trades.filter(pl.col("ts_event").cum_max() < self.now_ns) if self.ladder.closed else trades
 
+    def last_trade(self) -> int | None:
+        """Tick of the last trade, also of the second under way; None before the first."""
+        return int(self._trades[-1]["tick"][-1]) if self._trades and self._trades[-1].height else None
+
     def _before_the_join(self) -> pl.DataFrame:
         """Trades that were asked for when the recording was joined late."""
         empty = pl.DataFrame(schema={"ts_event": pl.Int64, "tick": pl.Int32, "size": pl.UInt32, "side": pl.UInt8})

@@ -12,12 +12,12 @@ import polars as pl
 from engine.bars import trades_between
 from engine.errors import NoData
 from engine.lake.store import Lake
-from engine.live.day import LiveDay
+from engine.live.day import ROW_FIELDS, LiveDay
 from engine.live.journal import STALE_S, Journal, data_now
 from engine.params import SetupParams
 from engine.session import SETUP_WINDOW_S, Session
 from engine.sessions import GLOBEX_OPEN, NEW_YORK, session_windows
-from engine.vocab import NS, TriggerKind, root_of, split_contract
+from engine.vocab import LADDER_COLUMNS, NS, TriggerKind, root_of, split_contract
 
 REFRESH_SHARE = 0.1
 """Bars and levels are made anew each second while that takes no more than this share of the time, and at the end of setups' windows."""
@@ -30,6 +30,24 @@ class _Growth:
     levels_made: int = 0
     took_s: float = 0.0
     at_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Forming:
+    """What changed so far in the second under way.
+
+    tick: int64, prices at which something changed
+    bid, ask: change of what rests there since the last closed second, contracts
+    long, short: flow that pushes up and down there (features.md section 7), contracts
+    last: tick of the last trade; None before the first
+    """
+
+    tick: np.ndarray
+    bid: np.ndarray
+    ask: np.ndarray
+    long: np.ndarray
+    short: np.ndarray
+    last: int | None
 
 
 class LiveSession(Session):
@@ -85,6 +103,25 @@ class LiveSession(Session):
                 self.growth.at_s = time.perf_counter()
                 self.growth.took_s = self.growth.at_s - begin
         return closed
+
+    def forming(self, low: int, high: int) -> Forming | None:
+        """The second under way, from tick `low` to `high`; None where the book is not known, and where nothing has changed yet."""
+        closed = self.known_seconds
+        if not closed or closed == self.ladder.seconds or not self.ladder.valid[closed - 1]:
+            return None
+        rows = self.day.forming().astype(np.int64)
+        rows = rows[(rows[:, 1] >= low) & (rows[:, 1] <= high)]
+        if not len(rows):
+            return None
+        tick, values = rows[:, 1], rows[:, ROW_FIELDS - len(LADDER_COLUMNS) :]
+        before = self.ladder.state_before(closed, low, high - low + 1)[tick - low]
+        of = {name: values[:, i] for i, name in enumerate(LADDER_COLUMNS)}
+        long, short = of["bid_add"] + of["ask_pull"] + of["ask_fill"], of["ask_add"] + of["bid_pull"] + of["bid_fill"]
+        last = self.day.last_trade()
+        return Forming(
+            tick, of["bid_depth"] - before[:, 0], of["ask_depth"] - before[:, 1], long, short,
+            last if last is not None else self.last_tick(self.day.now_ns),
+        )  # fmt: skip
 
     def refresh(self) -> None:
         """Make bars, levels and order events as they are known now."""

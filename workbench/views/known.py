@@ -17,6 +17,7 @@ from engine.features import pressure_cube
 from engine.features.wall_orders import order_marks
 from engine.ladder import NO_TICK, known_cells
 from engine.lake.catalog import ORDER_EVENTS, dataset
+from engine.live.session import Forming
 from engine.params import FeatureParams
 from engine.session import Session, cached_with_session, levels_so_far, so_far, touches_so_far, windows_so_far
 from engine.sessions import PROFILES, SessionWindows, session_windows
@@ -216,23 +217,36 @@ class Slab:
         less = np.flatnonzero(size < 0.5 * size[-1])
         return self.begin + (int(less[-1]) + 1 if less.size else 0)
 
-    def rows(self, t: int, window_s: int, trailing: bool, k_ref: int) -> pl.DataFrame:
+    def rows(self, t: int, window_s: int, trailing: bool, k_ref: int, forming: Forming | None = None) -> pl.DataFrame:
         """The ladder (`workbench.plots.ladder.rows_of`) of one window, the `window_s` seconds before `t`.
 
-        With `trailing` flows are summed over it; else (they fade already) they are those of the last second.
+        With `trailing` flows are summed over it; else (they fade already) they are those of the last second. With `forming` what changed
+        since then is added.
         """
         i, a = t - self.begin, max(t - self.begin - window_s, 0)
         out: dict[str, np.ndarray] = {}
         with np.errstate(invalid="ignore"):
             for k in ("long", "short"):
                 out[k] = np.nansum(self._of[k][a:i], axis=0) if trailing else np.nan_to_num(self._of[k][i - 1])
+            new = {k: self._in_rows(forming, k) for k in ("long", "short", "bid", "ask")}
+            for k in ("long", "short"):
+                out[k] = out[k] + new[k]
             out["net"] = (out["long"] - out["short"]) / (out["long"] + out["short"] + 1)
             for s in ("bid", "ask"):
                 depth = self._of[f"{s}_depth"]
-                out[f"{s}_depth"] = depth[i - 1]
-                out[f"{s}_change"] = depth[i - 1] - (depth[a - 1] if a else self._start[s])
+                out[f"{s}_depth"] = depth[i - 1] + new[s]
+                out[f"{s}_change"] = out[f"{s}_depth"] - (depth[a - 1] if a else self._start[s])
         known = self.known[i - 1]
         return rows_of({k: np.where(known, v, 0) for k, v in out.items()}, known, self.ticks, k_ref)
+
+    def _in_rows(self, forming: Forming | None, what: str) -> np.ndarray:
+        """A change of the second under way, summed by row."""
+        out = np.zeros(self.ticks.size, np.float32)
+        if forming is not None:
+            row = (forming.tick - int(self.ticks[0])) // self.step
+            inside = (row >= 0) & (row < self.ticks.size)
+            np.add.at(out, row[inside], getattr(forming, what)[inside])
+        return out
 
 
 def slab(session: Session, begin: int, end: int, low: int, high: int, step: int, layer_key: str, half_life_s: float, scale_at: int) -> Slab:
@@ -465,6 +479,8 @@ class Frame:
 
     `t` seconds of the session have passed; seconds ``[low, high)`` are shown, empty from `seen` on, which is `t` unless the trader asked
     for what came after; `centre` is the tick in the middle of the price axis, and `panned` says that the trader moved the axes.
+    `forming` is what changed since then in the second under way of a session that is followed: the ladder and the last price show it, and
+    nothing else.
     """
 
     look: Viewport
@@ -475,6 +491,7 @@ class Frame:
     slab: Slab
     seen: int
     panned: bool = False
+    forming: Forming | None = None
 
     @property
     def now_ns(self) -> int:

@@ -297,6 +297,9 @@ class LevelView(PageView):
             self._soon(AHEAD_AFTER_MS)
 
     def _said(self, frame: Frame, all_of_it: bool) -> None:
+        if frame.forming is not None:
+            self.words.paint_price(frame)
+            return
         self.words.paint(frame, self.player.deck, self.pictures.palette, all_of_it=all_of_it)
         self.tape.paint(frame)
         self._tell()
@@ -706,7 +709,12 @@ class Words:
         self.decision.html = decision.decision_html(stands, verdict, waiting=waiting)
         self.say.html = components.sentence(decision.statement(stands, brief=True))
         self.nearest.show(self.outcomes.answer(look), THEMES[self.state.theme], waiting=waiting)
-        last = look.session.last_tick(look.now_ns)
+        self.paint_price(frame)
+
+    def paint_price(self, frame: Frame) -> None:
+        """The last price, and the time."""
+        look = frame.look
+        last = look.session.last_tick(look.now_ns) if frame.forming is None else frame.forming.last
         self.when.html = components.when(axes.clock(look.now_ns), last, look.session.tick_size, THEMES[self.state.theme])
 
     def _paint_conditions(self, frame: Frame, palette: list[str]) -> None:

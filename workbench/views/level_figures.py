@@ -174,7 +174,7 @@ class LevelPictures:
             had is not None and had.slab is frame.slab and had.look.session is s and had.t <= frame.t
             and (had.seen, frame.seen) == (had.t, frame.t)
         )  # fmt: skip
-        rows = frame.slab.rows(frame.t, look.params.window_s, half_life_s == 0, look.k_ref)
+        rows = frame.slab.rows(frame.t, look.params.window_s, half_life_s == 0, look.k_ref, frame.forming)
         down = -rows["tick"].to_numpy()
         first, last = np.searchsorted(down, (-frame.centre - look.rows, -frame.centre + look.rows + look.step + 1))
         shown = rows.slice(first, last - first)

@@ -17,6 +17,7 @@ import param
 from panel.custom import JSComponent
 
 from engine.errors import EngineError, RunFailed
+from engine.live.session import LiveSession
 from engine.session import Session
 from engine.sessions import to_ns
 from engine.vocab import NS
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 WORDS_EVERY_S, WORDS_EVERY_FRAMES = 0.25, 5
 """While it plays, a part of the words follows the picture so often, and so all of them once a second: faster nobody reads. No more often
 than after so many frames, so that a machine under load paints frames rather than words."""
+
+FORM_EVERY_S = 0.1
+"""What changes in the second under way is painted no more often."""
 
 BEFORE_TOUCH_S = 60
 """A jump to a touch ends so long before it: what leads to it is what a replay is watched for."""
@@ -147,6 +151,10 @@ class Clock:
         self._last_sent = wall
         return self.sent
 
+    def since(self, wall: float) -> float:
+        """Seconds since the last frame was sent."""
+        return wall - self._last_sent
+
     def ack(self, n: int) -> None:
         """The browser has painted frame `n`; what it never was sent is not believed."""
         self.acked = max(self.acked, min(n, self.sent))
@@ -204,7 +212,7 @@ class Player:
         self.deck = Deck(speeds=[f"{s:g}x" for s in SPEEDS], css_classes=["sm-deck"], margin=0, sizing_mode="stretch_width")
         self.deck.param.watch(lambda e: self._on_painted(e.new), "painted")
         self._timer: Any = None
-        self._words_at, self._words_sent = 0.0, 0
+        self._words_at, self._words_sent, self._formed = 0.0, 0, 0
 
     def open(self, session: Session, at_ns: int) -> None:
         """Go to an instant of `session`."""
@@ -264,9 +272,21 @@ class Player:
             self.shown_ns = self.state.cursor_ts_ns = None
 
     def grew(self) -> None:
-        """The session has grown: show its newest second, if it is followed and the browser keeps up."""
-        if self.session is not None and self.clock.grow(self.session.known_seconds):
+        """The session has grown: show its newest second, if it is followed and the browser keeps up, or what has changed since then."""
+        if not isinstance(self.session, LiveSession):
+            return
+        if self.clock.grow(self.session.known_seconds):
             self._guard(lambda: self.show(words=True))
+        elif self._forms(self.session.day.records):
+            self._guard(lambda: self.show(words=False))
+
+    def _forms(self, records: int) -> bool:
+        """Whether a frame of the second under way is due: something came, and the last frame is painted and old enough."""
+        clock = self.clock
+        due = clock.following and clock.acked == clock.sent and records != self._formed and clock.since(time.monotonic()) >= FORM_EVERY_S
+        if due:
+            self._formed = records
+        return due
 
     def reveal(self, on: bool) -> None:
         """Show what came after the moment, or hide it again; a clock that plays stops for it. Not before a drill's question is called."""
@@ -378,7 +398,10 @@ class Player:
                 high = min(t + span // 2, seconds)
                 low = max(high - span, 0)
             seen = max(min(high, session.known_seconds), t)
-        frame = Frame(look, t, low, high, centre, self.slab_at(look, centre, low, seen), seen, panned)
+        slab, forming = self.slab_at(look, centre, low, seen), None
+        if self.clock.following and not words and isinstance(session, LiveSession):
+            forming = session.forming(slab.low, slab.high)
+        frame = Frame(look, t, low, high, centre, slab, seen, panned, forming)
         now, every_s = time.monotonic(), max(int(self.clock.speed / 4), 1)
         self.pictures.marks_on = st.marks == "on"
         self.pictures.paint(
@@ -387,6 +410,8 @@ class Player:
         self.frame = frame
         if words:
             self._said(frame, True)
+        elif self.clock.following:
+            self._said(frame, False)
         elif now - self._words_at >= WORDS_EVERY_S and self.clock.sent - self._words_sent >= WORDS_EVERY_FRAMES:
             self._words_at, self._words_sent = now, self.clock.sent
             self._said(frame, False)
