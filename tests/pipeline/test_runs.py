@@ -35,7 +35,7 @@ def test_from_files_to_silver_and_a_rerun_that_makes_nothing(raw_days: dict[dt.d
     again = report(*run)
     assert (again["made"], again["current"], digests(tmp_lake)) == ([], 12, before)
     shown = report("lake", "--lake", tmp_lake, "--verify")
-    assert len(shown["partitions"]) == 3 + 3 * 9
+    assert len(shown["partitions"]) == 3 + 3 * 10
     assert not [p for p in shown["partitions"] if p["stale"]]
     # A contract edited, a partition harmed: shown as stale, and mended by the same command.
     (lake.path(TAPE, "ESZ5", TUESDAY) / "_SUCCESS").unlink()

@@ -145,8 +145,8 @@ def hexed(rgb: list[float]) -> str:
 @each(*reversed(list(THEMES)))
 def test_text_can_be_read(pages: Any, key: str, theme: str) -> None:
     page, _ = pages(key, theme)
+    until(page, lambda p: len(p.evaluate(TEXTS)) > 10, True)
     texts = page.evaluate(TEXTS)
-    assert len(texts) > 10
     faint = {
         (t["text"], hexed(t["ink"]), hexed(t["under"]), round(ratio, 2))
         for t in texts

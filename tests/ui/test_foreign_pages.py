@@ -140,7 +140,8 @@ def test_a_name_that_was_rebound_reads_nothing(browser: Browser, guarded: Server
         " w.onopen = () => ok('open'); w.onerror = () => ok('refused'); })"
     )
     assert opened == "refused"
-    assert told(guarded) == before
+    # Pages of the tests before may have ended meanwhile.
+    assert told(guarded) <= before
     rebound.close()
 
 

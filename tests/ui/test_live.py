@@ -144,6 +144,7 @@ def test_what_a_page_that_follows_shows_is_what_the_pipeline_has(playing: Playin
         bell.click()
         page.locator(".sm-say").click()  # a space on a button would press that
         page.keyboard.press("g")
+        page.locator(".live .back").wait_for(state="hidden")  # only then it follows: the alert's moment may be a late one
         until(page, lambda p: clock(p) >= "09:31:30", True)
         # Nothing of what was not recorded yet is in the browser.
         page.keyboard.press("Space")
