@@ -147,14 +147,17 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
     from engine.live.alerts import FourOpen, Watch, keep, kept, webhook
     from engine.live.day import LiveDay
     from engine.live.journal import Journal, record_command
-    from engine.live.session import contract_of, date_under_way
-    from engine.sessions import clock_text
+    from engine.live.session import contract_of, date_under_way, is_running
+    from engine.sessions import NEW_YORK, clock_text
 
     address = webhook()
     journal = Journal(lake, root)
     status = journal.status()
     require(bool(status), f"{lake}: holds no recording of {root}; `{record_command(lake, root)}` records")
-    date = date_under_way(journal, profile, time.time_ns())
+    wall = time.time_ns()
+    # Of a recording that has ended, its last day is gone through.
+    ended = not is_running(status, wall) and status["last_ns"]
+    date = dt.datetime.fromtimestamp(status["last_ns"] // NS, NEW_YORK).date() if ended else date_under_way(journal, profile, wall)
     if date is None:
         raise SessionError(f"{journal.folder}: expected a session `{profile}` of a weekday under way, found none")
     recorded = [d for d in journal.dates() if journal.count(d)]

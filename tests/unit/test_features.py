@@ -250,7 +250,7 @@ def test_no_levels_give_an_empty_table() -> None:
 
 def test_the_table_has_the_registers_columns() -> None:
     assert level_windows(ladder(), level_steps("x", 25.0, ladder())).schema == window_schema()
-    assert [len(feature_names(f)) for f in FAMILIES] == [23, 22, 11, 12, 18, 5]
+    assert [len(feature_names(f)) for f in FAMILIES] == [23, 22, 11, 12, 25, 5]
     assert feature_names("vacuum_down")[10] == "f3_bid_com_disp_log"
 
 

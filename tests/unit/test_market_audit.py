@@ -79,7 +79,7 @@ def test_the_regime_at_a_trigger_is_that_of_its_level_and_moment() -> None:
     assert what.to_list() == [None, "live", "live", "touched", None, "other way", "live", None]
     # A level that moves is known by its name.
     moved = regimes_at(frame.with_columns(level_tick=pl.lit(7)), truth.with_columns(level_id=pl.lit("price:80")))
-    assert [r.to_list()[-2] for r in moved] == ["chop", "live"]
+    assert [r.to_list() for r in moved] == [[*[None] * 7, "hold"], [*[None] * 7, "live"]]
 
 
 def test_events_of_mornings_are_sessions_in_order_and_are_kept(market: MarketEvents, folder: Path) -> None:

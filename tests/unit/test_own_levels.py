@@ -98,7 +98,7 @@ def test_they_are_on_the_page(lake: str) -> None:
     frame = view.player.frame
     runs = known_runs(frame.look.session, "pm_high", frame.t, 0, frame.now_ns)
     assert runs.filter(level_id=level_id)["level_tick"].to_list() == [tick]
-    assert any("My line" in text for text in view.pictures.chart.sources["names"].data["text"])
+    assert any("My line" in text for text in view.pictures.candles.sources["names"].data["text"])
     # One that is not chosen is not removed by it; chosen, it is, and comes back.
     view.guard(view.own._remove)
     assert "none of your own levels" in view.notices.banner.lines[0]

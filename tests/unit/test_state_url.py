@@ -65,9 +65,15 @@ def test_each_value_comes_back_exactly(key: str) -> None:
         assert held(b) == held(a), (key, value)
 
 
-@pytest.mark.parametrize("key", [k for k in QUERY if k != "level"])
+GOOD = {"dots": ("-1",), "panel": ("",)}
+"""Of the bad values, those that these take: trades that are large, no window of its own."""
+
+
+@pytest.mark.parametrize("key", [k for k in QUERY if k not in ("level", "clock")])  # a clock has any name
 def test_each_bad_value_is_named_and_what_stands_instead(key: str) -> None:
     for text in ("", "-1", "nonsense", "1e9", "<b>"):
+        if text in GOOD.get(key, ()):
+            continue
         s = state()
         before = held(s)
         said = s.read_query({key: text})
