@@ -80,7 +80,9 @@ def test_they_are_on_the_page(lake: str) -> None:
     view = view_of(lake)
     state = view.state
     last = session_cache.load(lake, "ESZ5", DATE).last_tick(view.look.now_ns)
-    tick = view.player.frame.centre + 3
+    # In the middle of the candles' prices, where no other level has its name.
+    seen, taken = view.pictures.candles.figure.y_range, view.pictures.candles.sources["names"].data["tick"]
+    tick = next(k for k in range(round((seen.start + seen.end) / 2), round(seen.end)) if k not in (*taken, last))
     price = tick * 0.25
     view.own.add(f"{price:.2f}, My line, look here")
     level_id = f"price:{price:.2f}"
@@ -98,7 +100,8 @@ def test_they_are_on_the_page(lake: str) -> None:
     frame = view.player.frame
     runs = known_runs(frame.look.session, "pm_high", frame.t, 0, frame.now_ns)
     assert runs.filter(level_id=level_id)["level_tick"].to_list() == [tick]
-    assert any("My line" in text for text in view.pictures.candles.sources["names"].data["text"])
+    named = view.pictures.candles.sources["names"].data["text"]
+    assert any("My line" in text for text in named), named
     # One that is not chosen is not removed by it; chosen, it is, and comes back.
     view.guard(view.own._remove)
     assert "none of your own levels" in view.notices.banner.lines[0]
