@@ -115,6 +115,13 @@ def test_a_window_knows_no_more_than_a_drill_of_the_holder_lets_play(lake: str) 
     holder.player.limit(holder.player.start_ns + 2050 * NS)
     act(window, "end", 0)
     assert at(holder) == at(window) == ("vwap", 2050)
+    # Nor by the button at the badge, or an alert.
+    painted(window)
+    window._on_live()
+    assert at(holder) == at(window) == ("vwap", 2050)
+    painted(window)
+    window._on_alert(str(holder.player.start_ns + 2500 * NS))
+    assert at(holder) == at(window) == ("vwap", 2050)
 
 
 def test_a_window_goes_on_by_itself_when_the_holder_is_gone_and_none_is_kept(lake: str) -> None:

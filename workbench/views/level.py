@@ -401,6 +401,8 @@ class LevelView(PageView):
                 self.open()
             self.put(level=moment.level, theme=moment.theme)
             self._apply_theme()
+            if player.session is not None:
+                player.clock.grow(player.session.known_seconds)  # else the newest second would be cut off
             player.seek_ns(moment.ts_ns)
             player.show(words=True)
             player.deck.now = {**player.deck.now, "playing": moment.playing, "revealed": moment.revealed, "speed": moment.speed}
@@ -508,8 +510,10 @@ class LevelView(PageView):
 
     def _on_live(self) -> None:
         def go() -> None:
-            self.player.to_end()
-            self._show()
+            # A window knows no later instant than the page whose clock it follows.
+            if not self._ask_holder("end", 0):
+                self.player.to_end()
+                self._show()
 
         self.guard(go)
 
@@ -517,8 +521,10 @@ class LevelView(PageView):
         """To the moment of an alert; so that it can be chosen again, it is forgotten."""
 
         def go() -> None:
-            self.player.seek_ns(int(at))
-            self._show()
+            session = self.player.session
+            if session is None or not self._ask_holder("seek", (int(at) - session.ladder.start_ns) // NS):
+                self.player.seek_ns(int(at))
+                self._show()
 
         if at.isdecimal():
             self.live.badge.jump = ""

@@ -11,6 +11,7 @@ import polars as pl
 from panel.custom import JSComponent
 
 from engine.errors import EngineError, NoData
+from engine.live.session import LiveSession
 from engine.session import Session
 from engine.vocab import NS
 from workbench.assets import script, style
@@ -63,8 +64,8 @@ class TimeAndSales:
             self._shown, self.lines.html = (), ""
             return
         s = frame.look.session
-        if s.under_way:
-            self._read = s, s.trades()  # in memory, and more of them each second
+        if isinstance(s, LiveSession):
+            self._read = s, s.trades()  # in memory, and more of them each second, the last of all too
         if self._read is None or self._read[0] is not s:
             self._read_trades(s)
             return
