@@ -99,7 +99,8 @@ def test_panels_in_windows_of_their_own_follow_the_clock(browser, made_server: S
         assert (query(ladder)["panel"], query(tape)["panel"]) == ("ladder", "tape")
         assert query(ladder)["clock"] == query(tape)["clock"]
         assert "clock" not in query(page)
-        # The page's keys move all, and so do those of a window.
+        # The page's keys move all, and so do those of a window; each in front, since a browser paints no page that is hidden.
+        page.bring_to_front()
         page.locator(".sm-brand").click()
         page.keyboard.press("ArrowRight")
         for p in (page, ladder, tape):
