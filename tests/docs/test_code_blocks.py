@@ -104,7 +104,7 @@ def serve(arguments: list[str], folder: Path) -> None:
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        for _ in range(1200):
+        for _ in range(2400):  # a busy machine takes minutes for a demo
             assert process.poll() is None, f"spymaster {' '.join(arguments)} ended: {log.read_text()}"
             address = re.search(r"^http://\S+", log.read_text(), re.M)
             if address is not None and answers(address[0]):
