@@ -31,7 +31,6 @@ GATEWAY = "SPYMASTER_LIVE_GATEWAY"
 """Environment variable with another address than that of Databento's live gateway, HOST:PORT, such as a tunnel's."""
 
 
-WINDOW_S = 5
 LATE_NS = 60 * NS
 """An alert that is older is kept and printed, but not posted."""
 
@@ -148,6 +147,7 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
     from engine.live.day import LiveDay
     from engine.live.journal import Journal, record_command
     from engine.live.session import contract_of, date_under_way, is_running
+    from engine.session import SETUP_WINDOW_S
     from engine.sessions import NEW_YORK, clock_text
 
     address = webhook()
@@ -178,7 +178,7 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
             if day.ladder.closed >= watch.seconds + 1:
                 day.refresh()
             found = watch.until(day.ladder.closed, day.levels)
-            if day.levels.height and (window := day.ladder.closed // WINDOW_S) != looked:
+            if day.levels.height and (window := day.ladder.closed // SETUP_WINDOW_S) != looked:
                 looked = window
                 windows = level_windows(day.ladder, day.levels)
                 found += four.take(windows.filter(pl.col("window_end_ts_ns") <= day.now_ns))

@@ -16,7 +16,6 @@ DATES = ("2025-10-27", "2025-10-28")
 
 SETTINGS = ("--seed", "11", "--rate", "0.15", "--thin-after", "12:35")
 
-
 EARLIER = "08:59"
 
 MARK = "made-by-live-demo"
@@ -46,7 +45,7 @@ def live_demo(
     from engine.commands.live import run_together
     from engine.lake.catalog import BRONZE_MBO
     from engine.lake.store import Lake
-    from engine.live.journal import Journal, alone
+    from engine.live.journal import FOLDER, LOCK, RECORDS, Journal, alone
 
     store, played, mine = Lake(lake), lake / "played", lake / MARK
     empty = not lake.exists() or not any(lake.iterdir())
@@ -59,10 +58,10 @@ def live_demo(
         _run([*base, "simulate", "--dates", ":".join(DATES), "--out", str(played), *SETTINGS])
     if not store.partitions(BRONZE_MBO):
         store.raw_folder("ES").mkdir(parents=True, exist_ok=True)
-        before = next(iter(sorted(played.glob("*.dbn.zst"))))
+        before = min(played.glob("*.dbn.zst"))
         shutil.copy(before, store.raw_folder("ES") / before.name)
         _run([*base, "run", "--layer", "bronze", "--symbol", "ES", "--dates", DATES[0], "--lake", str(lake)])
-    with alone(lake):
+    with alone(lake / FOLDER / LOCK, RECORDS):
         shutil.rmtree(Journal(lake, "ES").folder, ignore_errors=True)
     # The half hour before is there at once, as of a recorder that has run since then.
     files = [word for path in sorted(played.glob("*.dbn.zst")) for word in ("--from", str(path))]

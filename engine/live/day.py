@@ -33,7 +33,7 @@ from engine.mbo.trust import Trust, assess
 from engine.params import RunParams
 from engine.sessions import SessionWindows, clock_text, closed_span, previous_full_rth, session_windows, utc_dates
 from engine.stages.silver import MOST_GAPS, gaps_in, trades_of
-from engine.vocab import ACTION_CODES, LADDER_COLUMNS, NS, UNDEF_PRICE, root_of, split_contract
+from engine.vocab import ACTION_CODES, LADDER_COLUMNS, NS, UNDEF_PRICE, root_of
 
 _FOREVER = 2**63 - 1
 _NULLABLE = ("best_bid_tick", "best_ask_tick", "last_tick", "high_tick", "low_tick")
@@ -393,15 +393,12 @@ class LiveDay:
             self._keep_trades(columns)
 
     def _count_trades(self, records: NDArray[np.void], date: dt.date) -> None:
-        ids, counts = np.unique(records["instrument_id"][records["action"] == ord("T")], return_counts=True)
         minute = int(records["ts_recv"][-1]) // (60 * NS)
         if not self._traded or self._traded[-1][0] < minute:
             self._traded.append((minute, {}))
-        symbols, of = self.journal.symbols(date), self._traded[-1][1]
-        for i, n in zip(ids.tolist(), counts.tolist()):
-            symbol = symbols.get(i, "")
-            if split_contract(symbol) is not None:
-                of[symbol] = of.get(symbol, 0) + n
+        of = self._traded[-1][1]
+        for symbol, n in self.journal.trades_of(records, date).items():
+            of[symbol] = of.get(symbol, 0) + n
 
     def traded(self) -> dict[str, int]:
         """Trades of each contract in the last half hour; none before there is half an hour of them."""

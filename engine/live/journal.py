@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import BadFeed, LakeBusy, LakeWriteFailed, OverlapDiffers, remedy
-from engine.lake.writer import append_line, write_bytes_atomic
+from engine.lake.writer import append_line, write_bytes_atomic, writing
 from engine.mbo.dbn import mapped_symbol
 from engine.sessions import GLOBEX_CLOSE, GLOBEX_OPEN, NEW_YORK
-from engine.vocab import F_SNAPSHOT, NS
+from engine.vocab import F_SNAPSHOT, NS, split_contract
 
 MBO = np.dtype(
     [
@@ -154,6 +154,16 @@ class Journal:
         for day in self.dates():
             if day <= date:
                 found |= {int(i): s for e in self.events(day) if e["what"] == "mapping" for i, s in e["symbols"].items()}
+        return found
+
+    def trades_of(self, records: NDArray[np.void], date: dt.date) -> dict[str, int]:
+        """How many trades of each contract are among records of a date; spreads are none."""
+        ids, counts = np.unique(records["instrument_id"][records["action"] == ord("T")], return_counts=True)
+        symbols, found = self.symbols(date), dict[str, int]()
+        for i, n in zip(ids.tolist(), counts.tolist()):
+            symbol = symbols.get(i, "")
+            if split_contract(symbol) is not None:
+                found[symbol] = found.get(symbol, 0) + n
         return found
 
     def status(self) -> dict[str, Any]:
@@ -312,29 +322,34 @@ class _Open:
     records: int
 
 
-def _locked(lake: Path) -> int:
-    """File descriptor of the lake's lock of recording, held; raises LakeBusy or LakeWriteFailed."""
-    folder = lake / FOLDER
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as e:
-        raise LakeWriteFailed(f"{folder}: could not be written: {e}; {remedy(e)}") from e
+LOCK = "lock"
+"""File in `FOLDER` that a recorder holds."""
+
+RECORDS = "the process {pid} records into this lake; stop it first, or give another --lake"
+
+
+def _locked(path: Path, busy: str) -> int:
+    """File descriptor of a lock file, held until it is closed or the process ends; raises LakeWriteFailed, and LakeBusy with `busy`, in
+    which ``{pid}`` is the process that holds it.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(fd)
-        raise LakeBusy(f"{folder}: the process {pid} records into this lake; stop it first, or give another --lake") from None
+        raise LakeBusy(f"{path.parent}: {busy.format(pid=pid)}") from None
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
 
 
 @contextmanager
-def alone(lake: Path) -> Iterator[None]:
-    """Context manager in which no recorder works on the lake; raises as `Recorder.start` where one does."""
-    fd = _locked(lake)
+def alone(path: Path, busy: str) -> Iterator[None]:
+    """Context manager in which this process alone holds a lock file; raises as `_locked`."""
+    fd = _locked(path, busy)
     try:
         yield
     finally:
@@ -384,11 +399,9 @@ class Recorder:
         """Take the lock and go on with the journal that is there: bytes of a record that was cut short are taken away.
         Raises LakeBusy where another process records into this lake, LakeWriteFailed where it cannot be written.
         """
-        self._lock_fd = _locked(self.lake)
-        try:
+        self._lock_fd = _locked(self.lake / FOLDER / LOCK, RECORDS)
+        with writing(self.journal.folder):
             self.journal.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise LakeWriteFailed(f"{self.journal.folder}: could not be made: {e}; {remedy(e)}") from e
         dates = [d for d in self.journal.dates() if self.journal.path(d).exists()]
         if dates:
             self._begin(dates[-1])
@@ -640,8 +653,6 @@ class Recorder:
             "date": self._open.date.isoformat() if self._open is not None else None, "disk_free": free, "ran_back": self._back,
         }  # fmt: skip
         part, path = self.journal.folder / ".status.part", self.journal.folder / "status.json"
-        try:
+        with writing(path):
             part.write_text(json.dumps(status), encoding="utf-8")
             os.replace(part, path)
-        except OSError as e:
-            raise LakeWriteFailed(f"{path}: could not be written: {e}; {remedy(e)}") from e

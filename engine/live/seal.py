@@ -8,11 +8,9 @@ its hash, how many records are such a snapshot's, the gaps, and the hash of the 
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,13 +21,13 @@ import polars as pl
 import zstandard
 from numpy.typing import NDArray
 
-from engine.errors import LakeBusy, SessionError
+from engine.errors import SessionError
 from engine.lake.catalog import LADDER, TAPE
 from engine.lake.manifest import sha256_file
 from engine.lake.store import Lake
 from engine.lake.writer import fsync_path, writing
 from engine.live.gateway import Recording, RestingOrders
-from engine.live.journal import MBO, Journal, at_lake
+from engine.live.journal import MBO, Journal, alone, at_lake
 from engine.sessions import clock_text, utc_day
 from engine.stages.raw import ContractPart, DatePart, Facts, outrights, raw_paths, write_facts
 from engine.vocab import F_SNAPSHOT, NS
@@ -73,30 +71,13 @@ def seal(lake: Lake, root: str, dataset: str, before: dt.date | None = None) -> 
     """
     journal = Journal(lake.root, root)
     made = []
-    with _alone(journal):
+    with alone(journal.folder / ".sealing", "another process seals what was recorded; wait for its end"):
         for date in journal.dates():
             there = sealed_files(lake, root)
             done = sum(s.records - s.head for s in there if s.date == date)
             if journal.count(date) > done and (before is None or date < before):
                 made.append(_seal_piece(lake, journal, date, done, there, dataset))
     return made
-
-
-@contextmanager
-def _alone(journal: Journal) -> Iterator[None]:
-    """Context manager in which no other process seals this journal: both would write the same pieces."""
-    path = journal.folder / ".sealing"
-    with writing(path):
-        journal.folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise LakeBusy(f"{journal.folder}: another process seals what was recorded; wait for its end") from None
-        yield
-    finally:
-        os.close(fd)
 
 
 def _seal_piece(lake: Lake, journal: Journal, date: dt.date, first: int, before: list[Sealed], dataset: str) -> Sealed:

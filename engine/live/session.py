@@ -12,12 +12,13 @@ import polars as pl
 from engine.bars import trades_between
 from engine.errors import NoData
 from engine.lake.store import Lake
+from engine.live.alerts import busier
 from engine.live.day import ROW_FIELDS, LiveDay
 from engine.live.journal import STALE_S, Journal, data_now
 from engine.params import SetupParams
 from engine.session import SETUP_WINDOW_S, Session
 from engine.sessions import GLOBEX_OPEN, NEW_YORK, session_windows
-from engine.vocab import LADDER_COLUMNS, NS, TriggerKind, root_of, split_contract
+from engine.vocab import LADDER_COLUMNS, NS, TriggerKind, root_of
 
 REFRESH_SHARE = 0.1
 """Bars and levels are made anew each second while that takes no more than this share of the time, and at the end of setups' windows."""
@@ -195,11 +196,7 @@ def busiest(journal: Journal) -> str:
     if date is None:
         return ""
     n = journal.count(date)
-    records = journal.records(date, max(n - LOOKED_AT, 0))
-    ids, counts = np.unique(records["instrument_id"][records["action"] == ord("T")], return_counts=True)
-    symbols = journal.symbols(date)
-    traded = {symbols[int(i)]: int(c) for i, c in zip(ids, counts) if split_contract(symbols.get(int(i), "")) is not None}
-    return max(traded, key=lambda s: (traded[s], s), default="")
+    return busier(journal.trades_of(journal.records(date, max(n - LOOKED_AT, 0)), date), "")
 
 
 def contract_of(lake: Lake, journal: Journal) -> str:

@@ -23,7 +23,7 @@ import pytest
 from engine.errors import BadFeed, FeedRefused, LakeBusy, LakeWriteFailed
 from engine.live.feed import Feed
 from engine.live.gateway import KEY, Fault, Gateway, Recording, now_and_then
-from engine.live.journal import MBO, Journal, Recorder, Splitter, alone, badge, is_closed
+from engine.live.journal import FOLDER, LOCK, MBO, RECORDS, Journal, Recorder, Splitter, alone, badge, is_closed
 from engine.live.session import date_under_way
 from engine.sessions import NEW_YORK
 from tests.support.dbn_files import F_SNAPSHOT, NS, busy_day, utc_ns, write_dbn
@@ -510,9 +510,10 @@ def test_the_live_demo_removes_nothing_that_it_did_not_make(tmp_path: Path) -> N
 
 def test_a_lake_is_recorded_into_by_one_alone(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "ES", feed="replayed")
-    with alone(tmp_path), pytest.raises(LakeBusy, match=f"process {os.getpid()} records"):
+    lock = tmp_path / FOLDER / LOCK
+    with alone(lock, RECORDS), pytest.raises(LakeBusy, match=f"process {os.getpid()} records"):
         recorder.start()
     recorder.start()
-    with pytest.raises(LakeBusy), alone(tmp_path):
+    with pytest.raises(LakeBusy), alone(lock, RECORDS):
         pass
     recorder.close("the test's end")
