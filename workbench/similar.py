@@ -127,7 +127,7 @@ def _forecast(root: str, trigger_id: str, horizon: str) -> dict[str, Any]:
     from engine.retrieval.neighbours import neighbours, trigger_query
 
     lake = lakes.open_lake(root)
-    found = neighbours(lake, trigger_query(lake, trigger_id), params=RetrievalParams(horizon=horizon))  # type: ignore[arg-type]
+    found = neighbours(lake, trigger_query(lake, trigger_id), params=RetrievalParams(horizon=horizon), explained=False)  # type: ignore[arg-type]
     return found.forecast.row(0, named=True)
 
 

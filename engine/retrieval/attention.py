@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.retrieval.reader import Spread, ridge
-from engine.retrieval.reference import softmax
+from engine.retrieval.reference import centred, softmax
 from engine.retrieval.scores import Floats, Labels, log_loss_each
 
 SHARPNESS = (1.0, 3.0, 8.0)
@@ -228,7 +228,7 @@ def discriminant(x: Singles, y: Labels, classes: int) -> Floats:
         coef[:, fitted.classes_[1]] = fitted.coef_[0]
     else:
         coef[:, fitted.classes_] = fitted.coef_.T
-    return coef - coef.mean(axis=1, keepdims=True)
+    return centred(coef)
 
 
 def _start(x: Singles, flat: Singles, labels: Labels, rest: NDArray[np.bool_], classes: int) -> tuple[Net, Floats]:

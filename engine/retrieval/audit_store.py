@@ -23,7 +23,7 @@ from engine.retrieval.audit import CHOICES, MIN_COMMON_EVENTS, audit
 from engine.retrieval.dataset import VECTORS, audit_events, sessions_in
 from engine.retrieval.hints import gold_command, retrieval_options
 from engine.retrieval.model import Recipe
-from engine.retrieval.walk_forward import REPRESENTATIONS
+from engine.retrieval.walk_forward import RECIPES, REPRESENTATIONS
 from engine.vocab import root_of
 
 if TYPE_CHECKING:
@@ -225,8 +225,7 @@ class Choice:
     @property
     def recipe(self) -> Recipe:
         """Recipe of the representation."""
-        recipes = {name: recipe for (_, recipe), name in REPRESENTATION_NAMES.items()}
-        return recipes[self.representation]
+        return RECIPES.get(self.representation, "plain")
 
     def to_json(self) -> dict[str, Any]:
         """Fields for a manifest, with the sentence `said`."""

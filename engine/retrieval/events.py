@@ -230,7 +230,7 @@ def concat_events(parts: Sequence[Events]) -> Events:
 def deal_days(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """For each row the row whose outcome it gets: the days, by their numbers `codes`, in another order, each one's rows together."""
     order = np.random.default_rng([seed, 7]).permutation(int(codes.max()) + 1 if len(codes) else 0)
-    return np.concatenate([np.flatnonzero(codes == c) for c in order]) if len(order) else np.zeros(0, np.int64)
+    return np.argsort(np.argsort(order)[codes], kind="stable")
 
 
 def permute_days(parts: Sequence[Events], seed: int) -> list[Events]:

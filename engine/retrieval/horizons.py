@@ -6,14 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.params import HORIZONS
 from engine.retrieval.embedding import fold_of_session
 from engine.retrieval.events import CLASSES
 from engine.retrieval.model import Model
-from engine.retrieval.reader import Curvature, Effect, curvature_of, effect_from_json, effect_json, fit_effect
-from engine.retrieval.reference import Reference, fit_reference, reference_from_json, softmax
+from engine.retrieval.reader import (
+    Curvature,
+    Effect,
+    curvature_from_json,
+    curvature_json,
+    curvature_of,
+    effect_from_json,
+    effect_json,
+    fit_effect,
+)
+from engine.retrieval.reference import Reference, centred, fit_reference, reference_from_json, softmax
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,19 +65,13 @@ def horizon_references(model: Model) -> dict[str, HorizonForecast]:
     return out
 
 
-def centred(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log odds whose rows sum to zero."""
-    return np.asarray(scores - scores.mean(axis=1, keepdims=True))
-
-
 def horizons_json(horizons: dict[str, HorizonForecast]) -> dict[str, Any]:
     """All of it, arrays as lists."""
     return {
         h: {
             "reference": f.reference.to_json(),
             "effect": None if f.effect is None else effect_json(f.effect),
-            "weights": None if f.curvature is None else f.curvature.weights.tolist(),
-            "directions": None if f.curvature is None else f.curvature.directions.tolist(),
+            **({"weights": None, "directions": None} if f.curvature is None else curvature_json(f.curvature)),
         }
         for h, f in horizons.items()
     }
@@ -80,6 +82,6 @@ def horizons_from_json(value: dict[str, Any]) -> dict[str, HorizonForecast]:
     out = {}
     for h, v in value.items():
         effect = None if v["effect"] is None else effect_from_json(v["effect"])
-        curvature = None if v["weights"] is None else Curvature(np.array(v["weights"], float), np.array(v["directions"], float))
+        curvature = None if v["weights"] is None else curvature_from_json(v)
         out[h] = HorizonForecast(reference_from_json(v["reference"]), effect, curvature)
     return out

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.retrieval.attention import layout_of
+from engine.retrieval.reference import centred
 from engine.retrieval.scores import Floats
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def importance(model: Model, query: Events, families: Sequence[str]) -> Importan
     rows = query.take(np.zeros(len(made), np.int64))
     reading = model.reading(rows, made, np.repeat(directed, len(made)))
     assert reading is not None
-    odds = reading.odds - reading.odds.mean(axis=1, keepdims=True)
+    odds = centred(reading.odds)
     change = odds[0] - odds[1:]
     classes, split = odds.shape[1], len(timed) * steps
     each = np.zeros((len(names), steps, classes))

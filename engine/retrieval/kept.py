@@ -20,7 +20,7 @@ from engine.errors import EngineError, NoData, PartitionMissing, StaleIndex
 from engine.lake.writer import recover
 from engine.params import RetrievalParams
 from engine.retrieval.dataset import VECTORS, events_by_group, poolable_sessions, read_triggers
-from engine.retrieval.forecast import candidates
+from engine.retrieval.forecast import before_embargo, candidates
 from engine.retrieval.index import build_index, check_index, index_folder, index_root, open_index, open_touch, read_index_manifest
 from engine.retrieval.model import Fits, extended, fitted_sessions
 
@@ -128,9 +128,8 @@ def name_for(market: str, sessions: Sessions, params: RetrievalParams) -> str:
 
 def before_session(sessions: Sessions, date: dt.date, embargo: int) -> list[tuple[str, dt.date]]:
     """The sessions before `date`, and before the embargo of so many of them."""
-    earlier = sorted({d for _, d in sessions if d < date})
-    known = set(earlier[: max(len(earlier) - embargo, 0)])
-    return sorted(((s, d) for s, d in sessions if d in known), key=lambda p: (p[1], p[0]))
+    end = before_embargo(as_days(sessions), np.datetime64(date), embargo).astype(object)
+    return sorted(((s, d) for s, d in sessions if d < end), key=lambda p: (p[1], p[0]))
 
 
 def as_days(sessions: Sessions) -> np.ndarray:

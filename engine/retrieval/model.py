@@ -143,18 +143,17 @@ def columns_of(events: Events, recipe: Recipe) -> Events:
     return events.only(WALL if recipe == "wall" else tuple(n for n in events.names if n not in WALL))
 
 
-def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", target: Target = "class") -> Model:
+def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", target: Target = "class", must_find: bool = False) -> Model:
     """A model fitted on `events`, all of which are history.
 
-    Raises `NoData` where history is too short; names how much there is and how much is needed.
+    Raises `NoData` where history is too short; names how much there is and how much is needed. With `must_find` also where the reader
+    finds no effect of the vectors.
     """
     from engine.features.vector import WALL
 
     if recipe == "best" and set(WALL) <= set(events.names):
         with suppress(NoData):  # fewer triggers may have wall features than have vectors
-            model = fit(events, params, recipe="wall", target=target)
-            if model.found:
-                return model
+            return fit(events, params, recipe="wall", target=target, must_find=True)
     events = columns_of(events, recipe)
     labels = target_labels(events, target, params.horizon)
     keep = (labels >= 0) & events.usable
@@ -178,6 +177,8 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
     views = VIEWS.get(recipe)
     # Windows finer than the bins are the attention's: the reader reads bins, as it does of `means`.
     reader, odds = fit_reader(history, layout_of(history.names).flat(scaled) if views else scaled, labels, pi, reference, group)
+    if must_find and reader.vector.signal <= 0:
+        raise NoData("no effect of the vectors was found in history")
     stack = None
     if views:
         stack, odds = fit_stack(views, history, scaled, labels, pi, odds, reference, group)

@@ -29,12 +29,13 @@ from engine.retrieval.dataset import (
 from engine.retrieval.events import CLASSES, OUTCOME_CLASS, Events
 from engine.retrieval.forecast import candidates, default_recipe, forecast_table
 from engine.retrieval.hints import gold_command
-from engine.retrieval.horizons import HorizonForecast, centred, horizon_references
+from engine.retrieval.horizons import HorizonForecast, horizon_references
 from engine.retrieval.importance import Importance, importance
 from engine.retrieval.index import ALL, open_horizons, open_index, open_touch, read_index_manifest, rebuild_command
 from engine.retrieval.kept import as_days, before_session, kept_fits, name_for
 from engine.retrieval.model import Answer, Model, fit_before, forecast
 from engine.retrieval.reader import Reading, intervals
+from engine.retrieval.reference import centred
 from engine.retrieval.tune import effective_number, posterior, shares
 from engine.sessions import clock_text, span_text
 from engine.vocab import NS, Approach, root_of
@@ -165,6 +166,7 @@ def neighbours(
     pool: PoolName | None = None,
     name: str = "default",
     symbol: str | None = None,
+    explained: bool = True,
 ) -> Neighbours:
     """Similar setups of other sessions, their outcomes, and the forecast from them: `fit_scope` and `find_neighbours` in one call.
 
@@ -182,11 +184,13 @@ def neighbours(
         Retrieval parameters, and which events may be neighbours; in mode ``all`` the index's own where None.
     symbol
         A contract, in mode ``walk_forward``; all contracts of the query's root where None.
+    explained
+        With the answer's ``importance``.
     """
     if pool is None and mode == "all":
         pool = read_index_manifest(lake, name)["params"]["pool"]
     scope = scope_of(query, pool or (params or RetrievalParams()).pool, mode)
-    return find_neighbours(fit_scope(lake, scope, params=params, name=name, symbol=symbol), query)
+    return find_neighbours(fit_scope(lake, scope, params=params, name=name, symbol=symbol), query, explained=explained)
 
 
 def fit_scope(
@@ -217,8 +221,8 @@ def fit_scope(
     return Fitted(*fit_before(past, p, default_recipe(scope.representation), days), scope.mode)
 
 
-def find_neighbours(what: Fitted, query: Events) -> Neighbours:
-    """Neighbours and forecast of one query, without its own session."""
+def find_neighbours(what: Fitted, query: Events, *, explained: bool = True) -> Neighbours:
+    """Neighbours and forecast of one query, without its own session; `explained` with what of the query moved the forecast."""
     import polars as pl
 
     from engine.features.vector import family_of
@@ -243,7 +247,7 @@ def find_neighbours(what: Fitted, query: Events) -> Neighbours:
     counts = {c: int((labels == i).sum()) for i, c in enumerate(CLASSES)}
     searched = len(np.unique(model.history.sessions[model.history.sessions != session]))
     moved = None
-    if model.embedding is not None and query.only(model.names).usable[0]:
+    if explained and model.embedding is not None and query.only(model.names).usable[0]:
         moved = importance(model, query, [family_of(n) for n in model.names])
     table = forecast_table(model, answer, query, what.touch, touch)
     return Neighbours(table, found, counts, what.mode, searched, query, answer, moved)

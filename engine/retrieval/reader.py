@@ -377,6 +377,16 @@ def effect_json(effect: Effect) -> dict[str, Any]:
     return {"coef": effect.coef.tolist(), "signal": effect.signal, **_spread_json(effect.spread)}
 
 
+def curvature_json(curvature: Curvature) -> dict[str, Any]:
+    """All fields as lists."""
+    return {"weights": curvature.weights.tolist(), "directions": curvature.directions.tolist()}
+
+
+def curvature_from_json(value: dict[str, Any]) -> Curvature:
+    """The curvature of a `curvature_json` value."""
+    return Curvature(np.array(value["weights"], float), np.array(value["directions"], float))
+
+
 def _spread_from_json(value: dict[str, Any]) -> Spread:
     axes, values = np.array(value["axes"], float), np.array(value["values"], float)
     return Spread(axes.reshape(len(values), len(values)), values, np.inf if value["precision"] is None else value["precision"])

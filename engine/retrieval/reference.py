@@ -143,3 +143,8 @@ def softmax(scores: Floats) -> Floats:
     """Probabilities of rows of scores, ``(n, classes)``."""
     e = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+
+def centred(scores: Floats) -> Floats:
+    """Log odds that sum to zero over the classes, the last axis."""
+    return np.asarray(scores - scores.mean(axis=-1, keepdims=True))

@@ -23,6 +23,8 @@ from engine.retrieval.reader import (
     Reader,
     Reading,
     by_row,
+    curvature_from_json,
+    curvature_json,
     curvature_of,
     effect_from_json,
     effect_json,
@@ -30,7 +32,7 @@ from engine.retrieval.reader import (
     fit_reader,
     reader_from_json,
 )
-from engine.retrieval.reference import Reference, softmax
+from engine.retrieval.reference import Reference, centred, softmax
 from engine.retrieval.scores import Floats, Labels
 
 if TYPE_CHECKING:
@@ -124,7 +126,7 @@ class Stack:
             table = tree_table(self.attention.layout, scaled, covariates)
             parts["trees"] = np.stack([_raw(b, table, self.attention.classes) for b in self.boosters])
         parts |= {k: np.repeat(v[None], len(self.attention.nets), axis=0) for k, v in linear.items()}
-        return np.concatenate([_centred(parts[v]) for v in self.views], axis=2)
+        return np.concatenate([centred(parts[v]) for v in self.views], axis=2)
 
     def added(self, columns: Floats) -> Floats:
         """Log odds that the stack adds to the reference's, ``(q, classes)``, from `columns`."""
@@ -158,15 +160,14 @@ class Stack:
 
     def to_json(self) -> dict[str, Any]:
         """All fields, arrays as lists."""
-        curvature = {"weights": self.curvature.weights.tolist(), "directions": self.curvature.directions.tolist()}
         fitted = {"attention": self.attention.to_json(), "trees": list(self.trees), "effect": effect_json(self.effect)}
         wall = {"wall": None if self.wall is None else self.wall.to_json(), "wall_columns": self.wall_columns.tolist()}
-        return {"views": list(self.views), **wall, **fitted, "curvature": curvature}
+        return {"views": list(self.views), **wall, **fitted, "curvature": curvature_json(self.curvature)}
 
 
 def stack_from_json(value: dict[str, Any], names: Sequence[str]) -> Stack:
     """The stack of a `Stack.to_json` value, for vectors with dimensions `names`."""
-    curvature = Curvature(np.array(value["curvature"]["weights"], float), np.array(value["curvature"]["directions"], float))
+    curvature = curvature_from_json(value["curvature"])
     wall = None if value["wall"] is None else reader_from_json(value["wall"])
     attention, at = attention_from_json(value["attention"], names), np.array(value["wall_columns"], np.int64)
     return Stack(tuple(value["views"]), attention, wall, at, tuple(value["trees"]), effect_from_json(value["effect"]), curvature)
@@ -200,7 +201,7 @@ def fit_stack(
             grown[out] = _raw(booster, table[out], classes)
             texts.append(booster.model_to_string())
         parts["trees"] = grown
-    columns = np.concatenate([_centred(parts[v]) for v in views], axis=1)
+    columns = np.concatenate([centred(parts[v]) for v in views], axis=1)
     effect, added = fit_effect(columns, offset, labels, events.session_codes, group, errors=ERRORS)
     odds = offset + added
     return Stack(views, attention, wall, at, tuple(texts), effect, curvature_of(softmax(odds))), odds
@@ -208,7 +209,3 @@ def fit_stack(
 
 def _raw(booster: Booster, table: Floats, classes: int) -> Floats:
     return np.asarray(booster.predict(table, raw_score=True), float).reshape(len(table), classes)
-
-
-def _centred(scores: Floats) -> Floats:
-    return np.asarray(scores - scores.mean(axis=-1, keepdims=True))

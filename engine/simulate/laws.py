@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.simulate.oracle import Law, Sample, draw
+from engine.simulate.oracle import Law, Sample, draw, posterior, softmax
 
 Floats = NDArray[np.float64]
 
@@ -38,11 +38,6 @@ def feature_covariance() -> Floats:
     return np.full((FEATURES, FEATURES), Law.correlation) + (1 - Law.correlation) * np.eye(FEATURES)
 
 
-def _softmax(scores: Floats) -> Floats:
-    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.asarray(e / e.sum(axis=-1, keepdims=True))
-
-
 @lru_cache(maxsize=1)
 def burst_means() -> Floats:
     """What a burst adds to a path, ``(2, onsets, windows, features)``: before a break and before a reject, by the window it begins in."""
@@ -65,7 +60,7 @@ def burst_posterior(paths: Floats, amplitude: float) -> Floats:
     odds = burst_odds(paths, amplitude)
     top = odds.max(axis=2)
     ratio = top + np.log(np.exp(odds - top[:, :, None]).mean(axis=2))
-    return _softmax(np.log(Law.priors) + np.column_stack([ratio, np.zeros(len(paths))]))
+    return softmax(np.log(Law.priors) + np.column_stack([ratio, np.zeros(len(paths))]))
 
 
 def _recent(paths: Floats) -> Floats:
@@ -88,26 +83,24 @@ def and_posterior(paths: Floats, strength: float) -> Floats:
     """Exact class probabilities where four conditions of the last 45 s must hold together, ``(n, 3)``."""
     mean, spread = _usual_gates()
     scores = AND_STRENGTH * strength * (_gates(paths) - mean) / spread
-    return _softmax(np.log(Law.priors) + np.column_stack([scores, np.zeros(len(paths))]))
+    return softmax(np.log(Law.priors) + np.column_stack([scores, np.zeros(len(paths))]))
 
 
 def xor_posterior(paths: Floats, strength: float) -> Floats:
     """Exact class probabilities where products of two features tell the outcome and no feature by itself does, ``(n, 3)``."""
     z = _recent(paths)
     a, b = (np.clip(z[:, i] * z[:, i + 1] - Law.correlation, -3, 3) for i in (0, 2))
-    return _softmax(np.log(Law.priors) + XOR_STRENGTH * strength * np.column_stack([a, -a, b]))
+    return softmax(np.log(Law.priors) + XOR_STRENGTH * strength * np.column_stack([a, -a, b]))
 
 
 def linear_posterior(paths: Floats, strength: float) -> Floats:
     """Tier A's own: two linear scores."""
-    from engine.simulate.oracle import posterior
-
     return posterior(Law(strength=strength), paths)
 
 
 def _mix_posterior(paths: Floats, strength: float) -> Floats:
     a, b = linear_posterior(paths, 0.7 * strength), burst_posterior(paths, 0.5 * strength)
-    return _softmax(np.log(a) + np.log(b) - np.log(Law.priors))
+    return softmax(np.log(a) + np.log(b) - np.log(Law.priors))
 
 
 @dataclass(frozen=True)

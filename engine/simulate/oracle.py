@@ -169,7 +169,8 @@ def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return -(p * np.log(np.maximum(p, 1e-300))).sum(axis=-1)
 
 
-def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of scores, over the last axis."""
     e = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
@@ -200,7 +201,7 @@ def posterior(law: Law, paths: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _probabilities(law: Law, scores: NDArray[np.float64]) -> NDArray[np.float64]:
     s = law.strength * scores
-    return _softmax(np.log(law.priors) + np.stack([s[..., 0], -s[..., 0], s[..., 1]], axis=-1))
+    return softmax(np.log(law.priors) + np.stack([s[..., 0], -s[..., 0], s[..., 1]], axis=-1))
 
 
 def draw(law: Law, n: int, seed: int, *, per_session: int = 20) -> Sample:
