@@ -163,7 +163,7 @@ export function render({ model, el }) {
       ctx.beginPath(); ctx.rect(bbox.left - 3, top, bbox.width + 6, high); stroke(ctx, look.level, band.width);
     }
     const x = (v) => sx(v), zero = x(0), foot = x(look.rest[0]);
-    ctx.font = `${d.size} ${look.mono}`; ctx.textBaseline = "middle";
+    ctx.font = `12px ${look.mono}`; ctx.textBaseline = "middle";
     d.y.forEach((y, i) => {
       const top = sy(y + d.h[i] / 2), high = sy(y - d.h[i] / 2) - top, middle = top + high / 2;
       const bar = (from, to, colour) => { ctx.fillStyle = colour; ctx.fillRect(from, top, to - from, high); };

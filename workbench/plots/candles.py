@@ -20,6 +20,9 @@ from workbench.theme import FONT, Theme
 
 BAR_MS = BAR_NS / 1e6
 
+LOOK_BACK, LOOK_FORWARD = 6, 3
+"""Candles read before the confirmation's close (itself included), and candles whose course is the outcome."""
+
 SHOWN, AHEAD = 40, 20
 """Candles shown before the clock's own, and the room for as many after it: the look-forward, and the names of levels beside it."""
 
@@ -51,8 +54,8 @@ class CandleParts:
     renderers: dict[str, GlyphRenderer]
 
 
-def add_candles(fig: figure, source: ColumnDataSource, **casing: Any) -> dict[str, GlyphRenderer]:
-    """Solid candles in `fig`; what they are called in `candle_theme_values`."""
+def add_candles(fig: figure, source: ColumnDataSource) -> dict[str, GlyphRenderer]:
+    """Solid candles in `fig`; their colours are the palette of the mapper of ``body``."""
     wick = {"x0": "x", "y0": "low", "x1": "x", "y1": "high"}
     # Of the two colours only the palette changes with the theme, not the data.
     colour = {"field": "up", "transform": LinearColorMapper(palette=["#000000"] * 2, low=-0.5, high=1.5, name="candle_colours")}
@@ -212,7 +215,8 @@ def pills(names: list[tuple[str, int, bool]], right: float, prices: tuple[float,
 
 
 def setup_words(
-    words: dict[str, int | tuple[int, int] | None],
+    trigger: int | None,
+    back: tuple[int, int],
     crossed: str,
     now_ns: int,
     prices: tuple[float, float],
@@ -225,8 +229,8 @@ def setup_words(
 
     Parameters
     ----------
-    words : dict
-        ``trigger``, ``back`` and ``forward`` of the setup, ns since the epoch: the trigger's start, and spans; None where there is none.
+    trigger, back : int or None, tuple of int
+        Start of the trigger, None where there is none, and span of the look-back, ns since the epoch.
     prices, shown : tuple of float
         The price axis, and the time axis, which is `width_px` wide: words that have no room are shortened or left out.
     """
@@ -239,15 +243,12 @@ def setup_words(
         return next((t for t in texts if LETTER_PX * len(t) <= room), "")
 
     low, high = prices
-    trigger, back = words["trigger"], words["back"]
-    boxes: dict[str, tuple[float, float] | None] = {"back": None, "confirm": None, "forward": None}
+    boxes: dict[str, tuple[float, float] | None] = {"back": (x(back[0]), x(back[1])), "confirm": None, "forward": None}
     rows: list[tuple[object, ...]] = []
     line: list[tuple[object, ...]] = []
     foot = low + (VOLUME_SHARE + 0.03) * (high - low)
-    if isinstance(back, tuple):
-        boxes["back"] = x(back[0]), x(back[1])
-        rows.append((x(back[1]), foot, "6-bar look-back ", "right", "muted"))
-    if isinstance(trigger, int):
+    rows.append((x(back[1]), foot, f"{LOOK_BACK}-bar look-back ", "right", "muted"))
+    if trigger is not None:
         at = x(trigger) + BAR_MS / 2
         top = high - 0.045 * (high - low)
         clock = axes.clock(trigger, seconds=False)
@@ -256,10 +257,10 @@ def setup_words(
             line.append((at - BAR_MS, top - 0.02 * (high - low), at, trigger_high))
         begin = trigger + BAR_NS
         close = begin + BAR_NS
-        boxes["confirm"], boxes["forward"] = (x(begin), x(close)), (x(close), x(close + 3 * BAR_NS))
+        boxes["confirm"], boxes["forward"] = (x(begin), x(close)), (x(close), x(close + LOOK_FORWARD * BAR_NS))
         done = now_ns >= close
         says = "confirmed" if done else "closes"
-        after = max(begin, back[1]) if isinstance(back, tuple) else begin
+        after = max(begin, back[1])
         rows.append((x(after), foot, fit(x(after), (f" {says} {axes.clock(close, seconds=False)}", f" {says}")), "left", "muted"))
         rows.append((x(close), top, fit(x(close), ("look-forward", "forward")), "left", "long"))
     return boxes, axes.columns(SOURCES["words"], rows), axes.columns(SOURCES["leader"], line)

@@ -12,9 +12,7 @@ from bokeh.core.properties import value
 from bokeh.models import ColumnDataSource, FixedTicker, GlyphRenderer, Image, LinearColorMapper, Quad, Range1d, Span, VAreaStep
 from bokeh.plotting import figure
 
-from workbench.assets import style
 from workbench.plots import axes, heatmap
-from workbench.plots.ladder import WALL_REACH
 from workbench.theme import FONT, Theme
 
 CONDITIONS: dict[str, tuple[tuple[str, str, int], ...]] = {
@@ -38,7 +36,6 @@ BASE = {"up": 0.0, "down": 7.6}
 
 ROWS, BAND = 4.0, 2.6
 
-CSS = f"<style>{style('conditions')}</style>"
 
 TOP_Y = BASE["down"] + ROWS + BAND + 0.5
 
@@ -166,14 +163,3 @@ def readings(row: Mapping[str, Any] | None, direction: str) -> tuple[str, list[t
         strength = row.get(column)
         read.append((f"{i} {title}", row.get(f"{direction}_{i}"), None if strength is None else sign * strength))
     return "not known" if n is None else f"{n} of 4 open", read
-
-
-def key_html(theme: Theme) -> str:
-    """What the marks of the chart mean."""
-    return (
-        f"{CSS}<div class='key' style='color:{theme.muted}'>"
-        f"<b style='color:{theme.long}'>▁</b> best bid, bids below "
-        f"<b style='color:{theme.short}'>▁</b> best ask, asks above "
-        f"<b style='color:{theme.candle_up}'>▯</b> rising bar <b style='color:{theme.candle_down}'>▮</b> falling bar "
-        f"<b style='color:{theme.wall}'>◆</b> wall, times the median within {WALL_REACH} ticks ▨ book not valid</div>"
-    )

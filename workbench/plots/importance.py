@@ -48,12 +48,12 @@ def importance_data(found: Importance, theme: Theme, approach: str, *, history_s
     colours, words = class_colours(theme, approach), class_words(approach)
     steps = found.windows.shape[0]
     length = history_s / max(steps, 1)
-    rows = [(ALL, found.between(found.windows, BREAK, REJECT), found.between(found.windows, BREAK, REJECT).sum())]
-    each, whole = found.between(found.cells, BREAK, REJECT), found.between(found.whole, BREAK, REJECT)
-    rows += [(FAMILIES.get(f, f), each[i], whole[i]) for i, f in enumerate(found.families)]
-    top = max((abs(float(v)) for _, row, _ in rows for v in row), default=0.0)
+    names = [FAMILIES.get(f, f) for f in found.families]
+    windows, each, whole = (found.between(v, BREAK, REJECT) for v in (found.windows, found.cells, found.whole))
+    rows = [(ALL, windows), *zip(names, each)]
+    top = max((abs(float(v)) for _, row in rows for v in row), default=0.0)
     cells = []
-    for name, row, _ in rows:
+    for name, row in rows:
         for t, v in enumerate(row):
             if abs(math.expm1(v)) < LEAST:
                 continue
@@ -61,7 +61,7 @@ def importance_data(found: Importance, theme: Theme, approach: str, *, history_s
             said = f"{name}, {begin:g} to {begin - length:g} s before: {words[way]} {odds_words(abs(float(v)))} odds"
             alpha = SOFTEST + (STRONGEST - SOFTEST) * abs(float(v)) / top
             cells.append((-begin + length / 2, name, 0.94 * length, colours[way], alpha, "+" if v > 0 else "−", said))
-    totals = [(name, odds_words(float(total))) for name, _, total in rows[1:]]
+    totals = [(name, odds_words(float(v))) for name, v in zip(names, whole)]
     return {"cells": axes.columns(CELLS, cells), "totals": axes.columns(TOTALS, totals)}
 
 

@@ -135,6 +135,7 @@ def ladder_figure(theme: Theme, tick_size: float, *, y_range: Range1d | None = N
         "rest": axes.add(fig, HBar, src, **row, left=REST, right="rest", fill_color=colour, fill_alpha=REST_ALPHA),
         "short": axes.add(fig, HBar, src, **row, left="short", right=0),
         "long": axes.add(fig, HBar, src, **row, left=0, right="long"),
+        # Always of one size: Bokeh takes another one of a glyph that has no texts at the time for no font at all.
         "texts": axes.add(
             fig, Text, texts, x="x", y="y", text="text", text_align="align", text_color=colour,
             text_baseline="middle", text_font=value(MONO), text_font_size="12px",

@@ -23,6 +23,7 @@ from engine.selection import route
 from engine.session import Session, candles_at_level, level_title, tick_at
 from engine.vocab import NS, known_roots
 from workbench.plots import axes, heatmap
+from workbench.plots.candles import LOOK_BACK, LOOK_FORWARD
 from workbench.plots.conditions import condition_cells
 from workbench.plots.decision import standing, statement
 from workbench.plots.ladder import WALL_REACH, rows_at
@@ -244,9 +245,6 @@ def _names(levels: pl.DataFrame, chosen: str, now: int, end_ns: int) -> tuple[Le
 
 # ----------------------------------------------------------------------------
 # Trigger candle, confirmation candle, look-back and look-forward around a moment, as the setup pictures mark them
-
-LOOK_BACK, LOOK_FORWARD = 6, 3
-"""Candles read before the confirmation's close (itself included), and candles whose course is the outcome."""
 
 AHEAD, BEHIND = 3, 6
 """How many candles after the moment's own, and before it, may be its trigger."""

@@ -73,10 +73,15 @@ class Follow:
         self._alerts = -1
         self._fires: dict[str, bool] = {}
 
+    @property
+    def follower(self) -> live.Follower | None:
+        """Who follows the journal of what is shown; None for a session of the lake."""
+        session = self.player.session
+        return live.follower(self.root, session) if isinstance(session, LiveSession) else None
+
     def opened(self) -> None:
         """Another session is shown."""
-        is_live = isinstance(self.player.session, LiveSession)
-        follower = live.follower(self.root, self.player.session) if isinstance(self.player.session, LiveSession) else None
+        is_live, follower = isinstance(self.player.session, LiveSession), self.follower
         if follower is not None:
             follower.own = own_levels.steps
         if is_live and self._timer is None and pn.state.curdoc is not None:
@@ -104,11 +109,8 @@ class Follow:
 
     def look(self) -> None:
         """Take in what came, and show the newest second where it is followed."""
-        session, player = self.player.session, self.player
-        if not isinstance(session, LiveSession):
-            return
-        follower = live.follower(self.root, session)
-        if follower is None:
+        session, player, follower = self.player.session, self.player, self.follower
+        if follower is None or not isinstance(session, LiveSession):
             return
         follower.poll()
         if session.is_replaced:
@@ -124,8 +126,7 @@ class Follow:
             self._say()
 
     def _say(self) -> None:
-        session, clock = self.player.session, self.player.clock
-        follower = live.follower(self.root, session) if isinstance(session, LiveSession) else None
+        session, clock, follower = self.player.session, self.player.clock, self.follower
         if session is None or follower is None:
             if self.badge.said:
                 self.badge.said = {}
@@ -152,8 +153,7 @@ class Follow:
 
     def answered(self, found: Similar | str) -> None:
         """Similar setups have answered: an alert where the forecast at a level begins to meet the rule of signals."""
-        session = self.player.session
-        follower = live.follower(self.root, session) if isinstance(session, LiveSession) else None
+        follower = self.follower
         if follower is None or isinstance(found, str) or not self.player.clock.following:
             return
         q, row = found.question, found.forecast

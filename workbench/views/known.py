@@ -175,10 +175,13 @@ class Slab:
             return heatmap.pool_net(self._of["long"][a:b], self._of["short"][a:b], self.pool).T
         return heatmap.pool_windows(self.shown[a:b], self.pool).T
 
-    def codes(self, first: int, t: int) -> np.ndarray:
-        """Codes of those columns, uint8 (rows, columns): of resting size multiples of the typical, of the others shares of `top`."""
+    def codes(self, first: int, t: int, values: np.ndarray | None = None) -> np.ndarray:
+        """Codes of those columns, uint8 (rows, columns): of resting size multiples of the typical, of the others shares of `top`.
+
+        `values` are their exact ones (`block`), where they are at hand.
+        """
         if self.times is None:
-            return heatmap.codes(self.block(first, t), self.layer, self.top)
+            return heatmap.codes(self.block(first, t) if values is None else values, self.layer, self.top)
         a, b = first * self.pool, min(t, self.end) - self.begin
         if b <= a:
             return np.empty((self.ticks.size, 0), np.uint8)
@@ -190,7 +193,7 @@ class Slab:
         codes = np.zeros(values.shape, np.uint8)
         known = self.block(0, t)
         values[:, : known.shape[1]] = known
-        codes[:, : known.shape[1]] = self.codes(0, t)
+        codes[:, : known.shape[1]] = self.codes(0, t, known)
         return codes, values
 
     def dots(self, a: int, t: int, least: float) -> list[tuple[int, int, float, str]]:

@@ -201,18 +201,17 @@ class LevelPictures:
             self.paint_lines(frame)
             self._lines, self._lines_at, self._lines_in = lines, wall, LINES_EVERY_FRAMES
         self._lines_in -= 1
-        size, apart = self._ladder_type(look)
-        made = ladder.ladder_data(shown, look.step, self._top, apart=apart)
+        made = ladder.ladder_data(shown, look.step, self._top, apart=self._rows_apart(look))
         self._paint_ladder({k: [] for k in made} if playing else made)
         # By seconds of the session, so that what is sent does not depend on the machine.
         if not playing or frame.t // every_s != self._bars_at:
             self._bars_at = frame.t // every_s
-            self._paint_candles(frame)
+            self._paint_candles(frame, lines)
         if not live:
             self._paint_trades(frame, shown, playing)
         if self.strip.cursor.visible == playing:
             self.strip.cursor.visible = not playing
-        self.new = self.tail.frame(frame, {**made, "size": size}, self.dots(frame, self.tail.since(frame))) if playing else ""
+        self.new = self.tail.frame(frame, made, self.dots(frame, self.tail.since(frame))) if playing else ""
         if not playing:
             self.tail.stop()
 
@@ -265,13 +264,10 @@ class LevelPictures:
             self.chart.sources["invalid"].data = bad
             self.strip.invalid.data = {k: bad[k] for k in ("left", "right")}
 
-    def _ladder_type(self, look: Viewport) -> tuple[str, int]:
-        """Size of the ladder's type, and how many rows apart two of its numbers have room.
-
-        The size is always the same: Bokeh takes another one of a glyph that has no texts at the time for no font at all.
-        """
+    def _rows_apart(self, look: Viewport) -> int:
+        """How many rows apart two of the ladder's numbers have room."""
         px = max(self.ladder_height, 120) / (2 * look.rows + 1) * look.step
-        return "12px", max(int(np.ceil(13 / px)), 1)
+        return max(int(np.ceil(13 / px)), 1)
 
     def _paint_image(self, frame: Frame) -> None:
         s, slab = frame.look.session, frame.slab
@@ -300,7 +296,7 @@ class LevelPictures:
         if values.shape[1] == 0 or frame.t == before:
             return
         where = [0, slice(0, values.shape[0]), slice(first, last)]
-        codes = slab.codes(first, frame.t)
+        codes = slab.codes(first, frame.t, values)
         self.chart.sources["heat"].patch({"image": [(where, codes.ravel())], "value": [(where, values.ravel())]})
         if not slab.valid[max(before - slab.begin - 1, 0) : frame.t - slab.begin].all():
             self._paint_invalid(frame)
@@ -352,14 +348,12 @@ class LevelPictures:
         """Whether the candles' price range is fitted to them; else it is the trader's own."""
         self.own_prices, self._bars = not on, ()
 
-    def _paint_candles(self, frame: Frame) -> None:
-        """Candles, the levels beside them, and the setup that the clock is in."""
+    def _paint_candles(self, frame: Frame, lines: tuple[Any, ...]) -> None:
+        """Candles, the levels beside them (`lines`, by id), and the setup that the clock is in."""
         look, s, parts = frame.look, frame.look.session, self.candles
         bars = s.candles()
-        own = tuple(own_levels.of_session(s))
-        at = own, tuple((i, known.tick_now(s, i, frame.t)) for i in known.known_levels(s, frame.t))
         key = (
-            s, look.level_id, look.known, look.k_ref, at, bars.done(frame.seen), bars.running(frame.seen), frame.seen, self.ladder_height
+            s, look.level_id, look.known, look.k_ref, lines, bars.done(frame.seen), bars.running(frame.seen), frame.seen, self.ladder_height
         )  # fmt: skip
         if key == self._bars:
             return
@@ -374,7 +368,7 @@ class LevelPictures:
         fig = parts.figure
         if (fig.x_range.reset_start, fig.x_range.reset_end) != (x0, x1):
             fig.x_range.update(start=x0, end=x1, reset_start=x0, reset_end=x1)
-        past = bars.until(frame.t, first)
+        past = shown if frame.seen == frame.t else bars.until(frame.t, first)
         low, high = candles.price_span(past, look.k_ref if look.known else None)
         if not self.own_prices and (fig.y_range.start, fig.y_range.end) != (low, high):
             fig.y_range.update(start=low, end=high, reset_start=low, reset_end=high)
@@ -382,14 +376,13 @@ class LevelPictures:
         move(parts.volume, 0.0, max([1.0, *made["volume"]]) / candles.VOLUME_SHARE * 1.05)
         runs = known.known_runs(s, look.level_id, frame.seen, first, last)
         put(parts.sources["levels"], levels.level_data(runs, look.level_id, s.day_ns))
-        named = named_levels(s, [*known.known_levels(s, frame.t), *own], look.level_id, look.now_ns - 1)
+        named = named_levels(s, [i for i, _ in lines], look.level_id, look.now_ns - 1)
         put(parts.sources["names"], candles.pills(named, x1, (low, high), self.ladder_height))
         setup = setup_bars(past, look.frame, look.now_ns - 1, s.ladder.tape.head(frame.t))
         trigger = setup.trigger_ns
         high_of = past.filter(pl.col("window_start_ts_ns") == trigger)["high_tick"] if trigger is not None else None
-        words = {"trigger": trigger, "back": setup.back_ns}
         boxes, said, leader = candles.setup_words(
-            words, setup.crossed, look.now_ns, (low, high), s.day_ns,
+            trigger, setup.back_ns, setup.crossed, look.now_ns, (low, high), s.day_ns,
             float(high_of[0]) if high_of is not None and high_of.len() else None, (x0, x1), self.candle_width,
         )  # fmt: skip
         for name, span in boxes.items():
@@ -557,7 +550,7 @@ class Live(JSComponent):
     the figures were painted), ``x`` and ``since`` (present and left edge of the strip, axis coordinates), ``first`` and ``codes``
     (column and codes of the new columns, row by row), ``quotes`` (the path of price), ``dots`` (trades),
     ``last`` (tick and price of the last one), ``ladder``
-    (`workbench.plots.ladder.ladder_data` and ``size``), ``painted`` and ``windows`` (where the conditions' figure ends, and its new
+    (`workbench.plots.ladder.ladder_data`), ``painted`` and ``windows`` (where the conditions' figure ends, and its new
     windows: x, width, codes of both directions, heights of both bands). Empty: the figures are up to date by themselves.
     """
 
