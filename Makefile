@@ -48,10 +48,11 @@ test: .venv/.synced browser ## Run every check and test, on all cores
 	@$(MAKE) --no-print-directory style
 	@$(MAKE) --no-print-directory -j2 types tests
 
-# A file's tests share what they set up, and stay in one process; more threads than cores would contend. Twice as many processes as cores:
-# those with a browser wait for half of their time. (nproc repeats what OMP_NUM_THREADS says.)
+# A file's tests share what they set up, and stay in one process; more threads than cores would contend. Half as many processes again as
+# cores: those with a browser wait for a third of their time, and of twice as many some miss what they wait for. (nproc repeats what
+# OMP_NUM_THREADS says.)
 tests: .venv/.synced
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n $$(($$(env -u OMP_NUM_THREADS nproc) * 2)) --dist loadfile --no-loadscope-reorder -m "not long"
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n $$(($$(env -u OMP_NUM_THREADS nproc) * 3 / 2)) --dist loadfile --no-loadscope-reorder -m "not long"
 
 check-long: .venv/.synced browser ## Run the pooled statistics that `make test` leaves out, minutes each
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest tests -n auto --dist load -m long
