@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -52,13 +52,17 @@ class WorkerTask:
             Where the process was ended, or could not be started; the next question starts another.
         """
         future, executor = self._begun(wanted, work, args)
-        # Not `result(timeout)`: work that raises a TimeoutError of its own would look like an answer that is not there yet.
-        while not wait([future], POLL_S).done:
+        # Not `result(timeout)`: work that raises a TimeoutError of its own would look like an answer that is not there yet. And not
+        # `wait(...).done`: of what `close` cancelled before the process had it, `wait` is never told.
+        while not future.done():
+            wait([future], POLL_S)
             wanted()
         with self._turn:
             self._turn.notify_all()
         try:
             return future.result()
+        except CancelledError as e:
+            raise RunFailed(CLOSED) from e
         except BrokenProcessPool as e:
             self._end(executor)
             if self._closed:

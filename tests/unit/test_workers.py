@@ -78,6 +78,33 @@ def test_a_server_that_ends_does_not_wait_for_what_is_compared() -> None:
     made.close()
 
 
+def test_a_question_that_the_process_has_not_got_yet_ends_with_the_server(tmp_path: Path) -> None:
+    """The executor's own thread is held up, so that the question stays with it until it is closed."""
+    go, held = tmp_path / "go", threading.Event()
+    os.mkfifo(go)
+    made = WorkerTask()
+    made.ask(nothing, os.getpid)
+    assert made._executor is not None
+    holds_up = made._executor.submit(Path.read_bytes, go)
+    holds_up.add_done_callback(lambda _: held.wait(30))
+    go.write_bytes(b"go")
+    told: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(RunFailed) as refused:
+            made.ask(nothing, os.getpid)
+        told.append(str(refused.value))
+
+    until(holds_up.done)
+    waiting = threading.Thread(target=ask)
+    waiting.start()
+    until(lambda: made._running is not None and not made._running.done())
+    made.close()
+    held.set()
+    waiting.join(30)
+    assert told == [CLOSED]
+
+
 class Unwanted(Exception):
     pass
 
