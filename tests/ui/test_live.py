@@ -164,26 +164,29 @@ def test_what_a_page_that_follows_shows_is_what_the_pipeline_has(playing: Playin
         where = {**query(page), "t": at}
         assert not watch.errors
     address = "?" + "&".join(f"{k}={v}" for k, v in where.items())
-    with opened(browser, playing.server.url + address) as (page, _):
-        until(page, clock, at)
-        page.wait_for_timeout(300)
-        live = shown(page)
-    playing.stop()
-    # The same day through the pipeline, from the files that were sealed.
-    sealed = tmp_path / "lake"
-    shutil.copytree(playing.folder / "lake", sealed)
-    spymaster("live", "seal", "--lake", sealed)
-    spymaster("run", "--lake", sealed, "--layer", "silver", "--symbol", "ESZ5", "--dates", TUESDAY, "--session", "rth")
-    server = Server(sealed, log=tmp_path / "serve.log")
-    try:
-        with opened(browser, server.url + address) as (page, _):
-            until(page, clock, at)
-            assert sentence(page) == said
-            page.wait_for_timeout(300)
-            made = shown(page)
-            assert not page.locator(".live .badge").is_visible()
-    finally:
-        server.stop()
+    with opened(browser, playing.server.url + address) as (following, _):
+        until(following, clock, at)
+        playing.stop()
+        # The same day through the pipeline, from the files that were sealed.
+        sealed = tmp_path / "lake"
+        shutil.copytree(playing.folder / "lake", sealed)
+        spymaster("live", "seal", "--lake", sealed)
+        spymaster("run", "--lake", sealed, "--layer", "silver", "--symbol", "ESZ5", "--dates", TUESDAY, "--session", "rth")
+        server = Server(sealed, log=tmp_path / "serve.log")
+        try:
+            with opened(browser, server.url + address) as (page, _):
+                until(page, clock, at)
+                assert sentence(page) == said
+                # What a figure has room for is drawn once the browser has said how large it is: neither page moves any more, and both
+                # come to the same.
+                for _ in range(60):
+                    live, made = shown(following), shown(page)
+                    if live == made:
+                        break
+                    page.wait_for_timeout(500)
+                assert not page.locator(".live .badge").is_visible()
+        finally:
+            server.stop()
     assert live[1] == made[1]
     image = np.array([v for v in next(s for kind, s in made[0]["chart"] if kind == "Image")["image"][0] if v])
     assert np.unique(image).size > 20, "there is something to compare"
