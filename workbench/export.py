@@ -39,6 +39,17 @@ class Table:
     make: Callable[[], tuple[pl.DataFrame, Mapping[str, Any]]]
 
 
+MAX_COPIED = 50_000
+"""Rows on the clipboard: what a page still takes at once while it follows; all of them can be saved as a file."""
+
+
+def to_text(frame: pl.DataFrame, clock: str) -> tuple[str, str]:
+    """The rows as a spreadsheet takes them from the clipboard, the last ones where there are too many, and what is said of that."""
+    last = frame.tail(MAX_COPIED)
+    rows = f"{frame.height:,} rows" if last.height == frame.height else f"The last {last.height:,} of {frame.height:,} rows"
+    return last.write_csv(separator="\t"), f"{rows} of {clock} copied"
+
+
 def to_bytes(frame: pl.DataFrame, state: Mapping[str, Any], kind: Kind) -> bytes:
     """`frame` as a file, with its `state` (contract, session, level, window, ...: JSON values).
 

@@ -117,10 +117,10 @@ def test_a_window_knows_no_more_than_a_drill_of_the_holder_lets_play(lake: str) 
     assert at(holder) == at(window) == ("vwap", 2050)
     # Nor by the button at the badge, or an alert.
     painted(window)
-    window._on_live()
+    window.live.badge.back += 1
     assert at(holder) == at(window) == ("vwap", 2050)
     painted(window)
-    window._on_alert(str(holder.player.start_ns + 2500 * NS))
+    window.live.badge.jump = str(holder.player.start_ns + 2500 * NS)
     assert at(holder) == at(window) == ("vwap", 2050)
 
 
@@ -148,8 +148,9 @@ def test_a_window_goes_on_by_itself_when_the_holder_is_gone_and_none_is_kept(lak
 def test_a_window_has_one_panel_and_the_clock(lake: str) -> None:
     window = page(lake, 1000, panel="ladder", clock="x")
     ladder = window.pictures.figures[-2]
-    shown = [p.object for p in window.drawing.objects if hasattr(p, "object") and p.object in window.pictures.figures]
+    shown = [p.object for p in window.charts.objects if hasattr(p, "object") and p.object in window.pictures.figures]
     assert shown == [ladder]
+    assert window.charts in window.drawing.objects
     assert window.player.deck in window.drawing.objects
     assert window.player.deck.window == "Ladder"
     assert window.state.query()["panel"] == "ladder"

@@ -12,6 +12,7 @@ from engine.errors import NoData, PartitionMissing, SessionError
 from engine.vocab import NS, SIDE_CODES
 from tests.ui.conftest import DATE, generated_lake
 from workbench import lakes, session_cache
+from workbench.export import MAX_COPIED, to_text
 from workbench.plots import tape
 from workbench.state import LevelState
 from workbench.views.level import LevelView
@@ -88,6 +89,16 @@ def test_what_is_large_is_told_by_what_had_traded(lake: str) -> None:
     )
     assert tape.large_size(made, 0) == tape.large_size(made, 990) == tape.LEAST_LARGE
     assert tape.large_size(made, 1000) == 500
+    shown = tape.table(made.with_columns(pl.col("time") * 39_000_001 + 1_762_266_600 * NS), 0.25)
+    assert shown["time"].to_list() == [tape.clock_ms(t) for t in shown["ts_ns"].to_list()]
+    assert (shown["price"][0], shown["aggressor"][0]) == (0.25, "bought")
+    assert tape.table(made.clear(), 0.25).schema == shown.schema
+    # The clipboard takes the last ones of many, and says so.
+    many = pl.DataFrame({"n": range(MAX_COPIED + 5)})
+    text, said = to_text(many, "10:05:00")
+    assert said == "The last 50,000 of 50,005 rows of 10:05:00 copied"
+    assert text.splitlines()[:2] == ["n", "5"]
+    assert len(text.splitlines()) == MAX_COPIED + 1
     html = tape.rows_html(made.tail(12), 500, 0.25)
     assert html.count("class='bought large'") == 10
     assert html.index("large") < html.index("class='bought'")

@@ -63,15 +63,12 @@ def rows_html(shown: pl.DataFrame, large: int, tick_size: float) -> str:
 
 def table(shown: pl.DataFrame, tick_size: float) -> pl.DataFrame:
     """`shown` to save or copy: New York time, instant, price, size, who took."""
+    at = pl.from_epoch("time", time_unit="ns").dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK.key)
     words = {code: word for code, (word, _) in TAKERS.items()}
-    return pl.DataFrame(
-        {
-            "time": [clock_ms(t) for t in shown["time"].to_list()],
-            "ts_ns": shown["time"],
-            "price": [round(k * tick_size, 9) for k in shown["tick"].to_list()],
-            "size": shown["size"],
-            "aggressor": [words.get(s, "") for s in shown["side"].to_list()],
-        },
-        schema={"time": pl.String, "ts_ns": pl.Int64, "price": pl.Float64, "size": pl.Int64, "aggressor": pl.String},
-        strict=False,
+    return shown.select(
+        at.dt.strftime("%H:%M:%S%.3f").alias("time"),
+        pl.col("time").cast(pl.Int64).alias("ts_ns"),
+        (pl.col("tick") * tick_size).round(9).alias("price"),
+        pl.col("size").cast(pl.Int64),
+        pl.col("side").replace_strict(words, default="", return_dtype=pl.String).alias("aggressor"),
     )

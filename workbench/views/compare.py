@@ -28,12 +28,12 @@ from engine.retrieval.hints import brings_sessions
 from engine.session import level_title
 from engine.sessions import to_ns
 from engine.vocab import NS
-from workbench import lakes, session_cache
+from workbench import lakes, live, session_cache
 from workbench.assets import script, style
 from workbench.plots import axes
 from workbench.snapshot import ForeignState, PictureParams, Scene, SetupState, picture, read_sidecar, read_state, write_sidecar
 from workbench.snapshot.png import picture_bytes
-from workbench.snapshot.scene import profile_of, scene_of
+from workbench.snapshot.scene import profile_of, scene_of, session_scene
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import components, view
@@ -225,11 +225,12 @@ class CompareView(PageView):
             features, picture = shown.own.features, shown.own.picture
         self._offer(back=shown is not None and shown.moment is not None and not self._at(shown.moment))
         self._tell(f"Drawing the moment: {words_of(moment)} …")
+        under_way = scene_under_way(self.root, moment, features, picture)
 
         def work(progress: Callable[[int, int, str], None]) -> tuple[bytes, Scene, Path | None]:
             beside = of_moment(self.root, known, moment, features.window_s)
             progress(0, 0, "")
-            return *draw_moment(self.root, moment, features, picture), beside
+            return *draw_moment(self.root, moment, features, picture, under_way), beside
 
         self._later.start(work, lambda made: self._drawn(moment, *made), self._not_drawn)
 
@@ -289,7 +290,8 @@ class CompareView(PageView):
         """The moment that the page is at, as a picture that carries it, and its file name, as `spymaster snapshot` gives it."""
         moment, said = moment_in(self.root, self.state)
         self.notices.complaints += said
-        raw, scene = draw_moment(self.root, moment, *as_drawn(self.state))
+        features, params = as_drawn(self.state)
+        raw, scene = draw_moment(self.root, moment, features, params, scene_under_way(self.root, moment, features, params))
         clock, level = axes.clock(scene.end_ns).replace(":", ""), re.sub("[^a-z0-9.]+", "_", scene.level_id)
         return raw, f"SETUP_{scene.symbol}_{scene.date}_{clock}_{level}.png"
 
@@ -360,8 +362,30 @@ def data_url(raw: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(raw).decode()
 
 
-def draw_moment(root: str, moment: dict[str, Any], features: FeatureParams | None, params: PictureParams) -> tuple[bytes, Scene]:
-    """The moment's picture as PNG that carries its state, and what it was drawn from."""
+def scene_under_way(root: str, moment: dict[str, Any], features: FeatureParams, params: PictureParams) -> tuple[Scene, str] | None:
+    """What a picture of a moment of a session under way shows, nothing of what came after, and the session's profile; None where the
+    session is not under way.
+
+    Only the page's own loop may ask: there the session grows.
+    """
+    session = live.session_of(root, moment["contract"], dt.date.fromisoformat(moment["session"]))
+    if session is None:
+        return None
+    known = params.model_copy(update={"hindsight": False})
+    scene = session_scene(session, level_id=moment["level"], clock_ns=moment["cursor_ts_ns"], features=features, picture=known)
+    return scene, session.profile
+
+
+def draw_moment(
+    root: str,
+    moment: dict[str, Any],
+    features: FeatureParams | None,
+    params: PictureParams,
+    under_way: tuple[Scene, str] | None = None,
+) -> tuple[bytes, Scene]:
+    """The moment's picture as PNG that carries its state, and what it was drawn from: of a session `scene_under_way`, or of the lake's."""
+    if under_way is not None:
+        return picture(*under_way), under_way[0]
     lake = lakes.open_lake(root)
     scene = scene_of(
         lake, moment["contract"], dt.date.fromisoformat(moment["session"]), level_id=moment["level"], clock_ns=moment["cursor_ts_ns"],

@@ -9,16 +9,17 @@ import panel as pn
 import param
 from panel.custom import JSComponent
 
+from engine.errors import EngineError, RunFailed
 from engine.live.alerts import Alert
 from engine.live.session import LiveSession
 from engine.session import SETUP_WINDOW_S, level_title
 from workbench import live, own_levels
 from workbench.assets import script, style
 from workbench.plots import axes
+from workbench.views.player import Player, told
 
 if TYPE_CHECKING:
     from workbench.similar import Similar
-    from workbench.views.player import Player
 
 EVERY_MS = 50
 """The journal is looked at so often while a page shows a session under way."""
@@ -51,7 +52,8 @@ class Follow:
     """Lets `player` follow the session that is opened, while it is under way and the view is in front.
 
     `reopen` is called where the session was begun anew, `look_again` at the end of each window, `grey` where the picture grows old, or is
-    new again, `tell` with what there is to do, or with nothing.
+    new again, `tell` with what there is to do, or with nothing. `follows` says whether the newest second is shown: a window of its own has
+    that of the page whose clock it shows. `guard` runs what a timer calls, and shows what the engine has to say.
     """
 
     def __init__(
@@ -63,9 +65,12 @@ class Follow:
         look_again: Callable[[], object],
         grey: Callable[[bool], object],
         tell: Callable[[str], object],
+        follows: Callable[[], bool],
+        guard: Callable[[Callable[[], object]], None],
     ) -> None:
         self.root, self.player, self._reopen, self._look_again, self._grey = root, player, reopen, look_again, grey
         self._tell, self._told = tell, ""
+        self._follows, self._guard = follows, guard
         self.badge = LiveBadge(margin=(4, 0, 0, 8))
         self._timer: Any = None
         self._looks = self._window = 0
@@ -99,7 +104,7 @@ class Follow:
                 began()
 
         if self._timer is None and pn.state.curdoc is not None:
-            self._timer = pn.state.add_periodic_callback(ask, period=WAIT_MS)
+            self._timer = pn.state.add_periodic_callback(lambda: self._timed(ask, "to load the page"), period=WAIT_MS)
 
     def stop(self) -> None:
         """Look no more."""
@@ -107,14 +112,33 @@ class Follow:
             self._timer.stop()
             self._timer = None
 
+    def _timed(self, act: Callable[[], object], again: str) -> None:
+        """Run what a timer calls; where it fails that is said once, with what tries it `again`, and the timer is no more."""
+
+        def run() -> None:
+            try:
+                told("what was recorded could not be taken in", act)
+            except EngineError as e:
+                self.stop()
+                # What rests now is not known any more.
+                self._age(self._follows())
+                raise RunFailed(f"{e}; until then nothing newer is shown: {again} tries again") from e
+
+        self._guard(run)
+
     def look(self) -> None:
-        """Take in what came, and show the newest second where it is followed."""
+        """Take in what came, and show the newest second where it is followed; where that fails, it is said, and `opened` begins again."""
+        self._timed(self._look, "g")
+
+    def _look(self) -> None:
         session, player, follower = self.player.session, self.player, self.follower
         if follower is None or not isinstance(session, LiveSession):
             return
         follower.poll()
         if session.is_replaced:
             self._reopen()
+            if player.session is session:
+                raise RunFailed("the session was begun anew, and could not be opened")
             return
         player.grew()
         window = session.known_seconds // SETUP_WINDOW_S
@@ -136,9 +160,10 @@ class Follow:
         found = follower.badge()
         is_old = found.stale_s > OLD_S or found.word == "STOPPED"
         text = f"{found.text}, {found.stale_s:.0f} s old" if is_old and found.word not in ("STOPPED", "DELAYED") else found.text
+        follows = self._follows()
         # The count tells the browser that the server is there, where nothing else changes.
         self.badge.said = {
-            "word": found.word, "text": text, "tip": found.tip, "following": clock.following or not session.under_way,
+            "word": found.word, "text": text, "tip": found.tip, "following": follows or not session.under_way,
             "behind": max(session.known_seconds - clock.position, 0), "n": self._looks,
         }  # fmt: skip
         if follower.told != self._alerts:
@@ -148,7 +173,7 @@ class Follow:
             self.badge.alerts = [
                 {"n": k, "clock": axes.clock(a.ts_ns), "text": a.text, "at": str(a.ts_ns)} for k, a in zip(numbers, last, strict=True)
             ][::-1]
-        self._age(is_old and clock.following)
+        self._age(is_old and follows)
         self._advise(found.tip if found.word == "STOPPED" and session.under_way else "")
 
     def answered(self, found: Similar | str) -> None:

@@ -166,9 +166,14 @@ class Journal:
         append_line(book(self.root), asdict(told))
         self.form.values = {"note": "", "find": self.words}
         self._paint()
+        # Made here, for a session under way grows in this loop; whatever it lacks, the note is kept.
+        try:
+            under_way = compare.scene_under_way(self.root, moment, features, known)
+        except EngineError as e:
+            raise RunFailed(f"The note is kept; its picture could not be drawn: {e}") from e
 
         def draw(_: Any) -> None:
-            raw, _scene = compare.draw_moment(self.root, moment, features, known)
+            raw, _scene = compare.draw_moment(self.root, moment, features, known, under_way)
             compare.store_picture(self.root, raw, told.picture)
 
         def failed(error: EngineError) -> None:

@@ -25,7 +25,7 @@ from engine.session import level_title
 from engine.vocab import NS
 from workbench import lakes, own_levels, queries, session_cache
 from workbench.assets import script, style
-from workbench.export import Table, cube_frame
+from workbench.export import Table, cube_frame, to_text
 from workbench.plots import axes, decision
 from workbench.plots.heatmap import LAYERS, legend_html
 from workbench.state import ASKED, PANELS, LevelState
@@ -87,7 +87,7 @@ class LevelView(PageView):
         self.outcomes = Outcomes(root, state, self._on_verdict)
         self.live = Follow(
             root, self.player, reopen=lambda: self.guard(self.open, keep=True), look_again=lambda: self.outcomes.follow(self.look),
-            grey=self._grey, tell=self._on_feed,
+            grey=self._grey, tell=self._on_feed, follows=self._follows, guard=lambda act: self.guard(act, keep=True),
         )  # fmt: skip
         self.words = Words(state, self.outcomes)
         self.own = OwnLevels(self, self.player, self.refresh)
@@ -95,6 +95,7 @@ class LevelView(PageView):
         self.tape = TimeAndSales(state, lambda: self.player.frame)
         self.clock: shared_clock.SharedClock | None = None
         self._newest: shared_clock.Moment | None = None
+        self._holder_follows = False
         self._ready: set[str] = set()
         self._timer: Any = None
         self._build()
@@ -119,7 +120,7 @@ class LevelView(PageView):
         def column(name: str, upper: Any, *lower: Any) -> pn.Column:
             return pn.Column(upper, pn.Column(*lower, margin=0, **components.layout("sm-lower")), **components.layout(name), **BOTH)
 
-        self.charts = pn.Row(
+        self.charts: Any = pn.Row(
             column("sm-candles", bars, words.conditions),
             column("sm-heat", chart, pn.Column(strip, **components.layout("sm-strip"), **BOTH), words.nearest.pane),
             column("sm-ladder", ladder, self.outcomes.pane), min_height=240, stylesheets=[style("layout")], **BOTH,
@@ -152,21 +153,25 @@ class LevelView(PageView):
         deck.window, deck.clock = PANELS[self.state.panel], self.state.clock
         told: Any = self.words.say
         if panel is self.tape.panel:
-            told, self.header = self.header, None
+            told = self.words.when
             self.put(tape="on")
             panel.param.update(width=None, **BOTH)
         else:
             panel.param.update(styles={"flex": "1 1 auto"}, **BOTH)
         # Beside the heatmap the ladder has its prices from there.
         self.pictures.ladder.figure.yaxis.visible = True
-        self.drawing.objects = [told, panel, deck, self.pictures.live]
+        # In a narrow window what is said stands below the badge.
+        told.styles = {"flex": "1 1 360px"}
+        said, self.header = pn.Row(self.live.badge, told, styles={"flex-wrap": "wrap"}, **FILL), None
+        self.charts = pn.Column(panel, stylesheets=[style("layout")], **BOTH)
+        self.drawing.objects = [said, self.charts, deck, self.pictures.live]
         self.picture.objects = [self.drawing]
 
     def _watch(self) -> None:
         self.player.deck.param.watch(lambda e: self._on_act(e.new), "acted")
         self.player.deck.param.watch(lambda _: self._follow_newest(), "painted")
         self.words.levels.param.watch(lambda e: self._on_chip(e.new), "value")
-        self.live.badge.param.watch(lambda _: self._on_live(), "back")
+        self.live.badge.param.watch(lambda _: self._ask_or_act("end", 0), "back")
         self.live.badge.param.watch(lambda e: self._on_alert(e.new), "jump")
         self.words.nearest.pane.param.watch(lambda _: self.state.param.update(view="neighbours"), "opened")
         self.any_price.param.watch(lambda e: self._on_price(e.new["value"], e.new["n"]), "changed")
@@ -230,7 +235,7 @@ class LevelView(PageView):
         self.live.stop()
         if self.player.clock.playing:
             self.player.play(False)
-        return False
+        return self.player.session is None  # a session that begins is waited for again
 
     def back(self) -> None:
         """What is asked of similar setups may have changed elsewhere."""
@@ -384,12 +389,17 @@ class LevelView(PageView):
             return None
         s, speed = look.session, SPEEDS.index(clock.speed)
         return shared_clock.Moment(
-            s.symbol, s.date.isoformat(), look.level_id, look.now_ns, self.state.theme, clock.moves, self.player.revealed, speed
-        )
+            s.symbol, s.date.isoformat(), look.level_id, look.now_ns, self.state.theme, clock.moves, clock.following, self.player.revealed,
+            speed,
+        )  # fmt: skip
+
+    def _follows(self) -> bool:
+        """Whether the newest second is shown, by this page or by the one that holds this window's clock."""
+        return self._holder_follows if self.state.panel and self.clock is not None and self.clock.held else self.player.clock.following
 
     def follow(self, moment: shared_clock.Moment) -> None:
         """Show a moment of the page that holds the clock; where the browser is behind, the newest once it has painted."""
-        st, player, self._newest = self.state, self.player, None
+        st, player, self._newest, self._holder_follows = self.state, self.player, None, moment.following
         if player.clock.full:
             self._newest = moment
             return
@@ -401,11 +411,10 @@ class LevelView(PageView):
                 self.open()
             self.put(level=moment.level, theme=moment.theme)
             self._apply_theme()
-            if player.session is not None:
-                player.clock.grow(player.session.known_seconds)  # else the newest second would be cut off
             player.seek_ns(moment.ts_ns)
             player.show(words=True)
-            player.deck.now = {**player.deck.now, "playing": moment.playing, "revealed": moment.revealed, "speed": moment.speed}
+            now = {"playing": moment.playing, "following": moment.following, "revealed": moment.revealed, "speed": moment.speed}
+            player.deck.now = {**player.deck.now, **now}
 
         self.guard(show, keep=True)
 
@@ -438,8 +447,7 @@ class LevelView(PageView):
             player.deck.now = {**player.deck.now, "answered": player.answered}
             return
         try:
-            if not self._ask_holder(name, value):
-                self.act(name, value)
+            self._ask_or_act(name, value)
         finally:
             # The deck waits for its answer: without one, no key and no button would work any more.
             if player.deck.now.get("answered") != player.answered:
@@ -460,7 +468,7 @@ class LevelView(PageView):
             "speed": lambda: player.set_speed(int(value)),
             "touch": lambda: self._to_touch(int(value)),
             "open": lambda: player.seek(player.open_second()),
-            "end": player.to_end,
+            "end": self._to_end,
             "reveal": lambda: self._reveal(bool(value)),
             "level": lambda: self._choose_level(session_cache.KEY_LEVELS[int(value) - 1]),
             "layer": lambda: self._next_layer(int(value)),
@@ -483,6 +491,10 @@ class LevelView(PageView):
         self.guard(act_and_show)
         player.arm()
 
+    def _to_end(self) -> None:
+        self.live.opened()  # what failed is tried again
+        self.player.to_end()
+
     def _reveal(self, on: bool) -> None:
         self.player.reveal(on)
         if on and not self.player.revealed:
@@ -504,31 +516,20 @@ class LevelView(PageView):
         elif what == "sentence":
             text, said = decision.statement(look.standing(), brief=True), f"Sentence of {clock} copied"
         else:
-            frame = tables[what].make()[0]
-            text, said = frame.write_csv(separator="\t"), f"{frame.height:,} rows of {clock} copied"
+            text, said = to_text(tables[what].make()[0], clock)
         self.player.deck.copied = {"what": what, "text": text, "said": said, "n": self.player.answered}
 
-    def _on_live(self) -> None:
-        def go() -> None:
-            # A window knows no later instant than the page whose clock it follows.
-            if not self._ask_holder("end", 0):
-                self.player.to_end()
-                self._show()
-
-        self.guard(go)
+    def _ask_or_act(self, name: str, value: Any) -> None:
+        """What is asked for beside the transport, of the page that holds this window's clock or else here."""
+        if not self._ask_holder(name, value):
+            self.act(name, value)
 
     def _on_alert(self, at: str) -> None:
         """To the moment of an alert; so that it can be chosen again, it is forgotten."""
-
-        def go() -> None:
-            session = self.player.session
-            if session is None or not self._ask_holder("seek", (int(at) - session.ladder.start_ns) // NS):
-                self.player.seek_ns(int(at))
-                self._show()
-
-        if at.isdecimal():
+        session = self.player.session
+        if at.isdecimal() and session is not None:
             self.live.badge.jump = ""
-            self.guard(go)
+            self._ask_or_act("seek", (int(at) - session.ladder.start_ns) // NS)
 
     def _on_feed(self, text: str) -> None:
         self.notices.feed = text
@@ -610,8 +611,7 @@ class LevelView(PageView):
             self.guard(lambda: self.own.add(axes.price_text(round(event.y), session.tick_size)))
         elif session is not None and event.x is not None:
             second = (axes.ns_of_x(event.x, session.day_ns) - session.ladder.start_ns) // NS
-            if not self._ask_holder("seek", second):
-                self.act("seek", second)
+            self._ask_or_act("seek", second)
 
     def _on_ranges(self, event: Any) -> None:
         frame = self.player.frame

@@ -189,6 +189,20 @@ class Deck(JSComponent):
     _esm = script("bokeh_bridge", "make", "in_order", "price_axis", "clipboard", "transport", LEAST_MS=FRAME_S * 1000)
 
 
+def told(what: str, act: Callable[[], object]) -> None:
+    """Run what a timer calls: a defect is raised as what is said on the page, `what` first.
+
+    What else a timer raises leaves Bokeh's stack of current documents as it is, for good.
+    """
+    try:
+        act()
+    except EngineError:
+        raise
+    except Exception as e:
+        log.error(what, exc_info=e)
+        raise RunFailed(f"{what} ({type(e).__name__}: {e}); the server's log says where") from e
+
+
 class Player:
     """Sends frames of `session` while the browser keeps up.
 
@@ -246,7 +260,9 @@ class Player:
         self.clock.seek(t, time.monotonic())
 
     def seek_ns(self, ts_ns: int) -> None:
-        """Go to an instant."""
+        """Go to an instant, as far as is known by now."""
+        assert self.session is not None
+        self.clock.grow(self.session.known_seconds)
         self.seek(self._second(ts_ns))
 
     def play(self, on: bool) -> None:
@@ -276,9 +292,9 @@ class Player:
         if not isinstance(self.session, LiveSession):
             return
         if self.clock.grow(self.session.known_seconds):
-            self._guard(lambda: self.show(words=True))
+            self._guard(lambda: told("this moment could not be drawn", lambda: self.show(words=True)))
         elif self._forms(self.session.day.records):
-            self._guard(lambda: self.show(words=False))
+            self._guard(lambda: told("this moment could not be drawn", lambda: self.show(words=False)))
 
     def _forms(self, records: int) -> bool:
         """Whether a frame of the second under way is due: something came, and the last frame is painted and old enough."""
@@ -341,19 +357,9 @@ class Player:
         if clock.due(time.monotonic()) is not None:
             if self._is_newest():
                 self.to_end()
-            self._guard(self._next_frame)
+            self._guard(lambda: told("this moment could not be drawn", lambda: self.show(words=not clock.playing)))
         if not clock.full:
             self.arm()
-
-    def _next_frame(self) -> None:
-        try:
-            self.show(words=not self.clock.playing)
-        except EngineError:
-            raise
-        except Exception as e:
-            # A defect: said on the page. What a timer raises leaves Bokeh's stack of current documents as it is, for good.
-            log.error("a frame", exc_info=e)
-            raise RunFailed(f"this moment could not be drawn ({type(e).__name__}: {e}); the server's log says where") from e
 
     def look(self, level_id: str | None = None) -> tuple[Viewport, int]:
         """What is looked at, or would be at another level, and the tick in the middle."""

@@ -15,7 +15,7 @@ from weakref import WeakSet, WeakValueDictionary, ref
 
 @dataclass(frozen=True)
 class Moment:
-    """What the clock's page shows: contract, session, level and instant, its theme, and whether and how fast it plays."""
+    """What the clock's page shows: contract, session, level and instant, theme, whether it plays, how fast, and whether it follows."""
 
     contract: str
     session: str
@@ -23,6 +23,7 @@ class Moment:
     ts_ns: int
     theme: str
     playing: bool
+    following: bool
     revealed: bool
     speed: int
 
@@ -63,6 +64,11 @@ class SharedClock:
         """From now on this page's moment is shown."""
         self._holder = ref(holder)
         self.tell()
+
+    @property
+    def held(self) -> bool:
+        """Whether a page holds it."""
+        return self._holder() is not None
 
     def join(self, window: Window) -> None:
         """A window was opened."""
