@@ -21,6 +21,7 @@ from tests.support.retrieval import gold_frame
 from workbench.plots.conditions import CONDITIONS
 from workbench.plots.decision import (
     Standing,
+    Verdict,
     condition_strengths,
     decision_html,
     open_words,
@@ -28,6 +29,7 @@ from workbench.plots.decision import (
     standing,
     statement,
     strengths_html,
+    verdict_html,
     verdict_of,
     verdict_words,
     wall_text,
@@ -211,8 +213,16 @@ def test_what_followed_as_many_open_conditions_before() -> None:
     assert found["usual"] == pytest.approx(len(broke) / len(mine))
     assert found["events"] > 0
     said = open_words(counts, {"up_open": 3, "down_open": None})
-    assert said == {"up": f"3 of 4 open: {found['n_break']} of {found['events']} broke, usually {found['usual']:.0%}"}
+    assert said == {"up": f"3 of 4: {found['n_break']} of {found['events']} broke, usually {found['usual']:.0%}"}
     # Of sessions from the date on nothing is told.
     first = np.unique(events.sessions)[0]
     assert open_counts(events, conditions, "h1", first)["events"].sum() == 0
     assert open_words(open_counts(events, conditions, "h1", first), {"up_open": 3}) == {}
+
+
+def test_a_part_of_the_bar_too_narrow_for_its_number_tells_it_on_hover() -> None:
+    shares = {"break": 0.81, "chop": 0.04, "reject": 0.15}
+    bar = verdict_html(Verdict(shares, shares, "no edge", 45, 15, 40.0, 0.24, 2.0, "approach_up"))
+    assert "> 15%</span>" in bar
+    assert "> </span>" in bar
+    assert "4%, usually 4%'" in bar

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -83,26 +82,6 @@ def test_whole_rows_at_both_edges() -> None:
     low, high = heatmap.price_bounds(101, 16, 4)
     assert (low, high) == (83.5, 119.5)
     assert (low + 0.5) % 4 == (high + 0.5) % 4 == 0
-
-
-@pytest.mark.parametrize("height", [240.0, 480.0, 1_000.0])
-def test_names_stand_apart_inside_the_picture(height: float) -> None:
-    names = [("PM High", 100, True), ("ON High", 100, False), ("VWAP", 101, False), ("OR High", 102, False), ("Far", 400, False)]
-    made = levels.name_data(names, (0.0, 1_000.0), (83.5, 116.5), height, 0.25, {"bid": 100, "ask": 101})
-    per_px = 33 / height
-    assert all(b - a >= levels.NAME_PX * per_px - 1e-6 for a, b in pairwise(made["y"]))
-    assert min(made["y"]) > 83.5
-    assert max(made["y"]) < 116.5
-    assert made["text"][1] == "PM High · ON High  25.00"
-    assert [t[0] for t in made["text"]] == ["▼", "P", "V", "▲", "O"]
-    assert made["colour"][0] == "long"
-    alone = levels.name_data([("PM High", 100, True)], (0.0, 1_000.0), (83.5, 116.5), height, 0.25)
-    assert np.isnan(alone["tick"]).tolist() == [True], "a name at its line has no leader"
-    assert alone["y"][0] == pytest.approx(100 + levels.ABOVE_PX * per_px)
-    early = levels.name_data(names, (0.0, 1_000.0), (83.5, 116.5), 1.0, 0.25)
-    assert max(early["y"]) < 116.5, "before the browser has laid the figure out its height is 0 or 1"
-    crowded = levels.name_data(names, (0.0, 1_000.0), (83.5, 116.5), 120.0, 0.25)
-    assert np.isfinite(crowded["tick"]).any()
 
 
 def test_a_level_not_known_yet_has_no_zones() -> None:

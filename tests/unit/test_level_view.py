@@ -588,3 +588,14 @@ def test_marks_of_orders_are_those_before_the_clock(es: Session) -> None:
     drawn = heatmap.mark_data(known.marks(session, 0, 41), session.day_ns)
     assert drawn["said"] == ["large order of 30, ask", "iceberg shows 30 again, ask: refill 0, 0 traded"]
     assert drawn["x"] == axes.x_ms(np.array([start + 5 * NS, start + 40 * NS]), session.day_ns).tolist()
+
+
+def test_of_many_marks_of_orders_the_largest_stay_in_their_order() -> None:
+    n = heatmap.MOST_MARKS + 5
+    sizes = [100 + (i * 7) % n for i in range(n)]
+    marks = pl.DataFrame({
+        "ts_ns": [i * NS for i in range(n)], "mark": "large", "side": "A", "tick": 20_000, "to_tick": 20_000, "size": sizes, "traded": 0,
+        "count": 0,
+    })  # fmt: skip
+    told = [int(s.split()[3].strip(",")) for s in heatmap.mark_data(marks, 0)["said"]]
+    assert told == [s for s in sizes if s >= 105]

@@ -3,6 +3,8 @@ const pixelOf = (colour) => {
   const part = (i) => parseInt(colour.slice(i, i + 2), 16);
   return ((colour.length > 7 ? part(7) : 255) << 24 | part(5) << 16 | part(3) << 8 | part(1)) >>> 0;
 };
+// Width of the tag of the last price: nine figures of its type and their margins.
+const TAG_PX = 84;
 const pane = (name) => {
   const canvas = document.createElement("canvas");
   const ctx = canvas.getContext("2d");
@@ -93,8 +95,8 @@ export function render({ model, el }) {
     const left = Math.max(bbox.left, Math.floor(sx(f.since))), right = Math.min(bbox.right, sx(f.x));
     if (right <= left) { chart.clear(); return; }
     const width = right - left;
-    // As wide as the tag of the last price needs, which stands at the right edge.
-    chart.begin(left, bbox.top, bbox.right - left + 2, bbox.height);
+    // With the tag of the last price, which stands beside the picture on the price axis.
+    chart.begin(left, bbox.top, bbox.right - left + TAG_PX, bbox.height);
     ctx.save();
     box(ctx, left, bbox.top, width, bbox.height);
     ctx.fillStyle = look.floor; ctx.fillRect(left, bbox.top, width, bbox.height);
@@ -139,10 +141,9 @@ export function render({ model, el }) {
     if (f.last) tag(ctx, f.last[1], bbox.right, sy(f.last[0]), look);
   };
   const tag = (ctx, text, x, y, look) => {
-    ctx.font = `bold 13px ${look.mono}`; ctx.textBaseline = "middle"; ctx.textAlign = "right";
-    const w = ctx.measureText(text).width + 6;
-    ctx.fillStyle = look.text; ctx.fillRect(x - w, y - 9, w, 18);
-    ctx.fillStyle = look.page; ctx.fillText(text, x - 3, y + 1);
+    ctx.font = `bold 13px ${look.mono}`; ctx.textBaseline = "middle"; ctx.textAlign = "left";
+    ctx.fillStyle = look.text; ctx.fillRect(x, y - 9, ctx.measureText(text).width + 6, 18);
+    ctx.fillStyle = look.page; ctx.fillText(text, x + 3, y + 1);
   };
   const present = (ctx, x, bbox, look) => {
     ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.bottom); stroke(ctx, look.text, 1.5, 1, [3, 3]);

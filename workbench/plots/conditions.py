@@ -67,7 +67,7 @@ def strip_figure(theme: Theme, *, x_range: Range1d | None = None, height: int = 
     """
     fig = axes.plain_figure(
         "conditions", height=height, sizing_mode="stretch_width", x_range=x_range or Range1d(0, 1), y_range=Range1d(-0.2, TOP_Y),
-        min_border_left=heatmap.LEFT, min_border_right=heatmap.RIGHT, min_border_top=4, min_border_bottom=4,
+        y_axis_location="right", min_border_left=heatmap.LEFT, min_border_right=heatmap.RIGHT, min_border_top=4, min_border_bottom=4,
     )  # fmt: skip
     fig.xaxis.visible = fig.ygrid.visible = False
     fig.xaxis.ticker = fig.xgrid.ticker = axes.time_ticker()

@@ -319,12 +319,16 @@ def _level_html(s: Standing) -> str:
     )
 
 
+NAMED, NUMBERED = 0.2, 0.06
+"""Parts of the bar from such shares on have room for their name, and for their number; less is told on hover."""
+
+
 def verdict_html(v: Verdict) -> str:
     """One stacked bar, white ticks where its parts would end were all as usual, and the verdict under it."""
     words, ink = class_words(v.approach), _inks(v.approach)
     parts = "".join(
         f"<span class='{ink[c]}' style='width:{100 * v.shares[c]:.2f}%' title='{words[c]} {v.shares[c]:.0%}, usually {v.usual[c]:.0%}'>"
-        f"{words[c] if v.shares[c] > 0.2 else ''} {v.shares[c]:.0%}</span>"
+        f"{words[c] if v.shares[c] > NAMED else ''} {f'{v.shares[c]:.0%}' if v.shares[c] >= NUMBERED else ''}</span>"
         for c in SHOWN
     )
     ends = np.cumsum([v.usual[c] for c in SHOWN])[:2]
@@ -363,14 +367,14 @@ def _way_html(s: Standing) -> str:
 
 
 def open_words(counts: pl.DataFrame, row: Mapping[str, Any] | None) -> dict[str, str]:
-    """By direction, what followed as many open conditions as the window `row` has: ``2 of 4 open: 22 of 75 broke, usually 29%``.
+    """By direction, what followed as many open conditions as the window `row` has: ``2 of 4: 22 of 75 broke, usually 29%``.
 
     `counts` are those of `engine.retrieval.statistics.open_counts`; a direction without any is left out.
     """
     out = {}
     for r in counts.iter_rows(named=True):
         if row is not None and row.get(f"{r['direction']}_open") == r["open"] and r["events"]:
-            out[r["direction"]] = f"{r['open']} of 4 open: {r['n_break']} of {r['events']} broke, usually {r['usual']:.0%}"
+            out[r["direction"]] = f"{r['open']} of 4: {r['n_break']} of {r['events']} broke, usually {r['usual']:.0%}"
     return out
 
 

@@ -37,7 +37,7 @@ SOURCES = {
     "dots": ("x", "y", "size", "colour"),
     "tag": ("x", "y", "text"),
     "levels": ("x0", "x1", "y", "chosen", "colour"),
-    "names": ("x", "y", "text", "colour", "edge", "tick"),
+    "names": ("x", "y", "text", "colour"),
     "zones": ("y", "text"),
     "marks": ("x", "y", "y0", "marker", "size", "said"),
     "invalid": ("left", "right", "text"),
@@ -115,14 +115,13 @@ def level_chart(theme: Theme, tick_size: float, *, height: int = 520) -> ChartPa
     draw("path_casing", Step, "quotes", **step, line_width=4.4, line_alpha=0.85)
     draw("path", Step, "quotes", **step, line_width=1.9)
     draw("dots", Scatter, "dots", x="x", y="y", size="size", fill_color=colour, fill_alpha=0.7, line_width=1.2)
-    draw("leaders", Segment, "names", x0="edge", y0="tick", x1="x", y1="y", line_width=1.5, line_color=colour)
     draw(
         "names", Text, "names", x="x", y="y", text="text", text_font=value(FONT), text_font_size="13px", text_font_style="bold",
         text_baseline="middle", text_align="right", text_color=colour, padding=2, border_radius=3, background_fill_alpha=0.86,
     )  # fmt: skip
     draw(
         "tag", Text, "tag", x="x", y="y", text="text", text_font=value(MONO), text_font_size="13px", text_font_style="bold",
-        text_baseline="middle", text_align="right", padding=2, border_radius=3,
+        text_baseline="middle", text_align="left", padding=2, border_radius=3,
     )  # fmt: skip
     # On the canvas itself, so that a saved picture carries it.
     mark = models.Label(
@@ -203,6 +202,10 @@ MARK_WORDS = {
 }  # fmt: skip
 
 
+MOST_MARKS = 40
+"""More marks of orders than these hide what they mark: the largest stay."""
+
+
 def mark_data(marks: pl.DataFrame, day_ts_ns: int) -> dict[str, list[object]]:
     """Source of the marks of `engine.features.wall_orders.order_marks`: the larger what it marks, the larger a mark is.
 
@@ -213,6 +216,7 @@ def mark_data(marks: pl.DataFrame, day_ts_ns: int) -> dict[str, list[object]]:
     ['large order of 40, ask']
     """
     out: dict[str, list[object]] = {k: [] for k in SOURCES["marks"]}
+    marks = marks.sort("size", descending=True, maintain_order=True).head(MOST_MARKS).sort("ts_ns", maintain_order=True)
     x = axes.x_ms(marks["ts_ns"].to_numpy(), day_ts_ns).tolist()
     for at, r in zip(x, marks.iter_rows(named=True)):
         marker = "inverted_triangle" if (r["mark"], r["side"]) == ("sweep", "A") else MARKERS[r["mark"]]

@@ -72,7 +72,7 @@ class LevelPictures:
         # Prices stand between heatmap and ladder; ticks from the level are in the read-out.
         fig.left[0].visible, fig.right[0].axis_label = False, None
         for of in (fig, self.strip.figure):
-            of.min_border_left = 58
+            of.min_border_left = 8
         fig.min_border_right = self.strip.figure.min_border_right = 76
         for of in (self.candles.figure, fig, self.ladder.figure):
             of.min_border_bottom = 30
@@ -83,7 +83,7 @@ class LevelPictures:
         """Whether the trader has set the candles' price range; until a double click they keep it."""
         self.figures: tuple[Any, ...] = self.candles.figure, fig, self.ladder.figure, self.strip.figure
         # Above the canvas of what moves, which lies between the figure's two.
-        for name in ("names", "leaders", "tag"):
+        for name in ("names", "tag"):
             self.chart.renderers[name].level = "overlay"
         self.chart.mark.level = "overlay"
         self.veils = [models.BoxAnnotation(fill_alpha=VEIL, line_color=None, visible=False, level="overlay") for _ in range(2)]
@@ -332,7 +332,7 @@ class LevelPictures:
             up = look.k_ref > y.end
             text = f"{'▲' if up else '▼'} {look.title}  {axes.price_text(look.k_ref, s.tick_size)}"
             inside = 0.045 * (y.end - y.start)
-            out.append((float(x.end), float(y.end - inside if up else y.start + inside), text, "level", float(x.end), float("nan")))
+            out.append((float(x.end), float(y.end - inside if up else y.start + inside), text, "level"))
         put(src["names"], axes.columns(heatmap.SOURCES["names"], out))
 
     def _paint_quotes(self, frame: Frame, before: int | None) -> None:
