@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, processes
 from engine.commands.run import LevelIds, Overwrite, Run, SessionName, Symbol, Workers, read_params
-from engine.errors import NoData, PartitionCorrupt, PartitionMissing, RawMissing, StaleIndex
+from engine.errors import EngineError, NoData, PartitionCorrupt, PartitionMissing, RawMissing, StaleIndex
 from engine.sessions import profile_text
 
 if TYPE_CHECKING:
@@ -117,6 +117,9 @@ class _Rebuild(Run):
         except NoData as e:
             self.say(f"no audit: {e}")
             return
+        except EngineError as e:
+            self.fail("audit", e)
+            return
         write_audit(self.lake.root, found, made)
         self.say(f"made the audit: {found.verdict}")
 
@@ -151,6 +154,8 @@ class _Rebuild(Run):
                 made = build_index(self.lake, name=self.name, symbol=self.market, params=params, choice=choice, progress=step)
         except NoData as e:
             self.say(f"no index: {e}")
+        except EngineError as e:
+            self.fail(f"index {self.name}", e)
         else:
             self.say(f"made the index {self.name}: {sum(p['count'] for p in made['pools'].values()):,} events, {len(made['pools'])} pools")
             self.say(f"representation: {made['chosen']['said']}")

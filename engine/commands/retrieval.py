@@ -595,6 +595,7 @@ def neighbours(
     """
     from engine.lake.store import Lake
     from engine.params import RetrievalParams
+    from engine.retrieval.audit_store import REPRESENTATION_NAMES
     from engine.retrieval.dataset import trigger_params_of
     from engine.retrieval.neighbours import UNCHANGED_COVARIATES, edited, trigger_query
     from engine.retrieval.neighbours import neighbours as find
@@ -603,14 +604,15 @@ def neighbours(
     require(price is None or 0 < price < float("inf"), f"--price {price}: expected a finite price above 0")
     place = Lake(lake)
     query = _moment(place, symbol, date, time, level, price, approach) if trigger is None else trigger_query(place, trigger)
-    made_up = None
-    if set:
+    values = _set_values(set or [])
+    if values:
         # Distances are relative to the far bound in the parameters of the session's gold.
         session, contract = query.frame["session_date"][0], query.frame["trigger_id"][0].split("/")[1]
-        query = edited(query, _set_values(set), trigger_params_of(place, contract, session).features)
-        made_up = f"made up: {', '.join(set)}; as it was for the reference: {', '.join(UNCHANGED_COVARIATES)}"
+        query = edited(query, values, trigger_params_of(place, contract, session).features)
     params = RetrievalParams(horizon=horizon) if horizon else None
-    found = find(place, query, mode=mode, params=params, pool=pool, name=name)
+    found = find(place, query, mode=mode, params=params, pool=pool, name=name, made_up=tuple(values))
+    by, same = REPRESENTATION_NAMES[found.query.representation, found.recipe], ", ".join(UNCHANGED_COVARIATES)
+    made_up = f"made up: {', '.join(set)}; compared by {by}; as it was for the reference: {same}" if set else None
     if json:
         rows = found.found.head(show).select(*SHOWN, "trigger_id", "window_end_ts_ns").to_dicts()
         facts = {"counts": found.counts, "sessions": found.sessions, "mode": mode, "made_up": made_up}

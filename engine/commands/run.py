@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, processes, require, text_table
-from engine.errors import NoData, PartitionMissing, RawMissing, RunFailed, SessionError
+from engine.errors import EngineError, NoData, PartitionMissing, RawMissing, RunFailed, SessionError
 from engine.sessions import profile_text
 from engine.vocab import root_of
 
@@ -248,28 +248,43 @@ class Run:
             self._fits()
 
     def _fits(self) -> None:
-        from engine.errors import ContractError
-        from engine.retrieval.kept import FitTask, fits_to_make, make_fit
+        from engine.retrieval.kept import FitMade, FitTask, fits_to_make, make_fit
         from engine.runner import run_tasks
+        from engine.stages.task import Receipt
 
         try:
             todo = fits_to_make(self.lake, root_of(self.symbol).code, self.params.retrieval)
         except NoData:
             return  # no triggers: the stages say so
-        except ContractError as e:
-            self.say(f"no fits are kept: {e}")
+        except EngineError as e:
+            self.fail("fits", e)
             return
         made: list[str] = []
+        short: dict[str, str] = {}
 
-        def done(task: FitTask, why: str) -> None:
-            made.extend([] if why else [task.name])
+        def done(task: FitTask, found: FitMade) -> None:
+            if found.short:
+                short[task.name] = found.message.partition(";")[0]
+            elif found.error:
+                words = f"{found.message}; until it is made, questions of that history are fitted when they are asked"
+                self.receipts.append(Receipt(f"fit {task.name}", "failed", error=found.error, message=words))
+            else:
+                made.append(task.name)
 
         def poison(task: FitTask, deaths: int) -> None:
-            self.say(f"no fit {task.name}: its process died {deaths} times, perhaps out of memory (`dmesg | tail`); try --workers 1")
+            done(task, FitMade("WorkerDied", _died(deaths)))
 
         run_tasks(make_fit, todo, workers=self.workers, on_result=done, on_poison=poison)
         if made:
             self.say(f"made {len(made)} fits that answers walking forward are kept in, the last of sessions up to {max(made)[-10:]}")
+        if short:
+            self.say(f"{len(short)} histories are too short for a fit, the last of sessions up to {max(short)[-10:]}: {short[max(short)]}")
+
+    def fail(self, name: str, error: EngineError) -> None:
+        """Count something as failed, by name, that other work goes on without: the report names it and the command fails at its end."""
+        from engine.stages.task import failed
+
+        self.receipts.append(failed(name, error))
 
     def _work(self, plan: Plan, what: str) -> None:
         self.current += plan.current
@@ -295,8 +310,7 @@ class Run:
                 print_line(_line(receipt), self.console)
 
             def poison(spec: TaskSpec, deaths: int) -> None:
-                message = f"its process died {deaths} times, perhaps out of memory (`dmesg | tail`); try --workers 1"
-                done(spec, Receipt(spec.name, "failed", error="WorkerDied", message=message))
+                done(spec, Receipt(spec.name, "failed", error="WorkerDied", message=_died(deaths)))
 
             run_tasks(run_partition, plan.todo, workers=self.workers, on_result=done, on_poison=poison)
 
@@ -320,6 +334,10 @@ class Run:
         if (not made and not current) or (empty and not of_sessions and not self.current_sessions):
             reason = empty[0].message if empty else why or f"no raw file and no bronze in {self.lake.root}"
             raise SessionError(f"{self.symbol} {self.dates[0]}..{self.dates[-1]}: no data on any of these dates: {reason}")
+
+
+def _died(deaths: int) -> str:
+    return f"its process died {deaths} times, perhaps out of memory (`dmesg | tail`); try --workers 1"
 
 
 def _line(receipt: Receipt) -> str:

@@ -12,7 +12,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.errors import ContractError, NoData, PartitionCorrupt, PartitionMissing
-from engine.lake.catalog import LADDER, LEVELS, TAPE, TRIGGERS
+from engine.lake.catalog import LADDER, LEVELS, TAPE, TRIGGERS, WALLS
 from engine.lake.contract import enforce_contract, load_contract
 from engine.lake.manifest import NOT_JSON, canonical, sha256_file, sha256_text, small_text
 from engine.lake.store import AUDIT_DIR, Lake, input_key
@@ -20,9 +20,9 @@ from engine.lake.writer import write_parquet_atomic, write_text_atomic
 from engine.params import AuditParams, RetrievalParams
 from engine.provenance import accepted, code_of
 from engine.retrieval.audit import CHOICES, MIN_COMMON_EVENTS, audit
-from engine.retrieval.dataset import VECTORS, audit_events, sessions_in
+from engine.retrieval.dataset import VECTORS, audit_events, sessions_in, without_walls
 from engine.retrieval.hints import gold_command, retrieval_options
-from engine.retrieval.model import Recipe
+from engine.retrieval.model import WALLED, Recipe
 from engine.retrieval.walk_forward import RECIPES, REPRESENTATIONS
 from engine.vocab import root_of
 
@@ -248,7 +248,8 @@ def audit_choice(lake: Lake, symbol: str | None, representation: str, params: Re
     """The stored audit's choice for gold of `representation` and a sentence about it; None where there is no usable audit.
 
     An audit is not usable where it is stale, of another market, other sessions or other parameters, or lacks a candidate; the sentence
-    then names the command that rebuilds it. Raises `NoData` where there is no gold of `symbol`.
+    then names the command that rebuilds it. Nor is a choice that compares wall features, where some session has none of its triggers as
+    they are now: the sentence names the session and the command that makes them. Raises `NoData` where there is no gold of `symbol`.
     """
     # A lake with silver of several markets needs `--symbol` for an audit, even where its gold, and so the index, is of one.
     several = len({root_of(s).code for s, _ in lake.partitions(LADDER)}) > 1
@@ -268,10 +269,16 @@ def audit_choice(lake: Lake, symbol: str | None, representation: str, params: Re
         candidates = " and ".join(CHOICES[representation])
         return None, f"no audit to choose by: fewer than {MIN_COMMON_EVENTS} of its events were answered by {candidates}; add more dates"
     choice = Choice(found["representation"], "audit", report["digest"], found)
+    sessions = sessions_in(lake, VECTORS, symbol)
+    if choice.recipe in WALLED and (lacking := without_walls(lake, sessions)):
+        (contract, date), more = lacking[0], f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        return None, (
+            f"the audit {str(choice.audit)[:12]} chose {choice.representation}, for which every session needs wall features of its "
+            f"triggers as they are now, {contract} {date}{more} has none; `{lake.repair_command(WALLS, contract, date)}` makes them"
+        )
     winner = report["winner"]
     if not winner or winner in found["skill"]:
         return choice, choice.said()
-    sessions = sessions_in(lake, VECTORS, symbol)
     vectors = {"representation": "blocks" if winner == "blocks" else "means"}
     command = gold_command(lake, sessions[-1], [d for _, d in sessions], gold=vectors)
     return choice, f"{choice.said()}; of all representations {winner} won, and gold holds {representation}: `{command}` makes gold of it"

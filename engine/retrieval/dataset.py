@@ -121,7 +121,7 @@ def read_triggers(lake: Lake, sessions: Sessions, kinds: Sequence[str] | None = 
     require_same_params(lake, sessions)
     where = None if kinds is None else pl.col("kind").is_in(list(kinds))
     found = [with_decided_until(lake, s, d, lake.read(VECTORS, s, d, where=where)) for s, d in sessions]
-    if all(walls_current(lake, s, d) for s, d in sessions):
+    if not without_walls(lake, sessions):
         found = [with_walls(rows, lake.read(WALLS, s, d)) for rows, (s, d) in zip(found, sessions)]
     return pl.concat(found)
 
@@ -134,6 +134,11 @@ def walls_current(lake: Lake, symbol: str, date: dt.date) -> bool:
     if walls is None or triggers is None or not dataset(WALLS).contract().accepts(walls.contract):
         return False
     return walls.lineage.inputs.get(input_key(VECTORS, symbol, date)) == triggers.digest()
+
+
+def without_walls(lake: Lake, sessions: Sessions) -> list[tuple[str, dt.date]]:
+    """Those of the sessions that have no wall features of their triggers as they are now (`walls_current`)."""
+    return [(s, d) for s, d in sessions if not walls_current(lake, s, d)]
 
 
 def with_walls(triggers: pl.DataFrame, walls: pl.DataFrame) -> pl.DataFrame:

@@ -31,27 +31,37 @@ def before_embargo(sessions: NDArray[np.datetime64], session: np.datetime64, emb
     return earlier[max(len(earlier) - embargo, 0)] if embargo and len(earlier) else session
 
 
-def forecast_frame(history: Events, queries: Events, params: RetrievalParams, *, recipe: Recipe | None = None) -> pl.DataFrame:
+def forecast_frame(
+    history: Events,
+    queries: Events,
+    params: RetrievalParams,
+    *,
+    recipe: Recipe | None = None,
+    days: NDArray[np.datetime64] | None = None,
+) -> pl.DataFrame:
     """Walk-forward forecasts, a row per query in the queries' order.
 
     Columns: ``trigger_id``, probabilities, reference, interval of the top class, ``n_eff, distinct_days``, the trigger metrics,
     ``nothing_comparable`` and its ``reason``. Everything (normalisation, embedding, reference, K, p, alpha) is fitted on the query's pool
     in the sessions of `history` before its own and before the embargo (`engine.retrieval.model.fit_before`); later rows have no effect.
     `recipe` is that of `default_recipe` where None, which decides by the history before each query: an audit's choice would be look-ahead,
-    since it is made from later sessions too.
+    since it is made from later sessions too. `days` are the sessions of history, those without an event among them, by which the embargo
+    and what is fitted anew count; those of `history` where None.
     """
     import polars as pl
 
-    past = candidates(history, params)
+    past, days = candidates(history, params), np.unique(history.sessions) if days is None else days
     out, at = [], []
     pools = queries.pool_keys(params.pool)
     for session in np.unique(queries.sessions):
-        known = past.take(past.sessions < before_embargo(past.sessions, session, params.embargo_sessions))
+        end = before_embargo(days, session, params.embargo_sessions)
+        known = past.take(past.sessions < end)
         today = queries.sessions == session
         for key in np.unique(pools[today]):
             mine = np.flatnonzero(today & (pools == key))
             at.append(mine)
-            out.append(_forecast_with(known.take(known.pool_keys(params.pool) == key), queries.take(mine), params, recipe))
+            mine_before = known.take(known.pool_keys(params.pool) == key)
+            out.append(_forecast_with(mine_before, queries.take(mine), params, recipe, days[days < end]))
     if not out:
         return _empty_forecast(queries, queries, params, "").clear()
     return pl.concat(out)[np.argsort(np.concatenate(at), kind="stable")]
@@ -69,9 +79,11 @@ def default_recipe(representation: str) -> Recipe:
     return "best" if representation in MIRRORED_REPRESENTATIONS else "plain"
 
 
-def _forecast_with(past: Events, queries: Events, params: RetrievalParams, recipe: Recipe | None) -> pl.DataFrame:
+def _forecast_with(
+    past: Events, queries: Events, params: RetrievalParams, recipe: Recipe | None, days: NDArray[np.datetime64]
+) -> pl.DataFrame:
     try:
-        model, touch = fit_before(past, params, recipe or default_recipe(past.representation))
+        model, touch = fit_before(past, params, recipe or default_recipe(past.representation), days)
     except NoData as e:
         return _empty_forecast(past, queries, params, str(e).partition(";")[0])
     return forecast_table(model, forecast(model, queries), queries, touch)

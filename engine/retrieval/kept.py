@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.errors import EngineError, NoData, PartitionMissing, StaleIndex
+from engine.errors import NoData, PartitionMissing, StaleIndex
 from engine.lake.writer import recover
 from engine.params import RetrievalParams
 from engine.retrieval.dataset import VECTORS, events_by_group, poolable_sessions, read_triggers
@@ -70,16 +70,25 @@ def fits_to_make(lake: Lake, market: str, params: RetrievalParams) -> list[FitTa
     return [FitTask(str(lake.root), market, day, text) for name, day in wanted.items() if not is_kept(lake, name, params)]
 
 
-def make_fit(task: FitTask) -> str:
-    """Make a fit; empty, or why not: its history may be too short."""
+@dataclass(frozen=True)
+class FitMade:
+    """What came of a `FitTask`: no `error` where it was made, else the error's type and words; `short` where its history is too short."""
+
+    error: str = ""
+    message: str = ""
+    short: bool = False
+
+
+def make_fit(task: FitTask) -> FitMade:
+    """Make a fit. An error is part of what is returned: other fits, and the signals, go on without this one."""
     from engine.lake.store import Lake
 
     params = RetrievalParams.model_validate_json(task.params)
     try:
         build_index(Lake(task.lake), name=task.name, symbol=task.market, params=params, through=task.through)
-    except EngineError as e:
-        return str(e)
-    return ""
+    except Exception as e:  # also bugs: the run names the fit
+        return FitMade(type(e).__name__, str(e), isinstance(e, NoData))
+    return FitMade()
 
 
 def kept_names(lake: Lake, market: str) -> set[str]:

@@ -33,6 +33,9 @@ by more than one standard error than without one), else `plain`."""
 EMBEDDED = ("wall", "learned", "attention", "stack")
 """Recipes that compare what is read of a vector."""
 
+WALLED = ("wall", "attention", "stack")
+"""Recipes that compare wall features: each event of history needs them."""
+
 MIN_SHARE = 1e-3
 """Minimum share of a class among the original's 20 neighbours; 0 would make the log loss infinite."""
 

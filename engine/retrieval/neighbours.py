@@ -33,7 +33,7 @@ from engine.retrieval.horizons import HorizonForecast, horizon_references
 from engine.retrieval.importance import Importance, importance
 from engine.retrieval.index import ALL, open_horizons, open_index, open_touch, read_index_manifest, rebuild_command
 from engine.retrieval.kept import as_days, before_session, kept_fits, name_for
-from engine.retrieval.model import Answer, Model, fit_before, forecast
+from engine.retrieval.model import Answer, Model, Recipe, fit_before, forecast
 from engine.retrieval.reader import Reading, intervals
 from engine.retrieval.reference import centred
 from engine.retrieval.tune import effective_number, posterior, shares
@@ -66,6 +66,8 @@ class Neighbours:
         Sessions of history that were searched.
     answer : Answer
         The forecast as arrays of one row.
+    recipe : Recipe
+        How setups were compared.
     importance : Importance or None
         When and what moved it, where setups are embedded by what is read of them; None where they are compared as they are.
     """
@@ -77,6 +79,7 @@ class Neighbours:
     sessions: int
     query: Events
     answer: Answer
+    recipe: Recipe
     importance: Importance | None = None
 
 
@@ -167,11 +170,12 @@ def neighbours(
     name: str = "default",
     symbol: str | None = None,
     explained: bool = True,
+    made_up: Sequence[str] = (),
 ) -> Neighbours:
     """Similar setups of other sessions, their outcomes, and the forecast from them: `fit_scope` and `find_neighbours` in one call.
 
     Raises `NoData` where there are too few events (names how many are needed), `StaleIndex` or `PartitionMissing` where the index does not
-    match the current lake (names the command that rebuilds it).
+    match the current lake (names the command that rebuilds it), `ContractError` where a dimension of `made_up` cannot count.
 
     Parameters
     ----------
@@ -186,20 +190,38 @@ def neighbours(
         A contract, in mode ``walk_forward``; all contracts of the query's root where None.
     explained
         With the answer's ``importance``.
+    made_up
+        Dimensions that were set by hand (`edited`): where those that serve are the wall features and these are gold's own, setups are
+        compared by gold's own.
     """
     if pool is None and mode == "all":
         pool = read_index_manifest(lake, name)["params"]["pool"]
     scope = scope_of(query, pool or (params or RetrievalParams()).pool, mode)
-    return find_neighbours(fit_scope(lake, scope, params=params, name=name, symbol=symbol), query, explained=explained)
+    what = fit_scope(lake, scope, params=params, name=name, symbol=symbol)
+    if _idle(made_up, what.model) and mode == "walk_forward" and what.model.recipe == "wall":
+        what = fit_scope(lake, scope, params=params, symbol=symbol, walls=False)
+    if idle := _idle(made_up, what.model):
+        by, one = what.model.recipe, next(n for n in what.model.names)
+        raise ContractError(
+            f"dimension {idle[0]!r}: expected one that setups are compared by, here the {len(what.model.names)} of `{by}` such as {one}; "
+            f"{'others count in mode walk_forward' if mode == 'all' else 'set those by themselves'}"
+        )
+    return find_neighbours(what, query, explained=explained)
+
+
+def _idle(made_up: Sequence[str], model: Model) -> list[str]:
+    """Dimensions set by hand that change nothing of a model's answer: neither compared nor a covariate of the reference."""
+    return [n for n in made_up if n not in model.names and n not in MAGNITUDES and n not in DISTANCES]
 
 
 def fit_scope(
-    lake: Lake, scope: Scope, *, params: RetrievalParams | None = None, name: str = "default", symbol: str | None = None
+    lake: Lake, scope: Scope, *, params: RetrievalParams | None = None, name: str = "default", symbol: str | None = None, walls: bool = True
 ) -> Fitted:
     """The models for queries of a scope, whose pool overrides that of `params`.
 
     In mode ``walk_forward`` they are those that a run has kept (`engine.retrieval.kept`), where these are current and of the same
-    parameters; else everything is fitted here, with the same result, which takes some seconds.
+    parameters; else everything is fitted here, with the same result, which takes some seconds. Without `walls` history's wall
+    features are left out, and nothing is kept of that.
 
     Other parameters and errors as in `neighbours`.
     """
@@ -207,15 +229,19 @@ def fit_scope(
         return _fit_from_index(lake, scope, params, name)
     p = (params or RetrievalParams()).model_copy(update={"pool": scope.pool})
     sessions = before_session(sessions_in(lake, VECTORS, symbol or scope.market), scope.session, p.embargo_sessions)
-    if scope.pool == "all" and symbol in (None, scope.market):
+    if walls and scope.pool == "all" and symbol in (None, scope.market):
         kept = kept_fits(lake, scope.market, scope.group, sessions, p)
         if kept is not None and kept[0].history.representation == scope.representation:
             return Fitted(*kept, scope.mode, open_horizons(lake, name_for(scope.market, sessions, p), scope.group))
-    found = gold_events(lake, symbol or scope.market, kinds=p.kinds, before=scope.session).get(scope.group)
+    # Of the embargoed sessions nothing is read: whether they have wall features is no matter of this answer's.
+    before = sessions[-1][1] + dt.timedelta(days=1) if sessions else scope.session
+    found = gold_events(lake, symbol or scope.market, kinds=p.kinds, before=before).get(scope.group)
     if found is None or found.names[: len(names := names_of(scope.representation, scope.group))] != names:
         every = sessions_in(lake, VECTORS, symbol or scope.market)
         make = gold_command(lake, every[-1], [d for _, d in every], gold={"representation": scope.representation})
         raise ContractError(f"expected gold of the query's representation {scope.representation}, found another in {lake.root}; `{make}`")
+    if not walls:
+        found = found.only(names)
     history, days = candidates(found, p), as_days(sessions)
     past = history.take(np.isin(history.sessions, days) & (history.pool_keys(scope.pool) == scope.key))
     return Fitted(*fit_before(past, p, default_recipe(scope.representation), days), scope.mode)
@@ -250,7 +276,7 @@ def find_neighbours(what: Fitted, query: Events, *, explained: bool = True) -> N
     if explained and model.embedding is not None and query.only(model.names).usable[0]:
         moved = importance(model, query, [family_of(n) for n in model.names])
     table = forecast_table(model, answer, query, what.touch, touch)
-    return Neighbours(table, found, counts, what.mode, searched, query, answer, moved)
+    return Neighbours(table, found, counts, what.mode, searched, query, answer, model.recipe, moved)
 
 
 def _require_one(query: Events) -> None:

@@ -62,7 +62,7 @@ def make_signals(inputs: StageInputs) -> dict[str, Output]:
     from engine.retrieval.dataset import MIRROR, groups_of, names_of, read_triggers, require_same_params, with_decided_until, with_walls
     from engine.retrieval.events import events_from_frame
     from engine.retrieval.forecast import apply_signal_rule, forecast_frame, forecast_table
-    from engine.retrieval.kept import before_session, kept_fits
+    from engine.retrieval.kept import as_days, before_session, kept_fits
     from engine.retrieval.model import forecast as forecast_by
 
     p = inputs.params
@@ -71,11 +71,12 @@ def make_signals(inputs: StageInputs) -> dict[str, Output]:
     triggers = with_decided_until(inputs.lake, *own, with_walls(inputs.frame(TRIGGERS), inputs.frame(WALLS)))
     groups = groups_of(p.gold.representation)
     fits: dict[str, Fits | None] = dict.fromkeys(groups)
+    before = before_session(inputs.earlier, own[1], p.retrieval.embargo_sessions)
     if p.retrieval.pool == "all":
-        before = before_session(inputs.earlier, own[1], p.retrieval.embargo_sessions)
         fits = {g: kept_fits(inputs.lake, root_of(inputs.symbol).code, g, before, p.retrieval) for g in groups}
-    fresh = inputs.earlier and any(kept is None for kept in fits.values())
-    earlier = [read_triggers(inputs.lake, inputs.earlier, p.retrieval.kinds)] if fresh else []
+    # Of the embargoed sessions nothing is read: whether they have wall features is no matter of this session's.
+    fresh = before and any(kept is None for kept in fits.values())
+    earlier = [read_triggers(inputs.lake, before, p.retrieval.kinds)] if fresh else []
     history = pl.concat([triggers.clear(), *earlier], how="diagonal")
 
     def forecast(past: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
@@ -85,7 +86,7 @@ def make_signals(inputs: StageInputs) -> dict[str, Output]:
             names = names_of(p.gold.representation, group)
             known, asked = (events_from_frame(f.filter(mine), names) for f in (past, queries))
             if kept is None or not len(asked):
-                made.append(forecast_frame(known, asked, p.retrieval))
+                made.append(forecast_frame(known, asked, p.retrieval, days=as_days(inputs.earlier)))
             else:
                 made.append(forecast_table(kept[0], forecast_by(kept[0], asked), asked, kept[1]))
         return pl.concat(made)

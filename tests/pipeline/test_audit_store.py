@@ -17,7 +17,7 @@ from engine.commands.rebuild import _Rebuild
 from engine.commands.retrieval import synthetic_events
 from engine.errors import ContractError, PartitionCorrupt, SessionError
 from engine.features.vector import WALL
-from engine.lake.catalog import LADDER, LEVELS, TAPE, dataset
+from engine.lake.catalog import LADDER, LEVELS, TAPE, WALLS, dataset
 from engine.lake.manifest import Lineage, canonical, sha256_text
 from engine.lake.store import Lake
 from engine.params import AuditParams, RetrievalParams, RunParams
@@ -114,6 +114,34 @@ def test_the_index_is_of_what_the_audit_chose_and_says_so(lake: Lake, reports: d
         assert model.recipe == recipe
         assert (model.embedding is None) == (name == "means")
         assert model.names == model.history.names == (WALL if name == "wall" else names_of("means", "mirrored"))
+
+
+def test_a_session_without_its_wall_features_takes_the_choice_of_them_away_and_nothing_else(lake: Lake, reports: dict[str, Report]) -> None:
+    """As after a `rebuild` in which one session's stage failed: the index is made, and the signals of the good ones come after it."""
+    frame = gold_frame(400)
+    write_walls(lake, frame)
+    keep(lake, reports["wall"])
+    assert audit_choice(lake, None, "means", RetrievalParams())[0] is not None
+    changed = frame.filter(pl.col("session_date") == frame["session_date"][70])
+    write_gold(lake.root, changed.with_columns(pl.col("sigma") * 2))  # its walls are of the triggers of before
+    keep(lake, reports["wall"])
+    choice, why = audit_choice(lake, None, "means", RetrievalParams())
+    assert choice is None
+    date = changed["session_date"][0]
+    assert f"chose wall, for which every session needs wall features of its triggers as they are now, {SYMBOL} {date} has none" in why
+    assert why.endswith(f"; `{lake.repair_command(WALLS, SYMBOL, date)}` makes them")
+    job = _Rebuild(lake, "ES", [], False, "rth", RunParams(), 1, False, True)
+    job._index()
+    assert (job.receipts, read_index_manifest(lake)["default_representation"]) == ([], "learned")
+    assert why in job.said
+    shutil.rmtree(lake.path(WALLS, SYMBOL, lake.partitions(VECTORS)[0][1]))
+    assert f"{SYMBOL} {frame['session_date'][0]} and 1 more has none" in audit_choice(lake, None, "means", RetrievalParams())[1]
+    # Gold that cannot be pooled fails by name, and the signals come all the same.
+    odd = Lineage("triggers", "p", "a", {}, "rth", {"setups": {"arm_ticks": 9}})
+    lake.write(VECTORS, SYMBOL, date, changed.sort("window_end_ts_ns", "level_id", "kind"), odd)
+    job._index()
+    job._audit()
+    assert [(r.name, r.status, r.error) for r in job.receipts] == [(n, "failed", "ContractError") for n in ("index default", "audit")]
 
 
 def test_without_an_audit_the_index_says_that_none_chose(lake: Lake, reports: dict[str, Report]) -> None:

@@ -10,15 +10,20 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.commands.run import Run
+from engine.errors import RunFailed
+from engine.lake.catalog import SIGNALS
 from engine.lake.store import Lake
-from engine.params import RetrievalParams
+from engine.params import RetrievalParams, RunParams
 from engine.retrieval import neighbours as asked
 from engine.retrieval.dataset import VECTORS, gold_events
 from engine.retrieval.forecast import forecast_frame
 from engine.retrieval.index import index_folder, read_index_manifest
-from engine.retrieval.kept import before_session, fit_days, fits_to_make, kept_fits, kept_names, make_fit
+from engine.retrieval.kept import FitMade, before_session, fit_days, fits_to_make, kept_fits, kept_names, make_fit, name_for
 from engine.retrieval.model import extend, fit, fit_before, fitted_sessions, forecast
 from engine.retrieval.neighbours import fit_scope, horizon_table, neighbours, scope_of, trigger_query
+from engine.stages.base import build
+from engine.stages.gold import SIGNAL_STAGES
 from tests.support.retrieval import SYMBOL, gold_frame, write_gold, write_walls
 
 PARAMS = RetrievalParams(min_events=100, min_sessions=8, tune_queries=150, k_grid=(50, 100), residual_grid=(0.1,))
@@ -36,7 +41,7 @@ def made(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     rows = frame.head(20 * SESSIONS)
     lake = write_gold(tmp_path_factory.mktemp("kept") / "lake", rows)
     write_walls(lake, rows)
-    assert [make_fit(t) for t in fits_to_make(lake, "ES", PARAMS)] == [""] * len(fit_days(days_of(lake), 8))
+    assert [make_fit(t) for t in fits_to_make(lake, "ES", PARAMS)] == [FitMade()] * len(fit_days(days_of(lake), 8))
     return lake
 
 
@@ -128,6 +133,36 @@ def test_answers_by_kept_fits_are_those_of_a_fit_made_for_them(lake: Lake, monke
     assert horizon_table(by_fresh, again.model, again.horizons, range(60, 481, 60)).equals(by_kept_outcomes)
 
 
+def test_answers_are_the_same_to_the_bit_with_a_quiet_session_and_one_without_walls_in_the_embargo(
+    tmp_path: Path, frame: pl.DataFrame
+) -> None:
+    """Of the question on the screen as of the signals' stage; the quiet session moves the ends of the histories that are fitted on."""
+    days = frame["session_date"].unique(maintain_order=True).to_list()
+    quiet = pl.when(pl.col("session_date") == days[4]).then(pl.lit("window")).otherwise("kind").alias("kind")
+    rows = frame.with_columns(quiet)
+    lake = write_gold(tmp_path / "lake", rows)
+    write_walls(lake, rows)
+    write_gold(lake.root, rows.filter(pl.col("session_date") == days[-2]).with_columns(pl.col("sigma") * 2))
+    before = before_session([(SYMBOL, d) for d in days], days[-1], 1)
+    assert name_for("ES", before, PARAMS) != name_for("ES", [b for b in before if b[1] != days[4]], PARAMS), "the histories differ"
+    query = trigger_query(lake, frame["trigger_id"][-3])
+    stage, params = SIGNAL_STAGES[0], RunParams(retrieval=PARAMS)
+
+    def answers() -> tuple[pl.DataFrame, pl.DataFrame]:
+        build(lake, stage, SYMBOL, days[-1], "rth", params, overwrite=True)
+        return neighbours(lake, query, params=PARAMS).forecast, lake.read(SIGNALS, SYMBOL, days[-1])
+
+    fresh = answers()
+    served = name_for("ES", before, PARAMS)
+    assert [make_fit(t) for t in fits_to_make(lake, "ES", PARAMS) if t.name == served] == [FitMade()]
+    kept = kept_fits(lake, "ES", "mirrored", before, PARAMS)
+    assert kept is not None
+    assert kept[0].recipe == "wall"
+    for a, b in zip(fresh, answers()):
+        assert a.equals(b)
+    assert fresh[1].filter(pl.col("trigger_id") == frame["trigger_id"][-3])["p_break"][0] == fresh[0]["p_break"][0]
+
+
 def test_a_new_session_costs_one_fit_at_most_and_is_a_neighbour_without_one(lake: Lake, frame: pl.DataFrame) -> None:
     assert fits_to_make(lake, "ES", PARAMS) == []
     was = {n: read_index_manifest(lake, n) for n in kept_names(lake, "ES")}
@@ -156,7 +191,7 @@ def test_what_no_longer_holds_is_not_used_and_is_made_again(lake: Lake, frame: p
     assert kept_fits(lake, "ES", "mirrored", before, PARAMS) is None
     todo = fits_to_make(lake, "ES", PARAMS)
     assert len(todo) == len(fit_days(days, 8))
-    assert [make_fit(t) for t in todo[-3:]] == ["", "", ""]
+    assert [make_fit(t) for t in todo[-3:]] == [FitMade()] * 3
     assert kept_fits(lake, "ES", "mirrored", before, PARAMS) is not None
     # A session that is gone moves the ends of the histories: fits of other ends go.
     shutil.rmtree(lake.path(VECTORS, SYMBOL, days[0]))
@@ -169,5 +204,26 @@ def test_a_short_history_has_no_fit_and_says_so(tmp_path: Path, frame: pl.DataFr
     lake = write_gold(tmp_path / "lake", frame.head(20 * 9))
     todo = fits_to_make(lake, "ES", PARAMS.model_copy(update={"min_events": 1000}))
     assert [t.name for t in todo] == [f"fit-es-{d}" for d in days_of(lake)[7:]]
-    assert "too few events: expected at least 1000" in make_fit(todo[0])
+    found = make_fit(todo[0])
+    assert (found.short, found.error) == (True, "NoData")
+    assert "too few events: expected at least 1000" in found.message
     assert kept_names(lake, "ES") == set()
+
+
+def test_a_fit_that_fails_is_counted_by_name_and_the_command_fails(tmp_path: Path, frame: pl.DataFrame) -> None:
+    """One session's gold is harmed: every history with it fails, those before it are made; too short ones are no failure."""
+    lake = write_gold(tmp_path / "lake", frame.head(20 * 11))
+    days = days_of(lake)
+    harmed = next(lake.path(VECTORS, SYMBOL, days[-1]).glob("*.parquet"))
+    content = bytearray(harmed.read_bytes())
+    content[len(content) // 2 :: 7] = bytes(len(content[len(content) // 2 :: 7]))
+    harmed.write_bytes(content)  # of the size that it had: nothing is seen before it is read
+    params = RunParams(retrieval=PARAMS.model_copy(update={"min_events": 150}))
+    job = Run(lake, "ES", days, False, "rth", params, 1, False, True)
+    job._fits()
+    assert [(r.name, r.status, r.error) for r in job.receipts] == [(f"fit fit-es-{days[-1]}", "failed", "PartitionCorrupt")]
+    assert f"--dates {days[-1]} --session rth --overwrite` rebuilds it; until it is made, questions" in job.receipts[0].message
+    assert kept_names(lake, "ES") == {f"fit-es-{days[-2]}"}
+    assert any(f"2 histories are too short for a fit, the last of sessions up to {days[8]}: too few events" in s for s in job.said)
+    with pytest.raises(RunFailed, match=f"failed fit fit-es-{days[-1]}: PartitionCorrupt: "):
+        job._report(1.0)

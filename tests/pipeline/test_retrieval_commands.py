@@ -57,7 +57,7 @@ def test_commands(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     shown = said(capsys, *ask)
     assert "neighbours (" in shown or "nothing comparable" in shown
     made_up = said(capsys, *ask, "--mode", "all", "--name", "cli", "--set", "distance=0.3")
-    assert "made up: distance=0.3; as it was for the reference: level_id, approach, seconds_into_session" in made_up
+    assert "made up: distance=0.3; compared by learned; as it was for the reference: level_id, approach, seconds_into_session" in made_up
     assert "whole ticks" in refused(capsys, *ask, "--set", "distance=0.33")
     # Too few events: no histogram, and the number that there are.
     early = ("--trigger", a_trigger(lake, 2))

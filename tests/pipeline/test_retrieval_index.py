@@ -132,6 +132,25 @@ def test_wall_features_serve_where_they_forecast(indexed: Lake, copied: Lake) ->
         assert found.forecast["p_touch"][0] is not None
     table = forecast_frame(events, query, PARAMS)
     assert table.equals(neighbours(copied, query, params=PARAMS).forecast)
+    # A dimension of gold's own is compared by these, where it was set by hand; what cannot count is refused.
+    own = query.names[10]
+    set_by_hand = edited(query, {own: 40.0, "distance": 0.1})
+    found = neighbours(copied, set_by_hand, params=PARAMS, made_up=(own, "distance"))
+    without = events.only(tuple(n for n in events.names if n not in WALL))
+    assert found.recipe == "learned"
+    assert found.forecast.equals(forecast_frame(without, set_by_hand, PARAMS))
+    assert not found.forecast.equals(neighbours(copied, edited(query, {"distance": 0.1}), params=PARAMS, made_up=(own,)).forecast)
+    for names, asked, says in (
+        (
+            (own,),
+            "all",
+            f"dimension {own!r}: expected one that setups are compared by, here the 25 of `wall` such as {WALL[0]}; others count",
+        ),
+        ((own, WALL[0]), "walk_forward", f"dimension {WALL[0]!r}: expected .* of `learned` such as .*; set those by themselves"),
+    ):
+        with pytest.raises(ContractError, match=says):
+            neighbours(copied, set_by_hand, params=PARAMS, mode=asked, made_up=names)
+    assert neighbours(copied, edited(query, {WALL[0]: 1.0}), params=PARAMS, made_up=(WALL[0],)).recipe == "wall"
     classes = ("p_break", "p_chop", "edge_low_break", "n_eff")
     assert forecast_frame(events, query, PARAMS, recipe="wall").select(classes).equals(table.select(classes))
     with pytest.raises(ContractError, match=r"expected the dimensions w1_orders_share_end, .*, found none; `spymaster rebuild`"):
