@@ -12,36 +12,29 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import panel as pn
-import param
 import polars as pl
 from bokeh.events import RangesUpdate, Tap
-from panel.custom import JSComponent
 
 from engine.errors import EngineError, NoData, UnknownLevel
-from engine.ladder import NO_TICK
 from engine.levels import level_ids
 from engine.live.session import LiveSession
 from engine.session import level_title
 from engine.vocab import NS
-from workbench import lakes, own_levels, queries, session_cache
-from workbench.assets import script, style
+from workbench import lakes, own_levels, session_cache
+from workbench.assets import style
 from workbench.export import Table, cube_frame, to_text
 from workbench.plots import axes, decision
-from workbench.plots.heatmap import LAYERS, legend_html
+from workbench.plots.heatmap import LAYERS
 from workbench.state import ASKED, PANELS, LevelState
-from workbench.theme import THEMES, css_variables
+from workbench.theme import THEMES
 from workbench.views import components, known, shared_clock, view
-from workbench.views.background import BackgroundTask
 from workbench.views.base import PageView
 from workbench.views.components import (
     BOTH,
     FILL,
-    PANE_CSS,
-    Chips,
     Form,
     ThemeSwitcher,
     html,
-    layer_chips,
     text_field,
 )  # fmt: skip
 from workbench.views.controls import LEVEL_KEYS, drawer
@@ -50,7 +43,7 @@ from workbench.views.follow import Follow
 from workbench.views.journal import Journal
 from workbench.views.known import Frame
 from workbench.views.level_figures import NAMES
-from workbench.views.nearest import Nearest
+from workbench.views.level_words import Words
 from workbench.views.outcomes import Outcomes, question_fields
 from workbench.views.own_level_form import OwnLevels
 from workbench.views.player import SPEEDS, Player
@@ -68,9 +61,6 @@ OWN_ACTS = frozenset({"copy", "tape", "share"})
 
 AHEAD_AFTER_MS, AHEAD_EVERY_MS = 1_000, 150
 """Other levels are made ready so long after the last change, one at a time: to go to one then shows it at once."""
-
-TRACK_EVERY_S = 20
-"""The scrubber's path has a point for so many seconds."""
 
 
 @view("level", "Level", keys=LEVEL_KEYS)
@@ -452,11 +442,12 @@ class LevelView(PageView):
             # The deck waits for its answer: without one, no key and no button would work any more.
             if player.deck.now.get("answered") != player.answered:
                 player.deck.now = {**player.deck.now, "answered": player.answered}
-        player.arm()
 
-    def _ask_holder(self, name: str, value: Any) -> bool:
-        """Whether the page that holds this window's clock does it."""
-        return bool(self.state.panel) and self.clock is not None and name not in OWN_ACTS and self.clock.ask(name, value)
+    def _ask_or_act(self, name: str, value: Any) -> None:
+        """Have the page do it that holds this window's clock, or else do it here."""
+        clock = self.clock if self.state.panel and name not in OWN_ACTS else None
+        if clock is None or not clock.ask(name, value):
+            self.act(name, value)
 
     def act(self, name: str, value: Any) -> None:
         """Do what the trader did with a key or a button of the transport, here or in a window of this page's clock."""
@@ -518,11 +509,6 @@ class LevelView(PageView):
         else:
             text, said = to_text(tables[what].make()[0], clock)
         self.player.deck.copied = {"what": what, "text": text, "said": said, "n": self.player.answered}
-
-    def _ask_or_act(self, name: str, value: Any) -> None:
-        """What is asked for beside the transport, of the page that holds this window's clock or else here."""
-        if not self._ask_holder(name, value):
-            self.act(name, value)
 
     def _on_alert(self, at: str) -> None:
         """To the moment of an alert; so that it can be chosen again, it is forgotten."""
@@ -637,125 +623,6 @@ class LevelView(PageView):
         except (EngineError, OSError) as e:
             self.notices.stale = f"{changed}, and cannot be read any more: {e}"
         self.notices.show()
-
-
-class Said(JSComponent):
-    """Text that changes often. A pane of Panel's has the page laid out again for each change (20 ms)."""
-
-    html = param.String(default="", doc="What is said; whoever sets it has escaped what comes from elsewhere")
-
-    _stylesheets: ClassVar[list[str]] = [PANE_CSS]
-    _esm = script("said")
-
-
-class Record:
-    """What followed as many open conditions before the session (Research's counts), asked once for each session and horizon."""
-
-    def __init__(self, root: str, state: LevelState) -> None:
-        self.root, self.state = root, state
-        self._later = BackgroundTask(lambda *_: None)
-        self._asked: tuple[Any, ...] = ()
-        self._counts: pl.DataFrame | None = None
-
-    def _key(self, look: Viewport) -> tuple[Any, ...]:
-        return look.session.symbol, look.session.date, self.state.horizon, look.session.stamp
-
-    def follow(self, look: Viewport, done: Callable[[], object]) -> None:
-        """Ask for the session looked at; `done` is called when there is an answer. A lake without gold has none, and nothing is said."""
-        key = self._key(look)
-        if key == self._asked:
-            return
-        self._asked, self._counts = key, None
-        symbol, date, horizon = key[:3]
-
-        def take(found: pl.DataFrame) -> None:
-            self._counts = found
-            done()
-
-        self._later.start(lambda _: queries.open_counts(self.root, symbol, date, horizon), take, lambda _: None)
-
-    def words(self, look: Viewport) -> dict[str, str]:
-        """By direction, for the conditions that are open in the last window; empty while it is not known."""
-        if self._counts is None or self._key(look) != self._asked or not look.known:
-            return {}
-        return decision.open_words(self._counts, look.row())
-
-
-class Words:
-    """What is said of a frame, slower than the figures: decision bar, sentence, conditions, levels, time, legend, the scrubber's path."""
-
-    def __init__(self, state: LevelState, outcomes: Outcomes) -> None:
-        self.state, self.outcomes, self.record = state, outcomes, Record(outcomes.root, state)
-        self.decision = Said(**FILL)
-        self.levels = Chips(label="Level", **FILL)
-        self.say = Said(**FILL)
-        self.when = Said(margin=(0, 4, 0, 12))
-        self.legend = pn.pane.HTML("", margin=(2, 0, 0, 14), sizing_mode="stretch_width", styles={"min-width": "0", "overflow": "hidden"})
-        self.conditions = Said(**FILL)
-        self.nearest = Nearest()
-        self.layer_chips = layer_chips(state)
-        self._track_key: tuple[Any, ...] = ()
-        self._scale: tuple[Any, ...] = ()
-        self._turn = 0
-
-    def paint(self, frame: Frame, deck: Any, palette: list[str], *, all_of_it: bool) -> None:
-        """Say what `frame` shows; or one part of it, another one each time: all at once would hold up a frame of a clock that plays."""
-        parts: list[Callable[[], None]] = [
-            lambda: self.paint_decision(frame), lambda: self._paint_levels(frame), lambda: self._paint_conditions(frame, palette),
-            lambda: self._paint_track(frame, deck),
-        ]  # fmt: skip
-        self._turn = (self._turn + 1) % len(parts)
-        for part in parts if all_of_it else [parts[self._turn]]:
-            part()
-
-    def paint_decision(self, frame: Frame) -> None:
-        """The decision bar, the sentence made from the same facts, and the time."""
-        look = frame.look
-        stands, (verdict, waiting) = look.standing(), self.outcomes.verdict(look)
-        self.decision.html = decision.decision_html(stands, verdict, waiting=waiting)
-        self.say.html = components.sentence(decision.statement(stands, brief=True))
-        self.nearest.show(self.outcomes.answer(look), THEMES[self.state.theme], waiting=waiting)
-        self.paint_price(frame)
-
-    def paint_price(self, frame: Frame) -> None:
-        """The last price, and the time."""
-        look = frame.look
-        last = look.session.last_tick(look.now_ns) if frame.forming is None else frame.forming.last
-        self.when.html = components.when(axes.clock(look.now_ns), last, look.session.tick_size, THEMES[self.state.theme])
-
-    def _paint_conditions(self, frame: Frame, palette: list[str]) -> None:
-        theme, slab, look = THEMES[self.state.theme], frame.slab, frame.look
-        strengths = decision.condition_strengths(look.windows, look.now_ns, look.params.window_s)
-        self.conditions.html = decision.strengths_html(strengths, self.record.words(look))
-        scale = (slab.layer, slab.top, slab.typical, slab.pool, self.state.half_life_s, tuple(palette), theme)
-        if scale != self._scale:
-            self._scale = scale
-            self.legend.object = legend_html(
-                slab.layer, slab.top, palette, theme, 1, float(self.state.half_life_s), slab.pool, slab.typical
-            )  # fmt: skip
-
-    def _paint_levels(self, frame: Frame) -> None:
-        look, s = frame.look, frame.look.session
-        colors = css_variables(THEMES[self.state.theme])
-        items = known.known_items(s, look.level_id, frame.t, s.last_tick(look.now_ns))
-        self.levels.param.update(items=items, value=look.level_id, colors=colors)
-        self.layer_chips.param.update(value=self.state.layer, colors=colors)
-
-    def _paint_track(self, frame: Frame, deck: Any) -> None:
-        s, t, half_hour = frame.look.session, frame.t, 1800 * NS
-        lad = s.ladder
-        found = known.marked_touches(s, frame.look.level_id)
-        passed = [int(x) for x in found[found < t]]
-        key = (s, frame.look.level_id, t // TRACK_EVERY_S, len(passed), frame.seen > t)
-        if key == self._track_key:
-            return
-        self._track_key = key
-        points = [i for i in range(0, t, TRACK_EVERY_S) if lad.last_tick[i] != NO_TICK]
-        hours = range(-(-lad.start_ns // half_hour) * half_hour, lad.end_ns, half_hour)
-        deck.track = {
-            "seconds": lad.seconds, "x": points, "y": [int(lad.last_tick[i]) for i in points], "touches": passed,
-            "hours": [[(h - lad.start_ns) // NS, axes.clock(h, seconds=False)] for h in hours],
-        }  # fmt: skip
 
 
 def level_tables(view: LevelView) -> list[Table]:
