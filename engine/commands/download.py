@@ -8,9 +8,8 @@ import math
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +21,7 @@ from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, p
 from engine.commands.databento_client import DATASET, TRIES, Client, api_key
 from engine.commands.pieces import SCHEMAS, Pieces
 from engine.errors import BadDbn, DownloadFailed, EngineError, LakeWriteFailed, PartitionCorrupt, RawMissing, remedy
+from engine.lake.lock import alone
 from engine.lake.manifest import NOT_JSON, small_text
 from engine.lake.writer import write_text_atomic
 from engine.sessions import GLOBEX_CLOSE, GLOBEX_OPEN, to_ns, utc_dates, utc_day
@@ -77,7 +77,8 @@ def download(
     client = Client(api_key())
     job = Download(Lake(lake), client, symbol, wanted, max_usd, round(stream_gb * 1e9), json)
     try:
-        with job.alone(), client.quiet():
+        busy = f"{job.folder}: the process {{pid}} downloads {job.root} into this lake, and both would pay; wait for it"
+        with alone(job.folder / ".lock", busy), client.quiet():
             job.go(parse_dates(dates, None, None)[0] if dates is not None else sessions_back(client, root, last or 1))
     except OSError as e:
         raise LakeWriteFailed(f"{job.folder}: {e}; {remedy(e)}: what was received is kept") from e
@@ -205,19 +206,6 @@ class Download:
     def __post_init__(self) -> None:
         self.folder = self.lake.root / FOLDER / self.root
         self.jobs = Jobs(self.folder, self.client, self.root, self.say)
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Context manager in which no other process downloads the same root into the same lake: both would pay."""
-        import fcntl
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as e:
-                raise DownloadFailed(f"{self.folder}: another process downloads {self.root} into this lake; wait for it") from e
-            yield
 
     def say(self, text: str) -> None:
         """Print a line to standard error, and add it to the report."""

@@ -44,8 +44,9 @@ def live_demo(
     """
     from engine.commands.live import run_together
     from engine.lake.catalog import BRONZE_MBO
+    from engine.lake.lock import alone
     from engine.lake.store import Lake
-    from engine.live.journal import FOLDER, LOCK, RECORDS, Journal, alone
+    from engine.live.journal import Journal, recording_lock
 
     store, played, mine = Lake(lake), lake / "played", lake / MARK
     empty = not lake.exists() or not any(lake.iterdir())
@@ -61,7 +62,7 @@ def live_demo(
         before = min(played.glob("*.dbn.zst"))
         shutil.copy(before, store.raw_folder("ES") / before.name)
         _run([*base, "run", "--layer", "bronze", "--symbol", "ES", "--dates", DATES[0], "--lake", str(lake)])
-    with alone(lake / FOLDER / LOCK, RECORDS):
+    with alone(*recording_lock(lake)):
         shutil.rmtree(Journal(lake, "ES").folder, ignore_errors=True)
     # The half hour before is there at once, as of a recorder that has run since then.
     files = [word for path in sorted(played.glob("*.dbn.zst")) for word in ("--from", str(path))]

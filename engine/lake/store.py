@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 import json
 import os
 import re
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import (
     OUT_OF_FILES,
     ContractError,
-    LakeBusy,
     LakeWriteFailed,
     PartitionChanged,
     PartitionCorrupt,
@@ -26,6 +24,7 @@ from engine.errors import (
 )
 from engine.lake.catalog import RAW_MBO_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets, raw_name_fault
 from engine.lake.contract import Contract, enforce_contract
+from engine.lake.lock import alone
 from engine.lake.manifest import NOT_JSON, Lineage, Manifest, read_manifest, sha256_file, small_text
 from engine.lake.writer import PartitionWriter, fsync_path, recover, sweep, write_parquet_atomic, write_text_atomic
 
@@ -122,23 +121,9 @@ class LakeFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Context manager that holds the lake's write lock, which the system releases with the process, however it ends.
-        Raises LakeBusy, naming the process, where another one holds it.
+        Raises LakeBusy, naming the process, where another one holds it, LakeWriteFailed where there can be none.
         """
-        path = self.root / LOCK_FILE
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            handle = path.open("a+", encoding="utf-8")
-        except OSError as e:
-            raise LakeWriteFailed(f"lake {self.root}: cannot be written: {e}; give a writable folder with --lake") from e
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as e:
-                handle.seek(0)
-                raise LakeBusy(f"lake {self.root}: process {handle.read() or '?'} is writing it; wait for it, or stop it") from e
-            handle.truncate(0)
-            with suppress(OSError):  # on a full disk it is held, and does not say by whom
-                os.write(handle.fileno(), str(os.getpid()).encode())
+        with alone(self.root / LOCK_FILE, f"lake {self.root}: process {{pid}} is writing it; wait for it, or stop it"):
             yield
 
 

@@ -8,14 +8,13 @@ that was joined late. ``status.json`` says every second how the recording is doi
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 import json
 import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import BadFeed, LakeBusy, LakeWriteFailed, OverlapDiffers, remedy
+from engine.errors import BadFeed, LakeWriteFailed, OverlapDiffers, remedy
+from engine.lake.lock import locked
 from engine.lake.writer import append_line, write_bytes_atomic, writing
 from engine.mbo.dbn import mapped_symbol
 from engine.sessions import GLOBEX_CLOSE, GLOBEX_OPEN, NEW_YORK
@@ -325,35 +325,11 @@ class _Open:
 LOCK = "lock"
 """File in `FOLDER` that a recorder holds."""
 
-RECORDS = "the process {pid} records into this lake; stop it first, or give another --lake"
 
-
-def _locked(path: Path, busy: str) -> int:
-    """File descriptor of a lock file, held until it is closed or the process ends; raises LakeWriteFailed, and LakeBusy with `busy`, in
-    which ``{pid}`` is the process that holds it.
-    """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(fd)
-        raise LakeBusy(f"{path.parent}: {busy.format(pid=pid)}") from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    return fd
-
-
-@contextmanager
-def alone(path: Path, busy: str) -> Iterator[None]:
-    """Context manager in which this process alone holds a lock file; raises as `_locked`."""
-    fd = _locked(path, busy)
-    try:
-        yield
-    finally:
-        os.close(fd)
+def recording_lock(lake: Path | str) -> tuple[Path, str]:
+    """The lock file that a recorder holds, and what is said where another one does (`engine.lake.lock.locked`)."""
+    folder = Path(lake) / FOLDER
+    return folder / LOCK, f"{folder}: the process {{pid}} records into this lake; stop it first, or give another --lake"
 
 
 @dataclass
@@ -399,7 +375,7 @@ class Recorder:
         """Take the lock and go on with the journal that is there: bytes of a record that was cut short are taken away.
         Raises LakeBusy where another process records into this lake, LakeWriteFailed where it cannot be written.
         """
-        self._lock_fd = _locked(self.lake / FOLDER / LOCK, RECORDS)
+        self._lock_fd = locked(*recording_lock(self.lake))
         with writing(self.journal.folder):
             self.journal.folder.mkdir(parents=True, exist_ok=True)
         dates = [d for d in self.journal.dates() if self.journal.path(d).exists()]

@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 
 from engine.errors import SessionError
 from engine.lake.catalog import LADDER, TAPE
+from engine.lake.lock import alone
 from engine.lake.manifest import sha256_file
 from engine.lake.store import Lake
 from engine.lake.writer import fsync_path, writing
 from engine.live.gateway import Recording, RestingOrders
-from engine.live.journal import MBO, Journal, alone, at_lake
+from engine.live.journal import MBO, Journal, at_lake
 from engine.sessions import clock_text, utc_day
 from engine.stages.raw import ContractPart, DatePart, Facts, outrights, raw_paths, write_facts
 from engine.vocab import F_SNAPSHOT, NS
@@ -71,7 +72,7 @@ def seal(lake: Lake, root: str, dataset: str, before: dt.date | None = None) -> 
     """
     journal = Journal(lake.root, root)
     made = []
-    with alone(journal.folder / ".sealing", "another process seals what was recorded; wait for its end"):
+    with alone(journal.folder / ".sealing", f"{journal.folder}: another process seals what was recorded; wait for its end"):
         for date in journal.dates():
             there = sealed_files(lake, root)
             done = sum(s.records - s.head for s in there if s.date == date)
