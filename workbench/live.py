@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,16 +14,17 @@ from typing import Any
 
 import polars as pl
 
-from engine.errors import EngineError
-from engine.features import level_windows
+from engine.errors import EngineError, LakeWriteFailed, SessionError
 from engine.lake.catalog import LADDER
 from engine.lake.store import Lake
-from engine.live.alerts import Alert, AlertRules, FourOpen, Watch, busier, keep, kept
+from engine.live.alerts import Alert, AlertBook, Once, Poster, webhook
 from engine.live.day import LiveDay
 from engine.live.journal import FOLDER, Journal, badge, data_now, feed_speed, record_command
-from engine.live.session import LiveSession, contract_of, date_under_way, is_running
-from engine.session import SETUP_WINDOW_S
+from engine.live.lookout import Lookout
+from engine.live.session import LiveSession, contract_of, date_under_way, is_running, opened
 from engine.vocab import NS
+
+log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 200_000
 """Records that are taken in at once: what was missed comes in steps, between which pages are answered."""
@@ -65,12 +67,28 @@ class Follower:
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=MOST_ALERTS))
     told: int = 0
     """How many alerts were told, of which `alerts` holds the last."""
+    lacks: str = ""
+    """Why an alert could not be kept or posted; empty where all were."""
     _looked_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.lake.root, self.market)
-        self._watch: Watch | None = None
-        self._four, self._word, self._other = FourOpen(), "", ""
+        self._lookout: Lookout | None = None
+        self._once, self._word = Once(), ""
+        self._books: dict[dt.date, AlertBook] = {}
+        self._chosen: tuple[dt.date, int, str] | None = None  # the contract that was chosen for a date of so many records
+        address = ""
+        try:
+            address = webhook()
+        except SessionError as e:  # the market is shown all the same
+            self._fail(str(e))
+        self._poster = Poster(address, self._fail)
+
+    def _fail(self, why: str) -> None:
+        """Say why an alert did not go where it should, in the badge's tooltip and on standard error, where it is another reason."""
+        if why != self.lacks:
+            log.warning(why)
+        self.lacks = why
 
     def poll(self) -> int:
         """Take in what was recorded since the last time, for whichever page asks first; seconds that were closed by it."""
@@ -83,44 +101,37 @@ class Follower:
             return 0
         closed = s.advance(MOST_AT_ONCE)
         if s.is_replaced:
-            self.session = s = self._made(s.day)
+            self.session = s = opened(s.day, simulated=self._simulated)
         self.behind = s.day.behind()
         if closed and not self.behind:
-            self._look_out(s, closed)
+            self._look_out(s)
         return closed
 
     # --- alerts
 
     def tell(self, alerts: list[Alert]) -> None:
-        """Give alerts to the pages, and keep them beside the journal; one that was told already by whoever watches too is left out."""
+        """Give alerts to the pages, keep them beside the journal and post them. One that another page has told is left out; one that
+        `spymaster live watch` has kept is shown, and neither kept nor posted again.
+        """
         if self.session is None or not alerts:
             return
-        path = self.journal.path(self.session.date, "alerts.jsonl")
-        had = kept(path)[-MOST_ALERTS:]
-        cool_ns = AlertRules().cool_down_s * NS
-        new = [a for a in alerts if not any((b.kind, b.level_id) == (a.kind, a.level_id) and abs(b.ts_ns - a.ts_ns) < cool_ns for b in had)]
-        keep(path, new)
+        new = self._once.new(alerts)
         self.alerts.extend(new)
         self.told += len(new)
+        date = self.session.date
+        book = self._books.setdefault(date, AlertBook(self.journal.path(date, "alerts.jsonl")))
+        try:
+            self._poster.post(book.add(new), self.session.day.now_ns)
+        except LakeWriteFailed as e:
+            self._fail(str(e))
+            self._poster.post(new, self.session.day.now_ns)
 
-    def _look_out(self, s: LiveSession, closed: int) -> None:
-        """Alerts of the seconds that were closed."""
-        if self._watch is None or self._watch.ladder is not s.ladder:
-            # What came before this process began is with whoever watched then (`spymaster live watch`).
-            self._watch, self._four = Watch(s.ladder, begin=s.known_seconds - closed), FourOpen()
-        own = self.own(s)
-        levels = s.levels if own is None else pl.concat([s.levels, own.select(s.levels.columns)])
-        found = self._watch.until(s.known_seconds, levels)
-        window = s.known_seconds // SETUP_WINDOW_S
-        if window != (s.known_seconds - closed) // SETUP_WINDOW_S and levels.height:
-            tail = s.ladder.tail()  # type: ignore[attr-defined]
-            near = levels.filter(pl.col("end_ts_ns") > tail.start_ns).with_columns(pl.col("start_ts_ns").clip(tail.start_ns))
-            found += self._four.take(level_windows(tail, near).filter(pl.col("window_end_ts_ns") <= s.day.now_ns).tail(2 * near.height))
-            other = busier(s.day.traded(), s.symbol)
-            if other and other != self._other:
-                found.append(Alert(s.day.now_ns, "other contract", other, 0, f"{other} has traded more than {s.symbol} for half an hour"))
-            self._other = other
-        self.tell(found)
+    def _look_out(self, s: LiveSession) -> None:
+        """Alerts of the seconds that were closed since the last time."""
+        if self._lookout is None or self._lookout.session is not s:
+            # What came before this process had read it all is with whoever watched then (`spymaster live watch`).
+            self._lookout = Lookout(s, begin=s.known_seconds)
+        self.tell(self._lookout.look(self.own(s)))
 
     def _look_at_feed(self, word: str, text: str) -> None:
         """An alert where the feed is not what it was, told once."""
@@ -137,17 +148,22 @@ class Follower:
         had = self.session
         if date is None or (had is not None and had.date == date):
             return
-        symbol = contract_of(self.lake, self.journal)
+        symbol = self._contract(date)
         if not symbol or (not is_running(self.status, wall) and self.lake.find_manifest(LADDER, symbol, date) is not None):
             self.session = None  # the lake has it, or nothing has traded yet
             return
-        self.session = self._made(LiveDay(self.lake, self.journal, symbol, date, self.lake.profile() or "rth"))
+        self.session = opened(LiveDay(self.lake, self.journal, symbol, date, self.lake.profile() or "rth"), simulated=self._simulated)
 
-    def _made(self, day: LiveDay) -> LiveSession:
-        made = LiveSession(day, simulated=self.status.get("feed") == "simulated")
-        if day.ladder.closed:
-            made.refresh()
-        return made
+    @property
+    def _simulated(self) -> bool:
+        return self.status.get("feed") == "simulated"
+
+    def _contract(self, date: dt.date) -> str:
+        """The contract to follow on a date; the trades are counted anew only where records have come since."""
+        records = sum(self.journal.count(d) for d in self.journal.dates())
+        if self._chosen is None or self._chosen[:2] != (date, records):
+            self._chosen = date, records, contract_of(self.lake, self.journal)
+        return self._chosen[2]
 
     def badge(self) -> Badge:
         """The badge now."""
@@ -165,6 +181,8 @@ class Follower:
             text = f"{'SIMULATED' if status['feed'] == 'simulated' else 'REPLAYED'} {text}"
         short = text.partition(":")[0].partition(" (")[0] if word in ("QUIET", "RECONNECTING", "STOPPED", "CLOSED") else text
         parts = [f"{status.get('records', 0):,} records", f"{status.get('rate', 0):,.0f} a second"] if status else []
+        if self.lacks:
+            parts = [*parts, self.lacks]
         if s is not None:
             parts = [s.symbol, *parts, f"newest {late:.1f} s ago" if word != "STOPPED" else "nothing comes"]
         return Badge(word, short, ", ".join([*([text] if text != short else []), *parts]), 0.0 if word in ("QUIET", "CLOSED") else late)

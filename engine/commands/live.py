@@ -23,16 +23,11 @@ from engine.sessions import NEW_YORK, profile_text, to_ns
 from engine.vocab import NS, root_of
 
 if TYPE_CHECKING:
-    from engine.live.alerts import Alert
     from engine.live.feed import Feed
     from engine.live.journal import Recorder
 
 GATEWAY = "SPYMASTER_LIVE_GATEWAY"
 """Environment variable with another address than that of Databento's live gateway, HOST:PORT, such as a tunnel's."""
-
-
-LATE_NS = 60 * NS
-"""An alert that is older is kept and printed, but not posted."""
 
 
 def live(
@@ -137,20 +132,15 @@ def _seal(lake: Path, root: str, finished: bool) -> None:
 
 def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool) -> None:
     """Follow the journal: print alerts, keep them in the date's alerts.jsonl, and post them where an address is given."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    import polars as pl
-
-    from engine.features import level_windows
     from engine.lake.store import Lake
-    from engine.live.alerts import FourOpen, Watch, keep, kept, webhook
+    from engine.live.alerts import AlertBook, Poster, webhook
     from engine.live.day import LiveDay
     from engine.live.journal import Journal, record_command
-    from engine.live.session import contract_of, date_under_way, is_running
-    from engine.session import SETUP_WINDOW_S
+    from engine.live.lookout import Lookout
+    from engine.live.session import contract_of, date_under_way, is_running, opened
     from engine.sessions import NEW_YORK, clock_text
 
-    address = webhook()
+    poster = Poster("" if once else webhook(), lambda why: sys.stderr.write(why + "\n"))
     journal = Journal(lake, root)
     status = journal.status()
     require(bool(status), f"{lake}: holds no recording of {root}; `{record_command(lake, root)}` records")
@@ -164,45 +154,25 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
     require(bool(recorded), f"{journal.folder}: expected records, found none yet")
     symbol = contract or contract_of(Lake(lake), journal)
     require(bool(symbol), f"{journal.folder}: expected trades of a contract, found none yet; give --contract")
-    day = LiveDay(Lake(lake), journal, symbol, date, profile)
-    watch, four = Watch(day.ladder), FourOpen()
-    path = journal.path(date, "alerts.jsonl")
-    looked = -1
-    told = {(a.ts_ns, a.kind, a.level_id) for a in kept(path)}
+    followed = opened(LiveDay(Lake(lake), journal, symbol, date, profile))
+    lookout, book = Lookout(followed), AlertBook(journal.path(date, "alerts.jsonl"))
     print_line(f"{symbol} {date}: alerts of the session {profile}; Ctrl-C ends")
-    with ThreadPoolExecutor(1) as poster:
+    try:
         while True:
-            day.poll()
-            if watch.ladder is not day.ladder:  # records were missing: it was all gone through again
-                watch, four = Watch(day.ladder), FourOpen()
-            if day.ladder.closed >= watch.seconds + 1:
-                day.refresh()
-            found = watch.until(day.ladder.closed, day.levels)
-            if day.levels.height and (window := day.ladder.closed // SETUP_WINDOW_S) != looked:
-                looked = window
-                windows = level_windows(day.ladder, day.levels)
-                found += four.take(windows.filter(pl.col("window_end_ts_ns") <= day.now_ns))
-            found.sort(key=lambda a: a.ts_ns)
-            new = [a for a in found if (a.ts_ns, a.kind, a.level_id) not in told]
-            told |= {(a.ts_ns, a.kind, a.level_id) for a in new}
-            keep(path, new)
+            followed.advance()
+            if followed.is_replaced:  # records were missing: it is all gone through again
+                followed = opened(followed.day)
+                lookout = Lookout(followed)
+            new = book.add(lookout.look())
             for alert in new:
                 print_line(f"{clock_text(alert.ts_ns, date)} {alert.text}")
-                # What is old already helps nobody: a watch that is begun again goes through the day first.
-                if address and not once and day.now_ns - alert.ts_ns < LATE_NS:
-                    poster.submit(_post, address, alert)
-            if once or day.ladder.closed == day.ladder.seconds:
+            # What is old already helps nobody: a watch that is begun again goes through the day first.
+            poster.post(new, followed.day.now_ns)
+            if once or not followed.under_way:
                 return
             time.sleep(0.25)
-
-
-def _post(address: str, alert: Alert) -> None:
-    """Post an alert, and say so where it could not be."""
-    from engine.live.alerts import WEBHOOK, post
-
-    why = post(address, alert)
-    if why:
-        sys.stderr.write(f"{WEBHOOK}: an alert was not taken: {why}\n")
+    finally:
+        poster.close()
 
 
 def _compare(lake: Path, root: str, date: dt.date) -> None:

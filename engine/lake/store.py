@@ -123,6 +123,10 @@ class LakeFolder:
         """Context manager that holds the lake's write lock, which the system releases with the process, however it ends.
         Raises LakeBusy, naming the process, where another one holds it, LakeWriteFailed where there can be none.
         """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise LakeWriteFailed(f"lake {self.root}: cannot be written: {e}; give a writable folder with --lake") from e
         with alone(self.root / LOCK_FILE, f"lake {self.root}: process {{pid}} is writing it; wait for it, or stop it"):
             yield
 

@@ -9,16 +9,18 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import deque
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from engine.errors import SessionError
+from engine.errors import LakeBusy, SessionError
 from engine.ladder import NO_TICK, Ladder
+from engine.lake.lock import alone
 from engine.lake.writer import append_line
 from engine.levels import title
 from engine.sessions import clock_text
@@ -231,10 +233,50 @@ def busier(trades: dict[str, int], symbol: str) -> str:
 # Where alerts go
 
 
-def keep(path: Path, alerts: list[Alert]) -> None:
-    """Add alerts to a date's ``alerts.jsonl``; a LakeWriteFailed where it cannot be written."""
-    for alert in alerts:
-        append_line(path, asdict(alert))
+LATE_NS = 60 * NS
+"""An alert that is older is kept and told, but not posted: it helps nobody any more."""
+
+
+class Once:
+    """Tells alerts that are new from those that were told: of one kind and level there is one within the cool-down."""
+
+    def __init__(self, rules: AlertRules | None = None) -> None:
+        self._apart_ns = (rules or AlertRules()).cool_down_s * NS
+        self._told: dict[tuple[str, str], list[int]] = {}
+
+    def new(self, alerts: list[Alert]) -> list[Alert]:
+        """The new ones of `alerts`, which from now on were told."""
+        found = []
+        for a in alerts:
+            told = self._told.setdefault((a.kind, a.level_id), [])
+            if not any(abs(ts_ns - a.ts_ns) < self._apart_ns for ts_ns in told):
+                told.append(a.ts_ns)
+                found.append(a)
+        return found
+
+
+class AlertBook:
+    """A date's ``alerts.jsonl``, in which each alert stands once, whoever watches: pages, and `spymaster live watch`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._once, self._read = Once(), 0
+
+    def add(self, alerts: list[Alert]) -> list[Alert]:
+        """Keep the alerts that are not there yet; those that were kept. A LakeWriteFailed where the file cannot be written."""
+        if not alerts:
+            return []
+        with ExitStack() as stack:
+            # Whoever holds it for so long stands still: an alert that is kept twice is better than none.
+            with suppress(LakeBusy):
+                stack.enter_context(alone(self.path.with_suffix(".lock"), f"{self.path}: another process keeps an alert", wait_s=1.0))
+            there = kept(self.path)
+            self._once.new(there[self._read :])
+            new = self._once.new(alerts)
+            for alert in new:
+                append_line(self.path, asdict(alert))
+            self._read = len(there) + len(new)
+        return new
 
 
 def kept(path: Path) -> list[Alert]:
@@ -280,3 +322,29 @@ def post(address: str, alert: Alert, tries: int = 3, timeout_s: float = 3.0, wai
         if k + 1 < tries:
             time.sleep(wait_s)
     return why
+
+
+class Poster:
+    """Posts alerts to an address, one after the other, in a thread of its own; nothing where the address is empty.
+
+    `failed` is called in that thread, with why one was not taken.
+    """
+
+    def __init__(self, address: str, failed: Callable[[str], object]) -> None:
+        self._address, self._failed = address, failed
+        self._threads = ThreadPoolExecutor(1)
+
+    def post(self, alerts: list[Alert], now_ns: int) -> None:
+        """Post those of the last minute."""
+        for alert in alerts:
+            if self._address and now_ns - alert.ts_ns < LATE_NS:
+                self._threads.submit(self._post, alert)
+
+    def _post(self, alert: Alert) -> None:
+        why = post(self._address, alert)
+        if why:
+            self._failed(f"{WEBHOOK}: an alert was not taken: {why}")
+
+    def close(self) -> None:
+        """Wait for what is being posted."""
+        self._threads.shutdown()

@@ -393,12 +393,14 @@ class LiveDay:
             self._keep_trades(columns)
 
     def _count_trades(self, records: NDArray[np.void], date: dt.date) -> None:
-        minute = int(records["ts_recv"][-1]) // (60 * NS)
-        if not self._traded or self._traded[-1][0] < minute:
-            self._traded.append((minute, {}))
-        of = self._traded[-1][1]
-        for symbol, n in self.journal.trades_of(records, date).items():
-            of[symbol] = of.get(symbol, 0) + n
+        trades = records[records["action"] == ord("T")]
+        minutes = trades["ts_recv"] // (60 * NS)
+        for minute in np.unique(minutes).tolist()[-TRADED_MINUTES:]:
+            if not self._traded or self._traded[-1][0] < minute:
+                self._traded.append((minute, {}))
+            of = self._traded[-1][1]
+            for symbol, n in self.journal.trades_of(trades[minutes == minute], date).items():
+                of[symbol] = of.get(symbol, 0) + n
 
     def traded(self) -> dict[str, int]:
         """Trades of each contract in the last half hour; none before there is half an hour of them."""

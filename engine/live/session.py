@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from engine.bars import trades_between
-from engine.errors import NoData
+from engine.errors import NoData, PartitionCorrupt
 from engine.lake.store import Lake
 from engine.live.alerts import busier
 from engine.live.day import ROW_FIELDS, LiveDay
@@ -150,6 +152,14 @@ class LiveSession(Session):
         )  # fmt: skip
 
 
+def opened(day: LiveDay, *, simulated: bool = False) -> LiveSession:
+    """The session of a day, with what is known of it already."""
+    made = LiveSession(day, simulated=simulated)
+    if day.ladder.closed:
+        made.refresh()
+    return made
+
+
 # ----------------------------------------------------------------------------
 # Which session is under way
 
@@ -190,24 +200,39 @@ LOOKED_AT = 1 << 20
 """Records at the journal's end by whose trades the contract is chosen."""
 
 
+RECENT = dt.timedelta(days=7)
+"""A selection that is older says nothing of today: contracts roll."""
+
+
 def busiest(journal: Journal) -> str:
     """The contract that traded most among the last records; empty where none did."""
-    date = next((d for d in reversed(journal.dates()) if journal.count(d)), None)
-    if date is None:
-        return ""
-    n = journal.count(date)
-    return busier(journal.trades_of(journal.records(date, max(n - LOOKED_AT, 0)), date), "")
+    found: dict[str, int] = {}
+    left = LOOKED_AT
+    for date in reversed(journal.dates()):
+        n = journal.count(date)
+        for symbol, trades in journal.trades_of(journal.records(date, max(n - left, 0)), date).items():
+            found[symbol] = found.get(symbol, 0) + trades
+        left -= n
+        if left <= 0:
+            break
+    return busier(found, "")
 
 
 def contract_of(lake: Lake, journal: Journal) -> str:
-    """The contract that is followed: that of the newest selection if it is recorded, else the one that trades most; empty without trades.
+    """The contract that is followed: that of the newest selection of the last week if it is recorded, else the one that trades most; empty
+    without trades. A selection that cannot be read says nothing here, and `spymaster morning` says so.
 
     Another that trades more is told by an alert, and never changed to by itself.
     """
     from engine.selection import read_selection
 
-    recorded = set(journal.symbols(journal.dates()[-1]).values()) if journal.dates() else set()
-    rows = [r for r in read_selection(lake, journal.root) if r["dominant_symbol"] in recorded]
-    newest = max(rows, key=lambda r: r["session_date"], default=None)
     most = busiest(journal)
-    return str(newest["dominant_symbol"]) if newest is not None and most else most
+    if not most:
+        return ""
+    date = next(d for d in reversed(journal.dates()) if journal.count(d))
+    recorded = set(journal.symbols(date).values())
+    rows: list[dict[str, Any]] = []
+    with suppress(PartitionCorrupt):
+        rows = [r for r in read_selection(lake, journal.root) if r["dominant_symbol"] in recorded and r["session_date"] >= date - RECENT]
+    newest = max(rows, key=lambda r: r["session_date"], default=None)
+    return str(newest["dominant_symbol"]) if newest is not None else most

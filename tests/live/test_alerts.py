@@ -5,7 +5,11 @@ from __future__ import annotations
 import http.server
 import itertools
 import json
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +18,9 @@ import pytest
 
 from engine.errors import SessionError
 from engine.ladder import Ladder
+from engine.lake.lock import alone
 from engine.levels import price_level
-from engine.live.alerts import Alert, AlertRules, Watch, busier, four_open, keep, kept, post, webhook
+from engine.live.alerts import Alert, AlertBook, AlertRules, Once, Poster, Watch, busier, four_open, kept, post, webhook
 from engine.vocab import NS
 from tests.support.ladders import DATE, SYMBOL, make_frames
 
@@ -111,14 +116,54 @@ def test_a_wall_that_price_has_gone_through_is_none(ladder: Ladder) -> None:
     assert "400 asks" in found[0].text
 
 
+TOUCH = Alert(1_762_265_000 * NS, "touch", "pm_high", 1000, "PM High 250: touched")
+
+
+def later(seconds: int, of: Alert = TOUCH) -> Alert:
+    return replace(of, ts_ns=of.ts_ns + seconds * NS)
+
+
 def test_a_line_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:
-    alert = Alert(1_762_265_000 * NS, "touch", "pm_high", 1000, "PM High 250: touched")
     path = tmp_path / "alerts.jsonl"
-    keep(path, [alert])
+    AlertBook(path).add([TOUCH])
     path.write_bytes(path.read_bytes() + b'{"kind": "tou')
-    assert kept(path) == [alert]
-    keep(path, [alert])
-    assert kept(path) == [alert, alert]
+    assert kept(path) == [TOUCH]
+    AlertBook(path).add([later(60)])
+    assert kept(path) == [TOUCH, later(60)]
+
+
+def test_an_alert_is_kept_once_whoever_watches(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "alerts.jsonl"
+    one, other = AlertBook(path), AlertBook(path)
+    assert one.add([TOUCH, later(10)]) == [TOUCH]
+    # The other one, which knows nothing of it, has seen it a second later, and something else.
+    approach = replace(TOUCH, kind="approach")
+    assert other.add([later(1), approach]) == [approach]
+    assert one.add([approach, later(59), later(61)]) == [later(61)]
+    # Of a day that is gone through again nothing is new, in whichever order it comes.
+    assert AlertBook(path).add([later(61), TOUCH, approach]) == []
+    assert kept(path) == [TOUCH, approach, later(61)]
+    # Whoever holds the lock and stands still keeps no alert from being kept.
+    with alone(path.with_suffix(".lock"), ""):
+        assert one.add([later(200)]) == [later(200)]
+    assert Once().new([TOUCH, later(1), later(60)]) == [TOUCH, later(60)]
+
+
+def test_two_processes_keep_each_alert_once(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.jsonl"
+    code = (
+        "import sys; from pathlib import Path; from engine.live.alerts import Alert, AlertBook\n"
+        "book = AlertBook(Path(sys.argv[1])); input()\n"
+        "print(sum(len(book.add([Alert(k * 60_000_000_000, 'touch', 'pm_high', 1, '')])) for k in range(40)))"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    both = [subprocess.Popen([sys.executable, "-c", code, str(path)], **pipes) for _ in range(2)]
+    for process in both:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    mine, others = (int(process.communicate(timeout=60)[0]) for process in both)
+    assert mine + others == 40
+    assert [a.ts_ns for a in kept(path)] == [k * 60 * NS for k in range(40)]
 
 
 def test_four_conditions_open_once() -> None:
@@ -144,13 +189,9 @@ def test_another_contract_that_trades_more_is_named() -> None:
     assert busier({}, "ESZ5") == ""
 
 
-def test_alerts_are_kept_and_posted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alert = Alert(1_762_265_000 * NS, "touch", "pm_high", 1000, "PM High 250: touched")
-    keep(tmp_path / "a" / "alerts.jsonl", [alert])
-    keep(tmp_path / "a" / "alerts.jsonl", [alert])
-    assert kept(tmp_path / "a" / "alerts.jsonl") == [alert, alert]
+def test_alerts_are_posted(monkeypatch: pytest.MonkeyPatch) -> None:
     got: list[dict[str, object]] = []
-    answers = iter((503, 302, 200))
+    answers: Iterator[int] = iter((503, 302, 200))
 
     class Taker(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -166,11 +207,28 @@ def test_alerts_are_kept_and_posted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setenv("SPYMASTER_WEBHOOK", f"http://127.0.0.1:{server.server_port}/x")
-    assert post(webhook(), alert, wait_s=0.01) == ""
-    assert [g["text"] for g in got] == [alert.text] * 3
+    assert post(webhook(), TOUCH, wait_s=0.01) == ""
+    assert [g["text"] for g in got] == [TOUCH.text] * 3
+    # Those of the last minute, in their order; and what is not taken is said.
+    answers = itertools.repeat(200)
+    failed: list[str] = []
+    poster = Poster(webhook(), failed.append)
+    poster.post([TOUCH, later(30), later(61)], later(61).ts_ns)
+    poster.close()
+    assert [g["ts_ns"] for g in got[3:]] == [later(30).ts_ns, later(61).ts_ns]
+    assert failed == []
     server.shutdown()
     server.server_close()
-    assert "refused" in post(webhook(), alert, wait_s=0.01)
+    poster = Poster(webhook(), failed.append)
+    poster.post([TOUCH], TOUCH.ts_ns)
+    poster.close()
+    assert len(failed) == 1
+    assert failed[0].startswith("SPYMASTER_WEBHOOK: an alert was not taken: URLError")
+    silent = Poster("", failed.append)
+    silent.post([TOUCH], TOUCH.ts_ns)
+    silent.close()
+    assert len(failed) == 1
+    assert "refused" in post(webhook(), TOUCH, wait_s=0.01)
     for bad in ("http://example.com/", "file:///etc/passwd", "ftp://127.0.0.1/"):
         monkeypatch.setenv("SPYMASTER_WEBHOOK", bad)
         with pytest.raises(SessionError, match="https"):

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from engine.features import level_windows
 from engine.lake.store import Lake
+from engine.live.alerts import Watch, four_open
 from engine.live.day import LiveDay
 from engine.live.journal import Journal
-from engine.live.session import LiveSession, busiest, date_under_way
+from engine.live.lookout import Lookout
+from engine.live.session import LiveSession, busiest, contract_of, date_under_way, opened
 from engine.params import FeatureParams
+from engine.selection import COLUMNS, selection_frame
 from engine.vocab import NS
 from tests.live.test_day import write_journal
 from tests.support.built import copy_of_built
+from tests.support.dbn_files import busy_day, utc_ns
 from tests.support.lakes import ESZ5, MONDAY, TUESDAY, WEDNESDAY, day_records, make_whole_lake
 from workbench.views import known
 
@@ -88,3 +94,50 @@ def test_which_session_is_under_way(journal: tuple[Lake, Journal], tmp_path: Pat
     assert date_under_way(of, "globex_open", 0) == TUESDAY
     assert date_under_way(Journal(tmp_path, "ES"), "rth", 0) is None
     assert busiest(Journal(tmp_path, "ES")) == ""
+
+
+def test_alerts_told_bit_by_bit_are_those_of_the_whole_day(journal: tuple[Lake, Journal]) -> None:
+    lake, of = journal
+    session = opened(LiveDay(lake, of, "ESZ5", TUESDAY))
+    lookout, found, rng = Lookout(session), [], np.random.default_rng(3)
+    while session.advance(int(rng.choice([40, 600, 3000]))) or session.day.behind():
+        found += lookout.look()
+    whole = at(lake, of, 10**6)
+    want = [*Watch(whole.ladder).until(whole.known_seconds, whole.levels), *four_open(level_windows(whole.ladder, whole.levels))]
+    assert found == sorted(want, key=lambda a: a.ts_ns)
+    assert {a.kind for a in found} >= {"approach", "touch", "four open, fall"}
+    # Begun later, nothing of before is told.
+    begin = session.known_seconds // 2
+    later = Lookout(session, begin=begin).look()
+    assert later
+    assert all(a.ts_ns > session.ladder.start_ns + begin * NS for a in later)
+
+
+def test_which_contract_is_followed_over_a_roll(tmp_path: Path) -> None:
+    """The one of a recent selection, else the one in front by trades; that another trades more is told, and no more than that."""
+    both = {1: "ESH6", 2: "ESZ5"}  # the first has most of the messages
+    records = busy_day(
+        6000, 5, date=TUESDAY, symbols=both, snapshot_orders=200, start_ns=utc_ns(TUESDAY, 14), end_ns=utc_ns(TUESDAY, 15, 30)
+    )
+    few = records[records["instrument_id"] == 2][-40:].copy()
+    few["ts_recv"] += 9 * 3600 * NS  # over midnight of UTC the counting goes on
+    of, lake = write_journal(tmp_path, np.concatenate([records, few]), both), Lake(tmp_path)
+    assert [of.count(d) > 0 for d in (TUESDAY, WEDNESDAY)] == [True, True]
+    assert contract_of(lake, of) == busiest(of) == "ESH6"
+
+    def select(symbol: str, date: dt.date) -> None:
+        lake.write_selection(selection_frame([dict(zip(COLUMNS, (date, symbol, 1.0, 5, 5, 1, 1, 1, 5.0, 1.0, True, symbol)))]))
+
+    for symbol, date, followed in (
+        ("ESZ5", TUESDAY, "ESZ5"), ("ESZ5", TUESDAY - dt.timedelta(days=20), "ESH6"), ("ESU5", TUESDAY, "ESH6"),
+    ):  # fmt: skip
+        select(symbol, date)
+        assert contract_of(lake, of) == followed
+    lake.selection_path().write_bytes(b"no parquet")
+    assert contract_of(lake, of) == "ESH6"
+    day = LiveDay(lake, of, "ESZ5", TUESDAY)
+    session = opened(day)
+    session.advance(len(records))
+    (alert,) = [a for a in Lookout(session).look() if a.kind == "other contract"]
+    assert (alert.level_id, alert.text) == ("ESH6", "ESH6 has traded more than ESZ5 for half an hour")
+    assert session.symbol == "ESZ5"

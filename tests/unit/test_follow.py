@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
+import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 from bokeh.document import Document
 from panel.io.state import set_curdoc
 
+from engine.live.alerts import Alert, AlertBook, kept
 from engine.live.journal import Journal, Recorder
 from engine.vocab import NS
 from tests.support.built import copy_of_built
@@ -188,3 +192,47 @@ def test_a_moment_of_a_session_under_way_has_its_picture_in_which_nothing_comes_
     beside.start()
     assert beside.pair.second["src"].startswith("data:image/png")
     assert beside.pair.second["title"].endswith("the same numbers")
+
+
+def test_alerts_of_a_page_are_kept_and_posted_once(lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[dict[str, object]] = []
+
+    class Taker(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Taker)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    live._followed.pop(lake)
+    monkeypatch.setenv("SPYMASTER_WEBHOOK", f"http://127.0.0.1:{server.server_port}/alert")
+    for _ in range(3):
+        live.sessions(lake)
+    view = page(lake)
+    follower = view.live.follower
+    assert follower is not None
+    path = follower.journal.path(TUESDAY, "alerts.jsonl")
+    assert {a.kind for a in kept(path)} <= {"feed"}, "what had been recorded before is no news"
+    for k in range(10):
+        record(lake, STARTS + 40 * k * NS, STARTS + 40 * (k + 1) * NS)
+        view.live.look()
+        painted(view)
+    follower._poster.close()
+    told, now = list(follower.alerts), live.sessions(lake)[0].day.now_ns
+    assert len(told) > 5
+    assert sorted(kept(path), key=repr) == sorted(told, key=repr)
+    assert [(g["kind"], g["level_id"], g["ts_ns"]) for g in got] == [(a.kind, a.level_id, a.ts_ns) for a in told]
+    # One that `spymaster live watch` has kept, and posted, is shown here all the same; one that another page has told is not told again.
+    known = Alert(now, "touch", "price:1", 4, "a price: touched")
+    AlertBook(path).add([known])
+    before = len(kept(path))
+    follower.tell([known])
+    follower.tell([known, told[-1]])
+    assert list(follower.alerts) == [*told, known]
+    assert len(kept(path)) == before
+    server.shutdown()
+    server.server_close()
