@@ -361,7 +361,7 @@ def morning(
     if any(mark == "stop" for mark, _ in found):
         raise SessionError("the morning cannot begin: see the lines marked stop")
     if not check:
-        run_together(["live", "--symbol", symbol, "--lake", str(lake)], ["serve", "--lake", str(lake), "--port", str(port)])
+        run_together(["live", "--symbol", symbol, "--lake", str(lake)], lake, port)
 
 
 def morning_checks(lake: Path, root: str, now_ns: int) -> Iterator[tuple[str, str]]:
@@ -428,26 +428,47 @@ def morning_checks(lake: Path, root: str, now_ns: int) -> Iterator[tuple[str, st
         yield "note", "contract: the one that trades most will be watched; `spymaster select` makes the selection from the lake"
 
 
-def run_together(record: list[str], serve: list[str] | None) -> None:
-    """A recorder, and a screen beside it where one is given, as processes of their own, until Ctrl-C or the recorder's end.
+STARTS, STAYS_S = 3, 60.0
+"""A screen that ends is started again, but for the last time of so many where none of them stayed for so long."""
 
-    Where a played file is over the screen stays, until Ctrl-C.
+
+def run_together(record: list[str], lake: Path, port: int | None) -> None:
+    """A recorder, and a screen beside it at a port where one is given, as processes of their own, until Ctrl-C or the recorder's end.
+
+    Where the screen ends it is started again, and the recording goes on whatever becomes of it. Where a played file is over the screen
+    stays, until Ctrl-C. Raises SessionError where the port is taken, before anything is recorded, and where the recorder failed.
     """
     import subprocess
 
+    from engine.commands.serve import check_port
+
     base = [sys.executable, "-m", "engine.cli"]
+    serve = [*base, "serve", "--lake", str(lake), "--port", str(port)]
+    screen = None
+    if port is not None:
+        check_port("127.0.0.1", port)
+        lake.mkdir(parents=True, exist_ok=True)
+        screen = subprocess.Popen(serve)
     recorder = subprocess.Popen([*base, *record])
-    others = [subprocess.Popen([*base, *serve])] if serve is not None else []
+    began, short = time.monotonic(), 0
     try:
-        recorder.wait()
-        if not recorder.returncode and "--from" in record:
-            for other in others:
-                other.wait()
+        while recorder.poll() is None or (screen is not None and not recorder.returncode and "--from" in record):
+            if screen is not None and screen.poll() is not None:
+                short = short + 1 if time.monotonic() - began < STAYS_S else 1
+                what, screen = f"the screen ended with exit code {screen.returncode}", None
+                if short < STARTS:
+                    sys.stderr.write(f"{what}; it is started again, and pages that are open go on by themselves\n")
+                    screen, began = subprocess.Popen(serve), time.monotonic()
+                else:
+                    command = shlex.join(["spymaster", *serve[len(base) :]])
+                    sys.stderr.write(f"{what}, {STARTS} times; the recording goes on, and `{command}` serves it\n")
+            time.sleep(0.1)
     finally:
-        for process in (recorder, *others):
+        running = [p for p in (recorder, screen) if p is not None]
+        for process in running:
             if process.poll() is None:
                 process.terminate()
-        for process in (recorder, *others):
+        for process in running:
             process.wait()
     if recorder.returncode:
         raise SessionError(f"the recorder ended with exit code {recorder.returncode}; what it said stands above")

@@ -68,7 +68,7 @@ def live_demo(
     files = [word for path in sorted(played.glob("*.dbn.zst")) for word in ("--from", str(path))]
     _run([*base, "live", *files, "--at", EARLIER, "--until", at, "--speed", "600", "--lake", str(lake)])
     recorder = ["live", *files, "--speed", f"{speed:g}", "--lake", str(lake), *(["--faults"] if faults else [])]
-    run_together(recorder, ["serve", "--lake", str(lake), "--port", str(port)] if serve else None)
+    run_together(recorder, lake, port if serve else None)
 
 
 def _run(words: list[str]) -> None:

@@ -169,8 +169,6 @@ def serve(
 
         spymaster serve --host desk.example --no-token
     """
-    from tornado.netutil import bind_sockets
-
     if not lake.is_dir():
         raise EngineError(f"lake {lake}: expected a folder, found none; `spymaster add FILE --lake {quote(str(lake))}` starts one")
     address = "127.0.0.1" if address == "localhost" else _plain("--address", address)
@@ -182,13 +180,7 @@ def serve(
             f"from SPYMASTER_PASSWORD), or --no-password where everyone who can reach this machine may see it"
         )
     encrypted = check_certificate(cert, key)
-    if not 0 < port < 65_536:
-        raise SessionError(f"--port {port}: expected a number from 1 to 65535")
-    try:
-        for bound in bind_sockets(port, address):
-            bound.close()
-    except OSError as e:
-        raise SessionError(f"--address {address} --port {port}: no server can listen there: {e.strerror or e}; try another --port") from e
+    check_port(address, port)
     if new_secret:
         secret_of("", new=True)
     # What Bokeh and Panel would take from there could have the page ask another host, or the server ask for a password.
@@ -222,6 +214,19 @@ def serve(
         environment["SPYMASTER_SHOW"] = urls[0]
     print(*lines, sep="\n", file=sys.stderr, flush=True)
     os.execve(sys.executable, command, environment)
+
+
+def check_port(address: str, port: int) -> None:
+    """Raise SessionError where no server can listen at a port of an address of this machine."""
+    from tornado.netutil import bind_sockets
+
+    if not 0 < port < 65_536:
+        raise SessionError(f"--port {port}: expected a number from 1 to 65535")
+    try:
+        for bound in bind_sockets(port, address):
+            bound.close()
+    except OSError as e:
+        raise SessionError(f"--address {address} --port {port}: no server can listen there: {e.strerror or e}; try another --port") from e
 
 
 def _is_address(text: str) -> bool:

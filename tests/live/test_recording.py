@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,9 +22,10 @@ import numpy as np
 import pytest
 
 from engine.errors import BadFeed, FeedRefused, LakeBusy, LakeWriteFailed
+from engine.lake.lock import alone
 from engine.live.feed import Feed
 from engine.live.gateway import KEY, Fault, Gateway, Recording, now_and_then
-from engine.live.journal import FOLDER, LOCK, MBO, RECORDS, Journal, Recorder, Splitter, alone, badge, is_closed
+from engine.live.journal import MBO, Journal, Recorder, Splitter, badge, is_closed, recording_lock
 from engine.live.session import date_under_way
 from engine.sessions import NEW_YORK
 from tests.support.dbn_files import F_SNAPSHOT, NS, busy_day, utc_ns, write_dbn
@@ -396,19 +398,41 @@ def test_the_morning_records_and_serves_until_it_is_ended(recording: Recording, 
             "PYTHONPATH": str(ROOT),
             "SPYMASTER_LIVE_GATEWAY": f"127.0.0.1:{port}",
         }
-        words = [sys.executable, "-m", "engine.cli", "morning", "--lake", str(tmp_lake), "--port", "0"]
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            free = s.getsockname()[1]
+            s.listen()
+            words = [sys.executable, "-m", "engine.cli", "morning", "--lake", str(tmp_lake), "--port", str(free)]
+            taken = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        assert taken.returncode == 1
+        assert "no server can listen there" in taken.stderr
+        assert not journal.folder.exists(), "nothing was begun"
         process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        wait_for(lambda: journal.count(DATE) > 1000, process)
+        wait_for(lambda: journal.count(DATE) > 1000 and screens(process.pid), process)
+        # A screen that ends is there again, and the recording knows nothing of it.
+        (screen,) = screens(process.pid)
+        os.kill(screen, signal.SIGKILL)
+        wait_for(lambda: screens(process.pid) not in ([], [screen]), process)
+        (screen,) = screens(process.pid)
         wait_for(lambda: journal.status().get("records", 0) > 0, process)
         pid = journal.status()["pid"]
         process.send_signal(signal.SIGTERM)
         out = process.communicate(timeout=30)[0].decode()
     assert process.returncode == 130, out
     assert "ok    key: there is one" in out
+    assert "the screen ended with exit code -9; it is started again" in out
     assert gateway.key not in out
     assert journal.status()["state"] == "stopped"
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert sum(e["what"] == "started" for d in journal.dates() for e in journal.events(d)) == 1
+    for ended in (pid, screen):
+        with pytest.raises(ProcessLookupError):
+            os.kill(ended, 0)
+
+
+def screens(parent: int) -> list[int]:
+    """Processes that a process has begun to serve the screen."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in children if b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
 
 
 @pytest.mark.long
@@ -510,10 +534,10 @@ def test_the_live_demo_removes_nothing_that_it_did_not_make(tmp_path: Path) -> N
 
 def test_a_lake_is_recorded_into_by_one_alone(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "ES", feed="replayed")
-    lock = tmp_path / FOLDER / LOCK
-    with alone(lock, RECORDS), pytest.raises(LakeBusy, match=f"process {os.getpid()} records"):
+    lock = recording_lock(tmp_path)
+    with alone(*lock), pytest.raises(LakeBusy, match=f"process {os.getpid()} records"):
         recorder.start()
     recorder.start()
-    with pytest.raises(LakeBusy), alone(lock, RECORDS):
+    with pytest.raises(LakeBusy), alone(*lock):
         pass
     recorder.close("the test's end")
