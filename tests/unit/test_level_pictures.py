@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +17,7 @@ from engine.session import Session
 from engine.vocab import ROOTS
 from tests.support.ladders import DATE, NS, SYMBOL, make_frames
 from workbench import lakes, session_cache
-from workbench.plots import heatmap, ladder, levels, volume
+from workbench.plots import candles, heatmap, ladder, levels, volume
 from workbench.plots.heatmap import legend_html
 from workbench.state import LevelState, dollar_ticks
 from workbench.theme import DARK
@@ -195,3 +196,15 @@ def test_tests_and_confluent_levels_are_those_known_at_the_cursor(book: Ladder) 
     assert session.touches_before("price:25", 100) is None
     found = [session_cache.confluent(session, "pm_high", t) for t in (10, 60, 90)]
     assert found == [["VWAP"], [], ["OR High"]]
+
+
+def test_a_name_that_had_to_make_room_has_a_line_from_its_level() -> None:
+    names = [("VWAP", 200, True), ("OR Low", 201, False), ("PM Low", 203, False), ("PD High", 300, False)]
+    made = candles.pills(names, (0.0, 1_000.0), (0.0, 400.0), 500.0, 400.0)
+    assert made["text"] == ["VWAP", "OR Low", "PM Low", "PD High"]
+    assert all(b - a >= 17 - 1e-6 for a, b in pairwise(made["y"]))
+    assert np.isnan(made["tick"]).tolist() == [abs(a - b) <= 3 for a, b in zip(made["y"], (200, 201, 203, 300))]
+    assert np.isnan(made["tick"]).sum() == 2, "the middle one of three and the one alone are where they belong"
+    for text, begin, end, right in zip(made["text"], made["from"], made["to"], made["x"]):
+        assert begin < end < right
+        assert right - end >= 2 * 7 * len(text), "it ends beside the name, not under it"

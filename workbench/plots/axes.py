@@ -119,6 +119,17 @@ def time_formatter() -> models.DatetimeTickFormatter:
     return models.DatetimeTickFormatter(**short, **long)
 
 
+def times_text(times: float) -> str:
+    """A multiple in words, a digit behind the point where it tells something.
+
+    Examples
+    --------
+    >>> times_text(4.13), times_text(41.3), times_text(1519.0)
+    ('4.1', '41', '1,519')
+    """
+    return f"{times:,.{1 if times < 9.95 else 0}f}"
+
+
 def plain_figure(name: str, **properties: Any) -> figure:
     """An empty figure without tools and toolbar.
 

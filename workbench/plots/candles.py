@@ -32,10 +32,13 @@ VOLUME_SHARE, HEAD_SHARE = 0.2, 0.11
 LETTER_PX = 7.6
 """Width of a letter of the words, px, with some to spare."""
 
+LEADER_PX = 14
+"""Width of the line from a level to its name where that had to make room for another, px."""
+
 SOURCES = {
     "candles": ("x", "low", "high", "top", "bottom", "up", "width", "volume", "said"),
     "levels": ("x0", "x1", "y", "chosen", "colour"),
-    "names": ("x", "y", "text", "colour", "edge", "tick"),
+    "names": ("x", "y", "text", "colour", "from", "tick", "to"),
     "words": ("x", "y", "text", "align", "colour"),
     "leader": ("x0", "y0", "x1", "y1"),
 }
@@ -105,7 +108,7 @@ def candle_figure(theme: Theme, tick_size: float, *, height: int = 520) -> Candl
     )  # fmt: skip
     made["volume"].y_range_name = "volume"
     made["leader"] = axes.add(fig, Segment, src["leader"], x0="x0", y0="y0", x1="x1", y1="y1", line_width=1.4)
-    made["leaders"] = axes.add(fig, Segment, src["names"], x0="edge", y0="tick", x1="x", y1="y", line_width=1.5, line_color=colour)
+    made["leaders"] = axes.add(fig, Segment, src["names"], x0="from", y0="tick", x1="to", y1="y", line_width=1.5, line_color=colour)
     text = {"text_font": value(FONT), "text_font_size": "12px", "text_font_style": "bold", "text_baseline": "middle"}
     made["names"] = axes.add(
         fig, Text, src["names"], x="x", y="y", text="text", text_align="right", text_color=colour, padding=2, border_radius=3,
@@ -189,10 +192,13 @@ def price_span(bars: pl.DataFrame, level: int | None) -> tuple[float, float]:
     return low - VOLUME_SHARE * span, high + HEAD_SHARE * span
 
 
-def pills(names: list[tuple[str, int, bool]], right: float, prices: tuple[float, float], height_px: float) -> dict[str, list[object]]:
+def pills(
+    names: list[tuple[str, int, bool]], shown: tuple[float, float], prices: tuple[float, float], width_px: float, height_px: float
+) -> dict[str, list[object]]:
     """Source of the levels' names at the right edge: of levels on one tick the chosen or first, and how many more.
 
-    `names` are (title, tick, whether chosen), `prices` the price axis, which is `height_px` high.
+    `names` are (title, tick, whether chosen), `shown` the time axis, `prices` the price axis, `width_px` and `height_px` their lengths. A
+    name that had to make room for another has a line from its level (``from, tick``) to it (``to, y``).
     """
     low, high = prices
     span = high - low
@@ -205,12 +211,13 @@ def pills(names: list[tuple[str, int, bool]], right: float, prices: tuple[float,
     ticks = sorted(at)
     px = span / max(height_px, 60.0)
     places = levels.spread([float(k) for k in ticks], 17 * px, floor, roof)
-    rows = []
+    rows, per_px = [], (shown[1] - shown[0]) / max(width_px, 200.0)
     for tick, y in zip(ticks, places):
         of = sorted(at[tick], key=lambda name: not name[1])
         text = of[0][0] + (f" +{len(of) - 1}" if len(of) > 1 else "")
         moved = float(tick) if abs(y - tick) > 3 * px else float("nan")
-        rows.append((right, y, text, "level" if of[0][1] else "text", right, moved))
+        left = shown[1] - per_px * (LETTER_PX * len(text) + 6)
+        rows.append((shown[1], y, text, "level" if of[0][1] else "text", left - per_px * LEADER_PX, moved, left))
     return axes.columns(SOURCES["names"], rows)
 
 

@@ -17,7 +17,7 @@ from engine.retrieval.forecast import lean
 from engine.session import Session, level_title
 from engine.vocab import NS
 from workbench.assets import style
-from workbench.plots.axes import price_text, short_price_text
+from workbench.plots.axes import price_text, short_price_text, times_text
 from workbench.plots.conditions import CONDITIONS
 from workbench.plots.outcomes import FEW, class_words
 from workbench.plots.words import FROM, tests_text
@@ -136,7 +136,7 @@ def wall_text(wall: Wall, *, short: bool = False) -> str:
         traded = "not traded" if not wall.traded else f"{wall.traded:,} traded"
         how = {"eaten": f"eaten, {traded}", "pulled": f"pulled, {traded}", "moved": f"moved, {traded}"}[wall.fate]
         return f"{wall.was:,} → {wall.size:,} in {age_text(wall.took_s)}, {how}"
-    said = [f"{wall.size:,} ({wall.times:.1f}x)"]
+    said = [f"{wall.size:,} ({times_text(wall.times)}x)"]
     said += [wall.trend] if wall.trend != "steady" else []
     said += {0: [], 1: ["refilled once"], 2: ["refilled twice"]}.get(wall.refills, [f"refilled {wall.refills} times"])
     if not short:

@@ -377,7 +377,7 @@ class LevelPictures:
         runs = known.known_runs(s, look.level_id, frame.seen, first, last)
         put(parts.sources["levels"], levels.level_data(runs, look.level_id, s.day_ns))
         named = named_levels(s, [i for i, _ in lines], look.level_id, look.now_ns - 1)
-        put(parts.sources["names"], candles.pills(named, x1, (low, high), self.ladder_height))
+        put(parts.sources["names"], candles.pills(named, (x0, x1), (low, high), self.candle_width, self.ladder_height))
         setup = setup_bars(past, look.frame, look.now_ns - 1, s.ladder.tape.head(frame.t))
         trigger = setup.trigger_ns
         high_of = past.filter(pl.col("window_start_ts_ns") == trigger)["high_tick"] if trigger is not None else None
