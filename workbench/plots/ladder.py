@@ -218,8 +218,7 @@ def ladder_data(rows: pl.DataFrame, step: int, top: float, *, apart: int = 1) ->
         "rest": ends.tolist(),
         "rest_x": (ends + 0.04).tolist(),
         "rest_text": [
-            f"{r:,.0f}" + (f" ◆{axes.times_text(t)}×" if w else "") if s and r > 0 else ""
-            for r, t, w, s in zip(rest, times, wall, show)
+            f"{r:,.0f}" + (f" ◆{axes.times_text(t)}×" if w else "") if s and r > 0 else "" for r, t, w, s in zip(rest, times, wall, show)
         ],
         "rest_colour": ["long" if s == "bid" else "short" for s in rows["side"]],
         "fill_colour": ["wall" if w else "text" for w in wall],
