@@ -626,10 +626,14 @@ class OrderReplay:
         self._start_ns, self._end_ns, self._lost = start_ns, end_ns, lost
         self._params = params or OrderParams()
         self._contracts = [self._contract(i, symbol, warm) for i, symbol in instruments.items()]
+        self._cover_end = _FOREVER
 
     def begin_file(self, header_end_ns: int, header_start_ns: int | None = None) -> None:
-        """Say that the next records come from another file, of that span: without a snapshot at its start, no order is known."""
-        for c in self._contracts:
+        """Say that the next records come from another file, of that span: without a snapshot at its start no order is known, unless it
+        begins where the file before ended.
+        """
+        before, self._cover_end = self._cover_end, header_end_ns
+        for c in self._contracts if header_start_ns != before else ():
             c.st[book.IN_SNAPSHOT] = 0
             c.st[book.NEW_FILE] = 1
 

@@ -80,25 +80,25 @@ class LadderReplay:
         self._start_ns, self._end_ns = start_ns, end_ns
         self._contracts = [self._contract(i, symbol, warm, start_ns if open_ns is None else open_ns) for i, symbol in instruments.items()]
         self._cover_end = _FOREVER
-        self._begun = False
         self._files: list[Span] = []
 
     def begin_file(self, header_end_ns: int, header_start_ns: int | None = None) -> None:
         """Say that the next records come from another file, which covers ``[header_start_ns, header_end_ns)``.
         Seconds beyond a file's end are invalid until a later file covers them; a file whose first record of a contract is neither a
-        snapshot's nor an ``R`` starts cold: the book is emptied and invalid until one comes.
+        snapshot's nor an ``R`` starts cold: the book is emptied and invalid until one comes. But a file that begins where the one before
+        ended goes on with its book, as if they were one.
         """
         self._files.append((0 if header_start_ns is None else header_start_ns, header_end_ns))
+        before, self._cover_end = self._cover_end, header_end_ns
         for c in self._contracts:
-            self._end_snapshot(c)
-            if header_start_ns is not None:
-                self._advance(c, header_start_ns // NS - self._start_ns // NS)
-                if self._begun and header_start_ns > self._cover_end:
-                    c.st[book.KNOWN] = 0
+            if header_start_ns != before:
+                self._end_snapshot(c)
+                if header_start_ns is not None:
+                    self._advance(c, header_start_ns // NS - self._start_ns // NS)
+                    if header_start_ns > before:
+                        c.st[book.KNOWN] = 0
+                c.st[book.NEW_FILE] = 1
             c.st[book.COVER_END] = header_end_ns
-            c.st[book.NEW_FILE] = 1
-        self._cover_end = header_end_ns
-        self._begun = True
 
     def feed(self, columns: MboColumns) -> None:
         """Replay the next records; a stream may be cut into chunks anywhere."""

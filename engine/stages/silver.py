@@ -149,13 +149,17 @@ def _nothing_in(inputs: StageInputs, days: list[dt.date]) -> NoData:
 
 
 def ladder_differs(manifest: Manifest) -> bool:
-    """Whether a ladder without a trust record, of accepted earlier code, would have other rows now: it had a book that was crossed or began
-    unknown, or unknown orders.
+    """Whether a ladder of accepted earlier code would have other rows now: one without a trust record where it had a book that was crossed
+    or began unknown, or unknown orders; another where a file that begins where the one before ended had begun cold.
     """
+    if "trust" in manifest.notes:
+        trust = manifest.notes["trust"]
+        spans = [f["span"] for f in trust.get("files", [])]
+        return "cold_start" in trust["why_not"] and any(a[1] == b[0] for a, b in pairwise(spans))
     stats = manifest.notes.get("stats", {})
     files = sum(digest is not None for digest in manifest.lineage.inputs.values())
     unknown = stats.get("unknown_cancels", 1) + stats.get("unknown_modifies", 1) + stats.get("crossed_after_open", 1)
-    return "trust" not in manifest.notes and (unknown > 0 or stats.get("clears", 0) < files)
+    return unknown > 0 or stats.get("clears", 0) < files
 
 
 def covered_spans(notes: dict[str, Any]) -> list[tuple[int, int]]:

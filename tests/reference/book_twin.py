@@ -82,6 +82,9 @@ class BookTwin:
     # ---- files and records
 
     def file(self, start_ns: int | None, end_ns: int) -> None:
+        if self.covered_once and start_ns == self.cover_end:  # the same stream goes on
+            self.cover_end = end_ns
+            return
         self.end_of_snapshot()
         if start_ns is not None:
             self.go_to(start_ns // NS)

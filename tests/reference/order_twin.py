@@ -74,6 +74,7 @@ class OrderTwin:
         self.sizes = Counter[int]()
         self.threshold, self.second = least, None
         self.now: int | None = None
+        self.cover_end: int | None = None
         self.begun, self.in_snapshot, self.new_file = False, False, True
         self.pulls: list[Pull] = []
         self.held: list[Held] = []
@@ -83,8 +84,10 @@ class OrderTwin:
         self.sweep: Sweep | None = None
         self.traded: tuple[str, int] | None = None
 
-    def file(self) -> None:
-        self.in_snapshot, self.new_file = False, True
+    def file(self, start_ns: int | None, end_ns: int) -> None:
+        before, self.cover_end = self.cover_end, end_ns
+        if start_ns is None or start_ns != before:  # else the same stream goes on
+            self.in_snapshot, self.new_file = False, True
 
     def finish(self) -> None:
         if not self.begun:

@@ -93,7 +93,7 @@ def twin_order_events(
         pull_ns=params.pull_ns, warm=warm, lost=lost,
     )  # fmt: skip
     for f in files:
-        twin.file()
+        twin.file(f.start_ns, f.end_ns)
         for row in dict_rows(to_columns(f.records), instrument):
             twin.record(row)
     twin.finish()

@@ -86,7 +86,7 @@ def test_what_orders_did_equals_the_twin(real_dbn: Path) -> None:
     orders = OrderReplay(header.outrights(), START, END)
     orders.begin_file(header.end_ns, header.start_ns)
     twin = OrderTwin(START, END, 250_000_000)
-    twin.file()
+    twin.file(header.start_ns, header.end_ns)
     for columns in chunks:
         orders.feed(columns)
         for row in dict_rows(columns, next(iter(header.outrights()))):
