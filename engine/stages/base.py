@@ -119,9 +119,12 @@ class Stage:
         # Session windows and tick size affect every stage's rows, also where only `build` reads them.
         root = root_of(symbol)
         selection = {"ROOTS.code": {root.code}, "PROFILES.name": {profile}, "MARKETS.name": {root.market}, **self.entries(values)}
+        return accepted(code_of(self.run, session_windows, root_of), selection, self.counting(symbol, profile))
+
+    def counting(self, symbol: str, profile: str) -> dict[str, str]:
+        """What decides about such a session's rows beside the code: distributions and their versions, and a root of the user's own."""
         by_calendar = () if profile_named(profile).trading[1] is not None else ("exchange-calendars",)
-        packages = {p: version(p) for p in (*self.packages, *by_calendar)} | own_root(symbol)
-        return accepted(code_of(self.run, session_windows, root_of), selection, packages)
+        return {p: version(p) for p in (*self.packages, *by_calendar)} | own_root(symbol)
 
     @property
     def layer(self) -> str:

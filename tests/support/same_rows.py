@@ -30,7 +30,7 @@ from engine.retrieval.index import write_index_files
 from engine.sessions import session_windows
 from engine.simulate.dbn import write_day
 from engine.stages import bronze
-from engine.stages.base import Stage, version
+from engine.stages.base import Stage
 from engine.stages.task import STAGES
 from engine.vocab import root_of
 
@@ -103,7 +103,8 @@ def codes(lake: Lake, stages: tuple[Stage, ...] = STAGES) -> Iterator[tuple[str,
         now = code_of(*of_stage(stage))
         for key in stage.io.outputs:
             for symbol, date in lake.partitions(key):
-                yield lake.manifest(key, symbol, date).lineage.code, now, {p: version(p) for p in stage.packages}
+                lineage = lake.manifest(key, symbol, date).lineage
+                yield lineage.code, now, stage.counting(symbol, lineage.profile or "rth")
     for receipt in sorted((lake.root / "truth").rglob("*.json")):
         yield json.loads(receipt.read_text())["code"], code_of(*SIMULATED), {}
     if stages != STAGES:
