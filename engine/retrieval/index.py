@@ -15,6 +15,7 @@ import os
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from engine.lake.store import Lake
 
-FORMAT = 9
+FORMAT = 10
 MANIFEST = "manifest.json"
 
 
@@ -72,14 +73,19 @@ def rebuild_command(lake: Lake, name: str, symbol: str | None = None, params: di
     return f"spymaster index --lake {shlex.quote(str(lake.root))} --name {name}{of}{retrieval_options(params or {}, ('kinds', 'horizon'))}"
 
 
-def input_digests(lake: Lake, symbol: str | None, through: str | None = None) -> dict[str, str]:
+def input_digests(lake: Lake, symbol: str | None, through: dt.date | None = None) -> dict[str, str]:
     """Manifest digest of every gold partition that is an input of an index of `symbol`, of sessions up to the date `through`."""
     from engine.lake.store import input_key
 
-    sessions = [(s, d) for s, d in sessions_in(lake, VECTORS, symbol) if through is None or str(d) <= through]
+    sessions = [(s, d) for s, d in sessions_in(lake, VECTORS, symbol) if through is None or d <= through]
     require_one_market(lake, sessions, symbol)
     walls = {input_key(WALLS, s, d): m.digest() for s, d in sessions if (m := lake.find_manifest(WALLS, s, d)) is not None}
     return {input_key(VECTORS, s, d): lake.manifest(VECTORS, s, d).digest() for s, d in sessions} | walls
+
+
+def inputs_up_to(inputs: dict[str, str], through: dt.date | None) -> dict[str, str]:
+    """Those of `input_digests` that are of sessions up to a date; all where None."""
+    return {k: v for k, v in inputs.items() if through is None or k.rpartition("/")[2] <= str(through)}
 
 
 def build_index(
@@ -89,13 +95,9 @@ def build_index(
     symbol: str | None = None,
     params: RetrievalParams | None = None,
     choice: Choice | None = None,
-    through: dt.date | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Build the index `name` of the lake's gold atomically, and return its manifest.
-
-    With `through` it is of the sessions up to that one alone, with the pool of all levels alone: a fit that is kept
-    (`engine.retrieval.kept`).
 
     `symbol` is a contract or a root; all of gold where None. The ``kinds`` of `params` decide which triggers can be neighbours. `choice` is
     the representation chosen by an audit (`engine.retrieval.audit_store.audit_choice`); where None, the loss on the index's own history
@@ -106,21 +108,30 @@ def build_index(
     """
     p = params or RetrievalParams()
     place = index_folder(lake, name)
-    upto = None if through is None else str(through)
-    inputs = input_digests(lake, symbol, upto)
-    market = root_of(next(iter(inputs)).split("/")[1]).code
-    before = None if through is None else through + dt.timedelta(days=1)
-    events = {g: e for g, e in gold_events(lake, symbol, kinds=p.kinds, before=before).items() if len(e)}
+    inputs = input_digests(lake, symbol)
+    events = {g: e for g, e in gold_events(lake, symbol, kinds=p.kinds).items() if len(e)}
     if not events:
         raise NoData(f"{VECTORS} in {lake.root}: expected triggers of kind {', '.join(p.kinds)}, found none; add dates")
+    recover(place.parent)
+    return swap_in_index(lake, name, symbol, p, inputs, lambda folder: write_index_files(folder, events, p, choice, progress))
+
+
+def swap_in_index(
+    lake: Lake, name: str, symbol: str | None, params: RetrievalParams, inputs: dict[str, str], write: Callable[[Path], dict[str, Any]],
+    *, through: dt.date | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Replace the index `name` atomically by the files that `write` writes into a folder, whose part of the manifest it returns.
+
+    Returns the manifest. Raises as `build_index`, and what `write` raises.
+    """
+    place = index_folder(lake, name)
+    market = root_of(next(iter(inputs)).split("/")[1]).code
     tmp = temporary(place)
     try:
-        if through is None:  # fits are made several at once
-            recover(place.parent)
         tmp.mkdir(parents=True)
-        manifest = write_index_files(tmp, events, p, choice, progress, whole=through is None)
+        manifest = write(tmp)
         manifest |= {
-            "through": upto,
+            "through": None if through is None else str(through),
             "name": name,
             "symbol": symbol,
             "market": market,
@@ -128,13 +139,9 @@ def build_index(
             "inputs": inputs,
             "format": FORMAT,
         }
-        manifest |= {"contract": dataset(VECTORS).contract().fingerprint(), "code": index_codes()[0], "params": p.model_dump(mode="json")}
-        manifest["digest"] = sha256_text(canonical(manifest))
-        write_json(tmp / MANIFEST, manifest)
-        (tmp / SUCCESS).write_text(manifest["digest"] + "\n", encoding="utf-8")
-        for path in sorted(tmp.rglob("*"), reverse=True):
-            fsync_path(path)
-        fsync_path(tmp)
+        manifest |= {"contract": dataset(VECTORS).contract().fingerprint(), "code": index_codes()[0]}
+        manifest |= {"params": params.model_dump(mode="json")}
+        seal_index(tmp, manifest)
         swap_in(tmp, place)
         fsync_path(place.parent)
     except OSError as e:
@@ -144,6 +151,16 @@ def build_index(
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     return manifest
+
+
+def seal_index(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write a manifest with its digest, which ``_SUCCESS`` repeats, and bring all of the folder to the disk."""
+    manifest["digest"] = sha256_text(canonical(manifest))
+    write_json(folder / MANIFEST, manifest)
+    (folder / SUCCESS).write_text(manifest["digest"] + "\n", encoding="utf-8")
+    for path in sorted(folder.rglob("*"), reverse=True):
+        fsync_path(path)
+    fsync_path(folder)
 
 
 # ----------------------------------------------------------------------------
@@ -163,8 +180,8 @@ TOUCH = ".touch"
 CODES = ("row", "session_code", "episode_code", "label")
 """Columns that a pool's metadata have beside those of its events."""
 
-READ = "read_"
-"""Prefix of further ones: the reader's cross-fitted forecasts, by number of the class."""
+ODDS = "odds_"
+"""Prefix of further ones: the reader's cross-fitted log odds, by number of the class."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -191,39 +208,44 @@ def feature_lists(representation: str) -> dict[str, Any]:
     return {g: feature_list(representation, APPROACHES[0] if g == MIRROR else g) for g in groups_of(representation)}
 
 
+def fit_groups(
+    events: dict[str, Events], params: RetrievalParams, recipe: Recipe
+) -> tuple[dict[str, Model], dict[str, Model], dict[str, str]]:
+    """By group the models of the classes and of the touch, and why a group, or its ``.touch``, has none.
+
+    Raises `NoData` where no group has a model.
+    """
+    models, touch = dict[str, Model](), dict[str, Model]()
+    left_out: dict[str, str] = {}
+    for g, e in events.items():
+        try:
+            models[g] = fit(e, params, recipe=recipe)
+            touch[g] = fit(e, params, recipe=default_recipe(e.representation), target="touch")
+        except NoData as error:
+            left_out[g if g not in models else f"{g}{TOUCH}"] = str(error)
+    if not models:
+        raise NoData(next(iter(left_out.values())))
+    return models, touch, left_out
+
+
 def write_index_files(
     folder: Path,
     events: dict[str, Events],
     params: RetrievalParams,
     choice: Choice | None,
     progress: Progress | None,
-    *,
-    whole: bool = True,
 ) -> dict[str, Any]:
-    """Write an index's files but its manifest, and return the manifest's part about them; raises `NoData` where no group is fitted.
-
-    Without `whole` there is one pool, of all levels.
-    """
+    """Write an index's files but its manifest, and return the manifest's part about them; raises `NoData` where no group is fitted."""
     representation = next(iter(events.values())).representation
-    recipe = default_recipe(representation) if choice is None else choice.recipe
-    models, touch = dict[str, Model](), dict[str, Model]()
-    left_out: dict[str, str] = {}
-    for g, e in events.items():
-        try:
-            models[g] = fit(e, params, recipe=recipe)
-            touch[g] = fit(e, params, recipe=default_recipe(representation), target="touch")
-        except NoData as error:
-            left_out[g if g not in models else f"{g}{TOUCH}"] = str(error)
-    if not models:
-        raise NoData(next(iter(left_out.values())))
+    models, touch, left_out = fit_groups(events, params, default_recipe(representation) if choice is None else choice.recipe)
     seed = {g: fit_normaliser(_first_sessions(m.history, params.min_sessions).matrix, params.clip) for g, m in models.items()}
     vectors = compared(next(iter(models.values())).recipe, representation)
     write_json(folder / FEATURES, feature_lists(vectors))
     write_json(folder / SEED_STATS, {g: n.to_json(models[g].history.names) for g, n in seed.items()})
     write_json(folder / STATS, {g: m.normaliser.to_json(m.history.names) for g, m in models.items()})
-    write_json(folder / MODELS, {g: _model_json(m) | {"touch": _touch_json(touch.get(g))} for g, m in models.items()})
+    write_json(folder / MODELS, {g: model_json(m) | {"touch": touch_json(touch.get(g))} for g, m in models.items()})
     write_json(folder / HORIZON_FITS, {g: horizons_json(horizon_references(m)) for g, m in models.items()})
-    parts = [(g, end, m, *pool) for end, fitted in (("", models), (TOUCH, touch)) for g, m in fitted.items() for pool in _pools(m, whole)]
+    parts = [(g, end, m, *pool) for end, fitted in (("", models), (TOUCH, touch)) for g, m in fitted.items() for pool in _pools(m)]
     pools: dict[str, dict[str, Any]] = {"": {}, TOUCH: {}}
     for i, (g, end, model, name, rows) in enumerate(parts):
         stem = g if g != MIRROR or name == ALL or name.startswith("kind=") else str(model.history.frame["approach"][int(rows[0])])
@@ -260,11 +282,9 @@ def _first_sessions(events: Events, sessions: int) -> Events:
     return events.take(events.sessions <= np.unique(events.sessions)[:sessions][-1])
 
 
-def _pools(model: Model, whole: bool) -> list[tuple[str, NDArray[np.int64]]]:
-    """(folder, rows of the group's history) of every pool of a model; without `whole` of the one of all levels."""
+def _pools(model: Model) -> list[tuple[str, NDArray[np.int64]]]:
+    """(folder, rows of the group's history) of every pool of a model."""
     h = model.history
-    if not whole:
-        return [(ALL, np.arange(len(h)))]
     levels, approaches = h.frame["level_id"].to_numpy().astype(object), h.frame["approach"].to_numpy().astype(object)
     out = [(ALL, np.arange(len(h)))]
     out += [(f"kind={k}", np.flatnonzero(h.level_kinds == k)) for k in sorted(set(h.level_kinds.tolist()))]
@@ -272,7 +292,8 @@ def _pools(model: Model, whole: bool) -> list[tuple[str, NDArray[np.int64]]]:
     return out + [(level, rows) for level, rows in by_level if len(rows)]
 
 
-def _model_json(model: Model) -> dict[str, Any]:
+def model_json(model: Model) -> dict[str, Any]:
+    """What is fitted in a model but its normalisation and its tuning."""
     embedding = None if model.embedding is None else model.embedding.to_json()
     reader = None if model.reader is None else model.reader.to_json()
     stack = None if model.stack is None else model.stack.to_json()
@@ -280,8 +301,9 @@ def _model_json(model: Model) -> dict[str, Any]:
     return {"recipe": model.recipe, "names": list(model.names)} | fitted
 
 
-def _touch_json(model: Model | None) -> dict[str, Any] | None:
-    return None if model is None else _model_json(model) | {"norm": model.normaliser.to_json(model.history.names)}
+def touch_json(model: Model | None) -> dict[str, Any] | None:
+    """`model_json` of the touch's model, with its normalisation."""
+    return None if model is None else model_json(model) | {"norm": model.normaliser.to_json(model.history.names)}
 
 
 def file_facts(path: Path) -> dict[str, Any]:
@@ -308,9 +330,9 @@ def _write_pool(folder: Path, stem: str, group: str, model: Model, rows: NDArray
     if outline is not None:
         faiss.write_index(outline.index, str(folder / f"{stem}{OUTLINE}"))
     codes = zip(CODES, (rows, pool.sessions, pool.episodes, model.labels[rows]))
-    assert model.read is not None
-    read = (pl.Series(f"{READ}{i}", v) for i, v in enumerate(model.read[rows].T))
-    meta = model.history.frame[rows].with_columns(*(pl.Series(k, v) for k, v in codes), *read)
+    assert model.odds is not None
+    odds = (pl.Series(f"{ODDS}{i}", v) for i, v in enumerate(model.odds[rows].T))
+    meta = model.history.frame[rows].with_columns(*(pl.Series(k, v) for k, v in codes), *odds)
     meta.write_parquet(folder / f"{stem}{METADATA}", compression="zstd", compression_level=1, statistics=False)
     ends = (INDEX, METADATA) if outline is None else (INDEX, OUTLINE, METADATA)
     body = {
@@ -350,10 +372,13 @@ def read_index_manifest(lake: Lake, name: str = "default") -> dict[str, Any]:
     return dict(manifest)
 
 
-def check_index(lake: Lake, manifest: dict[str, Any], params: RetrievalParams | None = None) -> None:
+def check_index(
+    lake: Lake, manifest: dict[str, Any], params: RetrievalParams | None = None, *, inputs: dict[str, str] | None = None
+) -> None:
     """Raise `StaleIndex` where an index does not match the lake's current gold, the features, the code, or `params`.
 
-    Names what was expected, what was found, and the command that rebuilds the index.
+    Names what was expected, what was found, and the command that rebuilds the index. `inputs` are `input_digests` of the index's symbol
+    where they are known already, of at least its sessions.
     """
     wanted = manifest["params"] if params is None else params.model_dump(mode="json")
 
@@ -375,7 +400,8 @@ def check_index(lake: Lake, manifest: dict[str, Any], params: RetrievalParams | 
         refuse(f"built from the session profile {manifest['profile']!r}, the lake holds {profile!r}")
     if wanted != manifest["params"]:
         refuse(f"built with other parameters ({', '.join(k for k, v in wanted.items() if v != manifest['params'].get(k))})")
-    inputs = input_digests(lake, manifest["symbol"], manifest["through"])
+    through = None if manifest["through"] is None else dt.date.fromisoformat(manifest["through"])
+    inputs = inputs_up_to(inputs, through) if inputs is not None else input_digests(lake, manifest["symbol"], through)
     changed = sorted(k for k in inputs.keys() | manifest["inputs"].keys() if inputs.get(k) != manifest["inputs"].get(k))
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -428,7 +454,7 @@ def open_horizons(lake: Lake, name: str, stem: str) -> dict[str, HorizonForecast
     """What was fitted at every horizon with the pool of all levels; `stem` is a group. Raises as `open_touch`."""
     manifest = read_index_manifest(lake, name)
     path = index_folder(lake, name) / HORIZON_FITS
-    _check_file(path, manifest["files"][path.name], _rebuild_hint(lake, manifest, manifest["params"]))
+    check_file(path, manifest["files"][path.name], _rebuild_hint(lake, manifest, manifest["params"]))
     return horizons_from_json(json.loads(path.read_text(encoding="utf-8"))[stem])
 
 
@@ -444,7 +470,7 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
     group, place = found["group"], base / folder
 
     def read(file: str) -> Any:
-        _check_file(base / file, manifest["files"][file], hint)
+        check_file(base / file, manifest["files"][file], hint)
         return json.loads((base / file).read_text(encoding="utf-8"))[group]
 
     fitted = read(MODELS) if target == "class" else read(MODELS)["touch"]
@@ -452,14 +478,14 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
     if target == "class":
         raw = base / f"{group}.vectors.npy"
         # By size alone: the file is memory-mapped and a few rows of it are read, hashing it would take longer than everything else.
-        _check_file(raw, {**manifest["files"][raw.name], "sha256": None}, hint)
+        check_file(raw, {**manifest["files"][raw.name], "sha256": None}, hint)
         normaliser = normaliser_from_json(read(STATS), names)
     else:
         stem = f"{stem}{TOUCH}"
         normaliser = normaliser_from_json(fitted["norm"], names)
-    _check_file(place / f"{stem}{POOL}", found["manifest"], hint)
+    check_file(place / f"{stem}{POOL}", found["manifest"], hint)
     for f, facts in found["files"].items():
-        _check_file(place / f, facts, hint)
+        check_file(place / f, facts, hint)
     try:
         meta = pl.read_parquet(place / f"{stem}{METADATA}", glob=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as e:
@@ -467,7 +493,7 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
     if schema_hash(meta) != found["metadata_schema"]:
         raise StaleIndex(f"index {place}: {stem}: the metadata have another schema than the manifest says; {hint}")
     rows, sessions, episodes, labels = (meta[c].to_numpy().astype(np.int64) for c in CODES)
-    read_columns = [c for c in meta.columns if c.startswith(READ)]
+    odds_columns = [c for c in meta.columns if c.startswith(ODDS)]
     if target == "class":
         try:
             matrix = np.load(raw, mmap_mode="r")
@@ -491,16 +517,17 @@ def _open(lake: Lake, name: str, manifest: dict[str, Any], folder: str, stem: st
         reference=reference_from_json(fitted["reference"]),
         reader=None if fitted["reader"] is None else reader_from_json(fitted["reader"]),
         tuned=tuned_from_json(found["tuned"]),
-        history=Events(matrix, names if target == "class" else (), manifest["representation"], meta.drop(*CODES, *read_columns)),
+        history=Events(matrix, names if target == "class" else (), manifest["representation"], meta.drop(*CODES, *odds_columns)),
         labels=labels,
         pool=index,
         outline=outline,
-        read=meta.select(read_columns).to_numpy(),
+        odds=meta.select(odds_columns).to_numpy(),
         stack=None if fitted["stack"] is None else stack_from_json(fitted["stack"], names),
     )
 
 
-def _check_file(path: Path, facts: dict[str, Any], hint: str) -> None:
+def check_file(path: Path, facts: dict[str, Any], hint: str) -> None:
+    """Raise `StaleIndex` where a file is not as `file_facts` had it; by size alone where its hash is None."""
     try:
         size = path.stat().st_size
         same = size == facts["size"] and (facts["sha256"] is None or sha256_file(path) == facts["sha256"])

@@ -56,8 +56,9 @@ class Model:
         Outlines of history (`Embedding.outline`), row for row as in `pool`; None without an embedding.
     stack : Stack or None
         What the recipes `attention` and `stack` read with, beyond the reader.
-    toward, read : float64 ``(n, classes)`` or None
-        Cross-fitted forecasts of history: those that counts are shrunken toward, and the reader's. None in a model read from an index.
+    toward, odds : float64 ``(n, classes)`` or None
+        Cross-fitted of history: the forecasts that counts are shrunken toward, and the log odds that the reader gives, by which it is
+        placed. `toward` is None in a model read from files, `odds` in a kept fit that places nothing by them.
     later : int
         How many of the last events of history were placed since (`extend`): nothing was fitted on them.
     """
@@ -76,7 +77,7 @@ class Model:
     pool: Pool
     outline: Pool | None = None
     toward: Floats | None = None
-    read: Floats | None = None
+    odds: Floats | None = None
     stack: Stack | None = None
     later: int = 0
 
@@ -91,6 +92,11 @@ class Model:
     def classes(self) -> int:
         """Number of classes of the target."""
         return class_count(self.target)
+
+    @cached_property
+    def read(self) -> Floats | None:
+        """The reader's cross-fitted forecasts of history, ``(n, classes)``."""
+        return None if self.odds is None else softmax(self.odds)
 
     @cached_property
     def usual(self) -> Usual:
@@ -207,7 +213,7 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
         tuned = replace(tuned, abstain_below=abstention_bound(outline, vectors, params))
     return Model(
         target, recipe, params, history.names, normaliser, best.embedding, reference, reader, tuned, history, labels, best.pool, outline,
-        best.toward, read, stack,
+        best.toward, odds, stack,
     )  # fmt: skip
 
 
@@ -295,10 +301,10 @@ def extend(model: Model, later: Events) -> Model:
     outline = model.outline
     if model.embedding is not None and outline is not None:
         outline = longer(outline, model.embedding.outline(scaled))
-    read = None if model.read is None or reading is None else np.concatenate([model.read, reading.probability])
+    odds = None if model.odds is None or reading is None else np.concatenate([model.odds, reading.odds])
     return replace(
         model, history=history, labels=np.concatenate([model.labels, labels]), pool=longer(model.pool, placed), outline=outline,
-        toward=None, read=read, later=model.later + len(later),
+        toward=None, odds=odds, later=model.later + len(later),
     )  # fmt: skip
 
 

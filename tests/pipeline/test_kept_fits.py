@@ -12,12 +12,14 @@ import pytest
 
 from engine.commands.run import Run
 from engine.errors import RunFailed
+from engine.features.vector import WALL
 from engine.lake.catalog import SIGNALS
 from engine.lake.store import Lake
 from engine.params import RetrievalParams, RunParams
 from engine.retrieval import neighbours as asked
 from engine.retrieval.dataset import VECTORS, gold_events
 from engine.retrieval.forecast import forecast_frame
+from engine.retrieval.history import history_name, read_history
 from engine.retrieval.index import index_folder, read_index_manifest
 from engine.retrieval.kept import FitMade, before_session, fit_days, fits_to_make, kept_fits, kept_names, make_fit, name_for
 from engine.retrieval.model import extend, fit, fit_before, fitted_sessions, forecast
@@ -178,7 +180,79 @@ def test_a_new_session_costs_one_fit_at_most_and_is_a_neighbour_without_one(lake
     manifest = read_index_manifest(lake, sorted(was)[-1])
     assert manifest["through"] == sorted(was)[-1][-10:]
     assert len(manifest["inputs"]) == 2 * len(set(manifest["inputs"]) & {f"{VECTORS}/{SYMBOL}/{d}" for d in days})
-    assert list(manifest["pools"]) == ["all/mirrored"]
+    assert set(manifest["files"]) == {"models.json", "horizons.json", "mirrored.odds.npy", "mirrored.touch.odds.npy"}
+
+
+def test_history_is_kept_once_and_read_again_where_it_is_harmed(lake: Lake, frame: pl.DataFrame) -> None:
+    """A fit holds what was fitted, and of each event the log odds by which it is placed."""
+    days = days_of(lake)
+    before = [(SYMBOL, d) for d in days[:-2]]
+    fits, query = kept_fits(lake, "ES", "mirrored", before, PARAMS), trigger_query(lake, frame["trigger_id"][20 * SESSIONS - 3])
+    assert fits is not None
+    model = fits[0]
+    odds = index_folder(lake, name_for("ES", before, PARAMS)) / "mirrored.odds.npy"
+    assert odds.stat().st_size == 128 + 3 * 8 * (len(model.history) - model.later)
+    answer = neighbours(lake, query, params=PARAMS)
+    kept = read_history(lake, "ES", PARAMS.kinds)
+    assert kept is not None
+    from_gold = gold_events(lake, kinds=PARAMS.kinds)["mirrored"]
+    whole = kept.between(None, days[-1])["mirrored"]
+    assert (whole.names, whole.matrix.tobytes()) == (from_gold.names, from_gold.matrix.tobytes())
+    assert whole.frame.equals(from_gold.frame)
+    place = index_folder(lake, history_name("ES"))
+    for file in ("mirrored.npy", "mirrored.parquet", "manifest.json"):
+        damage(place / file)
+        assert read_history(lake, "ES", PARAMS.kinds) is None
+        again = neighbours(lake, query, params=PARAMS)
+        assert again.forecast.equals(answer.forecast)
+        assert again.found.equals(answer.found)
+        assert fits_to_make(lake, "ES", PARAMS) == []
+        assert read_history(lake, "ES", PARAMS.kinds) is not None, "written again"
+    # A session more is read by itself, one that changed too; one without walls takes them from the histories that it is in.
+    added = add_session(lake, frame)
+    early = frame.filter(pl.col("session_date") == days[12]).with_columns(pl.col("sigma") * 2)
+    write_gold(lake.root, early)
+    fits_to_make(lake, "ES", PARAMS)
+    kept = read_history(lake, "ES", PARAMS.kinds)
+    assert kept is not None
+    whole = kept.between(None, added)["mirrored"]
+    from_gold = gold_events(lake, kinds=PARAMS.kinds)["mirrored"]
+    assert (whole.names, whole.matrix.tobytes()) == (from_gold.names, from_gold.matrix.tobytes())
+    assert whole.frame.equals(from_gold.frame)
+    assert set(WALL).isdisjoint(whole.names)
+    assert set(WALL) <= set(kept.between(None, days[11])["mirrored"].names)
+    assert set(WALL) <= set(kept.between(days[12], added)["mirrored"].names)
+
+
+def damage(path: Path) -> None:
+    """One byte in the middle of a file is another, its size the same."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_fit_that_is_harmed_is_not_used_and_is_made_again(lake: Lake, frame: pl.DataFrame) -> None:
+    add_session(lake, frame)
+    days = days_of(lake)
+    before, query = [(SYMBOL, d) for d in days[:-2]], trigger_query(lake, frame["trigger_id"][-3])
+    name = name_for("ES", before, PARAMS)
+    assert kept_fits(lake, "ES", "mirrored", before, PARAMS) is not None
+    answer = neighbours(lake, query, params=PARAMS).forecast
+    for file in ("models.json", "horizons.json", "mirrored.odds.npy", "mirrored.touch.odds.npy", "manifest.json", "_SUCCESS"):
+        path = index_folder(lake, name) / file
+        was = path.read_bytes()
+        damage(path)
+        assert [t.name for t in fits_to_make(lake, "ES", PARAMS)] == [name], file
+        assert kept_fits(lake, "ES", "mirrored", before, PARAMS) is None, file
+        if file == "horizons.json":
+            assert neighbours(lake, query, params=PARAMS).forecast.equals(answer), "fitted when it is asked"
+        path.write_bytes(was)
+        assert fits_to_make(lake, "ES", PARAMS) == []
+    (index_folder(lake, name) / "models.json").unlink()
+    (task,) = fits_to_make(lake, "ES", PARAMS)
+    assert make_fit(task) == FitMade()
+    assert fits_to_make(lake, "ES", PARAMS) == []
+    assert kept_fits(lake, "ES", "mirrored", before, PARAMS) is not None
 
 
 def test_what_no_longer_holds_is_not_used_and_is_made_again(lake: Lake, frame: pl.DataFrame) -> None:
