@@ -82,14 +82,17 @@ def walls(ladder: Ladder, k_ref: int, end_ns: int, params: WallParams | None = N
 
 def in_the_way(found: Iterable[Wall], last_tick: int, *, up: bool, params: WallParams | None = None) -> list[Wall]:
     """What price would have to go through, at most ``most`` walls: asks from the last trade up, or bids from it down. Those that stand and
-    are ``named_s`` old come first, the largest of them first, then those that ended, the latest first.
+    are ``named_s`` old come first, the largest of them first, then a younger one that is larger than all of them, then those that ended,
+    the latest first.
     """
     p = params or WallParams()
     ahead = [w for w in found if (w.side == "ask" and w.tick >= last_tick if up else w.side == "bid" and w.tick <= last_tick)]
-    stand = sorted((w for w in ahead if not w.fate and w.age_s >= p.named_s), key=lambda w: (-w.size, abs(w.tick - last_tick)))
+    heaviest = sorted((w for w in ahead if not w.fate), key=lambda w: (-w.size, abs(w.tick - last_tick)))
+    stand = [w for w in heaviest if w.age_s >= p.named_s]
+    young = [w for w in heaviest[:1] if w not in stand]
     gone = sorted((w for w in ahead if w.fate), key=lambda w: (w.ended_s, -w.was))
-    # One that has just gone is news: it is not crowded out by walls that stand.
-    return [*stand[: p.most - bool(gone)], *gone][: p.most]
+    # What has just come or gone is news: it is not crowded out by walls that stand.
+    return [*stand[: p.most - bool(gone) - len(young)], *young, *gone][: p.most]
 
 
 @dataclass

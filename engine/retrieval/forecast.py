@@ -208,8 +208,10 @@ def _empty_forecast(past: Events, queries: Events, params: RetrievalParams, reas
 # ----------------------------------------------------------------------------
 # The verdict in words: which way a forecast leans from the usual, if any
 
-LEANS = 1.8 / 1.28
+LEANS, LEANS_SHARE = 1.8 / 1.28, 0.93
 """Half widths of an 80% interval by which a difference must exceed 0 to be a lean: those of 93%, since three classes are compared."""
+
+NO_EDGE = "no edge"
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,7 @@ def lean(row: Mapping[str, Any]) -> Lean:
         if beyond and abs(edge) >= 0.02:
             found.append((edge > 0, abs(edge), c, 100 * edge, 100 * low, 100 * high))
     if not found:
-        return Lean("", nan, nan, nan, "no edge")
+        return Lean("", nan, nan, nan, NO_EDGE)
     _, _, c, edge, low, high = max(found)
     words = f"leans {c}" if edge > 0 else f"leans against {c}"
     return Lean(c, edge, low, high, f"{words} {edge:+.0f}, interval {low:.0f} to {high:.0f}".replace("-0 ", "0 "))

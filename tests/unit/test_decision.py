@@ -105,7 +105,7 @@ def outcomes(edges: dict[str, tuple[float, float, float]]) -> pl.DataFrame:
 @pytest.mark.parametrize(
     ("reject", "broke", "words"),
     [
-        ((-0.1, 0.06), (-0.05, 0.09), "no edge"),
+        ((-0.1, 0.06), (-0.05, 0.09), "no edge: chop +8, 93% interval −10 to 25"),
         ((-0.15, 0.01), (0.03, 0.15), "leans break +9, interval 3 to 15"),
         ((-0.15, -0.03), (-0.05, 0.09), "leans against reject −9, interval −15 to −3"),
         ((-0.25, -0.15), (0.03, 0.15), "leans break +9, interval 3 to 15"),
@@ -226,3 +226,14 @@ def test_a_part_of_the_bar_too_narrow_for_its_number_tells_it_on_hover() -> None
     assert "> 15%</span>" in bar
     assert "> </span>" in bar
     assert "4%, usually 4%'" in bar
+
+
+def test_walls_in_the_way_are_in_the_order_in_which_price_meets_them_and_the_sentence_names_no_young_one() -> None:
+    near, far = dataclasses.replace(WALL, tick=BELOW.last_tick + 2, size=90), dataclasses.replace(WALL, tick=BELOW.last_tick + 9)
+    young = dataclasses.replace(WALL, tick=BELOW.last_tick + 5, size=5_000, age_s=4)
+    stands = dataclasses.replace(BELOW, way=(far, near, young))
+    html = decision_html(stands, "none")
+    at = [html.index(f"{size:,} (") for size in (90, 5_000, 1_240)]
+    assert at == sorted(at)
+    assert "resting sells 1,240" in statement(stands)
+    assert "5,000" not in statement(stands)

@@ -257,11 +257,11 @@ def text(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)))
 
 
-def test_the_table_says_counts_first_then_the_posterior_beside_what_is_usual() -> None:
+def test_the_table_says_the_posterior_first_then_counts_and_what_is_usual() -> None:
     said = text(outcomes.outcome_html(rows_of(), facts(), DARK))
     assert "After a touch of PM &lt;High&gt; from below" in said
-    assert "touch 62% , usually 58%" in said
-    assert re.search(r"break ▲ 14 of 40 30% \[20–40\] usual 35%", said)
+    assert "touch 62% , usual 58%" in said
+    assert re.search(r"break ▲ 30% \[20–40\] 14 of 40 , usual 35%", said)
     assert said.index("break ▲") < said.index("chop") < said.index("reject ▼")
     assert "40 setups, 18 days, n_eff 36" in said
     assert "a trade 8 ticks beyond is a break, 8 ticks back a reject, neither chop" in said

@@ -156,9 +156,15 @@ def test_what_stands_in_the_way_comes_before_what_is_gone() -> None:
     asks = [Wall("ask", K + d, size, 5.0, age) for d, size, age in ((2, 80, 60), (4, 120, 60), (6, 90, 60), (3, 500, 5))]
     gone = [Wall("ask", K + 5, 20, 5.0, 60, fate="pulled", was=100, ended_s=s) for s in (9, 4)]
     bid = Wall("bid", K - 3, 70, 4.0, 60)
-    assert [w.size for w in in_the_way([*asks, bid], K, up=True)] == [120, 90, 80]
-    assert [(w.size, w.ended_s) for w in in_the_way([*asks, *gone, bid], K, up=True)] == [(120, 0), (90, 0), (20, 4)]
+    old = asks[:3]
+    assert [w.size for w in in_the_way([*old, bid], K, up=True)] == [120, 90, 80]
+    assert [(w.size, w.ended_s) for w in in_the_way([*old, *gone, bid], K, up=True)] == [(120, 0), (90, 0), (20, 4)]
     assert in_the_way([*asks, bid], K, up=False) == [bid]
+    # One that has just come is told where it is larger than all that have stood a while, and the sentence waits for its age.
+    assert [w.size for w in in_the_way([*asks, bid], K, up=True)] == [120, 90, 500]
+    assert [w.size for w in in_the_way([*asks, *gone, bid], K, up=True)] == [120, 500, 20]
+    small = dataclasses.replace(asks[3], size=110)
+    assert [w.size for w in in_the_way([*old, small], K, up=True)] == [120, 90, 80]
     assert in_the_way(asks, K + 5, up=True) == [asks[2]]
 
 

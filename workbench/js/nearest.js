@@ -1,9 +1,9 @@
-// Points of a path in a picture 100 wide and 100 high, `reach` ticks above and below the middle; a gap where there is no number.
+// Points of a path in a picture 100 wide and 100 high, `reach` ticks above and below the middle (what is further lies outside); a gap where there is no number.
 const pathLine = (path, reach) => {
   let pen = false;
   return path.map((v, i) => {
     if (v === null) { pen = false; return ""; }
-    const x = 100 * i / Math.max(path.length - 1, 1), y = 50 - 50 * Math.max(-1, Math.min(1, v / (reach + 1)));
+    const x = 100 * i / Math.max(path.length - 1, 1), y = 50 - 50 * v / (reach + 1);
     const to = `${pen ? "L" : "M"}${+x.toFixed(1)},${+y.toFixed(1)}`;
     pen = true;
     return to;

@@ -32,6 +32,12 @@ VOLUME_SHARE, HEAD_SHARE = 0.2, 0.11
 LETTER_PX = 7.6
 """Width of a letter of the words, px, with some to spare."""
 
+LONGEST_NAME = 18
+"""Levels on one tick are all named where that takes no more letters, else the chosen or first one, and how many more."""
+
+NAME_PX = 17
+"""Room of one level's name, from line to line, px."""
+
 LEADER_PX = 14
 """Width of the line from a level to its name where that had to make room for another, px."""
 
@@ -107,7 +113,7 @@ def candle_figure(theme: Theme, tick_size: float, *, height: int = 520) -> Candl
         fill_color=made["body"].glyph.fill_color,
     )  # fmt: skip
     made["volume"].y_range_name = "volume"
-    made["leader"] = axes.add(fig, Segment, src["leader"], x0="x0", y0="y0", x1="x1", y1="y1", line_width=1.4)
+    made["leader"] = axes.add(fig, Segment, src["leader"], x0="x0", y0="y0", x1="x1", y1="y1", line_width=1.2, line_dash=[2, 3])
     made["leaders"] = axes.add(fig, Segment, src["names"], x0="from", y0="tick", x1="to", y1="y", line_width=1.5, line_color=colour)
     text = {"text_font": value(FONT), "text_font_size": "12px", "text_font_style": "bold", "text_baseline": "middle"}
     made["names"] = axes.add(
@@ -135,7 +141,7 @@ def candle_theme_values(parts: CandleParts, theme: Theme) -> axes.ThemeValues:
         *axes.theme_values(parts.figure, theme, size="12px"),
         (r["body"].fill_color["transform"], {"palette": [theme.candle_down, theme.candle_up]}),
         (parts.ink, {"palette": axes.inks(theme)}),
-        (r["leader"], {"line_color": theme.text}),
+        (r["leader"], {"line_color": theme.muted}),
         (r["names"], {"background_fill_color": theme.panel}),
         (r["words"], {"background_fill_color": theme.map_floor}),
         (boxes["back"], {"fill_color": theme.muted}),
@@ -195,7 +201,7 @@ def price_span(bars: pl.DataFrame, level: int | None) -> tuple[float, float]:
 def pills(
     names: list[tuple[str, int, bool]], shown: tuple[float, float], prices: tuple[float, float], width_px: float, height_px: float
 ) -> dict[str, list[object]]:
-    """Source of the levels' names at the right edge: of levels on one tick the chosen or first, and how many more.
+    """Source of the levels' names at the right edge: the chosen one first, and as many as there is room for.
 
     `names` are (title, tick, whether chosen), `shown` the time axis, `prices` the price axis, `width_px` and `height_px` their lengths. A
     name that had to make room for another has a line from its level (``from, tick``) to it (``to, y``).
@@ -204,17 +210,21 @@ def pills(
     span = high - low
     # Below the trigger's words, however low the figure is.
     floor, roof = low + (VOLUME_SHARE + 0.09) * span, high - max(HEAD_SHARE, 30 / max(height_px, 60.0)) * span
+    px = span / max(height_px, 60.0)
     at: dict[int, list[tuple[str, bool]]] = {}
     for title, tick, chosen in names:
-        if floor <= tick <= roof:
+        if low <= tick <= high:
             at.setdefault(tick, []).append((title, chosen))
-    ticks = sorted(at)
-    px = span / max(height_px, 60.0)
-    places = levels.spread([float(k) for k in ticks], 17 * px, floor, roof)
+    # No more than there is room for: the chosen one, then those nearest to it, or to the middle.
+    middle = next((tick for _, tick, chosen in names if chosen and tick in at), (low + high) / 2)
+    room = max(int((roof - floor) / (NAME_PX * px)) + 1, 1)
+    ticks = sorted(sorted(at, key=lambda k: (abs(k - middle), k))[:room])
+    places = levels.spread([float(k) for k in ticks], NAME_PX * px, floor, roof)
     rows, per_px = [], (shown[1] - shown[0]) / max(width_px, 200.0)
     for tick, y in zip(ticks, places):
         of = sorted(at[tick], key=lambda name: not name[1])
-        text = of[0][0] + (f" +{len(of) - 1}" if len(of) > 1 else "")
+        both = " & ".join(name for name, _ in of)
+        text = both if len(both) <= LONGEST_NAME else f"{of[0][0]} & {len(of) - 1} more"
         moved = float(tick) if abs(y - tick) > 3 * px else float("nan")
         left = shown[1] - per_px * (LETTER_PX * len(text) + 6)
         rows.append((shown[1], y, text, "level" if of[0][1] else "text", left - per_px * LEADER_PX, moved, left))

@@ -12,8 +12,8 @@ import polars as pl
 
 from engine.features.flow_lead import WINDOW_S, FlowLead
 from engine.features.walls import Wall, in_the_way
-from engine.params import FlowLeadParams
-from engine.retrieval.forecast import lean
+from engine.params import FlowLeadParams, WallParams
+from engine.retrieval.forecast import LEANS, LEANS_SHARE, NO_EDGE, lean
 from engine.session import Session, level_title
 from engine.vocab import NS
 from workbench.assets import style
@@ -150,9 +150,9 @@ def age_text(seconds: int) -> str:
 
 
 def way_text(standing: Standing, *, brief: bool = False) -> str:
-    """The heaviest wall in price's way, and one that has just ended; with `brief` that one only where none stands."""
-    word = "sells" if standing.up else "buys"
-    stand = next((w for w in standing.way if not w.fate), None)
+    """The heaviest wall in price's way that is old enough, and one that has just ended; with `brief` that one only where none stands."""
+    word, least_s = "sells" if standing.up else "buys", WallParams().named_s
+    stand = next((w for w in standing.way if not w.fate and w.age_s >= least_s), None)
     gone = next((w for w in standing.way if w.fate), None)
     said = []
     if stand is not None:
@@ -213,7 +213,8 @@ class Verdict:
 
 
 def verdict_words(rows: pl.DataFrame, n_eff: float) -> str:
-    """Whether the forecast leaves what is usual: ``no edge``, ``leans break +9, interval 3 to 15`` (points).
+    """Whether the forecast leaves what is usual: ``leans break +9, interval 3 to 15`` (points), or ``no edge: break +4, 93% interval -3 to
+    11`` with the largest difference and the interval that would have to leave zero.
 
     `rows` have ``outcome, p, reference, edge_low, edge_high`` of one horizon, the interval being that of the difference ``p - reference``:
     what `engine.retrieval.forecast.lean` says of them.
@@ -221,10 +222,15 @@ def verdict_words(rows: pl.DataFrame, n_eff: float) -> str:
     if n_eff < FEW:
         return f"too few to tell ({n_eff:.0f} effective setups)"
     row: dict[str, Any] = {"nothing_comparable": False}
+    largest = max(rows.iter_rows(named=True), key=lambda r: abs(r["p"] - r["reference"]))
     for r in rows.iter_rows(named=True):
         figures = {"p": r["p"], "pi": r["reference"], "edge_low": r["edge_low"], "edge_high": r["edge_high"]}
         row |= {f"{name}_{r['outcome']}": figure for name, figure in figures.items()}
-    return lean(row).text.replace("-", "−")
+    said, edge = lean(row).text, largest["p"] - largest["reference"]
+    if said == NO_EDGE:
+        low, high = (100 * (edge + LEANS * (largest[f"edge_{side}"] - edge)) for side in ("low", "high"))
+        said += f": {largest['outcome']} {100 * edge:+.0f}, {LEANS_SHARE:.0%} interval {low:.0f} to {high:.0f}"
+    return said.replace("-0 ", "0 ").replace("-", "−")
 
 
 def verdict_of(
@@ -334,12 +340,13 @@ def verdict_html(v: Verdict) -> str:
     ends = np.cumsum([v.usual[c] for c in SHOWN])[:2]
     ticks = "".join(f"<i style='left:{100 * x:.2f}%'></i>" for x in ends)
     few = " few" if v.nothing or v.n_eff < FEW else ""
-    usual = " / ".join(f"{100 * v.usual[c]:.0f}" for c in SHOWN)
+    usual = "/".join(f"{100 * v.usual[c]:.0f}" for c in SHOWN)
     weight = "" if v.weight is None else f", weight <b>{v.weight:.0%}</b>"
     n = escape(v.nothing) if v.nothing else f"<b>{v.neighbours}</b> setups, <b>{v.days}</b> days{weight}"
     return (
         f"<div class='m one h'>After a touch, within {v.minutes:g} min · {n}</div><div class='bar{few}'>{parts}{ticks}</div>"
-        f"<div class='one'><b class='say'>{escape(v.words)}</b> <span class='m'>· usual {usual}</span></div>"
+        f"<div class='one'><b class='say'>{escape(v.words)}</b> "
+        f"<span class='m h'><i class='key'></i> usual {usual}</span></div>"
     )
 
 
@@ -352,9 +359,11 @@ def _way_html(s: Standing) -> str:
     if s.approach is None:
         return f"<div class='m one h'>What stands in the way</div><div class='m'>no reading: {escape(s.why)}</div>"
     side = "short" if s.up else "long"
+    # Those that stand as price would meet them, then those that ended.
+    met = sorted(s.way, key=lambda w: (bool(w.fate), abs(w.tick - (s.last_tick or 0))))
     lines = [
         f"<div class='one{' gone' if w.fate else ''}'><b class='{side}'>{price_text(w.tick, s.tick_size)}</b> {escape(wall_text(w))}</div>"
-        for w in s.way
+        for w in met
     ] or [f"<div class='m'>no wall of resting {'sells' if s.up else 'buys'}</div>"]
     lead = f"<b class='{s.flow.side}'>{s.flow.side} +{s.flow.lead:.0%}</b>" if s.flow.side else "even" if s.flow.known else "not known"
     seconds = FlowLeadParams().flow_s

@@ -429,7 +429,7 @@ def legend_html(
     unit = "contracts" if layer.unit == "contracts" else "share of flow"
     what = escape(layer.meaning) + per + ("" if signed else f", {unit}")
     if typical is not None:
-        what = f"{escape(layer.meaning)}{per}: times the usual size at its distance from price, contracts near price"
+        what = f"resting size{per}: times the usual at its distance, contracts near price"
     said = f"Colour scale: {escape(layer.title)}, 0 to {top:g} {unit}"
     return (
         f"<style>{style('legend')}</style><div class='legend' role='img' aria-label='{said}' style='color:{theme.muted}'>"

@@ -190,7 +190,7 @@ def outcome_html(rows: pl.DataFrame, facts: Facts, theme: Theme, *, waiting: boo
         body = _table(rows, facts, theme)
     few = f" · <b>fewer than {FEW}: grey</b>" if facts.n_eff < FEW and not facts.nothing else ""
     n = f"<b>{facts.neighbours}</b> setups, <b>{facts.days}</b> days, n_eff <b>{facts.n_eff:.0f}</b>"
-    whole = f"{top}{body}<div class='m'>{n} · {escape(facts.whose)}{few}<br>{escape(facts.rule)}</div>"
+    whole = f"{top}{body}<div class='m'>{n} · {escape(facts.whose)}{few}<div class='rule'>{escape(facts.rule)}</div></div>"
     return _page(f"<div class='wait'></div><div class='dim'>{whole}</div>" if waiting else whole, theme, roomy)
 
 
@@ -209,7 +209,7 @@ def _touch(facts: Facts) -> str:
     if facts.p_touch is None and facts.pi_touch is None:
         return ""
     p = "" if facts.p_touch is None else f"touch <b class='n'>{facts.p_touch:.0%}</b>, "
-    pi = "" if facts.pi_touch is None else f"usually <span class='n'>{facts.pi_touch:.0%}</span>"
+    pi = "" if facts.pi_touch is None else f"usual <span class='n'>{facts.pi_touch:.0%}</span>"
     return f"<span class='m' title='Probability that price touches the level in this episode'>{p}{pi}</span>"
 
 
@@ -237,7 +237,7 @@ def _table(rows: pl.DataFrame, facts: Facts, theme: Theme) -> str:
         lines.append(f"<tr><td class='w'><b style='color:{colours[c]}'>{words[c]}</b>{_figures(shown)}</td>{cells}</tr>")
     key = "bar: count · line: 80% interval · dashes: usual here"
     return (
-        f"<table><colgroup><col style='width:46%'></colgroup><tr><th class='w m' title='{key}'>┃ 80% interval "
+        f"<table><colgroup><col class='first'></colgroup><tr><th class='w m' title='{key}'>┃ 80% interval "
         f"<span style='color:{theme.level}'>┅</span> usual here</th>{heads}</tr>{''.join(lines)}</table>"
     )
 
@@ -251,14 +251,15 @@ def _dim(row: dict[str, Any]) -> str:
 
 
 def _figures(row: dict[str, Any] | None) -> str:
-    """The chosen horizon in figures: counts, posterior and interval, and the reference."""
+    """The chosen horizon in figures: posterior and interval, smaller the counts it is shrunk from and the reference it is shrunk to."""
     if row is None:
         return ""
-    counts = f" <span class='big'>{row['count']} of {row['of']}</span>"
+    counts = f"{row['count']} of {row['of']}"
     if row["p"] is None:
-        return counts
-    share = f"{row['p']:.0%} [{100 * row['low']:.0f}–{100 * row['high']:.0f}]"
-    return f"{counts}<br><span class='{_dim(row)}'>{share}</span> <span class='m'>usual {row['reference']:.0%}</span>"
+        return f" {counts}"
+    interval = f"[{100 * row['low']:.0f}–{100 * row['high']:.0f}]"
+    share = f"<span class='{_dim(row)}'><b class='big'>{row['p']:.0%}</b> {interval}</span>"
+    return f" {share}<br> <span class='m'>{counts}<span class='usual'>, usual {row['reference']:.0%}</span></span>"
 
 
 def _cell(row: dict[str, Any], colour: str, word: str, peak: float, *, on: bool) -> str:
