@@ -6,18 +6,18 @@ import datetime as dt
 from dataclasses import dataclass, field
 
 from engine.errors import EngineError, NoData, PartitionCorrupt, PartitionMissing, RawMissing, UnknownDataset, UnknownRoot
-from engine.lake.catalog import BRONZE_MBO, dataset, datasets
+from engine.lake.catalog import BRONZE_MBO, OPTION_TABLES, dataset, datasets
 from engine.lake.store import Lake
 from engine.params import RunParams
 from engine.sessions import profile_named, session_windows, utc_dates
-from engine.stages import bronze
+from engine.stages import bronze, option_bronze
 from engine.stages.base import StageIO, params_hash, why_stale
 from engine.stages.raw import RawIndex, raw_index
 from engine.stages.task import GROUPS, STAGES, Group, Receipt, TaskSpec, failed, is_current
 from engine.vocab import known_roots, root_of
 
 LAYERS = ("bronze", "silver", "gold", "all")
-PRODUCT_TYPES = ("future_mbo",)
+PRODUCT_TYPES = ("future_mbo", "future_option")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,10 @@ class Step:
 
 def build_pipeline(product_type: str, layer: str) -> tuple[Step, ...]:
     """The stages of a layer (one of `LAYERS`), each after those that make its inputs; UnknownDataset without any."""
-    steps = [Step(bronze.STAGE, StageIO(("raw",), (BRONZE_MBO,))), *(Step(s.name, s.io) for s in STAGES)]
+    steps = [
+        Step(bronze.STAGE, StageIO(("raw",), (BRONZE_MBO,))), Step(option_bronze.STAGE, StageIO(("raw",), tuple(OPTION_TABLES.values()))),
+        *(Step(s.name, s.io) for s in STAGES),
+    ]  # fmt: skip
     steps = [s for s in steps if dataset(s.io.outputs[0]).product_type == product_type]
     if layer != "all":
         steps = [s for s in steps if dataset(s.io.outputs[0]).layer == layer]
@@ -107,6 +110,32 @@ def plan_bronze(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: boo
             for raw, symbols in files:
                 plan.take(TaskSpec(str(lake.root), date, symbols, raw=raw, overwrite=overwrite))
     return plan
+
+
+def plan_options(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: bool, only_missing: bool = False) -> Plan:
+    """Plan of the tasks that bring bronze of the options of a root, or of a contract's root, on UTC `dates` up to date; empty where the
+    lake has no raw files of options. `only_missing` leaves what is there.
+    """
+    plan = Plan()
+    root = root_of(symbol).code
+    for table, key in OPTION_TABLES.items():
+        days = option_bronze.option_days(lake, root, table)
+        there = {d for _, d in lake.partitions(key, root)} if only_missing else set()
+        for date in (d for d in dates if d in days and d not in there):
+            plan.take(TaskSpec(str(lake.root), date, (root,), options=days[date], overwrite=overwrite))
+    return plan
+
+
+def option_dates(dates: list[dt.date], symbol: str, profile: str) -> list[dt.date]:
+    """UTC dates whose options the sessions `dates` read: those of their trading days, from the evening before."""
+    found: set[dt.date] = set()
+    for date in dates:
+        try:
+            windows = session_windows(date, profile, root_of(symbol))
+        except NoData:
+            continue  # `plan_sessions` says why
+        found.update(utc_dates(windows.globex_start_ns, windows.ladder_end_ns))
+    return sorted(found)
 
 
 def plan_sessions(
@@ -202,6 +231,10 @@ def lake_state(lake: Lake, params: RunParams | None = None, *, verify: bool = Fa
                 rows, size, notes = manifest.rows, sum(f.size for f in manifest.files), manifest.notes
                 if key == BRONZE_MBO:
                     stale = _bronze_stale(lake, symbol, date, indexes)
+                elif key in OPTION_TABLES.values():
+                    day = option_bronze.option_days(lake, symbol, dataset(key).table).get(date)
+                    # As of futures: without its raw file it counts as current.
+                    stale = "" if day is None else option_bronze.why_stale_options(lake, day, keep=False) or ""
                 else:
                     stale = why_stale(lake, stage_of[key], symbol, date, lake.profile() or "", params) or ""
             except EngineError as e:

@@ -73,7 +73,7 @@ def run(
     check_symbol(symbol)
     build_pipeline(product_type, layer)
     profile = profile_text(session)
-    job = Run(Lake(lake), symbol, wanted, must, profile, read_params(params, level_ids), processes(workers), overwrite, json)
+    job = Run(Lake(lake), symbol, wanted, must, profile, read_params(params, level_ids), processes(workers), overwrite, json, product_type)
     with job.lake.lock():
         job.go(layer)
 
@@ -118,6 +118,7 @@ class Run:
     workers: int
     overwrite: bool
     json: bool
+    product_type: str = "future_mbo"
     receipts: list[Receipt] = field(default_factory=list, init=False)
     left_out: dict[str, str] = field(default_factory=dict, init=False)
     current: int = field(default=0, init=False)
@@ -156,7 +157,7 @@ class Run:
     def _bronze(self, layer: str) -> None:
         """Bring bronze up to date; for silver alone make only what has none, of the raw files that are there."""
         from engine.lake.catalog import BRONZE_MBO
-        from engine.pipeline import bronze_dates, plan_bronze
+        from engine.pipeline import bronze_dates, option_dates, plan_bronze, plan_options
         from engine.stages.raw import condition_lines, raw_index
         from engine.vocab import root_of
 
@@ -171,8 +172,12 @@ class Run:
             dates, overwrite = [d for d in dates if d not in there], False
         for line in condition_lines(self.lake, set(dates) & set(index.dates(self.symbol))):
             self.say(line)
-        plan = plan_bronze(self.lake, self.symbol, dates, overwrite=overwrite, must=must, index=index)
-        self._work(plan, "bronze")
+        if self.product_type == "future_mbo":
+            plan = plan_bronze(self.lake, self.symbol, dates, overwrite=overwrite, must=must, index=index)
+            self._work(plan, "bronze")
+        options = self.dates if layer == "bronze" else option_dates(self.dates, self.symbol, self.profile)
+        missing = layer == "silver"
+        self._work(plan_options(self.lake, self.symbol, options, overwrite=overwrite, only_missing=missing), "bronze")
 
     def _drop_dates_without_raw(self, index: RawIndex) -> None:
         """Fail dates that have neither raw nor bronze with an error about the raw file, and drop them from the run."""
@@ -215,7 +220,8 @@ class Run:
         from engine.pipeline import groups_of, plan_sessions
 
         sessions = self._sessions(layer)
-        for group in groups_of(layer):
+        # What is made of options is made among the stages of silver, between what it reads and what reads it.
+        for group in groups_of(layer) if self.product_type == "future_mbo" else groups_of("silver"):
             self.before(group)
             # Failures of silver are reported once; gold is made for the sessions that have silver.
             must = self.must and (group == "silver" or layer == "gold")

@@ -27,6 +27,7 @@ def simulate(
     rearm_ticks: Annotated[int, Parameter(help="So far from a level price must have been before a new regime begins there.")] = 14,
     moving: Annotated[bool, Parameter(negative=(), help="VWAP and the 200-bar average have regimes, too.")] = False,
     thin_after: Annotated[str | None, Parameter(help="New York time, such as 12:35; after it, and until 04:00, the day is thin.")] = None,
+    options: Annotated[bool, Parameter(negative=(), help="Options on the future, too: definitions, statistics, trades, quotes.")] = False,
     lake: LakeDir = Path("lake"),
     out: Annotated[Path | None, Parameter(help="Folder for the files; the lake's raw folder where not given.")] = None,
     workers: Annotated[int | None, Parameter(help="Processes; as many as cores where not given.")] = None,
@@ -43,6 +44,7 @@ def simulate(
 
         spymaster simulate --dates 2025-09-01:2025-10-31 --seed 7
         spymaster simulate --dates 2025-09-03 --rate 1 --out /data/busy
+        spymaster simulate --dates 2025-09-02:2025-09-03 --thin-after 12:35 --options
     """
     from pydantic import ValidationError
 
@@ -51,6 +53,7 @@ def simulate(
     from engine.runner import run_tasks
     from engine.simulate.calendar import open_spans
     from engine.simulate.dbn import DayReceipt, DayTask, run_day
+    from engine.simulate.options import run_day_with_options
     from engine.vocab import ROOTS
 
     require(root in ROOTS, f"--root {root}: expected one of {', '.join(ROOTS)}")
@@ -84,7 +87,13 @@ def simulate(
         def poison(task: DayTask, deaths: int) -> None:
             done(task, DayReceipt(task.name, 0, 0.0, f"its process died {deaths} times"))
 
-        run_tasks(run_day, tasks, workers=min(len(tasks), workers or os.cpu_count() or 1), on_result=done, on_poison=poison)
+        run_tasks(
+            run_day_with_options if options else run_day,
+            tasks,
+            workers=min(len(tasks), workers or os.cpu_count() or 1),
+            on_result=done,
+            on_poison=poison,
+        )
     failed = [f"{r.name}: {r.error}" for r in receipts if r.error]
     written, records = sum(r.records > 0 for r in receipts), sum(r.records for r in receipts)
     if json:

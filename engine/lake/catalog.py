@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.errors import ContractError, UnknownDataset
 from engine.lake.contract import Contract, load_contract
+from engine.vocab import root_of
 
 CATALOG_PATH = Path(__file__).parent / "datasets.yaml"
 BRONZE_MBO = "bronze.future_mbo.mbo"
@@ -23,6 +24,14 @@ TRIGGERS = "gold.future_mbo.mbo_trigger_vectors"
 WALLS = "gold.future_mbo.mbo_trigger_walls"
 SIGNALS = "gold.future_mbo.mbo_trigger_signals"
 STREAM = "gold.future_mbo.mbo_pressure_stream"
+OPTION_TABLES = {t: f"bronze.future_option.{t}" for t in ("definition", "statistics", "tbbo", "bbo_1m")}
+"""Bronze of a root's options by table."""
+
+CHAIN = "silver.future_option.chain"
+MARKS = "silver.future_option.marks_1m"
+PROFILE = "gold.future_option.profile_1m"
+OPTION_LEVELS = "gold.future_option.levels_1m"
+RAW_OPTION_TEMPLATE = "raw/source=databento/product_type=future_option/symbol={root}/table={table}_dbn"
 RAW_MBO_TEMPLATE = "raw/source=databento/product_type=future/symbol={root}/table=market_by_order_dbn"
 RAW_SUFFIXES = (".dbn", ".dbn.zst")
 SELECTION_PATH = "selection/mbo_contract_day_selection.parquet"
@@ -62,6 +71,10 @@ class Dataset:
     def table(self) -> str:
         """The table's name."""
         return self.key.split(".")[2]
+
+    def owner(self, symbol: str) -> str:
+        """Symbol of the partition that a contract's session reads: the root of a dataset that a root's contracts share, else its own."""
+        return root_of(symbol).code if self.key in OPTION_TABLES.values() else symbol
 
     def partition(self, symbol: str, date: dt.date) -> str:
         """Folder of the partition, relative to the lake."""

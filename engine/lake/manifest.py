@@ -114,7 +114,7 @@ _INPUT = re.compile(r"raw/.+|[^/]+/[^/]+/([0-9]{4}-[0-9]{2}-[0-9]{2})")
 
 @cache
 def _models() -> tuple[TypeAdapter[Manifest], dict[bool, TypeAdapter[Any]]]:
-    """Strict models of a manifest, and of its notes: those of bronze (True) and of the other datasets."""
+    """Strict models of a manifest, and of its notes: those of bronze of futures (True) and of the other datasets."""
     from typing import NotRequired
 
     from pydantic import Field, StringConstraints, TypeAdapter  # slow to import
@@ -144,7 +144,7 @@ def parse_manifest(text: str, where: str) -> Manifest:
             raise PartitionCorrupt(f"{where}: expected a manifest of format {FORMAT}, found {raw['format']!r}")
         model, notes = _models()
         manifest = model.validate_json(text, strict=True)
-        notes[manifest.dataset.startswith("bronze.")].validate_python(manifest.notes, strict=True)
+        notes[manifest.dataset.startswith("bronze.future_mbo.")].validate_python(manifest.notes, strict=True)
         same = manifest.digest() == raw["digest"]
     except NOT_JSON as e:
         raise PartitionCorrupt(f"{where}: expected a manifest, found {type(e).__name__}: {str(e)[:300]}") from e

@@ -22,7 +22,7 @@ from engine.errors import (
     PartitionMissing,
     UnknownProfile,
 )
-from engine.lake.catalog import RAW_MBO_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets, raw_name_fault
+from engine.lake.catalog import RAW_MBO_TEMPLATE, RAW_OPTION_TEMPLATE, SELECTION_PATH, Dataset, dataset, datasets, raw_name_fault
 from engine.lake.contract import Contract, enforce_contract
 from engine.lake.lock import alone
 from engine.lake.manifest import NOT_JSON, Lineage, Manifest, read_manifest, sha256_file, small_text
@@ -76,6 +76,10 @@ class LakeFolder:
     def raw_folder(self, root_symbol: str) -> Path:
         """Folder of the market-by-order files of a root."""
         return self.root / RAW_MBO_TEMPLATE.format(root=root_symbol)
+
+    def option_folder(self, root_symbol: str, table: str) -> Path:
+        """Folder of a table's files of a root's options."""
+        return self.root / RAW_OPTION_TEMPLATE.format(root=root_symbol, table=table)
 
     def raw_roots(self) -> list[str]:
         """Roots that have a raw folder."""

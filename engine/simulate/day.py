@@ -334,6 +334,11 @@ class Day:
                 yield out
         finish_day(self.books[0].st, self.levels)
 
+    @property
+    def second_mids(self) -> NDArray[np.float64]:
+        """Mid of the main contract's book at the last point of each second so far, as an index of ticks; 0 where there was none."""
+        return self._anchor[:86_400]
+
     def run_main(self, until_ns: int, *, opening: bool = False) -> Iterator[NDArray[np.int64]]:
         """Records of the main contract alone from where it is to `until_ns`; the others follow it and change nothing in it.
 

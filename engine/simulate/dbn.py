@@ -25,16 +25,20 @@ DBN_VERSION = 3
 
 
 @dataclass(frozen=True)
-class _Interval:
+class MappedInterval:
+    """Dates on which a symbol is an instrument id, as the encoder of metadata takes them."""
+
     start_date: dt.date
     end_date: dt.date
     symbol: str
 
 
 @dataclass(frozen=True)
-class _Mapping:
+class SymbolMapping:
+    """A symbol and its intervals."""
+
     raw_symbol: str
-    intervals: list[_Interval]
+    intervals: list[MappedInterval]
 
 
 def metadata_bytes(date: dt.date, root: str, symbols: dict[int, str], start_ns: int, end_ns: int) -> bytes:
@@ -42,7 +46,9 @@ def metadata_bytes(date: dt.date, root: str, symbols: dict[int, str], start_ns: 
     import databento_dbn
 
     until = date + dt.timedelta(days=1)
-    mappings = [_Mapping(raw, [_Interval(date, until, str(number))]) for number, raw in sorted(symbols.items(), key=lambda kv: kv[1])]
+    mappings = [
+        SymbolMapping(raw, [MappedInterval(date, until, str(number))]) for number, raw in sorted(symbols.items(), key=lambda kv: kv[1])
+    ]
     return databento_dbn.Metadata(
         dataset=DATASET,
         start=start_ns,
@@ -161,6 +167,13 @@ def _receipt_path(task: DayTask) -> Path:
     return truth_path(task).with_suffix(".json")
 
 
+def write_receipt(task: DayTask, records: int) -> None:
+    """Note how the task's file was made; written last: a file without it, from a run that was killed here, is simulated again."""
+    size = (task.out / task.name).stat().st_size
+    receipt = {"params": task.params.digest(), "code": simulator_codes(task.params.root)[0], "bytes": size, "records": records}
+    write_text_atomic(_receipt_path(task), json.dumps(receipt) + "\n")
+
+
 def run_day(task: DayTask) -> DayReceipt:
     """The receipt of a file that is simulated unless it is there; errors meant for users are in it."""
     start = time.perf_counter()
@@ -168,10 +181,7 @@ def run_day(task: DayTask) -> DayReceipt:
         if is_done(task):
             return DayReceipt(task.name, 0, 0.0)
         n = write_day(task.out, task.truth, task.date, task.params)
-        size = (task.out / task.name).stat().st_size
-        # Written last: a file without it, from a run that was killed here, is simulated again.
-        receipt = {"params": task.params.digest(), "code": simulator_codes(task.params.root)[0], "bytes": size, "records": n}
-        write_text_atomic(_receipt_path(task), json.dumps(receipt) + "\n")
+        write_receipt(task, n)
     except (EngineError, OSError) as e:
         return DayReceipt(task.name, 0, time.perf_counter() - start, f"{type(e).__name__}: {e}")
     return DayReceipt(task.name, n, time.perf_counter() - start)

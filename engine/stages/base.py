@@ -75,7 +75,7 @@ class StageInputs:
 
     def parts(self, key: str, date: dt.date, columns: Sequence[str] | None = None, where: pl.Expr | None = None) -> Iterator[pl.DataFrame]:
         """Yield an input's rows, part by part."""
-        return self.lake.read_parts(key, self.symbol, date, columns, where)
+        return self.lake.read_parts(key, dataset(key).owner(self.symbol), date, columns, where)
 
     def frame(self, key: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Rows of the session's own partition of a silver or gold input."""
@@ -92,6 +92,8 @@ class Stage:
     later_groups: those that came later: they count only where they are not as by default, so that what was made before stays current
     entries: from their values, the registry entries that are part of the code version; all where it names none
     packages: distributions whose version affects the rows, such as the exchange calendar; part of the code version
+    later_inputs: optional inputs that came later: they count only where they are there, so that what was made before stays current
+    optional: whether a session without its required inputs goes without its outputs, and nothing is said of it
     history: datasets of whose earlier sessions of the same root it reads as well, those that have the first
     differs: from an output's manifest of earlier, accepted code: whether the rows would be others now all the same
     """
@@ -104,6 +106,8 @@ class Stage:
     later_groups: tuple[str, ...] = ()
     entries: Callable[[dict[str, Any]], Selection] = lambda values: {}
     packages: tuple[str, ...] = ()
+    later_inputs: tuple[str, ...] = ()
+    optional: bool = False
     history: tuple[str, ...] = ()
     differs: Callable[[Manifest], bool] = lambda manifest: False
 
@@ -190,6 +194,10 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
             new = expected - set(line.inputs)
             if new:
                 return f"input {min(new)} appeared"
+        later = sorted({input_key(k, dataset(k).owner(symbol), date) for k in stage.later_inputs} - set(line.inputs))
+        appeared = next((name for name in later if _digest(lake, name) is not None), None)
+        if appeared:
+            return f"input {appeared} appeared"
         # The set of other inputs follows from date, profile, parameters and code, which are equal here, so the recorded ones are complete.
         for name, digest in line.inputs.items():
             try:
@@ -201,6 +209,14 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
     return None
 
 
+def is_there_to_make(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, params: RunParams) -> bool:
+    """Whether a stage is made for a session: always, but for an optional one, which is where its required inputs are."""
+    if not stage.optional:
+        return True
+    needed = [r for r in stage.refs(session_windows(date, profile, root_of(symbol)), params) if r.required]
+    return all(lake.find_manifest(r.key, dataset(r.key).owner(symbol), r.date) is not None for r in needed)
+
+
 def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, params: RunParams, *, overwrite: bool = False) -> int | None:
     """Build the stage's outputs of one session unless they are current; returns the rows written, or None where all were current.
     Raises PartitionMissing, naming the command, where a required input is missing, and SessionError where the inputs hold no data.
@@ -210,14 +226,19 @@ def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, pa
     windows = session_windows(date, profile, root_of(symbol))
     manifests: dict[tuple[str, dt.date], Manifest | None] = {}
     for ref in stage.refs(windows, params):
-        found = lake.find_manifest(ref.key, symbol, ref.date)
+        owner = dataset(ref.key).owner(symbol)
+        found = lake.find_manifest(ref.key, owner, ref.date)
         if found is None and ref.required:
             raise PartitionMissing(
                 f"{stage.name} of {symbol} {date}: expected {ref.key} of {ref.date}, found none; "
-                f"`{lake.repair_command(ref.key, symbol, ref.date)}` makes it"
+                f"`{lake.repair_command(ref.key, owner, ref.date)}` makes it"
             )
         manifests[ref.key, ref.date] = found
-    inputs = {input_key(k, symbol, d): m.digest() if m else None for (k, d), m in manifests.items()}
+    inputs = {
+        input_key(k, dataset(k).owner(symbol), d): m.digest() if m else None
+        for (k, d), m in manifests.items()
+        if m is not None or k not in stage.later_inputs
+    }
     earlier = stage.earlier(lake, symbol, date)
     known = {(key, s, d): lake.find_manifest(key, s, d) for s, d in earlier for key in stage.history}
     inputs |= {input_key(*of): m.digest() if m else None for of, m in known.items()}

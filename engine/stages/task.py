@@ -11,8 +11,9 @@ from engine.errors import NoData
 from engine.lake.store import Lake
 from engine.params import RunParams
 from engine.stages import gold, silver
-from engine.stages.base import Stage, build, why_stale
+from engine.stages.base import Stage, build, is_there_to_make, why_stale
 from engine.stages.bronze import build_bronze, why_stale_bronze
+from engine.stages.option_bronze import OptionDay, build_options, why_stale_options
 from engine.stages.raw import RawDay
 
 Status = Literal["made", "current", "empty", "failed"]
@@ -33,12 +34,15 @@ MESSAGE_BYTES = 600
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A UTC date of raw records to convert (`raw`, `symbols`), or a group of stages of a contract's session (`symbols`, `profile`)."""
+    """A UTC date of raw records to convert (`raw`, `symbols`; of options `options`), or a group of stages of a contract's session
+    (`symbols`, `profile`).
+    """
 
     lake: str
     date: dt.date
     symbols: tuple[str, ...]
     raw: RawDay | None = None
+    options: OptionDay | None = None
     profile: str = ""
     params: str = "{}"
     overwrite: bool = False
@@ -47,6 +51,8 @@ class TaskSpec:
     @property
     def name(self) -> str:
         """Name of the task in progress bars and reports."""
+        if self.options is not None:
+            return f"bronze {self.options.root} options {self.options.table} {self.date}"
         symbols = self.symbols[0] if len(self.symbols) == 1 else f"{len(self.symbols)} contracts"
         return f"{'bronze' if self.raw else self.group} {symbols} {self.date}"
 
@@ -81,8 +87,11 @@ def is_current(spec: TaskSpec) -> bool:
     lake = Lake(spec.lake)
     if spec.raw is not None:
         return all(why_stale_bronze(lake, s, spec.raw) is None for s in spec.symbols)
+    if spec.options is not None:
+        return why_stale_options(lake, spec.options) is None
     params = RunParams.model_validate_json(spec.params)
-    return all(why_stale(lake, stage, spec.symbols[0], spec.date, spec.profile, params) is None for stage in GROUPS[spec.group])
+    of = (spec.symbols[0], spec.date, spec.profile, params)
+    return all(why_stale(lake, stage, *of) is None for stage in GROUPS[spec.group] if is_there_to_make(lake, stage, *of))
 
 
 def run_partition(spec: TaskSpec) -> Receipt:
@@ -99,10 +108,16 @@ def run_partition(spec: TaskSpec) -> Receipt:
             written = build_bronze(lake, spec.raw, spec.symbols, overwrite=spec.overwrite)
             if written is not None:
                 rows, made = written, ["bronze"]
+        elif spec.options is not None:
+            written = build_options(lake, spec.options, overwrite=spec.overwrite)
+            if written is not None:
+                rows, made = written, ["bronze"]
         else:
             params = RunParams.model_validate_json(spec.params)
             for stage in GROUPS[spec.group]:
                 stage_name = stage.name
+                if not is_there_to_make(lake, stage, spec.symbols[0], spec.date, spec.profile, params):
+                    continue
                 written = build(lake, stage, spec.symbols[0], spec.date, spec.profile, params, overwrite=spec.overwrite)
                 if written is not None:
                     rows += written

@@ -56,7 +56,7 @@ def test_a_moment_without_such_a_window_says_so(root: Path) -> None:
 
 def test_every_dataset_that_is_there_is_listed(root: Path) -> None:
     listed = quality(str(root), "ESZ5").datasets
-    assert listed["dataset"].to_list() == list(datasets())
+    assert listed["dataset"].to_list() == [key for key, d in datasets().items() if d.product_type == "future_mbo"], "no options are there"
     vacuum = listed.row(by_predicate=pl.col("dataset") == VACUUM, named=True)
     assert (vacuum["partitions"], vacuum["rows"]) == (1, Lake(root).read(VACUUM, "ESZ5", DATE).height)
     assert vacuum["columns"] == len(datasets()[VACUUM].contract().fields)
