@@ -63,6 +63,7 @@ class BookTwin:
         self.states: list[tuple[int, int]] = []  # from when on the book is fine (0), locked (1) or crossed (2), ns
         self.orders: dict[int, Order] = {}
         self.resting: dict[tuple[str, int], tuple[int, int]] = {}  # depth, number of orders
+        self.ticks: dict[str, set[int]] = {side: set() for side in NAME}  # the same ticks by side
         self.stale = True  # something at or inside the best prices has changed since `best` looked
         self.executed: list[Order] = []  # orders with an F in this event
         self.takers: set[int] = set()
@@ -261,8 +262,10 @@ class BookTwin:
         depth, orders = self.resting.get(key, (0, 0))
         if orders + count:
             self.resting[key] = depth + size, orders + count
+            self.ticks[order.side].add(order.tick)
         else:
             del self.resting[key]
+            self.ticks[order.side].remove(order.tick)
         bid, _, ask, _ = self.state
         self.stale |= order.tick >= bid if order.side == "B" else order.tick <= ask
 
@@ -279,6 +282,8 @@ class BookTwin:
     def empty(self) -> None:
         self.orders.clear()
         self.resting.clear()
+        for ticks in self.ticks.values():
+            ticks.clear()
         self.stale = True
         self.window.broken = True
         self.state = self.best()
@@ -290,8 +295,8 @@ class BookTwin:
 
     def best(self) -> tuple[Any, ...]:
         if self.stale:
-            bid = max((tick for side, tick in self.resting if side == "B"), default=-INFINITY)
-            ask = min((tick for side, tick in self.resting if side == "A"), default=INFINITY)
+            bid = max(self.ticks["B"], default=-INFINITY)
+            ask = min(self.ticks["A"], default=INFINITY)
             self.state = bid, self.resting.get(("B", bid), (0, 0))[0], ask, self.resting.get(("A", ask), (0, 0))[0]
             self.stale = False
         return self.state
