@@ -24,7 +24,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -619,10 +619,12 @@ _UNREAD = frozenset(("ctx", "type_comment", "annotation", "returns", "kind", "ty
 
 def _own_scope(function: ast.AST) -> Iterator[ast.AST]:
     """Nodes of a function's own scope, without those of functions and comprehensions in it."""
-    for child in ast.iter_child_nodes(function):
-        yield child
-        if not isinstance(child, _SCOPES):
-            yield from _own_scope(child)
+    waiting = [function]
+    while waiting:
+        for child in ast.iter_child_nodes(waiting.pop()):
+            yield child
+            if not isinstance(child, _SCOPES):
+                waiting.append(child)
 
 
 @dataclass(frozen=True)
@@ -710,7 +712,7 @@ def _traced(package: Path, functions: tuple[tuple[str, str], ...]) -> CodeVersio
         half = file.with_name(f"{file.name}.{os.getpid()}")
         with suppress(OSError):  # where nothing can be written, each process finds it anew
             try:
-                body = {k: asdict(v) for k, v in kept.items()}
+                body = {k: vars(v) for k, v in kept.items()}
                 half.write_text(json.dumps([program.sources_hash, body], default=sorted), encoding="utf-8")
                 half.replace(file)
             finally:
