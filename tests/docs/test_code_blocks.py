@@ -44,8 +44,9 @@ INSTEAD: dict[str, dict[str, str]] = {
         "dt.date(2023, 12, 25)": "dt.date(2025, 11, 4)",
         "globex_open": "rth",
         "19250, 19290": "27180, 27220",
-        # The whole audit is a part of `rebuild`.
-        "audit --lake lake": "audit --lake lake --only means",
+        # The lakes of `tests.support.lakes.make_thin_lake` are rebuilt with their whole audit.
+        "rebuild --lake lake": "rebuild --lake lake --no-audit",
+        "audit --lake lake": "audit --lake lake --only means --workers 1",
     },
     "CONTRIBUTING.md": {
         # The sources are not written to; a generated file that is not current fails all the same.
@@ -53,8 +54,9 @@ INSTEAD: dict[str, dict[str, str]] = {
     },
     "docs/RETRIEVAL.md": {
         "2025-11-04/ESZ5/pm_high/approach_up/arm/1762268405000000000": "TRIGGER",
-        "--synthetic 2000": "--synthetic 260",
-        "audit --lake lake": "audit --lake lake --only means",
+        "--synthetic 2000": "--synthetic 260 --workers 1",
+        # README's is of the same lake, and of `means`.
+        "audit --lake lake": "audit --lake lake --only pi --workers 1",
     },
     "docs/SIMULATOR.md": {
         # One thin day instead of two months.
@@ -78,8 +80,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             records = busy_day(120_000, date.toordinal(), date=date, snapshot_orders=200, **spans)
             path = folder / "files" / f"glbx-mdp3-{date:%Y%m%d}.mbo.dbn.zst"
             write_dbn(path, records, symbols={17077: "ESZ5"}, start=utc_ns(date), end=utc_ns(date) + DAY_NS)
-    for command in ("add files --lake lake", "rebuild --lake lake"):
-        run(command.split(), folder)
+    spymaster("add", folder / "files", "--lake", folder / "lake")
+    spymaster("rebuild", "--lake", folder / "lake", "--no-audit")
     return folder
 
 
@@ -113,7 +115,7 @@ def serve(arguments: list[str], folder: Path) -> None:
         raise AssertionError(f"spymaster {' '.join(arguments)}: no address answered: {log.read_text()}")
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        process.wait(120)
 
 
 def download(arguments: list[str], folder: Path) -> None:
