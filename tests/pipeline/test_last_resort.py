@@ -158,15 +158,27 @@ def test_a_defect_that_comes_again_and_again_is_logged_ever_less(state: Path):
     assert "KeyError: 'another'" in (state / errors.LOG).read_text()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+SIMULATE = ("simulate", "--dates", "2025-10-01:2025-10-31", "--rate", "0.05")
+AUDIT = ("audit", "--synthetic", "30000")
+DEMO = ("demo", "--no-serve")
+SERVE = ("serve", "--no-token", "--port", str(20_000 + os.getpid() % 10_000))
+TERM, INT = signal.SIGTERM, signal.SIGINT
+
+
 @pytest.mark.parametrize(
-    ("words", "sign"),
+    ("words", "sign", "signum"),
     [
-        (("simulate", "--dates", "2025-10-01:2025-10-31", "--rate", "0.05"), "a file"),
-        (("audit", "--synthetic", "30000"), "polars"),
-        (("demo", "--no-serve"), "a file"),
-        pytest.param(("demo", "--no-serve"), "polars", marks=pytest.mark.long, id="demo-from its files on"),
-        (("serve", "--no-token", "--port", str(20_000 + os.getpid() % 10_000)), "polars"),
+        (SIMULATE, "a file", INT),
+        (AUDIT, "polars", TERM),
+        (AUDIT, "polars", INT),
+        (DEMO, "a file", TERM),
+        (SERVE, "polars", TERM),
+        (SERVE, "polars", INT),
+        # The handler of signals is one for all commands, and each of those with processes of their own has met it above.
+        pytest.param(SIMULATE, "a file", TERM, marks=pytest.mark.long),
+        pytest.param(DEMO, "a file", INT, marks=pytest.mark.long),
+        pytest.param(DEMO, "polars", TERM, marks=pytest.mark.long, id="demo-from its files on-15"),
+        pytest.param(DEMO, "polars", INT, marks=pytest.mark.long, id="demo-from its files on-2"),
     ],
     ids=lambda given: given[0] if isinstance(given, tuple) else given,
 )
@@ -246,7 +258,7 @@ def test_a_signal_that_falls_into_code_made_from_a_string_leaves_the_exit_code(t
     assert (done.returncode, done.stdout, done.stderr) == (130, "stopped\n", "")
 
 
-@pytest.mark.parametrize("limit", [8, 12, 16, 20])
+@pytest.mark.parametrize("limit", [8, pytest.param(12, marks=pytest.mark.long), pytest.param(16, marks=pytest.mark.long), 20])
 def test_too_few_files_are_a_sentence_and_harm_nothing(copied_lake: Lake, limit: int):
     before = {p: p.read_bytes() for p in copied_lake.root.rglob(MANIFEST)}
     done = subprocess.run(

@@ -39,6 +39,7 @@ def test_runs_on_a_generated_lake(monkeypatch: pytest.MonkeyPatch, made_lake: Pa
     assert any("PM High" in text for text in run(monkeypatch, SPYMASTER_LAKE=str(made_lake)))
 
 
+@pytest.mark.long
 def test_runs_from_the_real_file(monkeypatch: pytest.MonkeyPatch, real_dbn: Path) -> None:
     assert any("PM High 4808.00, approach from" in text for text in run(monkeypatch, SPYMASTER_REAL_DBN=str(real_dbn)))
 

@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import warnings
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -31,6 +33,15 @@ from workbench.snapshot.panels import pixels, settings
 ROOT = Path(__file__).parents[2]
 
 
+@cache
+def drawn(**params: Any) -> tuple[Any, np.ndarray]:
+    """The figure of the scene with these parameters, and its pixels; only to be looked at. A glyph that the font lacks is an error."""
+    figure = draw_scene(scene(**params))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return figure, pixels(figure)
+
+
 def texts(figure) -> list[Text]:
     return [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
 
@@ -43,7 +54,7 @@ def words(figure) -> str:
 
 
 def test_the_same_bytes_twice_and_in_a_process_with_other_settings(tmp_path: Path) -> None:
-    here = picture_hash()
+    here = hashlib.sha256(picture(scene(), "rth")).hexdigest()
     assert picture_hash() == here
     rc = tmp_path / "matplotlibrc"
     rc.write_text("font.size: 31\nfont.family: serif\nfigure.dpi: 30\naxes.facecolor: ff0000\nlines.linewidth: 9\ntext.usetex: True\n")
@@ -62,8 +73,8 @@ def test_draw_is_the_picture_of_its_scene() -> None:
 
 @pytest.mark.parametrize("size", [(1440, 900), (1500, 1200), (1920, 1080), (2560, 1440), (3840, 2160)])
 def test_the_picture_has_the_size_asked_for(size: tuple[int, int]) -> None:
-    shape = pixels(draw_scene(scene(width_px=size[0], height_px=size[1]))).shape
-    assert shape == (size[1], size[0], 4)
+    _, seen = drawn(width_px=size[0], height_px=size[1], theme="dark", layer="depth")
+    assert seen.shape == (size[1], size[0], 4)
 
 
 # --- what it says
@@ -72,10 +83,7 @@ def test_the_picture_has_the_size_asked_for(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", [(1440, 900), (1500, 1200), (1920, 1080), (2560, 1440)])
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_every_word_stands_inside_the_picture_and_every_sign_has_a_glyph(size: tuple[int, int], theme: str) -> None:
-    figure = draw_scene(scene(width_px=size[0], height_px=size[1], theme=theme))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a glyph that the font lacks is a warning
-        pixels(figure)
+    figure, _ = drawn(width_px=size[0], height_px=size[1], theme=theme, layer="depth")
     with settings():
         for t in texts(figure):
             box = t.get_window_extent()
@@ -268,14 +276,11 @@ def test_labels_with_room_stay_where_they_belong() -> None:
     assert spread([50.0, 50.0], 10, 0, 100) == [45.0, 55.0]
 
 
-def test_hash_is_of_the_bytes() -> None:
-    assert hashlib.sha256(picture(scene(), "rth")).hexdigest() == picture_hash()
-
-
 @pytest.mark.parametrize("size", [(1440, 860), (1440, 900), (1920, 1080), (2560, 1440)])
 @pytest.mark.parametrize("layer", ["depth", "net"])
 def test_no_words_of_the_sheet_stand_on_others(size: tuple[int, int], layer: str) -> None:
-    figure = draw_scene(scene(width_px=size[0], height_px=size[1], layer=layer))
+    at = {"width_px": size[0], "height_px": size[1], "theme": "dark", "layer": layer}
+    figure = drawn(**at)[0] if layer == "depth" else draw_scene(scene(**at))
     with settings():
         boxes = [(t.get_text(), t.get_window_extent()) for t in figure.texts]
     for i, (one, a) in enumerate(boxes):
