@@ -26,7 +26,23 @@ COVER = """() => {
 """What the chart shows, what its image covers, and where it stands on the page."""
 
 
-def test_shows_and_asks_nobody_else(browser, made_server: Server) -> None:
+def fits(page: Any, height: int) -> None:
+    """Nothing of the page is beyond its window, and the chart has its share of it."""
+    over = "() => [document.documentElement.scrollWidth - innerWidth, document.documentElement.scrollHeight - innerHeight]"
+    until(page, lambda p: max(p.evaluate(over)) <= 0, True)
+    inner = "() => [...Bokeh.documents[0]._all_models.values()].find((m) => m.name === 'level_chart').inner_height"
+    until(page, lambda p: p.evaluate(inner) > height * 0.25, True)
+
+
+TICKS = """() => {
+  const all = [...Bokeh.documents[0]._all_models.values()].filter((m) => m.type === "DatetimeAxis" || m.type === "LinearAxis");
+  const now = all.map((a) => a.ticker).filter((t) => t.type === "AdaptiveTicker");
+  return now.map((t) => t.get_ticks_no_defaults(1, 1761642225000, 0, t.desired_num_ticks).major.length);
+}"""
+"""How many ticks each axis has of a range of which one end has come."""
+
+
+def test_shows_fits_the_screen_and_asks_nobody_else(browser, made_server: Server) -> None:
     with opened(browser, made_server.url) as (page, watch):
         seen = heat(page)
         assert min(seen["shape"]) > 30
@@ -34,20 +50,15 @@ def test_shows_and_asks_nobody_else(browser, made_server: Server) -> None:
         assert re.match(r"PM High \d+\.\d\d, .+(outpaces|even within 5 ticks).+(sells|buys)", sentence(page))
         assert page.get_by_role("radio", name=re.compile("PM High")).get_attribute("aria-checked") == "true"
         until(page, lambda p: query(p).get("level"), "pm_high")
-        page.wait_for_timeout(500)
+        fits(page, 900)
+        # A million of them stopped the page for half a minute.
+        found = page.evaluate(TICKS)
+        assert len(found) >= 3
+        assert max(found) < 50
+        page.set_viewport_size({"width": 2560, "height": 1440})
+        fits(page, 1440)
         assert watch.hosts == {f"127.0.0.1:{made_server.port}"}
         assert watch.errors == []
-
-
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (2560, 1440)])
-def test_fits_the_screen_without_scrolling(browser, made_server: Server, width: int, height: int) -> None:
-    with opened(browser, made_server.url, width=width, height=height) as (page, _):
-        over = page.evaluate(
-            "() => [document.documentElement.scrollWidth - innerWidth, document.documentElement.scrollHeight - innerHeight]"
-        )
-        assert max(over) <= 0
-        inner = page.evaluate("() => [...Bokeh.documents[0]._all_models.values()].find((m) => m.name === 'level_chart').inner_height")
-        assert inner > height * 0.25
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +68,10 @@ def plain(browser, made_server: Server) -> dict[str, Any]:
         return heat(page)
 
 
-@pytest.mark.parametrize("changed", ["layer=net", "layer=long", "step=dollar", "rows=30", "level=vwap", "level=price:6790"])
+QUICK, LONG = ("layer=net", "level=price:6790"), ("layer=long", "step=dollar", "rows=30", "level=vwap")
+
+
+@pytest.mark.parametrize("changed", [*QUICK, *(pytest.param(c, marks=pytest.mark.long) for c in LONG)])
 def test_each_setting_changes_the_heatmap(browser, made_server: Server, plain: dict[str, Any], changed: str) -> None:
     before = plain
     with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&layer=add&{changed}".replace("layer=add&layer", "layer")) as (page, watch):
@@ -66,8 +80,20 @@ def test_each_setting_changes_the_heatmap(browser, made_server: Server, plain: d
         assert watch.errors == []
 
 
-def test_chips_and_keys_choose_levels_and_layers(browser, made_server: Server) -> None:
+LAST_CANDLE = """() => {
+  const view = [...Bokeh.index.query((v) => v.model.name === "candles")][0], at = view.el.getBoundingClientRect();
+  const x = [...view.model.renderers.find((r) => r.data_source.name === "candles").data_source.get_column("x")].at(-2);
+  return [at.left + view.frame.x_scale.compute(x), at.top + view.frame.bbox.top + 20];
+}"""
+"""A place in the column of the last candle but one, well above it."""
+
+
+def test_chips_prices_keys_and_clicks(browser, made_server: Server) -> None:
     with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
+        page.get_by_role("main").wait_for()
+        for name in ("Heatmap", "Pressure ladder", "four conditions"):
+            page.get_by_role("figure", name=re.compile(name)).wait_for()
+        # Chips and keys choose levels and layers.
         before = heat(page)
         page.get_by_role("radio", name=re.compile("PM Low")).click()
         after = until_changed(page, heat, before)
@@ -80,19 +106,34 @@ def test_chips_and_keys_choose_levels_and_layers(browser, made_server: Server) -
         assert until_changed(page, heat, before)["sum"] != before["sum"]
         page.keyboard.press("ArrowUp")
         until(page, lambda p: query(p).get("layer"), "short")
-        assert watch.errors == []
-
-
-LAST_CANDLE = """() => {
-  const view = [...Bokeh.index.query((v) => v.model.name === "candles")][0], at = view.el.getBoundingClientRect();
-  const x = [...view.model.renderers.find((r) => r.data_source.name === "candles").data_source.get_column("x")].at(-2);
-  return [at.left + view.frame.x_scale.compute(x), at.top + view.frame.bbox.top + 20];
-}"""
-"""A place in the column of the last candle but one, well above it."""
-
-
-def test_arrows_and_clicks_move_the_cursor_and_a_candle_reads_out(browser, made_server: Server) -> None:
-    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
+        until(page, lambda p: query(p).get("level"), "pm_high")
+        # Any price.
+        box = page.get_by_role("textbox").first
+        box.fill("6790.25")
+        box.press("Enter")
+        until_changed(page, lambda p: query(p).get("level"), "pm_high")
+        assert query(page)["level"] == "price:6790.25"
+        assert sentence(page).startswith("Price 6790.25")
+        box.fill("67902.5")
+        box.press("Enter")
+        page.get_by_role("alert").filter(has_text="within 20%").wait_for()
+        assert query(page)["level"] == "price:6790.25"
+        box.fill("6,791.30")
+        box.press("Enter")
+        page.get_by_role("alert").filter(has_text="6791.25 is shown").wait_for()
+        until(page, lambda p: query(p).get("level"), "price:6791.25")
+        # The keyboard reaches every chip.
+        page.get_by_role("radio", name=re.compile("PM High")).focus()
+        page.keyboard.press("Space")
+        until(page, lambda p: query(p).get("level"), "pm_high")
+        page.keyboard.press("ArrowRight")
+        until(page, lambda p: query(p).get("level"), "pm_low")
+        page.keyboard.press("End")
+        until_changed(page, lambda p: query(p).get("level"), "pm_low")
+        # Arrows and clicks move the cursor, and a candle reads out.
+        page.evaluate(
+            "() => { let e = document.activeElement; while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement; e?.blur(); }"
+        )
         page.mouse.move(*page.evaluate(LAST_CANDLE))
         page.get_by_text(re.compile(r"^10:02, open [\d.]+, high [\d.]+, low [\d.]+, close [\d.]+, volume [\d,]+$")).wait_for()
         page.keyboard.press("ArrowRight")
@@ -106,9 +147,9 @@ def test_arrows_and_clicks_move_the_cursor_and_a_candle_reads_out(browser, made_
         assert watch.errors == []
 
 
-def test_controls_in_the_drawer_repaint(browser, made_server: Server) -> None:
-    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&layer=add") as (page, watch):
-        before = heat(page)
+def test_controls_in_the_drawer_repaint_and_so_does_the_theme(browser, made_server: Server) -> None:
+    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
+        first = heat(page)
         page.get_by_role("button", name="Drawer").click()
         slider = page.get_by_role("slider", name="Window, seconds")
         slider.wait_for()
@@ -116,10 +157,36 @@ def test_controls_in_the_drawer_repaint(browser, made_server: Server) -> None:
         page.keyboard.press("ArrowRight")
         until_changed(page, lambda p: query(p).get("window"), None)
         assert query(page)["window"] == "6"
+        # A dragged slider ends where it was let go.
+        for _ in range(12):
+            page.keyboard.press("ArrowRight")
+        until(page, lambda p: query(p).get("window"), "18")
+        assert slider.input_value() == "18"
         page.get_by_role("button", name="$1").click()
         until_changed(page, lambda p: query(p).get("step"), None)
         assert query(page)["step"] == "dollar"
-        assert heat(page)["shape"] != before["shape"]
+        assert heat(page)["shape"] != first["shape"]
+        # Buckets that do not rise go back, and what follows is drawn.
+        before = heat(page)
+        near = page.get_by_role("slider", name="Near")
+        near.wait_for()
+        near.focus()
+        page.keyboard.press("Home")
+        page.get_by_role("alert").filter(has_text="must rise").wait_for()
+        until(page, lambda _: near.input_value(), "5")
+        page.get_by_role("radio", name="Add", exact=True).click()
+        assert until_changed(page, heat, before)["sum"] != before["sum"]
+        until(page, lambda p: p.get_by_role("alert").count(), 0)
+        near.focus()
+        page.keyboard.press("ArrowRight")
+        until(page, lambda p: query(p).get("near"), "6")
+        dark = heat(page)
+        page.get_by_role("button", name="theme").click()
+        light = until_changed(page, heat, dark)
+        assert light["background"] != dark["background"]
+        until_changed(page, lambda p: query(p).get("theme"), None)
+        assert query(page)["theme"] == "light"
+        assert page.evaluate("() => document.documentElement.dataset.smTheme") == "light"
         assert watch.errors == []
 
 
@@ -148,39 +215,9 @@ def test_bad_url_values_say_so_and_fall_back(browser, made_server: Server) -> No
         assert watch.errors == []
 
 
-def test_themes(browser, made_server: Server) -> None:
-    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
-        dark = heat(page)
-        page.get_by_role("button", name="theme").click()
-        light = until_changed(page, heat, dark)
-        assert light["background"] != dark["background"]
-        until_changed(page, lambda p: query(p).get("theme"), None)
-        assert query(page)["theme"] == "light"
-        assert page.evaluate("() => document.documentElement.dataset.smTheme") == "light"
-        assert watch.errors == []
-
-
-def test_any_price(browser, made_server: Server) -> None:
-    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, _):
-        box = page.get_by_role("textbox").first
-        box.fill("6790.25")
-        box.press("Enter")
-        until_changed(page, lambda p: query(p).get("level"), "pm_high")
-        assert query(page)["level"] == "price:6790.25"
-        assert sentence(page).startswith("Price 6790.25")
-        box.fill("67902.5")
-        box.press("Enter")
-        page.get_by_role("alert").filter(has_text="within 20%").wait_for()
-        assert query(page)["level"] == "price:6790.25"
-        box.fill("6,791.30")
-        box.press("Enter")
-        page.get_by_role("alert").filter(has_text="6791.25 is shown").wait_for()
-        until(page, lambda p: query(p).get("level"), "price:6791.25")
-
-
 def test_empty_lake_says_how_to_fill_it(browser, tmp_path: Path) -> None:
     (tmp_path / "lake").mkdir()
-    server = Server(tmp_path / "lake", log=tmp_path / "serve.log")
+    server = Server(tmp_path / "lake", log=tmp_path / "serve.log", warm=False)
     try:
         page = browser.new_page()
         page.goto(server.url)
@@ -204,19 +241,6 @@ def test_real_file(browser, real_server: Server) -> None:
         assert "the book is not valid" in sentence(page)
         assert watch.errors == []
         assert watch.hosts == {f"127.0.0.1:{real_server.port}"}
-
-
-def test_a_dragged_slider_ends_where_it_was_let_go(browser, made_server: Server) -> None:
-    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
-        page.get_by_role("button", name="Drawer").click()
-        slider = page.get_by_role("slider", name="Window, seconds")
-        slider.wait_for()
-        slider.focus()
-        for _ in range(12):
-            page.keyboard.press("ArrowRight")
-        until(page, lambda p: query(p).get("window"), "17")
-        assert slider.input_value() == "17"
-        assert watch.errors == []
 
 
 def test_ticks_are_counted_from_the_level_where_the_page_stood_before_the_picture(browser, made_lake: Path, tmp_path: Path) -> None:
@@ -270,38 +294,6 @@ def test_what_is_panned_to_stays_and_is_loaded_until_the_cursor_moves(browser, m
         assert watch.errors == []
 
 
-def test_buckets_that_do_not_rise_go_back_and_what_follows_is_drawn(browser, made_server: Server) -> None:
-    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
-        before = heat(page)
-        page.get_by_role("button", name="Drawer").click()
-        near = page.get_by_role("slider", name="Near")
-        near.wait_for()
-        near.focus()
-        page.keyboard.press("Home")
-        page.get_by_role("alert").filter(has_text="must rise").wait_for()
-        until(page, lambda _: near.input_value(), "5")
-        page.get_by_role("radio", name="Add", exact=True).click()
-        assert until_changed(page, heat, before)["sum"] != before["sum"]
-        until(page, lambda p: p.get_by_role("alert").count(), 0)
-        near.focus()
-        page.keyboard.press("ArrowRight")
-        until(page, lambda p: query(p).get("near"), "6")
-        assert watch.errors == []
-
-
-def test_the_keyboard_reaches_every_chip_and_pictures_have_names(browser, made_server: Server) -> None:
-    with opened(browser, f"{made_server.url}?{DAY}&t=10:05:00") as (page, watch):
-        page.get_by_role("main").wait_for()
-        for name in ("Heatmap", "Pressure ladder", "four conditions"):
-            page.get_by_role("figure", name=re.compile(name)).wait_for()
-        page.get_by_role("radio", name=re.compile("PM High")).focus()
-        page.keyboard.press("ArrowRight")
-        until(page, lambda p: query(p).get("level"), "pm_low")
-        page.keyboard.press("End")
-        until_changed(page, lambda p: query(p).get("level"), "pm_low")
-        assert watch.errors == []
-
-
 def test_a_lost_server_is_said(browser, made_lake: Path, tmp_path: Path) -> None:
     server = Server(made_lake, log=tmp_path / "serve.log", warm=False)
     try:
@@ -340,16 +332,3 @@ def test_what_cannot_be_read_leaves_state_and_screen_together(made_lake: Path, t
     assert "cannot be read" in view.notices.banner.reload
     state.layer = "pull"
     assert "cannot be read" in view.notices.banner.reload
-
-
-def test_a_range_of_which_one_end_has_come_has_few_ticks(browser, made_server: Server) -> None:
-    # A million of them stopped the page for half a minute.
-    ticks = """() => {
-      const all = [...Bokeh.documents[0]._all_models.values()].filter((m) => m.type === "DatetimeAxis" || m.type === "LinearAxis");
-      const now = all.map((a) => a.ticker).filter((t) => t.type === "AdaptiveTicker");
-      return now.map((t) => t.get_ticks_no_defaults(1, 1761642225000, 0, t.desired_num_ticks).major.length);
-    }"""
-    with opened(browser, made_server.url) as (page, _):
-        found = page.evaluate(ticks)
-        assert len(found) >= 3
-        assert max(found) < 50
