@@ -9,6 +9,7 @@ import pytest
 
 from tests.ui.conftest import Server
 from tests.ui.pages import Watch, new_page, opened, until
+from workbench.plots import candles
 
 DAY = "session=2025-11-04&contract=ESZ5&t=10:05:00&level=vwap"
 
@@ -107,6 +108,13 @@ def check(page: Any, watch: Watch, width: int, height: int, least: int) -> None:
     assert watch.errors == []
 
 
+BESIDE_NAMES = """() => {
+  const view = [...Bokeh.index.query((v) => v.model.name === "candles")][0], x = (v) => view.frame.x_scale.compute(v);
+  const s = view.model.renderers.find((r) => r.data_source.name === "names").data_source, col = (k) => [...s.get_column(k)];
+  return col("text").map((text, i) => [text, x(col("x")[i]) - x(col("to")[i])]);
+}"""
+"""Each level's name at the candles, and how far from the right edge the place beside it is, px."""
+
 SIZES = [(1280, 650), (1366, 768), (1920, 1080), (2560, 1440)]
 
 
@@ -114,6 +122,8 @@ SIZES = [(1280, 650), (1366, 768), (1920, 1080), (2560, 1440)]
 def test_no_text_stands_on_other_text_or_is_cut(browser, made_server: Server, width: int, height: int, theme: str) -> None:
     with opened(browser, f"{made_server.url}?{DAY}&theme={theme}", width=width, height=height) as (page, watch):
         check(page, watch, width, height, 60)
+        # What is drawn is made for the figure's own width.
+        until(page, lambda p: [t for t, wide in p.evaluate(BESIDE_NAMES) if abs(wide - (candles.LETTER_PX * len(t) + 6)) > 2], [])
 
 
 VIEWS = {

@@ -38,6 +38,9 @@ LONGEST_NAME = 18
 NAME_PX = 17
 """Room of one level's name, from line to line, px."""
 
+BESIDE_PX = 700
+"""A figure as wide has the words of the setup and the names of levels beside each other."""
+
 LEADER_PX = 14
 """Width of the line from a level to its name where that had to make room for another, px."""
 
@@ -208,9 +211,11 @@ def pills(
     """
     low, high = prices
     span = high - low
-    # Below the trigger's words, however low the figure is.
-    floor, roof = low + (VOLUME_SHARE + 0.09) * span, high - max(HEAD_SHARE, 30 / max(height_px, 60.0)) * span
     px = span / max(height_px, 60.0)
+    floor, roof = low + 0.6 * NAME_PX * px, high - 0.6 * NAME_PX * px
+    if width_px < BESIDE_PX:
+        # Between the words of the setup, however low the figure is: they reach as far as the names.
+        floor, roof = low + (VOLUME_SHARE + 0.09) * span, high - max(HEAD_SHARE * span, 30 * px)
     at: dict[int, list[tuple[str, bool]]] = {}
     for title, tick, chosen in names:
         if low <= tick <= high:

@@ -342,7 +342,7 @@ def excursion_figure(
     """
     fig = axes.plain_figure(
         "excursions", width=width, height=height, sizing_mode="stretch_both", y_range=Range1d(-0.6, 2.6),
-        x_axis_label="ticks from the level after the touch: back (−), on (+)", title="How far price went (bars: medians)",
+        x_axis_label="ticks after the touch: back (−), on (+)", title="How far price went (bars: medians)",
     )  # fmt: skip
     fig.yaxis.ticker = [0, 1, 2]
     fig.xaxis.formatter = axes.distance_formatter()

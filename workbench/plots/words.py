@@ -51,8 +51,9 @@ def trend_sentence(trend: pl.DataFrame) -> str:
     Examples
     --------
     >>> row = {"direction": "up", "slope": 0.0953, "low": -0.105, "high": 0.29, "smallest": 0.28}
-    >>> trend_sentence(pl.DataFrame([row | {"placebo_low": -0.1, "placebo_high": 0.1, "placebo_share": 0.3, "events": 90}]))
-    'Each further open condition, from below ▲: odds of a break +10% [−10% to +34%], no trend; +32% would be seen, deals −10% to +11%.'
+    >>> said = trend_sentence(pl.DataFrame([row | {"placebo_low": -0.1, "placebo_high": 0.1, "placebo_share": 0.3, "events": 90}]))
+    >>> said.partition(": ")[2]
+    'odds of a break +10% [−10% to +34%], no trend; +32% would be seen, shuffled days give −10% to +11%.'
     """
     parts = []
     for r in trend.to_dicts():
@@ -64,7 +65,7 @@ def trend_sentence(trend: pl.DataFrame) -> str:
         text = f"{WAY[r['direction']]}: odds of a break {_odds(r['slope'])} [{_odds(r['low'])} to {_odds(r['high'])}]"
         text += f", {'a trend' if seen else 'no trend'}; {_odds(r['smallest'])} would be seen"
         if r["placebo_low"] is not None:
-            text += f", deals {_odds(r['placebo_low'])} to {_odds(r['placebo_high'])}"
+            text += f", shuffled days give {_odds(r['placebo_low'])} to {_odds(r['placebo_high'])}"
         parts.append(text)
     return f"Each further open condition, {'. '.join(parts)}."
 

@@ -575,8 +575,16 @@ class LevelView(PageView):
 
     def _resized(self, **px: int) -> None:
         self.pictures.resize(**px)
-        if self.player.frame is not None and not self.player.clock.moves:
-            self.guard(lambda: self.player.show(words=False), keep=True)
+
+        def again() -> None:
+            if self.player.frame is not None and not self.player.clock.moves:
+                self.guard(lambda: self.player.show(words=False), keep=True)
+
+        if pn.state.loaded:
+            again()
+        else:
+            # A picture that is painted before the page is laid out might never reach it: Panel drops what a hold gathers until then.
+            pn.state.onload(again)
 
     def _on_price(self, text: str, n: int) -> None:
         self.any_price.answered = n
