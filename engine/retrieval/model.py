@@ -15,7 +15,7 @@ from engine.params import RetrievalParams, Target
 from engine.retrieval.attention import layout_of
 from engine.retrieval.embedding import Embedding, Normaliser, fit_embedding, fit_normaliser, fold_of_session, unit
 from engine.retrieval.events import CLASSES, Events, concat_events
-from engine.retrieval.reader import Interval, Reader, Reading, fit_reader, intervals
+from engine.retrieval.reader import Interval, Reader, Reading, fit_reader, intervals, logit
 from engine.retrieval.reference import Reference, fit_reference, physical_axes, softmax
 from engine.retrieval.scores import Floats, Labels
 from engine.retrieval.search import Pool, make_pool, search
@@ -188,7 +188,7 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
     reader, odds = fit_reader(history, layout_of(history.names).flat(scaled) if views else scaled, labels, pi, reference, group)
     if must_find and reader.vector.signal <= 0:
         raise NoData("no effect of the vectors was found in history")
-    stack = None
+    stack, known = None, softmax(odds)
     if views:
         stack, odds = fit_stack(views, history, scaled, labels, pi, odds, reference, group)
     read = softmax(odds)
@@ -211,6 +211,11 @@ def fit(events: Events, params: RetrievalParams, *, recipe: Recipe = "learned", 
         vectors = best.embedding.outline(scaled)
         outline = make_pool(vectors, *codes)
         tuned = replace(tuned, abstain_below=abstention_bound(outline, vectors, params))
+    if stack is not None:
+        # Its interval is the reader's, wider by how far they are from each other: which of the two is nearer the truth is not known, and if
+        # each is as often, the truth is half the mean square of their difference from the stack.
+        apart = ((logit(read) - logit(known)) ** 2).mean(axis=0) / 2
+        tuned = replace(tuned, noise=tuple(float(a + b) for a, b in zip(tuned.noise, apart)))
     return Model(
         target, recipe, params, history.names, normaliser, best.embedding, reference, reader, tuned, history, labels, best.pool, outline,
         best.toward, odds, stack,
@@ -332,6 +337,8 @@ def retune(model: Model, pool: Pool, rows: Labels, outline: Pool | None) -> Tune
         assert model.read is not None
         vectors = pool.index.reconstruct_n(0, len(pool))
         tuned = tune(pool, vectors, model.labels[rows], model.toward[rows], model.read[rows], model.params)
+        if model.stack is not None:  # how far it is from the reader is known of all of history
+            tuned = replace(tuned, noise=model.tuned.noise)
     return replace(tuned, abstain_below=below)
 
 

@@ -18,21 +18,17 @@ from numpy.typing import NDArray
 
 from engine.retrieval.attention import Attention, Layout, attention_from_json, fit_attention, layout_of, ordered_mean
 from engine.retrieval.reader import (
-    Curvature,
     Effect,
     Reader,
     Reading,
     by_row,
-    curvature_from_json,
-    curvature_json,
-    curvature_of,
     effect_from_json,
     effect_json,
     fit_effect,
     fit_reader,
     reader_from_json,
 )
-from engine.retrieval.reference import Reference, centred, softmax
+from engine.retrieval.reference import Reference, centred
 from engine.retrieval.scores import Floats, Labels
 
 if TYPE_CHECKING:
@@ -100,8 +96,6 @@ class Stack:
         The boosters' texts, one per group left out; empty without the view.
     effect : Effect
         What the views' centred log odds, side by side, add to the reference's.
-    curvature : Curvature
-        At the cross-fitted forecasts of history.
     """
 
     views: tuple[View, ...]
@@ -110,7 +104,6 @@ class Stack:
     wall_columns: Labels
     trees: tuple[str, ...]
     effect: Effect
-    curvature: Curvature
 
     @cached_property
     def boosters(self) -> list[Booster]:
@@ -135,42 +128,32 @@ class Stack:
     def read(self, reader: Reader, reference: Reference, queries: Events, scaled: NDArray[np.float32], known: NDArray[np.bool_]) -> Reading:
         """What the stack says of queries, of whose normalised vectors ``(q, d)`` only those `known` are read.
 
-        The covariance is that of the readers, where they are views, with that of the fits about their mean (delete-a-group jackknife: Kott
-        2001) and that of the weights.
+        The covariance is the reader's alone; how far the stack is from it is counted as noise (`engine.retrieval.model.fit`). The spread of
+        the five fits about their mean tells nothing of what all of them leave out.
         """
         there = np.where(known[:, None], scaled, 0).astype(np.float32)
         readings = {"reader": reader.read(self.attention.layout.flat(scaled), queries, reference, known)}
         if self.wall is not None:
             readings["wall"] = self.wall.read(scaled[:, self.wall_columns], queries, reference, known)
         pi = reference.predict(queries)
-        base, c = np.log(np.maximum(pi, 1e-12)), pi.shape[1]
+        base = np.log(np.maximum(pi, 1e-12))
         columns = self.columns({k: r.odds - base for k, r in readings.items()}, there, queries.covariates)
-        each = np.stack([by_row(part, self.effect.coef) for part in columns])
-        apart = each - each.mean(axis=0)
-        own = np.einsum("kqi,kqj->qij", apart, apart) * (len(each) - 1) / len(each)
-        for i, view in enumerate(self.views):
-            if view in readings:
-                through = self.effect.coef[i * c :][:c]
-                own = own + np.einsum("ai,qab,bj->qij", through, readings[view].own, through)
-        d = self.curvature.directions
-        own = own + np.einsum("qk,ik,jk->qij", self.effect.spread.of(columns.mean(axis=0), self.curvature.weights), d, d)
         first = readings["reader"]
         odds = np.where(known[:, None], base + self.added(columns), first.odds)
-        return Reading(odds, np.where(known[:, None, None], own, first.own), first.usual)
+        return Reading(odds, first.own, first.usual)
 
     def to_json(self) -> dict[str, Any]:
         """All fields, arrays as lists."""
         fitted = {"attention": self.attention.to_json(), "trees": list(self.trees), "effect": effect_json(self.effect)}
         wall = {"wall": None if self.wall is None else self.wall.to_json(), "wall_columns": self.wall_columns.tolist()}
-        return {"views": list(self.views), **wall, **fitted, "curvature": curvature_json(self.curvature)}
+        return {"views": list(self.views), **wall, **fitted}
 
 
 def stack_from_json(value: dict[str, Any], names: Sequence[str]) -> Stack:
     """The stack of a `Stack.to_json` value, for vectors with dimensions `names`."""
-    curvature = curvature_from_json(value["curvature"])
     wall = None if value["wall"] is None else reader_from_json(value["wall"])
     attention, at = attention_from_json(value["attention"], names), np.array(value["wall_columns"], np.int64)
-    return Stack(tuple(value["views"]), attention, wall, at, tuple(value["trees"]), effect_from_json(value["effect"]), curvature)
+    return Stack(tuple(value["views"]), attention, wall, at, tuple(value["trees"]), effect_from_json(value["effect"]))
 
 
 def fit_stack(
@@ -203,8 +186,7 @@ def fit_stack(
         parts["trees"] = grown
     columns = np.concatenate([centred(parts[v]) for v in views], axis=1)
     effect, added = fit_effect(columns, offset, labels, events.session_codes, group, errors=ERRORS)
-    odds = offset + added
-    return Stack(views, attention, wall, at, tuple(texts), effect, curvature_of(softmax(odds))), odds
+    return Stack(views, attention, wall, at, tuple(texts), effect), offset + added
 
 
 def _raw(booster: Booster, table: Floats, classes: int) -> Floats:

@@ -187,11 +187,12 @@ def oracle(events: MarketEvents, blocks: Sequence[Block], params: AuditParams) -
         past = (labels >= 0) & (events.means.sessions < b.before)
         now = (labels >= 0) & np.isin(events.means.sessions, b.sessions)
         if now.any():
-            out[now] = _regression(x[past], labels[past], events.means.take(past), x[now])
+            out[now] = regression(x[past], labels[past], events.means.take(past), x[now])
     return out
 
 
-def _regression(x: Floats, labels: Labels, history: Events, queries: Floats) -> Floats:
+def regression(x: Floats, labels: Labels, history: Events, queries: Floats) -> Floats:
+    """Class probabilities of queries by a multinomial logistic regression, its regularisation chosen on a quarter of history's sessions."""
     from sklearn.linear_model import LogisticRegression
 
     centre, spread = x.mean(axis=0), x.std(axis=0) + 1e-9

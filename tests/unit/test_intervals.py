@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from engine.commands.retrieval import TO_CLASSES, synthetic_events
 from engine.params import RetrievalParams
 from engine.retrieval.difference import DifferenceParams, difference_map
 from engine.retrieval.events import CLASSES
 from engine.retrieval.forecast import forecast_table, lean
-from engine.retrieval.model import fit, forecast
+from engine.retrieval.model import Recipe, fit, forecast
 from engine.retrieval.reader import Reading, Spread, curvature_of, fit_effect, intervals, reader_from_json
 from engine.retrieval.reference import softmax
 from engine.retrieval.statistics import share_interval
@@ -83,13 +84,15 @@ def test_an_interval_holds_its_forecast_and_grows_with_noise() -> None:
     np.testing.assert_allclose(shared.edge_high, 0, atol=1e-12)
 
 
-def coverage(n: int, strength: float, seeds: range, params: RetrievalParams, queries: int = 400) -> dict[str, float]:
+def coverage(
+    n: int, strength: float, seeds: range, params: RetrievalParams, queries: int = 400, *, recipe: Recipe = "best"
+) -> dict[str, float]:
     """Mean share of true probabilities within the interval: of the top class, of its difference from the usual; share that leans."""
     rows = []
     for seed in seeds:
-        events, sample = tier_a(n + queries, strength, seed)
-        truth = sample.posterior[:, [1, 2, 0]]
-        model, asked = fit(events.take(slice(0, n)), params, recipe="best"), events.take(slice(n, n + queries))
+        made = synthetic_events(n + queries, strength, seed)
+        events, truth = made.data.events_for(recipe), made.sample.posterior[:, TO_CLASSES]
+        model, asked = fit(events.take(slice(0, n)), params, recipe=recipe), events.take(slice(n, n + queries))
         answer = forecast(model, asked)
         assert answer.interval is not None
         i, ok = np.arange(queries), ~answer.nothing_comparable
@@ -107,6 +110,24 @@ def test_intervals_cover_the_truth() -> None:
     assert 0.72 < np.mean([f["top"] for f in found]) < 0.90
     assert 0.72 < np.mean([f["edge"] for f in found]) < 0.90
     assert found[1]["leans"] > 0.25
+
+
+def test_intervals_of_the_stack_cover_the_truth() -> None:
+    """It knows how far it is from the reader; the spread of its fits covered .2 to .67."""
+    found = coverage(600, 1.0, range(1, 2), QUICK, recipe="stack")
+    assert 0.68 < found["top"] < 0.95
+    assert 0.68 < found["edge"] < 0.95
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("recipe", ["attention", "stack"])
+def test_bar_of_the_coverage_of_what_may_serve(recipe: Recipe) -> None:
+    """Mean over sizes and strengths; samples on which nothing was decided."""
+    cases = [(n, s, seeds) for n, seeds in ((600, 12), (2000, 6)) for s in (0.5, 1.0)]
+    found = [coverage(n, s, range(300, 300 + k), RetrievalParams(), 1000, recipe=recipe) for n, s, k in cases]
+    for what in ("top", "edge"):
+        assert 0.76 <= np.mean([f[what] for f in found]) <= 0.86, (what, found)
+        assert all(0.72 <= f[what] <= 0.90 for f in found), (what, found)
 
 
 def test_few_forecasts_lean_where_nothing_is_and_little() -> None:
