@@ -189,10 +189,11 @@ class GrowingLadder(Ladder):
     def append(self, closed: Closed) -> None:
         """Add what was closed since the last time."""
         n = len(closed.tape)
-        self._tape[:n] = closed.tape[:, : len(_TAPE_COLUMNS)]
+        new = slice(self.closed, n)
+        self._tape[new] = closed.tape[new, : len(_TAPE_COLUMNS)]
         for name, array in (("last_tick", self.last_tick), ("best_bid_tick", self.best_bid_tick), ("best_ask_tick", self.best_ask_tick)):
-            found = closed.tape[:, _TAPE_COLUMNS.index(name)]
-            array[:n] = np.where(found == book.NO_TICK, NO_TICK, found)
+            found = closed.tape[new, _TAPE_COLUMNS.index(name)]
+            array[new] = np.where(found == book.NO_TICK, NO_TICK, found)
         # A book that is crossed for too long is known to be so only later.
         self.valid[:n] = closed.trust.valid
         self.near_ticks[:n] = closed.trust.near_ticks
@@ -279,6 +280,36 @@ class _Bronze:
         return self.lake.read_parts(key, self.symbol, date, columns, where)
 
 
+_NO_TRADES = pl.DataFrame(schema={"ts_event": pl.Int64, "tick": pl.Int32, "size": pl.UInt32, "side": pl.UInt8})
+
+MOST_CHUNKS = 64
+"""A frame that grew by more pieces is made one again."""
+
+
+@dataclass(frozen=True)
+class _Trades:
+    """Trades that came together, as `engine.bars.trade_rows` has them: arrays, for a frame of a few takes as long as one of many."""
+
+    ts_event: NDArray[np.int64]
+    tick: NDArray[np.int32]
+    size: NDArray[np.uint32]
+    side: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, ts_event: Any, price: Any, size: Any, side: Any, tick_fixed: int) -> _Trades:
+        """Trades at fixed-point prices, without those beyond int32 ticks."""
+        formula: Any = nearest_tick  # of arrays as of expressions
+        tick = formula(np.ascontiguousarray(price, np.int64), tick_fixed)
+        on = np.abs(tick) <= INT32_MAX
+        return cls(ts_event[on].astype(np.int64), tick[on].astype(np.int32), size[on].astype(np.uint32), side[on].astype(np.uint8))
+
+    @staticmethod
+    def frame(parts: list[_Trades]) -> pl.DataFrame:
+        """All of them as a frame."""
+        data = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _NO_TRADES.columns}
+        return pl.DataFrame(data, schema=_NO_TRADES.schema)
+
+
 @dataclass
 class LiveDay:
     """A contract's session under way, made from the journal as it grows.
@@ -309,11 +340,12 @@ class LiveDay:
         self._orders = OrderReplay({1: self.symbol}, w.ladder_start_ns, w.ladder_end_ns, self.params.orders, lost=tuple(sorted(lost)))
         self.ladder = GrowingLadder(self.symbol, self.date, w.ladder_start_ns, w.ladder_end_ns)
         self._done = dict.fromkeys(self._dates, 0)
-        self._trades: list[pl.DataFrame] = []
+        self._trades, self._new_trades = _NO_TRADES, list[_Trades]()
         self._early: pl.DataFrame | None = None
         self.gaps: list[Gap] = []
         self.covered_ns: int | None = None
-        self._traded: deque[tuple[int, dict[str, int]]] = deque(maxlen=TRADED_MINUTES)
+        self._traded: deque[tuple[int, dict[int, int]]] = deque(maxlen=TRADED_MINUTES)  # by minute: trades by instrument
+        self._ids: tuple[object, NDArray[np.uint32]] = (None, np.empty(0, np.uint32))
         self.records = 0
         self.last_ns: int | None = None
         self.bars = bars_2m(self.trades(), w.globex_start_ns, w.globex_start_ns + NS)
@@ -376,7 +408,10 @@ class LiveDay:
             self.covered_ns = int(records["ts_recv"][0])
             self._replay.begin_file(_FOREVER, self.covered_ns)
             self._orders.begin_file(_FOREVER, self.covered_ns)
-        ids = np.array(sorted(i for i, s in self.journal.symbols(date).items() if s == self.symbol), np.uint32)
+        symbols = self.journal.symbols(date)
+        if symbols is not self._ids[0]:
+            self._ids = symbols, np.array(sorted(i for i, s in symbols.items() if s == self.symbol), np.uint32)
+        ids = self._ids[1]
         words = records.view(np.uint64).reshape(len(records), MBO.itemsize // 8)
         columns = MboColumns.empty(len(records))
         kept, bad = split(words, ids, np.ones(len(ids), np.bool_), False, *(getattr(columns, name) for name in COLUMN_TYPES))
@@ -393,37 +428,43 @@ class LiveDay:
             self._keep_trades(columns)
 
     def _count_trades(self, records: NDArray[np.void], date: dt.date) -> None:
-        trades = records[records["action"] == ord("T")]
-        minutes = trades["ts_recv"] // (60 * NS)
-        for minute in np.unique(minutes).tolist()[-TRADED_MINUTES:]:
+        of = records["action"] == ord("T")
+        minutes = records["ts_recv"][of] // (60 * NS)
+        found, counts = np.unique(minutes << 32 | records["instrument_id"][of], return_counts=True)
+        for each, n in zip(found.tolist(), counts.tolist()):
+            minute, instrument = each >> 32, each & 0xFFFFFFFF
             if not self._traded or self._traded[-1][0] < minute:
                 self._traded.append((minute, {}))
-            of = self._traded[-1][1]
-            for symbol, n in self.journal.trades_of(trades[minutes == minute], date).items():
-                of[symbol] = of.get(symbol, 0) + n
+            by_instrument = self._traded[-1][1]
+            by_instrument[instrument] = by_instrument.get(instrument, 0) + n
 
     def traded(self) -> dict[str, int]:
         """Trades of each contract in the last half hour; none before there is half an hour of them."""
         if len(self._traded) < TRADED_MINUTES:
             return {}
-        return {s: sum(of.get(s, 0) for _, of in self._traded) for s in {s for _, of in self._traded for s in of}}
+        whole: dict[int, int] = {}
+        for _, by_instrument in self._traded:
+            for instrument, n in by_instrument.items():
+                whole[instrument] = whole.get(instrument, 0) + n
+        return self.journal.by_contract(whole, self._dates[-1])
 
     def _keep_trades(self, columns: MboColumns) -> None:
         of = (columns.action == ACTION_CODES["T"]) & (columns.price != UNDEF_PRICE)
         if of.any():
-            self._trades.append(
-                _trade_frame(columns.ts_event[of], columns.price[of], columns.size[of], columns.side[of], root_of(self.symbol).tick_fixed)
+            self._new_trades.append(
+                _Trades.of(columns.ts_event[of], columns.price[of], columns.size[of], columns.side[of], root_of(self.symbol).tick_fixed)
             )
 
     def trades(self) -> pl.DataFrame:
         """Trades since the Globex open in the order in which they came: ``ts_event, tick, size, side``."""
         if self._early is None:
             self._early = self._before_the_join()
-        frames = [self._early, *self._trades]
-        whole = pl.concat(frames) if len(frames) > 1 else frames[0]
-        if len(self._trades) > 1:  # many small frames become one
-            self._trades = [pl.concat(self._trades)]
-        return whole
+        if self._new_trades:
+            self._trades = pl.concat([self._trades, _Trades.frame(self._new_trades)])
+            self._new_trades = []
+            if self._trades.n_chunks() > MOST_CHUNKS:
+                self._trades = self._trades.rechunk()
+        return pl.concat([self._early, self._trades]) if self._early.height else self._trades
 
     def trades_so_far(self) -> pl.DataFrame:
         """As `trades`, of the closed seconds."""
@@ -432,21 +473,21 @@ class LiveDay:
 
     def last_trade(self) -> int | None:
         """Tick of the last trade, also of the second under way; None before the first."""
-        return int(self._trades[-1]["tick"][-1]) if self._trades and self._trades[-1].height else None
+        newest = next((t.tick for t in reversed(self._new_trades) if len(t.tick)), self._trades["tick"])
+        return int(newest[-1]) if len(newest) else None
 
     def _before_the_join(self) -> pl.DataFrame:
         """Trades that were asked for when the recording was joined late."""
-        empty = pl.DataFrame(schema={"ts_event": pl.Int64, "tick": pl.Int32, "size": pl.UInt32, "side": pl.UInt8})
         if self.covered_ns is None:
-            return empty
+            return _NO_TRADES
         for date in self._dates:
             found = self.journal.trades(date)
             ids = [i for i, s in self.journal.symbols(date).items() if s == self.symbol]
             found = found[np.isin(found["instrument_id"], ids) & (found["ts_recv"] < self.covered_ns) & (found["price"] != UNDEF_PRICE)]
             if len(found):
                 side = np.select([found["side"] == ord("B"), found["side"] == ord("A")], [0, 1], 2).astype(np.uint8)
-                return _trade_frame(found["ts_event"], found["price"], found["size"], side, root_of(self.symbol).tick_fixed)
-        return empty
+                return _Trades.frame([_Trades.of(found["ts_event"], found["price"], found["size"], side, root_of(self.symbol).tick_fixed)])
+        return _NO_TRADES
 
     # --- bars and levels
 
@@ -509,14 +550,3 @@ class LiveDay:
         """Rows of the second under way, as `Closed.rows`."""
         with self._lock:
             return self._replay.forming()
-
-
-def _trade_frame(ts_event: Any, price: Any, size: Any, side: Any, tick_fixed: int) -> pl.DataFrame:
-    """Trades as `engine.bars.trade_rows` has them."""
-    frame = pl.DataFrame({"ts_event": np.ascontiguousarray(ts_event), "price": np.ascontiguousarray(price)})
-    near = nearest_tick(pl.col("price"), tick_fixed)
-    frame = frame.with_columns(
-        pl.Series("size", np.ascontiguousarray(size).astype(np.uint32)), pl.Series("side", np.ascontiguousarray(side).astype(np.uint8))
-    )
-    tick = near.cast(pl.Int32).alias("tick")
-    return frame.filter(near.is_between(-INT32_MAX, INT32_MAX)).select(pl.col("ts_event").cast(pl.Int64), tick, "size", "side")

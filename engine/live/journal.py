@@ -92,6 +92,8 @@ class Journal:
         self.root = root
         self.folder = Path(lake) / FOLDER / root
         self._events: dict[dt.date, tuple[int, list[dict[str, Any]]]] = {}  # by date: the file's size, and what it says
+        self._symbols: dict[dt.date, tuple[object, dict[int, str]]] = {}  # by date: what it was made of, and the mapping
+        self._paths: dict[tuple[dt.date, str], Path] = {}
 
     def dates(self) -> list[dt.date]:
         """UTC dates that have a folder, in order."""
@@ -104,7 +106,10 @@ class Journal:
 
     def path(self, date: dt.date, name: str = "mbo.bin") -> Path:
         """A file of a date."""
-        return self.folder / date.isoformat() / name
+        path = self._paths.get((date, name))
+        if path is None:
+            path = self._paths[date, name] = self.folder / date.isoformat() / name
+        return path
 
     def count(self, date: dt.date) -> int:
         """Whole records of a date."""
@@ -149,18 +154,28 @@ class Journal:
         return [FeedGap(e["from_ns"], e["to_ns"], e["reason"]) for e in self.events(date) if e["what"] == "gap"]
 
     def symbols(self, date: dt.date) -> dict[int, str]:
-        """Instrument id to raw symbol, as the feed said on a date, or last before it."""
+        """Instrument id to raw symbol, as the feed said on a date, or last before it; the same dictionary until it says more."""
+        # What was said before does not change once the date has begun: asked for at every look, it is looked through once.
+        said = self.events(date)
+        known = self._symbols.get(date)
+        if known is not None and known[0] is said and said:
+            return known[1]
         found: dict[int, str] = {}
         for day in self.dates():
             if day <= date:
                 found |= {int(i): s for e in self.events(day) if e["what"] == "mapping" for i, s in e["symbols"].items()}
+        self._symbols[date] = said, found
         return found
 
     def trades_of(self, records: NDArray[np.void], date: dt.date) -> dict[str, int]:
         """How many trades of each contract are among records of a date; spreads are none."""
         ids, counts = np.unique(records["instrument_id"][records["action"] == ord("T")], return_counts=True)
+        return self.by_contract(dict(zip(ids.tolist(), counts.tolist())), date)
+
+    def by_contract(self, by_instrument: dict[int, int], date: dt.date) -> dict[str, int]:
+        """Numbers by instrument id, of a date, as those of contracts; spreads are left out."""
         symbols, found = self.symbols(date), dict[str, int]()
-        for i, n in zip(ids.tolist(), counts.tolist()):
+        for i, n in by_instrument.items():
             symbol = symbols.get(i, "")
             if split_contract(symbol) is not None:
                 found[symbol] = found.get(symbol, 0) + n
@@ -381,7 +396,7 @@ class Recorder:
         dates = [d for d in self.journal.dates() if self.journal.path(d).exists()]
         if dates:
             self._begin(dates[-1])
-            self._mapped = self.journal.symbols(dates[-1])
+            self._mapped = dict(self.journal.symbols(dates[-1]))
         tail = self.tail(1)
         if len(tail):
             self.last_ns = int(tail["ts_recv"][-1])

@@ -24,6 +24,7 @@ from workbench import lakes, live
 from workbench.snapshot.png import picture_bytes, read_state
 from workbench.state import PANELS, LevelState
 from workbench.views import compare, components, journal
+from workbench.views.follow import EVERY_MS
 from workbench.views.level import LevelView
 
 
@@ -137,18 +138,18 @@ def test_the_last_trades_of_a_session_that_is_over_are_in_time_and_sales(lake: s
 def test_what_fails_while_it_is_followed_is_said_and_g_tries_again(lake: str) -> None:
     with set_curdoc(Document()):
         view = page(lake)
-        timer = view.live._timer
-        assert timer.running
+        assert view.live.looking
         journal = next(Path(lake, "live", "ES").glob(f"{TUESDAY}/mbo.bin"))
         whole = journal.read_bytes()
         journal.write_bytes(whole + b"\xff" * 56)
         view.live.look()
-        assert (view.live._timer, timer.running) == (None, False), "it looks no more"
+        assert not view.live.looking
+        assert all(timer.period > EVERY_MS for timer in view.player.doc.session_callbacks), "it looks no more"
         assert "g tries again" in view.notices.banner.lines[0]
         assert view.charts.css_classes == ["sm-old"]
         journal.write_bytes(whole)
         act(view, "end", 0)
-        assert view.live._timer.running
+        assert view.live.looking
         assert not any("tries again" in line for line in view.notices.banner.lines)
 
 
@@ -156,11 +157,11 @@ def test_a_page_of_a_lake_without_a_session_waits_for_one_after_another_tab_too(
     with set_curdoc(Document()):
         view = LevelView(str(tmp_path), LevelState(), [])
         view.start()
-        assert view.live._timer.running
+        assert view.live.looking
         view.front(False)
-        assert view.live._timer is None
+        assert not view.live.looking
         view.front(True)
-        assert view.live._timer.running
+        assert view.live.looking
         assert view.empty.object == components.empty_lake_html(str(tmp_path))
 
 

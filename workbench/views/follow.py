@@ -72,7 +72,7 @@ class Follow:
         self._tell, self._told = tell, ""
         self._follows, self._guard = follows, guard
         self.badge = LiveBadge(margin=(4, 0, 0, 8))
-        self._timer: Any = None
+        self._timer: tuple[Any, Any] | None = None  # the document, and its callback
         self._looks = self._window = 0
         self._is_old = False
         self._alerts = -1
@@ -89,8 +89,8 @@ class Follow:
         is_live, follower = isinstance(self.player.session, LiveSession), self.follower
         if follower is not None:
             follower.own = own_levels.steps
-        if is_live and self._timer is None and pn.state.curdoc is not None:
-            self._timer = pn.state.add_periodic_callback(self.look, period=EVERY_MS)
+        if is_live:
+            self._every(EVERY_MS, self.look)
         if not is_live:
             self.stop()
         self._say()
@@ -103,13 +103,26 @@ class Follow:
                 self.stop()
                 began()
 
-        if self._timer is None and pn.state.curdoc is not None:
-            self._timer = pn.state.add_periodic_callback(lambda: self._timed(ask, "to load the page"), period=WAIT_MS)
+        self._every(WAIT_MS, lambda: self._timed(ask, "to load the page"))
+
+    def _every(self, ms: int, act: Callable[[], object]) -> None:
+        """Begin to call `act`, where nothing is called yet. By Bokeh's own timer: Panel's says at every call that it is busy, and then
+        that it is not, which takes longer than most looks do.
+        """
+        doc = pn.state.curdoc
+        if self._timer is None and doc is not None:
+            self._timer = doc, doc.add_periodic_callback(act, ms)
+
+    @property
+    def looking(self) -> bool:
+        """Whether the journal is looked at, or a session waited for."""
+        return self._timer is not None
 
     def stop(self) -> None:
         """Look no more."""
         if self._timer is not None:
-            self._timer.stop()
+            doc, timer = self._timer
+            doc.remove_periodic_callback(timer)
             self._timer = None
 
     def _timed(self, act: Callable[[], object], again: str) -> None:

@@ -185,6 +185,8 @@ class Deck(JSComponent):
     window_s = param.Integer(default=5, doc="Length of a window, which the arrows step by, seconds")
     figures = param.Dict(default={}, doc="What each figure shows, by its name, for who does not see it")
 
+    # That the server is busy with an answer is said nowhere, and takes longer than most answers.
+    _busy__ignore: ClassVar[list[str]] = ["painted", "acted"]
     _stylesheets: ClassVar[list[str]] = [style("transport")]
     _esm = script("bokeh_bridge", "make", "in_order", "price_axis", "clipboard", "transport", LEAST_MS=FRAME_S * 1000)
 
