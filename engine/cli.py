@@ -43,6 +43,7 @@ app.command("engine.commands.retrieval:index", help="Make the index of similar s
 app.command("engine.commands.retrieval:neighbours", help="Find similar setups of other sessions, and what they did.")
 app.command("engine.commands.retrieval:audit", help="Score forecasts from similar setups against what setups usually do.")
 app.command("engine.commands.retrieval:hypothesis", help="Count outcomes by how many of the four conditions were open.")
+app.command("engine.commands.gex:gex", help="Print the gamma of the options around the price at a minute.")
 app.command("engine.commands.demo:demo", help="From a folder of DBN files to the screen, in one command.")
 app.command("workbench.commands.pictures:snapshot", help="Draw a setup as a picture that carries its state.")
 app.command("workbench.commands.pictures:compare", help="Compare two pictures; the exit code tells whether they are alike.")

@@ -268,6 +268,22 @@ for _n in (200, 400):
     )
 
 
+def _of_options(inputs: LevelInputs) -> Steps | str:
+    """Levels of options are added to these where the lake has options (`engine.stages.options`)."""
+    return "the lake has no options of this date (docs/GAMMA.md)"
+
+
+level(
+    "call_wall", "Call wall", "Strike with the most gamma of calls, by open interest; it moves once another leads by 10% for three minutes."
+)(_of_options)
+level(
+    "put_wall", "Put wall", "Strike with the most gamma of puts, by open interest; it moves once another leads by 10% for three minutes."
+)(_of_options)
+level("zero_gamma", "Zero gamma", "Price at which dealers' gamma changes its sign (rule hybrid, all expiries), give or take three points.")(
+    _of_options
+)
+
+
 @level("vwap", "VWAP", "Volume-weighted mean price of the trades since the trading start; steps once a second in which one came.")
 def vwap(inputs: LevelInputs) -> Steps | str:
     """Volume-weighted average price since the trading start; a second's trades count from its end on."""

@@ -170,6 +170,18 @@ class LevelParams(Params):
     sessions_back: int = Field(1, ge=1, le=10, description="Which previous RTH session pd_* looks at")
 
 
+class OptionParams(Params):
+    """How options are marked, and what is made of their open interest."""
+
+    rate: float = Field(0.04, ge=-0.05, le=0.5, description="Interest rate a year; 0.01 of it moves gamma by less than 0.3% at 90 days")
+    quote_age_s: int = Field(900, ge=60, le=7200, description="A quote counts for so many seconds")
+    least_price: float = Field(0.05, gt=0, le=5, description="An option worth less, in points, has the volatility of its neighbour")
+    profile_rows: int = Field(161, ge=21, le=401, description="Price rows of a profile, a point apart, around the future")
+    zero_band: float = Field(0.08, gt=0, le=0.2, description="Zero gamma is looked for within this share of the future's price")
+    wall_lead: float = Field(0.10, ge=0, le=2, description="A wall moves when another strike leads it by this share")
+    wall_minutes: int = Field(3, ge=1, le=60, description="And has led for so many minutes in a row")
+
+
 class SelectionParams(Params):
     """Which contract-days are used (lake.md, Contract-day selection)."""
 
@@ -296,3 +308,4 @@ class RunParams(Params):
     retrieval: RetrievalParams = RetrievalParams()
     fire: SignalRuleParams = SignalRuleParams()
     stream: StreamParams = StreamParams()
+    options: OptionParams = OptionParams()

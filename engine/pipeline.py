@@ -196,7 +196,11 @@ def bronze_dates(lake: Lake, symbol: str, dates: list[dt.date], profile: str, pa
             except PartitionCorrupt:
                 continue
             line = manifest.lineage if manifest is not None else None
-            if line is not None and (line.params, line.profile) == same and line.code in levels.code_versions(s, profile, values):
+            if (
+                line is not None
+                and (line.params, line.profile) == same
+                and line.code in levels.code_versions(s, profile, values, line.inputs)
+            ):
                 recorded |= {dt.date.fromisoformat(k.rsplit("/", 1)[1]) for k in line.inputs if k.startswith(BRONZE_MBO)}
         wanted |= recorded or {r.date for stage in STAGES for r in stage.refs(windows, params) if r.key == BRONZE_MBO}
     return sorted(wanted & have)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -93,6 +93,7 @@ class Stage:
     entries: from their values, the registry entries that are part of the code version; all where it names none
     packages: distributions whose version affects the rows, such as the exchange calendar; part of the code version
     later_inputs: optional inputs that came later: they count only where they are there, so that what was made before stays current
+    later_run: makes of what `run` made, and of those inputs, what it is with them; its code counts where they do
     optional: whether a session without its required inputs goes without its outputs, and nothing is said of it
     history: datasets of whose earlier sessions of the same root it reads as well, those that have the first
     differs: from an output's manifest of earlier, accepted code: whether the rows would be others now all the same
@@ -107,6 +108,7 @@ class Stage:
     entries: Callable[[dict[str, Any]], Selection] = lambda values: {}
     packages: tuple[str, ...] = ()
     later_inputs: tuple[str, ...] = ()
+    later_run: Callable[[StageInputs, dict[str, Output]], dict[str, Output]] | None = None
     optional: bool = False
     history: tuple[str, ...] = ()
     differs: Callable[[Manifest], bool] = lambda manifest: False
@@ -118,12 +120,16 @@ class Stage:
         root = root_of(symbol)
         return sorted(((s, d) for s, d in lake.partitions(self.history[0]) if d < date and root_of(s) == root), key=lambda p: (p[1], p[0]))
 
-    def code_versions(self, symbol: str, profile: str, values: dict[str, Any]) -> tuple[str, ...]:
-        """Code versions that make the same rows of such a session, the current one first."""
+    def code_versions(self, symbol: str, profile: str, values: dict[str, Any], inputs: Iterable[str] = ()) -> tuple[str, ...]:
+        """Code versions that make the same rows of such a session, the current one first; `inputs` of a lineage say whether it has some of
+        the inputs that came later.
+        """
         # Session windows and tick size affect every stage's rows, also where only `build` reads them.
         root = root_of(symbol)
         selection = {"ROOTS.code": {root.code}, "PROFILES.name": {profile}, "MARKETS.name": {root.market}, **self.entries(values)}
-        return accepted(code_of(self.run, session_windows, root_of), selection, self.counting(symbol, profile))
+        later = self.later_run is not None and not {name.split("/", 1)[0] for name in inputs}.isdisjoint(self.later_inputs)
+        runs = (self.run, self.later_run) if later and self.later_run is not None else (self.run,)
+        return accepted(code_of(*runs, session_windows, root_of), selection, self.counting(symbol, profile))
 
     def counting(self, symbol: str, profile: str) -> dict[str, str]:
         """What decides about such a session's rows beside the code: distributions and their versions, and a root of the user's own."""
@@ -178,7 +184,7 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
             return "the contract changed"
         values = line.values if params is None else stage.values(params)
         try:
-            codes = stage.code_versions(symbol, profile, values)
+            codes = stage.code_versions(symbol, profile, values, line.inputs)
         except NOT_JSON:
             if params is not None:
                 raise
@@ -243,8 +249,12 @@ def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, pa
     known = {(key, s, d): lake.find_manifest(key, s, d) for s, d in earlier for key in stage.history}
     inputs |= {input_key(*of): m.digest() if m else None for of, m in known.items()}
     values = stage.values(params)
-    lineage = Lineage(stage.name, params_hash(values), stage.code_versions(symbol, profile, values)[0], inputs, profile, values)
-    made = stage.run(StageInputs(lake, symbol, windows, params, manifests, tuple(earlier)))
+    code = stage.code_versions(symbol, profile, values, inputs)[0]
+    lineage = Lineage(stage.name, params_hash(values), code, inputs, profile, values)
+    given = StageInputs(lake, symbol, windows, params, manifests, tuple(earlier))
+    made = stage.run(given)
+    if stage.later_run is not None and any(m is not None for (k, _), m in manifests.items() if k in stage.later_inputs):
+        made = stage.later_run(given, made)
     if set(made) != set(stage.io.outputs):
         raise SessionError(f"stage {stage.name}: declared {', '.join(stage.io.outputs)}, made {', '.join(made)}")
     # Mark everything derived from a simulated market, through every layer.

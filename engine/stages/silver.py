@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import NoData
-from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, ORDER_EVENTS, TAPE, VACUUM
+from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, OPTION_LEVELS, ORDER_EVENTS, TAPE, VACUUM
 from engine.params import RunParams
 from engine.sessions import SessionWindows, clock_text, closed_span, previous_full_rth, span_text, utc_dates, utc_day
+from engine.stages import options
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
 from engine.vocab import root_of
 
@@ -47,7 +48,8 @@ def _level_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
     refs = _globex_refs(w, params)
     known = {r.date for r in refs}
     _, start, end = previous_full_rth(w, params.levels.sessions_back)
-    return (*refs, *(Ref(BRONZE_MBO, d, required=False) for d in utc_dates(start, end) if d not in known), Ref(BARS, w.date))
+    before = (Ref(BRONZE_MBO, d, required=False) for d in utc_dates(start, end) if d not in known)
+    return (*refs, *before, Ref(BARS, w.date), Ref(OPTION_LEVELS, w.date, required=False))
 
 
 def _mbo_columns(frame: pl.DataFrame) -> MboColumns:
@@ -303,6 +305,8 @@ STAGES: tuple[Stage, ...] = (
         param_groups=("levels",),
         refs=_level_refs,
         run=make_levels,
+        later_inputs=(OPTION_LEVELS,),
+        later_run=options.with_option_levels,
         entries=lambda values: {"LEVELS.level_id": level_ids_of(values)},
         # The calendar decides which RTH session was the previous one, and when it closed.
         packages=("exchange-calendars",),

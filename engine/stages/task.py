@@ -10,7 +10,7 @@ from typing import Literal
 from engine.errors import NoData
 from engine.lake.store import Lake
 from engine.params import RunParams
-from engine.stages import gold, silver
+from engine.stages import gold, options, silver
 from engine.stages.base import Stage, build, is_there_to_make, why_stale
 from engine.stages.bronze import build_bronze, why_stale_bronze
 from engine.stages.option_bronze import OptionDay, build_options, why_stale_options
@@ -19,8 +19,11 @@ from engine.stages.raw import RawDay
 Status = Literal["made", "current", "empty", "failed"]
 Group = Literal["silver", "triggers", "signals"]
 
+SILVER = (*silver.STAGES[:2], *options.STAGES, *silver.STAGES[2:])
+"""What is made of options reads the tape, and gives some of the levels."""
+
 GROUPS: dict[Group, tuple[Stage, ...]] = {
-    "silver": silver.STAGES,
+    "silver": SILVER,
     "triggers": gold.TRIGGER_STAGES,
     "signals": gold.SIGNAL_STAGES,
 }

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from engine.commands.gex import gex
 from engine.commands.run import run
-from engine.errors import BadDbn, RawMissing
-from engine.lake.catalog import OPTION_TABLES, RAW_OPTION_TEMPLATE
+from engine.errors import BadDbn, NoData, RawMissing
+from engine.lake.catalog import LEVELS, MARKS, OPTION_LEVELS, OPTION_TABLES, PROFILE, RAW_OPTION_TEMPLATE, VACUUM, datasets
 from engine.lake.store import Lake
-from engine.pipeline import build_pipeline, lake_state
+from engine.params import RunParams
+from engine.pipeline import build_pipeline, lake_state, option_dates, plan_options
+from engine.sessions import session_windows, to_ns
 from engine.stages.option_bronze import build_options, option_day
-from tests.support.options import DATE, option_file, option_raw, records_of
+from engine.stages.task import SILVER, TaskSpec, is_current, run_partition
+from tests.support.lakes import TUESDAY
+from tests.support.options import DATE, option_file, option_raw, options_beside, records_of
 
 
 def bronze(lake: Path) -> None:
@@ -70,5 +79,69 @@ def test_a_broken_file_leaves_nothing(tmp_lake) -> None:
 
 
 def test_the_pipeline_of_options_stands_by_itself() -> None:
-    assert [s.name for s in build_pipeline("future_option", "bronze")] == ["option_bronze"]
+    assert [s.name for s in build_pipeline("future_option", "all")] == ["option_bronze", "chain", "marks", "profile"]
     assert "option_bronze" not in [s.name for s in build_pipeline("future_mbo", "all")]
+
+
+def test_options_add_their_levels_and_change_nothing_else(copied_lake, capsys) -> None:
+    lake, symbol = copied_lake, "ESZ5"
+    parts = {key: lake.manifest(key, symbol, TUESDAY) for key in datasets() if lake.has(key, symbol, TUESDAY)}
+    spec = TaskSpec(str(lake.root), TUESDAY, (symbol,), profile="rth", params=RunParams().model_dump_json())
+    assert is_current(spec), "a lake without options lacks nothing"
+    options_beside(lake, symbol, TUESDAY)
+    plan = plan_options(lake, symbol, option_dates([TUESDAY], symbol, "rth"), overwrite=False)
+    assert [t.name for t in plan.todo] == [f"bronze ES options {t} {TUESDAY}" for t in OPTION_TABLES]
+    assert {run_partition(t).status for t in plan.todo} == {"made"}
+    assert not is_current(spec)
+    receipt = run_partition(spec)
+    assert receipt.made == ("chain", "marks", "profile", "levels", "vacuum"), receipt
+    assert is_current(spec)
+    levels = lake.read(LEVELS, symbol, TUESDAY)
+    walls = levels.filter(pl.col("level_id").is_in(["call_wall", "put_wall"]))
+    assert set(walls["level_id"]) == {"call_wall", "put_wall"}
+    assert (walls["price"] % 5 == 0).all()
+    w = session_windows(TUESDAY, "rth")
+    assert levels["start_ts_ns"].min() >= w.ladder_start_ns
+    assert walls["start_ts_ns"].min() >= w.ladder_start_ns + 2 * 60 * 10**9, "known from the end of the first minute that has quotes"
+    marks = lake.read(MARKS, symbol, TUESDAY)
+    assert (marks["quote_ts_ns"].drop_nulls() < marks.filter(pl.col("quote_ts_ns").is_not_null())["minute_ts_ns"]).all()
+    profile = lake.read(PROFILE, symbol, TUESDAY)
+    assert profile.group_by("minute_ts_ns", "scope").len()["len"].unique().to_list() == [161]
+    assert set(profile["scope"]) == {"0dte", "week", "all"}
+    assert (profile["oi_as_of_ts_ns"] < profile["minute_ts_ns"]).all()
+    assert lake.is_simulated(PROFILE, symbol, TUESDAY)
+    assert "call_wall" not in lake.notes(LEVELS, symbol, TUESDAY)["absent"]
+    assert all(lake.manifest(k, symbol, TUESDAY).digest() == m.digest() for k, m in parts.items() if k not in (LEVELS, VACUUM))
+    capsys.readouterr()
+    gex(symbol="ES", date=str(TUESDAY), time="09:45", scope="week", lake=lake.root, json=True)
+    said = json.loads(capsys.readouterr().out)
+    of_minute = profile.filter((pl.col("scope") == "week") & (pl.col("minute_ts_ns") == to_ns(TUESDAY, dt.time(9, 45))))
+    assert (said["time"], said["symbol"], said["oi"]) == ("09:45", symbol, "known at 01:00")
+    for row in said["profile"]:
+        there = of_minute.row(by_predicate=pl.col("price") == row["price"], named=True)
+        four = [there[p] for p in ("call_gamma", "put_gamma", "call_flow_gamma", "put_flow_gamma")]
+        assert row["gamma"] == pytest.approx(four[0] - four[1] + four[2] + four[3])
+    assert set(said["rules"]) == {"naive", "flow", "hybrid"}
+    assert [level["level_id"] for level in said["levels"]] == ["call_wall", "put_wall", "zero_gamma"]
+    gex(symbol=symbol, date=str(TUESDAY), lake=lake.root)
+    text = capsys.readouterr().out
+    assert "unit: ES contracts a point; rule hybrid; the sign is an assumption" in text
+    with pytest.raises(NoData, match="the first minute with marks is"):
+        gex(symbol="ES", date=str(TUESDAY), time="04:00", lake=lake.root)
+    with pytest.raises(NoData, match=r"expected options of that session, found none \(last with options: 2025-11-04\)"):
+        gex(symbol="ES", date="2025-11-05", lake=lake.root)
+    # Without the options everything is again what it was, to the byte.
+    for folder in ("bronze", "silver", "gold"):
+        for path in (lake.root / folder).rglob("product_type=future_option"):
+            shutil.rmtree(path)
+    assert not is_current(spec)
+    assert run_partition(spec).made == ("levels", "vacuum")
+    assert {k: lake.manifest(k, symbol, TUESDAY).digest() for k in parts} == {k: m.digest() for k, m in parts.items()}
+
+
+def test_the_code_of_option_levels_counts_only_where_there_are_options() -> None:
+    levels = next(s for s in SILVER if s.name == "levels")
+    values = levels.values(RunParams())
+    plain = levels.code_versions("ESZ5", "rth", values)
+    assert levels.code_versions("ESZ5", "rth", values, ["bronze.future_mbo.mbo/ESZ5/2025-11-04"]) == plain
+    assert levels.code_versions("ESZ5", "rth", values, [f"{OPTION_LEVELS}/ESZ5/2025-11-04"])[0] not in plain

@@ -27,7 +27,7 @@ ENGINE = Path(provenance.__file__).resolve().parent
 
 Edit = Callable[[Path], object]
 
-SESSIONS = {"ladder", "bars", "levels", "vacuum", "orders", "triggers", "walls", "signals", "stream"}
+SESSIONS = {"ladder", "bars", "levels", "vacuum", "orders", "triggers", "walls", "signals", "stream", "chain", "marks", "profile"}
 
 LEVEL = '@level("round_number", "Round", "The nearest round price.")\ndef round_number(inputs):\n    return "none today"\n'
 FEATURE = (
@@ -193,6 +193,14 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "the hours of the session": (
         replace('Profile("rth", (dt.time(4), dt.time(9, 30))', 'Profile("rth", (dt.time(4), dt.time(9))'),
         SESSIONS | {"audit"},
+    ),
+    "the gamma of a book of options": (replace("scale = math.exp(-r * t[i]) * _PHI_0 / v", "scale = _PHI_0 / v"), {"profile"}),
+    "which definitions are options": (
+        replace(
+            'found = records.definitions.filter(pl.col("instrument_class").is_in(["C", "P"])',
+            'found = records.definitions.filter(pl.col("instrument_class").is_in(["C"])',
+        ),
+        {"chain"},
     ),
     "the simulator's law": (replace("CANCEL_POWER = 1.15", "CANCEL_POWER = 1.25"), {"simulator"}),
 }

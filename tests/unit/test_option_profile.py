@@ -1,0 +1,282 @@
+"""Chain, marks, profile and walls of a simulated day of options against their twins; bad input; nothing of the future."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import polars as pl
+import pytest
+
+from engine.options.chain import Counts, OptionRecords, build_chain, legs_of, net_trades, strikes_of
+from engine.options.marks import Marks, Mids, mark, marks_frame, minutes_of, usable
+from engine.options.profile import PARTS, RULES, SCOPES, Inertia, Profile, nearest_zero, scope_rows, steps_of
+from engine.options.records import frame_of
+from engine.params import OptionParams
+from engine.stages.options import book_of
+from tests.reference import options_twin as twin
+from tests.support.options import DATE, DAY_NS, START_NS, made_of, option_day, records_of
+
+NS = 10**9
+START, END = START_NS + 13 * 3600 * NS, START_NS + 14 * 3600 * NS  # 09:00 to 10:00 New York
+PARAMS = OptionParams()
+
+
+@cache
+def frames() -> dict[str, pl.DataFrame]:
+    return {t: frame_of(records_of(t), t) for t in ("definition", "statistics", "tbbo", "bbo_1m")}
+
+
+@cache
+def mids() -> Mids:
+    """The future's mid by second: it steps at each minute, and is not known for three of them."""
+    whole = np.repeat(option_day().mids, 60)[(START - START_NS) // NS : (END - START_NS) // NS].copy()
+    whole[1200:1380] = np.nan
+    return Mids(START, whole)
+
+
+def chain_of(definitions: pl.DataFrame | None = None, statistics: pl.DataFrame | None = None) -> tuple[pl.DataFrame, dict[str, int]]:
+    f = frames()
+    day = OptionRecords(
+        DATE, f["definition"] if definitions is None else definitions, f["statistics"] if statistics is None else statistics
+    )
+    return build_chain([day], DATE, START, END, START_NS + 28 * 3600 * NS)
+
+
+@cache
+def made(cut_ns: int = END) -> tuple[pl.DataFrame, pl.DataFrame, Marks, Profile]:
+    """Chain, strikes, marks and profile of what was received before an instant."""
+    found = made_of(option_day(), mids(), END, cut_ns, PARAMS)
+    return found.chain, found.strikes, found.marks, found.profile
+
+
+def test_marks_are_those_of_the_twin() -> None:
+    chain, strikes, marks, _ = made()
+    ids = dict(chain.select("raw_symbol", "instrument_id").iter_rows())
+    quotes = frames()["bbo_1m"].filter(pl.col("ts_recv").is_between(START - DAY_NS, END))
+
+    def mid_at(ns: int) -> float | None:
+        second = (ns - START) // NS - 1
+        f = mids().mid[second] if 0 <= second < len(mids().mid) else np.nan
+        return None if np.isnan(f) else float(f)
+
+    rng = np.random.default_rng(2)
+    sources: dict[str, int] = {}
+    for j in rng.choice(strikes.height, 40, replace=False):
+        row = strikes.row(int(j), named=True)
+        of: list[dict] = []
+        for right, symbol in ((1, row["call"]), (-1, row["put"])):
+            mine = quotes.filter(pl.col("instrument_id") == ids[symbol])
+            for at, bid, ask, bs, s in mine.select("ts_recv", "bid_px_00", "ask_px_00", "bid_sz_00", "ask_sz_00").iter_rows():
+                no_bid, no_ask = bid in (twin.NONE, 0) or bs == 0, ask == twin.NONE or s == 0
+                of.append({"at": at, "right": right, "bid": None if no_bid else bid / 1e9, "ask": None if no_ask else ask / 1e9})
+        of.sort(key=lambda q: q["at"])
+        for i in (0, 1, 7, 20, 22, 33, 59):
+            minute = int(marks.minutes[i])
+            if mid_at(minute) is None:
+                assert marks.source[i, j] == -1, "no future, no mark"
+                continue
+            what, sigma = twin.mark(of, mid_at, minute, row["expiration_ts_ns"], row["strike"], PARAMS.rate)
+            found = {-1: "none", 0: "mid", 1: "settlement", 2: "cheap"}[int(marks.source[i, j])]
+            sources[what] = sources.get(what, 0) + 1
+            if what == "mid":
+                assert found == "mid"
+                assert marks.iv[i, j] == pytest.approx(sigma, rel=1e-9)
+            else:
+                assert found != "mid"
+    assert sources["mid"] > 80
+    assert sources["cheap"] > 10
+
+
+def test_a_mark_is_near_the_volatility_that_the_quotes_were_made_of() -> None:
+    _, strikes, marks, _ = made()
+    level = option_day().level
+    frame = marks_frame(strikes, marks, PARAMS)
+    left = (frame["expiration_ts_ns"] - frame["minute_ts_ns"]).to_numpy() / twin.YEAR
+    x = np.clip(np.log(frame["strike"].to_numpy() / frame["f_mid"].to_numpy()) / np.sqrt(np.maximum(left, 1 / 8760)), -0.6, 0.6)
+    error = np.abs(frame["iv"].to_numpy() - level * (1 - 0.9 * x + 1.2 * x * x))
+    assert np.median(error) < 0.001
+    assert np.quantile(error, 0.95) < 0.01
+    assert (frame["call_delta"] - frame["put_delta"]).is_between(0.9, 1.0).all(), "parity"
+
+
+def test_the_profile_is_that_of_the_twin_and_a_rule_is_a_sum_of_its_parts() -> None:
+    chain, strikes, marks, profile = made()
+    oi = dict(chain.select("raw_symbol", "oi").iter_rows())
+    sides = {0: "call", 1: "put"}
+    for i, s, row in ((3, 0, 80), (10, 1, 3), (59, 2, 160), (33, 2, 95)):
+        inside = scope_rows(strikes["expiry_bucket"].to_list(), SCOPES[s])
+        for part, side in sides.items():
+            of = [
+                (r["expiration_ts_ns"], r["strike"], float(marks.iv[i, j]), float(oi[r[side]]))
+                for j, r in enumerate(strikes.iter_rows(named=True))
+                if inside[j] and not np.isnan(marks.iv[i, j])
+            ]
+            expected = twin.gamma_of_part(float(profile.row_price[i, row]), int(marks.minutes[i]), of, PARAMS.rate)
+            assert profile.gamma[i, s, row, part] == pytest.approx(expected, rel=1e-10)
+    assert (profile.row_price[5] == np.round(marks.f_mid[5]) + np.arange(-80, 81)).all()
+    net = profile.gamma @ np.array(RULES["hybrid"])
+    for i in (1, 30, 59):
+        crossed = nearest_zero(profile.row_price[i], net[i, 2], marks.f_mid[i])
+        if not np.isnan(crossed):
+            assert profile.zero[i, 2, list(RULES).index("hybrid")] == crossed
+    gross = np.abs(profile.gamma[:, 2, 80]).sum(axis=1)
+    assert 500 < np.nanmedian(gross) < 10_000, "of the order of what rests in the book"
+    assert PARTS == ("call_gamma", "put_gamma", "call_flow_gamma", "put_flow_gamma")
+
+
+def test_flow_is_what_dealers_gained_since_the_open_interest() -> None:
+    chain, strikes, marks, _ = made()
+    trades = frames()["tbbo"]
+    counts = Counts()
+    net = net_trades(trades, legs_of([OptionRecords(DATE, frames()["definition"], None)]), chain, counts)
+    book = book_of(chain, strikes, net, marks.minutes)
+    i, minute = 40, int(marks.minutes[40])
+    names = dict(chain.select("instrument_id", "raw_symbol").iter_rows())
+    expected: dict[str, float] = {}
+    for at, number, size, side in trades.select("ts_recv", "instrument_id", "size", "side").iter_rows():
+        if at < minute and side in ("A", "B"):
+            expected[names[number]] = expected.get(names[number], 0.0) + (size if side == "A" else -size)
+    assert len(expected) > 50
+    for j, (call, put) in enumerate(strikes.select("call", "put").iter_rows()):
+        assert book.call_flow[i, j] == expected.get(call, 0.0)
+        assert book.put_flow[i, j] == expected.get(put, 0.0)
+    assert counts.by_reason == {"trades without an aggressor": trades.filter(pl.col("side") == "N").height}
+
+
+def test_a_spread_counts_by_its_legs() -> None:
+    chain, _ = chain_of()
+    legs = legs_of([OptionRecords(DATE, frames()["definition"], None)])
+    spread = int(legs["instrument_id"][0])
+    ratio = dict(legs.filter(pl.col("instrument_id") == spread).select("leg_instrument_id", "ratio").iter_rows())
+    trade = pl.DataFrame({"ts_recv": [START] * 2, "instrument_id": [spread, 99], "size": [7, 3], "side": ["A", "B"]}).with_columns(
+        pl.col("instrument_id").cast(pl.UInt32)
+    )
+    counts = Counts()
+    net = net_trades(trade, legs, chain, counts)
+    symbols = dict(chain.select("raw_symbol", "instrument_id").iter_rows())
+    assert {symbols[s]: b for s, b in net.select("raw_symbol", "bought").iter_rows()} == {k: -7 * r for k, r in ratio.items()}
+    assert sorted(ratio.values()) == [-1.0, 1.0]
+    assert counts.by_reason == {"trades of an id that is not in the chain": 1}
+
+
+def test_nothing_of_the_future_is_known() -> None:
+    cut = START + 31 * 60 * NS
+    _, strikes, marks, profile = made()
+    _, some_strikes, before, cut_profile = made(cut)
+    known = marks.minutes <= cut
+    assert some_strikes.equals(strikes)
+    assert np.array_equal(marks.iv[known], before.iv[known], equal_nan=True)
+    assert np.array_equal(profile.gamma[known], cut_profile.gamma[known], equal_nan=True)
+    assert np.array_equal(profile.walls[known], cut_profile.walls[known], equal_nan=True)
+    assert np.array_equal(profile.zero[known], cut_profile.zero[known], equal_nan=True)
+
+
+def test_open_interest_counts_from_when_it_was_known() -> None:
+    stats = frames()["statistics"].clone()
+    first = stats.filter(pl.col("stat_type") == 9).head(1)
+    later = first.with_columns(pl.lit(START + 30 * 60 * NS).alias("ts_recv"), pl.lit(12_345, pl.Int64).alias("quantity"))
+    chain, _ = chain_of(statistics=pl.concat([stats, later]))
+    strikes = strikes_of(chain, "ESU5")
+    minutes = minutes_of(START, END)
+    symbol = chain.filter(pl.col("oi") == 12_345)["raw_symbol"].item()
+    assert chain.filter(pl.col("raw_symbol") == symbol).height == 2
+    book = book_of(chain, strikes, None, minutes)
+    j = strikes["call"].to_list().index(symbol)
+    assert book.call_oi[30, j] == first["quantity"].item() != 12_345
+    assert book.call_oi[31, j] == 12_345
+    assert book.oi_ns[30] < book.oi_ns[31] == START + 30 * 60 * NS
+
+
+def changed(table: str, rows: slice, **values: object) -> pl.DataFrame:
+    """The day's records with some values in some rows."""
+    frame = frames()[table]
+    inside = pl.int_range(pl.len()).is_between(rows.start, rows.stop, closed="left")
+    return frame.with_columns(
+        pl.when(inside).then(pl.lit(v)).otherwise(pl.col(c)).cast(frame.schema[c]).alias(c) for c, v in values.items()
+    )
+
+
+FAULTS = {
+    "no strike": ("definition", {"strike_price": 2**63 - 1}, "defined without expiry, strike or underlying"),
+    "a negative strike": ("definition", {"strike_price": -5}, "defined without expiry, strike or underlying"),
+    "no expiry": ("definition", {"expiration": None}, "defined without expiry, strike or underlying"),
+    "no underlying": ("definition", {"underlying": ""}, "defined without expiry, strike or underlying"),
+    "expired": ("definition", {"expiration": START}, "expired before the session"),
+    "open interest below zero": ("statistics", {"quantity": -4}, "open interest negative or undefined"),
+    "open interest undefined": ("statistics", {"quantity": 2**31 - 1}, "open interest negative or undefined"),
+    "unknown ids": ("statistics", {"instrument_id": 5}, "statistics of an id without a definition"),
+    "deleted": ("statistics", {"update_action": 2}, "statistics deleted"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_bad_records_are_counted_and_left_out(fault) -> None:
+    table, values, reason = FAULTS[fault]
+    whole, _ = chain_of()
+    chain, left_out = chain_of(**{"definitions" if table == "definition" else "statistics": changed(table, slice(10, 15), **values)})
+    assert left_out[reason] == 5
+    if table == "definition":
+        assert chain.height == whole.height - 5
+    else:
+        assert chain.filter(pl.col("oi_ts_ns").is_null()).height == left_out["without open interest"] == 5
+
+
+def test_of_two_definitions_of_an_id_the_later_counts() -> None:
+    again = frames()["definition"].slice(10, 1).with_columns(pl.lit(4_321 * NS).alias("strike_price"), pl.col("ts_recv") + 5)
+    chain, left_out = chain_of(definitions=pl.concat([frames()["definition"], again]))
+    assert left_out["one id with two strikes on a date"] == 1
+    assert chain.filter(pl.col("instrument_id") == again["instrument_id"][0])["strike"].to_list() == [4321.0]
+
+
+def test_a_chain_that_was_not_there_yet_has_no_rows() -> None:
+    chain, left_out = build_chain([], DATE, START, END, END)
+    assert (chain.height, left_out) == (0, {})
+    late = frames()["definition"].with_columns(pl.lit(END).alias("ts_recv"))
+    assert chain_of(definitions=late)[0].height == 0, "listed after the session"
+    without = build_chain([OptionRecords(DATE, frames()["definition"], None)], DATE, START, END, END)[0]
+    assert without["oi"].sum() == 0
+    assert without["oi_ts_ns"].is_null().all()
+
+
+def test_settlements_mark_what_nobody_quotes() -> None:
+    _, strikes, *_ = made()
+    day = option_day()
+    settled = frames()["statistics"].filter(pl.col("stat_type") == 3).with_columns(pl.col("ts_recv") - DAY_NS)
+    with_settlements, _ = chain_of(statistics=pl.concat([frames()["statistics"], settled]))
+    assert with_settlements["settlement"].is_not_null().mean() > 0.85, "but of what expires on the date"
+    nothing = usable(frames()["bbo_1m"].clear(), PARAMS, Counts())
+    marks = mark(strikes_of(with_settlements, "ESU5"), with_settlements, nothing, mids(), minutes_of(START, END), PARAMS, Counts())
+    assert set(np.unique(marks.source)) == {-1, 1}
+    at_the_money = np.abs(strikes["strike"].to_numpy() - 6800) < 30
+    assert np.nanmedian(np.abs(marks.iv[30][at_the_money] - day.level)) < 0.02
+    frame = marks_frame(strikes, marks, PARAMS)
+    assert frame["quote_ts_ns"].is_null().all()
+    assert frame["bid"].is_null().all()
+
+
+def test_a_wall_moves_only_after_a_lead_of_some_minutes() -> None:
+    a, b = 6800.0, 6850.0
+    ratio = [0.5, 1.05, 1.2, 1.2, 0.99, 1.2, 1.2, 1.2, 1.2, 0.95, 0.8, 0.8, 0.8]
+    history = [{a: 100.0, b: 100.0 * r} for r in ratio]
+    inertia = Inertia(PARAMS)
+    found = [inertia.hold(np.array([a, b]), np.array([g[a], g[b]])) for g in history]
+    assert found == twin.wall(history)
+    assert found == [a] * 7 + [b] * 5 + [a]
+    rng = np.random.default_rng(3)
+    strikes = np.array([1.0, 2.0, 3.0])
+    walk = 100 * np.exp(np.cumsum(rng.normal(0, 0.06, (400, 3)), axis=0))
+    inertia = Inertia(PARAMS)
+    moves = np.count_nonzero(np.diff([inertia.hold(strikes, g) for g in walk]))
+    plain = np.count_nonzero(np.diff(walk.argmax(axis=1)))
+    assert 0 < moves < 0.6 * plain
+
+
+def test_steps_leave_out_what_is_not_known() -> None:
+    minute = 60 * NS
+    at = np.arange(6) * minute
+    value = np.array([np.nan, 1.0, 1.0, np.nan, 2.0, 2.0])
+    assert steps_of(at, value, 10 * minute) == [(2 * minute, 4 * minute, 1.0), (5 * minute, 10 * minute, 2.0)]
+    assert steps_of(at, value, 5 * minute) == [(2 * minute, 4 * minute, 1.0)], "nothing begins at or after the end"
+    assert np.isnan(nearest_zero(np.array([1.0, 2.0]), np.array([1.0, 2.0]), 1.5))
+    assert nearest_zero(np.array([1.0, 2.0, 3.0]), np.array([1.0, -1.0, 1.0]), 2.4) == 2.5
