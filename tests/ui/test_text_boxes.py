@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.ui.conftest import Server
-from tests.ui.pages import Watch, new_page, opened, until
+from tests.ui.pages import Watch, new_page, opened, query, until
 from workbench.plots import candles
 
 DAY = "session=2025-11-04&contract=ESZ5&t=10:05:00&level=vwap"
@@ -118,12 +118,23 @@ BESIDE_NAMES = """() => {
 SIZES = [(1280, 650), (1366, 768), (1920, 1080), (2560, 1440)]
 
 
-@pytest.mark.parametrize(("width", "height", "theme"), [(*size, theme) for size, theme in zip(SIZES, ("dark", "light") * 2)])
-def test_no_text_stands_on_other_text_or_is_cut(browser, made_server: Server, width: int, height: int, theme: str) -> None:
+def wide_names(page: Any) -> None:
+    """What is drawn is made for the figure's own width."""
+    until(page, lambda p: [t for t, wide in p.evaluate(BESIDE_NAMES) if abs(wide - (candles.LETTER_PX * len(t) + 6)) > 2], [])
+
+
+@pytest.mark.parametrize(("sizes", "theme"), [(SIZES[:2], "dark"), (SIZES[:1:-1], "light")], ids=["small", "large"])
+def test_no_text_stands_on_other_text_or_is_cut(browser, made_server: Server, sizes: list[tuple[int, int]], theme: str) -> None:
+    (width, height), (later_width, later_height) = sizes
     with opened(browser, f"{made_server.url}?{DAY}&theme={theme}", width=width, height=height) as (page, watch):
         check(page, watch, width, height, 60)
-        # What is drawn is made for the figure's own width.
-        until(page, lambda p: [t for t, wide in p.evaluate(BESIDE_NAMES) if abs(wide - (candles.LETTER_PX * len(t) + 6)) > 2], [])
+        wide_names(page)
+        # Another screen, and the other theme.
+        page.set_viewport_size({"width": later_width, "height": later_height})
+        page.get_by_role("button", name="Light or dark theme").click()
+        until(page, lambda p: query(p).get("theme", "dark") != theme, True)
+        check(page, watch, later_width, later_height, 60)
+        wide_names(page)
 
 
 VIEWS = {
@@ -145,7 +156,17 @@ def all_views(browser: Any, served: tuple[Server, dict[str, str]], size: tuple[i
 
 
 def test_no_text_of_the_other_views_stands_on_other_text_or_is_cut(browser, served) -> None:
-    all_views(browser, served, SIZES[0], "dark", ["neighbours", "compare", "research&about=levels"])
+    server, moment = served
+    page = new_page(browser, width=SIZES[0][0], height=SIZES[0][1])
+    watch = Watch(page)
+    page.goto(f"{server.url}?{urlencode(moment, safe=':')}&theme=dark&view=neighbours")
+    for tab, there in (("Neighbours", ".card"), ("Compare", ".drop"), ("Research", ".sm-research")):
+        page.get_by_role("tab", name=tab).click()
+        if tab == "Research":
+            page.get_by_role("radio", name="Hit rates").click()
+        page.locator(there).locator("visible=true").first.wait_for(timeout=60_000)
+        check(page, watch, *SIZES[0], 12)
+    page.close()
 
 
 @pytest.mark.long
