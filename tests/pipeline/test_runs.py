@@ -128,7 +128,7 @@ def test_kill_9_leaves_nothing_half_visible_and_the_next_run_repairs(big_days: P
     assert digests(tmp_lake) == undisturbed
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_a_stopped_run_leaves_a_clean_lake(big_days: Path, tmp_lake: Path, signum: signal.Signals):
     spymaster("add", big_days, "--lake", tmp_lake)
     process = start_and_wait_for_a_half_written_partition(tmp_lake)
@@ -146,7 +146,7 @@ def test_a_stopped_run_leaves_a_clean_lake(big_days: Path, tmp_lake: Path, signu
         pass
 
 
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_silver_that_was_interrupted_is_made_by_the_next_run(copied_lake: Lake, whole_lake: Lake, signum: signal.Signals):
     shutil.rmtree(copied_lake.root / "silver")
     run = command("run", "--lake", copied_lake.root, "--layer", "silver", "--symbol", "ESZ5", "--dates", f"{TUESDAY}", "--workers", 1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -96,18 +98,13 @@ def streams(draw: st.DrawFn) -> list[File]:
     return files
 
 
-@given(
-    files=streams(),
-    cuts=st.lists(st.integers(0, 90), max_size=4),
-    offset=st.integers(-2, 4),
-    length=st.integers(1, 12),
-    span=st.sampled_from([21, 22, 5000]),
-    keyframe_s=st.integers(1, 5),
-    rest_ns=st.sampled_from([0, 1, 100_000_000, 500_000_000, 500_000_000]),
-    warm=st.booleans(),
-)
-@settings(max_examples=400, deadline=None)
-def test_kernel_equals_twin(
+def quick_and_long(check: Callable[..., None], **given_: st.SearchStrategy[Any]) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Two tests of a property: of a hundred examples, and of a thousand among the long ones."""
+    quick, many = (settings(max_examples=n, deadline=None)(given(**given_)(check)) for n in (100, 1_000))
+    return quick, pytest.mark.long(many)
+
+
+def kernel_equals_twin(
     files: list[File], cuts: list[int], offset: int, length: int, span: int, keyframe_s: int, rest_ns: int, warm: bool
 ) -> None:
     start, end = BASE + offset * NS, BASE + (offset + length) * NS
@@ -120,6 +117,19 @@ def test_kernel_equals_twin(
         assert_frame_equal(replayed[symbol].tape, tape)
         assert replayed[symbol].stats["unknown_cancels"] == twin.unknown_cancels
         assert breaches(replayed[symbol].rows, replayed[symbol].tape).is_empty()
+
+
+test_kernel_equals_twin, test_kernel_equals_twin_on_many = quick_and_long(
+    kernel_equals_twin,
+    files=streams(),
+    cuts=st.lists(st.integers(0, 90), max_size=4),
+    offset=st.integers(-2, 4),
+    length=st.integers(1, 12),
+    span=st.sampled_from([21, 22, 5000]),
+    keyframe_s=st.integers(1, 5),
+    rest_ns=st.sampled_from([0, 1, 100_000_000, 500_000_000, 500_000_000]),
+    warm=st.booleans(),
+)
 
 
 @given(files=streams(), cuts=st.lists(st.integers(0, 90), min_size=1, max_size=20))
@@ -173,17 +183,7 @@ orders_made = st.builds(
 )
 
 
-@given(
-    files=st.one_of(streams(), few_orders(), few_orders()),
-    cuts=st.lists(st.integers(0, 90), max_size=4),
-    offset=st.integers(-2, 4),
-    length=st.integers(1, 40),
-    params=orders_made,
-    warm=st.booleans(),
-    lost=st.sampled_from([(), (), ((BASE, BASE + NS),), ((BASE - NS, BASE + 2 * NS), (BASE + 3 * NS, BASE + 4 * NS))]),
-)
-@settings(max_examples=400, deadline=None)
-def test_order_events_equal_the_twins(
+def order_events_equal_the_twins(
     files: list[File], cuts: list[int], offset: int, length: int, params: OrderParams, warm: bool, lost: tuple[tuple[int, int], ...]
 ) -> None:
     start, end = BASE + offset * NS, BASE + (offset + length) * NS
@@ -192,3 +192,15 @@ def test_order_events_equal_the_twins(
         assert_frame_equal(
             followed[symbol], twin_order_events(files, instrument, TICK[instrument], start, end, params, warm=warm, lost=lost)
         )
+
+
+test_order_events_equal_the_twins, test_order_events_equal_the_twins_on_many = quick_and_long(
+    order_events_equal_the_twins,
+    files=st.one_of(streams(), few_orders(), few_orders()),
+    cuts=st.lists(st.integers(0, 90), max_size=4),
+    offset=st.integers(-2, 4),
+    length=st.integers(1, 40),
+    params=orders_made,
+    warm=st.booleans(),
+    lost=st.sampled_from([(), (), ((BASE, BASE + NS),), ((BASE - NS, BASE + 2 * NS), (BASE + 3 * NS, BASE + 4 * NS))]),
+)
