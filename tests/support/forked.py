@@ -1,7 +1,7 @@
 """The page's server in a fork of a process that has its libraries: reading them takes two seconds and a half at every start.
 
-What runs then is the same: ``python -m workbench`` with its arguments and environment, or the text that a test gives in its place. The
-tests of `spymaster serve`, the benches and the pictures of the docs start programs of their own.
+What runs then is the same: ``python -m workbench`` with its arguments and environment, or the text that a test gives in its place, such as
+`spymaster serve`, which makes way for a server that is a program of its own. So are those of the benches and the pictures of the docs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
 
-LIBRARIES = ["panel.command", "workbench.access", "workbench.app"]
+LIBRARIES = ["engine.cli", "panel.command", "workbench.access", "workbench.app"]
 """Importing them begins no thread of Python, and nothing that a fork would have to share: `_run` sees to that."""
 
 _forking = False

@@ -128,6 +128,12 @@ def launched() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
+def empty_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake in which nothing is: its page is there at once. For tests of who may ask."""
+    return tmp_path_factory.mktemp("empty")
+
+
+@pytest.fixture(scope="session")
 def made_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated lake, small."""
     return generated_lake(tmp_path_factory.mktemp("made"), 60_000)

@@ -33,8 +33,8 @@ MINE = "username=trader&password=" + PASSWORD
 
 
 @pytest.fixture(scope="module")
-def token_server(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(made_lake, tmp_path_factory.mktemp("token")) as server:
+def token_server(empty_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with serving(empty_lake, tmp_path_factory.mktemp("token")) as server:
         yield server
 
 
@@ -45,8 +45,8 @@ def by_token(token_server: Serving) -> Serving:
 
 
 @pytest.fixture(scope="module")
-def password_server(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(made_lake, tmp_path_factory.mktemp("password"), "--password", password=PASSWORD) as server:
+def password_server(empty_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with serving(empty_lake, tmp_path_factory.mktemp("password"), "--password", password=PASSWORD) as server:
         yield server
 
 
@@ -57,7 +57,7 @@ def by_password(password_server: Serving) -> Serving:
 
 
 @pytest.fixture(scope="module")
-def open_server(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def open_server(empty_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """One that asks for no secret, and whose environment has settings of Bokeh and Panel."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (
@@ -67,7 +67,7 @@ def open_server(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> It
             ("PANEL_NPM_CDN", "http://x.example"),
         ):
             patch.setenv(name, value)
-        server = Serving(made_lake, tmp_path_factory.mktemp("open"), "--no-token")
+        server = Serving(empty_lake, tmp_path_factory.mktemp("open"), "--no-token")
     try:
         yield server.ready()
     finally:
@@ -216,10 +216,10 @@ main(["panel", *sys.argv[1:]])
 """The server's command line, with wrong passwords that count for a day: the test may take its time."""
 
 
-def test_guesses_lock_out_only_who_guessed(made_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guesses_lock_out_only_who_guessed(empty_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANEL_BASIC_AUTH", PASSWORD)
     monkeypatch.setenv("PANEL_COOKIE_SECRET", "of this test")
-    by_password = Server(made_lake, log=tmp_path / "serve.log", code=PATIENT)
+    by_password = Server(empty_lake, log=tmp_path / "serve.log", code=PATIENT)
 
     def status(password: str, source: str) -> int:
         return answered(by_password, "/login", "POST", f"username=x&password={password}", source=source, Origin=own(by_password))[0]
@@ -299,8 +299,8 @@ def test_strange_requests_are_refused_without_a_traceback(by_token: Serving) -> 
     assert log.count(secret) == 1, "the printed address is the one place that has it"
 
 
-def test_pages_that_are_asked_for_at_once_are_capped(made_lake: Path, tmp_path: Path) -> None:
-    server = Server(made_lake, log=tmp_path / "serve.log", code=CAPPED)  # it forgets no page meanwhile
+def test_pages_that_are_asked_for_at_once_are_capped(empty_lake: Path, tmp_path: Path) -> None:
+    server = Server(empty_lake, log=tmp_path / "serve.log", code=CAPPED)  # it forgets no page meanwhile
     try:
         answers: list[bytes] = []
         asked = [socket.create_connection(("127.0.0.1", server.port), 120) for _ in range(3 * HELD)]
@@ -363,9 +363,9 @@ def test_what_the_environment_has_for_bokeh_and_panel_is_not_taken(open_server: 
     ids=lambda v: " ".join(v) or "port" if isinstance(v, tuple) else "",
 )
 def test_where_no_server_can_listen_or_answer_nothing_else_is_printed(
-    made_lake: Path, tmp_path: Path, options: tuple[str, ...], said: str
+    empty_lake: Path, tmp_path: Path, options: tuple[str, ...], said: str
 ) -> None:
-    server = Serving(made_lake, tmp_path, *options, port=0 if options else 70_000)
+    server = Serving(empty_lake, tmp_path, *options, port=0 if options else 70_000)
     assert server.process.wait(120) == 1
     found = server.log.read_text()
     assert said in found
@@ -373,9 +373,9 @@ def test_where_no_server_can_listen_or_answer_nothing_else_is_printed(
     assert len(found.splitlines()) == 1
 
 
-def test_a_port_that_is_taken_is_a_sentence_and_no_address(made_lake: Path, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_a_sentence_and_no_address(empty_lake: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        server = Serving(made_lake, tmp_path, port=other.getsockname()[1])
+        server = Serving(empty_lake, tmp_path, port=other.getsockname()[1])
         assert server.process.wait(60) == 1
     assert "no server can listen there: Address already in use" in server.log.read_text()
     assert server.addresses == []
@@ -407,11 +407,11 @@ main(["panel", *sys.argv[1:]])
 """
 
 
-def test_the_routes_of_the_running_server(made_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_routes_of_the_running_server(empty_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A route that a new version of Panel or Bokeh adds fails here; what answers is asked for, one by one."""
     monkeypatch.setenv("PANEL_BASIC_AUTH", PASSWORD)
     monkeypatch.setenv("PANEL_COOKIE_SECRET", "of this test")
-    server = Server(made_lake, log=tmp_path / "serve.log", code=ROUTES)
+    server = Server(empty_lake, log=tmp_path / "serve.log", code=ROUTES)
     examples = {
         r"/app/?$": ("/app", 302), r"/app/ws$": ("/app/ws", 404), r"/app/metadata$": ("/app/metadata", 404),
         r"/app/autoload.js$": ("/app/autoload.js", 404), r"/app/static/(.*)$": ("/app/static/js/bokeh.min.js", 404),
@@ -482,10 +482,10 @@ def test_show_hands_the_secret_to_no_command_line(
         assert list((tmp_path / "tmp").glob("spymaster-*")) == [], "it ends with the server"
 
 
-def test_show_opens_nothing_where_another_program_has_the_port(made_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_show_opens_nothing_where_another_program_has_the_port(empty_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = recording(tmp_path, monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as other:
-        server = Serving(made_lake, tmp_path, "--show", port=other.getsockname()[1])
+        server = Serving(empty_lake, tmp_path, "--show", port=other.getsockname()[1])
         assert server.process.wait(60) != 0
         time.sleep(1.5)  # a helper that looks for an answer on the port would have found one by now
         assert not out.exists()
@@ -494,10 +494,10 @@ def test_show_opens_nothing_where_another_program_has_the_port(made_lake: Path, 
             other.accept()
 
 
-def test_a_password_that_nobody_can_type_in_is_a_sentence(made_lake: Path, tmp_path: Path) -> None:
+def test_a_password_that_nobody_can_type_in_is_a_sentence(empty_lake: Path, tmp_path: Path) -> None:
     for password, said in (("short", "at least 8"), ("x" * 201, "at most 200"), ("ends with a space ", "no space at either end")):
-        assert said in refused(made_lake, tmp_path, "--password", password=password)
-    command = [sys.executable, "-m", "engine.cli", "serve", "--lake", str(made_lake), "--password"]
+        assert said in refused(empty_lake, tmp_path, "--password", password=password)
+    command = [sys.executable, "-m", "engine.cli", "serve", "--lake", str(empty_lake), "--password"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SPYMASTER_")} | {"NO_COLOR": "1", "TERM": "dumb"}
     closed = subprocess.run(["sh", "-c", '"$@" <&-', "sh", *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert closed.returncode == 1
@@ -528,7 +528,7 @@ def test_a_server_that_listens_and_says_nothing_does_not_hold_the_page(browser: 
     try:
         page = context.new_page()
         page.goto(f"{by_token.addresses[0]}&t=10:05:00")
-        page.locator(".sm-say").wait_for(timeout=60_000)
+        page.locator(".sm-card").wait_for(timeout=60_000)
         page.evaluate("() => { window.before = true; }")
         by_token.kill()
         with socket.create_server(("127.0.0.1", by_token.port)) as mute:

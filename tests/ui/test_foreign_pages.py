@@ -174,8 +174,8 @@ def test_every_answer_forbids_frames_and_other_sites(guarded: Server):
         assert "http" not in headers["content-security-policy"], "no foreign host is allowed"
 
 
-def test_pages_that_never_connect_are_capped(made_lake: Path, tmp_path: Path):
-    server = Server(made_lake, log=tmp_path / "serve.log", code=CAPPED)
+def test_pages_that_never_connect_are_capped(empty_lake: Path, tmp_path: Path):
+    server = Server(empty_lake, log=tmp_path / "serve.log", code=CAPPED)
     try:
         # On a busy machine Bokeh's sweep forgets a few meanwhile; then so many more are answered, and no more are held.
         found: list[int] = []

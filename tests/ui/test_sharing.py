@@ -9,7 +9,6 @@ import socket
 import ssl
 import stat
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,10 +18,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from tests.support import forked
 from tests.ui.conftest import DATE, ROOT
 from tests.ui.pages import query, until, until_changed
 
 PASSWORD = "a-long-password"
+
+
+COMMAND = "from engine.cli import main; main()"
+"""``spymaster``, whose libraries are there; the server that it becomes is a program of its own."""
 
 
 class Serving:
@@ -39,10 +43,11 @@ class Serving:
     def _start(self, options: tuple[str, ...], password: str | None) -> None:
         self.log, self.asked = self.home / f"serve-{time.monotonic_ns()}.log", (options, password)
         env = {k: v for k, v in os.environ.items() if not k.startswith("SPYMASTER_")}
-        env |= {"XDG_STATE_HOME": str(self.home), "NO_COLOR": "1"} | ({"SPYMASTER_PASSWORD": password} if password else {})
-        command = [sys.executable, "-m", "engine.cli", "serve", "--lake", str(self.lake), "--port", str(self.port), *options]
-        with self.log.open("w") as out:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        env |= {"XDG_STATE_HOME": str(self.home), "NO_COLOR": "1", "PYTHONHASHSEED": "0"} | (
+            {"SPYMASTER_PASSWORD": password} if password else {}
+        )
+        arguments = ["serve", "--lake", str(self.lake), "--port", str(self.port), *options]
+        self.process = forked.started(arguments, COMMAND, ROOT, env, self.log, forked=True)
 
     def again(self, *options: str, password: str | None = None) -> Serving:
         """Itself, ended and started again: on the same port, in the same home."""
@@ -101,11 +106,11 @@ def refused(lake: Path, home: Path, *options: str, password: str | None = None) 
     return server.log.read_text()
 
 
-def test_a_bind_beyond_loopback_needs_a_password_or_the_flag(made_lake: Path, tmp_path: Path) -> None:
-    assert "it needs a password: add --password" in refused(made_lake, tmp_path, "--address", "0.0.0.0")
-    assert "SPYMASTER_PASSWORD" in refused(made_lake, tmp_path, "--address", "0.0.0.0", "--password")
-    assert "at most 200, found 3" in refused(made_lake, tmp_path, "--address", "0.0.0.0", "--password", password="abc")
-    with serving(made_lake, tmp_path, "--address", "0.0.0.0", "--no-password") as server:
+def test_a_bind_beyond_loopback_needs_a_password_or_the_flag(empty_lake: Path, tmp_path: Path) -> None:
+    assert "it needs a password: add --password" in refused(empty_lake, tmp_path, "--address", "0.0.0.0")
+    assert "SPYMASTER_PASSWORD" in refused(empty_lake, tmp_path, "--address", "0.0.0.0", "--password")
+    assert "at most 200, found 3" in refused(empty_lake, tmp_path, "--address", "0.0.0.0", "--password", password="abc")
+    with serving(empty_lake, tmp_path, "--address", "0.0.0.0", "--no-password") as server:
         said = server.log.read_text()
         assert "Shared: everyone on any network of this machine who has this address can see" in said
         assert "Not encrypted: whoever can read that network can read the secret and the screen." in said
@@ -151,15 +156,15 @@ def test_a_password_is_asked_for_once_and_guards_everything(browser: Browser, ma
         assert stat.S_IMODE((tmp_path / "spymaster" / "key").stat().st_mode) == 0o600
 
 
-def test_tls(made_lake: Path, tmp_path: Path) -> None:
+def test_tls(empty_lake: Path, tmp_path: Path) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
          "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True,
     )  # fmt: skip
-    assert "expected both or none" in refused(made_lake, tmp_path, "--cert", str(cert))
-    assert "PEM files" in refused(made_lake, tmp_path, "--cert", str(key), "--key", str(cert))
-    with serving(made_lake, tmp_path, "--cert", str(cert), "--key", str(key)) as server:
+    assert "expected both or none" in refused(empty_lake, tmp_path, "--cert", str(cert))
+    assert "PEM files" in refused(empty_lake, tmp_path, "--cert", str(key), "--key", str(cert))
+    with serving(empty_lake, tmp_path, "--cert", str(cert), "--key", str(key)) as server:
         address = server.addresses[0]
         assert address.startswith("https://127.0.0.1:")
         trusted = ssl.create_default_context(cafile=cert)
