@@ -30,7 +30,8 @@ def add(
 
     Taken are market-by-order files of any version, zstd or raw, in one piece or in parts: a file of several UTC dates is split at 00:00
     UTC, parts of a date (by hour, by size, by symbol) are joined in the order of their records; recordings of the live feed; folders of
-    folders, and zip archives of batch jobs. `condition.json`, `symbology.json`, `manifest.json` and definition files beside them are used.
+    folders, and zip archives of batch jobs; and definitions, statistics, tbbo and bbo-1m of options. `condition.json`, `symbology.json`,
+    `manifest.json` and definition files beside them are used.
     A file goes under the root of its outright contracts, as a copy that shares its blocks where the file system can. The same day twice is
     refused, naming the file that is there: that is never replaced (but with --replace); a damaged one is moved to ``raw/.quarantine/``.
     A file that cannot be added does not stop the others.

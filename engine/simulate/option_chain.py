@@ -68,7 +68,7 @@ def expiries(root: Root, date: dt.date) -> list[Expiry]:
         if day == month_end:
             product, share = "EW", 0.10
         elif day.weekday() == 4:
-            product, share = f"EW{week}" if week < 5 else "EW5", 0.12
+            product, share = f"EW{week}" if week < 5 else "EW", 0.12
         else:
             product, share = f"E{week}{_WEEKDAYS[day.weekday()]}", 0.05
         under = front if day <= front.expiry else following

@@ -27,6 +27,7 @@ from engine.lake.catalog import RAW_SUFFIXES
 from engine.lake.manifest import MOST_BYTES
 from engine.lake.store import Lake
 from engine.lake.writer import clone, fsync_path, put_raw, sweep, temporary, writing
+from engine.sessions import utc_dates
 from engine.stages.deliveries import READ_BYTES, Found, Reading, kind_of, one_file, walk
 from engine.stages.raw import (
     INTAKE_DIR,
@@ -139,7 +140,7 @@ class Intake:
                 metadata = self._first_look(found)
                 if metadata is None:
                     texts.append(found)
-                elif metadata.schema in self.stored:
+                elif metadata.schema in self.stored or _options_in(metadata):
                     others.append((found, metadata))
                 else:
                     books.append(found)
@@ -204,7 +205,7 @@ class Intake:
             metadata = metadata_of(Path(found.label), source)
         if metadata.dataset not in DATASETS:
             raise BadDbn(f"{found.label}: expected a file of {DATASETS[0]} (CME Globex), found one of {metadata.dataset}, another venue's")
-        if metadata.schema not in ("mbo", None, *self.stored):
+        if metadata.schema not in ("mbo", None, *self.stored) and not _options_in(metadata):
             raise OtherSchema(
                 f"{found.label}: expected schema mbo, found {metadata.schema}; download it with schema='mbo': a book is made of every "
                 f"order, which {metadata.schema} does not hold"
@@ -246,7 +247,7 @@ class Intake:
 
     def _store(self, found: Found, metadata: DbnMetadata) -> None:
         """Put a file of another schema under each root that it is about, and learn the names that definitions give."""
-        symbols = {s for key in metadata.mappings for s in (key, *(i["symbol"] for i in metadata.mappings[key]))}
+        symbols = _symbols_in(metadata)
         dates: list[dt.date] = []
         look = self._read(found, lambda source: source.drain())
         try:
@@ -255,6 +256,17 @@ class Intake:
                 names, dates = definition_names(found)
                 self._names.append(names)
                 symbols = {s for of in names.by_id.values() for s, _, _ in of}
+            optional = _options_in(metadata)
+            for root in sorted(optional):
+                table = str(metadata.schema).replace("-", "_")
+                if table == "definition":
+                    self._require_options(look)
+                with self.lake.lock():
+                    place, added = self._put(look, self.lake.option_folder(root, table) / place_name(found.name))
+                covered = _dates_of(metadata)
+                line = Line("added" if added else "there already", found.label, str(place), root, covered)
+                line.said.append(f"{metadata.schema} of options on {root}")
+                self.lines.append(line)
             roots = sorted({parts[0].code for s in symbols if (parts := split_contract(s)) is not None})
             for root in roots:
                 table = self.lake.raw_folder(root).with_name(f"table={str(metadata.schema).replace('-', '_')}_dbn")
@@ -265,8 +277,17 @@ class Intake:
                 self.lines.append(line)
         finally:
             look.done()
-        if not roots:
+        if not roots and not optional:
             raise OtherSchema(f"{found.label}: schema {metadata.schema}, of no known root ({', '.join(known_roots())})")
+
+    def _require_options(self, look: Look) -> None:
+        """Raise BadDbn where a definition file of options is damaged within its records."""
+        from engine.options.records import read_records
+
+        path = look.copy or look.found.path
+        assert path is not None
+        for _ in read_records(path, "definition"):
+            pass
 
     # --- a market-by-order file
 
@@ -503,6 +524,24 @@ class Intake:
         moved = self._moved[path] = self.lake.quarantine_raw(path)
         facts_path(self.lake, path).unlink(missing_ok=True)
         return moved
+
+
+def _symbols_in(metadata: DbnMetadata) -> set[str]:
+    """Symbols that metadata map, in either direction."""
+    return {s for key in metadata.mappings for s in (key, *(i["symbol"] for i in metadata.mappings[key]))}
+
+
+def _options_in(metadata: DbnMetadata) -> set[str]:
+    """Roots of the options that a file of one of an option chain's schemas is about; none of another schema."""
+    from engine.options.products import option_roots
+    from engine.options.records import table_of
+
+    return option_roots(_symbols_in(metadata)) if table_of(metadata) is not None else set()
+
+
+def _dates_of(metadata: DbnMetadata) -> list[dt.date]:
+    """UTC dates that a file covers, by its metadata."""
+    return list(utc_dates(metadata.start_ns, max(metadata.end_ns or 0, metadata.start_ns + 1)))
 
 
 def _listed(value: Any) -> dict[str, str] | None:

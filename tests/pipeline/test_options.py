@@ -7,22 +7,32 @@ import json
 import shutil
 from pathlib import Path
 
+import databento_dbn as dbn
 import numpy as np
 import polars as pl
 import pytest
+import zstandard
 
+from engine.commands.add import add
 from engine.commands.gex import gex
 from engine.commands.run import run
-from engine.errors import BadDbn, NoData, RawMissing
+from engine.errors import BadDbn, NoData, RawMissing, RunFailed
 from engine.lake.catalog import LEVELS, MARKS, OPTION_LEVELS, OPTION_TABLES, PROFILE, RAW_OPTION_TEMPLATE, VACUUM, datasets
 from engine.lake.store import Lake
+from engine.options.products import PARENTS, option_roots, parents_of
+from engine.options.records import SCHEMAS
 from engine.params import RunParams
 from engine.pipeline import build_pipeline, lake_state, option_dates, plan_options
 from engine.sessions import session_windows, to_ns
+from engine.simulate.dbn import write_file
+from engine.simulate.option_chain import expiries
 from engine.stages.option_bronze import build_options, option_day
 from engine.stages.task import SILVER, TaskSpec, is_current, run_partition
+from engine.vocab import ROOTS
+from tests.support.dbn_files import metadata_bytes
 from tests.support.lakes import TUESDAY
-from tests.support.options import DATE, option_file, option_raw, options_beside, records_of
+from tests.support.options import DATE, DAY_NS, START_NS, option_file, option_raw, options_beside, records_of
+from tests.support.options import option_day as records_day
 
 
 def bronze(lake: Path) -> None:
@@ -145,3 +155,37 @@ def test_the_code_of_option_levels_counts_only_where_there_are_options() -> None
     plain = levels.code_versions("ESZ5", "rth", values)
     assert levels.code_versions("ESZ5", "rth", values, ["bronze.future_mbo.mbo/ESZ5/2025-11-04"]) == plain
     assert levels.code_versions("ESZ5", "rth", values, [f"{OPTION_LEVELS}/ESZ5/2025-11-04"])[0] not in plain
+
+
+def test_add_takes_the_four_schemas_by_what_they_hold(tmp_lake, tmp_path, capsys) -> None:
+    got = tmp_path / "got"
+    for n, table in enumerate(OPTION_TABLES):
+        day = records_day()
+        day.write(got, table)
+        (file,) = got.glob(f"*.{SCHEMAS[table]}.dbn.zst")
+        file.rename(got / f"delivery-{n}.dbn.zst")
+    futures = metadata_bytes({1: "ESU5"}, START_NS, START_NS + DAY_NS, schema=dbn.Schema.from_str("statistics"))
+    write_file(got / "futures.dbn.zst", futures, (np.frombuffer(records_of("statistics").tobytes(), np.uint8).reshape(-1, 80),))
+    add([got], lake=tmp_lake)
+    said = capsys.readouterr().out
+    assert "bbo-1m of options on ES" in said
+    assert "passed over" in said, "statistics of futures are not read"
+    lake = Lake(tmp_lake)
+    assert [len(list(lake.option_folder("ES", t).iterdir())) for t in OPTION_TABLES] == [1, 1, 1, 1]
+    for table in OPTION_TABLES:
+        assert option_day(lake, "ES", table, DATE).paths == tuple(lake.option_folder("ES", table).iterdir())
+    add([got], lake=tmp_lake)
+    assert "there already" in capsys.readouterr().out
+    cut = got / "delivery-0.dbn.zst"
+    whole = zstandard.ZstdDecompressor().stream_reader(cut.read_bytes()).read()
+    cut.write_bytes(whole[:-100])
+    with pytest.raises(RunFailed, match="truncated"):
+        add([cut], lake=tmp_lake)
+
+
+def test_products_belong_to_roots() -> None:
+    assert option_roots(["E1CU5 C6800", "EW3.OPT", "EYCZ5 P5000"]) == {"ES"}
+    assert option_roots(["ESU5", "ES.FUT", "UD:1V: VT 0903001", "ZZ.OPT"]) == set()
+    assert {"ES.OPT", "EW.OPT", "EW4.OPT", "E5D.OPT"} <= set(parents_of("ES"))
+    assert parents_of("NQ") == ("NQ.OPT",)
+    assert {e.product for month in range(1, 13) for e in expiries(ROOTS["ES"], dt.date(2025, month, 3))} <= set(PARENTS["ES"])
