@@ -258,11 +258,11 @@ class Intake:
                 symbols = {s for of in names.by_id.values() for s, _, _ in of}
             optional = _options_in(metadata)
             for root in sorted(optional):
-                table = str(metadata.schema).replace("-", "_")
-                if table == "definition":
+                name = str(metadata.schema).replace("-", "_")
+                if name == "definition":
                     self._require_options(look)
                 with self.lake.lock():
-                    place, added = self._put(look, self.lake.option_folder(root, table) / place_name(found.name))
+                    place, added = self._put(look, self.lake.option_folder(root, name) / place_name(found.name))
                 covered = _dates_of(metadata)
                 line = Line("added" if added else "there already", found.label, str(place), root, covered)
                 line.said.append(f"{metadata.schema} of options on {root}")

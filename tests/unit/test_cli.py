@@ -18,7 +18,7 @@ from engine.errors import SessionError
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
     "run", "rebuild", "simulate", "fidelity", "lake", "add", "select", "contracts", "index", "neighbours", "audit", "hypothesis", "demo",
-    "snapshot", "compare", "serve", "download", "live", "live-demo", "morning",
+    "snapshot", "compare", "serve", "download", "live", "live-demo", "morning", "gex",
 )  # fmt: skip
 
 
