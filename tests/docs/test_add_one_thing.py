@@ -21,7 +21,7 @@ from numba.core.caching import _CacheLocator
 from tests.docs.blocks import ROOT, apply, blocks_of
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
 from tests.ui.conftest import Server
-from tests.ui.pages import Watch, query, until
+from tests.ui.pages import Watch, new_page, query, until
 
 DATE = dt.date(2025, 11, 4)
 PROMISES = ("Add a level", "Add a feature", "Add a stage", "Add a view")
@@ -109,12 +109,11 @@ def screen(house: House, browser: Any) -> Iterator[tuple[Any, Watch, str]]:
     """A tab on the copy's page, what the browser complains of, and the page's address."""
     with patch.dict(os.environ, {"NUMBA_CACHE_DIR": str(house.kernels)}):
         server = Server(house.lake, log=house.root.parent / "serve.log", warm=False, root=house.root)
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    tab = new_page(browser)
     try:
-        tab = context.new_page()
         yield tab, Watch(tab), f"{server.url}?contract=ESZ5&session={DATE}&t=10:45:00"
     finally:
-        context.close()
+        tab.close()
         server.stop()
 
 

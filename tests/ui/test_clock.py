@@ -89,16 +89,24 @@ def test_plays_steps_and_jumps(browser, made_server: Server) -> None:
     page.close()
 
 
-def test_keys_are_the_views_after_a_click_on_its_tab_and_the_tabs_own_after_the_tab_key(browser, made_server: Server) -> None:
+def test_no_key_is_lost_at_twenty_a_second_and_those_of_a_tab_are_its_own(browser, made_server: Server) -> None:
     page, watch = opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&level=vwap")
+    layer = query(page).get("layer")
+    for i in range(30):
+        page.keyboard.press(("ArrowRight", ".", "ArrowDown")[i % 3])
+        page.wait_for_timeout(50)
+    until_clock(page, "10:06:00")  # ten windows of five seconds, and ten seconds
+    until(page, lambda p: query(p).get("layer"), "fill")  # ten of seven layers on
+    assert layer is None
+    # Keys are the view's after a click on its tab.
     page.get_by_role("tab", name="Compare").click()
     page.locator(".drop:visible").wait_for(timeout=30_000)
     page.get_by_role("tab", name="Level").click()
     page.locator("time:visible").wait_for(timeout=30_000)
     page.keyboard.press("ArrowRight")
-    until_clock(page, "10:05:05")
+    until_clock(page, "10:06:05")
     page.keyboard.press("Space")
-    until(page, lambda p: clock(p) > "10:05:05", True, 20_000)
+    until(page, lambda p: clock(p) > "10:06:05", True, 20_000)
     page.keyboard.press("Space")
     until(page, lambda p: p.get_by_label("Play or pause (space)").inner_text(), "Play")
     assert "view" not in query(page)
@@ -110,14 +118,31 @@ def test_keys_are_the_views_after_a_click_on_its_tab_and_the_tabs_own_after_the_
     page.close()
 
 
-@pytest.mark.parametrize(("width", "height", "theme"), [(1440, 900, "light"), (2560, 1440, "dark")])
-def test_fits_the_screen_and_ends_at_its_time(browser, made_server: Server, width: int, height: int, theme: str) -> None:
-    page, watch = opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&theme={theme}", width=width, height=height)
-    over = page.evaluate("() => [document.documentElement.scrollWidth - innerWidth, document.documentElement.scrollHeight - innerHeight]")
-    assert max(over) <= 0
-    seen = page.evaluate(IMAGE)
+OVER = "() => [document.documentElement.scrollWidth - innerWidth, document.documentElement.scrollHeight - innerHeight]"
+
+
+def test_fits_the_screen_ends_at_its_time_and_has_what_came_after_only_while_it_is_asked_for(browser, made_server: Server) -> None:
+    page, watch = opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&level=vwap&theme=light")
     now = 1000.0 * (utc_ns(DATE, 10, 5) // 1_000_000_000)  # the axis has New York's clock
-    assert now <= seen["end"] < now + seen["column"]
+    assert max(page.evaluate(OVER)) <= 0
+    known = page.evaluate(IMAGE)
+    assert now <= known["end"] < now + known["column"]
+    page.keyboard.press("h")
+    until(page, lambda p: p.evaluate(IMAGE)["end"] > now + 60_000, True)
+    assert page.get_by_role("button", name="Show what came after the moment").get_attribute("aria-pressed") == "true"
+    assert page.get_by_role("button", name="Show what came after the moment").inner_text() == "Hide after"
+    page.keyboard.press("h")
+    until(page, lambda p: p.evaluate(IMAGE), known)
+    page.set_viewport_size({"width": 2560, "height": 1440})
+    page.get_by_role("button", name="Light or dark theme").click()
+    until(page, lambda p: query(p).get("theme", "dark"), "dark")
+    until(page, lambda p: max(p.evaluate(OVER)) <= 0, True)
+    wide = page.evaluate(IMAGE)
+    assert now <= wide["end"] < now + wide["column"]
+    page.get_by_role("button", name="Show what came after the moment").click()
+    until(page, lambda p: p.evaluate(IMAGE)["end"] > now + 60_000, True)
+    page.keyboard.press("ArrowRight")
+    until(page, lambda p: p.evaluate(IMAGE)["end"] <= now + 5_000 + wide["column"], True)
     assert watch.errors == []
     page.close()
 
@@ -125,7 +150,7 @@ def test_fits_the_screen_and_ends_at_its_time(browser, made_server: Server, widt
 def test_drill_says_what_is_missing(browser, made_lake: Path, tmp_path: Path) -> None:
     lake = Path(shutil.copytree(made_lake, tmp_path / "lake"))
     shutil.rmtree(lake / "gold")
-    server = Server(lake, log=tmp_path / "serve.log")
+    server = Server(lake, log=tmp_path / "serve.log", warm=False)
     try:
         page, watch = opened(browser, f"{server.url}?{DAY}&t=10:05:00")
         page.get_by_role("button", name=re.compile("Blind drill")).click()
@@ -267,36 +292,3 @@ def test_nothing_received_depends_on_what_comes_later(browser, two_lakes: tuple[
     assert any("09:52:00" in f for f in full)
     assert [around(a, b) for a, b in zip(*only)] == []
     assert [len(x) for x in only] == [0, 0]
-
-
-def test_what_came_after_is_in_the_page_only_while_it_is_asked_for(browser, made_server: Server) -> None:
-    frames: list[Any] = []
-    page, watch = opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&level=vwap", listen=frames.append)
-    now = 1000.0 * (utc_ns(DATE, 10, 5) // 1_000_000_000)
-    known = page.evaluate(IMAGE)
-    assert known["end"] < now + known["column"]
-    page.keyboard.press("h")
-    until(page, lambda p: p.evaluate(IMAGE)["end"] > now + 60_000, True)
-    assert page.get_by_role("button", name="Show what came after the moment").get_attribute("aria-pressed") == "true"
-    assert page.get_by_role("button", name="Show what came after the moment").inner_text() == "Hide after"
-    page.keyboard.press("h")
-    until(page, lambda p: p.evaluate(IMAGE), known)
-    page.get_by_role("button", name="Show what came after the moment").click()
-    until(page, lambda p: p.evaluate(IMAGE)["end"] > now + 60_000, True)
-    page.keyboard.press("ArrowRight")
-    until(page, lambda p: p.evaluate(IMAGE)["end"] <= now + 5_000 + known["column"], True)
-    assert watch.errors == []
-    page.close()
-
-
-def test_no_key_is_lost_at_twenty_a_second(browser, made_server: Server) -> None:
-    page, watch = opened(browser, f"{made_server.url}?{DAY}&t=10:05:00&level=vwap")
-    layer = query(page).get("layer")
-    for i in range(30):
-        page.keyboard.press(("ArrowRight", ".", "ArrowDown")[i % 3])
-        page.wait_for_timeout(50)
-    until_clock(page, "10:06:00")  # ten windows of five seconds, and ten seconds
-    until(page, lambda p: query(p).get("layer"), "fill")  # ten of seven layers on
-    assert layer is None
-    assert watch.errors == []
-    page.close()

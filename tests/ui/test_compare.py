@@ -22,7 +22,7 @@ def own_server(made_lake: Path, tmp_path_factory: pytest.TempPathFactory):
     """The workbench over a copy of the generated lake: pictures that are dropped are kept in it."""
     folder = tmp_path_factory.mktemp("compare")
     shutil.copytree(made_lake, folder / "lake")
-    server = Server(folder / "lake", log=folder / "serve.log")
+    server = Server(folder / "lake", log=folder / "serve.log", warm=False)
     yield server, folder
     server.stop()
 

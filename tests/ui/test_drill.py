@@ -15,7 +15,7 @@ from workbench.views.drill import CLASSES
 
 def test_a_call_is_scored_beside_the_neighbours_and_what_is_usual(browser: Any, made_lake: Path, tmp_path: Path) -> None:
     lake, _ = similar_lake(made_lake, tmp_path, DATE)
-    server = Server(lake, log=tmp_path / "serve.log")
+    server = Server(lake, log=tmp_path / "serve.log", warm=False)
     try:
         page = new_page(browser)
         watch = Watch(page)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.ui.conftest import DATE, Server
-from tests.ui.pages import heat, opened, query, sentence, until, until_changed
+from tests.ui.pages import heat, new_page, opened, query, sentence, until, until_changed
 from workbench.state import LevelState
 from workbench.views.level import LevelView
 
@@ -219,7 +219,7 @@ def test_empty_lake_says_how_to_fill_it(browser, tmp_path: Path) -> None:
     (tmp_path / "lake").mkdir()
     server = Server(tmp_path / "lake", log=tmp_path / "serve.log", warm=False)
     try:
-        page = browser.new_page()
+        page = new_page(browser)
         page.goto(server.url)
         card = page.locator(".sm-card")
         card.get_by_role("heading", name="No session in the lake yet").wait_for(timeout=30_000)

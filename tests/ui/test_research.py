@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.ui.pages import Watch, query, until, until_changed
+from tests.ui.pages import Watch, new_page, query, until, until_changed
 from workbench.export import read_state
 
 SECTIONS = {
@@ -40,12 +40,11 @@ def choose(page: Any, section: str) -> None:
 @pytest.fixture(scope="module")
 def page(browser: Any, made_server: Any):
     """One tab for all of it, as a reader would."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-    tab = context.new_page()
+    tab = new_page(browser)
     watch = Watch(tab)
     tab.goto(f"{made_server.url}?view=research&{AT}")
     yield tab, watch, f"127.0.0.1:{made_server.port}"
-    context.close()
+    tab.close()
 
 
 def test_every_question_is_answered_in_both_themes(page) -> None:
