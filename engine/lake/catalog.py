@@ -29,6 +29,7 @@ OPTION_TABLES = {t: f"bronze.future_option.{t}" for t in ("definition", "statist
 
 CHAIN = "silver.future_option.chain"
 MARKS = "silver.future_option.marks_1m"
+FLOW = "silver.future_option.flow_5s"
 PROFILE = "gold.future_option.profile_1m"
 OPTION_LEVELS = "gold.future_option.levels_1m"
 RAW_OPTION_TEMPLATE = "raw/source=databento/product_type=future_option/symbol={root}/table={table}_dbn"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from engine.lake.catalog import CHAIN, LEVELS, MARKS, OPTION_LEVELS, OPTION_TABLES, PROFILE, TAPE, dataset
+from engine.lake.catalog import CHAIN, FLOW, LEVELS, MARKS, OPTION_LEVELS, OPTION_TABLES, PROFILE, TAPE, dataset
 from engine.params import RunParams
 from engine.sessions import SessionWindows, to_ns, utc_dates
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
@@ -141,6 +141,37 @@ def make_profile(inputs: StageInputs) -> dict[str, Output]:
     return {PROFILE: Output(_profile_frame(made, minutes, book.oi_ns), notes), OPTION_LEVELS: Output(levels, notes | {"absent": absent})}
 
 
+def flow_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
+    """Chain and marks, the session's trades, and the definitions of the spreads among them."""
+    dates = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
+    return (
+        Ref(CHAIN, w.date), Ref(MARKS, w.date), *(Ref(TBBO, day, required=False) for day in dates),
+        *(Ref(DEFINITION, day, required=False) for day in _days(w)),
+    )  # fmt: skip
+
+
+def make_flow(inputs: StageInputs) -> dict[str, Output]:
+    """Run of the stage ``option_flow``: what was bought and sold of calls and puts, by strike, in the session's windows."""
+    import polars as pl
+
+    from engine.options.chain import Counts, legs_of
+    from engine.options.flow import flow_windows
+
+    w, counts = inputs.windows, Counts()
+    chain = inputs.frame(CHAIN).filter(pl.col("underlying") == inputs.symbol)
+    columns, inside = (
+        ("ts_recv", "instrument_id", "size", "side"),
+        pl.col("ts_recv").is_between(w.ladder_start_ns, w.ladder_end_ns, closed="left"),
+    )
+    trades = [p for day in inputs.present(TBBO) for p in inputs.parts(TBBO, day, columns, inside)]
+    records = _records(inputs)
+    if not trades or not records or not chain.height:
+        return {FLOW: Output(dataset(FLOW).contract().empty(), {"left_out": {}})}
+    marks = inputs.frame(MARKS, ("minute_ts_ns", "expiration_ts_ns", "strike", "call_delta", "put_delta"))
+    frame = flow_windows(pl.concat(trades), legs_of(records), chain, marks, counts)
+    return {FLOW: Output(frame, {"left_out": counts.by_reason})}
+
+
 def marks_of(frame: pl.DataFrame, strikes: pl.DataFrame, minutes: np.ndarray) -> Marks:
     """The table of marks as arrays by minute and strike again; NaN where it has no row."""
     import numpy as np
@@ -262,6 +293,7 @@ STAGES: tuple[Stage, ...] = (
         run=make_marks,
         optional=True,
     ),
+    Stage(name="option_flow", io=StageIO((CHAIN, MARKS, TBBO, DEFINITION), (FLOW,)), refs=flow_refs, run=make_flow, optional=True),
     Stage(
         name="profile",
         io=StageIO((CHAIN, MARKS, TBBO, DEFINITION), (PROFILE, OPTION_LEVELS)),

@@ -17,8 +17,9 @@ from engine.commands.add import add
 from engine.commands.gex import gex
 from engine.commands.run import run
 from engine.errors import BadDbn, NoData, RawMissing, RunFailed
-from engine.lake.catalog import LEVELS, MARKS, OPTION_LEVELS, OPTION_TABLES, PROFILE, RAW_OPTION_TEMPLATE, VACUUM, datasets
+from engine.lake.catalog import CHAIN, FLOW, LEVELS, MARKS, OPTION_LEVELS, OPTION_TABLES, PROFILE, RAW_OPTION_TEMPLATE, VACUUM, datasets
 from engine.lake.store import Lake
+from engine.options.flow import FLOW_COLUMNS
 from engine.options.products import PARENTS, option_roots, parents_of
 from engine.options.records import SCHEMAS
 from engine.params import RunParams
@@ -89,7 +90,7 @@ def test_a_broken_file_leaves_nothing(tmp_lake) -> None:
 
 
 def test_the_pipeline_of_options_stands_by_itself() -> None:
-    assert [s.name for s in build_pipeline("future_option", "all")] == ["option_bronze", "chain", "marks", "profile"]
+    assert [s.name for s in build_pipeline("future_option", "all")] == ["option_bronze", "chain", "marks", "option_flow", "profile"]
     assert "option_bronze" not in [s.name for s in build_pipeline("future_mbo", "all")]
 
 
@@ -104,7 +105,7 @@ def test_options_add_their_levels_and_change_nothing_else(copied_lake, capsys) -
     assert {run_partition(t).status for t in plan.todo} == {"made"}
     assert not is_current(spec)
     receipt = run_partition(spec)
-    assert receipt.made == ("chain", "marks", "profile", "levels", "vacuum"), receipt
+    assert receipt.made == ("chain", "marks", "option_flow", "profile", "levels", "vacuum"), receipt
     assert is_current(spec)
     levels = lake.read(LEVELS, symbol, TUESDAY)
     walls = levels.filter(pl.col("level_id").is_in(["call_wall", "put_wall"]))
@@ -120,6 +121,12 @@ def test_options_add_their_levels_and_change_nothing_else(copied_lake, capsys) -
     assert set(profile["scope"]) == {"0dte", "week", "all"}
     assert (profile["oi_as_of_ts_ns"] < profile["minute_ts_ns"]).all()
     assert lake.is_simulated(PROFILE, symbol, TUESDAY)
+    flow, chain = lake.read(FLOW, symbol, TUESDAY), lake.read(CHAIN, symbol, TUESDAY)
+    of_session = pl.col("ts_recv").is_between(w.ladder_start_ns, w.ladder_end_ns, closed="left") & pl.col("instrument_id").is_in(
+        chain.filter(pl.col("underlying") == symbol)["instrument_id"].to_list()
+    )
+    trades = lake.read(OPTION_TABLES["tbbo"], "ES", TUESDAY, where=of_session)
+    assert flow.select(pl.sum_horizontal(*FLOW_COLUMNS)).sum().item() == trades["size"].sum() > 0
     assert "call_wall" not in lake.notes(LEVELS, symbol, TUESDAY)["absent"]
     assert all(lake.manifest(k, symbol, TUESDAY).digest() == m.digest() for k, m in parts.items() if k not in (LEVELS, VACUUM))
     capsys.readouterr()

@@ -27,7 +27,8 @@ ENGINE = Path(provenance.__file__).resolve().parent
 
 Edit = Callable[[Path], object]
 
-SESSIONS = {"ladder", "bars", "levels", "vacuum", "orders", "triggers", "walls", "signals", "stream", "chain", "marks", "profile"}
+MADE_OF_OPTIONS = {"chain", "marks", "option_flow", "profile"}
+SESSIONS = {"ladder", "bars", "levels", "vacuum", "orders", "triggers", "walls", "signals", "stream", *MADE_OF_OPTIONS}
 
 LEVEL = '@level("round_number", "Round", "The nearest round price.")\ndef round_number(inputs):\n    return "none today"\n'
 FEATURE = (

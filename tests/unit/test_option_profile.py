@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from engine.options.chain import Counts, OptionRecords, build_chain, legs_of, net_trades, strikes_of
+from engine.options.flow import FLOW_COLUMNS, flow_windows
 from engine.options.marks import Marks, Mids, mark, marks_frame, minutes_of, usable
 from engine.options.profile import PARTS, RULES, SCOPES, Inertia, Profile, nearest_zero, scope_rows, steps_of
 from engine.options.records import frame_of
@@ -158,6 +159,51 @@ def test_a_spread_counts_by_its_legs() -> None:
     assert {symbols[s]: b for s, b in net.select("raw_symbol", "bought").iter_rows()} == {k: -7 * r for k, r in ratio.items()}
     assert sorted(ratio.values()) == [-1.0, 1.0]
     assert counts.by_reason == {"trades of an id that is not in the chain": 1}
+
+
+def test_flow_by_strike_is_that_of_the_trades() -> None:
+    chain, strikes, marks, _ = made()
+    trades = frames()["tbbo"].filter(pl.col("ts_recv").is_between(START, END, closed="left"))
+    legs = legs_of([OptionRecords(DATE, frames()["definition"], None)])
+    spread = int(legs["instrument_id"][0])
+    one = trades.head(1).with_columns(
+        pl.lit(spread, pl.UInt32).alias("instrument_id"), pl.lit("A").cast(trades.schema["side"]).alias("side")
+    )
+    trades, frame, counts = pl.concat([one, trades]), marks_frame(strikes, marks, PARAMS), Counts()
+    mine = chain.filter(pl.col("underlying") == "ESU5")
+    columns = ("minute_ts_ns", "expiration_ts_ns", "strike", "call_delta", "put_delta")
+    flow = flow_windows(trades, legs, mine, frame.select(columns), counts)
+    options = {r["instrument_id"]: r for r in mine.iter_rows(named=True)}
+    deltas = {row[:3]: row[3:] for row in frame.select(columns).iter_rows()}
+    expected: dict[tuple, float] = {}
+    lost = 0
+    for at, number, size, side in trades.select("ts_recv", "instrument_id", "size", "side").iter_rows():
+        parts = (
+            [(number, 1.0)]
+            if number != spread
+            else legs.filter(pl.col("instrument_id") == spread).select("leg_instrument_id", "ratio").rows()
+        )
+        for leg, ratio in parts:
+            if leg not in options:
+                lost += 1
+                continue
+            o = options[leg]
+            word = "unsigned" if side == "N" else "bought" if (side == "B") == (ratio > 0) else "sold"
+            right = "call" if o["right"] == "C" else "put"
+            delta = deltas.get((at // (60 * NS) * 60 * NS, o["expiration_ts_ns"], o["strike"]), (0.0, 0.0))[0 if right == "call" else 1]
+            key = (at // (5 * NS) * 5 * NS, o["strike"], o["expiry_bucket"])
+            for name, value in ((f"{right}_{word}", size * abs(ratio)), (f"{right}_{word}_es", size * abs(ratio) * abs(delta))):
+                expected[*key, name] = expected.get((*key, name), 0.0) + value
+    names = [f"{c}{es}" for es in ("", "_es") for c in FLOW_COLUMNS]
+    found = {
+        (r["window_start_ts_ns"], r["strike"], r["expiry_bucket"], n): r[n]
+        for r in flow.iter_rows(named=True)
+        for n in names
+        if r[n] != 0.0
+    }
+    assert found == pytest.approx({k: v for k, v in expected.items() if v})
+    assert (flow["window_end_ts_ns"] - flow["window_start_ts_ns"]).unique().to_list() == [5 * NS]
+    assert counts.by_reason.get("trades of an id that is not among the options", 0) == lost
 
 
 def test_nothing_of_the_future_is_known() -> None:
