@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from engine.errors import EngineError, NoData, PartitionCorrupt, PartitionMissing, RawMissing, UnknownDataset, UnknownRoot
 from engine.lake.catalog import BRONZE_MBO, OPTION_TABLES, dataset, datasets
@@ -119,7 +120,9 @@ def plan_options(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: bo
     plan = Plan()
     root = root_of(symbol).code
     for table, key in OPTION_TABLES.items():
-        days = option_bronze.option_days(lake, root, table)
+        bad: dict[Path, EngineError] = {}
+        days = option_bronze.option_days(lake, root, table, bad)
+        plan.warnings += [f"passed over a raw file of options that cannot be read: {error}" for error in bad.values()]
         there = {d for _, d in lake.partitions(key, root)} if only_missing else set()
         for date in (d for d in dates if d in days and d not in there):
             plan.take(TaskSpec(str(lake.root), date, (root,), options=days[date], overwrite=overwrite))

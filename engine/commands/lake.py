@@ -10,13 +10,33 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from engine.commands.common import JsonFlag, LakeDir, print_json, size_text, text_table, wide_console
-from engine.errors import ContractError, PartitionCorrupt
+from engine.errors import ContractError, EngineError, PartitionCorrupt
 from engine.lake.catalog import LADDER
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from engine.lake.store import Lake
     from engine.pipeline import PartitionState
+
+
+def option_lines(place: Lake) -> list[str]:
+    """Which dates the raw files of options cover, by root, and which tables a date lacks that has others."""
+    from engine.lake.catalog import OPTION_TABLES
+    from engine.stages.option_bronze import option_days
+
+    said = []
+    for root in place.option_roots():
+        bad: dict[Path, EngineError] = {}
+        dates = {table: set(option_days(place, root, table, bad)) for table in OPTION_TABLES}
+        every = sorted(set().union(*dates.values()))
+        said.append(f"raw {root} options: {len(every)} dates" + (f", {every[0]} to {every[-1]}" if every else ""))
+        said += [f"  unreadable {path}: {error}" for path, error in bad.items()]
+        for table, there in dates.items():
+            if lacking := [str(d) for d in every if d not in there]:
+                more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+                said.append(f"  no {table} of {', '.join(lacking[:3])}{more}; put its file into {place.option_folder(root, table)}")
+    return said
 
 
 def lake(
@@ -62,6 +82,8 @@ def lake(
         console.print(f"raw {root}: {len({f.path for f in index.files})} files, {span}")
         for path, error in index.bad.items():
             console.print(f"  unreadable {path}: {error}", style="red", markup=False, soft_wrap=True)
+    for text in option_lines(place):
+        console.print(text, markup=False, soft_wrap=True)
     for line in condition_lines(place, {f.date for index in raw.values() for f in index.files}):
         console.print(line, style="yellow", markup=False, soft_wrap=True)
     for path, why in place.passed_over().items():

@@ -81,6 +81,11 @@ class LakeFolder:
         """Folder of a table's files of a root's options."""
         return self.root / RAW_OPTION_TEMPLATE.format(root=root_symbol, table=table)
 
+    def option_roots(self) -> list[str]:
+        """Roots that have raw files of options."""
+        base = self.root / RAW_OPTION_TEMPLATE.partition("symbol={root}")[0]
+        return [e.name.removeprefix("symbol=") for e in _entries(base) if e.name.startswith("symbol=")]
+
     def raw_roots(self) -> list[str]:
         """Roots that have a raw folder."""
         base = self.root / RAW_MBO_TEMPLATE.partition("symbol={root}")[0]

@@ -107,6 +107,10 @@ def _uniform(*words: int) -> float:
     return (hash_words(*words) + 0.5) / 2.0**64
 
 
+def _normal(*words: int) -> float:
+    return math.sqrt(-2 * math.log(_uniform(*words, 1))) * math.cos(2 * math.pi * _uniform(*words, 2))
+
+
 def make_chain(root: Root, date: dt.date, price: float, seed: int, main: cal.Contract) -> Chain:
     """The chain of a date around the future's price at its start, in points: the same contract has one id, and one noise, on all dates."""
     listed = expiries(root, date)
@@ -118,6 +122,7 @@ def make_chain(root: Root, date: dt.date, price: float, seed: int, main: cal.Con
         carry = (cal.carry_ticks(root, e.underlying, date) - cal.carry_ticks(root, main, date)) * root.tick_size
         days = max((e.date - date).days, 0)
         width = price * 0.012 * math.sqrt(days + 2)
+        together = {right: _normal(seed, e.date.toordinal(), right, 5) for right in (1, -1)}
         for k in strikes.tolist():
             round_by = next((times for step, times in ROUNDNESS if k % step == 0), 1.0)
             for right in (1, -1):
@@ -125,9 +130,8 @@ def make_chain(root: Root, date: dt.date, price: float, seed: int, main: cal.Con
                 noise = -math.log(_uniform(seed, number, 1)) - math.log(_uniform(seed, number, 2))  # Gamma, of shape 2
                 inside = 0.25 if right * (price - k) > 0 else 1.0
                 size = e.share * math.exp(-abs(k - price) / width) / width * round_by * noise * inside
-                # Customers' net share of what is open: they sell calls, they buy puts, and differ by contract.
-                normal = math.sqrt(-2 * math.log(_uniform(seed, number, 3))) * math.cos(2 * math.pi * _uniform(seed, number, 4))
-                mix = min(1.0, max(-1.0, right * 0.45 + 0.45 * normal))
+                # Dealers' share of what is open: on the whole customers sell calls and buy puts, but not of every expiry, nor every strike.
+                mix = min(1.0, max(-1.0, right * 0.45 + 0.3 * together[right] + 0.3 * _normal(seed, number, 3)))
                 symbol = f"{e.product}{e.month} {'C' if right > 0 else 'P'}{k:g}"
                 rows.append((j, k, right, e.expiration_ns, carry, number, symbol, size, mix))
     expiry, strike, right_, expiration, carry_, number_, symbol_, size_, mix_ = zip(*rows)
@@ -144,8 +148,7 @@ def level_of_volatility(seed: int, date: dt.date) -> float:
     total = 0.0
     for back in range(40):
         day = (date - dt.timedelta(days=back)).toordinal()
-        z = math.sqrt(-2 * math.log(_uniform(seed, day, 11))) * math.cos(2 * math.pi * _uniform(seed, day, 12))
-        total += 0.9**back * z
+        total += 0.9**back * _normal(seed, day, 11)
     return 0.14 * math.exp(0.10 * total)
 
 

@@ -45,7 +45,7 @@ BUSY = 0.15
 """Activity from which on options are quoted every minute."""
 
 QUIET_MINUTES = 15
-TRADES_PER_MINUTE = 18.0
+TRADES_PER_MINUTE = 150.0
 TABLES = ("definition", "statistics", "tbbo", "bbo_1m")
 SIGNED, ACCURATE = 0.75, 0.90
 """Share of trades that have an aggressor, and of those the share whose recorded side is the customer's."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import BadDbn, PartitionCorrupt, RawMissing
+from engine.errors import BadDbn, EngineError, PartitionCorrupt, RawMissing, RawUnreadable
 from engine.lake.catalog import OPTION_TABLES, dataset
 from engine.lake.manifest import Lineage, sha256_file
 from engine.lake.store import Lake
@@ -58,11 +58,16 @@ def metadata(path: Path) -> DbnMetadata:
     return _metadata(path, stat.st_mtime_ns, stat.st_size)
 
 
-def option_days(lake: Lake, root: str, table: str) -> dict[dt.date, OptionDay]:
-    """The UTC dates that a table's raw files cover, by their metadata."""
+def option_days(lake: Lake, root: str, table: str, bad: dict[Path, EngineError] | None = None) -> dict[dt.date, OptionDay]:
+    """The UTC dates that a table's raw files cover, by their metadata; files that cannot be read are passed over, into `bad`."""
     found: dict[dt.date, list[Path]] = {}
     for path in raw_paths(lake.option_folder(root, table)):
-        known = metadata(path)
+        try:
+            known = metadata(path)
+        except (BadDbn, RawUnreadable) as e:
+            if bad is not None:
+                bad[path] = e
+            continue
         for date in utc_dates(known.start_ns, max(known.end_ns or 0, known.start_ns + 1)):
             found.setdefault(date, []).append(path)
     return {date: OptionDay(root, table, date, tuple(paths)) for date, paths in sorted(found.items())}

@@ -15,6 +15,8 @@ import zstandard
 
 from engine.commands.add import add
 from engine.commands.gex import gex
+from engine.commands.lake import lake as show_lake
+from engine.commands.lake import option_lines
 from engine.commands.run import run
 from engine.errors import BadDbn, NoData, RawMissing, RunFailed
 from engine.lake.catalog import CHAIN, FLOW, LEVELS, MARKS, OPTION_LEVELS, OPTION_TABLES, PROFILE, RAW_OPTION_TEMPLATE, VACUUM, datasets
@@ -181,6 +183,18 @@ def test_add_takes_the_four_schemas_by_what_they_hold(tmp_lake, tmp_path, capsys
     assert [len(list(lake.option_folder("ES", t).iterdir())) for t in OPTION_TABLES] == [1, 1, 1, 1]
     for table in OPTION_TABLES:
         assert option_day(lake, "ES", table, DATE).paths == tuple(lake.option_folder("ES", table).iterdir())
+    capsys.readouterr()
+    assert option_lines(lake) == ["raw ES options: 1 dates, 2025-09-03 to 2025-09-03"]
+    (quotes,) = lake.option_folder("ES", "bbo_1m").iterdir()
+    quotes.unlink()
+    assert option_lines(lake)[1:] == [f"  no bbo_1m of 2025-09-03; put its file into {quotes.parent}"]
+    (quotes.parent / "bad.dbn.zst").write_bytes(b"no file of Databento's")
+    assert option_lines(lake)[1].startswith(f"  unreadable {quotes.parent / 'bad.dbn.zst'}: ")
+    (warning,) = plan_options(lake, "ES", [DATE], overwrite=False).warnings
+    assert "passed over a raw file of options that cannot be read" in warning
+    (quotes.parent / "bad.dbn.zst").unlink()
+    show_lake(lake=tmp_lake)
+    assert "raw ES options: 1 dates" in capsys.readouterr().out
     add([got], lake=tmp_lake)
     assert "there already" in capsys.readouterr().out
     cut = got / "delivery-0.dbn.zst"
