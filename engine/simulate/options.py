@@ -336,4 +336,4 @@ def _around(value: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def _words(records: np.ndarray) -> NDArray[np.int64]:
-    return np.ascontiguousarray(records).view(np.int64).reshape(len(records), -1)
+    return np.ascontiguousarray(records).view(np.int64).reshape(len(records), records.dtype.itemsize // 8)

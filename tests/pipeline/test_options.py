@@ -18,12 +18,13 @@ from engine.commands.gex import gex
 from engine.commands.lake import lake as show_lake
 from engine.commands.lake import option_lines
 from engine.commands.run import run
+from engine.commands.simulate import simulate
 from engine.errors import BadDbn, NoData, RawMissing, RunFailed
 from engine.lake.catalog import CHAIN, FLOW, LEVELS, MARKS, OPTION_LEVELS, OPTION_TABLES, PROFILE, RAW_OPTION_TEMPLATE, VACUUM, datasets
 from engine.lake.store import Lake
 from engine.options.flow import FLOW_COLUMNS
 from engine.options.products import PARENTS, option_roots, parents_of
-from engine.options.records import SCHEMAS
+from engine.options.records import SCHEMAS, read_records
 from engine.params import RunParams
 from engine.pipeline import build_pipeline, lake_state, option_dates, plan_options
 from engine.sessions import session_windows, to_ns
@@ -210,3 +211,25 @@ def test_products_belong_to_roots() -> None:
     assert {"ES.OPT", "EW.OPT", "EW4.OPT", "E5D.OPT"} <= set(parents_of("ES"))
     assert parents_of("NQ") == ("NQ.OPT",)
     assert {e.product for month in range(1, 13) for e in expiries(ROOTS["ES"], dt.date(2025, month, 3))} <= set(PARENTS["ES"])
+
+
+def test_futures_are_simulated_to_the_byte_with_and_without_options(tmp_lake, tmp_path, capsys) -> None:
+    simulate(dates="2025-09-07", out=tmp_path / "plain", rate=0.02, workers=1)
+    for said in ("1 files simulated", "0 files simulated"):
+        capsys.readouterr()
+        simulate(dates="2025-09-07", lake=tmp_lake, rate=0.02, workers=1, options=True)
+        assert said in capsys.readouterr().out
+    (plain,) = (tmp_path / "plain").glob("*.dbn.zst")
+    lake = Lake(tmp_lake)
+    assert (lake.raw_folder("ES") / plain.name).read_bytes() == plain.read_bytes()
+    sunday = dt.date(2025, 9, 7)
+    found = {t: list(read_records(option_day(lake, "ES", t, sunday).paths[0], t)) for t in OPTION_TABLES}
+    assert found.pop("tbbo") == [], "a file without records is one"
+    tables = {t: np.concatenate(records) for t, records in found.items()}
+    truth = pl.read_parquet(tmp_lake / "truth" / "symbol=ES" / f"{sunday}.options.parquet")
+    assert set(truth["instrument_id"]) <= set(tables["definition"]["instrument_id"].tolist())
+    assert (tables["statistics"]["stat_type"] == 9).all(), "a Sunday settles nothing"
+    assert len(tables["bbo_1m"]) > 5000
+    assert (truth["dealers_start"] == truth["dealers_end"]).all(), "nothing traded"
+    build_options(lake, option_day(lake, "ES", "tbbo", sunday))
+    assert lake.manifest(OPTION_TABLES["tbbo"], "ES", sunday).rows == 0
