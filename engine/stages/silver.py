@@ -157,7 +157,7 @@ def ladder_differs(manifest: Manifest) -> bool:
     if "trust" in manifest.notes:
         trust = manifest.notes["trust"]
         spans = [f["span"] for f in trust.get("files", [])]
-        return "cold_start" in trust["why_not"] and any(a[1] == b[0] for a, b in pairwise(spans))
+        return "cold_start" in trust.get("why_not", ()) and any(a[1] == b[0] for a, b in pairwise(spans))
     stats = manifest.notes.get("stats", {})
     files = sum(digest is not None for digest in manifest.lineage.inputs.values())
     unknown = stats.get("unknown_cancels", 1) + stats.get("unknown_modifies", 1) + stats.get("crossed_after_open", 1)
