@@ -89,10 +89,10 @@ def in_the_way(found: Iterable[Wall], last_tick: int, *, up: bool, params: WallP
     ahead = [w for w in found if (w.side == "ask" and w.tick >= last_tick if up else w.side == "bid" and w.tick <= last_tick)]
     heaviest = sorted((w for w in ahead if not w.fate), key=lambda w: (-w.size, abs(w.tick - last_tick)))
     stand = [w for w in heaviest if w.age_s >= p.named_s]
-    young = [w for w in heaviest[:1] if w not in stand]
+    young = [w for w in heaviest[:1] if w.age_s < p.named_s and all(w.size > old.size for old in stand)]
     gone = sorted((w for w in ahead if w.fate), key=lambda w: (w.ended_s, -w.was))
     # What has just come or gone is news: it is not crowded out by walls that stand.
-    return [*stand[: p.most - bool(gone) - len(young)], *young, *gone][: p.most]
+    return [*stand[: max(p.most - bool(gone) - len(young), 0)], *young, *gone][: p.most]
 
 
 @dataclass

@@ -106,6 +106,7 @@ def outcomes(edges: dict[str, tuple[float, float, float]]) -> pl.DataFrame:
     ("reject", "broke", "words"),
     [
         ((-0.1, 0.06), (-0.05, 0.09), "no edge: chop +8, 93% interval −10 to 25"),
+        ((-0.1, 0.06), (-0.002, 0.001), "no edge: chop +8, 93% interval −10 to 25"),
         ((-0.15, 0.01), (0.03, 0.15), "leans break +9, interval 3 to 15"),
         ((-0.15, -0.03), (-0.05, 0.09), "leans against reject −9, interval −15 to −3"),
         ((-0.25, -0.15), (0.03, 0.15), "leans break +9, interval 3 to 15"),
@@ -237,3 +238,10 @@ def test_walls_in_the_way_are_in_the_order_in_which_price_meets_them_and_the_sen
     assert at == sorted(at)
     assert "resting sells 1,240" in statement(stands)
     assert "5,000" not in statement(stands)
+
+
+def test_a_difference_that_is_sure_and_small_is_no_edge_and_says_so() -> None:
+    rows = outcomes({"reject": (0.4, -0.02, -0.002), "chop": (0.3, -0.004, 0.003), "break": (0.3, 0.011, 0.019)})
+    assert verdict_words(rows, 50.0) == "no edge: break +2, under 2 points, 93% interval 1 to 2"
+    still = outcomes({"reject": (0.4, -0.003, 0.002), "chop": (0.3, -0.002, 0.001), "break": (0.3, -0.001, 0.002)})
+    assert verdict_words(still, 50.0) == "no edge: reject 0, 93% interval 0 to 0"

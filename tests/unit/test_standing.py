@@ -163,7 +163,8 @@ def test_what_stands_in_the_way_comes_before_what_is_gone() -> None:
     # One that has just come is told where it is larger than all that have stood a while, and the sentence waits for its age.
     assert [w.size for w in in_the_way([*asks, bid], K, up=True)] == [120, 90, 500]
     assert [w.size for w in in_the_way([*asks, *gone, bid], K, up=True)] == [120, 500, 20]
-    small = dataclasses.replace(asks[3], size=110)
+    assert [w.size for w in in_the_way([*asks, *gone, bid], K, up=True, params=WallParams(most=1))] == [500]
+    small = dataclasses.replace(asks[3], size=120)
     assert [w.size for w in in_the_way([*old, small], K, up=True)] == [120, 90, 80]
     assert in_the_way(asks, K + 5, up=True) == [asks[2]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -229,8 +230,9 @@ def verdict_words(rows: pl.DataFrame, n_eff: float) -> str:
     said, edge = lean(row).text, largest["p"] - largest["reference"]
     if said == NO_EDGE:
         low, high = (100 * (edge + LEANS * (largest[f"edge_{side}"] - edge)) for side in ("low", "high"))
-        said += f": {largest['outcome']} {100 * edge:+.0f}, {LEANS_SHARE:.0%} interval {low:.0f} to {high:.0f}"
-    return said.replace("-0 ", "0 ").replace("-", "−")
+        small = "under 2 points, " if low > 0 or high < 0 else ""
+        said += f": {largest['outcome']} {100 * edge:+.0f}, {small}{LEANS_SHARE:.0%} interval {low:.0f} to {high:.0f}"
+    return re.sub(r"[-+]0(?=[ ,]|$)", "0", said).replace("-", "−")
 
 
 def verdict_of(
