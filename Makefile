@@ -14,7 +14,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STARTS = $(addprefix tests/ui/test_access_attacks.py::test_,the_routes_of_the_running_server a_session_that_the_server_did_not_make_is_none)
 QUICK = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHON -m pytest tests/unit $(STARTS) -n auto --dist loadfile -m "not long"
 
-.PHONY: help demo live-demo test tests test-lowest test-python check-long lint style types bench bench-ui screenshots browser clean
+.PHONY: help demo live-demo test tests test-lowest test-python check-long lint style types bench bench-ui bench-live screenshots browser clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,10 @@ bench: .venv/.synced ## Print the benchmark table (medians, CPU time)
 bench-ui: .venv/.synced browser ## Measure the screen in a real browser
 	$(RUN) python -m tests.bench.bench_ui
 	$(RUN) python -m tests.bench.bench_live
+
+bench-live: .venv/.synced browser ## Measure a session under way: taking it in, and from a record to the screen
+	$(RUN) python -m tests.bench live:
+	$(RUN) python -m tests.bench.bench_live 30
 
 screenshots: .venv/.synced browser ## Draw the pictures in assets/ again, from a simulated market
 	$(RUN) python -m tests.ui.screenshots
