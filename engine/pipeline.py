@@ -120,12 +120,21 @@ def plan_options(lake: Lake, symbol: str, dates: list[dt.date], *, overwrite: bo
     plan = Plan()
     root = root_of(symbol).code
     for table, key in OPTION_TABLES.items():
+        # Whatever is wrong with options is a failure of its own: futures go on without them.
         bad: dict[Path, EngineError] = {}
-        days = option_bronze.option_days(lake, root, table, bad)
+        try:
+            days = option_bronze.option_days(lake, root, table, bad)
+        except EngineError as e:
+            plan.problems.append(failed(f"bronze {root} options {table}", e))
+            continue
         plan.warnings += [f"passed over a raw file of options that cannot be read: {error}" for error in bad.values()]
         there = {d for _, d in lake.partitions(key, root)} if only_missing else set()
         for date in (d for d in dates if d in days and d not in there):
-            plan.take(TaskSpec(str(lake.root), date, (root,), options=days[date], overwrite=overwrite))
+            spec = TaskSpec(str(lake.root), date, (root,), options=days[date], overwrite=overwrite)
+            try:
+                plan.take(spec)
+            except (EngineError, OSError) as e:
+                plan.problems.append(failed(spec.name, e))
     return plan
 
 

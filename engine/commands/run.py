@@ -311,9 +311,11 @@ class Run:
             bar = progress.add_task(what, total=len(plan.todo))
 
             def done(spec: TaskSpec, receipt: Receipt) -> None:
-                self.receipts.append(receipt)
                 progress.advance(bar)
-                print_line(_line(receipt), self.console)
+                for found in (receipt, receipt.beside):
+                    if found is not None:
+                        self.receipts.append(found)
+                        print_line(_line(found), self.console)
 
             def poison(spec: TaskSpec, deaths: int) -> None:
                 done(spec, Receipt(spec.name, "failed", error="WorkerDied", message=_died(deaths)))

@@ -182,6 +182,8 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
         line = manifest.lineage
         if not dataset(key).contract().accepts(manifest.contract):
             return "the contract changed"
+        if stage.optional and inputs_gone(lake, line):
+            continue
         values = line.values if params is None else stage.values(params)
         try:
             codes = stage.code_versions(symbol, profile, values, line.inputs)
@@ -215,12 +217,30 @@ def why_stale(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str
     return None
 
 
+def inputs_gone(lake: Lake, line: Lineage) -> bool:
+    """Whether something is gone that outputs of an optional stage were made from. Like bronze without its raw files they count as current:
+    made again of what is left they would only lose what they have.
+    """
+    try:
+        return any(digest is not None and _digest(lake, name) is None for name, digest in line.inputs.items())
+    except PartitionCorrupt:
+        return False
+
+
 def is_there_to_make(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, params: RunParams) -> bool:
-    """Whether a stage is made for a session: always, but for an optional one, which is where its required inputs are."""
+    """Whether a stage is made for a session: always, but for an optional one, which is where its required inputs are, and where nothing is
+    gone that its outputs were made from. A harmed input is there: making the stage names it.
+    """
     if not stage.optional:
         return True
-    needed = [r for r in stage.refs(session_windows(date, profile, root_of(symbol)), params) if r.required]
-    return all(lake.find_manifest(r.key, dataset(r.key).owner(symbol), r.date) is not None for r in needed)
+    try:
+        for r in stage.refs(session_windows(date, profile, root_of(symbol)), params):
+            if r.required and lake.find_manifest(r.key, dataset(r.key).owner(symbol), r.date) is None:
+                return False
+        there = [lake.find_manifest(key, symbol, date) for key in stage.io.outputs]
+    except PartitionCorrupt:
+        return True
+    return any(m is None for m in there) or not any(inputs_gone(lake, m.lineage) for m in there if m is not None)
 
 
 def build(lake: Lake, stage: Stage, symbol: str, date: dt.date, profile: str, params: RunParams, *, overwrite: bool = False) -> int | None:

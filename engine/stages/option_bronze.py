@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import BadDbn, EngineError, PartitionCorrupt, RawMissing, RawUnreadable
+from engine.errors import BadDbn, EngineError, PartitionCorrupt, RawMissing, RawUnreadable, unreadable
 from engine.lake.catalog import OPTION_TABLES, dataset
 from engine.lake.manifest import Lineage, sha256_file
 from engine.lake.store import Lake
@@ -53,8 +53,11 @@ def _metadata(path: Path, mtime_ns: int, size: int) -> DbnMetadata:
 
 
 def metadata(path: Path) -> DbnMetadata:
-    """What a file says of itself, read again where it changed."""
-    stat = path.stat()
+    """What a file says of itself, read again where it changed. Raises BadDbn, RawMissing, RawUnreadable."""
+    try:
+        stat = path.stat()
+    except OSError as e:
+        raise unreadable(path, e) from e
     return _metadata(path, stat.st_mtime_ns, stat.st_size)
 
 
@@ -64,7 +67,7 @@ def option_days(lake: Lake, root: str, table: str, bad: dict[Path, EngineError] 
     for path in raw_paths(lake.option_folder(root, table)):
         try:
             known = metadata(path)
-        except (BadDbn, RawUnreadable) as e:
+        except (BadDbn, RawMissing, RawUnreadable) as e:
             if bad is not None:
                 bad[path] = e
             continue

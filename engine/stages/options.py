@@ -41,11 +41,12 @@ def _first(w: SessionWindows) -> dt.date:
 
 def chain_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
     """Definitions of the session's own date, and what else its trading day has of definitions and statistics."""
-    first = _first(w)
-    return (
-        Ref(DEFINITION, first), *(Ref(DEFINITION, d, required=False) for d in _days(w) if d != first),
-        *(Ref(STATISTICS, d, required=False) for d in _days(w)),
-    )  # fmt: skip
+    return (*definition_refs(w), *(Ref(STATISTICS, d, required=False) for d in _days(w)))
+
+
+def definition_refs(w: SessionWindows) -> tuple[Ref, ...]:
+    """Definitions of the trading day; those of the session's own date are required."""
+    return tuple(Ref(DEFINITION, d, required=d == _first(w)) for d in _days(w))
 
 
 def _records(inputs: StageInputs) -> list[OptionRecords]:
@@ -74,8 +75,11 @@ def make_chain(inputs: StageInputs) -> dict[str, Output]:
 
 
 def marks_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
-    """Chain, tape, and the quotes of the session's own dates."""
-    return (Ref(CHAIN, w.date), Ref(TAPE, w.date), *(Ref(BBO, d, required=False) for d in utc_dates(w.ladder_start_ns, w.ladder_end_ns)))
+    """Chain with its definitions, tape, and the quotes of the session's own dates."""
+    return (
+        Ref(CHAIN, w.date), Ref(DEFINITION, _first(w)), Ref(TAPE, w.date),
+        *(Ref(BBO, d, required=False) for d in utc_dates(w.ladder_start_ns, w.ladder_end_ns)),
+    )  # fmt: skip
 
 
 def make_marks(inputs: StageInputs) -> dict[str, Output]:
@@ -104,8 +108,7 @@ def make_marks(inputs: StageInputs) -> dict[str, Output]:
 def profile_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
     """Chain and marks, and the trading day's trades with the definitions of the spreads among them."""
     return (
-        Ref(CHAIN, w.date), Ref(MARKS, w.date), *(Ref(TBBO, d, required=False) for d in _days(w)),
-        *(Ref(DEFINITION, d, required=False) for d in _days(w)),
+        Ref(CHAIN, w.date), Ref(MARKS, w.date), *(Ref(TBBO, d, required=False) for d in _days(w)), *definition_refs(w),
     )  # fmt: skip
 
 
@@ -145,8 +148,7 @@ def flow_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:
     """Chain and marks, the session's trades, and the definitions of the spreads among them."""
     dates = utc_dates(w.ladder_start_ns, w.ladder_end_ns)
     return (
-        Ref(CHAIN, w.date), Ref(MARKS, w.date), *(Ref(TBBO, day, required=False) for day in dates),
-        *(Ref(DEFINITION, day, required=False) for day in _days(w)),
+        Ref(CHAIN, w.date), Ref(MARKS, w.date), *(Ref(TBBO, day, required=False) for day in dates), *definition_refs(w),
     )  # fmt: skip
 
 
@@ -287,7 +289,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(name="chain", io=StageIO((DEFINITION, STATISTICS), (CHAIN,)), refs=chain_refs, run=make_chain, optional=True),
     Stage(
         name="marks",
-        io=StageIO((CHAIN, BBO), (MARKS,)),
+        io=StageIO((CHAIN, DEFINITION, BBO), (MARKS,)),
         param_groups=("options",),
         refs=marks_refs,
         run=make_marks,

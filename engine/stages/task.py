@@ -62,7 +62,10 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class Receipt:
-    """Result of a task; under 1 KB when pickled."""
+    """Result of a task; under 1 KB when pickled, with a failure beside it under 2.
+
+    beside: the failure of what may be missing (`Stage.optional`), without which the task went on
+    """
 
     name: str
     status: Status
@@ -71,6 +74,7 @@ class Receipt:
     seconds: float = 0.0
     error: str = ""
     message: str = ""
+    beside: Receipt | None = None
 
 
 def _clip(text: str) -> str:
@@ -106,6 +110,7 @@ def run_partition(spec: TaskSpec) -> Receipt:
     stage_name = ""
     rows = 0
     made: list[str] = []
+    beside: Receipt | None = None
     try:
         if spec.raw is not None:
             written = build_bronze(lake, spec.raw, spec.symbols, overwrite=spec.overwrite)
@@ -119,15 +124,24 @@ def run_partition(spec: TaskSpec) -> Receipt:
             params = RunParams.model_validate_json(spec.params)
             for stage in GROUPS[spec.group]:
                 stage_name = stage.name
-                if not is_there_to_make(lake, stage, spec.symbols[0], spec.date, spec.profile, params):
+                # What is made of options stands one on the other: after a failure the later ones would be made of old ones.
+                if stage.optional and beside is not None:
                     continue
-                written = build(lake, stage, spec.symbols[0], spec.date, spec.profile, params, overwrite=spec.overwrite)
+                try:
+                    if not is_there_to_make(lake, stage, spec.symbols[0], spec.date, spec.profile, params):
+                        continue
+                    written = build(lake, stage, spec.symbols[0], spec.date, spec.profile, params, overwrite=spec.overwrite)
+                except Exception as e:
+                    if not stage.optional:
+                        raise
+                    beside = failed(f"options {spec.symbols[0]} {spec.date}", e, stage.name)
+                    continue
                 if written is not None:
                     rows += written
                     made.append(stage.name)
     except NoData as e:
         seconds = time.perf_counter() - started
-        return Receipt(spec.name, "empty", rows, tuple(made), seconds, type(e).__name__, _clip(str(e)))
+        return Receipt(spec.name, "empty", rows, tuple(made), seconds, type(e).__name__, _clip(str(e)), beside)
     except Exception as e:  # also bugs: the receipt names the partition, and other tasks go on
-        return replace(failed(spec.name, e, stage_name, time.perf_counter() - started), rows=rows, made=tuple(made))
-    return Receipt(spec.name, "made" if made else "current", rows, tuple(made), time.perf_counter() - started)
+        return replace(failed(spec.name, e, stage_name, time.perf_counter() - started), rows=rows, made=tuple(made), beside=beside)
+    return Receipt(spec.name, "made" if made else "current", rows, tuple(made), time.perf_counter() - started, beside=beside)
