@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -132,33 +132,47 @@ def build_options(lake: Lake, day: OptionDay, *, overwrite: bool = False) -> int
 def rows_of(day: OptionDay, counts: dict[str, int]) -> Iterator[pl.DataFrame]:
     """Yield the records that were received on the date, file by file in order; `counts` says how many were left out, and why.
 
-    An instrument that two files hold is taken from the first: a download by parent and one of everything overlap.
+    An instrument that two files hold is taken from the first for as long as that one covers, by its metadata: a download by parent and one
+    of everything overlap, two that split a date by time do not. Definitions are read twice: a spread's legs may stand after it.
     """
     import numpy as np
 
-    from engine.options.records import frame_of, read_records
+    from engine.options.records import frame_of
 
-    start, end = utc_day(day.date)
-    taken = np.empty(0, np.uint32)
+    spreads = spreads_of((r for path in day.paths for r in _received(path, day)), day.root) if day.table == "definition" else None
+    earlier: list[tuple[int, int, np.ndarray]] = []
     for path in day.paths:
         mine: list[np.ndarray] = []
-        for records in read_records(path, day.table):
-            inside = (records["ts_recv"] >= start) & (records["ts_recv"] < end)
-            twice = inside & np.isin(records["instrument_id"], taken)
-            use = inside & ~twice
-            if day.table == "definition":
-                other = use & ~of_root(records, day.root)
+        for records in _received(path, day):
+            twice = np.zeros(len(records), np.bool_)
+            for first, last, ids in earlier:
+                covered = (records["ts_recv"] >= first) & (records["ts_recv"] < last)
+                twice |= covered & np.isin(records["instrument_id"], ids)
+            use = ~twice
+            if spreads is not None:
+                other = use & ~of_root(records, day.root, spreads)
                 use &= ~other
                 _count(counts, "of another root or no option", other)
             _count(counts, "in an earlier file as well", twice)
-            mine.append(np.unique(records["instrument_id"][use]))
+            mine.append(np.unique(records["instrument_id"]))
             rows = frame_of(records[use], day.table)
             unknown = [c for c in ("side", "action") if c in rows.columns and rows.get_column(c).null_count()]
             if unknown:
                 raise BadDbn(f"{path}: expected an aggressor's side B, A or N and an action of DBN, found others; fetch the file again")
             if rows.height:
                 yield rows
-        taken = np.union1d(taken, np.concatenate([np.empty(0, np.uint32), *mine]))
+        known = metadata(path)
+        last = known.end_ns or utc_day(day.date)[1]  # without an end it goes on
+        earlier.append((known.start_ns, last, np.unique(np.concatenate([np.empty(0, np.uint32), *mine]))))
+
+
+def _received(path: Path, day: OptionDay) -> Iterator[np.ndarray]:
+    """Records of a file that were received on the date, chunk by chunk."""
+    from engine.options.records import read_records
+
+    start, end = utc_day(day.date)
+    for records in read_records(path, day.table):
+        yield records[(records["ts_recv"] >= start) & (records["ts_recv"] < end)]
 
 
 def _count(counts: dict[str, int], why: str, which: np.ndarray) -> None:
@@ -166,8 +180,8 @@ def _count(counts: dict[str, int], why: str, which: np.ndarray) -> None:
         counts[why] = counts.get(why, 0) + n
 
 
-def of_root(definitions: np.ndarray, root: str) -> np.ndarray:
-    """Which definitions are of an option whose underlying is an outright of the root, or of a spread with such a leg."""
+def _on_root(definitions: np.ndarray, root: str) -> np.ndarray:
+    """Which definitions have an outright of the root as their underlying."""
     import numpy as np
 
     wanted = root_of(root).code
@@ -177,7 +191,33 @@ def of_root(definitions: np.ndarray, root: str) -> np.ndarray:
         return parts is not None and parts[0].code == wanted
 
     names, at = np.unique(definitions["underlying"], return_inverse=True)
-    on_root = np.array([outright(s) for s in names], np.bool_)[at]
-    options = on_root & np.isin(definitions["instrument_class"], (b"C", b"P"))
-    of_leg = (definitions["leg_count"] > 0) & (on_root | np.isin(definitions["leg_instrument_id"], definitions["instrument_id"][options]))
-    return options | np.isin(definitions["instrument_id"], definitions["instrument_id"][of_leg])
+    return np.array([outright(s) for s in names], np.bool_)[at]
+
+
+def _options(definitions: np.ndarray, root: str) -> np.ndarray:
+    import numpy as np
+
+    return _on_root(definitions, root) & np.isin(definitions["instrument_class"], (b"C", b"P"))
+
+
+def spreads_of(chunks: Iterable[np.ndarray], root: str) -> np.ndarray:
+    """Ids of spreads on the root's outrights, or with a leg that is an option on one, wherever in the chunks its definition stands."""
+    import numpy as np
+
+    none = np.empty(0, np.uint32)
+    options, spreads, legs, found = [none], [none], [none], [none]
+    for definitions in chunks:
+        of_leg, on_root = definitions["leg_count"] > 0, _on_root(definitions, root)
+        options.append(definitions["instrument_id"][_options(definitions, root)])
+        found.append(definitions["instrument_id"][of_leg & on_root])
+        spreads.append(definitions["instrument_id"][of_leg])
+        legs.append(definitions["leg_instrument_id"][of_leg])
+    with_leg = np.isin(np.concatenate(legs), np.concatenate(options))
+    return np.unique(np.concatenate([*found, np.concatenate(spreads)[with_leg]]))
+
+
+def of_root(definitions: np.ndarray, root: str, spreads: np.ndarray) -> np.ndarray:
+    """Which definitions are of an option whose underlying is an outright of the root, or of one of these spreads (`spreads_of`)."""
+    import numpy as np
+
+    return _options(definitions, root) | np.isin(definitions["instrument_id"], spreads)

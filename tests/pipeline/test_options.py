@@ -80,6 +80,34 @@ def test_what_two_files_hold_is_taken_once_and_counted(tmp_lake) -> None:
     assert manifest.notes["left_out"] == {"in an earlier file as well": 50, "of another root or no option": 7}
 
 
+def test_files_that_split_a_date_by_time_lose_nothing(tmp_lake) -> None:
+    lake = Lake(tmp_lake)
+    records = records_of("statistics")
+    at, noon = records["ts_recv"], START_NS + DAY_NS // 2
+    end = int(at[at >= noon].min()) + 1  # the first settlements are in both
+    folder = lake.option_folder("ES", "statistics")
+    option_file(folder, "statistics", records[at < end], name="a", span=(START_NS, end))
+    option_file(folder, "statistics", records[at >= noon], name="b", span=(noon, START_NS + DAY_NS))
+    assert set(records[at < noon]["instrument_id"]) & set(records[at >= end]["instrument_id"])
+    build_options(lake, option_day(lake, "ES", "statistics", DATE))
+    manifest = lake.manifest(OPTION_TABLES["statistics"], "ES", DATE)
+    assert manifest.rows == len(records)
+    assert manifest.notes["left_out"] == {"in an earlier file as well": int(((at >= noon) & (at < end)).sum())}
+
+
+def test_spreads_whose_legs_another_file_defines_are_kept(tmp_lake) -> None:
+    lake = Lake(tmp_lake)
+    records = records_of("definition").copy()
+    of_leg = records["leg_count"] > 0
+    records["underlying"][of_leg] = b""
+    folder = lake.option_folder("ES", "definition")
+    option_file(folder, "definition", records[of_leg], name="a-spreads")
+    option_file(folder, "definition", records[~of_leg], name="b-options")
+    build_options(lake, option_day(lake, "ES", "definition", DATE))
+    manifest = lake.manifest(OPTION_TABLES["definition"], "ES", DATE)
+    assert (manifest.rows, manifest.notes["left_out"]) == (len(records), {})
+
+
 def test_a_broken_file_leaves_nothing(tmp_lake) -> None:
     folder = tmp_lake / RAW_OPTION_TEMPLATE.format(root="ES", table="statistics")
     option_file(folder, "statistics", np.frombuffer(records_of("statistics").tobytes()[:-1], np.uint8).reshape(1, -1))

@@ -45,10 +45,13 @@ def records_of(table: str) -> np.ndarray:
     return made[table]()
 
 
-def option_file(folder: Path, table: str, records: np.ndarray, *, name: str = "day", version: int = 3, dataset: str = "GLBX.MDP3") -> Path:
-    """A file of these records, whatever version they are of, as `version`."""
+def option_file(
+    folder: Path, table: str, records: np.ndarray, *, name: str = "day", version: int = 3, dataset: str = "GLBX.MDP3",
+    span: tuple[int, int] = (START_NS, START_NS + DAY_NS),
+) -> Path:  # fmt: skip
+    """A file of these records, whatever version they are of, as `version`; its metadata say that it covers `span`."""
     schema = dbn.Schema.from_str(SCHEMAS[table])
-    metadata = metadata_bytes({1: "ESU5"}, START_NS, START_NS + DAY_NS, version=version, schema=schema, dataset=dataset)
+    metadata = metadata_bytes({1: "ESU5"}, *span, version=version, schema=schema, dataset=dataset)
     path = folder / f"{name}.{SCHEMAS[table]}.dbn.zst"
     write_file(path, metadata, (np.frombuffer(records.tobytes(), np.uint8).reshape(len(records), -1),))
     return path

@@ -9,7 +9,7 @@ from engine.errors import BadDbn
 from engine.lake.catalog import OPTION_TABLES, dataset
 from engine.options.records import frame_of, layout, read_records
 from engine.simulate.options import TABLES
-from engine.stages.option_bronze import of_root
+from engine.stages.option_bronze import of_root, spreads_of
 from tests.support.options import downgraded, option_day, option_file, records_of
 
 
@@ -78,14 +78,16 @@ def test_what_is_no_such_file_is_named(tmp_path) -> None:
 
 def test_only_options_of_the_root_and_their_spreads_are_bronze() -> None:
     records = records_of("definition").copy()
-    assert of_root(records, "ES").all()
-    assert not of_root(records, "NQ").any()
+    assert of_root(records, "ES", spreads_of([records], "ES")).all()
+    assert not of_root(records, "NQ", spreads_of([records], "NQ")).any()
     records["underlying"][:100] = b"NQU5"  # another root's, a future, and one without an underlying
     records["instrument_class"][100] = b"F"
     records["underlying"][101] = b""
-    use = of_root(records, "ES")
+    use = of_root(records, "ES", spreads_of([records], "ES"))
     assert not use[:102].any()
     assert use[102:-60].all()
+    backwards = records[::-1]
+    assert (spreads_of([backwards[:100], backwards[100:]], "ES") == spreads_of([records], "ES")).all(), "legs in another chunk"
 
 
 def test_the_chain_looks_like_one() -> None:
