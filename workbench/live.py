@@ -62,8 +62,9 @@ class Follower:
     status: dict[str, Any] = field(default_factory=dict)
     behind: int = 0
     """Records that were recorded and are not taken in yet."""
-    own: Callable[[LiveSession], pl.DataFrame | None] = lambda session: None
-    """Steps of the trader's own levels, which alerts are given of, too."""
+    own: Callable[[LiveSession], pl.DataFrame | None] | None = None
+    """Steps of the trader's own levels, which alerts are given of, too; None where nobody watches: a process that only answers a question
+    gives no alerts."""
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=MOST_ALERTS))
     told: int = 0
     """How many alerts were told, of which `alerts` holds the last."""
@@ -99,13 +100,21 @@ class Follower:
         s = self.session
         if s is None:
             return 0
+        # While the market moves more has come by the time that what was there is taken in: then nothing is ever not `behind`.
+        reaches_end = s.day.behind() <= MOST_AT_ONCE
         closed = s.advance(MOST_AT_ONCE)
         if s.is_replaced:
             self.session = s = opened(s.day, simulated=self._simulated)
         self.behind = s.day.behind()
-        if closed and not self.behind:
-            self._look_out(s)
+        if self.own is not None:
+            lookout = self._watching(s, reaches_end=reaches_end)
+            if lookout is not None and lookout.seconds < s.known_seconds:
+                self.tell(lookout.look(self.own(s)))
         return closed
+
+    def watch(self, own: Callable[[LiveSession], pl.DataFrame | None]) -> None:
+        """Give alerts from now on, also of the trader's own levels."""
+        self.own = own
 
     # --- alerts
 
@@ -126,12 +135,18 @@ class Follower:
             self._fail(str(e))
             self._poster.post(new, self.session.day.now_ns)
 
-    def _look_out(self, s: LiveSession) -> None:
-        """Alerts of the seconds that were closed since the last time."""
-        if self._lookout is None or self._lookout.session is not s:
+    def _watching(self, s: LiveSession, *, reaches_end: bool) -> Lookout | None:
+        """Who looks at a session's seconds; nobody before what there is was read to its end."""
+        had = self._lookout
+        if had is not None and (had.session.symbol, had.session.date) == (s.symbol, s.date):
+            if had.session is not s:
+                had.go_on(s)
+        elif reaches_end:
             # What came before this process had read it all is with whoever watched then (`spymaster live watch`).
             self._lookout = Lookout(s, begin=s.known_seconds)
-        self.tell(self._lookout.look(self.own(s)))
+        else:
+            return None
+        return self._lookout
 
     def _look_at_feed(self, word: str, text: str) -> None:
         """An alert where the feed is not what it was, told once."""

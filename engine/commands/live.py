@@ -160,9 +160,9 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
     try:
         while True:
             followed.advance()
-            if followed.is_replaced:  # records were missing: it is all gone through again
+            if followed.is_replaced:  # records were missing: it was all read again
                 followed = opened(followed.day)
-                lookout = Lookout(followed)
+                lookout.go_on(followed)
             new = book.add(lookout.look())
             for alert in new:
                 print_line(f"{clock_text(alert.ts_ns, date)} {alert.text}")

@@ -87,6 +87,15 @@ class Watch:
         self._depth: dict[tuple[int, int], int] = {}
         self._knows_depth = False
 
+    def go_on(self, ladder: Ladder) -> None:
+        """Go on with the ladder of a day that was begun anew: what was given stays given, what rests is read again."""
+        self.ladder = ladder
+        self._forget_book()
+
+    def _forget_book(self) -> None:
+        self._walls.clear()
+        self._knows_depth = False
+
     def until(self, second: int, levels: pl.DataFrame) -> list[Alert]:
         """Alerts of the seconds before `second` that were not looked at yet, by levels as known at their time or later."""
         found: list[Alert] = []
@@ -104,8 +113,7 @@ class Watch:
                 found += self._levels(at, there)
                 found += self._look_at_walls(at)
             else:
-                self._walls.clear()
-                self._knows_depth = False
+                self._forget_book()
             self.seconds += 1
         return found
 

@@ -331,6 +331,7 @@ class LiveDay:
         self._dates = utc_dates(min(w.globex_start_ns, w.ladder_start_ns), w.ladder_end_ns)
         self._lock = threading.Lock()
         self._previous = self._read_previous()
+        self._half_read = False
         self._begin(())
 
     def _begin(self, lost: tuple[tuple[int, int], ...]) -> None:
@@ -355,9 +356,14 @@ class LiveDay:
     # --- from the journal
 
     def poll(self, most: int | None = None) -> int:
-        """Take in what the journal has, at most so many records; the seconds that were closed by it."""
-        before = self.ladder.closed
+        """Take in what the journal has, at most so many records; the seconds that were closed by it.
+
+        Where that failed the next time begins anew: what of the records had been taken in by then is not known.
+        """
         with self._lock:
+            if self._half_read:
+                self._begin(self._lost)
+            before, self._half_read = self.ladder.closed, True
             while True:
                 self._read(most)
                 if self._replay.seconds <= self.ladder.closed:
@@ -370,6 +376,7 @@ class LiveDay:
                     break
                 self._begin((*self._lost, missing))
                 most = None
+            self._half_read = False
         return max(self.ladder.closed - before, 0)
 
     def behind(self) -> int:

@@ -13,12 +13,22 @@ from engine.vocab import NS
 
 
 class Lookout:
-    """Looks at a session's seconds from `begin` on, each once: where its day is begun anew, another one is needed."""
+    """Looks at a session's seconds from `begin` on, each once."""
 
     def __init__(self, session: LiveSession, begin: int = 0) -> None:
         self.session = session
         self._watch, self._four = Watch(session.ladder, begin=begin), FourOpen()
         self._windows, self._other = begin // SETUP_WINDOW_S, ""
+
+    @property
+    def seconds(self) -> int:
+        """Seconds that were looked at, or passed over at the beginning."""
+        return self._watch.seconds
+
+    def go_on(self, session: LiveSession) -> None:
+        """Go on with `session`, where the day was begun anew: no second is looked at twice, and none is passed over."""
+        self.session = session
+        self._watch.go_on(session.ladder)
 
     def look(self, own: pl.DataFrame | None = None) -> list[Alert]:
         """Alerts of what was closed since the last look, in time order; `own` are steps of the trader's own levels."""

@@ -201,7 +201,7 @@ LOOKED_AT = 1 << 20
 
 
 RECENT = dt.timedelta(days=7)
-"""A selection that is older says nothing of today: contracts roll."""
+"""A selection that is older says nothing of today, as contracts roll; and one of a later date was not known then."""
 
 
 def busiest(journal: Journal) -> str:
@@ -233,6 +233,7 @@ def contract_of(lake: Lake, journal: Journal) -> str:
     recorded = set(journal.symbols(date).values())
     rows: list[dict[str, Any]] = []
     with suppress(PartitionCorrupt):
-        rows = [r for r in read_selection(lake, journal.root) if r["dominant_symbol"] in recorded and r["session_date"] >= date - RECENT]
+        rows = [r for r in read_selection(lake, journal.root) if r["dominant_symbol"] in recorded]
+    rows = [r for r in rows if date - RECENT <= r["session_date"] <= date]
     newest = max(rows, key=lambda r: r["session_date"], default=None)
     return str(newest["dominant_symbol"]) if newest is not None else most

@@ -130,6 +130,7 @@ def test_which_contract_is_followed_over_a_roll(tmp_path: Path) -> None:
 
     for symbol, date, followed in (
         ("ESZ5", TUESDAY, "ESZ5"), ("ESZ5", TUESDAY - dt.timedelta(days=20), "ESH6"), ("ESU5", TUESDAY, "ESH6"),
+        ("ESZ5", TUESDAY + dt.timedelta(days=40), "ESH6"),
     ):  # fmt: skip
         select(symbol, date)
         assert contract_of(lake, of) == followed

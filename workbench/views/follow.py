@@ -88,7 +88,7 @@ class Follow:
         """Another session is shown."""
         is_live, follower = isinstance(self.player.session, LiveSession), self.follower
         if follower is not None:
-            follower.own = own_levels.steps
+            follower.watch(own_levels.steps)
         if is_live:
             self._every(EVERY_MS, self.look)
         if not is_live:

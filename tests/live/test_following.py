@@ -1,0 +1,152 @@
+"""Who follows a journal for the pages of a process: while it is written, after what failed, over dates, and where nobody watches."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import EngineError
+from engine.lake.store import Lake
+from engine.lake.writer import append_line
+from engine.live.alerts import Alert, kept
+from engine.live.day import LiveDay
+from engine.live.journal import Journal
+from engine.live.lookout import Lookout
+from engine.live.session import opened
+from engine.vocab import NS
+from tests.live.test_day import write_journal
+from tests.support.dbn_files import busy_day, utc_ns
+from tests.support.lakes import TUESDAY
+from workbench import live
+
+ESZ5 = {1: "ESZ5"}
+
+WRITE = """
+import sys, time
+records, path = open(sys.argv[1], "rb").read(), sys.argv[2]
+with open(path, "ab", buffering=0) as out:
+    for at in range(0, len(records), 56 * 8):
+        out.write(records[at : at + 56 * 8])
+        time.sleep(0.0005)
+"""
+"""Adds records to a journal's file without a pause in which nothing comes."""
+
+
+@pytest.fixture(scope="module")
+def records() -> np.ndarray:
+    """Ten minutes of New York's morning."""
+    return busy_day(
+        30_000, 5, date=TUESDAY, symbols=ESZ5, snapshot_orders=300, start_ns=utc_ns(TUESDAY, 14, 30), end_ns=utc_ns(TUESDAY, 14, 40)
+    )
+
+
+def followed(lake: Path) -> live.Follower:
+    """Who follows the lake's journal, with what there is taken in."""
+    while not live.sessions(str(lake)) or live._followed[str(lake)]["ES"].behind:
+        pass
+    return live._followed[str(lake)]["ES"]
+
+
+def alerts_of(journal: Journal, begin: int = 0) -> list[Alert]:
+    """Those of all that was recorded, in one look."""
+    session = opened(LiveDay(Lake(journal.folder.parents[1]), journal, "ESZ5", TUESDAY))
+    while session.advance():
+        pass
+    return Lookout(session, begin=begin).look()
+
+
+def test_alerts_are_given_while_the_market_moves(records: np.ndarray, tmp_path: Path) -> None:
+    cut = len(records) // 2
+    journal = write_journal(tmp_path / "lake", records[:cut], ESZ5)
+    (tmp_path / "rest").write_bytes(records[cut:].tobytes())
+    follower = followed(tmp_path / "lake")
+    follower.watch(lambda session: None)
+    begin = follower.session.known_seconds
+    assert alerts_of(journal), "what looks for them is compiled before it counts"
+    writer = subprocess.Popen([sys.executable, "-c", WRITE, tmp_path / "rest", journal.path(TUESDAY)])
+    closing = behind = told = 0
+    while writer.poll() is None:
+        if follower.poll():
+            closing += 1
+            behind += follower.behind > 0
+            # Alerts are given of what was closed at once, though more has come by then.
+            assert follower._lookout.seconds == follower.session.known_seconds
+            told = follower.told
+    assert writer.returncode == 0
+    assert closing > 3
+    assert behind > 0, "records came while others were taken in"
+    assert told > 0
+    assert all(a.ts_ns > follower.session.ladder.start_ns + begin * NS for a in follower.alerts), "none of before"
+
+
+def test_what_failed_half_way_is_begun_anew(records: np.ndarray, tmp_path: Path) -> None:
+    """A record is broken behind a gap, and mended: nothing is taken in twice, and no alert is given twice or left out."""
+    lake = tmp_path / "lake"
+    cut, at = len(records) // 2, len(records) * 3 // 4
+    journal = write_journal(lake, records[:cut], ESZ5)
+    day = LiveDay(Lake(lake), journal, "ESZ5", TUESDAY)
+    day.poll()
+    follower = followed(lake)
+    follower.watch(lambda session: None)
+    follower.poll()
+    begin = follower.session.known_seconds
+    before, after = (int(ns) for ns in records["ts_recv"][at - 1 : at + 1])
+    append_line(
+        journal.path(TUESDAY, "events.jsonl"), {"record": at, "what": "gap", "from_ns": before, "to_ns": after, "reason": "the test's"}
+    )
+    broken = records[cut:].copy()
+    broken["rtype"][-1] = 1
+    whole = journal.path(TUESDAY).read_bytes() + records[cut:].tobytes()
+    with journal.path(TUESDAY).open("ab") as out:
+        out.write(broken.tobytes())
+    shown = follower.session.known_seconds
+    for each in (day.poll, follower.poll):
+        with pytest.raises(EngineError, match="remove the file"):
+            each()
+    assert follower.session.known_seconds >= shown, "what was shown stays until it is tried again"
+    journal.path(TUESDAY).write_bytes(whole)
+    day.poll()
+    follower.poll()
+    never_failed = LiveDay(Lake(lake), journal, "ESZ5", TUESDAY)
+    never_failed.poll()
+    for tried in (day, follower.session.day):
+        assert tried.records == never_failed.records == len(records)
+        assert tried.trades().equals(never_failed.trades())
+        assert [f.equals(g) for f, g in zip(tried.ladder.frames(), never_failed.ladder.frames())] == [True, True]
+        assert tried.gaps == never_failed.gaps
+    assert follower._lookout.session is follower.session
+    assert follower._lookout.seconds == follower.session.known_seconds
+    want = alerts_of(journal, begin)
+    assert {a.kind for a in want} >= {"approach", "touch"}
+    assert list(follower.alerts) == want
+
+
+def test_who_only_answers_a_question_gives_no_alerts(records: np.ndarray, tmp_path: Path) -> None:
+    lake, cut = tmp_path / "lake", len(records) // 2
+    journal = write_journal(lake, records[:cut], ESZ5)
+    path = journal.path(TUESDAY, "alerts.jsonl")
+
+    def asked() -> live.Follower:
+        session = live.session_until(str(lake), "ESZ5", TUESDAY, 2**62)
+        assert session is not None
+        assert session.day.behind() == 0
+        return live.follower(str(lake), session)
+
+    def record(part: np.ndarray) -> None:
+        with journal.path(TUESDAY).open("ab") as out:
+            out.write(part.tobytes())
+
+    asked()
+    record(records[cut : cut * 3 // 2])
+    assert asked().told == 0
+    assert not path.exists()
+    follower = asked()
+    follower.watch(lambda session: None)
+    follower.poll()
+    record(records[cut * 3 // 2 :])
+    follower.poll()
+    assert follower.told == len(kept(path)) > 0
