@@ -343,6 +343,10 @@ def opened(found: Similar, i: int) -> dict[str, Any]:
     return {"contract": symbol_of(row), "session": date, "level": row["level_id"], "cursor_ts_ns": end_ns}
 
 
+WHY_HEAD_PX, WHY_ROW_PX = 90, 16
+"""Height of the figure of what makes setups alike: title and axis, and each family."""
+
+
 class Side:
     """Beside the wall: outcomes per horizon, when and what moved the forecast, how far price went, and what makes the setups similar.
 
@@ -364,15 +368,19 @@ class Side:
         self.outcomes.object = outcomes_html(found, theme, roomy=True)
         if self.excursions.object is None:
             self.excursions.object = outcomes.excursion_figure(rows, approach, theme, barrier=barrier, height=240)
-            self.reasons.object = outcomes.why_figure(outcomes.why_rows(rows), theme, whose="all setups", height=210)
+            reasons = outcomes.why_rows(rows)
+            self.reasons.min_height = max(200, WHY_HEAD_PX + WHY_ROW_PX * reasons.height)
+            self.reasons.object = outcomes.why_figure(reasons, theme, whose="all setups", height=self.reasons.min_height)
         else:
             outcomes.paint_excursions(self.excursions.object, rows, approach, theme, barrier=barrier)
             self.why(found, None)
         moved = found.answer.importance
-        # Where setups are compared as they are, nothing was read of the query that could be told apart.
-        self.moved.visible = moved is not None
-        if moved is None:
+        # Where setups are compared as they are, nothing was read of the query that could be told apart; features of the moment alone, such
+        # as the walls', have no course in time.
+        if moved is None or not moved.cells.any():
+            self.moved.visible = False
             return
+        self.moved.visible = True
         if self.moved.object is None:
             self.moved.object = importance.importance_figure(moved, theme, approach)
         else:
