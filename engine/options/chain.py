@@ -44,9 +44,9 @@ DEFINITION_COLUMNS = (
 STATISTIC_COLUMNS = ("ts_recv", "ts_ref", "instrument_id", "price", "quantity", "stat_type", "update_action", "stat_flags")
 
 
-def contracts_of(records: OptionRecords, until_ns: int, counts: Counts) -> pl.DataFrame:
-    """The options that a date defines before an instant, a row each; of two definitions of one id the later counts."""
-    found = records.definitions.filter(pl.col("instrument_class").is_in(["C", "P"]) & (pl.col("ts_recv") < until_ns))
+def contracts_of(records: OptionRecords, start_ns: int, end_ns: int, counts: Counts) -> pl.DataFrame:
+    """The options that a date defines before a session's end, a row each; of an id's definitions the one `as_of_start`."""
+    found = records.definitions.filter(pl.col("instrument_class").is_in(["C", "P"]) & (pl.col("ts_recv") < end_ns))
     faulty = (
         (pl.col("strike_price") == UNDEF_PRICE)
         | (pl.col("strike_price") <= 0)
@@ -54,11 +54,19 @@ def contracts_of(records: OptionRecords, until_ns: int, counts: Counts) -> pl.Da
         | (pl.col("underlying") == "")
     )
     counts.add("defined without expiry, strike or underlying", found.filter(faulty).height)
-    found = found.filter(~faulty).sort("ts_recv")
+    found = found.filter(~faulty)
     strikes = found.group_by("instrument_id").agg(pl.col("strike_price").n_unique().alias("n"))
     counts.add("one id with two strikes on a date", strikes.filter(pl.col("n") > 1).height)
     known = pl.col("ts_recv").min().over("raw_symbol").alias("known_ts_ns")
-    return found.with_columns(known).unique("instrument_id", keep="last", maintain_order=True)
+    return as_of_start(found.with_columns(known), "instrument_id", start_ns)
+
+
+def as_of_start(definitions: pl.DataFrame, key: str, start_ns: int) -> pl.DataFrame:
+    """The last definition of each before a session's start, else the first after it: what a later one says was not known yet."""
+    ordered = definitions.sort("ts_recv", maintain_order=True)
+    before = ordered.filter(pl.col("ts_recv") < start_ns).unique(key, keep="last", maintain_order=True)
+    after = ordered.filter(pl.col("ts_recv") >= start_ns).unique(key, keep="first", maintain_order=True)
+    return pl.concat([before, after.join(before, on=key, how="anti")])
 
 
 def build_chain(
@@ -66,21 +74,19 @@ def build_chain(
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """(chain, left out by reason) of a session ``[start_ns, end_ns)``; `days` in order, `midnight_ns` the end of the session's own date.
 
-    A contract has a row for each open interest that counts in the session: the last that was known at its start, and those that came later.
-    Without any it has one, of 0.
+    A contract has a row for each open interest that counts in the session: the last that was known at its start, and those that came later,
+    where one is deleted what is left, or 0. Without any it has one, of 0. A row counts from when the contract was known as well.
     """
     counts = Counts()
-    defined = [contracts_of(day, end_ns, counts).with_columns(pl.lit(day.date).alias("date")) for day in days]
+    defined = [contracts_of(day, start_ns, end_ns, counts).with_columns(pl.lit(day.date).alias("date")) for day in days]
     if not defined:
         return _empty(), counts.by_reason
     everything = pl.concat(defined)
-    contracts = everything.with_columns(pl.col("known_ts_ns").min().over("raw_symbol")).unique(
-        "raw_symbol", keep="last", maintain_order=True
-    )
+    contracts = as_of_start(everything.with_columns(pl.col("known_ts_ns").min().over("raw_symbol")), "raw_symbol", start_ns)
     gone = pl.col("expiration") <= start_ns
     counts.add("expired before the session", contracts.filter(gone).height)
     contracts = contracts.filter(~gone)
-    names = everything.select("date", "instrument_id", "raw_symbol")
+    names = by_date(everything.select("date", "instrument_id", "raw_symbol"), days)
     stats = [d.statistics.with_columns(pl.lit(d.date).alias("date")) for d in days if d.statistics is not None]
     spoken = pl.concat(stats).filter(pl.col("ts_recv") < end_ns).join(names, on=("date", "instrument_id"), how="left") if stats else None
     oi, settled = _open_interest(spoken, start_ns, counts), _settlements(spoken, start_ns, counts)
@@ -93,7 +99,8 @@ def build_chain(
         (pl.col("strike_price") / NS).alias("strike"), pl.col("instrument_class").alias("right"),
         (pl.col("unit_of_measure_qty") / NS).alias("multiplier"),
         pl.col("cfi").str.slice(2, 1).alias("exercise"), "known_ts_ns", pl.col("oi").fill_null(0), "oi_ref_date", "oi_ts_ns",
-        "settlement", "settlement_flags", "settlement_ts_ns", bucket.alias("expiry_bucket"),
+        *(pl.when(pl.col("known_ts_ns") < start_ns).then(pl.col(c)).alias(c) for c in list(SETTLED_SCHEMA)[1:]),
+        bucket.alias("expiry_bucket"),
     )  # fmt: skip
     counts.add("without open interest", chain.filter(pl.col("oi_ts_ns").is_null()).height)
     return chain.sort("expiration_ts_ns", "strike", "right", "oi_ts_ns"), counts.by_reason
@@ -110,38 +117,57 @@ def _empty() -> pl.DataFrame:
 
 
 def _of_type(spoken: pl.DataFrame, kind: int, counts: Counts) -> pl.DataFrame:
-    """Statistics of a type of known contracts, without those that were deleted after."""
+    """Statistics of a type of known contracts as they were received, deletions among them."""
     mine = spoken.filter(pl.col("stat_type") == kind).sort("ts_recv", maintain_order=True)
     counts.add("statistics of an id without a definition", mine.filter(pl.col("raw_symbol").is_null()).height)
     mine = mine.filter(pl.col("raw_symbol").is_not_null())
-    deleted = mine.filter(pl.col("update_action") == DELETED).select("raw_symbol", pl.col("ts_recv").alias("gone_ns"), "ts_ref")
-    counts.add("statistics deleted", deleted.height)
-    last = deleted.group_by("raw_symbol", "ts_ref").agg(pl.col("gone_ns").max())
-    left = mine.filter(pl.col("update_action") != DELETED).join(last, on=("raw_symbol", "ts_ref"), how="left", nulls_equal=True)
-    return left.filter(pl.col("gone_ns").is_null() | (pl.col("ts_recv") > pl.col("gone_ns"))).sort("ts_recv", maintain_order=True)
+    counts.add("statistics deleted", mine.filter(pl.col("update_action") == DELETED).height)
+    return mine
+
+
+def _steps(mine: pl.DataFrame, value: str) -> pl.DataFrame:
+    """What counts from each record on: itself, and from a deletion on the last record of another date that is left, or a null `value`."""
+    names = mine.filter(pl.col("update_action") == DELETED)["raw_symbol"].unique().to_list()
+    touched = pl.col("raw_symbol").is_in(names)
+    rows = []
+    for of in mine.filter(touched).partition_by("raw_symbol", maintain_order=True):
+        left: dict[int | None, dict[str, object]] = {}  # by the date that a record is of, the newest last
+        for row in of.iter_rows(named=True):
+            newest = next(reversed(left), None)
+            before = left.pop(row["ts_ref"], None)
+            if row["update_action"] != DELETED:
+                left[row["ts_ref"]] = row
+                rows.append(row)
+            elif before is not None and row["ts_ref"] == newest:
+                last = next(reversed(left.values()), {**row, value: None})
+                rows.append({**last, "ts_recv": row["ts_recv"]})
+    ended = pl.DataFrame(rows, schema=mine.schema, orient="row")
+    return pl.concat([mine.filter(~touched), ended]).sort("ts_recv", maintain_order=True)
 
 
 def _open_interest(spoken: pl.DataFrame | None, start_ns: int, counts: Counts) -> pl.DataFrame:
     if spoken is None:
         return pl.DataFrame(schema=OI_SCHEMA)
     mine = _of_type(spoken, OPEN_INTEREST, counts)
-    undefined = ~pl.col("quantity").is_between(0, UNDEF_QUANTITY - 1)
+    undefined = (pl.col("update_action") != DELETED) & ~pl.col("quantity").is_between(0, UNDEF_QUANTITY - 1)
     counts.add("open interest negative or undefined", mine.filter(undefined).height)
-    mine = mine.filter(~undefined)
+    mine = _steps(mine.filter(~undefined), "quantity")
     before = mine.filter(pl.col("ts_recv") < start_ns).unique("raw_symbol", keep="last", maintain_order=True)
-    kept = pl.concat([before, mine.filter(pl.col("ts_recv") >= start_ns)])
+    kept = pl.concat([before.filter(pl.col("quantity").is_not_null()), mine.filter(pl.col("ts_recv") >= start_ns)])
     date = pl.from_epoch(pl.col("ts_ref"), time_unit="ns").dt.date()
-    return kept.select("raw_symbol", pl.col("quantity").alias("oi"), date.alias("oi_ref_date"), pl.col("ts_recv").alias("oi_ts_ns"))
+    oi = pl.col("quantity").fill_null(0).alias("oi")
+    return kept.select("raw_symbol", oi, date.alias("oi_ref_date"), pl.col("ts_recv").alias("oi_ts_ns"))
 
 
 def _settlements(spoken: pl.DataFrame | None, start_ns: int, counts: Counts) -> pl.DataFrame:
     """The last settlement before the session; those of an earlier date than the chain's newest are left out."""
     if spoken is None:
         return pl.DataFrame(schema=SETTLED_SCHEMA)
-    mine = _of_type(spoken, SETTLEMENT, counts).filter(
-        (pl.col("ts_recv") < start_ns) & (pl.col("price") != UNDEF_PRICE) & (pl.col("price") > 0)
+    deleted = pl.col("update_action") == DELETED
+    mine = _of_type(spoken.filter(pl.col("ts_recv") < start_ns), SETTLEMENT, counts).filter(
+        deleted | ((pl.col("price") != UNDEF_PRICE) & (pl.col("price") > 0))
     )
-    mine = mine.unique("raw_symbol", keep="last", maintain_order=True)
+    mine = _steps(mine, "price").unique("raw_symbol", keep="last", maintain_order=True).filter(pl.col("price").is_not_null())
     old = pl.col("ts_ref") < pl.col("ts_ref").max()
     mine = mine.with_columns(old.fill_null(False).alias("old"))
     old = pl.col("old")
@@ -152,31 +178,64 @@ def _settlements(spoken: pl.DataFrame | None, start_ns: int, counts: Counts) -> 
     )  # fmt: skip
 
 
-def legs_of(days: list[OptionRecords]) -> pl.DataFrame:
-    """``instrument_id, leg_instrument_id, ratio`` of spreads: signed contracts of a leg for each spread that is bought."""
-    legs = pl.concat([d.definitions for d in days]).filter(pl.col("leg_count") > 0)
+def by_date(rows: pl.DataFrame, days: list[OptionRecords]) -> pl.DataFrame:
+    """`rows` of definitions by their ``date``; a date without definitions has those of the last one before it, else of the first after."""
+    defined = sorted(d.date for d in days if d.definitions.height)
+    wanted = [(d.date, max((x for x in defined if x <= d.date), default=defined[0])) for d in days] if defined else []
+    table = pl.DataFrame(wanted, schema={"day": pl.Date, "date": pl.Date}, orient="row")
+    return table.join(rows, on="date").drop("date").rename({"day": "date"})
+
+
+def legs_of(days: list[OptionRecords], counts: Counts) -> pl.DataFrame:
+    """``date, instrument_id, leg_instrument_id, ratio, defined_ns`` of spreads: signed contracts of a leg for each spread that is bought.
+
+    A leg without a side or a ratio is counted, and has the ratio 0: which way it was traded is not known.
+    """
+    every = pl.concat([d.definitions.with_columns(pl.lit(d.date).alias("date")) for d in days])
     sign = pl.when(pl.col("leg_side") == "B").then(1.0).when(pl.col("leg_side") == "A").then(-1.0).otherwise(0.0)
-    ratio = pl.col("leg_ratio_qty_numerator") / pl.col("leg_ratio_qty_denominator")
-    return legs.select("instrument_id", "leg_instrument_id", (sign * ratio).alias("ratio")).unique(
-        ("instrument_id", "leg_instrument_id"), keep="last", maintain_order=True
-    )
+    above, below = pl.col("leg_ratio_qty_numerator"), pl.col("leg_ratio_qty_denominator")
+    ratio = pl.when((above > 0) & (below > 0)).then(sign * above / below).otherwise(0.0).alias("ratio")
+    first = pl.col("ts_recv").min().over("date", "instrument_id").alias("defined_ns")
+    legs = every.filter(pl.col("leg_count") > 0).select("date", "instrument_id", "leg_instrument_id", ratio, first)
+    legs = legs.unique(("date", "instrument_id", "leg_instrument_id"), keep="last", maintain_order=True)
+    counts.add("legs of spreads without a side or a ratio", legs.filter(pl.col("ratio") == 0).height)
+    return by_date(legs, days)
 
 
-def net_trades(trades: pl.DataFrame, legs: pl.DataFrame, chain: pl.DataFrame, counts: Counts) -> pl.DataFrame:
+def names_of(days: list[OptionRecords], chain: pl.DataFrame) -> pl.DataFrame:
+    """``date, instrument_id, raw_symbol, known_ts_ns`` of a chain's contracts: which an id is on a date, and from when it was known."""
+    every = pl.concat([d.definitions.with_columns(pl.lit(d.date).alias("date")) for d in days])
+    known = chain.select("raw_symbol", "known_ts_ns").unique("raw_symbol")
+    ids = every.sort("ts_recv", maintain_order=True).select("date", "instrument_id", "raw_symbol").join(known, on="raw_symbol")
+    return by_date(ids.unique(("date", "instrument_id"), keep="first", maintain_order=True), days)
+
+
+def with_date(records: pl.DataFrame) -> pl.DataFrame:
+    """Records with the UTC ``date`` of their reception: an id is a contract on one date."""
+    return records.with_columns(pl.from_epoch(pl.col("ts_recv"), time_unit="ns").dt.date().alias("date"))
+
+
+def net_trades(trades: pl.DataFrame, legs: pl.DataFrame, names: pl.DataFrame, counts: Counts) -> pl.DataFrame:
     """``ts_recv, raw_symbol, bought`` of trades: contracts that aggressors bought, negative where they sold; spreads by their legs.
 
-    trades: ``ts_recv, instrument_id, size, side``; those without an aggressor are left out and counted
+    trades: ``ts_recv, instrument_id, size, side``; those without an aggressor are left out and counted; one counts from when its contract
+        was known
+    legs, names: as from `legs_of` and `names_of`
     """
     counts.add("trades without an aggressor", trades.filter(pl.col("side") == "N").height)
     sign = pl.when(pl.col("side").cast(pl.String) == "B").then(1.0).otherwise(-1.0)
-    signed = trades.filter(pl.col("side") != "N").select("ts_recv", "instrument_id", (sign * pl.col("size")).alias("bought"))
-    ids = chain.select("instrument_id", "raw_symbol").unique("instrument_id", keep="last", maintain_order=True)
-    spreads = signed.join(legs, on="instrument_id").select(
-        "ts_recv", pl.col("leg_instrument_id").alias("instrument_id"), (pl.col("bought") * pl.col("ratio")).alias("bought")
+    signed = with_date(trades.filter(pl.col("side") != "N")).select(
+        "date", "ts_recv", "instrument_id", (sign * pl.col("size")).alias("bought")
     )
-    single = signed.join(legs, on="instrument_id", how="anti")
-    counts.add("trades of an id that is not in the chain", single.join(ids, on="instrument_id", how="anti").height)
-    return pl.concat([single, spreads]).join(ids, on="instrument_id").select("ts_recv", "raw_symbol", "bought").sort("ts_recv")
+    key = ("date", "instrument_id")
+    spreads = signed.join(legs, on=key).select(
+        "date", pl.max_horizontal("ts_recv", "defined_ns").alias("ts_recv"), pl.col("leg_instrument_id").alias("instrument_id"),
+        (pl.col("bought") * pl.col("ratio")).alias("bought"),
+    )  # fmt: skip
+    single = signed.join(legs, on=key, how="anti")
+    counts.add("trades of an id that is not in the chain", single.join(names, on=key, how="anti").height)
+    placed = pl.concat([single, spreads.filter(pl.col("bought") != 0)]).join(names, on=key)
+    return placed.select(pl.max_horizontal("ts_recv", "known_ts_ns").alias("ts_recv"), "raw_symbol", "bought").sort("ts_recv")
 
 
 def strikes_of(chain: pl.DataFrame, underlying: str) -> pl.DataFrame:
@@ -191,6 +250,17 @@ def strikes_of(chain: pl.DataFrame, underlying: str) -> pl.DataFrame:
         )
         .sort("expiration_ts_ns", "strike")
     )  # fmt: skip
+
+
+def contracts_at(chain: pl.DataFrame, strikes: pl.DataFrame, minutes: np.ndarray) -> np.ndarray:
+    """How many contracts of each row of `strikes` were known before each minute began."""
+    of = chain.select("raw_symbol", "known_ts_ns").unique("raw_symbol")
+    row, _ = row_numbers(of["raw_symbol"], strikes)
+    first = np.searchsorted(minutes, of["known_ts_ns"].to_numpy(), side="right")
+    use = (row >= 0) & (first < len(minutes))
+    made = np.zeros((len(minutes), strikes.height), np.int64)
+    np.add.at(made, (first[use], row[use]), 1)
+    return np.cumsum(made, axis=0)
 
 
 def row_numbers(symbols: pl.Series, strikes: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -87,8 +87,11 @@ def mark(strikes: pl.DataFrame, chain: pl.DataFrame, quotes: pl.DataFrame, mids:
     n = strikes.height
     k, expiry = strikes["strike"].to_numpy(), strikes["expiration_ts_ns"].to_numpy()
     f_mid = mids.before(minutes)
-    ids = chain.select("instrument_id", "raw_symbol").unique("instrument_id", keep="last", maintain_order=True)
+    ids = chain.select("instrument_id", "raw_symbol", "known_ts_ns").unique("instrument_id", keep="last", maintain_order=True)
     named = quotes.join(ids, on="instrument_id").sort("ts_recv")
+    early = pl.col("ts_recv") < pl.col("known_ts_ns")
+    counts.add("quotes before their definition", named.filter(early).height)
+    named = named.filter(~early)
     row, right = row_numbers(named["raw_symbol"], strikes)
     at, bid, ask = (named[c].to_numpy() for c in ("ts_recv", "bid", "ask"))
     f_then = mids.before(at)

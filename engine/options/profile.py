@@ -71,7 +71,7 @@ def build_profile(
     k: NDArray[np.float64], expiry: NDArray[np.int64], bucket: list[str], contracts: NDArray[np.int64], marks: Marks, book: Book,
     params: OptionParams,
 ) -> Profile:  # fmt: skip
-    """Profile of a session: strikes `k` with their expiries and buckets, and how many contracts each has (a call, a put, or both)."""
+    """Profile of a session: strikes `k` with their expiries and buckets, and the contracts that each has at a minute (0 to 2)."""
     m, half = len(marks.minutes), params.profile_rows // 2
     offsets = np.arange(-half, half + 1) * STEP_POINTS
     rows = np.round(marks.f_mid)[:, None] + offsets[None, :]
@@ -85,7 +85,7 @@ def build_profile(
         alive = expiry > marks.minutes[i]
         known = ~np.isnan(marks.iv[i])
         for s, inside in enumerate(scopes):
-            used[i, s], dropped[i, s] = contracts[inside & known].sum(), contracts[inside & alive & ~known].sum()
+            used[i, s], dropped[i, s] = contracts[i, inside & known].sum(), contracts[i, inside & alive & ~known].sum()
         if np.isnan(marks.f_mid[i]) or not known.any():
             continue
         done = np.zeros(len(k), np.bool_)

@@ -57,10 +57,16 @@ def _records(inputs: StageInputs) -> list[OptionRecords]:
     def whole(key: str, date: dt.date, columns: tuple[str, ...]) -> pl.DataFrame:
         return pl.concat(list(inputs.parts(key, date, columns)))
 
-    spoken = set(inputs.present(STATISTICS)) if any(k == STATISTICS for k, _ in inputs.manifests) else set()
+    defined, spoken = set(inputs.present(DEFINITION)), set(inputs.present(STATISTICS))
+    nothing = dataset(DEFINITION).contract().empty().select(DEFINITION_COLUMNS)
+    # A trading day's dates, also those with trades alone: an id is a contract on one date.
     return [
-        OptionRecords(d, whole(DEFINITION, d, DEFINITION_COLUMNS), whole(STATISTICS, d, STATISTIC_COLUMNS) if d in spoken else None)
-        for d in inputs.present(DEFINITION)
+        OptionRecords(
+            d,
+            whole(DEFINITION, d, DEFINITION_COLUMNS) if d in defined else nothing,
+            whole(STATISTICS, d, STATISTIC_COLUMNS) if d in spoken else None,
+        )
+        for d in _days(inputs.windows)
     ]
 
 
@@ -116,7 +122,7 @@ def make_profile(inputs: StageInputs) -> dict[str, Output]:
     """Run of the stage ``profile``: gamma by price, and the walls and the zero of gamma as steps of time."""
     import polars as pl
 
-    from engine.options.chain import Counts, legs_of, net_trades, strikes_of
+    from engine.options.chain import Counts, contracts_at, legs_of, names_of, net_trades, strikes_of
     from engine.options.marks import minutes_of
     from engine.options.profile import build_profile
 
@@ -132,11 +138,9 @@ def make_profile(inputs: StageInputs) -> dict[str, Output]:
     columns = ("ts_recv", "instrument_id", "size", "side")
     trades = [p for d in inputs.present(TBBO) for p in inputs.parts(TBBO, d, columns, pl.col("ts_recv") >= w.globex_start_ns)]
     records = _records(inputs)
-    net = net_trades(pl.concat(trades), legs_of(records), chain, counts) if trades and records else None
+    net = net_trades(pl.concat(trades), legs_of(records, counts), names_of(records, chain), counts) if trades else None
     book = book_of(chain, strikes, net, minutes)
-    contracts = (
-        strikes.select(pl.col("call").is_not_null().cast(pl.Int64) + pl.col("put").is_not_null().cast(pl.Int64)).to_series().to_numpy()
-    )
+    contracts = contracts_at(chain, strikes, minutes)
     k, expiry = strikes["strike"].to_numpy(), strikes["expiration_ts_ns"].to_numpy()
     made = build_profile(k, expiry, strikes["expiry_bucket"].to_list(), contracts, marks, book, params)
     levels, absent = level_steps(made.walls, made.zero, book, minutes, w.ladder_end_ns)
@@ -156,7 +160,7 @@ def make_flow(inputs: StageInputs) -> dict[str, Output]:
     """Run of the stage ``option_flow``: what was bought and sold of calls and puts, by strike, in the session's windows."""
     import polars as pl
 
-    from engine.options.chain import Counts, legs_of
+    from engine.options.chain import Counts, legs_of, names_of
     from engine.options.flow import flow_windows
 
     w, counts = inputs.windows, Counts()
@@ -166,11 +170,11 @@ def make_flow(inputs: StageInputs) -> dict[str, Output]:
         pl.col("ts_recv").is_between(w.ladder_start_ns, w.ladder_end_ns, closed="left"),
     )
     trades = [p for day in inputs.present(TBBO) for p in inputs.parts(TBBO, day, columns, inside)]
-    records = _records(inputs)
-    if not trades or not records or not chain.height:
+    if not trades or not chain.height:
         return {FLOW: Output(dataset(FLOW).contract().empty(), {"left_out": {}})}
     marks = inputs.frame(MARKS, ("minute_ts_ns", "expiration_ts_ns", "strike", "call_delta", "put_delta"))
-    frame = flow_windows(pl.concat(trades), legs_of(records), chain, marks, counts)
+    records = _records(inputs)
+    frame = flow_windows(pl.concat(trades), legs_of(records, counts), names_of(records, chain), chain, marks, counts)
     return {FLOW: Output(frame, {"left_out": counts.by_reason})}
 
 
@@ -195,6 +199,7 @@ def marks_of(frame: pl.DataFrame, strikes: pl.DataFrame, minutes: np.ndarray) ->
 def book_of(chain: pl.DataFrame, strikes: pl.DataFrame, net: pl.DataFrame | None, minutes: np.ndarray) -> Book:
     """Open interest and flow by strike at every minute, of what was known before it began."""
     import numpy as np
+    import polars as pl
 
     from engine.options.chain import row_numbers
     from engine.options.profile import Book
@@ -203,7 +208,8 @@ def book_of(chain: pl.DataFrame, strikes: pl.DataFrame, net: pl.DataFrame | None
     oi, flow, when = np.zeros(shape), np.zeros(shape), np.full(len(minutes), -1)
     known = chain.filter(chain["oi_ts_ns"].is_not_null()).sort("oi_ts_ns")
     row, right = row_numbers(known["raw_symbol"], strikes)
-    for j, side, value, at in zip(row, right, known["oi"].to_list(), known["oi_ts_ns"].to_list()):
+    since = known.select(pl.max_horizontal("oi_ts_ns", "known_ts_ns")).to_series().to_list()
+    for j, side, value, at in zip(row, right, known["oi"].to_list(), since):
         if j >= 0:
             i = int(np.searchsorted(minutes, at, side="right"))
             oi[0 if side > 0 else 1, i:, j] = value

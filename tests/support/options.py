@@ -13,7 +13,7 @@ import polars as pl
 
 from engine.lake.catalog import RAW_OPTION_TEMPLATE, TAPE
 from engine.lake.store import Lake
-from engine.options.chain import Counts, OptionRecords, build_chain, legs_of, net_trades, strikes_of
+from engine.options.chain import Counts, OptionRecords, build_chain, contracts_at, legs_of, names_of, net_trades, strikes_of
 from engine.options.marks import Marks, Mids, mark, mids_of, minutes_of, usable
 from engine.options.profile import Profile, build_profile
 from engine.options.records import SCHEMAS, frame_of, layout
@@ -98,21 +98,24 @@ class Made:
     profile: Profile
 
 
-def made_of(day: OptionDay, mids: Mids, end_ns: int, cut_ns: int, params: OptionParams) -> Made:
-    """Chain, marks and profile of a session that begins with `mids`, of what was received before an instant."""
+def made_of(
+    day: OptionDay, mids: Mids, end_ns: int, cut_ns: int, params: OptionParams, changed: dict[str, pl.DataFrame] | None = None
+) -> Made:
+    """Chain, marks and profile of a session that begins with `mids`, of what was received before an instant; `changed` are other tables."""
     tables = {"definition": day.definitions(), "statistics": day.statistics(), "tbbo": day._trades, "bbo_1m": day._quotes}
-    f = {t: frame_of(records, t).filter(pl.col("ts_recv") < cut_ns) for t, records in tables.items()}
+    whole = {t: frame_of(records, t) for t, records in tables.items()} | (changed or {})
+    f = {t: frame.filter(pl.col("ts_recv") < cut_ns) for t, frame in whole.items()}
     records = OptionRecords(day.date, f["definition"], f["statistics"])
     chain, _ = build_chain([records], day.date, mids.start_ns, end_ns, day.start_ns + 28 * 3600 * 10**9)
     strikes = strikes_of(chain, cal.listed(day.root, day.date)[0].symbol)
     known = Mids(mids.start_ns, np.where(mids.start_ns + (np.arange(len(mids.mid)) + 1) * 10**9 <= cut_ns, mids.mid, np.nan))
     minutes = minutes_of(mids.start_ns, end_ns)
     marks = mark(strikes, chain, usable(f["bbo_1m"], params, Counts()), known, minutes, params, Counts())
-    book = book_of(chain, strikes, net_trades(f["tbbo"], legs_of([records]), chain, Counts()), minutes)
+    net = net_trades(f["tbbo"], legs_of([records], Counts()), names_of([records], chain), Counts())
+    book = book_of(chain, strikes, net, minutes)
     k, expiry = strikes["strike"].to_numpy(), strikes["expiration_ts_ns"].to_numpy()
-    return Made(
-        chain, strikes, marks, build_profile(k, expiry, strikes["expiry_bucket"].to_list(), np.full(len(k), 2), marks, book, params)
-    )
+    contracts = contracts_at(chain, strikes, minutes)
+    return Made(chain, strikes, marks, build_profile(k, expiry, strikes["expiry_bucket"].to_list(), contracts, marks, book, params))
 
 
 def morning(seed: int, date: dt.date = DATE) -> tuple[OptionDay, Mids, int]:

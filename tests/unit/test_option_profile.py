@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from functools import cache
 
 import numpy as np
 import polars as pl
 import pytest
 
-from engine.options.chain import Counts, OptionRecords, build_chain, legs_of, net_trades, strikes_of
+from engine.options.chain import Counts, OptionRecords, build_chain, legs_of, names_of, net_trades, strikes_of
 from engine.options.flow import FLOW_COLUMNS, flow_windows
 from engine.options.marks import Marks, Mids, mark, marks_frame, minutes_of, usable
 from engine.options.profile import PARTS, RULES, SCOPES, Inertia, Profile, nearest_zero, scope_rows, steps_of
@@ -130,7 +131,8 @@ def test_flow_is_what_dealers_gained_since_the_open_interest() -> None:
     chain, strikes, marks, _ = made()
     trades = frames()["tbbo"]
     counts = Counts()
-    net = net_trades(trades, legs_of([OptionRecords(DATE, frames()["definition"], None)]), chain, counts)
+    days = [OptionRecords(DATE, frames()["definition"], None)]
+    net = net_trades(trades, legs_of(days, counts), names_of(days, chain), counts)
     book = book_of(chain, strikes, net, marks.minutes)
     i, minute = 40, int(marks.minutes[40])
     names = dict(chain.select("instrument_id", "raw_symbol").iter_rows())
@@ -147,24 +149,76 @@ def test_flow_is_what_dealers_gained_since_the_open_interest() -> None:
 
 def test_a_spread_counts_by_its_legs() -> None:
     chain, _ = chain_of()
-    legs = legs_of([OptionRecords(DATE, frames()["definition"], None)])
+    legs = legs_of([OptionRecords(DATE, frames()["definition"], None)], Counts())
     spread = int(legs["instrument_id"][0])
     ratio = dict(legs.filter(pl.col("instrument_id") == spread).select("leg_instrument_id", "ratio").iter_rows())
     trade = pl.DataFrame({"ts_recv": [START] * 2, "instrument_id": [spread, 99], "size": [7, 3], "side": ["A", "B"]}).with_columns(
         pl.col("instrument_id").cast(pl.UInt32)
     )
     counts = Counts()
-    net = net_trades(trade, legs, chain, counts)
+    net = net_trades(trade, legs, names_of([OptionRecords(DATE, frames()["definition"], None)], chain), counts)
     symbols = dict(chain.select("raw_symbol", "instrument_id").iter_rows())
     assert {symbols[s]: b for s, b in net.select("raw_symbol", "bought").iter_rows()} == {k: -7 * r for k, r in ratio.items()}
     assert sorted(ratio.values()) == [-1.0, 1.0]
     assert counts.by_reason == {"trades of an id that is not in the chain": 1}
 
 
+def test_a_leg_without_a_side_or_a_ratio_is_unsigned_and_counted() -> None:
+    chain, strikes, marks, _ = made()
+    definitions = frames()["definition"]
+    spread = int(definitions.filter(pl.col("leg_count") > 0)["instrument_id"][0])
+    of = pl.col("instrument_id") == spread
+    faulty = definitions.with_columns(
+        pl.when(of).then(0).otherwise(pl.col("leg_ratio_qty_denominator")).cast(definitions.schema["leg_ratio_qty_denominator"]).alias(
+            "leg_ratio_qty_denominator"
+        )
+    )  # fmt: skip
+    counts, days = Counts(), [OptionRecords(DATE, faulty, None)]
+    legs, names = legs_of(days, counts), names_of(days, chain)
+    assert counts.by_reason == {"legs of spreads without a side or a ratio": 2}
+    assert legs["ratio"].is_finite().all()
+    trade = frames()["tbbo"].head(1).with_columns(pl.lit(spread, pl.UInt32).alias("instrument_id"), pl.lit(START + NS).alias("ts_recv"))
+    trade = trade.with_columns(pl.lit("B").cast(trade.schema["side"]).alias("side"), pl.lit(7, trade.schema["size"]).alias("size"))
+    assert net_trades(trade, legs, names, Counts()).height == 0
+    columns = ("minute_ts_ns", "expiration_ts_ns", "strike", "call_delta", "put_delta")
+    flow = flow_windows(trade, legs, names, chain, marks_frame(strikes, marks, PARAMS).select(columns), Counts())
+    unsigned = [c for c in FLOW_COLUMNS if c.endswith("unsigned")]
+    assert flow.select(pl.sum_horizontal(unsigned)).sum().item() == 14
+    assert flow.select(pl.sum_horizontal(c for c in FLOW_COLUMNS if c not in unsigned)).sum().item() == 0
+
+
+def test_an_id_is_a_contract_on_one_date() -> None:
+    """Two dates on which the ids of two contracts have changed places, and a third that has statistics and trades alone."""
+    definitions, stats = frames()["definition"], frames()["statistics"]
+    late = pl.col("expiration") > END + 5 * DAY_NS
+    a, b = definitions.filter(pl.col("instrument_class") == "C", pl.col("underlying") == "ESU5", late)["instrument_id"].to_list()[40:42]
+    number = pl.col("instrument_id")
+    swapped = definitions.with_columns(
+        pl.when(number == a).then(b).when(number == b).then(a).otherwise(number).cast(pl.UInt32).alias("instrument_id"),
+        pl.col("ts_recv") - DAY_NS,
+    )
+    oi = stats.filter((pl.col("stat_type") == 9) & (number == a))
+    dates = [DATE + dt.timedelta(days=n) for n in (-1, 0, 1)]
+    spoken = [
+        oi.with_columns(pl.col("ts_recv") + n * DAY_NS, pl.lit(q, pl.Int64).alias("quantity")) for n, q in ((-1, 11), (0, 22), (1, 33))
+    ]
+    days = [OptionRecords(d, f, s) for d, f, s in zip(dates, (swapped, definitions, definitions.clear()), spoken)]
+    start, end = START + DAY_NS, END + DAY_NS
+    chain, _ = build_chain(days, dates[2], start, end, START_NS + 52 * 3600 * NS)
+    names = {r["instrument_id"]: r["raw_symbol"] for r in definitions.iter_rows(named=True) if r["instrument_id"] in (a, b)}
+    known = dict(chain.filter(pl.col("raw_symbol").is_in(list(names.values()))).select("raw_symbol", "oi").iter_rows())
+    assert known == {names[a]: 33, names[b]: 11}
+    trades = pl.DataFrame({
+        "ts_recv": [START - DAY_NS, START, START + DAY_NS], "instrument_id": [a] * 3, "size": [1, 2, 4], "side": ["B"] * 3,
+    }).with_columns(pl.col("instrument_id").cast(pl.UInt32))  # fmt: skip
+    net = net_trades(trades, legs_of(days, Counts()), names_of(days, chain), Counts())
+    assert net.select("raw_symbol", "bought").rows() == [(names[b], 1.0), (names[a], 2.0), (names[a], 4.0)]
+
+
 def test_flow_by_strike_is_that_of_the_trades() -> None:
     chain, strikes, marks, _ = made()
     trades = frames()["tbbo"].filter(pl.col("ts_recv").is_between(START, END, closed="left"))
-    legs = legs_of([OptionRecords(DATE, frames()["definition"], None)])
+    legs = legs_of([OptionRecords(DATE, frames()["definition"], None)], Counts())
     spread = int(legs["instrument_id"][0])
     one = trades.head(1).with_columns(
         pl.lit(spread, pl.UInt32).alias("instrument_id"), pl.lit("A").cast(trades.schema["side"]).alias("side")
@@ -172,7 +226,8 @@ def test_flow_by_strike_is_that_of_the_trades() -> None:
     trades, frame, counts = pl.concat([one, trades]), marks_frame(strikes, marks, PARAMS), Counts()
     mine = chain.filter(pl.col("underlying") == "ESU5")
     columns = ("minute_ts_ns", "expiration_ts_ns", "strike", "call_delta", "put_delta")
-    flow = flow_windows(trades, legs, mine, frame.select(columns), counts)
+    names = names_of([OptionRecords(DATE, frames()["definition"], None)], mine)
+    flow = flow_windows(trades, legs, names, mine, frame.select(columns), counts)
     options = {r["instrument_id"]: r for r in mine.iter_rows(named=True)}
     deltas = {row[:3]: row[3:] for row in frame.select(columns).iter_rows()}
     expected: dict[tuple, float] = {}
@@ -206,16 +261,49 @@ def test_flow_by_strike_is_that_of_the_trades() -> None:
     assert counts.by_reason.get("trades of an id that is not among the options", 0) == lost
 
 
-def test_nothing_of_the_future_is_known() -> None:
+def late_news(cut_ns: int) -> dict[str, pl.DataFrame]:
+    """The day's definitions and statistics with what comes in the session, before an instant and after it: listings of contracts that were
+    quoted before, other strikes of a known id, open interest and settlements that are deleted.
+    """
+    definitions, stats = frames()["definition"], frames()["statistics"]
+    near = definitions.filter(
+        pl.col("instrument_class").is_in(["C", "P"]) & (pl.col("underlying") == "ESU5") & ((pl.col("strike_price") / NS - 6800).abs() < 40)
+    ).sort("expiration", "strike_price")
+    before, after = near[::3]["instrument_id"].to_list(), near[1::7]["instrument_id"].to_list()
+    number = pl.col("instrument_id")
+    when = pl.when(number.is_in(before)).then(cut_ns - 600 * NS).when(number.is_in(after)).then(cut_ns + 300 * NS)
+    again = near[2::7].with_columns(pl.lit(cut_ns + 5 * NS).alias("ts_recv"), pl.col("strike_price") + 5 * NS)
+    settled = stats.filter(pl.col("stat_type") == 3).with_columns(pl.col("ts_recv") - DAY_NS)
+    of = stats.filter(pl.col("stat_type") == 9).filter(number.is_in(near["instrument_id"].to_list()))
+    deleted = pl.lit(2).cast(stats.schema["update_action"]).alias("update_action")
+    gone = [
+        part.with_columns(pl.lit(at).alias("ts_recv"), deleted)
+        for part, at in ((of[::5], cut_ns - 300 * NS), (of[1::5], cut_ns + 60 * NS), (settled[::2], cut_ns + 60 * NS))
+    ]
+    moved = definitions.with_columns(when.otherwise(pl.col("ts_recv")).alias("ts_recv"))
+    return {"definition": pl.concat([moved, again]), "statistics": pl.concat([stats, settled, *gone])}
+
+
+@pytest.mark.parametrize("news", [False, True])
+def test_nothing_of_the_future_is_known(news) -> None:
     cut = START + 31 * 60 * NS
-    _, strikes, marks, profile = made()
-    _, some_strikes, before, cut_profile = made(cut)
-    known = marks.minutes <= cut
-    assert some_strikes.equals(strikes)
-    assert np.array_equal(marks.iv[known], before.iv[known], equal_nan=True)
-    assert np.array_equal(profile.gamma[known], cut_profile.gamma[known], equal_nan=True)
-    assert np.array_equal(profile.walls[known], cut_profile.walls[known], equal_nan=True)
-    assert np.array_equal(profile.zero[known], cut_profile.zero[known], equal_nan=True)
+    changed = late_news(cut) if news else None
+    every = made_of(option_day(), mids(), END, END, PARAMS, changed)
+    before = made_of(option_day(), mids(), END, cut, PARAMS, changed)
+    known = every.marks.minutes <= cut
+    there = every.strikes.with_row_index("row").join(before.strikes, on=("expiration_ts_ns", "strike"), how="semi")["row"].to_numpy()
+    assert before.strikes.select("expiration_ts_ns", "strike").equals(every.strikes[there].select("expiration_ts_ns", "strike"))
+    assert before.strikes.equals(every.strikes) is not news
+    iv = every.marks.iv[known]
+    assert np.array_equal(iv[:, there], before.marks.iv[known], equal_nan=True)
+    assert np.isnan(np.delete(iv, there, axis=1)).all(), "a contract that is listed later has no mark"
+    for name in ("gamma", "walls", "zero", "used", "dropped"):
+        assert np.array_equal(getattr(every.profile, name)[known], getattr(before.profile, name)[known], equal_nan=True), name
+    if news:
+        assert not np.array_equal(every.profile.gamma[~known], made()[3].gamma[~known], equal_nan=True)
+        first = every.chain.filter(pl.col("known_ts_ns") == cut - 600 * NS).unique("raw_symbol")
+        assert first.height > 10
+        assert first["settlement"].is_null().all(), "what was settled before it was known does not count"
 
 
 def test_open_interest_counts_from_when_it_was_known() -> None:
@@ -232,6 +320,32 @@ def test_open_interest_counts_from_when_it_was_known() -> None:
     assert book.call_oi[30, j] == first["quantity"].item() != 12_345
     assert book.call_oi[31, j] == 12_345
     assert book.oi_ns[30] < book.oi_ns[31] == START + 30 * 60 * NS
+
+
+def test_open_interest_ends_where_it_is_deleted() -> None:
+    stats = frames()["statistics"]
+    mine = stats.filter(pl.col("stat_type") == 9).head(3)
+    deleted = pl.lit(2).cast(stats.schema["update_action"]).alias("update_action")
+    at = START + 30 * 60 * NS
+    earlier = mine[1:2].with_columns(pl.col("ts_recv") - NS, pl.col("ts_ref") - DAY_NS, pl.lit(77, pl.Int64).alias("quantity"))
+    gone = pl.concat([mine[:2].with_columns(pl.lit(at).alias("ts_recv"), deleted), mine[2:].with_columns(pl.col("ts_recv") + 5, deleted)])
+    chain, left_out = chain_of(statistics=pl.concat([earlier, stats, gone]))
+    assert (left_out["statistics deleted"], left_out["without open interest"]) == (3, 1)
+    strikes, minutes = strikes_of(chain, "ESU5"), minutes_of(START, END)
+    book = book_of(chain, strikes, None, minutes)
+    symbols = dict(chain.select("instrument_id", "raw_symbol").iter_rows())
+    for number, then, now in zip(mine["instrument_id"], [*mine["quantity"].to_list()[:2], 0], (0, 77, 0)):
+        row = (
+            strikes.with_row_index("row")
+            .filter((pl.col("call") == symbols[number]) | (pl.col("put") == symbols[number]))
+            .row(0, named=True)
+        )
+        oi = book.call_oi if row["call"] == symbols[number] else book.put_oi
+        assert (oi[30, row["row"]], oi[31, row["row"]]) == (then, now)
+    settled = stats.filter(pl.col("stat_type") == 3).with_columns(pl.col("ts_recv") - DAY_NS)
+    late, soon = (settled.with_columns(pl.lit(t).alias("ts_recv"), deleted) for t in (at, START - 1))
+    assert chain_of(statistics=pl.concat([stats, settled, late]))[0]["settlement"].is_not_null().mean() > 0.85
+    assert chain_of(statistics=pl.concat([stats, settled, soon]))[0]["settlement"].is_null().all()
 
 
 def changed(table: str, rows: slice, **values: object) -> pl.DataFrame:
