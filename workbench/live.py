@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import logging
 import time
@@ -20,7 +21,7 @@ from engine.lake.store import Lake
 from engine.live.alerts import Alert, AlertBook, Once, Poster, webhook
 from engine.live.day import LiveDay
 from engine.live.journal import FOLDER, Journal, badge, data_now, feed_speed, record_command
-from engine.live.lookout import Lookout
+from engine.live.lookout import FeedLookout, Lookout
 from engine.live.session import LiveSession, contract_of, date_under_way, is_running, opened
 from engine.vocab import NS
 
@@ -32,9 +33,6 @@ MOST_AT_ONCE = 200_000
 STATUS_EVERY_S = 0.25
 
 MOST_ALERTS = 100
-
-TROUBLE = ("DELAYED", "RECONNECTING", "GAP", "STOPPED")
-"""Words of the badge that are alerts."""
 
 
 @dataclass(frozen=True)
@@ -67,29 +65,39 @@ class Follower:
     gives no alerts."""
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=MOST_ALERTS))
     told: int = 0
-    """How many alerts were told, of which `alerts` holds the last."""
-    lacks: str = ""
-    """Why an alert could not be kept or posted; empty where all were."""
+    """How many alerts were told, of which `alerts` holds the last of the session."""
     _looked_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.lake.root, self.market)
         self._lookout: Lookout | None = None
-        self._once, self._word = Once(), ""
+        self._date: dt.date | None = None
+        self._once, self._feed = Once(), FeedLookout()
         self._books: dict[dt.date, AlertBook] = {}
         self._chosen: tuple[dt.date, int, str] | None = None  # the contract that was chosen for a date of so many records
-        address = ""
-        try:
-            address = webhook()
-        except SessionError as e:  # the market is shown all the same
-            self._fail(str(e))
-        self._poster = Poster(address, self._fail)
+        self._poster = Poster("", self._posted)
+        self._lacks = {"kept": "", "posted": ""}
 
-    def _fail(self, why: str) -> None:
-        """Say why an alert did not go where it should, in the badge's tooltip and on standard error, where it is another reason."""
-        if why != self.lacks:
+    @property
+    def session_date(self) -> dt.date | None:
+        """The date of the session that alerts are of."""
+        return self._date
+
+    @property
+    def lacks(self) -> str:
+        """Why the last alert could not be kept or posted; empty where it was."""
+        return ", ".join(why for why in self._lacks.values() if why)
+
+    def _fail(self, what: str, why: str) -> None:
+        """Say why an alert did not go where it should, in the badge's tooltip and on standard error, where it is another reason; nothing
+        where it did.
+        """
+        if why and why != self._lacks[what]:
             log.warning(why)
-        self.lacks = why
+        self._lacks[what] = why
+
+    def _posted(self, why: str) -> None:
+        self._fail("posted", why)
 
     def poll(self) -> int:
         """Take in what was recorded since the last time, for whichever page asks first; seconds that were closed by it."""
@@ -114,7 +122,16 @@ class Follower:
 
     def watch(self, own: Callable[[LiveSession], pl.DataFrame | None]) -> None:
         """Give alerts from now on, also of the trader's own levels."""
+        if self.own is None:
+            try:
+                self._poster = Poster(webhook(), self._posted)
+            except SessionError as e:  # the market is shown all the same
+                self._fail("posted", str(e))
         self.own = own
+
+    def close(self, wait_s: float) -> None:
+        """Wait so long for alerts that are being posted."""
+        self._poster.close(wait_s)
 
     # --- alerts
 
@@ -130,10 +147,11 @@ class Follower:
         date = self.session.date
         book = self._books.setdefault(date, AlertBook(self.journal.path(date, "alerts.jsonl")))
         try:
-            self._poster.post(book.add(new), self.session.day.now_ns)
+            kept, why = book.add(new), ""
         except LakeWriteFailed as e:
-            self._fail(str(e))
-            self._poster.post(new, self.session.day.now_ns)
+            kept, why = new, str(e)
+        self._fail("kept", why)
+        self._poster.post(kept, self.session.day.now_ns)
 
     def _watching(self, s: LiveSession, *, reaches_end: bool) -> Lookout | None:
         """Who looks at a session's seconds; nobody before what there is was read to its end."""
@@ -148,13 +166,6 @@ class Follower:
             return None
         return self._lookout
 
-    def _look_at_feed(self, word: str, text: str) -> None:
-        """An alert where the feed is not what it was, told once."""
-        if word != self._word:
-            self._word, had = word, self._word
-            if self.session is not None and (word in TROUBLE or (had in TROUBLE and word == "LIVE")):
-                self.tell([Alert(self.session.day.now_ns, "feed", word, 0, f"feed: {text}")])
-
     def _look(self) -> None:
         """Which session is under way, if one is."""
         self.status = self.journal.status()
@@ -167,6 +178,9 @@ class Follower:
         if not symbol or (not is_running(self.status, wall) and self.lake.find_manifest(LADDER, symbol, date) is not None):
             self.session = None  # the lake has it, or nothing has traded yet
             return
+        if self._date != date:  # an alert leads to its moment, which another session has not
+            self._date = date
+            self.alerts.clear()
         self.session = opened(LiveDay(self.lake, self.journal, symbol, date, self.lake.profile() or "rth"), simulated=self._simulated)
 
     @property
@@ -189,7 +203,8 @@ class Follower:
         newest = s.day.last_ns if s is not None else None
         # Delays of less than a status are none: what has come since it was written is not in it.
         late = max((data_now(status, wall) - newest) / NS / feed_speed(status), 0.0) if status and newest is not None else 0.0
-        self._look_at_feed(word, text)
+        if self.own is not None and s is not None:
+            self.tell(self._feed.look(word, text, data_now(status, wall)))
         if self.behind > MOST_AT_ONCE and word in ("LIVE", "QUIET", "DELAYED"):
             word, text = "CATCHING UP", f"CATCHING UP {self.behind:,} records"
         if status.get("feed") not in (None, "live"):
@@ -251,3 +266,15 @@ def session_until(root: str, symbol: str, date: dt.date, end_ns: int) -> LiveSes
         of = follower(root, found)
         if of is None or not of.behind:
             return found
+
+
+END_S = 2.0
+"""The server's end waits so long for alerts that are being posted."""
+
+
+@atexit.register
+def close_all() -> None:
+    """Post what is to be posted yet, as far as that is soon done."""
+    for by_market in _followed.values():
+        for each in by_market.values():
+            each.close(END_S)

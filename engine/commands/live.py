@@ -133,14 +133,14 @@ def _seal(lake: Path, root: str, finished: bool) -> None:
 def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool) -> None:
     """Follow the journal: print alerts, keep them in the date's alerts.jsonl, and post them where an address is given."""
     from engine.lake.store import Lake
-    from engine.live.alerts import AlertBook, Poster, webhook
+    from engine.live.alerts import Alert, AlertBook, Poster, webhook
     from engine.live.day import LiveDay
-    from engine.live.journal import Journal, record_command
-    from engine.live.lookout import Lookout
+    from engine.live.journal import Journal, badge, data_now, record_command
+    from engine.live.lookout import FeedLookout, Lookout
     from engine.live.session import contract_of, date_under_way, is_running, opened
     from engine.sessions import NEW_YORK, clock_text
 
-    poster = Poster("" if once else webhook(), lambda why: sys.stderr.write(why + "\n"))
+    poster = Poster("" if once else webhook(), lambda why: sys.stderr.write(why + "\n" if why else ""))
     journal = Journal(lake, root)
     status = journal.status()
     require(bool(status), f"{lake}: holds no recording of {root}; `{record_command(lake, root)}` records")
@@ -155,7 +155,15 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
     symbol = contract or contract_of(Lake(lake), journal)
     require(bool(symbol), f"{journal.folder}: expected trades of a contract, found none yet; give --contract")
     followed = opened(LiveDay(Lake(lake), journal, symbol, date, profile))
-    lookout, book = Lookout(followed), AlertBook(journal.path(date, "alerts.jsonl"))
+    lookout, feed, book = Lookout(followed), FeedLookout(), AlertBook(journal.path(date, "alerts.jsonl"))
+
+    def of_feed() -> list[Alert]:
+        if once:
+            return []
+        status, wall = journal.status(), time.time_ns()
+        return feed.look(*badge(status, wall, record_command(lake, root)), data_now(status, wall))
+
+    begun = of_feed()
     print_line(f"{symbol} {date}: alerts of the session {profile}; Ctrl-C ends")
     try:
         while True:
@@ -163,13 +171,14 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
             if followed.is_replaced:  # records were missing: it was all read again
                 followed = opened(followed.day)
                 lookout.go_on(followed)
-            new = book.add(lookout.look())
+            new = book.add([*begun, *lookout.look(), *of_feed()])
             for alert in new:
                 print_line(f"{clock_text(alert.ts_ns, date)} {alert.text}")
             # What is old already helps nobody: a watch that is begun again goes through the day first.
             poster.post(new, followed.day.now_ns)
             if once or not followed.under_way:
                 return
+            begun = []
             time.sleep(0.25)
     finally:
         poster.close()

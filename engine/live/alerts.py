@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import queue
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -300,10 +302,16 @@ def kept(path: Path) -> list[Alert]:
 
 def webhook() -> str:
     """The address that alerts are posted to, by the environment; empty without one.
-    Raises SessionError where it is neither https nor on loopback.
+    Raises SessionError where it is neither https nor on loopback, or no address at all.
     """
     address = os.environ.get(WEBHOOK, "")
-    parts = urllib.parse.urlsplit(address)
+    try:
+        parts = urllib.parse.urlsplit(address)
+        is_sound = (parts.port is None or parts.port > 0) and address.isascii() and address.isprintable() and " " not in address
+    except ValueError:  # a bracket that is not closed, a port that is none
+        is_sound = False
+    if not is_sound:
+        raise SessionError(f"{WEBHOOK}: expected an https address, or one of this machine, found something that is no address")
     if address and not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"))):
         raise SessionError(f"{WEBHOOK}: expected an https address, or one of this machine, found one of {parts.scheme or 'no scheme'}")
     return address
@@ -319,14 +327,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def post(address: str, alert: Alert, tries: int = 3, timeout_s: float = 3.0, wait_s: float = 0.5) -> str:
     """Post an alert as JSON; empty where it was taken, else why not. Nothing but the alert is sent."""
     body = json.dumps({**asdict(alert), "at": clock_text(alert.ts_ns)}).encode()
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     why = ""
     for k in range(tries):
         try:
+            request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
             with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_s):
                 return ""
         except (urllib.error.URLError, OSError) as e:
             why = f"{type(e).__name__}: {getattr(e, 'code', '') or getattr(e, 'reason', e)}"
+        except (http.client.HTTPException, ValueError) as e:  # an answer that is not HTTP; its words may hold the address, which is secret
+            why = f"{type(e).__name__}: expected an answer of HTTP"
         if k + 1 < tries:
             time.sleep(wait_s)
     return why
@@ -335,24 +345,34 @@ def post(address: str, alert: Alert, tries: int = 3, timeout_s: float = 3.0, wai
 class Poster:
     """Posts alerts to an address, one after the other, in a thread of its own; nothing where the address is empty.
 
-    `failed` is called in that thread, with why one was not taken.
+    `said` is called in that thread: with why an alert was not taken, and with nothing where one was.
     """
 
-    def __init__(self, address: str, failed: Callable[[str], object]) -> None:
-        self._address, self._failed = address, failed
-        self._threads = ThreadPoolExecutor(1)
+    def __init__(self, address: str, said: Callable[[str], object]) -> None:
+        self._address, self._said = address, said
+        self._waiting: queue.SimpleQueue[tuple[Alert, float] | None] = queue.SimpleQueue()
+        # A process that ends does not wait for an address that does not answer.
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        if address:
+            self._thread.start()
 
     def post(self, alerts: list[Alert], now_ns: int) -> None:
         """Post those of the last minute."""
+        now = time.monotonic()
         for alert in alerts:
-            if self._address and now_ns - alert.ts_ns < LATE_NS:
-                self._threads.submit(self._post, alert)
+            age_ns = max(now_ns - alert.ts_ns, 0)
+            if self._address and age_ns < LATE_NS:
+                self._waiting.put((alert, now + (LATE_NS - age_ns) / NS))
 
-    def _post(self, alert: Alert) -> None:
-        why = post(self._address, alert)
-        if why:
-            self._failed(f"{WEBHOOK}: an alert was not taken: {why}")
+    def _run(self) -> None:
+        while (waiting := self._waiting.get()) is not None:
+            alert, late = waiting
+            # Those before it may have waited for answers that did not come.
+            why = post(self._address, alert) if time.monotonic() < late else f"it was {LATE_NS // NS} s old before its turn came"
+            self._said(f"{WEBHOOK}: an alert was not taken: {why}" if why else "")
 
-    def close(self) -> None:
-        """Wait for what is being posted."""
-        self._threads.shutdown()
+    def close(self, wait_s: float = 5.0) -> None:
+        """Wait so long for what is still to be posted; what is not posted by then is left."""
+        self._waiting.put(None)
+        if self._address:
+            self._thread.join(wait_s)

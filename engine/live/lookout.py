@@ -5,11 +5,40 @@ from __future__ import annotations
 import polars as pl
 
 from engine.features import level_windows
-from engine.live.alerts import Alert, FourOpen, Watch, busier
+from engine.live.alerts import Alert, FourOpen, Once, Watch, busier
 from engine.live.day import TAIL_S
 from engine.live.session import LiveSession
 from engine.session import SETUP_WINDOW_S
 from engine.vocab import NS
+
+TROUBLE = ("DELAYED", "RECONNECTING", "GAP", "STOPPED")
+"""Words of the badge (`engine.live.journal.badge`) that are alerts."""
+
+
+class FeedLookout:
+    """Looks at what the feed is doing: tells where it is not what it was, and where it is again."""
+
+    def __init__(self) -> None:
+        self._once = Once()
+        self._word = ""
+        self._is_bad = False
+
+    def look(self, word: str, text: str, now_ns: int) -> list[Alert]:
+        """The alert of the badge's word and text at an instant of the feed's own time. What comes back within the cool-down is told at its
+        end, where it lasts; that nothing is recorded is no news to who begins to look.
+        """
+        if word == self._word:
+            return []
+        is_first, is_bad = not self._word, word in TROUBLE
+        if (is_bad and not (is_first and word == "STOPPED")) or (self._is_bad and word == "LIVE"):
+            found = self._once.new([Alert(now_ns // NS * NS, "feed", word, 0, f"feed: {text}")])
+            if not found:
+                return []
+            self._is_bad = is_bad
+        else:
+            found = []
+        self._word = word
+        return found
 
 
 class Lookout:

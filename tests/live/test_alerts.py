@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.server
 import itertools
 import json
+import socketserver
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from engine.errors import SessionError
 from engine.ladder import Ladder
 from engine.lake.lock import alone
 from engine.levels import price_level
-from engine.live.alerts import Alert, AlertBook, AlertRules, Once, Poster, Watch, busier, four_open, kept, post, webhook
+from engine.live.alerts import LATE_NS, Alert, AlertBook, AlertRules, Once, Poster, Watch, busier, four_open, kept, post, webhook
 from engine.vocab import NS
 from tests.support.ladders import DATE, SYMBOL, make_frames
 
@@ -152,7 +154,7 @@ def test_an_alert_is_kept_once_whoever_watches(tmp_path: Path) -> None:
 def test_two_processes_keep_each_alert_once(tmp_path: Path) -> None:
     path = tmp_path / "alerts.jsonl"
     code = (
-        "import sys; from pathlib import Path; from engine.live.alerts import Alert, AlertBook\n"
+        "import sys; from pathlib import Path; from engine.live.alerts import LATE_NS, Alert, AlertBook\n"
         "book = AlertBook(Path(sys.argv[1])); input()\n"
         "print(sum(len(book.add([Alert(k * 60_000_000_000, 'touch', 'pm_high', 1, '')])) for k in range(40)))"
     )
@@ -216,7 +218,8 @@ def test_alerts_are_posted(monkeypatch: pytest.MonkeyPatch) -> None:
     poster.post([TOUCH, later(30), later(61)], later(61).ts_ns)
     poster.close()
     assert [g["ts_ns"] for g in got[3:]] == [later(30).ts_ns, later(61).ts_ns]
-    assert failed == []
+    assert failed == ["", ""]
+    failed.clear()
     server.shutdown()
     server.server_close()
     poster = Poster(webhook(), failed.append)
@@ -232,4 +235,63 @@ def test_alerts_are_posted(monkeypatch: pytest.MonkeyPatch) -> None:
     for bad in ("http://example.com/", "file:///etc/passwd", "ftp://127.0.0.1/"):
         monkeypatch.setenv("SPYMASTER_WEBHOOK", bad)
         with pytest.raises(SessionError, match="https"):
+            webhook()
+
+
+def test_a_webhook_that_answers_nothing_sound_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that answers no HTTP, and one that does not answer: neither is passed over in silence, nor holds up the end."""
+    answer, gate = [b"hello there\r\n\r\n"], threading.Event()
+    got: list[bytes] = []
+
+    class Speaker(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            got.append(self.request.recv(1 << 16))
+            gate.wait()
+            self.request.sendall(answer[0])
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Speaker) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        gate.set()
+        assert post(address, TOUCH, wait_s=0.01) == "BadStatusLine: expected an answer of HTTP"
+        assert len(got) == 3
+        # What is taken says that, too: whoever shows the last trouble shows none any more.
+        said: list[str] = []
+        answer[0] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+        poster = Poster(address, said.append)
+        poster.post([TOUCH], TOUCH.ts_ns)
+        poster.close()
+        assert said == [""]
+        # While one waits for its answer the next grows older than a minute: it is not posted any more.
+        gate.clear()
+        said.clear()
+        poster = Poster(address, said.append)
+        poster.post([TOUCH], TOUCH.ts_ns)
+        poster.post([later(9)], later(9).ts_ns + LATE_NS - NS // 10)
+        while len(got) < 5:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        gate.set()
+        poster.close()
+        assert said == ["", "SPYMASTER_WEBHOOK: an alert was not taken: it was 60 s old before its turn came"]
+        # An end waits no longer than it says, and the process goes.
+        gate.clear()
+        code = (
+            "import sys; from engine.live.alerts import LATE_NS, Alert, Poster\n"
+            "poster = Poster(sys.argv[1], print); poster.post([Alert(1, 'touch', 'pm_high', 1, '')] * 9, 1)\n"
+            "poster.close(0.1); print('left')"
+        )
+        ended = subprocess.run([sys.executable, "-c", code, address], capture_output=True, text=True, check=True, timeout=60)
+        assert ended.stdout == "left\n", ended
+        gate.set()
+        server.shutdown()
+    why = post("https://hooks.example.com/a b", TOUCH, tries=1)
+    assert why.startswith("InvalidURL")
+    assert "a b" not in why, "an address is secret"
+    for bad in ("https://[::1", "https://example.com:port/", "https://hooks.example.com/a b"):
+        monkeypatch.setenv("SPYMASTER_WEBHOOK", bad)
+        with pytest.raises(SessionError, match="no address"):
             webhook()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +16,13 @@ from engine.lake.store import Lake
 from engine.lake.writer import append_line
 from engine.live.alerts import Alert, kept
 from engine.live.day import LiveDay
-from engine.live.journal import Journal
-from engine.live.lookout import Lookout
+from engine.live.journal import Journal, Recorder
+from engine.live.lookout import FeedLookout, Lookout
 from engine.live.session import opened
 from engine.vocab import NS
 from tests.live.test_day import write_journal
 from tests.support.dbn_files import busy_day, utc_ns
-from tests.support.lakes import TUESDAY
+from tests.support.lakes import TUESDAY, WEDNESDAY
 from workbench import live
 
 ESZ5 = {1: "ESZ5"}
@@ -150,3 +152,101 @@ def test_who_only_answers_a_question_gives_no_alerts(records: np.ndarray, tmp_pa
     record(records[cut * 3 // 2 :])
     follower.poll()
     assert follower.told == len(kept(path)) > 0
+
+
+def test_alerts_are_of_one_session(records: np.ndarray, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    write_journal(lake, records, ESZ5)
+    follower = followed(lake)
+    follower.watch(lambda session: None)
+    assert follower.session_date == TUESDAY
+    follower.tell([Alert(follower.session.day.now_ns, "touch", "pm_high", 1, "PM High: touched")])
+    told = follower.told
+    assert len(follower.alerts) == 1
+    recorder = Recorder(lake, "ES", feed="replayed")
+    recorder.start()
+    recorder.must_join("another day")
+    recorder.resume()
+    later = records.copy()
+    for name in ("ts_recv", "ts_event"):
+        later[name] += 86400 * NS
+    recorder.take(later.tobytes())
+    recorder.say("mapping", symbols={"1": "ESZ5"})
+    recorder.close("the test's end")
+    follower._looked_s = 0.0
+    follower.poll()
+    assert (follower.session.date, follower.session_date) == (WEDNESDAY, WEDNESDAY)
+    assert list(follower.alerts) == [], "none of them is a moment of this session"
+    assert follower.told >= told, "the numbers of alerts go on"
+
+
+def test_an_outage_that_lasts_is_told_after_a_short_one() -> None:
+    feed = FeedLookout()
+    words = {
+        0: "LIVE", 10: "DELAYED", 15: "LIVE", 30: "RECONNECTING", 31: "CATCHING UP", 32: "LIVE", 40: "DELAYED", 130: "QUIET", 140: "LIVE",
+    }  # fmt: skip
+    told, word = [], ""
+    for second in range(200):
+        word = words.get(second, word)
+        for a in feed.look(word, f"{word} now", second * NS):
+            assert (a.kind, a.text) == ("feed", f"feed: {word} now")
+            told.append((a.ts_ns // NS, a.level_id))
+    # It is LIVE for eight seconds at 32, within the minute in which that was told.
+    assert told == [(10, "DELAYED"), (15, "LIVE"), (30, "RECONNECTING"), (70, "DELAYED"), (140, "LIVE")]
+    assert FeedLookout().look("STOPPED", "STOPPED: it was ended", 0) == [], "no news to who begins to look"
+
+
+RECORD = """
+import select, sys, time
+from pathlib import Path
+from engine.live.journal import Recorder
+recorder = Recorder(Path(sys.argv[1]), "ES", feed="replayed")
+recorder.clock = {"data_ns": int(sys.argv[3]), "wall_ns": time.time_ns(), "speed": 1.0}
+records = Path(sys.argv[2]).read_bytes()
+recorder.start()
+recorder.resume()
+recorder.take(records[:56])
+recorder.say("mapping", symbols={"1": "ESZ5"})
+recorder.take(records[56:])
+recorder.write_status()
+print("recorded", flush=True)
+while not select.select([sys.stdin], [], [], 0.5)[0]:
+    recorder.last_byte = time.time_ns()
+    recorder.write_status()
+recorder.close("the test ended it")
+"""
+"""Records a file's records, and then that nothing comes, until a line of standard input."""
+
+
+def test_a_watch_tells_that_the_recorder_has_stopped(records: np.ndarray, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    (tmp_path / "records").write_bytes(records.tobytes())
+    end = str(int(records["ts_recv"][-1]))
+    recorder = subprocess.Popen(
+        [sys.executable, "-c", RECORD, lake, tmp_path / "records", end], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    watch = timer = None
+    try:
+        assert recorder.stdout.readline() == "recorded\n"
+        watch = subprocess.Popen(
+            [sys.executable, "-m", "engine.cli", "live", "watch", "--lake", lake], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        timer = threading.Timer(60, watch.kill)  # a watch that says nothing more ends the test
+        timer.start()
+        assert watch.stdout.readline().startswith(f"ESZ5 {TUESDAY}: alerts of the session")
+        recorder.communicate("\n")
+        said = [watch.stdout.readline()]
+        while said[-1] and "feed: STOPPED" not in said[-1]:
+            said.append(watch.stdout.readline())
+        assert "feed: STOPPED: the test ended it" in said[-1], said
+    finally:
+        for process in (recorder, watch):
+            if process is not None:
+                process.kill()
+                process.wait()
+        if timer is not None:
+            timer.cancel()
+    alert = kept(Journal(lake, "ES").path(TUESDAY, "alerts.jsonl"))[-1]
+    assert (alert.kind, alert.level_id) == ("feed", "STOPPED")
+    assert alert.ts_ns >= int(end) // NS * NS, "by the feed's own time, though no second was closed any more"

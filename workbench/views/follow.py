@@ -75,7 +75,7 @@ class Follow:
         self._timer: tuple[Any, Any] | None = None  # the document, and its callback
         self._looks = self._window = 0
         self._is_old = False
-        self._alerts = -1
+        self._alerts: object = None  # of which session, and how many were told
         self._fires: dict[str, bool] = {}
 
     @property
@@ -179,9 +179,10 @@ class Follow:
             "word": found.word, "text": text, "tip": found.tip, "following": follows or not session.under_way,
             "behind": max(session.known_seconds - clock.position, 0), "n": self._looks,
         }  # fmt: skip
-        if follower.told != self._alerts:
-            self._alerts = follower.told
-            last = list(follower.alerts)[-ALERTS_SHOWN:]
+        if (told_by_now := (session.date, follower.session_date, follower.told)) != self._alerts:
+            self._alerts = told_by_now
+            # Each leads to its moment, which is of its own session.
+            last = list(follower.alerts)[-ALERTS_SHOWN:] if session.date == follower.session_date else []
             numbers = range(follower.told - len(last) + 1, follower.told + 1)
             self.badge.alerts = [
                 {"n": k, "clock": axes.clock(a.ts_ns), "text": a.text, "at": str(a.ts_ns)} for k, a in zip(numbers, last, strict=True)
