@@ -14,7 +14,7 @@ from engine.sessions import profile_named, session_windows, utc_dates
 from engine.stages import bronze, option_bronze
 from engine.stages.base import StageIO, params_hash, why_stale
 from engine.stages.raw import RawIndex, raw_index
-from engine.stages.task import GROUPS, STAGES, Group, Receipt, TaskSpec, failed, is_current
+from engine.stages.task import GROUPS, STAGES, Group, Receipt, TaskSpec, failed, is_current, stages_of
 from engine.vocab import known_roots, root_of
 
 LAYERS = ("bronze", "silver", "gold", "all")
@@ -169,14 +169,15 @@ def plan_sessions(
         except NoData as e:
             plan.left_out[spec.name] = str(e)
             continue
-        needed = next(r for r in GROUPS[group][0].refs(windows, params) if r.required)
+        needed = next(r for r in stages_of(group)[0].refs(windows, params) if r.required)
+        owner = dataset(needed.key).owner(symbol)
         try:
-            lake.manifest(needed.key, symbol, needed.date)
+            lake.manifest(needed.key, owner, needed.date)
         except PartitionMissing as e:
             if must or isinstance(e, PartitionCorrupt):
                 plan.problems.append(failed(spec.name, e))
             else:
-                plan.left_out[spec.name] = f"no {dataset(needed.key).layer} of {symbol} on {needed.date}"
+                plan.left_out[spec.name] = f"no {dataset(needed.key).layer} of {owner} on {needed.date}"
         else:
             plan.take(spec)
     return plan

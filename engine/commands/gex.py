@@ -77,10 +77,17 @@ def gex(
 
 
 def contract_of(lake: Lake, symbol: str, date: dt.date) -> str:
-    """The contract itself, or that of a root's options on a date; NoData where there is none."""
+    """The contract itself, or of a root the one that the selection map has on a date, without a map the only one. Raises NoData."""
     from engine.lake.catalog import PROFILE
+    from engine.pipeline import is_root
+    from engine.selection import route
 
     there = sorted(s for s, d in lake.partitions(PROFILE) if d == date and symbol in (s, root_of(s).code))
+    if is_root(symbol) and there and (len(there) > 1 or lake.selection_path().is_file()):
+        chosen, left = route(lake, symbol, [date])
+        if left:
+            raise NoData(f"{symbol} {date}: {left[date]}; expected a date that the map has, or a contract such as {there[0]}")
+        there = [s for s, _ in chosen if s in there]
     if not there:
         known = ", ".join(str(d) for d in sorted({d for s, d in lake.partitions(PROFILE) if symbol in (s, root_of(s).code)})[-3:]) or "none"
         raise NoData(
@@ -97,7 +104,7 @@ def gamma_at(lake: Lake, symbol: str, date: dt.date, time: dt.time | None, rule:
 
     from engine.lake.catalog import CHAIN, MARKS, OPTION_LEVELS, PROFILE
     from engine.options.profile import PARTS, RULES
-    from engine.sessions import clock_text, to_ns
+    from engine.sessions import clock_text, session_windows, to_ns
 
     profile = lake.read(PROFILE, symbol, date).filter(pl.col("scope") == scope)
     until = profile["minute_ts_ns"].max() if time is None else to_ns(date, time)
@@ -119,23 +126,23 @@ def gamma_at(lake: Lake, symbol: str, date: dt.date, time: dt.time | None, rule:
         left_out |= lake.notes(key, symbol, date).get("left_out", {})
     at_price = {r: round(float(g[at]), 3) for r, g in sums.items()}
     oi_ns = now["oi_as_of_ts_ns"][0]
+    windows = session_windows(date, lake.manifest(PROFILE, symbol, date).lineage.profile or "rth", root_of(symbol))
     return {
         "symbol": symbol, "date": date.isoformat(), "time": clock_text(minute, date), "scope": scope, "rule": rule, "future": future,
         "oi": "of none yet" if oi_ns is None else f"known at {clock_text(int(oi_ns), date)}", "rules": at_price,
         "disagree": min(at_price.values()) < 0 < max(at_price.values()),
-        "levels": _levels(lake.read(OPTION_LEVELS, symbol, date), minute, scope, rule),
+        "levels": _levels(lake.read(OPTION_LEVELS, symbol, date), min(minute + 60 * NS, windows.ladder_end_ns - 1), scope, rule),
         "profile": shown.select("price", *PARTS, "gamma").to_dicts(),
         "contracts_used": int(now["contracts_used"][0]), "contracts_dropped": int(now["contracts_dropped"][0]), "left_out": left_out,
     }  # fmt: skip
 
 
-def _levels(steps: pl.DataFrame, minute: int, scope: str, rule: str) -> list[dict[str, Any]]:
-    """The walls, and the zero of gamma under a rule, that were made of a minute: a step of it begins at its end."""
+def _levels(steps: pl.DataFrame, at: int, scope: str, rule: str) -> list[dict[str, Any]]:
+    """The walls, and the zero of gamma under a rule, at an instant: what a minute made holds from the minute's end on."""
     import polars as pl
 
-    at = minute + 60 * NS
     now = steps.filter(
-        (pl.col("scope") == scope) & (pl.col("start_ts_ns") <= at) & (pl.col("end_ts_ns") >= at) & pl.col("rule").is_in(["oi", rule])
+        (pl.col("scope") == scope) & (pl.col("start_ts_ns") <= at) & (pl.col("end_ts_ns") > at) & pl.col("rule").is_in(["oi", rule])
     )
     price = dict(now.sort("start_ts_ns").select("level_id", "price").iter_rows())
     return [

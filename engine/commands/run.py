@@ -45,7 +45,7 @@ def run(
         Literal["bronze", "silver", "gold", "all"],
         Parameter(help="What to make; silver: missing bronze too; all: what it reads too."),
     ] = "all",
-    product_type: Annotated[str, Parameter(help="Product type.")] = "future_mbo",
+    product_type: Annotated[str, Parameter(help="Product type; future_option: bronze and stages of options alone.")] = "future_mbo",
     session: SessionName = "rth",
     lake: LakeDir = Path("lake"),
     workers: Workers = None,
@@ -156,8 +156,18 @@ class Run:
 
     def _bronze(self, layer: str) -> None:
         """Bring bronze up to date; for silver alone make only what has none, of the raw files that are there."""
+        from engine.pipeline import option_dates, plan_options
+
+        if self.product_type == "future_mbo":
+            self._bronze_of_futures(layer)
+        silver = layer == "silver"
+        options = self.dates if layer == "bronze" else option_dates(self.dates, self.symbol, self.profile)
+        plan = plan_options(self.lake, self.symbol, options, overwrite=self.overwrite and not silver, only_missing=silver)
+        self._work(plan, "bronze")
+
+    def _bronze_of_futures(self, layer: str) -> None:
         from engine.lake.catalog import BRONZE_MBO
-        from engine.pipeline import bronze_dates, option_dates, plan_bronze, plan_options
+        from engine.pipeline import bronze_dates, plan_bronze
         from engine.stages.raw import condition_lines, raw_index
         from engine.vocab import root_of
 
@@ -172,12 +182,8 @@ class Run:
             dates, overwrite = [d for d in dates if d not in there], False
         for line in condition_lines(self.lake, set(dates) & set(index.dates(self.symbol))):
             self.say(line)
-        if self.product_type == "future_mbo":
-            plan = plan_bronze(self.lake, self.symbol, dates, overwrite=overwrite, must=must, index=index)
-            self._work(plan, "bronze")
-        options = self.dates if layer == "bronze" else option_dates(self.dates, self.symbol, self.profile)
-        missing = layer == "silver"
-        self._work(plan_options(self.lake, self.symbol, options, overwrite=overwrite, only_missing=missing), "bronze")
+        plan = plan_bronze(self.lake, self.symbol, dates, overwrite=overwrite, must=must, index=index)
+        self._work(plan, "bronze")
 
     def _drop_dates_without_raw(self, index: RawIndex) -> None:
         """Fail dates that have neither raw nor bronze with an error about the raw file, and drop them from the run."""
@@ -208,6 +214,8 @@ class Run:
             return []
         if not is_root(self.symbol):
             return [(self.symbol, d) for d in self.dates]
+        if self.product_type == "future_option" and not self._has_tape():
+            return []
         if layer == "all" and not self.lake.selection_path().is_file():
             frame = make_selection(self.lake, self.symbol, self.profile, SelectionParams())
             again = f"`spymaster select --lake {quote(str(self.lake.root))} --symbol {self.symbol} --session {self.profile}` rebuilds it"
@@ -216,12 +224,40 @@ class Run:
         self.left_out.update({f"silver {self.symbol} {d}": why for d, why in left.items()})
         return chosen
 
+    def _has_tape(self) -> bool:
+        """Whether a session of the root's futures is made, whose contract and prices options need; says what makes one where none is."""
+        from engine.lake.catalog import TAPE
+
+        code = root_of(self.symbol).code
+        if any(root_of(s).code == code for s, _ in self.lake.partitions(TAPE)):
+            return True
+        again = self.lake.session_command(self.symbol, f"{self.dates[0]}:{self.dates[-1]}")
+        self.say(
+            f"no session of {code} futures is made, whose contract and prices chain and marks need; with their raw files in place `{again}`"
+        )
+        return False
+
+    def _options(self, sessions: list[tuple[str, dt.date]]) -> None:
+        """Make of options what they give of sessions; those without a tape have no marks."""
+        from engine.lake.catalog import TAPE
+        from engine.pipeline import plan_sessions
+
+        for symbol, date in sessions:
+            if not self.lake.has(TAPE, symbol, date):
+                self.left_out[f"marks {symbol} {date}"] = (
+                    f"no tape of {symbol} on {date}; `{self.lake.session_command(symbol, date)}` makes it"
+                )
+        plan = plan_sessions(self.lake, sessions, self.profile, self.params, group="options", overwrite=self.overwrite, must=self.must)
+        self._work(plan, "options")
+
     def _layers(self, layer: str) -> None:
         from engine.pipeline import groups_of, plan_sessions
 
         sessions = self._sessions(layer)
-        # What is made of options is made among the stages of silver, between what it reads and what reads it.
-        for group in groups_of(layer) if self.product_type == "future_mbo" else groups_of("silver"):
+        if self.product_type == "future_option":
+            self._options(sessions)
+            return
+        for group in groups_of(layer):
             self.before(group)
             # Failures of silver are reported once; gold is made for the sessions that have silver.
             must = self.must and (group == "silver" or layer == "gold")

@@ -9,7 +9,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from engine.lake.catalog import CHAIN, FLOW, LEVELS, MARKS, OPTION_LEVELS, OPTION_TABLES, PROFILE, TAPE, dataset
-from engine.params import RunParams
+from engine.params import LevelParams, RunParams
 from engine.sessions import SessionWindows, to_ns, utc_dates
 from engine.stages.base import Output, Ref, Stage, StageInputs, StageIO
 from engine.vocab import root_of
@@ -271,14 +271,18 @@ def _shown() -> pl.Expr:
 
 
 def with_option_levels(inputs: StageInputs, made: dict[str, Output]) -> dict[str, Output]:
-    """The levels of a session with those of its options: walls of open interest, and the zero of gamma under the rule `LEVEL_RULE`."""
+    """The levels of a session with those of its options: walls of open interest, and the zero of gamma under the rule `LEVEL_RULE`.
+
+    Where the levels are named, those of options are made that are named among them; else all.
+    """
     import numpy as np
     import polars as pl
 
     from engine.levels import LEVEL_SCHEMA, nearest_ticks
 
-    w, root = inputs.windows, root_of(inputs.symbol)
-    steps = inputs.frame(OPTION_LEVELS).filter(_shown() & (pl.col("start_ts_ns") < w.ladder_end_ns))
+    w, root, asked = inputs.windows, root_of(inputs.symbol), inputs.params.levels.level_ids
+    wanted = LEVEL_IDS if asked == LevelParams().level_ids else tuple(i for i in LEVEL_IDS if i in asked)
+    steps = inputs.frame(OPTION_LEVELS).filter(_shown() & (pl.col("start_ts_ns") < w.ladder_end_ns) & pl.col("level_id").is_in(wanted))
     price = np.round(steps["price"].to_numpy(), 9)
     ours = pl.DataFrame(
         {
@@ -287,7 +291,8 @@ def with_option_levels(inputs: StageInputs, made: dict[str, Output]) -> dict[str
         schema=LEVEL_SCHEMA,
     ).sort(pl.col("level_id").replace_strict({i: j for j, i in enumerate(LEVEL_IDS)}), "start_ts_ns")  # fmt: skip
     levels = made[LEVELS]
-    absent = {k: v for k, v in levels.notes["absent"].items() if k not in LEVEL_IDS} | inputs.notes(OPTION_LEVELS, w.date).get("absent", {})
+    theirs = inputs.notes(OPTION_LEVELS, w.date).get("absent", {})
+    absent = {k: v for k, v in levels.notes["absent"].items() if k not in LEVEL_IDS} | {k: v for k, v in theirs.items() if k in wanted}
     return made | {LEVELS: Output(pl.concat([levels.frame, ours]), levels.notes | {"absent": absent})}
 
 

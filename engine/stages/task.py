@@ -17,7 +17,7 @@ from engine.stages.option_bronze import OptionDay, build_options, why_stale_opti
 from engine.stages.raw import RawDay
 
 Status = Literal["made", "current", "empty", "failed"]
-Group = Literal["silver", "triggers", "signals"]
+Group = Literal["silver", "triggers", "signals", "options"]
 
 SILVER = (*silver.STAGES[:2], *options.STAGES, *silver.STAGES[2:])
 """What is made of options reads the tape, and gives some of the levels."""
@@ -28,6 +28,12 @@ GROUPS: dict[Group, tuple[Stage, ...]] = {
     "signals": gold.SIGNAL_STAGES,
 }
 """Stages that one task runs in order; a group starts when the previous one is done for all sessions."""
+
+
+def stages_of(group: Group) -> tuple[Stage, ...]:
+    """Stages of a group; ``options`` are those of silver that are made of options, alone."""
+    return options.STAGES if group == "options" else GROUPS[group]
+
 
 STAGES = tuple(stage for stages in GROUPS.values() for stage in stages)
 """All stages after bronze."""
@@ -98,7 +104,7 @@ def is_current(spec: TaskSpec) -> bool:
         return why_stale_options(lake, spec.options) is None
     params = RunParams.model_validate_json(spec.params)
     of = (spec.symbols[0], spec.date, spec.profile, params)
-    return all(why_stale(lake, stage, *of) is None for stage in GROUPS[spec.group] if is_there_to_make(lake, stage, *of))
+    return all(why_stale(lake, stage, *of) is None for stage in stages_of(spec.group) if is_there_to_make(lake, stage, *of))
 
 
 def run_partition(spec: TaskSpec) -> Receipt:
@@ -122,7 +128,7 @@ def run_partition(spec: TaskSpec) -> Receipt:
                 rows, made = written, ["bronze"]
         else:
             params = RunParams.model_validate_json(spec.params)
-            for stage in GROUPS[spec.group]:
+            for stage in stages_of(spec.group):
                 stage_name = stage.name
                 # What is made of options stands one on the other: after a failure the later ones would be made of old ones.
                 if stage.optional and beside is not None:
@@ -132,7 +138,7 @@ def run_partition(spec: TaskSpec) -> Receipt:
                         continue
                     written = build(lake, stage, spec.symbols[0], spec.date, spec.profile, params, overwrite=spec.overwrite)
                 except Exception as e:
-                    if not stage.optional:
+                    if not stage.optional or spec.group == "options":
                         raise
                     beside = failed(f"options {spec.symbols[0]} {spec.date}", e, stage.name)
                     continue

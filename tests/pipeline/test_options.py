@@ -14,19 +14,32 @@ import pytest
 import zstandard
 
 from engine.commands.add import add
-from engine.commands.gex import gex
+from engine.commands.gex import _levels, contract_of, gex
 from engine.commands.lake import lake as show_lake
 from engine.commands.lake import option_lines
 from engine.commands.run import run
 from engine.commands.simulate import simulate
-from engine.errors import BadDbn, NoData, RawMissing, RunFailed
-from engine.lake.catalog import CHAIN, FLOW, LEVELS, MARKS, OPTION_LEVELS, OPTION_TABLES, PROFILE, RAW_OPTION_TEMPLATE, VACUUM, datasets
+from engine.errors import BadDbn, NoData, RawMissing, RunFailed, SessionError
+from engine.lake.catalog import (
+    CHAIN,
+    FLOW,
+    LEVELS,
+    MARKS,
+    OPTION_LEVELS,
+    OPTION_TABLES,
+    PROFILE,
+    RAW_OPTION_TEMPLATE,
+    VACUUM,
+    dataset,
+    datasets,
+)
 from engine.lake.store import Lake
 from engine.options.flow import FLOW_COLUMNS
 from engine.options.products import PARENTS, option_roots, parents_of
 from engine.options.records import SCHEMAS, read_records
-from engine.params import RunParams
+from engine.params import LevelParams, RunParams, SelectionParams
 from engine.pipeline import build_pipeline, lake_state, option_dates, plan_options
+from engine.selection import make_selection
 from engine.sessions import session_windows, to_ns
 from engine.simulate.dbn import write_file
 from engine.simulate.option_chain import expiries
@@ -56,6 +69,13 @@ def test_bronze_of_the_four_tables_is_made_once(tmp_lake, capsys) -> None:
     capsys.readouterr()
     bronze(tmp_lake)
     assert "0 made, 4 current" in capsys.readouterr().err
+    run(symbol="ES", dates=str(DATE), lake=tmp_lake, product_type="future_option", workers=1)
+    said = capsys.readouterr().err
+    assert "0 made, 4 current" in said
+    assert (
+        "no session of ES futures is made, whose contract and prices chain and marks need; with their raw files in place `spymaster run"
+        in said
+    )
     folder = tmp_lake / RAW_OPTION_TEMPLATE.format(root="ES", table="statistics")
     option_file(folder, "statistics", records_of("statistics")[:10])
     bronze(tmp_lake)
@@ -174,6 +194,7 @@ def test_options_add_their_levels_and_change_nothing_else(copied_lake, capsys) -
     gex(symbol=symbol, date=str(TUESDAY), lake=lake.root)
     text = capsys.readouterr().out
     assert "unit: ES contracts a point; rule hybrid; the sign is an assumption" in text
+    assert "call_wall (open interest): none near" not in text, "in the session's last minute, too"
     with pytest.raises(NoData, match="the first minute with marks is"):
         gex(symbol="ES", date=str(TUESDAY), time="04:00", lake=lake.root)
     with pytest.raises(NoData, match=r"expected options of that session, found none \(last with options: 2025-11-04\)"):
@@ -185,6 +206,36 @@ def test_options_add_their_levels_and_change_nothing_else(copied_lake, capsys) -
     assert not is_current(spec)
     assert run_partition(spec).made == ("levels", "vacuum")
     assert {k: lake.manifest(k, symbol, TUESDAY).digest() for k in parts} == {k: m.digest() for k, m in parts.items()}
+    # The pipeline of options makes nothing else.
+    capsys.readouterr()
+    run(symbol=symbol, dates=str(TUESDAY), lake=lake.root, product_type="future_option", workers=1)
+    assert "5 made, 0 current, 0 failed" in capsys.readouterr().err, "bronze of four tables, and what is made of them"
+    assert all(lake.has(k, symbol, TUESDAY) for k in (CHAIN, MARKS, FLOW, PROFILE, OPTION_LEVELS))
+    assert {k: lake.manifest(k, symbol, TUESDAY).digest() for k in parts} == {k: m.digest() for k, m in parts.items()}
+    # Levels that are named are all that is made.
+    for asked, found in ((("vwap", "put_wall"), {"vwap", "put_wall"}), (("vwap",), {"vwap"})):
+        named = RunParams(levels=LevelParams(level_ids=asked)).model_dump_json()
+        assert run_partition(TaskSpec(str(lake.root), TUESDAY, (symbol,), profile="rth", params=named)).status == "made"
+        assert set(lake.read(LEVELS, symbol, TUESDAY)["level_id"]) == found
+    # Of a root it is the selected contract's options that are shown, not those of the first by name.
+    assert contract_of(lake, "ES", TUESDAY) == symbol
+    shutil.copytree(lake.path(PROFILE, symbol, TUESDAY), lake.path(PROFILE, "ESH6", TUESDAY))
+    with pytest.raises(SessionError, match="expected the selection map"):
+        contract_of(lake, "ES", TUESDAY)
+    make_selection(lake, "ES", "rth", SelectionParams())
+    assert contract_of(lake, "ES", TUESDAY) == symbol
+    assert contract_of(lake, "ESH6", TUESDAY) == "ESH6"
+
+
+def test_a_step_that_ended_is_not_shown() -> None:
+    steps = [
+        ("call_wall", "all", "oi", 10, 20, 6800.0),
+        ("put_wall", "all", "oi", 10, 20, 6700.0),
+        ("put_wall", "all", "oi", 20, 30, 6690.0),
+    ]
+    frame = pl.DataFrame(steps, schema=dataset(OPTION_LEVELS).contract().schema(), orient="row")
+    assert [level["price"] for level in _levels(frame, 20, "all", "hybrid")] == [None, 6690.0, None]
+    assert [level["price"] for level in _levels(frame, 19, "all", "hybrid")] == [6800.0, 6700.0, None]
 
 
 def test_the_code_of_option_levels_counts_only_where_there_are_options() -> None:
