@@ -72,7 +72,7 @@ def as_of_start(definitions: pl.DataFrame, key: str, start_ns: int) -> pl.DataFr
 def build_chain(
     days: list[OptionRecords], session_date: dt.date, start_ns: int, end_ns: int, midnight_ns: int
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """(chain, left out by reason) of a session ``[start_ns, end_ns)``; `days` in order, `midnight_ns` the end of the session's own date.
+    """(chain, left out by reason) of a session ``[start_ns, end_ns)``; `days` in order, `midnight_ns` the end of its trading day.
 
     A contract has a row for each open interest that counts in the session: the last that was known at its start, and those that came later,
     where one is deleted what is left, or 0. Without any it has one, of 0. A row counts from when the contract was known as well.

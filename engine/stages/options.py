@@ -75,9 +75,14 @@ def make_chain(inputs: StageInputs) -> dict[str, Output]:
     from engine.options.chain import build_chain
 
     w = inputs.windows
-    midnight = to_ns(w.date + dt.timedelta(days=1), dt.time())
-    chain, left_out = build_chain(_records(inputs), w.date, w.ladder_start_ns, w.ladder_end_ns, midnight)
+    chain, left_out = build_chain(_records(inputs), w.date, w.ladder_start_ns, w.ladder_end_ns, trading_day_end(w))
     return {CHAIN: Output(chain, {"left_out": left_out})}
+
+
+def trading_day_end(w: SessionWindows) -> int:
+    """Midnight in New York after the trading day's date: what expires before it is ``0dte``. An evening's session is of the next date."""
+    evening = w.globex_start_ns >= to_ns(w.date, dt.time())
+    return to_ns(w.date + dt.timedelta(days=1 + evening), dt.time())
 
 
 def marks_refs(w: SessionWindows, params: RunParams) -> tuple[Ref, ...]:

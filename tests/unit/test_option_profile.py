@@ -15,7 +15,9 @@ from engine.options.marks import Marks, Mids, mark, marks_frame, minutes_of, usa
 from engine.options.profile import PARTS, RULES, SCOPES, Inertia, Profile, nearest_zero, scope_rows, steps_of
 from engine.options.records import frame_of
 from engine.params import OptionParams
-from engine.stages.options import book_of
+from engine.sessions import session_windows
+from engine.stages.options import book_of, trading_day_end
+from engine.vocab import root_of
 from tests.reference import options_twin as twin
 from tests.support.options import DATE, DAY_NS, START_NS, made_of, option_day, records_of
 
@@ -440,3 +442,10 @@ def test_steps_leave_out_what_is_not_known() -> None:
     assert steps_of(at, value, 5 * minute) == [(2 * minute, 4 * minute, 1.0)], "nothing begins at or after the end"
     assert np.isnan(nearest_zero(np.array([1.0, 2.0]), np.array([1.0, 2.0]), 1.5))
     assert nearest_zero(np.array([1.0, 2.0, 3.0]), np.array([1.0, -1.0, 1.0]), 2.4) == 2.5
+
+
+def test_what_expires_on_the_trading_day_is_0dte() -> None:
+    morning, evening = (session_windows(DATE, profile, root_of("ES")) for profile in ("rth", "globex_open"))
+    hour = 3600 * NS
+    assert trading_day_end(morning) == START_NS + 28 * hour
+    assert trading_day_end(evening) == START_NS + 52 * hour, "an evening's options of 0dte expire on the next date"
