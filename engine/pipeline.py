@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from engine.errors import EngineError, NoData, PartitionCorrupt, PartitionMissing, RawMissing, UnknownDataset, UnknownRoot
@@ -237,6 +238,7 @@ def lake_state(lake: Lake, params: RunParams | None = None, *, verify: bool = Fa
     """State of every partition of the lake; parameters are compared where given, `verify` hashes every file."""
     stage_of = {o: s for s in STAGES for o in s.io.outputs}
     indexes = {root: raw_index(lake, root, keep=False) for root in lake.raw_roots()}
+    option_days = cache(lambda root, table: option_bronze.option_days(lake, root, table))  # a folder is listed once
     out = []
     for key in datasets():
         for symbol, date in lake.partitions(key):
@@ -249,7 +251,7 @@ def lake_state(lake: Lake, params: RunParams | None = None, *, verify: bool = Fa
                 if key == BRONZE_MBO:
                     stale = _bronze_stale(lake, symbol, date, indexes)
                 elif key in OPTION_TABLES.values():
-                    day = option_bronze.option_days(lake, symbol, dataset(key).table).get(date)
+                    day = option_days(symbol, dataset(key).table).get(date)
                     # As of futures: without its raw file it counts as current.
                     stale = "" if day is None else option_bronze.why_stale_options(lake, day, keep=False) or ""
                 else:
