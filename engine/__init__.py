@@ -88,9 +88,9 @@ def __dir__() -> list[str]:
 
 
 KERNEL_SOURCES = (
-    "mbo/*.py", "ladder.py", "setups/*.py", "features/sums.py", "features/wall.py", "retrieval/search.py", "simulate/actions.py",
-    "simulate/day.py", "simulate/fidelity.py", "simulate/market.py", "simulate/model.py", "simulate/orders.py", "simulate/regimes.py",
-    "simulate/rng.py", "vocab.py",
+    "mbo/*.py", "ladder.py", "options/black76.py", "setups/*.py", "features/sums.py", "features/wall.py", "retrieval/search.py",
+    "simulate/actions.py", "simulate/day.py", "simulate/fidelity.py", "simulate/market.py", "simulate/model.py", "simulate/orders.py",
+    "simulate/regimes.py", "simulate/rng.py", "vocab.py",
 )  # fmt: skip
 """Files with numba kernels, and with constants that are compiled into them."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -153,8 +154,9 @@ def lives_of(size: list[int], fill: list[int], moved: list[int], known: list[boo
                 if now.lost >= p.refill_share * now.peak:
                     now.refills, now.lost = now.refills + 1, 0
             if held < p.gone_share * now.peak:
-                after = size[s : s + p.settle_s + 1]
-                now.end, now.least = s, s + after.index(min(after))
+                # Of a second in which the book is not known nobody knows what was left.
+                seen = range(s, min(s + p.settle_s + 1, len(size)))
+                now.end, now.least = s, min(takewhile(known.__getitem__, seen), key=size.__getitem__)
                 now = None
     return out
 

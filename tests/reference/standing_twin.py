@@ -159,7 +159,10 @@ def _walls_at(book: Book, k_ref: int, side: str, k: int, first: int, end_s: int,
             if times >= p["kept_times"]:
                 out.append((side, k, size(last), times, end_s - begin, old, trend, refills, "", 0, 0, 0, 0))
             continue
-        least = min(range(end, min(end + int(p["settle_s"]), last) + 1), key=lambda t: (size(t), t))
+        after = [end]
+        while after[-1] - end < p["settle_s"] and after[-1] < last and book.valid[after[-1] + 1]:
+            after.append(after[-1] + 1)
+        least = min(after, key=lambda t: (size(t), t))
         during = range(full + 1, least + 1)
         traded = sum(book.flow(f"{side}_fill", t, k) for t in during)
         moved = sum(book.flow(f"{side}_{way}_rest", t, k) for t in during for way in ("away", "toward"))
@@ -240,6 +243,8 @@ def _session_wall(book: Book, side: str, k: int, s: int, n: int, reach: int, p: 
             if lost >= p["refill_share"] * peak:
                 refills, lost = refills + 1, 0
         if held < p["gone_share"] * peak:
-            after = range(t, min(t + int(p["settle_s"]), n - 1) + 1)
-            return s, full, t, peak, refills, min(after, key=lambda x: (book.depth(side, x, k) if book.valid[x] else 0, x))
+            after = [t]
+            while after[-1] - t < p["settle_s"] and after[-1] + 1 < n and book.valid[after[-1] + 1]:
+                after.append(after[-1] + 1)
+            return s, full, t, peak, refills, min(after, key=lambda x: (book.depth(side, x, k), x))
     return s, n - 1, None, peak, refills, n - 1
