@@ -114,13 +114,14 @@ def test_panels_in_windows_of_their_own_follow_the_clock(browser, made_server: S
         until(ladder, lambda p: sentence(p).startswith("PM High"), True)
         # It plays: no window is ahead of the page, all stand at the same moment when it stops.
         page.bring_to_front()
-        page.get_by_label("Speed").select_option("60x")
+        page.get_by_label("Speed").select_option("5x")
         page.locator(".sm-brand").click()
         page.keyboard.press("Space")
         until(tape, lambda p: seconds(clock(p)) > seconds("10:04:30"), True)
         for _ in range(5):
             there = clock(tape)
-            assert seconds(there) <= seconds(clock(page))
+            # Two browsers paint one moment, each when it can: the page may be half a second behind the window.
+            assert seconds(there) <= seconds(clock(page)) + 0.5 * 5
         page.keyboard.press("Space")
         until(page, lambda p: p.get_by_label("Play or pause (space)").inner_text(), "Play")
         now = clock(page)
