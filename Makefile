@@ -54,7 +54,7 @@ test: .venv/.synced browser ## Run every check and test, on all cores
 TESTS ?= tests
 tests: .venv/.synced
 	@export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; \
-	  $(RUN) pytest $(TESTS) -n $$(($$(env -u OMP_NUM_THREADS nproc) * 3 / 2)) --dist loadfile --no-loadscope-reorder -m "not long" \
+	  $(RUN) pytest $(TESTS) --cache-clear -n $$(($$(env -u OMP_NUM_THREADS nproc) * 3 / 2)) --dist loadfile --no-loadscope-reorder -m "not long" \
 	  || $(RUN) python -m tests.support.again $$?
 
 check-long: .venv/.synced browser ## Run the pooled statistics that `make test` leaves out, minutes each
