@@ -66,22 +66,18 @@ class Follower:
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=MOST_ALERTS))
     told: int = 0
     """How many alerts were told, of which `alerts` holds the last of the session."""
+    session_date: dt.date | None = None
+    """The date of the session that alerts are of."""
     _looked_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.lake.root, self.market)
         self._lookout: Lookout | None = None
-        self._date: dt.date | None = None
         self._once, self._feed = Once(), FeedLookout()
         self._books: dict[dt.date, AlertBook] = {}
         self._chosen: tuple[dt.date, int, str] | None = None  # the contract that was chosen for a date of so many records
         self._poster = Poster("", self._posted)
         self._lacks = {"kept": "", "posted": ""}
-
-    @property
-    def session_date(self) -> dt.date | None:
-        """The date of the session that alerts are of."""
-        return self._date
 
     @property
     def lacks(self) -> str:
@@ -178,8 +174,8 @@ class Follower:
         if not symbol or (not is_running(self.status, wall) and self.lake.find_manifest(LADDER, symbol, date) is not None):
             self.session = None  # the lake has it, or nothing has traded yet
             return
-        if self._date != date:  # an alert leads to its moment, which another session has not
-            self._date = date
+        if self.session_date != date:  # an alert leads to its moment, which another session has not
+            self.session_date = date
             self.alerts.clear()
         self.session = opened(LiveDay(self.lake, self.journal, symbol, date, self.lake.profile() or "rth"), simulated=self._simulated)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import DuplicateRaw, EngineError
-from engine.lake.writer import write_text_atomic
+from engine.lake.writer import write_parquet_atomic, write_text_atomic
 from engine.options.records import RTYPES, SCHEMAS, layout
 from engine.params import SimParams
 from engine.provenance import accepted, code_of
@@ -66,12 +65,11 @@ def write_day_with_options(out: Path, truth: Path, date: dt.date, params: SimPar
     day = Day(date, params)
     metadata = metadata_bytes(date, params.root, day.symbols, day.start_ns, day.end_ns)
     n = write_file(out / file_name(params.root, date), metadata, day.chunks())
-    truth.mkdir(parents=True, exist_ok=True)
-    _write_table(day.truth(), truth / f"{date.isoformat()}.parquet")
+    write_parquet_atomic(truth / f"{date.isoformat()}.parquet", day.truth())
     made = OptionDay(date, params, day.activity, minute_mids(day))
     for table in TABLES:
         n += made.write(option_folder(out, params.root, table), table)
-    _write_table(made.truth(), truth / f"{date.isoformat()}.options.parquet")
+    write_parquet_atomic(truth / f"{date.isoformat()}.options.parquet", made.truth())
     return n
 
 
@@ -122,12 +120,6 @@ def option_folder(futures: Path, root: str, table: str) -> Path:
         return futures / f"table={table}_dbn"
     lake = Path(*parts[: parts.index("raw")])
     return lake / f"raw/source=databento/product_type=future_option/symbol={root}/table={table}_dbn"
-
-
-def _write_table(frame: pl.DataFrame, path: Path) -> None:
-    part = path.with_name(f".{path.stem}.part")
-    frame.write_parquet(part)
-    os.replace(part, path)
 
 
 def minute_mids(day: Day) -> NDArray[np.float64]:
