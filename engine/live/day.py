@@ -25,15 +25,16 @@ from engine.lake.manifest import Manifest
 from engine.lake.store import Lake
 from engine.levels import LEVEL_SCHEMA, Gap, LevelInputs, build_levels
 from engine.live.journal import MBO, Journal
+from engine.live.trust import GrowingTrust
 from engine.mbo import book
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns, split
 from engine.mbo.orders import OrderReplay
 from engine.mbo.replay import LADDER_SCHEMA, TAPE_SCHEMA, ContractState, LadderReplay
-from engine.mbo.trust import Trust, assess
+from engine.mbo.trust import Trust
 from engine.params import RunParams
 from engine.sessions import SessionWindows, clock_text, closed_span, previous_full_rth, session_windows, utc_dates
 from engine.stages.silver import MOST_GAPS, gaps_in, trades_of
-from engine.vocab import ACTION_CODES, LADDER_COLUMNS, NS, UNDEF_PRICE, root_of
+from engine.vocab import ACTION_CODES, F_SNAPSHOT, LADDER_COLUMNS, NS, UNDEF_PRICE, root_of
 
 _FOREVER = 2**63 - 1
 _NULLABLE = ("best_bid_tick", "best_ask_tick", "last_tick", "high_tick", "low_tick")
@@ -65,11 +66,14 @@ class GrowingReplay(LadderReplay):
     """The replay of one contract whose closed seconds, and the one under way, can be looked at between records."""
 
     def __init__(self, symbol: str, windows: SessionWindows, params: RunParams, lost: tuple[tuple[int, int], ...] = ()) -> None:
-        self._closed_hours = closed_span(windows)
+        closed = closed_span(windows)
         super().__init__(
             {1: symbol}, windows.ladder_start_ns, windows.ladder_end_ns, params.replay,
-            open_ns=max(windows.ladder_start_ns, windows.globex_start_ns), trust=params.trust, lost=lost, closed=self._closed_hours,
+            open_ns=max(windows.ladder_start_ns, windows.globex_start_ns), trust=params.trust, lost=lost, closed=closed,
         )  # fmt: skip
+        c = self._one
+        self._growing = GrowingTrust(len(c.tape), self._start_ns, int(c.st[book.SECOND_0]), lost, self._trust, closed)
+        self._fed_ns = _FOREVER  # the earliest time among the records since the last look
 
     @property
     def _one(self) -> ContractState:
@@ -87,8 +91,14 @@ class GrowingReplay(LadderReplay):
         self._one.st[book.COVER_END] = self._cover_end = from_ns
         self.begin_file(_FOREVER, to_ns)
 
+    def feed(self, columns: MboColumns) -> None:
+        """As of `LadderReplay`."""
+        if len(columns):
+            self._fed_ns = min(self._fed_ns, int(np.where(columns.flags & F_SNAPSHOT, columns.ts_recv, columns.ts_event).min()))
+        super().feed(columns)
+
     def peek(self) -> Closed:
-        """What is closed now; the rows are given once."""
+        """What is closed now; the rows are given once, and what is said of their worth holds until the next time."""
         c = self._one
         c.drain()
         rows = np.concatenate([p.T for p in c.parts]) if c.parts else np.empty((0, ROW_FIELDS), np.int32)
@@ -97,12 +107,12 @@ class GrowingReplay(LadderReplay):
         back = int(c.st[book.SECOND_0])
         start_s = self._start_ns // NS
         blocks = len(c.asked) - -(-len(c.tape) // book.BLOCK_S) + -(-n // book.BLOCK_S)
-        end_ns = self._start_ns + n * NS
-        files = tuple((a, min(b, end_ns)) for a, b in self._files) or ((0, end_ns),)
         tape = c.tape[:n]
-        trust = assess(
-            tape, c.past[: start_s - back + n], c.asked[:blocks], self._start_ns, back, files, self._lost, self._trust, self._closed_hours
-        )  # fmt: skip
+        crossed_ns = min(int(c.st[book.RUN_NS]), int(c.st[book.CROSS_NS])) if c.st[book.CROSS_KIND] else _FOREVER
+        trust = self._growing.look(
+            tape, c.past[: start_s - back + n], c.asked[:blocks], tuple(self._files), int(c.st[book.SECOND]), self._fed_ns, crossed_ns
+        )
+        self._fed_ns = _FOREVER
         return Closed(rows, tape, trust)
 
     def forming(self) -> NDArray[np.int32]:
@@ -198,7 +208,7 @@ class GrowingLadder(Ladder):
         self.valid[:n] = closed.trust.valid
         self.near_ticks[:n] = closed.trust.near_ticks
         self.trust = closed.trust.record
-        rows = closed.rows
+        rows, before = closed.rows, self._n
         if len(rows):
             if self._n + len(rows) > len(self._second):
                 self._room(max(2 * len(self._second), self._n + len(rows)))
@@ -210,7 +220,7 @@ class GrowingLadder(Ladder):
             link_rows(self._tick, self._n, self._n + len(rows), self._low, self._head, self._before)
             self._n += len(rows)
         self.offset[self.closed :] = self._n
-        self.offset[self.closed : n + 1] = np.searchsorted(self.second, np.arange(self.closed, n + 1))
+        self.offset[self.closed : n + 1] = before + np.searchsorted(rows[:, 0], np.arange(self.closed, n + 1, dtype=np.int32))
         self.closed = n
         self._frame = None
 
@@ -237,7 +247,9 @@ class GrowingLadder(Ladder):
         starts = self.start_ns + self._second[at].astype(np.int64) * NS
         data = {"window_start_ts_ns": starts, "window_end_ts_ns": starts + NS, "tick": self._tick[at], "keyframe": self._keyframe[at]}
         data |= {name: np.ascontiguousarray(self._values[at, i]) for i, name in enumerate(LADDER_COLUMNS)}
-        tape = self.tape.slice(first, self.closed - first)
+        n = self.closed - first
+        begin = self.start_ns + first * NS
+        tape = _tape_frame(self._tape[first:], begin, self.valid[first:], self.near_ticks[first:], n)
         return pl.DataFrame(data, schema=LADDER_SCHEMA), tape
 
     def tail(self, seconds: int = TAIL_S) -> Ladder:
@@ -247,10 +259,18 @@ class GrowingLadder(Ladder):
         first = max(self.closed - seconds, 0)
         changes = np.flatnonzero(self.last_tick[1 : first + 1] != self.last_tick[:first])
         first = min(first, int(changes[-1])) if len(changes) else 0
-        frames = np.flatnonzero(self._keyframe[: int(self.offset[first]) + 1])
-        first = int(self._second[frames[-1]]) if len(frames) else 0
-        rows, tape = self.frames(first)
+        rows, tape = self.frames(self._keyframe_at(first))
         return Ladder.from_frames(rows, tape, symbol=self.symbol, date=self.date)
+
+    def _keyframe_at(self, second: int) -> int:
+        """The last second with a keyframe until then; the first of all without one."""
+        end, step = min(int(self.offset[second]) + 1, self._n), 1 << 12
+        while end > 0:
+            found = np.flatnonzero(self._keyframe[max(end - step, 0) : end])
+            if len(found):
+                return int(self._second[max(end - step, 0) + found[-1]])
+            end, step = end - step, 2 * step
+        return 0
 
 
 def _tape_frame(tape: NDArray[np.int64], start_ns: int, valid: NDArray[np.bool_], near: NDArray[np.int32], n: int) -> pl.DataFrame:

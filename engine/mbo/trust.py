@@ -112,7 +112,7 @@ def assess(
     candidates = only_cold & two_sided & settled
     reach = np.where(candidates, near_reach(asked, candidates, params), -1).astype(np.int16)
     return Trust(
-        ~invalid, reach, reason, missing_records(past, past_start_s, lost, params), _record(tape, asked, reason, reach, start_ns, end_s)
+        ~invalid, reach, reason, missing_records(past, past_start_s, lost, params), record_of(tape, asked, reason, reach, start_ns, end_s)
     )
 
 
@@ -193,9 +193,10 @@ def _shells(unknown: NDArray[np.int64], every: NDArray[np.int64], share: float) 
         begin = end
 
 
-def _record(
+def record_of(
     tape: NDArray[np.int64], asked: NDArray[np.int32], reason: NDArray[np.uint8], reach: NDArray[np.int16], start_ns: int, end_s: int
 ) -> dict[str, Any]:
+    """The trust record of a span of seconds, of which `asked` holds the last blocks; `end_s` is as `records_end` gives it."""
     n = len(tape)
     blocks = -(-n // book.BLOCK_S)
     counts = asked[len(asked) - blocks :].sum(axis=0, dtype=np.int64)
