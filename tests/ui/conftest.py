@@ -58,15 +58,16 @@ def generated_lake(folder: Path, messages: int, seed: int = 3) -> Path:
 class Server:
     """The server of `spymaster serve` in a process of its own, without a secret where `token` is empty.
 
-    `code` is Python to run in the place of ``-m workbench``, `root` the sources.
+    `code` is Python to run in the place of ``-m workbench``, `root` the sources, `port` that of one that was killed.
     """
 
     def __init__(
-        self, lake: Path, *, log: Path, warm: bool = True, code: str | None = None, root: Path = ROOT, token: str = "", hosts: str = ""
-    ) -> None:
+        self, lake: Path, *, log: Path, warm: bool = True, code: str | None = None, root: Path = ROOT, token: str = "", hosts: str = "",
+        port: int | None = None,
+    ) -> None:  # fmt: skip
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+            self.port = port or s.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/app"
         arguments = ["serve", "workbench/app.py", "--address", "127.0.0.1", "--port", str(self.port), "--allow-websocket-origin", "*"]
         arguments += ["--warm"] * warm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 import signal
@@ -19,6 +20,8 @@ from engine.lake.store import Lake
 from engine.live.alerts import kept
 from engine.live.day import LiveDay
 from engine.live.journal import Journal, Recorder
+from engine.sessions import NEW_YORK
+from engine.vocab import NS
 from tests.support.built import copy_of_built
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
 from tests.support.lakes import ESZ5, MONDAY, TUESDAY, command, day_file, day_records, make_bronze, spymaster
@@ -72,6 +75,14 @@ class Playing:
         self.recorder.send_signal(number)
         self.recorder.wait(20)
 
+    def serve(self, port: int | None = None) -> None:
+        self.server = Server(self.folder / "lake", log=self.folder / "serve.log", port=port)
+
+    def newest(self) -> str:
+        """The clock, in New York, of the newest record."""
+        last_ns = Journal(self.folder / "lake", "ES").status()["last_ns"]
+        return f"{dt.datetime.fromtimestamp(last_ns // NS, NEW_YORK):%H:%M:%S}"
+
 
 @pytest.fixture(scope="module")
 def playing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playing]:
@@ -79,7 +90,7 @@ def playing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playing]:
     made = Playing(folder, None, None)  # type: ignore[arg-type]
     made.start()
     try:
-        made.server = Server(folder / "lake", log=folder / "serve.log")
+        made.serve()
         yield made
         made.server.stop()
     finally:
@@ -122,6 +133,37 @@ def clock(page: Any) -> str:
     return page.locator(".transport time").inner_text()
 
 
+@pytest.mark.long
+def test_a_page_that_follows_outlives_its_recorder(playing: Playing, browser: Browser) -> None:
+    with opened(browser, playing.server.url + "?level=pm_high&span=20") as (page, watch):
+        until(page, lambda p: "REPLAYED LIVE" in badge(p), True)
+        playing.stop(signal.SIGKILL)
+        until(page, lambda p: p.locator(".live .badge").get_attribute("data-word"), "stopped")
+        stood = clock(page)
+        playing.start()
+        until(page, lambda p: clock(p) > stood, True)
+        until(page, lambda p: p.locator(".live .badge").get_attribute("data-word"), "live")
+        assert clock(page) > stood
+        assert not Journal(playing.folder / "lake", "ES").gaps(TUESDAY)
+        assert not watch.errors
+
+
+def kill_the_server(playing: Playing, page: Any) -> None:
+    """Kill the page's server, start it again, and wait until the page follows again, by itself."""
+    first = clock(page)
+    page.evaluate("() => { window.before = true; }")
+    playing.server.process.kill()
+    playing.server.process.wait()
+    page.get_by_role("alert").filter(has_text="goes on here as soon as the server is back").wait_for(timeout=15_000)
+    playing.serve(playing.server.port)
+    back = playing.newest()
+    page.wait_for_function("() => window.before === undefined", timeout=30_000)
+    page.locator(".live .badge").wait_for()
+    # What was recorded without a server is there, too.
+    until(page, lambda p: clock(p) > max(first, back), True)
+    assert not page.locator(".live .back").is_visible()
+
+
 def test_what_a_page_that_follows_shows_is_what_the_pipeline_has(playing: Playing, browser: Browser, tmp_path: Path) -> None:
     with opened(browser, playing.server.url + "?level=pm_high&span=20") as (page, watch):
         page.locator(".live .badge").wait_for()
@@ -130,7 +172,10 @@ def test_what_a_page_that_follows_shows_is_what_the_pipeline_has(playing: Playin
         page.wait_for_timeout(1500)
         assert clock(page) > first, "it goes on by itself"
         assert "t" not in query(page), "a link to what is followed names no time"
-        page.wait_for_timeout(1000)
+        assert not watch.errors
+        kill_the_server(playing, page)
+        watch.errors.clear()  # the browser's own, of a server that did not answer
+        assert (query(page).get("level"), query(page).get("t")) == ("pm_high", None)
         # Alerts: told beside the badge, kept beside the journal, each leads to its moment.
         bell = page.locator(".live .bell")
         bell.filter(has_text="alerts").wait_for(timeout=60_000)
