@@ -18,7 +18,7 @@ import polars as pl
 from engine.errors import EngineError, LakeWriteFailed, SessionError
 from engine.lake.catalog import LADDER
 from engine.lake.store import Lake
-from engine.live.alerts import Alert, AlertBook, Once, Poster, webhook
+from engine.live.alerts import Alert, AlertBook, Once, Poster, alert_file, webhook
 from engine.live.day import LiveDay
 from engine.live.journal import FOLDER, Journal, badge, data_now, feed_speed, record_command
 from engine.live.lookout import FeedLookout, Lookout
@@ -74,7 +74,7 @@ class Follower:
         self.journal = Journal(self.lake.root, self.market)
         self._lookout: Lookout | None = None
         self._once, self._feed = Once(), FeedLookout()
-        self._books: dict[dt.date, AlertBook] = {}
+        self._books: dict[Path, AlertBook] = {}
         self._chosen: tuple[dt.date, int, str] | None = None  # the contract that was chosen for a date of so many records
         self._poster = Poster("", self._posted)
         self._lacks = {"kept": "", "posted": ""}
@@ -140,8 +140,8 @@ class Follower:
         new = self._once.new(alerts)
         self.alerts.extend(new)
         self.told += len(new)
-        date = self.session.date
-        book = self._books.setdefault(date, AlertBook(self.journal.path(date, "alerts.jsonl")))
+        path = self.journal.path(self.session.date, alert_file(self.session.symbol))
+        book = self._books.setdefault(path, AlertBook(path))
         try:
             kept, why = book.add(new), ""
         except LakeWriteFailed as e:

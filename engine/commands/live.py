@@ -131,9 +131,9 @@ def _seal(lake: Path, root: str, finished: bool) -> None:
 
 
 def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool) -> None:
-    """Follow the journal: print alerts, keep them in the date's alerts.jsonl, and post them where an address is given."""
+    """Follow the journal: print alerts, keep them beside the date's journal, and post them where an address is given."""
     from engine.lake.store import Lake
-    from engine.live.alerts import Alert, AlertBook, Poster, webhook
+    from engine.live.alerts import Alert, AlertBook, Poster, alert_file, webhook
     from engine.live.day import LiveDay
     from engine.live.journal import Journal, badge, data_now, record_command
     from engine.live.lookout import FeedLookout, Lookout
@@ -155,7 +155,7 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
     symbol = contract or contract_of(Lake(lake), journal)
     require(bool(symbol), f"{journal.folder}: expected trades of a contract, found none yet; give --contract")
     followed = opened(LiveDay(Lake(lake), journal, symbol, date, profile))
-    lookout, feed, book = Lookout(followed), FeedLookout(), AlertBook(journal.path(date, "alerts.jsonl"))
+    lookout, feed, book = Lookout(followed), FeedLookout(), AlertBook(journal.path(date, alert_file(symbol)))
 
     def of_feed() -> list[Alert]:
         if once:

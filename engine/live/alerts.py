@@ -265,8 +265,13 @@ class Once:
         return found
 
 
+def alert_file(symbol: str) -> str:
+    """Name of a contract's file of alerts, beside a date's journal: what is told of one says nothing of another."""
+    return f"alerts-{symbol}.jsonl"
+
+
 class AlertBook:
-    """A date's ``alerts.jsonl``, in which each alert stands once, whoever watches: pages, and `spymaster live watch`."""
+    """A contract's alerts of a date (`alert_file`), each of which stands there once, whoever watches: pages, and `spymaster live watch`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -290,7 +295,7 @@ class AlertBook:
 
 
 def kept(path: Path) -> list[Alert]:
-    """The alerts in ``alerts.jsonl``, in order; a line that was cut short by the end of its process is passed over."""
+    """The alerts in a file of them, in order; a line that was cut short by the end of its process is passed over."""
     if not path.exists():
         return []
     found = []

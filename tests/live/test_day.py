@@ -13,7 +13,7 @@ from engine.features import level_windows
 from engine.ladder import Ladder
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, LEVELS, TAPE
 from engine.lake.store import Lake
-from engine.live.alerts import Watch, four_open, kept
+from engine.live.alerts import Watch, alert_file, four_open, kept
 from engine.live.day import Closed, GrowingLadder, LiveDay
 from engine.live.journal import Journal, Recorder
 from engine.params import ApproachParams, FeatureParams
@@ -193,13 +193,13 @@ def test_alerts_of_a_recorded_day_are_told_once(day: LiveDay) -> None:
     lake = day.journal.folder.parents[1]
     words = ("live", "watch", "--once", "--lake", lake)
     said = spymaster(*words).stdout
-    found = kept(day.journal.path(TUESDAY, "alerts.jsonl"))
+    found = kept(day.journal.path(TUESDAY, alert_file("ESZ5")))
     assert said.startswith(f"ESZ5 {TUESDAY}: alerts of the session rth")
     assert {a.kind for a in found} >= {"approach", "touch"}
     assert all(a.text in said for a in found)
     again = spymaster(*words).stdout
     assert len(again.splitlines()) == 1
-    assert kept(day.journal.path(TUESDAY, "alerts.jsonl")) == found
+    assert kept(day.journal.path(TUESDAY, alert_file("ESZ5"))) == found
     # The same as of the whole day at once, with levels as the pipeline has them but for those that this lake has no day before of.
     day.poll()
     levels = day.lake.read(LEVELS, "ESZ5", TUESDAY).filter(~pl.col("level_id").str.starts_with("pd_"))

@@ -14,7 +14,7 @@ import pytest
 from engine.errors import EngineError
 from engine.lake.store import Lake
 from engine.lake.writer import append_line
-from engine.live.alerts import Alert, kept
+from engine.live.alerts import Alert, alert_file, kept
 from engine.live.day import LiveDay
 from engine.live.journal import Journal, Recorder
 from engine.live.lookout import FeedLookout, Lookout
@@ -22,7 +22,7 @@ from engine.live.session import opened
 from engine.vocab import NS
 from tests.live.test_day import write_journal
 from tests.support.dbn_files import busy_day, utc_ns
-from tests.support.lakes import TUESDAY, WEDNESDAY
+from tests.support.lakes import TUESDAY, WEDNESDAY, spymaster
 from workbench import live
 
 ESZ5 = {1: "ESZ5"}
@@ -53,9 +53,9 @@ def followed(lake: Path) -> live.Follower:
     return live._followed[str(lake)]["ES"]
 
 
-def alerts_of(journal: Journal, begin: int = 0) -> list[Alert]:
+def alerts_of(journal: Journal, begin: int = 0, symbol: str = "ESZ5") -> list[Alert]:
     """Those of all that was recorded, in one look."""
-    session = opened(LiveDay(Lake(journal.folder.parents[1]), journal, "ESZ5", TUESDAY))
+    session = opened(LiveDay(Lake(journal.folder.parents[1]), journal, symbol, TUESDAY))
     while session.advance():
         pass
     return Lookout(session, begin=begin).look()
@@ -130,7 +130,7 @@ def test_what_failed_half_way_is_begun_anew(records: np.ndarray, tmp_path: Path)
 def test_who_only_answers_a_question_gives_no_alerts(records: np.ndarray, tmp_path: Path) -> None:
     lake, cut = tmp_path / "lake", len(records) // 2
     journal = write_journal(lake, records[:cut], ESZ5)
-    path = journal.path(TUESDAY, "alerts.jsonl")
+    path = journal.path(TUESDAY, alert_file("ESZ5"))
 
     def asked() -> live.Follower:
         session = live.session_until(str(lake), "ESZ5", TUESDAY, 2**62)
@@ -178,6 +178,20 @@ def test_alerts_are_of_one_session(records: np.ndarray, tmp_path: Path) -> None:
     assert (follower.session.date, follower.session_date) == (WEDNESDAY, WEDNESDAY)
     assert list(follower.alerts) == [], "none of them is a moment of this session"
     assert follower.told >= told, "the numbers of alerts go on"
+
+
+def test_two_contracts_that_are_watched_have_a_list_each(tmp_path: Path) -> None:
+    symbols = {1: "ESZ5", 2: "ESH6"}
+    made = busy_day(
+        20_000, 5, date=TUESDAY, symbols=symbols, snapshot_orders=300, start_ns=utc_ns(TUESDAY, 14, 30), end_ns=utc_ns(TUESDAY, 14, 40)
+    )
+    journal = write_journal(tmp_path, made, symbols)
+    for symbol in symbols.values():
+        spymaster("live", "watch", "--once", "--lake", tmp_path, "--contract", symbol)
+    for symbol in symbols.values():
+        want = alerts_of(journal, symbol=symbol)
+        assert len(want) > 5
+        assert kept(journal.path(TUESDAY, alert_file(symbol))) == want
 
 
 def test_an_outage_that_lasts_is_told_after_a_short_one() -> None:
@@ -247,6 +261,6 @@ def test_a_watch_tells_that_the_recorder_has_stopped(records: np.ndarray, tmp_pa
                 process.wait()
         if timer is not None:
             timer.cancel()
-    alert = kept(Journal(lake, "ES").path(TUESDAY, "alerts.jsonl"))[-1]
+    alert = kept(Journal(lake, "ES").path(TUESDAY, alert_file("ESZ5")))[-1]
     assert (alert.kind, alert.level_id) == ("feed", "STOPPED")
     assert alert.ts_ns >= int(end) // NS * NS, "by the feed's own time, though no second was closed any more"

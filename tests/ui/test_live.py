@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from engine.lake.store import Lake
-from engine.live.alerts import kept
+from engine.live.alerts import alert_file, kept
 from engine.live.day import LiveDay
 from engine.live.journal import Journal, Recorder
 from engine.sessions import NEW_YORK
@@ -185,7 +185,7 @@ def test_what_a_page_that_follows_shows_is_what_the_pipeline_has(playing: Playin
         alert = item.inner_text()
         item.click()
         until(page, clock, alert[:8])
-        assert alert[9:] in [a.text for a in kept(playing.folder / "lake" / "live" / "ES" / TUESDAY.isoformat() / "alerts.jsonl")]
+        assert alert[9:] in [a.text for a in kept(playing.folder / "lake" / "live" / "ES" / TUESDAY.isoformat() / alert_file("ESZ5"))]
         bell.click()
         page.locator(".sm-say").click()  # a space on a button would press that
         page.keyboard.press("g")

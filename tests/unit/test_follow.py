@@ -12,7 +12,7 @@ import pytest
 from bokeh.document import Document
 from panel.io.state import set_curdoc
 
-from engine.live.alerts import Alert, AlertBook, kept
+from engine.live.alerts import Alert, AlertBook, alert_file, kept
 from engine.live.journal import Journal, Recorder
 from engine.vocab import NS
 from tests.support.built import copy_of_built
@@ -216,7 +216,7 @@ def test_alerts_of_a_page_are_kept_and_posted_once(lake: str, monkeypatch: pytes
     view = page(lake)
     follower = view.live.follower
     assert follower is not None
-    path = follower.journal.path(TUESDAY, "alerts.jsonl")
+    path = follower.journal.path(TUESDAY, alert_file("ESZ5"))
     assert {a.kind for a in kept(path)} <= {"feed"}, "what had been recorded before is no news"
     for k in range(10):
         record(lake, STARTS + 40 * k * NS, STARTS + 40 * (k + 1) * NS)
