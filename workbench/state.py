@@ -42,6 +42,12 @@ SECTION_KEYS = ("hypothesis", "audit", "levels", "walls", "features", "quality")
 ASKED = frozenset({"horizon", "mode", "pool", "direction", "neighbours_k"})
 """Parameters of the question about similar setups; they change no picture of the session itself."""
 
+RULES = {"Hybrid: open interest and flow": "hybrid", "Naive: open interest": "naive", "Flow alone": "flow"}
+"""Assumptions about what dealers hold (`engine.options.profile.RULES`), in words."""
+
+SCOPES = {"All": "all", "Within a week": "week", "Today": "0dte"}
+"""Expiries that count (`engine.options.profile.SCOPES`), in words."""
+
 BUCKETS = ("at", "near", "mid", "far")
 QUERY = {
     "view": "view", "contract": "contract", "session": "session", "level": "level", "t": "cursor_ts_ns", "window": "window_s",
@@ -49,6 +55,7 @@ QUERY = {
     "half": "half_life_s", "rows": "rows", "span": "span_min", "theme": "theme", "map": "palette", "horizon": "horizon",
     "mode": "mode", "pool": "pool", "from": "direction", "k": "neighbours_k", "volume": "volume", "marks": "marks", "about": "section",
     "tape": "tape", "least": "least", "dots": "dots", "panel": "panel", "clock": "clock",
+    "rule": "rule", "scope": "scope",
 }  # fmt: skip
 """Key in the URL -> parameter."""
 
@@ -97,6 +104,8 @@ class LevelState(param.Parameterized):
     marks: Any = param.Selector(default="on", objects=VOLUME, doc="Large orders, icebergs, sweeps, absorption and pulls on the heat")
     tape: Any = param.Selector(default="off", objects=VOLUME, doc="Time and sales beside the picture, up to the clock")
     least: Any = param.Selector(default=1, objects=LEAST, doc="Least contracts of a trade in time and sales")
+    rule: Any = param.Selector(default="hybrid", objects=RULES, doc="What dealers are assumed to hold of the options")
+    scope: Any = param.Selector(default="all", objects=SCOPES, doc="Expiries of the options that count")
     palette: Any = param.Selector(default="perceptual", objects=list(PALETTES), doc="Colours of resting size and one-signed flows")
     horizon: Any = param.Selector(default="h1", objects=HORIZON_WORDS, doc="Horizon of the outcomes after a touch")
     mode: Any = param.Selector(default="walk_forward", objects=MODES, doc="Sessions whose setups are compared")

@@ -39,18 +39,20 @@ class Theme:
     wall: str
     error: str
     map_floor: str
+    call: str
+    put: str
 
 
 DARK = Theme(
     name="dark", page="#0a0e13", panel="#121922", edge="#2a3644", text="#eef3f8", muted="#a9b8c7", grid="#1c2632", long="#5cb0ff",
     short="#ffa24d", level="#ffe45c", casing="#05080b", candle_up="#3ddbb4", candle_down="#ff6b7a", invalid="#5d6c7c",
-    wall="#ffe45c", error="#ff8c8c", map_floor="#0a0e13",
+    wall="#ffe45c", error="#ff8c8c", map_floor="#0a0e13", call="#59e0cb", put="#c79bff",
 )  # fmt: skip
 
 LIGHT = Theme(
     name="light", page="#ffffff", panel="#f3f6f9", edge="#c3ced9", text="#0d141b", muted="#455463", grid="#e3e9ef", long="#0a5fb4",
     short="#b04a00", level="#7a2ea0", casing="#ffffff", candle_up="#00755c", candle_down="#c0172c", invalid="#82909e",
-    wall="#7a2ea0", error="#b00020", map_floor="#ffffff",
+    wall="#7a2ea0", error="#b00020", map_floor="#ffffff", call="#00786a", put="#8a1c5b",
 )  # fmt: skip
 
 THEMES = {t.name: t for t in (DARK, LIGHT)}

@@ -104,6 +104,7 @@ def gamma_at(lake: Lake, symbol: str, date: dt.date, time: dt.time | None, rule:
 
     from engine.lake.catalog import CHAIN, MARKS, OPTION_LEVELS, PROFILE
     from engine.options.profile import PARTS, RULES
+    from engine.options.reading import rules_disagree
     from engine.sessions import clock_text, session_windows, to_ns
 
     profile = lake.read(PROFILE, symbol, date).filter(pl.col("scope") == scope)
@@ -130,7 +131,7 @@ def gamma_at(lake: Lake, symbol: str, date: dt.date, time: dt.time | None, rule:
     return {
         "symbol": symbol, "date": date.isoformat(), "time": clock_text(minute, date), "scope": scope, "rule": rule, "future": future,
         "oi": "of none yet" if oi_ns is None else f"known at {clock_text(int(oi_ns), date)}", "rules": at_price,
-        "disagree": min(at_price.values()) < 0 < max(at_price.values()),
+        "disagree": rules_disagree(at_price),
         "levels": _levels(lake.read(OPTION_LEVELS, symbol, date), min(minute + 60 * NS, windows.ladder_end_ns - 1), scope, rule),
         "profile": shown.select("price", *PARTS, "gamma").to_dicts(),
         "contracts_used": int(now["contracts_used"][0]), "contracts_dropped": int(now["contracts_dropped"][0]), "left_out": left_out,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,9 @@ from engine.simulate import calendar as cal
 from engine.simulate.dbn import write_file
 from engine.simulate.options import TABLES, OptionDay
 from engine.stages.options import book_of
+from tests.support.built import copy_of_built
 from tests.support.dbn_files import metadata_bytes
+from tests.support.lakes import spymaster
 
 DATE = dt.date(2025, 9, 3)
 DAY_NS = 86_400 * 10**9
@@ -127,3 +130,14 @@ def morning(seed: int, date: dt.date = DATE) -> tuple[OptionDay, Mids, int]:
     start, end = day.start_ns + 13 * 3600 * 10**9, day.start_ns + 16 * 3600 * 10**9 + 1800 * 10**9
     second = (np.array([start, end]) - day.start_ns) // 10**9
     return day, Mids(start, np.repeat(mids, 60)[second[0] : second[1]]), end
+
+
+def lake_with_options(made: Path, folder: Path, symbol: str, date: dt.date) -> Path:
+    """A copy of the lake `made` whose session of `date` has options, through the whole pipeline of options; its levels stay as they are."""
+
+    def make(place: Path) -> None:
+        shutil.copytree(made, place / "lake")
+        options_beside(Lake(place / "lake"), symbol, date)
+        spymaster("run", "--lake", place / "lake", "--symbol", "ES", "--dates", date, "--product-type", "future_option", "--session", "rth")
+
+    return copy_of_built(f"lake-with-options-{made.name}-{symbol}-{date}", make, folder) / "lake"

@@ -153,6 +153,11 @@ def test_controls_in_the_drawer_repaint_and_so_does_the_theme(browser, made_serv
         page.get_by_role("button", name="Drawer").click()
         slider = page.get_by_role("slider", name="Window, seconds")
         slider.wait_for()
+        # A session without options has nothing of them, but for what makes them.
+        page.get_by_text("The lake has no options of this session").wait_for()
+        assert page.evaluate("() => [...Bokeh.index.query((v) => v.model.name === 'hedge')].length") == 0
+        assert not page.get_by_label("Expiries that count").is_visible()
+        assert "hedgers" not in sentence(page)
         slider.focus()
         page.keyboard.press("ArrowRight")
         until_changed(page, lambda p: query(p).get("window"), None)

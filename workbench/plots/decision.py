@@ -13,6 +13,7 @@ import polars as pl
 
 from engine.features.flow_lead import WINDOW_S, FlowLead
 from engine.features.walls import Wall, in_the_way
+from engine.options.lead import OptionLead
 from engine.params import FlowLeadParams, WallParams
 from engine.retrieval.forecast import LEANS, LEANS_SHARE, NO_EDGE, lean
 from engine.session import Session, level_title
@@ -41,6 +42,7 @@ class Standing:
     flow, way: which side leads, and the walls in price's way (`engine.features.walls.in_the_way`)
     tests: touches before; None where that is not known
     confluent: titles of the levels beside it
+    options: what options say at the level; None where there are none
     """
 
     title: str
@@ -55,6 +57,7 @@ class Standing:
     why: str = ""
     tests: int | None = None
     confluent: tuple[str, ...] = field(default=())
+    options: OptionLead | None = None
 
     @property
     def up(self) -> bool:
@@ -163,6 +166,31 @@ def way_text(standing: Standing, *, brief: bool = False) -> str:
     return "; ".join(said) or f"no wall of resting {word} in the way"
 
 
+NAMED_STRIKES = 3
+"""More strikes are counted."""
+
+
+def option_text(lead: OptionLead, *, up: bool) -> str:
+    """``hedgers sell 310 a point (hybrid; naive 180); calls bought outpace puts at 6800``: what hedgers do where price goes through the
+    level upwards (`up`) or downwards, and whether the rules disagree on it.
+    """
+
+    def act(gamma: float) -> str:
+        return f"{'sell' if (gamma > 0) == up else 'buy'} {abs(gamma):,.0f}"
+
+    other, mine = ("hybrid" if lead.rule == "naive" else "naive"), lead.gamma[lead.rule]
+    rule = lead.rule + ("" if lead.scope == "all" else f", {lead.scope}")
+    same = lead.gamma[other] * mine > 0
+    against = f"{other} {f'{abs(lead.gamma[other]):,.0f}' if same else act(lead.gamma[other])}{', rules disagree' if lead.disagree else ''}"
+    does = f"hedgers {act(mine)} a point" if lead.side else f"hedgers nearly cancel, {act(mine)} a point"
+    parts = [f"{does} ({rule}; {against})"]
+    if lead.flow:
+        more = len(lead.strikes) - NAMED_STRIKES
+        strikes = ", ".join(f"{k:g}" for k in lead.strikes[:NAMED_STRIKES]) + (f" and {more} more" if more > 0 else "")
+        parts.append(f"{lead.flow} bought outpace {'puts' if lead.flow == 'calls' else 'calls'} at {strikes}")
+    return "; ".join(parts)
+
+
 def statement(standing: Standing, *, brief: bool = False) -> str:
     """One sentence: ``PM High 6800.00, approach from below, 3rd test: long outpaces short at 6799, 6800; BUT at 6802 resting sells 1,240
     (4.1x), growing.``
@@ -182,7 +210,8 @@ def statement(standing: Standing, *, brief: bool = False) -> str:
     if s.tests is not None and not brief:
         head += f", {tests_text(s.tests, coming=s.approach != 'approach_none')}"
     against = any(not w.fate for w in s.way) and s.flow.side == ("long" if s.up else "short")
-    return f"{head}: {flow_text(s.flow, s.near, s.tick_size)}; {'BUT ' if against else ''}{way_text(s, brief=brief)}."
+    more = "" if s.options is None else f"; {option_text(s.options, up=s.up)}"
+    return f"{head}: {flow_text(s.flow, s.near, s.tick_size)}; {'BUT ' if against else ''}{way_text(s, brief=brief)}{more}."
 
 
 # ----------------------------------------------------------------------------

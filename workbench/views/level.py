@@ -40,6 +40,7 @@ from workbench.views.components import (
 from workbench.views.controls import LEVEL_KEYS, drawer
 from workbench.views.drill import Drill
 from workbench.views.follow import Follow
+from workbench.views.hedging import Hedging
 from workbench.views.journal import Journal
 from workbench.views.known import Frame
 from workbench.views.level_figures import NAMES
@@ -82,6 +83,7 @@ class LevelView(PageView):
         self.words = Words(state, self.outcomes)
         self.own = OwnLevels(self, self.player, self.refresh)
         self.journal = Journal(root, state, lambda: self.look, self.guard, lambda: "" if self.drill is None else self.drill.asking)
+        self.hedging = Hedging(state, self.pictures)
         self.tape = TimeAndSales(state, lambda: self.player.frame)
         self.clock: shared_clock.SharedClock | None = None
         self._newest: shared_clock.Moment | None = None
@@ -175,7 +177,8 @@ class LevelView(PageView):
     def controls(self) -> list[Any]:
         """The drawer's widgets."""
         save = save_control(lambda: [*level_tables(self), self.tape.table(), self.own.table()])
-        return [*self.own.controls(), *self.journal.controls(), *drawer(self.state, *question_fields(self.state)), save]
+        mine = drawer(self.state, *question_fields(self.state))
+        return [*self.own.controls(), *self.journal.controls(), *self.hedging.controls(), *mine, save]
 
     # --- its life
 
@@ -203,6 +206,7 @@ class LevelView(PageView):
             said.append(f"{look.title}: {'not yet, ' if lacks.yet else ''}{lacks.why}")
         self.notices.complaints += said
         self.player.open(s, look.now_ns)
+        self.hedging.open(s, self.charts)
         if s.under_way and st.cursor_ts_ns is None:
             self.player.to_end()
         self.live.opened()
@@ -296,6 +300,7 @@ class LevelView(PageView):
             self.words.paint_price(frame)
             return
         self.words.paint(frame, self.player.deck, self.pictures.palette, all_of_it=all_of_it)
+        self.hedging.paint(frame, moves=self.player.clock.moves)
         self.tape.paint(frame)
         self._tell()
 

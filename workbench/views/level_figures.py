@@ -6,6 +6,7 @@ A figure is made once per page. What stands is the figures' own; what moves whil
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from panel.custom import JSComponent
 from engine.vocab import NS
 from workbench import lakes, own_levels, session_cache
 from workbench.assets import script
-from workbench.plots import axes, candles, conditions, heatmap, ladder, levels, volume
+from workbench.plots import axes, candles, conditions, heatmap, hedge, ladder, levels, volume
 from workbench.snapshot.scene import setup_bars
 from workbench.theme import FONT, MONO, THEMES, Theme
 from workbench.views import known
@@ -95,6 +96,9 @@ class LevelPictures:
             of.add_layout(veil)
         fig.add_layout(self.after)
         self.volume: volume.VolumeParts | None = None
+        self.hedge: hedge.HedgeParts | None = None
+        self.option_steps: Callable[[Frame], pl.DataFrame | None] = lambda frame: None
+        """Steps of the walls and the zero that are drawn in the place of the lake's levels of these names."""
         self.live = Live(width=0, height=0, margin=0)
         self.tail = Tail()
         self.new = ""
@@ -129,6 +133,7 @@ class LevelPictures:
             *((veil, {"fill_color": theme.page}) for veil in self.veils),
             (self.after, {"text_color": theme.text}),
             *([] if self.volume is None else volume.volume_theme_values(self.volume, theme)),
+            *([] if self.hedge is None else hedge.hedge_theme_values(self.hedge, theme)),
         ]
 
     def looks(self) -> dict[str, dict[str, dict[str, object]]]:
@@ -326,6 +331,10 @@ class LevelPictures:
         s, look, src, fig = frame.look.session, frame.look, self.chart.sources, self.chart.figure
         start, x, y = s.ladder.start_ns, fig.x_range, fig.y_range
         runs = known.known_runs(s, look.level_id, frame.seen, start + frame.low * NS, start + frame.high * NS)
+        of_options = self.option_steps(frame)
+        if of_options is not None:
+            others = pl.col("level_id").is_in(list(hedge.NAMES)) & (pl.col("level_id") != look.level_id)
+            runs = pl.concat([runs.filter(~others), of_options.select(runs.columns).cast(runs.schema)])
         put(src["levels"], levels.level_data(runs, look.level_id, s.day_ns))
         out = []
         if look.known and not y.start <= look.k_ref <= y.end:

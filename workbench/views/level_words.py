@@ -5,40 +5,29 @@ path of the session so far.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import panel as pn
-import param
 import polars as pl
-from panel.custom import JSComponent
 
 from engine.ladder import NO_TICK
 from engine.vocab import NS
 from workbench import queries
-from workbench.assets import script
 from workbench.plots import axes, decision
 from workbench.plots.heatmap import legend_html
 from workbench.state import LevelState
 from workbench.theme import THEMES, css_variables
 from workbench.views import components, known
 from workbench.views.background import BackgroundTask
-from workbench.views.components import FILL, PANE_CSS, Chips, layer_chips
+from workbench.views.components import FILL, Chips, layer_chips
 from workbench.views.known import Frame
 from workbench.views.nearest import Nearest
 from workbench.views.outcomes import Outcomes
+from workbench.views.said import Said
 from workbench.views.viewport import Viewport
 
 TRACK_EVERY_S = 20
 """The scrubber's path has a point for so many seconds."""
-
-
-class Said(JSComponent):
-    """Text that changes often. A pane of Panel's has the page laid out again for each change (20 ms)."""
-
-    html = param.String(default="", doc="What is said; whoever sets it has escaped what comes from elsewhere")
-
-    _stylesheets: ClassVar[list[str]] = [PANE_CSS]
-    _esm = script("said")
 
 
 class Record:

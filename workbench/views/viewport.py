@@ -15,6 +15,7 @@ from engine.params import FeatureParams
 from engine.session import Session, level_title, tick_at
 from engine.vocab import NS, Root
 from workbench import own_levels, session_cache
+from workbench.options import lead_at
 from workbench.own_levels import PREFIX, own_price, traded_tick
 from workbench.plots import axes
 from workbench.plots.axes import price_text
@@ -32,6 +33,8 @@ class Viewport:
         Steps of the level; its windows of the whole session, of which `row` gives the last known one.
     k_ref, known : int, bool
         The level's tick in the second before the instant, and whether it had one; where not, a tick to look around.
+    rule, scope : str
+        What dealers are assumed to hold of the options, and the expiries that count.
     """
 
     session: Session
@@ -45,6 +48,8 @@ class Viewport:
     known: bool
     step: int
     rows: int
+    rule: str = "hybrid"
+    scope: str = "all"
 
     @property
     def window_ns(self) -> int:
@@ -81,7 +86,8 @@ class Viewport:
         k = self.k_ref if row is None else int(row["level_tick"])  # type: ignore[call-overload]
         beside = session_cache.confluent(s, self.level_id, self.now_ns)
         stands = standing(s, self.level_id, k, self.end_ns, row=row, near=near, step_ticks=self.step, why=why, confluent=beside)
-        return replace(stands, title=self.title, last_tick=s.last_tick(self.now_ns))
+        lead = lead_at(s, self.end_ns, k * s.tick_size, self.scope, self.rule)
+        return replace(stands, title=self.title, last_tick=s.last_tick(self.now_ns), options=lead)
 
     def _book_lacks(self) -> str:
         why = self.session.why_not_known(self.now_ns - self.window_ns, self.now_ns)
@@ -125,6 +131,7 @@ def resolve(session: Session, state: LevelState, *, at_ns: int | None = None, le
     return Viewport(
         session, level_id, own_levels.title(session, level_id), frame, windows, params, now,
         around if around is not None else lad.tick_low + lad.n_slots // 2, tick is not None, step_ticks(state, lad.root), state.rows,
+        state.rule, state.scope,
     )  # fmt: skip
 
 
