@@ -17,18 +17,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.bars import INT32_MAX, bars_2m, nearest_tick, trades_between
+from engine.bars import trades_between
 from engine.errors import EngineError, PartitionCorrupt
 from engine.ladder import NO_TICK, Ladder, index_by_tick, link_rows, state_before_rows
 from engine.lake.catalog import BRONZE_MBO
 from engine.lake.manifest import Manifest
 from engine.lake.store import Lake
-from engine.levels import LEVEL_SCHEMA, Gap, LevelInputs, build_levels
+from engine.levels import LEVEL_SCHEMA, Gap, build_levels
 from engine.live.journal import MBO, Journal
+from engine.live.trades import GrowingTrades, LiveInputs, Trades, grown
 from engine.live.trust import GrowingTrust
 from engine.mbo import book
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns, split
-from engine.mbo.orders import OrderReplay
+from engine.mbo.orders import ROW_FIELDS as ORDER_FIELDS
+from engine.mbo.orders import OrderReplay, frame_of
 from engine.mbo.replay import LADDER_SCHEMA, TAPE_SCHEMA, ContractState, LadderReplay
 from engine.mbo.trust import Trust
 from engine.params import RunParams
@@ -300,34 +302,21 @@ class _Bronze:
         return self.lake.read_parts(key, self.symbol, date, columns, where)
 
 
-_NO_TRADES = pl.DataFrame(schema={"ts_event": pl.Int64, "tick": pl.Int32, "size": pl.UInt32, "side": pl.UInt8})
+class GrowingOrders(OrderReplay):
+    """The replay of what single orders do, looked at while it goes on."""
 
-MOST_CHUNKS = 64
-"""A frame that grew by more pieces is made one again."""
+    def __init__(self, symbol: str, windows: SessionWindows, params: RunParams, lost: tuple[tuple[int, int], ...]) -> None:
+        super().__init__({1: symbol}, windows.ladder_start_ns, windows.ladder_end_ns, params.orders, lost=tuple(sorted(lost)))
+        self._told, self._parts = frame_of(np.empty((0, ORDER_FIELDS), np.int64)), 0
 
-
-@dataclass(frozen=True)
-class _Trades:
-    """Trades that came together, as `engine.bars.trade_rows` has them: arrays, for a frame of a few takes as long as one of many."""
-
-    ts_event: NDArray[np.int64]
-    tick: NDArray[np.int32]
-    size: NDArray[np.uint32]
-    side: NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, ts_event: Any, price: Any, size: Any, side: Any, tick_fixed: int) -> _Trades:
-        """Trades at fixed-point prices, without those beyond int32 ticks."""
-        formula: Any = nearest_tick  # of arrays as of expressions
-        tick = formula(np.ascontiguousarray(price, np.int64), tick_fixed)
-        on = np.abs(tick) <= INT32_MAX
-        return cls(ts_event[on].astype(np.int64), tick[on].astype(np.int32), size[on].astype(np.uint32), side[on].astype(np.uint8))
-
-    @staticmethod
-    def frame(parts: list[_Trades]) -> pl.DataFrame:
-        """All of them as a frame."""
-        data = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _NO_TRADES.columns}
-        return pl.DataFrame(data, schema=_NO_TRADES.schema)
+    def so_far(self) -> pl.DataFrame:
+        """What happened until the last record that was fed."""
+        c = self._contracts[0]
+        c.drain()
+        if len(c.parts) > self._parts:
+            self._told = grown(self._told, frame_of(np.concatenate(c.parts[self._parts :])))
+            self._parts = len(c.parts)
+        return self._told
 
 
 @dataclass
@@ -358,18 +347,17 @@ class LiveDay:
         w = self.windows
         self._lost = lost
         self._replay = GrowingReplay(self.symbol, w, self.params, lost)
-        self._orders = OrderReplay({1: self.symbol}, w.ladder_start_ns, w.ladder_end_ns, self.params.orders, lost=tuple(sorted(lost)))
+        self._orders = GrowingOrders(self.symbol, w, self.params, lost)
         self.ladder = GrowingLadder(self.symbol, self.date, w.ladder_start_ns, w.ladder_end_ns)
         self._done = dict.fromkeys(self._dates, 0)
-        self._trades, self._new_trades = _NO_TRADES, list[_Trades]()
-        self._early: pl.DataFrame | None = None
+        self.kept = GrowingTrades()
         self.gaps: list[Gap] = []
         self.covered_ns: int | None = None
         self._traded: deque[tuple[int, dict[int, int]]] = deque(maxlen=TRADED_MINUTES)  # by minute: trades by instrument
         self._ids: tuple[object, NDArray[np.uint32]] = (None, np.empty(0, np.uint32))
         self.records = 0
         self.last_ns: int | None = None
-        self.bars = bars_2m(self.trades(), w.globex_start_ns, w.globex_start_ns + NS)
+        self.bars = self.kept.bars(w.globex_start_ns, w.globex_start_ns)
         self.levels = LEVEL_SCHEMA.to_frame()
         self.absent: dict[str, str] = {}
 
@@ -478,43 +466,39 @@ class LiveDay:
     def _keep_trades(self, columns: MboColumns) -> None:
         of = (columns.action == ACTION_CODES["T"]) & (columns.price != UNDEF_PRICE)
         if of.any():
-            self._new_trades.append(
-                _Trades.of(columns.ts_event[of], columns.price[of], columns.size[of], columns.side[of], root_of(self.symbol).tick_fixed)
+            self.kept.add(
+                Trades.of(columns.ts_event[of], columns.price[of], columns.size[of], columns.side[of], root_of(self.symbol).tick_fixed)
             )
 
     def trades(self) -> pl.DataFrame:
         """Trades since the Globex open in the order in which they came: ``ts_event, tick, size, side``."""
-        if self._early is None:
-            self._early = self._before_the_join()
-        if self._new_trades:
-            self._trades = pl.concat([self._trades, _Trades.frame(self._new_trades)])
-            self._new_trades = []
-            if self._trades.n_chunks() > MOST_CHUNKS:
-                self._trades = self._trades.rechunk()
-        return pl.concat([self._early, self._trades]) if self._early.height else self._trades
+        return self.kept.all()
 
     def trades_so_far(self) -> pl.DataFrame:
         """As `trades`, of the closed seconds."""
-        trades = self.trades()
-        return trades.filter(pl.col("ts_event").cum_max() < self.now_ns) if self.ladder.closed else trades
+        return self.kept.until(self._trades_end_ns)
+
+    @property
+    def _trades_end_ns(self) -> int:
+        return self.now_ns if self.ladder.closed else _FOREVER
 
     def last_trade(self) -> int | None:
         """Tick of the last trade, also of the second under way; None before the first."""
-        newest = next((t.tick for t in reversed(self._new_trades) if len(t.tick)), self._trades["tick"])
-        return int(newest[-1]) if len(newest) else None
+        return self.kept.last_tick()
 
-    def _before_the_join(self) -> pl.DataFrame:
-        """Trades that were asked for when the recording was joined late."""
-        if self.covered_ns is None:
-            return _NO_TRADES
+    def _ask_before_the_join(self) -> None:
+        """Take the trades that were asked for when the recording was joined late, which come when they come."""
+        if self.covered_ns is None or self.kept.is_known_before:
+            return
         for date in self._dates:
             found = self.journal.trades(date)
             ids = [i for i, s in self.journal.symbols(date).items() if s == self.symbol]
             found = found[np.isin(found["instrument_id"], ids) & (found["ts_recv"] < self.covered_ns) & (found["price"] != UNDEF_PRICE)]
             if len(found):
                 side = np.select([found["side"] == ord("B"), found["side"] == ord("A")], [0, 1], 2).astype(np.uint8)
-                return _Trades.frame([_Trades.of(found["ts_event"], found["price"], found["size"], side, root_of(self.symbol).tick_fixed)])
-        return _NO_TRADES
+                tick_fixed = root_of(self.symbol).tick_fixed
+                self.kept.put_before(Trades.frame([Trades.of(found["ts_event"], found["price"], found["size"], side, tick_fixed)]))
+                return
 
     # --- bars and levels
 
@@ -527,9 +511,8 @@ class LiveDay:
         """Make bars and levels anew, as known at the end of the last closed second."""
         with self._lock:
             w, now = self.windows, self.now_ns
-            if self.covered_ns is not None and self._early is not None and not self._early.height:
-                self._early = None  # they may have come since
-            self.bars = bars_2m(self.trades(), w.globex_start_ns, now) if now > w.globex_start_ns else self.bars
+            self._ask_before_the_join()
+            self.bars = self.kept.bars(w.globex_start_ns, now) if now > w.globex_start_ns else self.bars
             levels, absent = build_levels(self._inputs(), self.params.levels)
             later = levels["start_ts_ns"] >= now
             for level_id in levels.filter(later)["level_id"].unique(maintain_order=True):
@@ -538,16 +521,16 @@ class LiveDay:
                     absent[level_id] = f"not known before {clock_text(starts)} New York"
             self.levels, self.absent = levels.filter(~later), absent
 
-    def _inputs(self) -> LevelInputs:
+    def _inputs(self) -> LiveInputs:
         w = self.windows
         lacking, before, date = self._previous
         gaps = list(self.gaps)
         covered = self.covered_ns
         if covered is None:
             gaps.append(Gap(w.globex_start_ns, w.ladder_end_ns, "nothing was recorded yet"))
-        elif covered > w.globex_start_ns and not (self._early is not None and self._early.height):
+        elif covered > w.globex_start_ns and not self.kept.is_known_before:
             gaps.append(Gap(w.globex_start_ns, covered, f"recorded since {clock_text(covered // NS * NS)} New York"))
-        return LevelInputs(
+        return LiveInputs(
             windows=w,
             root=root_of(self.symbol),
             trades_session=self.trades_so_far(),
@@ -555,6 +538,8 @@ class LiveDay:
             pd_reason=f"the previous RTH session is {date}: {lacking[0].reason}" if lacking else "",
             bars=self.bars,
             gaps=tuple(sorted(gaps, key=lambda g: g.start_ns)),
+            kept=self.kept,
+            end_ns=self._trades_end_ns,
         )
 
     def _read_previous(self) -> tuple[tuple[Gap, ...], pl.DataFrame | None, dt.date]:
@@ -571,7 +556,7 @@ class LiveDay:
     def order_events(self) -> pl.DataFrame:
         """What single orders did so far (`engine.lake.catalog.ORDER_EVENTS`)."""
         with self._lock:
-            return self._orders.so_far()[self.symbol]
+            return self._orders.so_far()
 
     def forming(self) -> NDArray[np.int32]:
         """Rows of the second under way, as `Closed.rows`."""

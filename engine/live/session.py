@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bars import trades_between
 from engine.errors import NoData, PartitionCorrupt
 from engine.lake.store import Lake
 from engine.live.alerts import busier
@@ -140,7 +139,7 @@ class LiveSession(Session):
         return int(np.searchsorted(self.touches(level_id), end_ns, side="left")) if self.has_level(level_id) else None
 
     def _read_trades(self) -> pl.DataFrame:
-        return trades_between(self.day.trades_so_far(), self.ladder.start_ns, self.ladder.end_ns)
+        return self.day.kept.between(self.ladder.start_ns, min(self.ladder.end_ns, self.day.now_ns))
 
     def _find_touches(self, levels: pl.DataFrame) -> pl.DataFrame:
         from engine.setups.triggers import session_triggers

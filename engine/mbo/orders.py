@@ -663,17 +663,8 @@ class OrderReplay:
             if c.own[BEGIN_NS] != _FOREVER:
                 self._begin(c)
             c.drain()
-            out[c.symbol] = _frame(np.concatenate(c.parts) if c.parts else np.empty((0, ROW_FIELDS), np.int64))
+            out[c.symbol] = frame_of(np.concatenate(c.parts) if c.parts else np.empty((0, ROW_FIELDS), np.int64))
         self._contracts = []
-        return out
-
-    def so_far(self) -> dict[str, pl.DataFrame]:
-        """What happened until the last record that was fed, by symbol; the replay goes on."""
-        out = {}
-        for c in self._contracts:
-            c.drain()
-            c.parts[:] = [np.concatenate(c.parts)] if c.parts else []
-            out[c.symbol] = _frame(c.parts[0] if c.parts else np.empty((0, ROW_FIELDS), np.int64))
         return out
 
     def _due(self, c: _Orders) -> None:
@@ -733,7 +724,8 @@ def _grown(table: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
     return bigger
 
 
-def _frame(rows: NDArray[np.int64]) -> pl.DataFrame:
+def frame_of(rows: NDArray[np.int64]) -> pl.DataFrame:
+    """Rows as the replay notes them as a frame (`EVENTS_SCHEMA`)."""
     columns: dict[str, Any] = dict(zip(EVENTS_SCHEMA, np.ascontiguousarray(rows.T)))
     kind = columns["kind"]
     columns["kind"] = pl.Series(np.array(KINDS, object)[kind], dtype=EVENTS_SCHEMA["kind"])
