@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser
 
-from tests.ui.conftest import DATE, Server
+from tests.ui.conftest import Server
 from tests.ui.pages import Watch, new_page, query, until
 
 NEAR = 24
@@ -126,60 +126,43 @@ def click(page: Any, role: str = "button", name: str = "Light or dark theme") ->
     page.evaluate("() => document.activeElement?.shadowRoot?.activeElement?.blur()")
 
 
-def changed_looks_as_loaded(browser: Browser, server: Server, **asked: str) -> None:
-    """Load in light, load in dark and change to light: both look the same, and unlike the dark one."""
-    with at(browser, server, **asked, theme="light") as (page, _):
-        light = picture(page)
-    with at(browser, server, **asked, theme="dark") as (page, watch):
-        assert (np.abs(light - picture(page)).max(axis=2) > NEAR).mean() > 0.2
-        click(page)
-        comes_to_look(page, light)
-    assert watch.errors == []
-
-
-def test_a_changed_theme_looks_as_the_loaded_one(browser: Browser, made_server: Server) -> None:
-    changed_looks_as_loaded(browser, made_server, t="10:05:00", volume="on")
-
-
 ABOUT = {"levels": "Hit rates", "features": "Features", "quality": "Data quality", "hypothesis": "Four conditions"}
 
 
-def test_a_changed_theme_looks_as_the_loaded_one_in_research(browser: Browser, made_server: Server) -> None:
-    asked = {"view": "research", "about": "levels", "t": "10:05:00"}
-    light: dict[str, np.ndarray] = {}
-    with at(browser, made_server, **asked, theme="light") as (page, _):
-        for about, title in ABOUT.items():
-            click(page, "radio", title)
-            until(page, lambda p: query(p).get("about", "hypothesis"), about)
-            light[about] = picture(page)
-    with at(browser, made_server, **asked, theme="dark") as (page, watch):
-        for about, title in ABOUT.items():
-            click(page, "radio", title)
-            until(page, lambda p: query(p).get("about", "hypothesis"), about)
-            assert (np.abs(light[about] - picture(page)).max(axis=2) > NEAR).mean() > 0.2
-            click(page)
-            comes_to_look(page, light[about])
-            click(page)
-    assert watch.errors == []
+def show(page: Any, place: str) -> None:
+    """Go to another view of the page, or to another question of Research."""
+    if place in ABOUT:
+        if query(page).get("view") != "research":
+            page.get_by_role("tab", name="Research").click()
+            page.get_by_role("radio", name=ABOUT["levels"]).wait_for(timeout=30_000)
+        click(page, "radio", ABOUT[place])
+        until(page, lambda p: query(p).get("about", "hypothesis"), place)
+    else:
+        page.get_by_role("tab", name=place).click()
+        until(page, lambda p: query(p).get("view", "level"), place.lower())
 
 
-def test_a_changed_theme_looks_as_the_loaded_one_in_neighbours(browser: Browser, served: tuple[Server, dict[str, str]]) -> None:
+def test_a_changed_theme_looks_as_the_loaded_one(browser: Browser, served: tuple[Server, dict[str, str]]) -> None:
+    """Load in light, load in dark and change to light: every view looks the same, and unlike the dark one."""
     server, moment = served
-    changed_looks_as_loaded(browser, server, view="neighbours", **moment)
-
-
-def test_a_theme_changed_in_another_view_is_all_there_on_the_way_back(browser: Browser, made_server: Server) -> None:
-    asked = {"session": DATE.isoformat(), "contract": "ESZ5", "t": "10:05:00"}
-    with at(browser, made_server, **asked, theme="light") as (page, _):
-        light = picture(page)
-    with at(browser, made_server, **asked, theme="dark") as (page, watch):
-        picture(page)
-        page.get_by_role("tab", name="Research").click()
-        page.get_by_role("radio", name="Hit rates").wait_for(timeout=30_000)
-        click(page)
-        page.wait_for_timeout(1_500)
-        page.get_by_role("tab", name="Level").click()
-        comes_to_look(page, light)
+    asked = {**moment, "volume": "on"}
+    light: dict[str, np.ndarray] = {}
+    places = ["Level", "Neighbours", *ABOUT]
+    with at(browser, server, **asked, theme="light") as (page, _):
+        for place in places:
+            show(page, place)
+            light[place] = picture(page)
+    with at(browser, server, **asked, theme="dark") as (page, watch):
+        for place in places:
+            show(page, place)
+            assert (np.abs(light[place] - picture(page)).max(axis=2) > NEAR).mean() > 0.2
+            click(page)
+            comes_to_look(page, light[place])
+            if place != places[-1]:
+                click(page)
+        # Changed while another view was in front.
+        show(page, "Level")
+        comes_to_look(page, light["Level"])
         assert watch.errors == []
 
 
