@@ -50,10 +50,11 @@ test: .venv/.synced browser ## Run every check and test, on all cores
 
 # A file's tests share what they set up, and stay in one process; more threads than cores would contend. Half as many processes again as
 # cores: those with a browser wait for a third of their time, and of twice as many some miss what they wait for. (nproc repeats what
-# OMP_NUM_THREADS says.) Up to three of the browser's that fail are run once more, alone, and named.
+# OMP_NUM_THREADS says.) Hundreds of processes begin, each with the same modules: what Python compiled of them is kept. Up to three of the
+# browser's that fail are run once more, alone, and named.
 TESTS ?= tests
 tests: .venv/.synced
-	@export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; \
+	@export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; unset PYTHONDONTWRITEBYTECODE; \
 	  $(RUN) pytest $(TESTS) --cache-clear -n $$(($$(env -u OMP_NUM_THREADS nproc) * 3 / 2)) --dist loadfile --no-loadscope-reorder -m "not long" \
 	  || $(RUN) python -m tests.support.again $$?
 
