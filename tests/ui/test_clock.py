@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
 from tests.support.lakes import spymaster
 from tests.ui.conftest import DATE, Server
 from tests.ui.pages import Watch, new_page, query, until
+from workbench.state import clock_text
 
 DAY = "view=replay&session=2025-11-04&contract=ESZ5"
 CUT_NS = utc_ns(DATE, 14, 52)  # 09:52:00 New York
