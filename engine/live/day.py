@@ -43,6 +43,8 @@ _NULLABLE = ("best_bid_tick", "best_ask_tick", "last_tick", "high_tick", "low_ti
 _TAPE_COLUMNS = tuple(TAPE_SCHEMA)[2:-2]
 ROW_FIELDS = 3 + len(LADDER_COLUMNS)
 TAIL_S = 240
+MOST_ROWS = 1 << 22
+"""A ladder has room for so many rows, twice those of a busy day: what is not written takes no memory, and nothing is copied as it grows."""
 TRADED_MINUTES = 30
 """Which contract trades more is told by so many minutes with trades."""
 
@@ -158,7 +160,7 @@ class GrowingLadder(Ladder):
         self._second, self._tick, self._before = (np.empty(0, np.int32) for _ in range(3))
         self._keyframe, self._depth = np.empty(0, np.bool_), np.empty((0, 2), np.int32)
         self._values = np.empty((0, len(LADDER_COLUMNS)), np.int32)
-        self._room(1 << 14)
+        self._room(MOST_ROWS)
         self._low, self._head = 0, np.zeros(0, np.int32)
         self._by_tick: tuple[int, NDArray[np.int64], NDArray[np.int32]] | None = None
 
@@ -307,15 +309,15 @@ class GrowingOrders(OrderReplay):
 
     def __init__(self, symbol: str, windows: SessionWindows, params: RunParams, lost: tuple[tuple[int, int], ...]) -> None:
         super().__init__({1: symbol}, windows.ladder_start_ns, windows.ladder_end_ns, params.orders, lost=tuple(sorted(lost)))
-        self._told, self._parts = frame_of(np.empty((0, ORDER_FIELDS), np.int64)), 0
+        self._told = frame_of(np.empty((0, ORDER_FIELDS), np.int64))
 
     def so_far(self) -> pl.DataFrame:
         """What happened until the last record that was fed."""
         c = self._contracts[0]
         c.drain()
-        if len(c.parts) > self._parts:
-            self._told = grown(self._told, frame_of(np.concatenate(c.parts[self._parts :])))
-            self._parts = len(c.parts)
+        if c.parts:
+            self._told = grown(self._told, frame_of(np.concatenate(c.parts)))
+            c.parts.clear()
         return self._told
 
 

@@ -1,7 +1,8 @@
-"""What a day's recording costs its processes: ``python -m tests.support.live_growth record SOURCE LAKE``, and ``follow LAKE PROFILE``.
+"""What a day's recording costs its processes: ``python -m tests.support.live_growth record SOURCE LAKE``, and ``follow LAKE PROFILE STEP``.
 
-Each prints a line of JSON: records, and MB of memory at a tenth of them, at the most and at the end; of `follow` also the CPU seconds of
-each tenth, and of the slowest step. `SOURCE` are bare records; what follows takes them in as a page does, in steps.
+Each prints a line of JSON: records, and MB of memory at a tenth of them, at the most and at the end; of `follow` also, for each hour of the
+market, the median CPU ms of taking a step of records in, of bars and levels, and of the ladder's end. `SOURCE` are bare records; what
+follows takes them in as a page does, in steps.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from engine.live.day import LiveDay
 from engine.live.journal import MBO, Journal, Recorder
 from engine.live.lookout import Lookout
 from engine.live.session import opened
+from engine.vocab import NS
 from tests.support.dbn_files import busy_day, utc_ns
 from tests.support.lakes import ESZ5, TUESDAY
 
-READ, STEP = 1 << 10, 2_500
-"""Records that a recorder gets at once, and that are taken in at once."""
+READ = 1 << 10
+"""Records that a recorder gets at once."""
 
 OPENS, CLOSES = utc_ns(TUESDAY, 14, 30), utc_ns(TUESDAY, 21)
 """09:30 and 16:00 New York."""
@@ -41,13 +43,12 @@ def memory_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def grown(steps: Iterator[int], total: int, tenth: Callable[[], None] = lambda: None) -> dict[str, Any]:
+def grown(steps: Iterator[int], total: int) -> dict[str, Any]:
     """Go through steps, each of which says how many records there were by then."""
     at, most, parts = 0.0, 0.0, 0
     for n in steps:
         if n * 10 >= (parts + 1) * total:
             parts += 1
-            tenth()
             most = max(most, memory_mb())
             at = at or memory_mb()
     return {"records": total, "at_a_tenth_mb": at, "most_mb": max(most, memory_mb()), "end_mb": memory_mb()}
@@ -74,37 +75,40 @@ def record(source: Path, lake: Path) -> dict[str, Any]:
     return found
 
 
-def follow(lake: Path, profile: str) -> dict[str, Any]:
-    """Take in a journal from its beginning, with the levels and alerts of its session."""
+def follow(lake: Path, profile: str, step: int) -> dict[str, Any]:
+    """Take in a journal from its beginning, `step` records at once, with the levels and alerts of its session."""
     journal = Journal(lake, "ES")
     session = opened(LiveDay(Lake(lake), journal, "ESZ5", TUESDAY, profile))
     lookout, total = Lookout(session), sum(journal.count(d) for d in journal.dates())
-    cpu, slowest, alerts = [time.process_time()], 0.0, 0
+    took: dict[str, dict[int, list[float]]] = {"chunk_ms": {}, "refresh_ms": {}, "tail_ms": {}}
+    alerts = 0
+
+    def timed(what: str, act: Callable[[], object]) -> None:
+        begin = time.process_time()
+        act()
+        hour = int(max(session.day.now_ns - OPENS, 0) // (3600 * NS))
+        took[what].setdefault(hour, []).append((time.process_time() - begin) * 1000)
 
     def steps() -> Iterator[int]:
-        nonlocal slowest, alerts
+        nonlocal alerts
         while session.day.behind():
-            begin = time.process_time()
-            session.advance(STEP)
-            alerts += len(lookout.look())
-            slowest = max(slowest, time.process_time() - begin)
+            before = session.known_seconds
+            timed("chunk_ms", lambda: session.day.poll(step))
+            if session.known_seconds > before:
+                timed("refresh_ms", session.refresh)
+                timed("tail_ms", session.day.ladder.tail)
+                alerts += len(lookout.look())
             yield session.day.records
 
-    found = grown(steps(), total, lambda: cpu.append(time.process_time()))
-    valid = int(session.ladder.valid.sum())
-    return found | {
-        "cpu_s": np.diff(cpu).tolist(),
-        "slowest_s": slowest,
-        "seconds": session.known_seconds,
-        "valid": valid,
-        "alerts": alerts,
-    }
+    found = grown(steps(), total)
+    medians = {what: [round(float(np.median(by[h])), 3) for h in sorted(by)] for what, by in took.items()}
+    return found | medians | {"seconds": session.known_seconds, "valid": int(session.ladder.valid.sum()), "alerts": alerts}
 
 
 def main() -> None:
     """Do what is asked, and say what it cost."""
     what, *words = sys.argv[1:]
-    found = record(Path(words[0]), Path(words[1])) if what == "record" else follow(Path(words[0]), words[1])
+    found = record(Path(words[0]), Path(words[1])) if what == "record" else follow(Path(words[0]), words[1], int(words[2]))
     print(json.dumps(found))
 
 
