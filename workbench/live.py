@@ -255,13 +255,17 @@ def session_of(root: str, symbol: str, date: dt.date) -> LiveSession | None:
 
 def session_until(root: str, symbol: str, date: dt.date, end_ns: int) -> LiveSession | None:
     """As `session_of`, with all that was recorded before an instant: a process that answers a question follows the journal itself."""
+    taken_in = -1
     while True:
         found = session_of(root, symbol, date)
-        if found is None or found.day.now_ns >= end_ns:
+        if found is not None and found.day.now_ns >= end_ns:
             return found
-        of = follower(root, found)
-        if of is None or not of.behind:
+        # What comes before the session's ladder may take several steps, in which there is no second of it yet.
+        of = (f for f in _followers(root).values() if f.behind and f.session is not None)
+        day = next((f.session.day for f in of if f.session is not None and (f.session.symbol, f.session.date) == (symbol, date)), None)
+        if day is None or day.records == taken_in:
             return found
+        taken_in = day.records
 
 
 END_S = 2.0

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.features.events import session_events
+from engine.lake.catalog import TRIGGERS
+from engine.lake.manifest import Lineage
 from engine.lake.store import Lake
 from engine.live.day import LiveDay
 from engine.live.journal import Journal, Recorder
@@ -19,7 +22,9 @@ from engine.live.session import LiveSession, opened
 from engine.vocab import NS
 from tests.bench.harness import Measure, bench
 from tests.support.dbn_files import F_SNAPSHOT, busy_day, utc_ns
-from tests.support.lakes import ESZ5, TUESDAY
+from tests.support.lakes import ESZ5, TUESDAY, WEDNESDAY, make_whole_lake
+from tests.support.similar_lake import made_up_past
+from workbench import similar
 
 STARTS = utc_ns(TUESDAY, 17)
 """12:00 New York: three hours of the session's ladder are there."""
@@ -83,6 +88,42 @@ def window() -> Measure:
             if session.known_seconds // 5 != before:
                 took.append((time.process_time() - begin) * 1000)
     return Measure(float(np.quantile(took[2:], 0.95)), "ms", len(took) - 2, f"p50 {np.median(took[2:]):.0f}")
+
+
+@bench("live: similar setups of the level in play, p95", bar="1.5 s")
+def similar_setups() -> Measure:
+    """CPU s of the process that answers, from the journal to the answer, every five minutes of three hours of a session under way."""
+    with tempfile.TemporaryDirectory() as tmp:
+        make_whole_lake(Path(tmp))
+        lake = Lake(Path(tmp) / "lake")
+        vectors = session_events(lake, "ESZ5", TUESDAY, ("window", "arm"), ("means",))["means"]
+        lake.write(
+            TRIGGERS, "ESZ5", TUESDAY, vectors.sort("window_end_ts_ns", "level_id", "kind"), Lineage("triggers", "p", "c", {}, "rth")
+        )
+        made_up_past(lake, TUESDAY)
+        day = busy_day(2_000_000, 8, date=WEDNESDAY, symbols=ESZ5, snapshot_orders=2000, end_ns=utc_ns(WEDNESDAY, 17, 30))
+        recorder = Recorder(lake.root, "ES", feed="replayed")
+        recorder.start()
+        recorder.resume()
+        recorder.take(day[:1].tobytes())
+        recorder.say("mapping", symbols={str(i): s for i, s in ESZ5.items()})
+        took, at, first = [], 1, 0.0
+        for end in range(utc_ns(WEDNESDAY, 14, 20), utc_ns(WEDNESDAY, 17, 20), 300 * NS):
+            to = int(np.searchsorted(day["ts_recv"], end + NS))
+            recorder.take(day[at:to].tobytes())
+            at = to
+            recorder.clock = {"wall_ns": time.time_ns(), "data_ns": end + NS, "speed": 1.0}
+            recorder.write_status()
+            tick = int(day["price"][at - 1] // 250_000_000)
+            begin = time.process_time()
+            similar.find(similar.Question(str(lake.root), "ESZ5", WEDNESDAY, f"price:{tick / 4:.2f}", end))
+            took.append(time.process_time() - begin)
+            first = first or took[0]
+        recorder.close("")
+    asked = took[1:]
+    return Measure(
+        float(np.quantile(asked, 0.95)), "s", len(asked), f"p50 {np.median(asked):.2f}; the first, with fit and catching up, {first:.1f}"
+    )
 
 
 @bench("live: catch-up", bar=">= 1 M records/s")

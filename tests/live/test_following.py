@@ -154,6 +154,22 @@ def test_who_only_answers_a_question_gives_no_alerts(records: np.ndarray, tmp_pa
     assert follower.told == len(kept(path)) > 0
 
 
+def test_a_question_waits_for_what_was_recorded_before_the_session(
+    records: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = write_journal(tmp_path, records, ESZ5)
+    monkeypatch.setattr(live, "MOST_AT_ONCE", 97)
+    assert int(records["ts_recv"][96]) < utc_ns(TUESDAY, 14), "the first step ends before the ladder begins"
+    session = live.session_until(str(tmp_path), "ESZ5", TUESDAY, utc_ns(TUESDAY, 14, 32))
+    assert session is not None
+    assert utc_ns(TUESDAY, 14, 32) <= session.day.now_ns < utc_ns(TUESDAY, 14, 33)
+    # What cannot be read is not waited for.
+    with journal.path(TUESDAY).open("r+b") as f:
+        f.seek(56 * (session.day.records + 5))
+        f.write(bytes(56))
+    assert live.session_until(str(tmp_path), "ESZ5", TUESDAY, 2**62) is None
+
+
 def test_alerts_are_of_one_session(records: np.ndarray, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     write_journal(lake, records, ESZ5)
