@@ -213,6 +213,10 @@ class RunFailed(EngineError):
     """A run in which one or more tasks failed; names each with the reason."""
 
 
+class ClusterUnfit(EngineError):
+    """A cluster that no run can use: no scheduler or worker answers, or its workers differ from this machine; names each and how."""
+
+
 class SessionError(EngineError):
     """An invalid argument: a date that is not a trading day or has no data, or an unusable option."""
 

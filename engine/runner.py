@@ -64,6 +64,34 @@ def spawned_pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=worker_init, initargs=(threads,))
 
 
+@dataclass(frozen=True)
+class Machines:
+    """Where the tasks of a run are computed.
+
+    Attributes
+    ----------
+    workers : int
+        Tasks that run at once.
+    make_executor : callable
+        An executor for so many of them.
+    max_deaths : int
+        How often an executor may break over a task that runs alone, until it is poison.
+    died : str
+        What is said of poison.
+    """
+
+    workers: int
+    make_executor: Callable[[int], Executor]
+    max_deaths: int
+    died: str
+
+
+def this_machine(workers: int) -> Machines:
+    """So many processes of this machine."""
+    died = f"its process died {MAX_DEATHS} times, perhaps out of memory (`dmesg | tail`); try --workers 1"
+    return Machines(workers, spawned_pool, MAX_DEATHS, died)
+
+
 _pools: dict[int, Executor] | None = None
 """Executors by number of workers, within `reuse_workers`."""
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from engine.commands.common import JsonFlag, LakeDir, parse_dates, processes
-from engine.commands.run import LevelIds, Overwrite, Run, SessionName, Symbol, Workers, read_params
+from engine.commands.common import JsonFlag, LakeDir, parse_dates
+from engine.commands.run import Cluster, LevelIds, Overwrite, Run, SessionName, Symbol, Workers, processes_of, read_params
 from engine.errors import EngineError, NoData, PartitionCorrupt, PartitionMissing, RawMissing, StaleIndex
 from engine.sessions import profile_text
 
@@ -29,6 +29,7 @@ def rebuild(
     lake: LakeDir = Path("lake"),
     name: Annotated[str, Parameter(help="The index's folder under indexes/ (MBO_INDEX_DIR overrides that).")] = "default",
     workers: Workers = None,
+    cluster: Cluster = None,
     overwrite: Overwrite = False,
     level_ids: LevelIds = None,
     params: Annotated[Path | None, Parameter(help="JSON of parameters by group, as for `spymaster run`.")] = None,
@@ -52,11 +53,13 @@ def rebuild(
     from engine.lake.store import Lake
     from engine.retrieval.index import check_market
 
-    place = Lake(lake)
+    place = Lake(lake.resolve() if cluster else lake)  # other machines have a working folder of their own
     wanted, must = (_all_dates(place, symbol), False) if dates is None else parse_dates(dates, None, None)
-    many = processes(workers)
+    many = processes_of(workers, cluster)
     given = read_params(params, level_ids)
-    job = _Rebuild(place, symbol, wanted, must, profile_text(session), given, many, overwrite, json, name=name, audit=audit)
+    job = _Rebuild(
+        place, symbol, wanted, must, profile_text(session), given, many, overwrite, json, cluster=cluster or "", name=name, audit=audit
+    )
     check_market(job.lake, job.name, job.market)
     with place.lock():
         job.go("all")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
@@ -20,8 +22,12 @@ if TYPE_CHECKING:
     from engine.lake.store import Lake
     from engine.params import RunParams
     from engine.pipeline import Plan
+    from engine.runner import Machines, Named
     from engine.stages.raw import RawIndex
     from engine.stages.task import Receipt, TaskSpec
+
+S = TypeVar("S", bound="Named")
+R = TypeVar("R")
 
 SessionName = Annotated[
     str,
@@ -31,6 +37,9 @@ SessionName = Annotated[
 ]
 Symbol = Annotated[str, Parameter(help="A root (ES) or a contract (ESH4).")]
 Workers = Annotated[int | None, Parameter(help="Processes; by default one per core.")]
+Cluster = Annotated[
+    str | None, Parameter(help="Address of a Dask scheduler, tcp://HOST:8786, whose workers run the tasks; local starts one here.")
+]
 Overwrite = Annotated[bool, Parameter(negative=(), help="Rebuild everything, also what is current.")]
 LevelIds = Annotated[str | None, Parameter(env_var="LEVEL_ID", help="Levels, comma separated; price:6800.25 is one.")]
 
@@ -49,6 +58,7 @@ def run(
     session: SessionName = "rth",
     lake: LakeDir = Path("lake"),
     workers: Workers = None,
+    cluster: Cluster = None,
     overwrite: Overwrite = False,
     level_ids: LevelIds = None,
     params: Annotated[Path | None, Parameter(help="JSON of parameters by group, such as replay, levels, setups, retrieval.")] = None,
@@ -65,6 +75,10 @@ def run(
     Silver of the selected contracts of a range of dates, on eight processes::
 
         spymaster run --layer silver --symbol ES --dates 2025-10-01:2026-01-08 --workers 8
+
+    The same on an existing Dask cluster, whose machines have the lake's folder (docs/SCALE.md)::
+
+        spymaster run --symbol ES --dates 2025-10-01:2026-01-08 --cluster tcp://10.0.0.5:8786
     """
     from engine.lake.store import Lake
     from engine.pipeline import build_pipeline, check_symbol
@@ -73,7 +87,9 @@ def run(
     check_symbol(symbol)
     build_pipeline(product_type, layer)
     profile = profile_text(session)
-    job = Run(Lake(lake), symbol, wanted, must, profile, read_params(params, level_ids), processes(workers), overwrite, json, product_type)
+    given, many = read_params(params, level_ids), processes_of(workers, cluster)
+    place = Lake(lake.resolve() if cluster else lake)  # other machines have a working folder of their own
+    job = Run(place, symbol, wanted, must, profile, given, many, overwrite, json, product_type, cluster or "")
     with job.lake.lock():
         job.go(layer)
 
@@ -101,6 +117,12 @@ def read_params(path: Path | None, level_ids: str | None) -> RunParams:
         raise SessionError(f"--params {path}: expected a JSON object of parameters such as {example}: {e}") from e
 
 
+def processes_of(workers: int | None, cluster: str | None) -> int:
+    """The number of processes of ``--workers``; raises `SessionError` where there are those of an existing cluster in their place."""
+    require(workers is None or cluster in (None, "local"), f"--workers {workers}: --cluster {cluster} has its own; give one of the two")
+    return processes(workers)
+
+
 FEW_SESSIONS = 5
 """A run of so many sessions says of all of them what their data are worth, a larger one of those that it made."""
 
@@ -119,6 +141,7 @@ class Run:
     overwrite: bool
     json: bool
     product_type: str = "future_mbo"
+    cluster: str = ""
     receipts: list[Receipt] = field(default_factory=list, init=False)
     left_out: dict[str, str] = field(default_factory=dict, init=False)
     current: int = field(default=0, init=False)
@@ -128,22 +151,38 @@ class Run:
     def __post_init__(self) -> None:
         from rich.console import Console
 
+        from engine.runner import this_machine
+
         self.console: Console = Console(stderr=True)
+        self.machines: Machines = this_machine(self.workers)
 
     def say(self, text: str) -> None:
         """Print a line, and add it to the report."""
         self.said.append(text)
         print_line(text, self.console)
 
-    def go(self, layer: str) -> None:
-        """Run the layer and report; RunFailed where a task failed."""
+    @contextmanager
+    def on_machines(self) -> Iterator[None]:
+        """Context manager in which tasks run on the cluster that was asked for, or in processes that successive groups share."""
         from engine.runner import reuse_workers
 
+        if not self.cluster:
+            with reuse_workers():
+                yield
+            return
+        from engine.cluster import cluster
+
+        with cluster(self.cluster, self.lake, self.workers) as self.machines:
+            self.say(f"{self.machines.workers} workers of the cluster {self.cluster} run what this one has: Python, packages, code, lake")
+            yield
+
+    def go(self, layer: str) -> None:
+        """Run the layer and report; RunFailed where a task failed."""
         started = time.perf_counter()
         for line in self.lake.clean():
             self.say(f"cleaned up after a killed run: {line}")
         try:
-            with reuse_workers():
+            with self.on_machines():
                 if layer in ("bronze", "silver", "all"):
                     self._bronze(layer)
                 if layer != "bronze":
@@ -291,7 +330,6 @@ class Run:
 
     def _fits(self) -> None:
         from engine.retrieval.kept import FitMade, FitTask, fits_to_make, make_fit
-        from engine.runner import run_tasks
         from engine.stages.task import Receipt
 
         try:
@@ -314,9 +352,9 @@ class Run:
                 made.append(task.name)
 
         def poison(task: FitTask, deaths: int) -> None:
-            done(task, FitMade("WorkerDied", _died(deaths)))
+            done(task, FitMade("WorkerDied", self.machines.died))
 
-        run_tasks(make_fit, todo, workers=self.workers, on_result=done, on_poison=poison)
+        self._run_tasks(make_fit, todo, done, poison)
         if made:
             self.say(f"made {len(made)} fits that answers walking forward are kept in, the last of sessions up to {max(made)[-10:]}")
         if short:
@@ -339,7 +377,6 @@ class Run:
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        from engine.runner import run_tasks
         from engine.stages.task import Receipt, run_partition
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -354,9 +391,19 @@ class Run:
                         print_line(_line(found), self.console)
 
             def poison(spec: TaskSpec, deaths: int) -> None:
-                done(spec, Receipt(spec.name, "failed", error="WorkerDied", message=_died(deaths)))
+                done(spec, Receipt(spec.name, "failed", error="WorkerDied", message=self.machines.died))
 
-            run_tasks(run_partition, plan.todo, workers=self.workers, on_result=done, on_poison=poison)
+            self._run_tasks(run_partition, plan.todo, done, poison)
+
+    def _run_tasks(
+        self, function: Callable[[S], R], specs: Iterable[S], done: Callable[[S, R], None], poison: Callable[[S, int], None]
+    ) -> None:
+        from engine.runner import run_tasks
+
+        m = self.machines
+        run_tasks(
+            function, specs, workers=m.workers, make_executor=m.make_executor, max_deaths=m.max_deaths, on_result=done, on_poison=poison
+        )
 
     def _report(self, seconds: float) -> None:
         made, empty, bad = ([r for r in self.receipts if r.status == status] for status in ("made", "empty", "failed"))
@@ -378,10 +425,6 @@ class Run:
         if (not made and not current) or (empty and not of_sessions and not self.current_sessions):
             reason = empty[0].message if empty else why or f"no raw file and no bronze in {self.lake.root}"
             raise SessionError(f"{self.symbol} {self.dates[0]}..{self.dates[-1]}: no data on any of these dates: {reason}")
-
-
-def _died(deaths: int) -> str:
-    return f"its process died {deaths} times, perhaps out of memory (`dmesg | tail`); try --workers 1"
 
 
 def _line(receipt: Receipt) -> str:
