@@ -124,12 +124,16 @@ class Stage:
         """Code versions that make the same rows of such a session, the current one first; `inputs` of a lineage say whether it has some of
         the inputs that came later.
         """
-        # Session windows and tick size affect every stage's rows, also where only `build` reads them.
-        root = root_of(symbol)
-        selection = {"ROOTS.code": {root.code}, "PROFILES.name": {profile}, "MARKETS.name": {root.market}, **self.entries(values)}
+        selection = self.selection(symbol, profile, values)
         later = self.later_run is not None and not {name.split("/", 1)[0] for name in inputs}.isdisjoint(self.later_inputs)
         runs = (self.run, self.later_run) if later and self.later_run is not None else (self.run,)
         return accepted(code_of(*runs, session_windows, root_of), selection, self.counting(symbol, profile))
+
+    def selection(self, symbol: str, profile: str, values: dict[str, Any]) -> Selection:
+        """What of registries such a session's rows depend on."""
+        # Session windows and tick size affect every stage's rows, also where only `build` reads them.
+        root = root_of(symbol)
+        return {"ROOTS.code": {root.code}, "PROFILES.name": {profile}, "MARKETS.name": {root.market}, **self.entries(values)}
 
     def counting(self, symbol: str, profile: str) -> dict[str, str]:
         """What decides about such a session's rows beside the code: distributions and their versions, and a root of the user's own."""

@@ -1,8 +1,9 @@
-"""From a record to the screen, with a real recorder, server and browser: ``python -m tests.bench.bench_live [SECONDS]``.
+"""From a record to the screen, with a real recorder, server and browser: ``python -m tests.bench.bench_live [SECONDS | heap]``.
 
 A generated morning is played at several rates. A second is closed by the first record of a later one; from the instant at which that record
 was due at the recorder to the frame in which the browser had painted the second, wall-clock time. Between two seconds the one under way is
-drawn: so many frames a second. Then the server is killed and started again, under a page that follows.
+drawn: so many frames a second. Then the server is killed and started again, under a page that follows. With ``heap`` a page follows a
+session of seven hours that is played at 60 times its speed, and the memory of its tab is told.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.lake.store import Lake
+from engine.lake.store import PROFILE_FILE, Lake
 from engine.live.day import LiveDay
-from engine.live.journal import MBO, Journal
+from engine.live.journal import MBO, Journal, data_now
 from engine.sessions import NEW_YORK
 from tests.support.dbn_files import DAY_NS, busy_day, utc_ns, write_dbn
 from tests.support.lakes import ESZ5, TUESDAY, command
@@ -59,16 +60,19 @@ PAINTS = """() => {
 
 
 @contextmanager
-def playing(folder: Path, rate: int, seconds: int) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
-    """A lake and the recorder that plays a market into it."""
+def playing(
+    folder: Path, rate: int, seconds: int, *, begin: tuple[int, int] = (14, 30), speed: int = 1
+) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """A lake and the recorder that plays a market into it, from a time of UTC on."""
     margin = min(MARGIN_S, MOST_RECORDS // rate)
-    start = utc_ns(TUESDAY, 14, 30)
+    start = utc_ns(TUESDAY, *begin)
     end = start + (seconds + margin) * NS
     records = busy_day(rate * (seconds + margin), 5, date=TUESDAY, symbols=ESZ5, snapshot_orders=2000, start_ns=start, end_ns=end)
     path = write_dbn(folder / "played.mbo.dbn.zst", records, symbols=ESZ5, start=utc_ns(TUESDAY), end=utc_ns(TUESDAY) + DAY_NS)
     del records
     lake = folder / "lake"
-    recorder = subprocess.Popen(command("live", "--from", path, "--lake", lake), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = command("live", "--from", path, "--lake", lake, "--speed", speed)
+    recorder = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         journal = Journal(lake, "ES")
         while not journal.count(TUESDAY):
@@ -134,13 +138,44 @@ def recovered(folder: Path, rate: int = 2_000) -> list[float]:
     return found
 
 
+SPEED, RATE, HOURS = 60, 100, 7
+
+
+def heap(folder: Path) -> None:
+    """Print what the tab holds of a page that follows, after garbage was collected, and how far it is behind, minute by minute."""
+    profile = folder / "lake" / PROFILE_FILE
+    profile.parent.mkdir(parents=True)
+    profile.write_text('{"profile": "day"}')
+    print(f"{'market':>9} {'heap MB':>8} {'nodes':>7} {'s behind':>9}")
+    with playing(folder, RATE, HOURS * 3600, begin=(14, 0), speed=SPEED) as (lake, recorder):
+        server = Server(lake, log=folder / "serve.log")
+        try:
+            with launched() as browser, opened(browser, server.url + ASKED, width=1920, height=1080) as (page, _):
+                tab = page.context.new_cdp_session(page)
+                for _ in range(HOURS * 3600 // SPEED // 60):
+                    page.wait_for_timeout(60_000)
+                    tab.send("HeapProfiler.collectGarbage")
+                    used, nodes = tab.send("Runtime.getHeapUsage")["usedSize"], tab.send("Memory.getDOMCounters")["nodes"]
+                    at = page.locator(".transport time").inner_text()
+                    status = Journal(lake, "ES").status()
+                    now = data_now(status, time.time_ns())
+                    print(f"{at:>9} {used / 1e6:>8.1f} {nodes:>7} {(now - instant_of(at)) / NS / SPEED:>9.1f}", flush=True)
+                    if recorder.poll() is not None:
+                        return
+        finally:
+            server.stop()
+
+
+def instant_of(at: str) -> int:
+    """The instant of a clock's time in New York."""
+    return int(dt.datetime.combine(TUESDAY, dt.time.fromisoformat(at), NEW_YORK).timestamp()) * NS
+
+
 def latency_ms(records: np.ndarray, latest: np.ndarray, clock: dict[str, Any], at: str, painted_ms: float) -> float:
     """Ms from the instant at which the record was due that closes the second before `at` (New York), to `painted_ms`; `latest` are the
     latest times so far."""
     assert records.dtype == MBO
-    local = dt.datetime.combine(TUESDAY, dt.time.fromisoformat(at), NEW_YORK)
-    second = int(local.timestamp()) * NS
-    closing = int(np.searchsorted(latest, second))
+    closing = int(np.searchsorted(latest, instant_of(at)))
     due = clock["wall_ns"] + (int(records["ts_recv"][closing]) - clock["data_ns"]) / clock["speed"]
     return painted_ms - due / 1e6
 
@@ -152,7 +187,11 @@ def cpu_s(pid: int) -> float:
 
 
 def main() -> None:
-    """Print a row for each rate, and how long a page takes whose server was killed."""
+    """Print a row for each rate, and how long a page takes whose server was killed; or what a tab holds."""
+    if sys.argv[1:] == ["heap"]:
+        with tempfile.TemporaryDirectory() as tmp:
+            heap(Path(tmp))
+        return
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 60
     print(f"{'messages/s':>10} {'p50 ms':>8} {'p95 ms':>8} {'seconds':>8} {'frames/s':>9} {'CPU of a core':>14}")
     for rate in RATES:

@@ -7,6 +7,9 @@ equal is ``engine/earlier_code.json`` written, which maps each code hash in them
 ``--carry SOURCES``: OLD were made by the code in that folder (a checkout's ``engine``). What the list says is the same as that code's rows,
 is then the same as this version's, and stays in it: lakes of two versions before are not needed again.
 
+``--carry SOURCES --roots NQ,CL``: nothing is compared. Where the list says of that code that it makes the same rows of ES, it says so of
+these roots, too, as far as their own entries are the same in both: the code is one, and knows a root by its entry alone.
+
 ``--stages bars,levels``: only these stages, bronze and the simulated files are compared and recorded, where the others make other rows now
 on purpose. The list keeps what it says of those, which holds no longer than their code is the same.
 """
@@ -23,11 +26,12 @@ from typing import Any
 from engine import provenance
 from engine.lake.catalog import BRONZE_MBO, dataset, datasets
 from engine.lake.store import Lake
-from engine.provenance import CodeVersion, Program, code_of, trace
+from engine.params import RunParams
+from engine.provenance import CodeVersion, Program, accepted, code_of, trace
 from engine.retrieval.audit import audit
 from engine.retrieval.dataset import audit_events, gold_events
 from engine.retrieval.index import write_index_files
-from engine.sessions import session_windows
+from engine.sessions import PROFILES, session_windows
 from engine.simulate.dbn import write_day
 from engine.stages import bronze
 from engine.stages.base import Stage
@@ -134,17 +138,49 @@ def carried(sources: Path, stages: tuple[Stage, ...] = STAGES) -> dict[str, Any]
     return found
 
 
+def made_by(version: CodeVersion, stage: Stage, code: str, profile: str) -> tuple[str, dict[str, str]]:
+    """The hash that a root's sessions of a profile have from that code, and the registered entries that it counts."""
+    symbol = f"{code}Z5"
+    chosen = stage.selection(symbol, profile, stage.values(RunParams()))
+    return accepted(version, chosen, stage.counting(symbol, profile))[0], version.selected(chosen)
+
+
+def of_other_roots(sources: Path, roots: list[str], table: dict[str, Any]) -> dict[str, Any]:
+    """Entries of the list that hold for `roots`, since they hold for ES and the code in `sources`."""
+    program = Program(sources)
+    found: dict[str, Any] = {}
+    for stage in STAGES:
+        functions = of_stage(stage)
+        names = tuple((f.__module__, f.__qualname__) for f in functions)
+        if any(n not in getattr(program.module(m), "bound", ()) for m, n in names):
+            continue
+        before, now = trace(program, names), code_of(*functions)
+        for profile in PROFILES if before.core != now.core else ():
+            digest, _ = made_by(before, stage, "ES", profile)
+            if table.get(digest) != record(now, stage.counting("ESZ5", profile)):
+                continue
+            for code in roots:
+                digest, entries = made_by(before, stage, code, profile)
+                if made_by(now, stage, code, profile)[1].items() >= entries.items():
+                    found[digest] = record(now, stage.counting(f"{code}Z5", profile))
+    return found
+
+
 def main() -> int:
     """Compare lakes with the last one, and record the hashes of the others where they are the same."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("old", type=Path, nargs="+")
-    parser.add_argument("new", type=Path)
+    parser.add_argument("old", type=Path, nargs="*")
+    parser.add_argument("new", type=Path, nargs="?")
     parser.add_argument("--write", action="store_true", help="write engine/earlier_code.json")
     parser.add_argument(
         "--carry", type=Path, metavar="SOURCES", help="the engine folder that made OLD: what was the same as its rows stays"
     )
     parser.add_argument("--stages", help="only these, comma separated")
+    parser.add_argument("--roots", help="with --carry: what the list says of ES holds for these, comma separated")
     given = parser.parse_args()
+    if given.roots:
+        table = json.loads(provenance.EARLIER.read_text())
+        return written(table | of_other_roots(given.carry, given.roots.split(","), table), write=given.write)
     names = [s.name for s in STAGES] if given.stages is None else given.stages.split(",")
     stages = tuple(s for s in STAGES if s.name in names)
     earlier, new = [Lake(path) for path in given.old], Lake(given.new)
@@ -153,12 +189,17 @@ def main() -> int:
     print("\n".join(found) or f"{what} and the raw files are the same")
     if found:
         return 1
-    table: dict[str, Any] = json.loads(provenance.EARLIER.read_text()) if stages != STAGES else {}
+    table = json.loads(provenance.EARLIER.read_text()) if stages != STAGES else {}
     table |= carried(given.carry, stages) if given.carry else {}
     table |= {digest: record(now, packages) for old in earlier for digest, now, packages in codes(old, stages)}
-    if given.write:
+    return written(table, write=given.write)
+
+
+def written(table: dict[str, Any], *, write: bool) -> int:
+    """Write the list where it is wanted, and say how long it is."""
+    if write:
         provenance.EARLIER.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
-    print(f"{len(table)} hashes of earlier code{' written to ' + provenance.EARLIER.name if given.write else ''}")
+    print(f"{len(table)} hashes of earlier code{' written to ' + provenance.EARLIER.name if write else ''}")
     return 0
 
 
