@@ -20,7 +20,7 @@ from engine.lake.catalog import LADDER
 from engine.lake.store import Lake
 from engine.live.alerts import Alert, AlertBook, Once, Poster, alert_file, webhook
 from engine.live.day import LiveDay
-from engine.live.journal import FOLDER, Journal, badge, data_now, feed_speed, record_command
+from engine.live.journal import FOLDER, Journal, badge, clock_words, data_now, feed_speed, record_command
 from engine.live.lookout import FeedLookout, Lookout
 from engine.live.session import LiveSession, contract_of, date_under_way, is_running, opened
 from engine.vocab import NS
@@ -207,8 +207,7 @@ class Follower:
             text = f"{'SIMULATED' if status['feed'] == 'simulated' else 'REPLAYED'} {text}"
         short = text.partition(":")[0].partition(" (")[0] if word in ("QUIET", "RECONNECTING", "STOPPED", "CLOSED") else text
         parts = [f"{status.get('records', 0):,} records", f"{status.get('rate', 0):,.0f} a second"] if status else []
-        if self.lacks:
-            parts = [*parts, self.lacks]
+        parts += [why for why in (clock_words(status), self.lacks) if why]
         if s is not None:
             parts = [s.symbol, *parts, f"newest {late:.1f} s ago" if word != "STOPPED" else "nothing comes"]
         return Badge(word, short, ", ".join([*([text] if text != short else []), *parts]), 0.0 if word in ("QUIET", "CLOSED") else late)

@@ -381,7 +381,7 @@ def morning_checks(lake: Path, root: str, now_ns: int) -> Iterator[tuple[str, st
     from engine.errors import DownloadFailed, EngineError
     from engine.lake.catalog import BRONZE_MBO
     from engine.lake.store import Lake
-    from engine.live.journal import LEAST_DISK, LOW_DISK, Journal, badge, record_command
+    from engine.live.journal import LEAST_DISK, LOW_DISK, Journal, badge, clock_words, record_command
     from engine.selection import read_selection
     from engine.sessions import NEW_YORK, previous_full_rth, session_windows, utc_dates
 
@@ -407,14 +407,8 @@ def morning_checks(lake: Path, root: str, now_ns: int) -> Iterator[tuple[str, st
     yield mark, f"disk: {free / 1e9:.1f} GB free; a busy day of {root} takes 1 to 2 GB"
     status = Journal(lake, root).status()
     if status.get("feed") == "live" and status.get("last_ns"):
-        ahead = (status["last_ns"] - status["wall_ns"]) / NS
-        if ahead > 1:
-            yield (
-                "note",
-                f"clock: this machine's is {ahead:.1f} s behind the venue's; set it (`timedatectl set-ntp true`), or delays are wrong",
-            )
-        else:
-            yield "ok", "clock: not behind the venue's"
+        words = clock_words(status)
+        yield ("note", f"clock: {words}; until then delays are told by the venue's") if words else ("ok", "clock: as the venue's")
     else:
         yield "note", "clock: not known before the feed has spoken"
     if status:

@@ -253,9 +253,28 @@ def feed_speed(status: dict[str, Any]) -> float:
 
 
 def data_now(status: dict[str, Any], wall_ns: int) -> int:
-    """The feed's own time at `wall_ns`: the wall clock's, and of a replayed feed that of the replay."""
+    """The feed's own time at `wall_ns`: the wall clock's, or the venue's where that one is off; of a replayed feed that of the replay."""
     clock = status.get("clock")
-    return wall_ns if not clock else int(clock["data_ns"] + (wall_ns - clock["wall_ns"]) * clock["speed"])
+    if clock:
+        return int(clock["data_ns"] + (wall_ns - clock["wall_ns"]) * clock["speed"])
+    return wall_ns - _skew_ns(status)
+
+
+def _skew_ns(status: dict[str, Any]) -> int:
+    """How far this machine's clock is ahead of the venue's; nothing up to a second, which a message may have been on its way."""
+    if status.get("clock"):
+        return 0
+    skew = int(status.get("skew_ns") or 0)
+    if status.get("last_ns"):
+        skew = min(skew, int(status["wall_ns"]) - int(status["last_ns"]))  # no record is of the future
+    return skew if abs(skew) > NS else 0
+
+
+def clock_words(status: dict[str, Any]) -> str:
+    """How far this machine's clock is off, with what sets it; empty where it is not, as far as the gateway has told."""
+    skew = _skew_ns(status)
+    way = "ahead of" if skew > 0 else "behind"
+    return f"this machine's clock is {abs(skew) / NS:.1f} s {way} the venue's: `timedatectl set-ntp true` sets it" if skew else ""
 
 
 # ----------------------------------------------------------------------------
@@ -263,7 +282,7 @@ def data_now(status: dict[str, Any], wall_ns: int) -> int:
 
 
 ERROR, MAPPING, SYSTEM, TRADES, RECORD = 0x15, 0x16, 0x17, 0x00, 0xA0
-HEARTBEAT, REPLAY_COMPLETED = 0, 3
+HEARTBEAT, SUBSCRIPTION_ACK, REPLAY_COMPLETED = 0, 1, 3
 _KNOWN = frozenset((ERROR, MAPPING, SYSTEM, TRADES))
 _ACTION_OK, _SIDE_OK = np.zeros(256, np.bool_), np.zeros(256, np.bool_)
 _ACTION_OK[list(b"ACMRTFN")] = _SIDE_OK[list(b"BAN")] = True
@@ -383,6 +402,7 @@ class Recorder:
         self.last_ns: int | None = None
         self.last_byte = self.since_ns = time.time_ns()
         self.gap: tuple[int, int] | None = None
+        self.skew_ns: int | None = None
 
     # --- the process's own life
 
@@ -492,6 +512,8 @@ class Recorder:
         text, code = message_of(record)
         text = self.hide(text)
         is_beat = kind == SYSTEM and (code == HEARTBEAT or text == "Heartbeat")
+        if is_beat or (kind == SYSTEM and code == SUBSCRIPTION_ACK):  # no records were before it, behind which it would have waited
+            self._see_clock(int.from_bytes(record[8:16], "little"))
         if kind == SYSTEM and (code == REPLAY_COMPLETED or text.startswith("Finished")):
             if self._expect:
                 raise OverlapDiffers(f"the replay ended without {len(self._expect) // MBO.itemsize} records that were recorded")
@@ -583,7 +605,13 @@ class Recorder:
         self._set("live")
 
     def _is_now(self, ts_recv: int) -> bool:
-        return data_now({"clock": self.clock}, time.time_ns()) - ts_recv < 2 * NS
+        return data_now({"clock": self.clock, "skew_ns": self.skew_ns}, time.time_ns()) - ts_recv < 2 * NS
+
+    def _see_clock(self, sent_ns: int) -> None:
+        """A message of the gateway's own was sent just now, by its clock; one that says another day says nothing."""
+        skew = time.time_ns() - sent_ns
+        if abs(skew) < DAY_NS:
+            self.skew_ns = skew
 
     def _set(self, state: str) -> None:
         if self.state != state:
@@ -642,6 +670,7 @@ class Recorder:
             "silent_s": round((now - self.last_byte) / NS, 3), "heartbeat_s": self.heartbeat_s, "records": self.records_now,
             "rate": round((after - before) / max((now - then) / NS, 1e-9), 1) if now > then else 0.0, "gap": self.gap,
             "date": self._open.date.isoformat() if self._open is not None else None, "disk_free": free, "ran_back": self._back,
+            "skew_ns": self.skew_ns,
         }  # fmt: skip
         part, path = self.journal.folder / ".status.part", self.journal.folder / "status.json"
         with writing(path):

@@ -21,11 +21,12 @@ import databento_dbn
 import numpy as np
 import pytest
 
+from engine.commands.live import morning_checks
 from engine.errors import BadFeed, FeedRefused, LakeBusy, LakeWriteFailed
 from engine.lake.lock import alone
 from engine.live.feed import Feed
 from engine.live.gateway import KEY, Fault, Gateway, Recording, now_and_then
-from engine.live.journal import MBO, Journal, Recorder, Splitter, badge, is_closed, recording_lock
+from engine.live.journal import MBO, Journal, Recorder, Splitter, badge, clock_words, data_now, is_closed, recording_lock
 from engine.live.session import date_under_way
 from engine.sessions import NEW_YORK
 from tests.support.dbn_files import F_SNAPSHOT, NS, busy_day, utc_ns, write_dbn
@@ -346,6 +347,35 @@ def test_badges(change: dict[str, object], later_s: float, word: str, text: str)
     assert found[0] == word
     assert text in found[1]
     assert badge({}, 0, "spymaster live")[0] == "STOPPED"
+
+
+@pytest.mark.parametrize(("off_s", "words"), [(30, "30.0 s behind"), (-30, "30.0 s ahead of"), (0, "")])
+def test_a_clock_that_is_wrong_is_told_and_delays_are_the_venues(tmp_lake: Path, recording: Recording, off_s: int, words: str) -> None:
+    recorder = Recorder(tmp_lake, "ES")
+    recorder.start()
+    recorder.resume()
+
+    def heard(late_s: float) -> dict[str, object]:
+        """The status after a record of the venue's `late_s` ago, and a heartbeat of now."""
+        venue = time.time_ns() + off_s * NS
+        one = recording.records[:1].copy()
+        one["ts_recv"] = one["ts_event"] = venue - int(late_s * NS)
+        recorder.take(one.tobytes())
+        beat = databento_dbn.SystemMsg(ts_event=venue, msg="Heartbeat", code=databento_dbn.SystemCode.HEARTBEAT)
+        recorder.heard()
+        recorder.message(bytes(beat))
+        recorder.write_status()
+        return recorder.journal.status()
+
+    status = heard(0.1)
+    assert badge(status, time.time_ns(), "")[0] == "LIVE"
+    assert words in clock_words(status)
+    assert bool(words) == bool(clock_words(status))
+    assert badge({**status, "silent_s": 20}, time.time_ns() + 4 * NS, "") == ("DELAYED", "DELAYED 4 s")
+    assert abs(data_now(status, time.time_ns()) - time.time_ns() - off_s * NS) < NS
+    (found,) = [text for mark, text in morning_checks(tmp_lake, "ES", time.time_ns()) if text.startswith("clock")]
+    assert words in found
+    recorder.close("the test's end")
 
 
 @pytest.mark.parametrize(
