@@ -190,7 +190,7 @@ class OptionLeadParams(Params):
     reach_points: float = Field(25.0, gt=0, le=200, description="At strikes so far from the price, points")
     lead: float = Field(0.17, ge=0, le=10, description="Calls or puts are named from this lead on, as a share of the other's flow")
     least: float = Field(20.0, ge=0, description="And from so many contracts of the future on")
-    strike_share: float = Field(0.20, gt=0, le=1, description="A strike is named from this share of that lead on")
+    strike_share: float = Field(0.4, gt=0, le=1, description="A strike is named from this share of that lead on")
     memory_s: int = Field(600, ge=60, le=7200, description="Names of more than so many seconds ago do not matter")
 
 

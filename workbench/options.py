@@ -8,6 +8,7 @@ from html import escape
 import numpy as np
 import polars as pl
 
+from engine.errors import EngineError
 from engine.live.session import LiveSession
 from engine.options.chain import BUCKETS
 from engine.options.lead import OptionLead, option_lead
@@ -27,12 +28,20 @@ NOTHING = "Nothing of the last minutes: without a book the future has no price."
 CSS = f"<style>{style('hedge')}</style>"
 
 
-@cached_with_session(1)
 def options_of(session: Session) -> SessionOptions | None:
-    """The session's options; None where the lake has none, and of a session under way."""
+    """The session's options; None where the lake has none that can be read, and of a session under way."""
+    return _read(session)[0]
+
+
+@cached_with_session(1)
+def _read(session: Session) -> tuple[SessionOptions | None, str]:
+    """(options, why they cannot be read): what is harmed of them takes nothing of the future's page."""
     if session.lake is None or isinstance(session, LiveSession):
-        return None
-    return SessionOptions.open(session.lake, session.symbol, session.date)
+        return None, ""
+    try:
+        return SessionOptions.open(session.lake, session.symbol, session.date), ""
+    except EngineError as e:
+        return None, str(e)
 
 
 @cached_with_session(64)
@@ -48,6 +57,9 @@ def lacks(session: Session) -> str:
         return "Options of a session under way are not read: calls, puts and hedging are drawn once it is in the lake."
     if session.lake is None:
         return "This session was not read from a lake, and has no options."
+    why = _read(session)[1]
+    if why:
+        return f"Calls, puts and hedging are not drawn: {why}"
     command = session.lake.session_command(session.symbol, session.date)
     return (
         f"The lake has no options of this session: calls, puts and hedging are not drawn. With their raw files in place (docs/GAMMA.md) "

@@ -46,7 +46,7 @@ def option_lead(
 
     Hedgers' side is named from the minute on in which net gamma is ``params.share`` of gross, until its sign turns. Calls or puts are named
     from the window on in which they are ahead by ``params.lead`` of the other, until they are not ahead any more; a strike from the window
-    on in which it has ``params.strike_share`` of that lead, until it has less than half of it. Names are followed from ``memory_s`` on.
+    on in which it has ``params.strike_share`` of that lead, until it has a third of that. Names are followed from ``memory_s`` on.
     """
     p = params or OptionLeadParams()
     i = options.minute(now_ns)
@@ -97,7 +97,7 @@ def _flow(options: SessionOptions, now_ns: int, price: float, scope: str, p: Opt
             side, named = (ahead if large else 0), np.zeros(len(strikes), np.bool_)
         if side:
             part = side * net / abs(lead)
-            named = np.where(named, part >= p.strike_share / 2, part >= p.strike_share)
+            named = np.where(named, part >= p.strike_share / 3, part >= p.strike_share)
     if not side or not named.any():
         return "", ()
     return ("calls" if side > 0 else "puts"), tuple(float(k) for k in strikes[named])

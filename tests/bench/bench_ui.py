@@ -30,16 +30,19 @@ CONTROLS = (
 )  # fmt: skip
 """Role and label of each control, and the figure whose image shows its change."""
 
+OF_OPTIONS = (("combobox", "What dealers are assumed", "hedge"), ("combobox", "Expiries that count", "hedge"))
+"""As `CONTROLS`, of a session with options."""
+
 NET = {"Half-life"}
 """Controls that change the net layer and not the resting size."""
 
 ARM = """(figure) => {
   const f = Bokeh.documents.flatMap((d) => [...d._all_models.values()]).find((m) => m.type === 'Figure' && m.name === figure);
-  const heat = f.renderers.find((r) => r.glyph.type === 'Image');
+  const heat = f.renderers.find((r) => r.glyph.type === 'Image') ?? f.renderers.find((r) => r.data_source.name === 'hedge_bars');
   let t0 = NaN;
   window.addEventListener("keydown", (e) => { t0 = e.timeStamp; }, { capture: true, once: true });
   window.__paint = new Promise((done) => {
-    const seen = [heat.data_source.change, heat.glyph.color_mapper.change, f.x_range.change];
+    const seen = [heat.data_source.change, ...(heat.glyph.color_mapper ? [heat.glyph.color_mapper.change] : []), f.x_range.change];
     const slot = () => {
       for (const signal of seen) signal.disconnect(slot);
       requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - t0)));
@@ -47,7 +50,7 @@ ARM = """(figure) => {
     for (const signal of seen) signal.connect(slot);
   });
 }"""
-"""From the key's own time until two frames after the figure's image, its colours or its stretch of time changed.
+"""From the key's own time until two frames after the figure's image (of options: bars), its colours or its stretch of time changed.
 
 The second frame starts once the first is painted.
 """
@@ -114,7 +117,8 @@ def controls(page: Any) -> Iterator[tuple[str, str, str]]:
     """A row for every control of the drawer, and the theme."""
     page.get_by_role("button", name="Drawer").click()
     page.wait_for_timeout(1500)
-    for role, label, figure in CONTROLS:
+    there = page.get_by_label(OF_OPTIONS[0][1]).first.is_visible()
+    for role, label, figure in (*CONTROLS, *(OF_OPTIONS if there else ())):
         page.get_by_role("radio", name="Net" if label in NET else "Resting", exact=True).click()
         page.wait_for_timeout(500)
         control = page.get_by_role(role, name=label).first

@@ -1,7 +1,8 @@
 """How steadily the sentence names a side before touches: ``python -m tests.bench.flicker LAKE``.
 
 Of the last minute before every touch of the key levels, in steps of 5 s: in which share of the moments a side is named, in which share of
-the steps the named side changes (to neither and back counts), and how often the lighter side was named. LAKE is one of `spymaster demo`.
+the steps the named side changes (to neither and back counts), and how often the lighter side was named. Of sessions with options, the same
+of what is said of them: which way hedgers trade, whether calls or puts are ahead, and at which strikes. LAKE is one of `spymaster demo`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from engine.errors import EngineError
 from engine.features.flow_lead import WINDOW_S, FlowLead, flow_lead
 from engine.lake.catalog import LADDER
 from engine.lake.store import Lake
+from engine.options.lead import OptionLead, option_lead
+from engine.options.reading import SessionOptions
 from engine.params import FlowLeadParams, ZoneParams
-from engine.session import Session, tick_at
+from engine.session import Session, cached_with_session, tick_at
 from engine.vocab import NS
 
 LEVELS = ("pm_high", "pm_low", "or_high", "or_low", "vwap")
@@ -59,7 +62,16 @@ def flicker(lake: Lake, params: FlowLeadParams | None = None, *, every: int = 1)
 
 
 def _before_touches(lake: Lake, params: FlowLeadParams | None, every: int) -> Iterator[list[FlowLead]]:
-    near, w = ZoneParams().near, WINDOW_S * NS
+    near = ZoneParams().near
+    for session, ends in _moments(lake, every):
+        said = [flow_lead(session.ladder, k, e, near=near, params=params) for e, k in ends if k is not None and e > session.day_ns]
+        if len(said) > 1:
+            yield said
+
+
+def _moments(lake: Lake, every: int) -> Iterator[tuple[Session, list[tuple[int, int | None]]]]:
+    """Of each touch its session, and the ends of the windows before it with the level's tick there."""
+    w = WINDOW_S * NS
     for symbol, date in sorted(lake.partitions(LADDER), key=lambda p: p[1])[::every]:
         session = Session.open(lake, symbol, date)
         for level_id in LEVELS:
@@ -69,11 +81,61 @@ def _before_touches(lake: Lake, params: FlowLeadParams | None, every: int) -> It
                 continue  # a level that the day does not have
             for touch in met.tolist():
                 end = touch // w * w
-                ends = [(e, tick_at(level, e)) for e in range(end - BEFORE_S * NS, end + 1, w)]
-                said = [flow_lead(session.ladder, k, e, near=near, params=params) for e, k in ends if k is not None and e > session.day_ns]
-                if len(said) > 1:
-                    yield said
+                yield session, [(e, tick_at(level, e)) for e in range(end - BEFORE_S * NS, end + 1, w)]
+
+
+@dataclass(frozen=True)
+class OptionFlicker:
+    """Counts over all touches of sessions with options: in how many steps each thing that is said changes."""
+
+    touches: int
+    steps: int
+    side: int
+    flow: int
+    strikes: int
+    named: int
+
+    def __str__(self) -> str:
+        if not self.steps:
+            return "no session has options"
+        shares = ", ".join(f"{what} in {n / self.steps:.1%}" for what, n in (
+            ("hedgers' side", self.side), ("calls or puts ahead", self.flow), ("the strikes of whoever is ahead", self.strikes),
+        ))  # fmt: skip
+        named = f"calls or puts named in {self.named / self.steps:.1%}"
+        return f"options: {shares} of the {WINDOW_S} s steps before {self.touches} touches; {named}"
+
+
+def option_flicker(lake: Lake, *, every: int = 1) -> OptionFlicker:
+    """What is said of options before the same touches."""
+    touches = steps = side = flow = strikes = named = 0
+    for said in _options_before_touches(lake, every):
+        touches += 1
+        steps += len(said) - 1
+        named += sum(bool(b.flow) for b in said[1:])
+        side += sum(a.side != b.side for a, b in pairwise(said))
+        flow += sum(a.flow != b.flow for a, b in pairwise(said))
+        strikes += sum(a.flow == b.flow and a.strikes != b.strikes for a, b in pairwise(said))
+    return OptionFlicker(touches, steps, side, flow, strikes, named)
+
+
+def _options_before_touches(lake: Lake, every: int) -> Iterator[list[OptionLead]]:
+    for session, ends in _moments(lake, every):
+        options = _options(session)
+        if options is None:
+            continue
+        at = ((e, k * session.tick_size) for e, k in ends if k is not None and e > session.day_ns)
+        said = [option_lead(options, e, price, scope="all", rule="hybrid") for e, price in at]
+        known = [lead for lead in said if lead is not None]
+        if len(known) > 1:
+            yield known
+
+
+@cached_with_session(1)
+def _options(session: Session) -> SessionOptions | None:
+    return None if session.lake is None else SessionOptions.open(session.lake, session.symbol, session.date)
 
 
 if __name__ == "__main__":
-    print(flicker(Lake(Path(sys.argv[1])), every=int(sys.argv[2]) if sys.argv[2:] else 1))
+    place, every_nth = Lake(Path(sys.argv[1])), int(sys.argv[2]) if sys.argv[2:] else 1
+    print(flicker(place, every=every_nth))
+    print(option_flicker(place, every=every_nth))

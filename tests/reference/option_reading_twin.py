@@ -84,7 +84,7 @@ def named_at(flow: list[Row], now_ns: int, scope: str, price: float, p: Any) -> 
             side, named = ahead if large else 0, set()
         if side:
             parts = {k: side * (v[0] - v[1]) / abs(lead) for k, v in at.items()}
-            named = {k for k, part in parts.items() if part >= p.strike_share / (2 if k in named else 1)}
+            named = {k for k, part in parts.items() if part >= p.strike_share / (3 if k in named else 1)}
     if not side or not named:
         return "", ()
     return ("calls" if side > 0 else "puts"), tuple(sorted(named))

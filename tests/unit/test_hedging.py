@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,18 @@ def test_a_page_without_options_holds_nothing_of_them(plain: Path, monkeypatch: 
     for act in ("open", "paint"):
         monkeypatch.setattr(Hedging, act, lambda *_, **__: None)
     assert page_json(view_of(plain)) == page
+
+
+def test_options_that_are_harmed_take_nothing_of_the_page(lake: Path, tmp_path: Path) -> None:
+    shutil.copytree(lake, tmp_path / "lake")
+    part = next(tmp_path.glob("lake/silver/product_type=future_option/*/table=flow_5s/*/*.parquet"))
+    part.write_bytes(part.read_bytes()[:1000])
+    shown = view_of(tmp_path / "lake")
+    assert shown.player.frame is not None
+    assert shown.pictures.hedge is None
+    line = shown.hedging.controls()[1]
+    assert "Calls, puts and hedging are not drawn: " in line.object
+    assert "flow_5s" in line.object
 
 
 LEAD = OptionLead("hybrid", "all", {"naive": 180.0, "flow": 130.0, "hybrid": 310.0}, 1, "calls", (6800.0,))

@@ -31,8 +31,8 @@ FLOW_EVERY_S = 5
 class Hedging:
     """The figure, what stands below it, and the drawer's part; `open` a session, then `paint` its frames."""
 
-    def __init__(self, state: LevelState, pictures: LevelPictures) -> None:
-        self.state, self.pictures = state, pictures
+    def __init__(self, state: LevelState, pictures: LevelPictures, say: Said) -> None:
+        self.state, self.pictures, self._say = state, pictures, say
         self.options: SessionOptions | None = None
         self._session: Session | None = None
         self._column: pn.Column | None = None
@@ -55,6 +55,8 @@ class Hedging:
             column = {"css_classes": ["sm-hedge"], "stylesheets": [style("layout", "hedge_column")]}
             self._column = pn.Column(pane, lower, **column, **BOTH)
             charts.append(self._column)
+            # With options the sentence has two lines, all the time: the figures below it stay where they are.
+            self._say.stylesheets = [*self._say.stylesheets, style("hedge_column")]
             self.pictures.candles.figure.xaxis[0].ticker.desired_num_ticks = 5
             for beside in charts.objects[:-1]:
                 beside.param.update(
@@ -103,11 +105,14 @@ class Hedging:
         minute = made.minute(now)
         reach = look.rows + look.rows // 2 + look.step
         window = now // (FLOW_EVERY_S * NS)
-        key = (minute, st.rule, st.scope, look.step, frame.centre, reach, moves, window)
+        at = (st.rule, st.scope, look.step, frame.centre, reach)
+        # What the pointer reads out has the trades, too.
+        key, of_rows = (*at, window), (*at, minute, None if moves else window)
         levels = made.levels_at(now, st.scope, st.rule)
-        if key != self._done:
-            flow = made.flow(window * FLOW_EVERY_S * NS, options.FLOW_S, st.scope)
+        flow = made.flow(window * FLOW_EVERY_S * NS, options.FLOW_S, st.scope) if (key, of_rows) != self._done else None
+        if flow is not None and (of_rows,) != self._done[1:]:
             self._paint_rows(frame, minute, None if moves else flow, reach)
+        if flow is not None and (key,) != self._done[:1]:
             low, high = frame.centre - reach, frame.centre + reach
             bars, top = hedge.flow_data(flow, s.tick_size, look.step, low, high)
             self._scale(flow=top)
@@ -115,10 +120,10 @@ class Hedging:
         lines = (levels, st.rule, st.scope, look.level_id)
         if lines != self._lined:
             self._paint_lines(frame, levels)
-        self._done, self._lined = key, lines
+        self._done, self._lined = (key, of_rows), lines
         price = look.k_ref * s.tick_size
-        at = options.Looked(s.symbol, now, minute, price, short_price_text(look.k_ref, s.tick_size))
-        said = options.panel_html(made, at, scope=st.scope, rule=st.rule)
+        where = options.Looked(s.symbol, now, minute, price, short_price_text(look.k_ref, s.tick_size))
+        said = options.panel_html(made, where, scope=st.scope, rule=st.rule)
         if said != self._below.html:
             self._below.html = said
 

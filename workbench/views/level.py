@@ -83,7 +83,7 @@ class LevelView(PageView):
         self.words = Words(state, self.outcomes)
         self.own = OwnLevels(self, self.player, self.refresh)
         self.journal = Journal(root, state, lambda: self.look, self.guard, lambda: "" if self.drill is None else self.drill.asking)
-        self.hedging = Hedging(state, self.pictures)
+        self.hedging = Hedging(state, self.pictures, self.words.say)
         self.tape = TimeAndSales(state, lambda: self.player.frame)
         self.clock: shared_clock.SharedClock | None = None
         self._newest: shared_clock.Moment | None = None
