@@ -331,8 +331,10 @@ def _reading_at(what: HorizonForecast, pi: NDArray[np.float64], answer: Answer) 
     """What the reader says of one query at another horizon."""
     nothing = np.zeros((1, len(CLASSES), len(CLASSES)))
     own = answer.reading
-    if what.effect is None or what.curvature is None or own is None:
-        return Reading(np.log(np.maximum(pi, 1e-12)), nothing, nothing if own is None else own.usual)
+    if own is None:
+        return Reading(np.log(np.maximum(pi, 1e-12)), nothing, nothing)
+    if what.effect is None or what.curvature is None or not what.effect.signal:
+        return Reading(np.log(np.maximum(pi, 1e-12)), own.own, own.usual)
     added = centred(np.log(np.maximum(answer.toward, 1e-12)) - np.log(np.maximum(answer.reference, 1e-12)))
     coef, d, w = what.effect.coef, what.curvature.directions, what.curvature.weights
     mapped = np.einsum("ai,qab,bj->qij", coef, own.own, coef)

@@ -4,6 +4,7 @@ A multinomial logistic regression whose offset is the log of the reference, so t
 prior is normal with one variance, chosen by the loss on sessions left out; zero, no effect at all, unless another is better by more than
 one standard error. What is known about a coefficient after the fit (Laplace's approximation: MacKay 1992) is the variance of a forecast
 read from it, shrinkage included: at a weak effect most of the error is what the prior took away, which no refit on other sessions shows.
+How far the law may be from such a reading, or from none, is told by `engine.retrieval.misfit`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.retrieval.misfit import doubt
 from engine.retrieval.reference import STRENGTHS, Reference, design, softmax
 from engine.retrieval.scores import Floats, Labels, paired_error
 
@@ -218,6 +220,8 @@ class Reader:
         Events of history.
     usual : Spread
         Of the reference's coefficients.
+    doubt : float64 ``(classes - 1,)``
+        Variance, along the curvature's directions, by which the law may differ from what is read (`engine.retrieval.misfit`).
     """
 
     centre: Floats
@@ -230,6 +234,7 @@ class Reader:
     curvature: Curvature
     events: int
     usual: Spread
+    doubt: Floats
 
     def _columns(self, scaled: NDArray[np.float32]) -> Floats:
         x = np.clip((scaled - self.centre) / self.scale, -6, 6)
@@ -243,7 +248,7 @@ class Reader:
         second = _local_columns(first / self.unit, queries, self.kinds)
         odds = np.log(np.maximum(pi, 1e-12)) + first + by_row(second, self.local.coef)
         w = self.curvature.weights
-        own = self.vector.spread.of(x, w) + self.local.spread.of(second, w)
+        own = self.vector.spread.of(x, w) + self.local.spread.of(second, w) + self.doubt
         usual = self.usual.of(usual_columns(queries, reference), w) + 1 / (w * self.events)
         return Reading(odds, self._square(own), self._square(usual))
 
@@ -257,7 +262,7 @@ class Reader:
             "centre": self.centre.tolist(), "scale": self.scale.tolist(), "unit": self.unit, "events": self.events,
             "directions": None if self.directions is None else self.directions.tolist(), "kinds": list(self.kinds),
             "vector": effect_json(self.vector), "local": effect_json(self.local), "usual": _spread_json(self.usual),
-            "weights": self.curvature.weights.tolist(), "curvature": self.curvature.directions.tolist(),
+            "weights": self.curvature.weights.tolist(), "curvature": self.curvature.directions.tolist(), "doubt": self.doubt.tolist(),
         }  # fmt: skip
 
 
@@ -364,7 +369,11 @@ def fit_reader(
     design_of = usual_columns(events, reference)
     values, axes = np.linalg.eigh(_gram(design_of))
     usual = Spread(axes, np.maximum(values, 0), 1 / reference.strength if reference.strength else np.inf)
-    return Reader(centre, scale, directions, vector, local, kinds, unit, curvature_of(softmax(odds)), len(events), usual), odds
+    curvature = curvature_of(softmax(odds))
+    said = x @ vector.coef
+    whole = offset + said + _local_columns(said / unit, events, kinds) @ local.coef
+    unsure = doubt(x, np.eye(pi.shape[1])[labels], whole, sessions, curvature.weights, curvature.directions, vector.spread.precision)
+    return Reader(centre, scale, directions, vector, local, kinds, unit, curvature, len(events), usual, unsure), odds
 
 
 def _spread_json(spread: Spread) -> dict[str, Any]:
@@ -405,5 +414,5 @@ def reader_from_json(value: dict[str, Any]) -> Reader:
         None if value["directions"] is None else np.array(value["directions"], float),
         vector, local, tuple(value["kinds"]), value["unit"],
         Curvature(np.array(value["weights"], float), np.array(value["curvature"], float)), value["events"],
-        _spread_from_json(value["usual"]),
+        _spread_from_json(value["usual"]), np.array(value["doubt"], float),
     )  # fmt: skip

@@ -13,9 +13,9 @@ MOST_EVENTS = 5000
 """Most events of history, evenly spaced, of which what is usual is estimated."""
 
 
-def evenly(n: int) -> Labels:
-    """At most `MOST_EVENTS` of `n` rows, evenly spaced."""
-    return np.unique(np.linspace(0, n - 1, min(n, MOST_EVENTS)).round().astype(np.int64))
+def evenly(n: int, most: int = MOST_EVENTS) -> Labels:
+    """At most so many of `n` rows, evenly spaced."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Tier B beyond `spymaster audit --market`: ``python -m tests.bench.tier_b SEED [MORNINGS]``, on mornings that an audit of it has made.
+"""Tier B beyond `spymaster audit --market`: ``python -m tests.bench.tier_b SEED [MORNINGS] [few] [coverage]``
 
 * **Few mornings:** the walk over each sixty of them by themselves (some 1,500 events), and the mean of what `wall` takes of the oracle's.
 * **Coverage:** of events of an order stream nobody knows the posterior. So outcomes are drawn anew from one that is known: what the
@@ -99,12 +99,8 @@ def coverage(real: Events, usual: Floats, truth: Floats, n: int) -> list[float]:
     return np.mean(found, axis=0).tolist()
 
 
-def main() -> None:
-    """Print both."""
-    seed, mornings = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 240
-    params = morning_params(seed=seed, kappa=1.0)
-    market = market_events(mornings, params, cache_folder(params))
-    few_mornings(market)
+def print_coverage(market: MarketEvents) -> None:
+    """Print the coverage by strength and size of history."""
     events, usual, posterior = posterior_of(market)
     base = np.log(usual)
     for strength in STRENGTHS:
@@ -113,6 +109,18 @@ def main() -> None:
             top, every, apart, leans, wrong = coverage(events, usual, truth, n)
             told = f"top class {top:.3f}, all {every:.3f}, difference from the usual {apart:.3f}"
             print(f"strength {strength}, history of {n:,}: {told}; leans {leans:.3f}, wrongly {wrong:.3f} of these", flush=True)
+
+
+def main() -> None:
+    """Print what is named, or both."""
+    numbers, named = [int(a) for a in sys.argv[1:] if a.isdigit()], {a for a in sys.argv[1:] if not a.isdigit()}
+    seed, mornings = numbers[0], numbers[1] if len(numbers) > 1 else 240
+    params = morning_params(seed=seed, kappa=1.0)
+    market = market_events(mornings, params, cache_folder(params))
+    if "few" in named or not named:
+        few_mornings(market)
+    if "coverage" in named or not named:
+        print_coverage(market)
 
 
 if __name__ == "__main__":
