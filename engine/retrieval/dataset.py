@@ -76,7 +76,11 @@ def sessions_in(lake: Lake, key: str, symbol: str | None) -> list[tuple[str, dt.
 
     Raises `NoData` where there is none; names the command that makes them.
     """
-    found = [(s, d) for s, d in lake.partitions(key) if symbol is None or symbol in (s, root_of(s).code)]
+    found = lake.partitions(key)
+    if symbol is not None:
+        contracts = {s for s, _ in found}  # each looked up once: a look takes longer than the rest of a session's
+        mine = {s for s in contracts if symbol in (s, root_of(s).code)}
+        found = [(s, d) for s, d in found if s in mine]
     if not found:
         raise NoData(f"{key} of {symbol or 'any symbol'} in {lake.root}: expected partitions, found none; {brings_sessions(lake, symbol)}")
     return sorted(found, key=lambda p: (p[1], p[0]))
@@ -203,8 +207,7 @@ Sessions = Sequence[tuple[str, dt.date]]
 
 def require_one_market(lake: Lake, sessions: Sessions, symbol: str | None) -> None:
     """Raise `SessionError` where `symbol` is None and the sessions are of several roots; contracts of one root may be pooled."""
-    roots = sorted({root_of(s).code for s, _ in sessions})
-    if symbol is None and len(roots) > 1:
+    if symbol is None and len(roots := sorted({root_of(s).code for s in {s for s, _ in sessions}})) > 1:
         raise SessionError(
             f"{lake.root}: expected the sessions of one market, found {', '.join(roots)}: their ticks are not comparable; "
             f"`--symbol {roots[0]}` takes one"
