@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from engine.lake.store import Lake
 
-SIMULATED = "2025-10-01:2025-10-28"
-"""UTC dates that are simulated where there are no files: twenty sessions."""
+SIMULATED, WITH_OPTIONS = "2025-10-01:2025-10-21", "2025-10-22:2025-10-28"
+"""UTC dates that are simulated where there are no files, twenty sessions; the last five, of which one is opened, have options."""
 
 RATE, THIN_AFTER = 0.10, "12:35"
 AUDITED = ("means", "learned", "wall")
@@ -118,7 +118,8 @@ def _simulate(lake: Path, kappa: float) -> None:
     from engine.commands.simulate import simulate
     from engine.runner import run_tasks
 
-    sys.stderr.write(f"no raw files in {lake}: simulating {SIMULATED}; `--dbn FOLDER` takes your own files\n")
+    what = f"simulating {SIMULATED} and, with options, {WITH_OPTIONS}"
+    sys.stderr.write(f"no raw files in {lake}: {what}; `--dbn FOLDER` takes your own files\n")
     trouble: list[str] = []
     run_tasks(
         compile_kernels,
@@ -129,7 +130,11 @@ def _simulate(lake: Path, kappa: float) -> None:
     )
     for line in filter(None, trouble):  # only a warning: a real problem fails again in the run
         sys.stderr.write(f"compiling kernels: {line}\n")
-    simulate(dates=SIMULATED, rate=RATE, thin_after=THIN_AFTER, kappa=kappa, gamma=GAMMA, rearm_ticks=REARM_TICKS, moving=True, lake=lake)
+    for dates in (SIMULATED, WITH_OPTIONS):
+        simulate(
+            dates=dates, rate=RATE, thin_after=THIN_AFTER, kappa=kappa, gamma=GAMMA, rearm_ticks=REARM_TICKS, moving=True,
+            options=dates == WITH_OPTIONS, lake=lake,
+        )  # fmt: skip
 
 
 def _busiest_profile(lake: Lake, roots: list[str]) -> str:
@@ -166,9 +171,24 @@ def compile_kernels(which: Kernels) -> str:
     if which.name == "simulator":
         for _ in Day(SUNDAY, SimParams(rate=0.02)).chunks():
             pass
+        _price_options()
         return ""
     with tempfile.TemporaryDirectory() as folder:
         return _smallest_run(Path(folder))
+
+
+def _price_options() -> None:
+    """Call every kernel of options once."""
+    import numpy as np
+
+    from engine.options import black76
+
+    one, strike = np.ones(3), np.array([6790.0, 6800.0, 6810.0])
+    of = (strike, 0.1 * one, 0.04)
+    black76.greeks(6800 * one, *of, 0.2 * one, one)
+    black76.implied(100 * one, 6800 * one, *of, one)
+    black76.gamma_at(strike, *of, 0.2 * one, np.ones((3, 4)))
+    black76.gamma_on_grid(8.8, 0.001, 3, *of, 0.2 * one, np.ones((3, 4)))
 
 
 def _smallest_run(folder: Path) -> str:
