@@ -117,7 +117,7 @@ def controls(page: Any) -> Iterator[tuple[str, str, str]]:
     """A row for every control of the drawer, and the theme."""
     page.get_by_role("button", name="Drawer").click()
     page.wait_for_timeout(1500)
-    there = page.get_by_label(OF_OPTIONS[0][1]).first.is_visible()
+    there = page.evaluate("() => [...Bokeh.index.query((v) => v.model.name === 'hedge')].length > 0")
     for role, label, figure in (*CONTROLS, *(OF_OPTIONS if there else ())):
         page.get_by_role("radio", name="Net" if label in NET else "Resting", exact=True).click()
         page.wait_for_timeout(500)
