@@ -78,12 +78,15 @@ class Machines:
         How often an executor may break over a task that runs alone, until it is poison.
     died : str
         What is said of poison.
+    watch : callable or None
+        Asked again and again while a result is waited for: how many run at once by now. It raises where none can come any more.
     """
 
     workers: int
     make_executor: Callable[[int], Executor]
     max_deaths: int
     died: str
+    watch: Callable[[], int] | None = None
 
 
 def this_machine(workers: int) -> Machines:
@@ -129,34 +132,35 @@ def stop(executor: Executor) -> None:
         process.join()
 
 
-def wait_for_some(futures: Iterable[Future[R]]) -> set[Future[R]]:
-    """Those of `futures` that are done, once there is one; Ctrl-C and SIGTERM are heeded meanwhile.
+def wait_for_some(futures: Iterable[Future[R]], watch: Callable[[], object] | None = None) -> set[Future[R]]:
+    """Those of `futures` that are done, once there is one; Ctrl-C and SIGTERM are heeded meanwhile, and `watch` is called.
 
     Polars puts a handler of its own before Python's, after which the system restarts a wait without an end instead of breaking it off, and
     the signal would be heeded with the next result only. A wait with an end comes back.
     """
     pending = set(futures)
     while not (done := wait(pending, timeout=0.5, return_when=FIRST_COMPLETED).done):
-        pass
+        if watch is not None:
+            watch()
     return done
 
 
 def run_tasks(
     function: Callable[[S], R], specs: Iterable[S], *, workers: int, on_result: Callable[[S, R], None], on_poison: Callable[[S, int], None],
-    make_executor: Callable[[int], Executor] = spawned_pool, max_deaths: int = MAX_DEATHS,
+    make_executor: Callable[[int], Executor] = spawned_pool, max_deaths: int = MAX_DEATHS, watch: Callable[[], int] | None = None,
 ) -> None:  # fmt: skip
     """Run ``function(spec)`` for every spec; both are picklable, and the function's result includes expected errors.
 
-    At most twice as many tasks as `workers` are submitted at a time. `on_result` or `on_poison` is called once per task, in this process,
-    with its result, or with the number of deaths of its process; `make_executor` again whenever an executor broke. On KeyboardInterrupt the
-    workers are killed; what they had not committed is left to the lake's next `clean`.
+    At most twice as many tasks as `workers`, or as `watch` says by now, are submitted at a time. `on_result` or `on_poison` is called once
+    per task, in this process, with its result, or with the number of deaths of its process; `make_executor` again whenever an executor
+    broke. On KeyboardInterrupt the workers are killed; what they had not committed is left to the lake's next `clean`.
     """
     queue = [_Pending(s) for s in specs]
     suspects: deque[_Pending[S]] = deque()
     while queue or suspects:
         # Which of several running tasks killed the process is unknown, so each suspect runs alone, after the others.
         batch = queue or [suspects.popleft()]
-        dead, queue = _run_until_broken(function, batch, workers if queue else 1, make_executor, on_result)
+        dead, queue = _run_until_broken(function, batch, workers if queue else 1, make_executor, on_result, watch)
         for pending in dead:
             pending.deaths += 1
             if pending.deaths >= max_deaths:
@@ -167,7 +171,7 @@ def run_tasks(
 
 def _run_until_broken(
     function: Callable[[S], R], batch: Sequence[_Pending[S]], workers: int, make_executor: Callable[[int], Executor],
-    on_result: Callable[[S, R], None],
+    on_result: Callable[[S, R], None], watch: Callable[[], int] | None,
 ) -> tuple[list[_Pending[S]], list[_Pending[S]]]:  # fmt: skip
     """Run a batch on one executor; returns the tasks that were running when it broke, and those not yet submitted."""
     todo = deque(batch)
@@ -182,6 +186,7 @@ def _run_until_broken(
         shared[workers] = executor
     try:
         while todo or under_way:
+            workers = workers if watch is None else watch()
             while todo and len(under_way) < 2 * workers and not (dead or broke):
                 pending = todo.popleft()
                 try:
@@ -192,7 +197,7 @@ def _run_until_broken(
                     broke = True
             if not under_way:
                 break
-            done = wait_for_some(under_way)
+            done = wait_for_some(under_way, watch)
             for future in done:
                 pending = under_way.pop(future)
                 try:

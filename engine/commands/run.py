@@ -172,7 +172,7 @@ class Run:
             return
         from engine.cluster import cluster
 
-        with cluster(self.cluster, self.lake, self.workers) as self.machines:
+        with cluster(self.cluster, self.lake, self.workers, self.say) as self.machines:
             self.say(f"{self.machines.workers} workers of the cluster {self.cluster} run what this one has: Python, packages, code, lake")
             yield
 
@@ -402,8 +402,9 @@ class Run:
 
         m = self.machines
         run_tasks(
-            function, specs, workers=m.workers, make_executor=m.make_executor, max_deaths=m.max_deaths, on_result=done, on_poison=poison
-        )
+            function, specs, workers=m.workers, make_executor=m.make_executor, max_deaths=m.max_deaths, watch=m.watch, on_result=done,
+            on_poison=poison,
+        )  # fmt: skip
 
     def _report(self, seconds: float) -> None:
         made, empty, bad = ([r for r in self.receipts if r.status == status] for status in ("made", "empty", "failed"))

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 PROFILE_FILE = "silver/_PROFILE.json"
 LOCK_FILE = ".lock"
+
+RUN_FILE = ".run"
+"""Beside the lock, the token of a run whose tasks are on other machines: without it they begin nothing, and commit nothing."""
 CACHE_DIR = ".cache"
 QUARANTINE_DIR = "raw/.quarantine"
 AUDIT_DIR = "audit"
@@ -137,6 +140,7 @@ class LakeFolder:
         except OSError as e:
             raise LakeWriteFailed(f"lake {self.root}: cannot be written: {e}; give a writable folder with --lake") from e
         with alone(self.root / LOCK_FILE, f"lake {self.root}: process {{pid}} is writing it; wait for it, or stop it"):
+            (self.root / RUN_FILE).unlink(missing_ok=True)  # of a run that was killed: what it left on other machines is not wanted
             yield
 
 

@@ -242,8 +242,22 @@ def _is_same(source: Path, place: Path) -> bool:
 # Partitions
 
 
+SWAPS = 20
+"""How often `swap_in` begins anew where another writer of the same folder is between two of its steps."""
+
+
 def swap_in(new: Path, place: Path) -> None:
-    """Replace the folder `place` by `new`, atomically where the file system can exchange two folders."""
+    """Replace the folder `place` by `new`, atomically where the file system can exchange two folders; of several writers the last stays."""
+    for left in reversed(range(SWAPS)):
+        try:
+            _swap(new, place)
+            return
+        except OSError as e:
+            if not left or e.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) or not new.is_dir():
+                raise
+
+
+def _swap(new: Path, place: Path) -> None:
     if not os.path.lexists(place):
         new.rename(place)
         return
@@ -259,7 +273,9 @@ def swap_in(new: Path, place: Path) -> None:
     try:
         new.rename(place)
     except BaseException:
-        old.rename(place)
+        # Another writer's may be there already.
+        if not os.path.lexists(place):
+            old.rename(place)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
@@ -278,9 +294,22 @@ def recover(table: Path) -> list[str]:
                 _remove(entry)
             done.append(str(entry))
         elif entry.name.startswith(TMP_PREFIX):
-            _remove(entry)
+            # Under another name first: a writer elsewhere, whose run has ended, must not put a folder in place that is being emptied.
+            gone = entry.with_name(f"{TMP_PREFIX}gone-{secrets.token_hex(4)}")
+            with suppress(FileNotFoundError):
+                entry.rename(gone)
+                _remove(gone)
             done.append(str(entry))
     return done
+
+
+_may_commit: Callable[[], None] | None = None
+
+
+def commit_only_where(check: Callable[[], None] | None) -> None:
+    """From now on this process asks `check` before it puts a partition in place; what it raises is what becomes of the partition."""
+    global _may_commit
+    _may_commit = check
 
 
 class PartitionWriter:
@@ -353,6 +382,8 @@ class PartitionWriter:
                 (self._tmp / name).write_text(text, encoding="utf-8")
                 fsync_path(self._tmp / name)
             fsync_path(self._tmp)
+            if _may_commit is not None:
+                _may_commit()
             swap_in(self._tmp, self._place)
             fsync_path(self._place.parent)
         except OSError as e:

@@ -8,7 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import polars as pl
 import pytest
@@ -18,7 +20,7 @@ from engine.lake import writer
 from engine.lake.catalog import BARS, BRONZE_MBO, LEVELS, dataset
 from engine.lake.manifest import MANIFEST, SUCCESS, Lineage
 from engine.lake.store import PROFILE_FILE, Lake, read_part
-from engine.lake.writer import recover
+from engine.lake.writer import recover, swap_in
 from tests.support.lake_fuzz import sign_manifest
 
 DATE = dt.date(2024, 1, 2)
@@ -376,3 +378,25 @@ def test_reading_manifests_imports_no_polars(lake: Lake, written: Path):
         "assert 'polars' not in sys.modules and 'numba' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_of_several_writers_of_a_folder_the_last_stays_and_none_fails(tmp_path: Path):
+    """On a cluster a task may run twice at once."""
+    for n in range(60):
+        place = tmp_path / f"p{n}"
+        if n % 2:
+            place.mkdir()
+            (place / "by").write_text("an earlier run")
+        together = Barrier(3)
+
+        def put(name: str, place: Path = place, together: Barrier = together) -> None:
+            new = place.with_name(f".tmp-{place.name}-{name}")
+            new.mkdir()
+            (new / "by").write_text(name)
+            together.wait()
+            swap_in(new, place)
+
+        with ThreadPoolExecutor(3) as writers:
+            list(writers.map(put, "abc"))
+        assert (place / "by").read_text() in "abc"
+    assert list(tmp_path.glob(".*")) == []
