@@ -380,8 +380,7 @@ class LiveDay:
                     break
                 closed = self._replay.peek()
                 missing = closed.trust.missing
-                # What comes within a minute of unknown orders decides whether records are missing: sooner nobody can tell.
-                if missing is None or missing in self._lost or len(self._lost) == MOST_GAPS or not self._is_past(missing[1] + 60 * NS):
+                if missing is None or missing in self._lost or len(self._lost) == MOST_GAPS:
                     self.ladder.append(closed)
                     break
                 self._begin((*self._lost, missing))
@@ -406,9 +405,6 @@ class LiveDay:
                     self._take(self.journal.records(date, a, b), date)
                 self._done[date] = end
                 left = left - (end - first) if left is not None else None
-
-    def _is_past(self, ns: int) -> bool:
-        return self.windows.ladder_start_ns + self._replay.seconds * NS >= ns
 
     def _meet_gap(self, event: dict[str, Any]) -> None:
         start, end = int(event["from_ns"]), int(event["to_ns"])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.mbo import book
-from engine.mbo.trust import GAP, MOST_SPANS, REASONS, TAIL_S, Span, Trust, assess, missing_records, record_of
+from engine.mbo.trust import GAP, MOST_SPANS, REASONS, TAIL_S, Span, Trust, assess, look_for_missing, record_of
 from engine.params import TrustParams
 from engine.vocab import NS
 
@@ -46,6 +46,7 @@ class GrowingTrust:
         self._files: tuple[Span, ...] = ()
         self._reset = False  # whether the book was known, or forgotten, before what is looked at of `past`
         self._checked = 0  # seconds of `past` that are known to tell of no missing records
+        self._found: Span | None = None  # where records are missing; it stays so
 
     def _place(self, second: int) -> int:
         """Row of `past` of a second of the ladder."""
@@ -78,7 +79,7 @@ class GrowingTrust:
         )  # fmt: skip
         self._valid[at:n], self._near[at:n], self._reason[at:n] = found.valid, found.near_ticks, found.reason
         record = joined(self._record, found.record) if at else found.record
-        missing = self._missing(past, is_whole=seen >= len(past))
+        missing = self._missing(past[:seen])
         late_ns = found.record["records_end_ns"]
         self._settle(tape, past, asked, min(crossed_ns, end_ns if late_ns is None else late_ns, (self._past_start_s + seen) * NS))
         return Trust(self._valid[:n], self._near[:n], self._reason[:n], missing, record)
@@ -99,18 +100,15 @@ class GrowingTrust:
         rows[self._before - min(at, self._before) + gone, 3] |= book.IS_KNOWN  # it is counted from their end, as from that of a known one
         return rows
 
-    def _missing(self, past: NDArray[np.int64], *, is_whole: bool) -> Span | None:
-        """`engine.mbo.trust.missing_records` of all of `past`, which is gone through only where an order was unknown lately."""
-        at = self._checked
-        unknown = np.diff(past[at:, 2], prepend=past[at - 1, 2] if at else 0) > 0
-        if (unknown & ((past[at:, 3] & book.IS_KNOWN) != 0)).any():
-            found = missing_records(past, self._past_start_s, self._lost, self._params)
-            if found is not None:
-                return found
-        if is_whole:
-            # Only further unknown orders make what was found to be none a loss, and they are looked for from here on.
-            self._checked = len(past)
-        return None
+    def _missing(self, past: NDArray[np.int64]) -> Span | None:
+        """What `engine.mbo.trust.missing_records` will say of the whole day, once it can be told. `past` are the
+        rows that are written; each unknown order of them is judged once.
+        """
+        if self._found is None:
+            self._found, self._checked = look_for_missing(
+                past, self._past_start_s, self._lost, self._params, self._checked, goes_on=len(past) < self._place(len(self._valid))
+            )
+        return self._found
 
     def _settle(self, tape: NDArray[np.int64], past: NDArray[np.int64], asked: NDArray[np.int32], until_ns: int) -> None:
         """Settle seconds before an instant."""

@@ -134,22 +134,35 @@ def missing_records(past: NDArray[np.int64], past_start_s: int, lost: tuple[Span
     """Where records are missing although the book counted as known: from then on more cancels and modifies than `near_share` are of
     unknown orders. The span is the longest silence of at least `gap_s` whole seconds before; without one it is empty, at the first of them.
     """
-    live, unknown = np.diff(past[:, [0, 2]], axis=0, prepend=0).T
-    known = (past[:, 3] & book.IS_KNOWN) != 0
-    total_changes, total_unknown = past[:, 1], past[:, 2]
-    for e in np.flatnonzero((unknown > 0) & known).tolist():
-        before_changes, before_unknown = (int(t[e - 1]) if e else 0 for t in (total_changes, total_unknown))
-        enough = int(np.searchsorted(total_changes, before_changes + LOOK_CHANGES))
-        end = min(max(e + LOOK_S, min(enough + 1, e + LOOK_MOST_S)), len(live)) - 1
-        if total_unknown[end] - before_unknown <= params.near_share * (total_changes[end] - before_changes):
+    return look_for_missing(past, past_start_s, lost, params)[0]
+
+
+def look_for_missing(
+    past: NDArray[np.int64], past_start_s: int, lost: tuple[Span, ...], params: TrustParams, first: int = 0, *, goes_on: bool = False
+) -> tuple[Span | None, int]:
+    """As `missing_records`, of the unknown orders from row `first` of `past` on, and the row of the one that was found. Where the day
+    `goes_on`, an order is judged once all that follows it and counts is there: found is then what the whole day will say, and without it
+    the row is the first whose order is still to be judged.
+    """
+    unknown = np.diff(past[first:, 2], prepend=past[first - 1, 2] if first else 0) > 0
+    known = (past[first:, 3] & book.IS_KNOWN) != 0
+    for e in (first + np.flatnonzero(unknown & known)).tolist():
+        before_changes, before_unknown = past[e - 1, 1:3].tolist() if e else (0, 0)
+        enough = e + int(np.searchsorted(past[e : e + LOOK_MOST_S, 1], before_changes + LOOK_CHANGES))
+        end = max(e + LOOK_S, min(enough + 1, e + LOOK_MOST_S))
+        if goes_on and end > len(past):
+            return None, e  # and so are all that follow, which end no sooner
+        changes, strange = past[min(end, len(past)) - 1, 1:3].tolist()
+        if strange - before_unknown <= params.near_share * (changes - before_changes):
             continue
+        live = np.diff(past[: e + 1, 0], prepend=0)
+        quiet = np.flatnonzero(np.diff(np.concatenate(([0], (live == 0).astype(np.int8), [0]))))
         begin = max(e - BACK_S, 0)
-        quiet = np.flatnonzero(np.diff(np.concatenate(([0], (live[: e + 1] == 0).astype(np.int8), [0]))))
         runs = [(int(a), int(b)) for a, b in zip(quiet[::2], quiet[1::2]) if b > begin and b - a >= params.gap_s and live[:a].any()]
         a, b = max(runs, key=lambda r: r[1] - r[0], default=(e, e))
         span = ((past_start_s + a) * NS, (past_start_s + b) * NS)
-        return span if span not in lost else ((past_start_s + e) * NS, (past_start_s + e) * NS)
-    return None
+        return (span if span not in lost else ((past_start_s + e) * NS, (past_start_s + e) * NS)), e
+    return None, len(past)
 
 
 def _seconds_cold(past: NDArray[np.int64], first: int, gone: NDArray[np.bool_]) -> NDArray[np.int64]:

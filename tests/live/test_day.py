@@ -17,8 +17,9 @@ from engine.live.alerts import Watch, alert_file, four_open, kept
 from engine.live.day import Closed, GrowingLadder, LiveDay
 from engine.live.journal import Journal, Recorder
 from engine.params import ApproachParams, FeatureParams
-from engine.vocab import NS
+from engine.vocab import NS, ROOTS
 from tests.support.built import copy_of_built
+from tests.support.dbn_files import F_BAD_TS_RECV, F_LAST, F_SNAPSHOT, UNDEF_PRICE, make_records, utc_ns
 from tests.support.ladders import make_frames
 from tests.support.lakes import ESZ5, MONDAY, TUESDAY, day_records, make_whole_lake, spymaster
 
@@ -187,6 +188,47 @@ def test_a_gap_of_the_feed_is_a_gap_of_the_ladder(day: LiveDay, tmp_path: Path) 
     rows, _ = live.ladder.frames(int(last) + 60)
     assert rows.equals(day.lake.read(LADDER, "ESZ5", TUESDAY).filter(pl.col("window_start_ts_ns") >= start + (int(last) + 60) * NS))
     assert "not recorded then" in live.absent.get("vwap", "") or live.levels.filter(level_id="vwap")["end_ts_ns"].max() <= gap.start_ns
+
+
+def strange_day(unknown: int) -> np.ndarray:
+    """Seven minutes of ten orders that are changed; ten quiet seconds, and then cancels of orders that nobody saw."""
+    start, tick = utc_ns(TUESDAY, 14), ROOTS["ES"].tick_fixed
+    price, begin, instrument = 27_000 * tick, start - 60 * NS, next(iter(ESZ5))
+    common = {"instrument_id": instrument, "flags": F_LAST}
+    built = {"instrument_id": instrument, "ts_event": begin, "ts_recv": begin, "flags": F_SNAPSHOT | F_BAD_TS_RECV}
+    rows = [{**built, "action": "R", "side": "N", "price": UNDEF_PRICE}]
+    for i in range(10):
+        side, at = ("B", price - (1 + i // 2) * tick) if i % 2 == 0 else ("A", price + (1 + i // 2) * tick)
+        rows.append({**built, "action": "A", "side": side, "price": at, "size": 10, "order_id": 1 + i})
+    rows[-1]["flags"] |= F_LAST
+    rows.append({**common, "ts_event": begin + NS, "action": "T", "side": "B", "price": price + tick, "size": 1})
+    for second in [*range(-50, 20), *range(30, 240)]:
+        for k in range(1 if second < 100 else 10):
+            i = (second + k) % 5
+            of = {"side": "B", "price": price - (1 + i) * tick, "size": 5 + k % 3, "order_id": 1 + 2 * i}
+            rows.append({**common, **of, "ts_event": start + second * NS + (1 + k) * NS // 20, "action": "M"})
+        if 100 <= second < 100 + unknown:
+            of = {"side": "B", "price": price - 3 * tick, "size": 1, "order_id": 10**9 + second}
+            rows.append({**common, **of, "ts_event": start + second * NS + NS * 8 // 10, "action": "C"})
+    return make_records(rows)
+
+
+@pytest.mark.parametrize("unknown", [1, 30])
+def test_what_is_missing_is_the_same_in_small_steps_and_at_once(unknown: int, tmp_path: Path) -> None:
+    """One stray cancel makes no day invalid, of which the pipeline would say that nothing is missing; thirty are a loss."""
+    records = strange_day(unknown)
+    journal = write_journal(tmp_path, records, ESZ5)
+    days = [LiveDay(Lake(tmp_path), journal, "ESZ5", TUESDAY) for _ in range(2)]
+    days[0].poll()
+    while days[1].behind():
+        days[1].poll(3)
+    start = days[0].windows.ladder_start_ns
+    for day in days:
+        assert day._lost == (((start + 20 * NS, start + 30 * NS),) if unknown > 1 else ())
+        assert day.ladder.closed == 239
+    assert np.array_equal(days[0].ladder.valid, days[1].ladder.valid)
+    assert days[0].ladder.trust == days[1].ladder.trust
+    assert days[1].ladder.valid[:239].all() == (unknown == 1)
 
 
 def test_alerts_of_a_recorded_day_are_told_once(day: LiveDay) -> None:

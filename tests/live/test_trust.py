@@ -7,10 +7,10 @@ import pytest
 
 from engine.live.day import GrowingReplay
 from engine.live.gateway import RestingOrders
-from engine.live.trust import SUMS, joined
+from engine.live.trust import SUMS, GrowingTrust, joined
 from engine.mbo import book
 from engine.mbo.dbn import COLUMN_TYPES, MboColumns, split
-from engine.mbo.trust import Trust, assess
+from engine.mbo.trust import LOOK_CHANGES, LOOK_MOST_S, LOOK_S, Span, Trust, assess, missing_records
 from engine.params import RunParams
 from engine.sessions import closed_span, session_windows
 from engine.vocab import F_LAST, F_MAYBE_BAD_BOOK, NS, ROOTS
@@ -82,7 +82,7 @@ def test_a_look_says_what_the_whole_would(case: str) -> None:
     orders, rng = RestingOrders(records), np.random.default_rng(3)
     gap = [int(i) for i in np.searchsorted(records["ts_recv"], [at(60), at(61)])]
     halt = int(np.searchsorted(records["ts_recv"], at(26))) + 1  # with the first record after it
-    begun, looks, settled, met, missing = 0, 0, [0], set[str](), set[object]()
+    begun, looks, settled, met, missing = 0, 0, [0], set[str](), list[object]()
     while begun < len(records):
         end = min(begun + int(rng.choice([1, 300, 500])), *(i for i in (halt, gap[0], len(records)) if i > begun))
         replay.feed(columns_of(records[begun:end]))
@@ -104,13 +104,67 @@ def test_a_look_says_what_the_whole_would(case: str) -> None:
             assert np.array_equal(getattr(found, name), getattr(want, name)), (name, replay.seconds)
         assert found.record == want.record
         assert list(found.record["why_not"]) == list(want.record["why_not"])
-        assert found.missing == want.missing
         met |= set(want.record["why_not"])
-        missing.add(want.missing)
+        missing.append(found.missing)
     assert looks > 30
     assert max(settled) > 4000, "most of it is not gone through any more"
     assert met >= {"after_end", "gap", "rebuilt"} | ({"cold_start"} if case == "cold" else {"bad_book", "crossed"})
-    assert len(missing) > (case != "told of what was lost"), "what is lost unsaid is found"
+    # Not before it can be told; and then it is what the whole day says.
+    first = next((i for i, m in enumerate(missing) if m is not None), len(missing))
+    assert set(missing[first:]) <= {at_once(replay, lost).missing}
+    assert (0 < first < len(missing)) == (case != "told of what was lost"), "what is lost unsaid is found"
+
+
+BACK, WHOLE = 700, 1_500
+"""Seconds before the ladder, and of it, in the days of the test below."""
+
+
+def told_of(changes: np.ndarray, unknown: np.ndarray, known: np.ndarray, looks: list[int]) -> tuple[list[Span | None], Span | None]:
+    """What looks at so many seconds of a day's ladder say is missing, and what the pipeline says of the whole day."""
+    start_s, params = 1_762_264_800, RunParams().trust
+    past = np.column_stack([np.cumsum(changes), np.cumsum(changes), np.cumsum(unknown), known]).astype(np.int64)
+    tape = np.zeros((WHOLE, book.TAPE_FIELDS), np.int64)
+    tape[:, 1] = 1
+    asked = np.zeros((WHOLE // book.BLOCK_S + 30, book.DISTANCES, 4), np.int32)
+    files = (((start_s - BACK) * NS, FOREVER),)
+    growing = GrowingTrust(WHOLE, start_s * NS, start_s - BACK, (), params, None)
+    found = [
+        growing.look(
+            tape[:n], past[: BACK + n], asked[: 30 - -n // book.BLOCK_S], files, BACK + n, (start_s + n - 1) * NS, FOREVER
+        ).missing
+        for n in looks
+    ]  # fmt: skip
+    return found, missing_records(past, start_s - BACK, (), params)
+
+
+@pytest.mark.parametrize(
+    ("every_s", "strange", "over_s"),
+    [
+        (0, [0], None), (0, [0, *range(20, 40)], LOOK_S),  # ten changes a second
+        (5, [0], None), (5, [0, 5], 5 * (LOOK_CHANGES - 1) + 1), (10, [0], LOOK_MOST_S),  # one in so many seconds
+    ],
+)  # fmt: skip
+def test_an_unknown_order_is_judged_once_all_that_counts_is_there(every_s: int, strange: list[int], over_s: int | None) -> None:
+    """A minute later, or as many changes later as it takes, up to ten minutes; sooner, one stray cancel is most of what there is."""
+    at = BACK + 600
+    seen, unknown, known = (np.full(BACK + WHOLE, n, np.int64) for n in (10, 0, book.IS_KNOWN))
+    if every_s:
+        seen[:] = (np.arange(BACK + WHOLE) - at) % every_s == 0
+    seen[at - 20 : at - 10] = 0
+    unknown[np.add(strange, at)] = 1
+    known[at + 1 : at + 60] = 0  # those of a book that is not known count as well, where they follow
+    looks = [*range(50, 590, 60), *range(595, 670), *range(1090, 1105), *range(1195, 1210), WHOLE - 1, WHOLE]
+    found, whole = told_of(seen, unknown, known, looks)
+    assert (whole is None) == (over_s is None)
+    assert found == [whole if over_s is not None and n >= 600 + over_s else None for n in looks]
+
+
+def test_the_last_orders_of_a_day_are_judged_by_what_there_is() -> None:
+    seen, unknown, known = (np.full(BACK + WHOLE, n, np.int64) for n in (10, 0, book.IS_KNOWN))
+    unknown[-30:] = 3
+    found, whole = told_of(seen, unknown, known, [WHOLE - 20, WHOLE - 1, WHOLE])
+    assert whole is not None
+    assert found == [None, None, whole]
 
 
 def test_spans_that_meet_are_one() -> None:
