@@ -15,7 +15,7 @@ from html import escape
 import panel as pn
 
 from engine.errors import EngineError, defect_text
-from workbench import access, bokeh_server, lakes, prefetch, views
+from workbench import access, bokeh_server, lakes, live, prefetch, views
 from workbench.assets import page_until_drawn
 from workbench.page import Shell
 from workbench.state import LevelState
@@ -44,6 +44,7 @@ def build(query: dict[str, str]) -> pn.Column:
     complaints: list[str] = []
     try:
         there = lakes.contracts(root)
+        state.awaits = not query.keys() & {"t", "panel"} and live.awaited(root) is not None
     except EngineError as e:
         there = {}
         complaints.append(str(e))

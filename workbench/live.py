@@ -242,6 +242,14 @@ def sessions(root: str) -> list[LiveSession]:
     return found
 
 
+def awaited(root: str) -> Follower | None:
+    """Who follows a journal that a recorder writes, where no session under way has anything to show yet; else None."""
+    if sessions(root):
+        return None
+    wall = time.time_ns()
+    return next((each for each in _followers(root).values() if is_running(each.status, wall)), None)
+
+
 def has_traded(session: LiveSession) -> bool:
     """Whether there is a price to look at."""
     return session.last_tick(session.day.now_ns) is not None

@@ -119,6 +119,8 @@ class LevelState(param.Parameterized):
         super().__init__(**params)
         self.refused = ""
         """Why the last change of the buckets was taken back; whoever shows it empties it."""
+        self.awaits = False
+        """Whether the Level view waits for a session that is recorded, where no moment was asked for: its address then names no other."""
         self._rising = {k: getattr(self, k) for k in BUCKETS}
 
     @param.depends("at", "near", "mid", "far", watch=True)
@@ -153,6 +155,8 @@ class LevelState(param.Parameterized):
         out = {}
         for key, name in QUERY.items():
             value = getattr(self, name)
+            if self.awaits and self.view == "level" and name in ("contract", "session"):
+                continue
             if value is None or (name not in ("contract", "session", "level") and value == self.param[name].default):
                 continue
             out[key] = clock_text(value) if name == "cursor_ts_ns" else f"{value:g}" if isinstance(value, float) else str(value)

@@ -18,12 +18,13 @@ from cyclopts import Parameter
 
 from engine.commands.batch_jobs import Job, JobFailed, Jobs
 from engine.commands.common import JsonFlag, LakeDir, parse_dates, print_json, print_line, require, size_text, text_table, wide_console
-from engine.commands.databento_client import DATASET, TRIES, Client, api_key
+from engine.commands.databento_client import DATASET, TRIES, Client
 from engine.commands.pieces import SCHEMAS, Pieces
 from engine.errors import BadDbn, DownloadFailed, EngineError, LakeWriteFailed, PartitionCorrupt, RawMissing, remedy
 from engine.lake.lock import alone
 from engine.lake.manifest import NOT_JSON, small_text
 from engine.lake.writer import write_text_atomic
+from engine.live.key import api_key
 from engine.sessions import GLOBEX_CLOSE, GLOBEX_OPEN, to_ns, utc_dates, utc_day
 from engine.vocab import NS, Root, root_of
 

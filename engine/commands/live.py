@@ -10,7 +10,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -197,8 +196,9 @@ def _compare(lake: Path, root: str, date: dt.date) -> None:
 
 
 def _databento(recorder: Recorder) -> Feed:
-    from engine.commands.databento_client import DATASET, api_key
+    from engine.commands.databento_client import DATASET
     from engine.live.feed import PORT, Feed
+    from engine.live.key import api_key
 
     recorder.dataset = DATASET
     host, _, port = os.environ.get(GATEWAY, "").partition(":")
@@ -351,7 +351,7 @@ def morning(
     port: Annotated[int, Parameter(help="The screen's port.")] = 5006,
     check: Annotated[bool, Parameter(negative=(), help="Only check, and end; exit code 1 where something must be done first.")] = False,
 ) -> None:
-    """Check that the morning can begin (key, yesterday, disk, clock, contract), then record and serve the screen together.
+    """Check that the morning can begin (key, yesterday, disk, clock, contract, options), then record and serve the screen together.
 
     Whatever is missing is named with the command that mends it. Only a missing key, or a disk without room, keeps it from starting.
 
@@ -362,73 +362,17 @@ def morning(
         spymaster morning --symbol ES
         spymaster morning --check
     """
+    from engine.live.checks import STOP, morning_checks
+
     root = root_of(symbol)
     require(root.code == symbol, f"--symbol {symbol}: expected a root such as {root.code}")
-    found = list(morning_checks(lake, symbol, time.time_ns()))
-    for mark, text in found:
-        print_line(f"{mark:<5} {text}")
-    if any(mark == "stop" for mark, _ in found):
+    found = morning_checks(lake, symbol, time.time_ns())
+    for c in found:
+        print_line(f"{c.state:<5} {c.what}: {c.text}")
+    if any(c.state == STOP for c in found):
         raise SessionError("the morning cannot begin: see the lines marked stop")
     if not check:
         run_together(["live", "--symbol", symbol, "--lake", str(lake)], lake, port)
-
-
-def morning_checks(lake: Path, root: str, now_ns: int) -> Iterator[tuple[str, str]]:
-    """(``ok``, ``note`` or ``stop``, a sentence) of everything that a live morning needs."""
-    import shutil
-
-    from engine.commands.databento_client import api_key
-    from engine.errors import DownloadFailed, EngineError
-    from engine.lake.catalog import BRONZE_MBO
-    from engine.lake.store import Lake
-    from engine.live.journal import LEAST_DISK, LOW_DISK, Journal, badge, clock_words, record_command
-    from engine.selection import read_selection
-    from engine.sessions import NEW_YORK, previous_full_rth, session_windows, utc_dates
-
-    try:
-        api_key()
-        yield "ok", "key: there is one"
-    except DownloadFailed as e:
-        yield "stop", f"key: {e}"
-    date = dt.datetime.fromtimestamp(now_ns // NS, NEW_YORK).date()
-    store = Lake(lake)
-    before, start, end = previous_full_rth(session_windows(date, "rth", root_of(root)))
-    needed = utc_dates(start, end)
-    have = {(s, d) for s, d in store.partitions(BRONZE_MBO) if root_of(s).code == root}
-    contracts = sorted({s for s, d in have if d in needed})
-    if contracts:
-        yield "ok", f"the day before: {before} is in the lake ({', '.join(contracts)}), so that its high, low and close are levels"
-    else:
-        command = f"spymaster download --symbol {root} --dates {needed[0]}:{needed[-1]} --lake {shlex.quote(str(lake))}"
-        yield "note", f"the day before: {before} is not in the lake: its high, low and close will be no levels; `{command}` brings it"
-    there = next(p for p in (lake, *lake.absolute().parents) if p.exists())
-    free = shutil.disk_usage(there).free
-    mark = "stop" if free < LEAST_DISK else "note" if free < LOW_DISK else "ok"
-    yield mark, f"disk: {free / 1e9:.1f} GB free; a busy day of {root} takes 1 to 2 GB"
-    status = Journal(lake, root).status()
-    if status.get("feed") == "live" and status.get("last_ns"):
-        words = clock_words(status)
-        yield ("note", f"clock: {words}; until then delays are told by the venue's") if words else ("ok", "clock: as the venue's")
-    else:
-        yield "note", "clock: not known before the feed has spoken"
-    if status:
-        word, text = badge(status, now_ns, record_command(lake, root))
-        yield ("note" if word == "STOPPED" else "ok"), f"recorder: {text}"
-    else:
-        yield (
-            "note",
-            "recorder: nothing was recorded yet; begun after 04:00 New York, levels of the premarket rest on trades asked for later",
-        )
-    try:
-        rows = [r for r in read_selection(store, root) if root_of(str(r["dominant_symbol"])).code == root]
-    except EngineError as e:
-        rows = []
-        yield "note", f"contract: {e}"
-    if rows:
-        latest = max(rows, key=lambda r: r["session_date"])
-        yield "ok", f"contract: {latest['dominant_symbol']} by the selection of {latest['session_date']}"
-    else:
-        yield "note", "contract: the one that trades most will be watched; `spymaster select` makes the selection from the lake"
 
 
 STARTS, STAYS_S = 3, 60.0

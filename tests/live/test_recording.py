@@ -21,9 +21,9 @@ import databento_dbn
 import numpy as np
 import pytest
 
-from engine.commands.live import morning_checks
 from engine.errors import BadFeed, FeedRefused, LakeBusy, LakeWriteFailed
 from engine.lake.lock import alone
+from engine.live.checks import morning_checks
 from engine.live.feed import Feed
 from engine.live.gateway import KEY, Fault, Gateway, Recording, now_and_then
 from engine.live.journal import MBO, Journal, Recorder, Splitter, badge, clock_words, data_now, is_closed, recording_lock
@@ -373,7 +373,7 @@ def test_a_clock_that_is_wrong_is_told_and_delays_are_the_venues(tmp_lake: Path,
     assert bool(words) == bool(clock_words(status))
     assert badge({**status, "silent_s": 20}, time.time_ns() + 4 * NS, "") == ("DELAYED", "DELAYED 4 s")
     assert abs(data_now(status, time.time_ns()) - time.time_ns() - off_s * NS) < NS
-    (found,) = [text for mark, text in morning_checks(tmp_lake, "ES", time.time_ns()) if text.startswith("clock")]
+    (found,) = [c.text for c in morning_checks(tmp_lake, "ES", time.time_ns()) if c.what == "clock"]
     assert words in found
     recorder.close("the test's end")
 

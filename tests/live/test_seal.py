@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import fcntl
+import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from engine.commands.live import is_sealing_time, morning_checks
+from engine.commands.live import is_sealing_time
 from engine.lake.catalog import BARS, BRONZE_MBO, LADDER, TAPE
 from engine.lake.store import Lake
+from engine.live.checks import Check, beginning, morning_checks
 from engine.live.day import LiveDay
 from engine.live.gateway import RestingOrders
 from engine.live.journal import Journal, Recorder
@@ -203,6 +205,9 @@ def test_the_morning_says_what_is_missing_with_the_command_that_mends_it(
     row = ("ESZ5", 1.0, 5, 5, 1, 1, 1, 5.0, 1.0, True, "ESZ5")
     lake.write_selection(selection_frame([dict(zip(COLUMNS, (TUESDAY, *row)))]))
     assert dict_of(morning_checks(tmp_lake, "ES", now))["contract"] == ("ok", "ESZ5 by the selection of 2025-11-04")
+    later = MIDNIGHT + 9 * 24 * 3600 * NS
+    assert "which says nothing of today" in dict_of(morning_checks(tmp_lake, "ES", later))["contract"][1]
+    assert second["options"] == ("ok", "none in the lake; the session is shown without them")
     monkeypatch.delenv("DATABENTO_API_KEY")
     done = spymaster("morning", "--check", "--lake", tmp_lake, check=False)
     assert done.returncode == 1
@@ -210,8 +215,44 @@ def test_the_morning_says_what_is_missing_with_the_command_that_mends_it(
     assert "the morning cannot begin" in done.stderr
 
 
-def dict_of(found: object) -> dict[str, tuple[str, str]]:
-    return {text.partition(": ")[0]: (mark, text.partition(": ")[2]) for mark, text in found}
+def test_what_a_session_needs_is_seen_from_the_feeds_own_time(tmp_lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABENTO_API_KEY", raising=False)
+    lake, wall = Lake(tmp_lake), time.time_ns()
+    assert dict_of(morning_checks(tmp_lake, "ES", wall))["key"][0] == "stop"
+    recorder = Recorder(tmp_lake, "ES", feed="replayed")
+
+    def played(at_ns: int, speed: float = 1.0) -> tuple[dict[str, tuple[str, str]], str, float]:
+        recorder.clock = {"data_ns": at_ns, "wall_ns": wall, "speed": speed}
+        recorder.write_status()
+        found = beginning(lake, "ES", wall)
+        return dict_of(morning_checks(tmp_lake, "ES", wall)), found.text, found.left_s
+
+    recorder.start()
+    recorder.resume()
+    checks, text, left = played(to_ns(TUESDAY, dt.time(8, 50)), speed=10)
+    assert checks["key"] == ("ok", "none is needed: a file is played")
+    assert checks["clock"] == ("ok", "that of the file that is played")
+    assert checks["the day before"][1].startswith("2025-11-03 is not in the lake")
+    assert (text, round(left)) == ("ES, session rth of Tuesday 2025-11-04: begins at 09:00 New York", 60)
+    # An evening's trading belongs to the next day's session; until then the day's own is not asked for.
+    assert played(to_ns(TUESDAY, dt.time(17, 59)))[0]["the day before"][1].startswith("2025-11-03")
+    checks, text, left = played(to_ns(TUESDAY, dt.time(19)))
+    assert checks["the day before"][1].startswith("2025-11-04")
+    assert (text, round(left)) == ("ES, session rth of Wednesday 2025-11-05: begins at 09:00 New York", 14 * 3600)
+    _, text, left = played(to_ns(TUESDAY, dt.time(9, 0, 1)))
+    assert (text, left) == (
+        "ES, session rth of Tuesday 2025-11-04: under way since 09:00 New York, and shown once something has traded",
+        0,
+    )
+    # Over a weekend on which the clocks change: from Friday's close to Monday's session.
+    friday = dt.date(2025, 10, 31)
+    assert round(played(to_ns(friday, dt.time(16)))[2] / 3600) == 66
+    recorder.close("the test's end")
+    assert dict_of(morning_checks(tmp_lake, "ES", wall))["key"][0] == "stop", "nothing records any more, and what would needs a key"
+
+
+def dict_of(found: list[Check]) -> dict[str, tuple[str, str]]:
+    return {c.what: (c.state, c.text) for c in found}
 
 
 def test_what_was_recorded_is_sealed_once_in_the_venues_hour() -> None:

@@ -145,7 +145,7 @@ def test_an_element_is_made_with_its_properties_and_children(blank: Any):
         (("bokeh_bridge", "live"), "[pixelOf('#010203'), pixelOf('#01020304')]", [0xFF030201, 0x04030201]),
         (("transport",), "pathPoints([0, 20, 40], [100, 108, 104])", "0,30 20,2 40,16"),
         (("transport",), "pathPoints([0, 20], [100, 102])", "0,30 20,23"),
-        (("banner",), "codeParts('run `spymaster run` again')", [["run ", False], ["spymaster run", True], [" again", False]]),
+        (("commands",), "codeParts('run `spymaster run` again')", [["run ", False], ["spymaster run", True], [" again", False]]),
         (("price_axis",), "stretched(10, 30, 0)", {"start": 10, "end": 30}),
         (("price_axis",), "Math.round(10 * stretched(10, 30, 200).end)", 472),
         (("bokeh_bridge",), "bokeh.spec(3)", 3),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.live.journal import Recorder
+from engine.vocab import NS
+from tests.support.dbn_files import busy_day, utc_ns
 from tests.ui.conftest import DATE, Server
 from tests.ui.pages import heat, new_page, opened, query, sentence, until, until_changed
 from workbench.state import LevelState
@@ -230,9 +234,43 @@ def test_empty_lake_says_how_to_fill_it(browser, tmp_path: Path) -> None:
         card.get_by_role("heading", name="No session in the lake yet").wait_for(timeout=30_000)
         assert "spymaster add --lake" in card.inner_text()
         assert "spymaster demo --lake" in card.inner_text()
+        before_the_session(page, tmp_path / "lake")
         page.close()
     finally:
         server.stop()
+
+
+def before_the_session(page: Any, lake: Path) -> None:
+    """A recorder begins, and the page says what its session needs and when it begins, by itself; then it opens."""
+    recorder, until_s = Recorder(lake, "ES", feed="replayed"), 90
+    recorder.clock = {"data_ns": utc_ns(DATE, 14) - until_s * NS, "wall_ns": time.time_ns(), "speed": 1.0}
+    recorder.start()
+    recorder.resume()
+    card = page.locator(".needs")
+    # A status that is five seconds old says that nothing records.
+    until(page, lambda _: recorder.write_status() or card.get_by_text("begins at 09:00 New York").is_visible(), True)
+    assert not page.locator(".sm-card").is_visible()
+    items = {li.locator("b").inner_text(): li for li in card.locator("li").all()}
+    assert list(items) == ["key", "the day before", "disk", "clock", "recorder", "contract", "options"]
+    before = items["the day before"]
+    assert before.locator(".sign").inner_text() == "!"
+    assert before.locator(".word").inner_text() == "goes on without"
+    assert "--dates 2025-11-03:2025-11-03" in before.locator("code").inner_text()
+    assert (items["key"].locator(".sign").inner_text(), items["key"].locator(".word").inner_text()) == ("✓", "ok")
+    assert re.fullmatch(r"in [01]:\d\d", card.get_by_role("timer").inner_text())
+    # The first seconds are recorded: the picture is there without a reload, and a link to it names it.
+    page.evaluate("() => { window.before = true; }")
+    records = busy_day(2_000, 5, date=DATE, symbols={1: "ESZ5"}, snapshot_orders=100, start_ns=utc_ns(DATE, 14), end_ns=utc_ns(DATE, 14, 1))
+    recorder.take(records[:1].tobytes())
+    recorder.say("mapping", symbols={"1": "ESZ5"})
+    recorder.take(records[1:].tobytes())
+    recorder.write_status()
+    page.locator(".live .badge").wait_for(timeout=30_000)
+    card.wait_for(state="hidden")
+    assert sentence(page)
+    until(page, lambda p: query(p).get("session"), DATE.isoformat())
+    assert page.evaluate("() => window.before")
+    recorder.close("the test's end")
 
 
 def test_real_file(browser, real_server: Server) -> None:

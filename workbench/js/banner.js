@@ -1,6 +1,3 @@
-// A text in parts, each with whether it is code, that stands between backticks.
-const codeParts = (text) => text.split("`").map((part, i) => [part, i % 2 === 1]);
-
 export function render({ model, el }) {
   const box = document.createElement("div"), list = document.createElement("ul"), close = document.createElement("button");
   box.className = "said";
@@ -11,10 +8,7 @@ export function render({ model, el }) {
   box.append(list, close);
   const line = (text) => {
     const li = document.createElement("li");
-    for (const [part, isCode] of codeParts(text)) {
-      if (!isCode) { li.append(part); continue; }
-      const code = document.createElement("code"); code.textContent = part; li.append(code);
-    }
+    li.append(...withCommands(text));
     return li;
   };
   const draw = () => {

@@ -198,7 +198,7 @@ class Banner(JSComponent):
     closed = param.Integer(default=0, doc="Counts the trader's dismissals")
 
     _stylesheets: ClassVar[list[str]] = [style("banner")]
-    _esm = script("banner")
+    _esm = script("commands", "banner")
 
 
 class Notices:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EVERY_MS = 50
 """The journal is looked at so often while a page shows a session under way."""
 
-WAIT_MS = 1_000
+WAIT_MS = 250
 """A page of a lake without a session asks so often whether one has begun."""
 
 OLD_S = 5.0
@@ -95,13 +95,15 @@ class Follow:
             self.stop()
         self._say()
 
-    def wait(self, began: Callable[[], object]) -> None:
-        """Call `began` once there is something to show: a recording that has just begun has not traded yet."""
+    def wait(self, began: Callable[[], object], meanwhile: Callable[[], object]) -> None:
+        """Call `began` once there is something to show, and `meanwhile` until then: a recording that has just begun has not traded yet."""
 
         def ask() -> None:
             if live.sessions(self.root):
                 self.stop()
                 began()
+            else:
+                meanwhile()
 
         self._every(WAIT_MS, lambda: self._timed(ask, "to load the page"))
 

@@ -45,6 +45,7 @@ from workbench.views.journal import Journal
 from workbench.views.known import Frame
 from workbench.views.level_figures import NAMES
 from workbench.views.level_words import Words
+from workbench.views.morning import Morning
 from workbench.views.outcomes import Outcomes, question_fields
 from workbench.views.own_level_form import OwnLevels
 from workbench.views.player import SPEEDS, Player
@@ -131,10 +132,10 @@ class LevelView(PageView):
         if self.state.panel:
             panes = {f.name: pane for f, pane in zip(pictures.figures, (bars, chart, ladder, strip), strict=True)}
             self._build_window({"tape": self.tape.panel, "heat": panes.pop("level_chart"), **panes}[self.state.panel])
-        self.empty = html(components.loading_html(self.root), **BOTH)
+        self.empty, self.morning = html(components.loading_html(self.root), **BOTH), Morning()
         styles = {"padding": "6px 8px 2px", "box-sizing": "border-box"}
         self.body = pn.Column(
-            self.themes, self.notices.banner, self.empty, self.picture, css_classes=["sm-body"], styles=styles, **BOTH
+            self.themes, self.notices.banner, self.empty, self.morning, self.picture, css_classes=["sm-body"], styles=styles, **BOTH
         )  # fmt: skip
 
     def _build_window(self, panel: Any) -> None:
@@ -164,6 +165,7 @@ class LevelView(PageView):
         self.player.deck.param.watch(lambda _: self._follow_newest(), "painted")
         self.words.levels.param.watch(lambda e: self._on_chip(e.new), "value")
         self.live.badge.param.watch(lambda _: self._ask_or_act("end", 0), "back")
+        self.morning.param.watch(lambda _: self.state.param.trigger("session"), "instead")
         self.live.badge.param.watch(lambda e: self._on_alert(e.new), "jump")
         self.words.nearest.pane.param.watch(lambda _: self.state.param.update(view="neighbours"), "opened")
         self.any_price.param.watch(lambda e: self._on_price(e.new["value"], e.new["n"]), "changed")
@@ -194,10 +196,12 @@ class LevelView(PageView):
 
     def open(self) -> None:
         """Open the session that the state names, at its moment, or where price was nearest to the level."""
-        st, s = self.state, components.session_of(self.root, self.state)
+        st = self.state
+        s = None if st.awaits else components.session_of(self.root, st)
         if s is None:
             self.empty.object = components.empty_lake_html(self.root)
-            self.live.wait(self._began)
+            self._wait()
+            self.live.wait(self._began, self._wait)
             return
         said = clamp_to_session(st, s)
         look = resolve(s, st)
@@ -215,13 +219,24 @@ class LevelView(PageView):
             self.journal.refresh()
         self.notices.read(s.notes)
         self._show()
-        self.empty.visible, self.picture.visible = False, True
+        self.empty.visible = self.morning.visible = False
+        self.picture.visible = True
+
+    def _wait(self) -> None:
+        """Show what the session that is recorded needs, and when it begins; where nothing is recorded, how to fill the lake."""
+        st = self.state
+        self.morning.look(self.root, "" if st.contract is None or st.session is None else f"{st.contract} {st.session}")
+        self.empty.visible = not self.morning.visible
 
     def _began(self) -> None:
-        """A lake that had no session has one now."""
+        """The session that was waited for has something to show."""
         there = lakes.contracts(self.root)
-        self.state.param["contract"].objects = list(there)
-        self.state.contract = next(iter(there))
+        contract = next(iter(there))
+        self.state.awaits = False
+        self.state.param["contract"].objects, self.state.param["session"].objects = list(there), there[contract]
+        self.state.param.update(contract=contract, session=there[contract][0])
+        if self.player.session is None:
+            self.open()
 
     def rest(self) -> bool:
         """A hidden clock does not play."""
@@ -248,6 +263,8 @@ class LevelView(PageView):
         self._listen(True)
         self.live.opened()
         st, player = self.state, self.player
+        if names & {"contract", "session"}:
+            st.awaits = False
         if names == {"cursor_ts_ns"} and st.cursor_ts_ns == player.shown_ns:
             return
         forget_time(st, names)
