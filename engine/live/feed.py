@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import random
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ from databento.live.protocol import DatabentoLiveProtocol
 
 from engine.errors import BadFeed, EngineError, FeedRefused, LakeWriteFailed, OverlapDiffers
 from engine.live.journal import ERROR, REPLAY_COMPLETED, SYSTEM, TRADES, Recorder, Splitter, message_of
-from engine.vocab import NS
 
 PORT = 13000
 BUFFER = 1 << 20
@@ -161,7 +159,7 @@ class Feed:
                 before = asyncio.create_task(self._trades_before())
             silent = SILENT_BEATS * recorder.heartbeat_s
             while not wire.disconnected.done():
-                left = silent - (time.time_ns() - recorder.last_byte) / NS
+                left = silent - recorder.silent_s
                 if left <= 0:
                     raise BadFeed(f"nothing came for {silent:.1f} s, not even a heartbeat")
                 with suppress(asyncio.TimeoutError):

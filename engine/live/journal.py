@@ -63,6 +63,15 @@ STALE_S = 5.0
 """Seconds after which a status that was not replaced says that nothing records."""
 
 
+STEP_NS = NS // 2
+"""A clock that is so far from where it should be by now was set."""
+
+
+def steady_ns() -> int:
+    """A clock that nobody sets, and that goes on while the machine sleeps, where the system has one."""
+    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def utc_date(ns: int) -> dt.date:
     """UTC date of an instant."""
     return dt.datetime.fromtimestamp(ns // NS, dt.UTC).date()
@@ -400,7 +409,9 @@ class Recorder:
         self.state, self.reason, self.attempt = "connecting", "", 0
         self.records_now = 0
         self.last_ns: int | None = None
-        self.last_byte = self.since_ns = time.time_ns()
+        self._heard_ns = steady_ns()
+        self.since_ns = time.time_ns()
+        self._offset_ns = self.since_ns - self._heard_ns  # of the machine's clock from the one that nobody sets
         self.gap: tuple[int, int] | None = None
         self.skew_ns: int | None = None
 
@@ -455,13 +466,18 @@ class Recorder:
 
     def connected(self, session: str, start: int | None) -> None:
         """A session with the gateway has begun."""
-        self.last_byte = time.time_ns()
+        self.heard()
         self.attempt = 0
         self.say("connected", session=session, start_ns=start, overlap=len(self._expect) // MBO.itemsize)
 
     def heard(self) -> None:
         """Bytes came, whatever they are."""
-        self.last_byte = time.time_ns()
+        self._heard_ns = steady_ns()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds in which no byte has come."""
+        return (steady_ns() - self._heard_ns) / NS
 
     def take(self, records: bytes) -> None:
         """Write records as they came; OverlapDiffers where what comes again is not what was recorded, LakeWriteFailed."""
@@ -538,6 +554,7 @@ class Recorder:
 
     def tick(self) -> None:
         """Once a second: the status, and whether the disk has room; LakeWriteFailed where it has not."""
+        self._see_step()
         free = self.disk_free(self.journal.folder)
         if free < LEAST_DISK:
             raise LakeWriteFailed(
@@ -609,9 +626,25 @@ class Recorder:
 
     def _see_clock(self, sent_ns: int) -> None:
         """A message of the gateway's own was sent just now, by its clock; one that says another day says nothing."""
+        self._see_step()
         skew = time.time_ns() - sent_ns
         if abs(skew) < DAY_NS:
             self.skew_ns = skew
+
+    def _see_step(self) -> None:
+        """Move what was told by the machine's clock along with it, where that was set since the last look: the gateway tells its own again
+        only in heartbeats, which may not come for hours.
+        """
+        step = time.time_ns() - steady_ns() - self._offset_ns
+        if abs(step) <= STEP_NS:
+            return
+        self._offset_ns += step
+        self.since_ns += step
+        if self.skew_ns is not None:
+            self.skew_ns += step
+        if self.clock is not None:
+            self.clock = {**self.clock, "wall_ns": self.clock["wall_ns"] + step}
+        self.say("clock set", by_s=round(step / NS, 3))
 
     def _set(self, state: str) -> None:
         if self.state != state:
@@ -661,14 +694,14 @@ class Recorder:
 
     def write_status(self, free: int | None = None) -> None:
         """Replace ``status.json``."""
-        now = time.time_ns()
-        self._rate = [*self._rate[-10:], (now, self.records_now)]
+        now, steady = time.time_ns(), steady_ns()
+        self._rate = [*self._rate[-10:], (steady, self.records_now)]
         (then, before), (_, after) = self._rate[0], self._rate[-1]
         status = {
             "root": self.root, "dataset": self.dataset, "feed": self.feed, "clock": self.clock, "pid": os.getpid(), "wall_ns": now,
             "state": self.state, "reason": self.reason, "since_ns": self.since_ns, "attempt": self.attempt, "last_ns": self.last_ns,
-            "silent_s": round((now - self.last_byte) / NS, 3), "heartbeat_s": self.heartbeat_s, "records": self.records_now,
-            "rate": round((after - before) / max((now - then) / NS, 1e-9), 1) if now > then else 0.0, "gap": self.gap,
+            "silent_s": round(self.silent_s, 3), "heartbeat_s": self.heartbeat_s, "records": self.records_now,
+            "rate": round((after - before) / max((steady - then) / NS, 1e-9), 1) if steady > then else 0.0, "gap": self.gap,
             "date": self._open.date.isoformat() if self._open is not None else None, "disk_free": free, "ran_back": self._back,
             "skew_ns": self.skew_ns,
         }  # fmt: skip

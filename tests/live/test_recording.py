@@ -378,6 +378,46 @@ def test_a_clock_that_is_wrong_is_told_and_delays_are_the_venues(tmp_lake: Path,
     recorder.close("the test's end")
 
 
+@pytest.mark.parametrize("step_s", [30, -3600])
+def test_a_clock_that_is_set_while_records_come_leaves_the_badge(tmp_lake: Path, recording: Recording, step_s: int) -> None:
+    """It is not told again by how much the clock is off before the next heartbeat, which a busy market has none of."""
+    recorder, real, off = Recorder(tmp_lake, "ES"), time.time_ns, [0]
+    recorder.start()
+    recorder.resume()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: real() + off[0])  # the machine's clock; the venue's is the real one
+
+        def streams(now: float = 0.1) -> dict[str, object]:
+            one = recording.records[:1].copy()
+            one["ts_recv"] = one["ts_event"] = real() - int(now * NS)
+            recorder.heard()
+            recorder.take(one.tobytes())
+            recorder.tick()
+            return recorder.journal.status()
+
+        streams()
+        # The clock is wrong as the connection is made, and is set right; it was right, and is set wrong.
+        for before, after in ((-step_s * NS, 0), (0, step_s * NS)):
+            off[0] = before
+            recorder.message(bytes(databento_dbn.SystemMsg(ts_event=real(), msg="Heartbeat", code=databento_dbn.SystemCode.HEARTBEAT)))
+            assert badge(streams(), time.time_ns(), "")[0] == "LIVE"
+            assert bool(clock_words(recorder.journal.status())) == bool(before)
+            off[0] = after
+            status = streams()
+            assert badge(status, time.time_ns(), "")[0] == "LIVE"
+            assert bool(clock_words(status)) == bool(after)
+            assert abs(data_now(status, time.time_ns()) - real()) < NS
+            assert 0 <= recorder.silent_s < 5, "silence is not told by a clock that is set"
+            assert 0 <= status["silent_s"] < 5
+        recorder.lost("the test's", 1.0)
+        off[0] += 100 * NS
+        status = streams()
+        assert badge(status, time.time_ns(), "")[1].startswith("RECONNECTING 0 s")
+        recorder.close("the test's end")
+    steps = [e["by_s"] for e in recorder.journal.events(recorder.journal.dates()[-1]) if e["what"] == "clock set"]
+    assert steps == pytest.approx([-step_s, step_s, step_s, 100], abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("day", "clock", "closed"),
     [
