@@ -15,10 +15,10 @@ from typing import Any
 
 import polars as pl
 
-from engine.errors import EngineError, LakeWriteFailed, SessionError
+from engine.errors import EngineError, SessionError
 from engine.lake.catalog import LADDER
 from engine.lake.store import Lake
-from engine.live.alerts import Alert, AlertBook, Once, Poster, alert_file, webhook
+from engine.live.alerts import Alert, AlertBooks, Once, Poster, webhook
 from engine.live.day import LiveDay
 from engine.live.journal import FOLDER, Journal, badge, clock_words, data_now, feed_speed, record_command
 from engine.live.lookout import FeedLookout, Lookout
@@ -74,7 +74,7 @@ class Follower:
         self.journal = Journal(self.lake.root, self.market)
         self._lookout: Lookout | None = None
         self._once, self._feed = Once(), FeedLookout()
-        self._books: dict[Path, AlertBook] = {}
+        self._books = AlertBooks(self.journal)
         self._chosen: tuple[dt.date, int, str] | None = None  # the contract that was chosen for a date of so many records
         self._poster = Poster("", self._posted)
         self._lacks = {"kept": "", "posted": ""}
@@ -140,14 +140,9 @@ class Follower:
         new = self._once.new(alerts)
         self.alerts.extend(new)
         self.told += len(new)
-        path = self.journal.path(self.session.date, alert_file(self.session.symbol))
-        book = self._books.setdefault(path, AlertBook(path))
-        try:
-            kept, why = book.add(new), ""
-        except LakeWriteFailed as e:
-            kept, why = new, str(e)
+        new, why = self._books.add(self.session.date, self.session.symbol, new)
         self._fail("kept", why)
-        self._poster.post(kept, self.session.day.now_ns)
+        self._poster.post(new, self.session.day.now_ns)
 
     def _watching(self, s: LiveSession, *, reaches_end: bool) -> Lookout | None:
         """Who looks at a session's seconds; nobody before what there is was read to its end."""

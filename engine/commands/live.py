@@ -132,7 +132,7 @@ def _seal(lake: Path, root: str, finished: bool) -> None:
 def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool) -> None:
     """Follow the journal: print alerts, keep them beside the date's journal, and post them where an address is given."""
     from engine.lake.store import Lake
-    from engine.live.alerts import Alert, AlertBook, Poster, alert_file, webhook
+    from engine.live.alerts import Alert, AlertBooks, Poster, webhook
     from engine.live.day import LiveDay
     from engine.live.journal import Journal, badge, data_now, record_command
     from engine.live.lookout import FeedLookout, Lookout
@@ -154,7 +154,7 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
     symbol = contract or contract_of(Lake(lake), journal)
     require(bool(symbol), f"{journal.folder}: expected trades of a contract, found none yet; give --contract")
     followed = opened(LiveDay(Lake(lake), journal, symbol, date, profile))
-    lookout, feed, book = Lookout(followed), FeedLookout(), AlertBook(journal.path(date, alert_file(symbol)))
+    lookout, feed, books, said = Lookout(followed), FeedLookout(), AlertBooks(journal), ""
 
     def of_feed() -> list[Alert]:
         if once:
@@ -170,7 +170,10 @@ def _watch(lake: Path, root: str, contract: str | None, profile: str, once: bool
             if followed.is_replaced:  # records were missing: it was all read again
                 followed = opened(followed.day)
                 lookout.go_on(followed)
-            new = book.add([*begun, *lookout.look(), *of_feed()])
+            new, why = books.add(date, symbol, [*begun, *lookout.look(), *of_feed()])
+            if why and why != said:  # they are told all the same
+                sys.stderr.write(why + "\n")
+            said = why
             for alert in new:
                 print_line(f"{clock_text(alert.ts_ns, date)} {alert.text}")
             # What is old already helps nobody: a watch that is begun again goes through the day first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import http.client
 import json
 import os
@@ -20,11 +21,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from engine.errors import LakeBusy, SessionError
+from engine.errors import LakeBusy, LakeWriteFailed, SessionError
 from engine.ladder import NO_TICK, Ladder
 from engine.lake.lock import alone
 from engine.lake.writer import append_line
 from engine.levels import title
+from engine.live.journal import Journal
 from engine.sessions import clock_text
 from engine.vocab import NS
 
@@ -265,33 +267,67 @@ class Once:
         return found
 
 
+FEED = "feed"
+"""Kind of the alerts of the feed, which is the root's: whatever contract is watched, they are the same."""
+
+
 def alert_file(symbol: str) -> str:
-    """Name of a contract's file of alerts, beside a date's journal: what is told of one says nothing of another."""
+    """Name of a contract's file of alerts, beside a date's journal: what is told of one says nothing of another; `FEED` for the feed's."""
     return f"alerts-{symbol}.jsonl"
 
 
 class AlertBook:
-    """A contract's alerts of a date (`alert_file`), each of which stands there once, whoever watches: pages, and `spymaster live watch`."""
+    """A file of alerts, each of which stands there once, whoever watches: pages, and `spymaster live watch`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._once, self._read = Once(), 0
+        self._owed: list[Alert] = []  # given here, and not kept yet
 
-    def add(self, alerts: list[Alert]) -> list[Alert]:
-        """Keep the alerts that are not there yet; those that were kept. A LakeWriteFailed where the file cannot be written."""
-        if not alerts:
-            return []
+    def add(self, alerts: list[Alert]) -> tuple[list[Alert], str]:
+        """Keep the alerts that nobody has given yet: those, and why not all are kept; what is not is tried again the next time."""
+        if not alerts and not self._owed:
+            return [], ""
         with ExitStack() as stack:
-            # Whoever holds it for so long stands still: an alert that is kept twice is better than none.
-            with suppress(LakeBusy):
+            # Whoever holds it for so long stands still: an alert that is kept twice is better than none. Where no lock can be made the
+            # file cannot be written either, and that says why.
+            with suppress(LakeBusy, LakeWriteFailed):
                 stack.enter_context(alone(self.path.with_suffix(".lock"), f"{self.path}: another process keeps an alert", wait_s=1.0))
             there = kept(self.path)
-            self._once.new(there[self._read :])
+            others, self._read = there[self._read :], len(there)
+            # Another process may have kept by now what could not be kept here.
+            of_others = Once()
+            of_others.new(others)
+            self._owed = of_others.new(self._owed)
+            self._once.new(others)
             new = self._once.new(alerts)
-            for alert in new:
-                append_line(self.path, asdict(alert))
-            self._read = len(there) + len(new)
-        return new
+            self._owed += new
+            while self._owed:
+                try:
+                    append_line(self.path, asdict(self._owed[0]))
+                except LakeWriteFailed as e:
+                    return new, str(e)
+                del self._owed[0]
+        return new, ""
+
+
+class AlertBooks:
+    """The files of a root's alerts (`alert_file`): one a date for each contract that is watched, and one for the feed."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._books: dict[Path, AlertBook] = {}
+
+    def add(self, date: dt.date, symbol: str, alerts: list[Alert]) -> tuple[list[Alert], str]:
+        """Keep alerts of a contract's session and of the feed, as `AlertBook.add` does."""
+        new, whys = list[Alert](), list[str]()
+        for name in (FEED, symbol):
+            path = self._journal.path(date, alert_file(name))
+            book = self._books.setdefault(path, AlertBook(path))
+            found, why = book.add([a for a in alerts if (a.kind == FEED) == (name == FEED)])
+            new += found
+            whys += [why] if why else []
+        return [a for a in alerts if a in new], ", ".join(whys)
 
 
 def kept(path: Path) -> list[Alert]:

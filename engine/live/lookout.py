@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from engine.features import level_windows
-from engine.live.alerts import Alert, FourOpen, Once, Watch, busier
+from engine.live.alerts import FEED, Alert, FourOpen, Once, Watch, busier
 from engine.live.day import TAIL_S
 from engine.live.session import LiveSession
 from engine.session import SETUP_WINDOW_S
@@ -31,7 +31,7 @@ class FeedLookout:
             return []
         is_first, is_bad = not self._word, word in TROUBLE
         if (is_bad and not (is_first and word == "STOPPED")) or (self._is_bad and word == "LIVE"):
-            found = self._once.new([Alert(now_ns // NS * NS, "feed", word, 0, f"feed: {text}")])
+            found = self._once.new([Alert(now_ns // NS * NS, FEED, word, 0, f"feed: {text}")])
             if not found:
                 return []
             self._is_bad = is_bad

@@ -137,17 +137,17 @@ def test_a_line_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:
 def test_an_alert_is_kept_once_whoever_watches(tmp_path: Path) -> None:
     path = tmp_path / "a" / "alerts.jsonl"
     one, other = AlertBook(path), AlertBook(path)
-    assert one.add([TOUCH, later(10)]) == [TOUCH]
+    assert one.add([TOUCH, later(10)]) == ([TOUCH], "")
     # The other one, which knows nothing of it, has seen it a second later, and something else.
     approach = replace(TOUCH, kind="approach")
-    assert other.add([later(1), approach]) == [approach]
-    assert one.add([approach, later(59), later(61)]) == [later(61)]
+    assert other.add([later(1), approach]) == ([approach], "")
+    assert one.add([approach, later(59), later(61)]) == ([later(61)], "")
     # Of a day that is gone through again nothing is new, in whichever order it comes.
-    assert AlertBook(path).add([later(61), TOUCH, approach]) == []
+    assert AlertBook(path).add([later(61), TOUCH, approach]) == ([], "")
     assert kept(path) == [TOUCH, approach, later(61)]
     # Whoever holds the lock and stands still keeps no alert from being kept.
     with alone(path.with_suffix(".lock"), ""):
-        assert one.add([later(200)]) == [later(200)]
+        assert one.add([later(200)]) == ([later(200)], "")
     assert Once().new([TOUCH, later(1), later(60)]) == [TOUCH, later(60)]
 
 
@@ -156,7 +156,7 @@ def test_two_processes_keep_each_alert_once(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from engine.live.alerts import LATE_NS, Alert, AlertBook\n"
         "book = AlertBook(Path(sys.argv[1])); input()\n"
-        "print(sum(len(book.add([Alert(k * 60_000_000_000, 'touch', 'pm_high', 1, '')])) for k in range(40)))"
+        "print(sum(len(book.add([Alert(k * 60_000_000_000, 'touch', 'pm_high', 1, '')])[0]) for k in range(40)))"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     both = [subprocess.Popen([sys.executable, "-c", code, str(path)], **pipes) for _ in range(2)]

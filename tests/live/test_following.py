@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.server
+import json
 import os
 import subprocess
 import sys
@@ -14,13 +16,14 @@ import pytest
 from engine.errors import EngineError
 from engine.lake.store import Lake
 from engine.lake.writer import append_line
-from engine.live.alerts import Alert, alert_file, kept
+from engine.live.alerts import FEED, Alert, AlertBook, AlertBooks, alert_file, kept
 from engine.live.day import LiveDay
 from engine.live.journal import Journal, Recorder
 from engine.live.lookout import FeedLookout, Lookout
 from engine.live.session import opened
 from engine.vocab import NS
 from tests.live.test_day import write_journal
+from tests.live.test_recording import most_file_bytes
 from tests.support.dbn_files import busy_day, utc_ns
 from tests.support.lakes import TUESDAY, WEDNESDAY, spymaster
 from workbench import live
@@ -196,6 +199,59 @@ def test_alerts_are_of_one_session(records: np.ndarray, tmp_path: Path) -> None:
     assert follower.told >= told, "the numbers of alerts go on"
 
 
+def test_what_a_full_disk_takes_not_is_posted_once_and_kept_later(
+    records: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = tmp_path / "lake"
+    journal = write_journal(lake, records, ESZ5)
+    path = journal.path(TUESDAY, alert_file("ESZ5"))
+    got: list[str] = []
+
+    class Taker(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["level_id"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Taker) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("SPYMASTER_WEBHOOK", f"http://127.0.0.1:{server.server_port}/alert")
+        follower = followed(lake)
+        follower.watch(lambda session: None)
+        now = follower.session.day.now_ns
+        a, b, c = (Alert(now, "touch", name, 1, "touched") for name in ("vwap", "pd_high", "pd_low"))
+        AlertBook(path).add([a])  # as another watcher, who has posted it
+        with most_file_bytes(path.stat().st_size):
+            follower.tell([a, b])
+        assert "could not be written" in follower.lacks
+        follower.tell([b, c])
+        assert follower.lacks == ""
+        assert kept(path) == [a, b, c], "once there is room it is kept as well"
+        follower.close(5.0)
+        assert got == ["pd_high", "pd_low"]
+        server.shutdown()
+    # What another watcher has kept by then is not kept twice.
+    book, other = AlertBook(tmp_path / "alerts.jsonl"), AlertBook(tmp_path / "alerts.jsonl")
+    with most_file_bytes(0):
+        found, why = book.add([a])
+    assert (found, "could not be written" in why) == ([a], True)
+    assert other.add([a]) == ([a], "")
+    assert book.add([b]) == ([b], "")
+    assert kept(book.path) == [a, b]
+
+
+def test_alerts_of_the_feed_are_the_roots(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "ES")
+    feed, touch = Alert(NS, FEED, "GAP", 0, "feed: a gap"), Alert(NS, "touch", "vwap", 1, "touched")
+    assert AlertBooks(journal).add(TUESDAY, "ESZ5", [touch, feed]) == ([touch, feed], "")
+    assert AlertBooks(journal).add(TUESDAY, "ESH6", [touch, feed]) == ([touch], "")
+    assert kept(journal.path(TUESDAY, alert_file(FEED))) == [feed]
+    assert kept(journal.path(TUESDAY, alert_file("ESH6"))) == [touch]
+
+
 def test_two_contracts_that_are_watched_have_a_list_each(tmp_path: Path) -> None:
     symbols = {1: "ESZ5", 2: "ESH6"}
     made = busy_day(
@@ -208,6 +264,13 @@ def test_two_contracts_that_are_watched_have_a_list_each(tmp_path: Path) -> None
         want = alerts_of(journal, symbol=symbol)
         assert len(want) > 5
         assert kept(journal.path(TUESDAY, alert_file(symbol))) == want
+    # Where the disk takes nothing they are told all the same, and why they are not kept.
+    path = journal.path(TUESDAY, alert_file("ESH6"))
+    path.unlink()
+    with most_file_bytes(16):
+        said = spymaster("live", "watch", "--once", "--lake", tmp_path, "--contract", "ESH6")
+    assert [line.split(maxsplit=1)[1] for line in said.stdout.splitlines()[1:]] == [a.text for a in want]
+    assert said.stderr.count(f"{path}: could not be written") == 1
 
 
 def test_an_outage_that_lasts_is_told_after_a_short_one() -> None:
@@ -241,7 +304,7 @@ recorder.take(records[56:])
 recorder.write_status()
 print("recorded", flush=True)
 while not select.select([sys.stdin], [], [], 0.5)[0]:
-    recorder.last_byte = time.time_ns()
+    recorder.heard()
     recorder.write_status()
 recorder.close("the test ended it")
 """
@@ -277,6 +340,6 @@ def test_a_watch_tells_that_the_recorder_has_stopped(records: np.ndarray, tmp_pa
                 process.wait()
         if timer is not None:
             timer.cancel()
-    alert = kept(Journal(lake, "ES").path(TUESDAY, alert_file("ESZ5")))[-1]
+    alert = kept(Journal(lake, "ES").path(TUESDAY, alert_file(FEED)))[-1]
     assert (alert.kind, alert.level_id) == ("feed", "STOPPED")
     assert alert.ts_ns >= int(end) // NS * NS, "by the feed's own time, though no second was closed any more"

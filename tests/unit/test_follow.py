@@ -12,7 +12,7 @@ import pytest
 from bokeh.document import Document
 from panel.io.state import set_curdoc
 
-from engine.live.alerts import Alert, AlertBook, alert_file, kept
+from engine.live.alerts import FEED, Alert, AlertBook, alert_file, kept
 from engine.live.journal import Journal, Recorder
 from engine.vocab import NS
 from tests.support.built import copy_of_built
@@ -216,8 +216,8 @@ def test_alerts_of_a_page_are_kept_and_posted_once(lake: str, monkeypatch: pytes
     view = page(lake)
     follower = view.live.follower
     assert follower is not None
-    path = follower.journal.path(TUESDAY, alert_file("ESZ5"))
-    assert {a.kind for a in kept(path)} <= {"feed"}, "what had been recorded before is no news"
+    path, of_feed = (follower.journal.path(TUESDAY, alert_file(name)) for name in ("ESZ5", FEED))
+    assert not kept(path), "what had been recorded before is no news"
     for k in range(10):
         record(lake, STARTS + 40 * k * NS, STARTS + 40 * (k + 1) * NS)
         view.live.look()
@@ -225,7 +225,8 @@ def test_alerts_of_a_page_are_kept_and_posted_once(lake: str, monkeypatch: pytes
     follower._poster.close()
     told, now = list(follower.alerts), live.sessions(lake)[0].day.now_ns
     assert len(told) > 5
-    assert sorted(kept(path), key=repr) == sorted(told, key=repr)
+    assert sorted([*kept(path), *kept(of_feed)], key=repr) == sorted(told, key=repr)
+    assert {a.kind for a in kept(of_feed)} <= {FEED}, "the feed's are the root's, whatever contract is watched"
     assert [(g["kind"], g["level_id"], g["ts_ns"]) for g in got] == [(a.kind, a.level_id, a.ts_ns) for a in told]
     # One that `spymaster live watch` has kept, and posted, is shown here all the same; one that another page has told is not told again.
     known = Alert(now, "touch", "price:1", 4, "a price: touched")
