@@ -43,7 +43,7 @@ def morning_checks(lake: Path, root: str, now_ns: int) -> list[Check]:
         _key(status, now_ns),
         _day_before(store, root, date),
         _disk(lake, root),
-        _clock(status),
+        _clock(status, now_ns),
         _recorder(lake, root, status, now_ns),
         _contract(store, root, date),
         _options(store, root),
@@ -86,10 +86,11 @@ def _disk(lake: Path, root: str) -> Check:
     return Check(state, "disk", f"{free / 1e9:.1f} GB free; a busy day of {root} takes 1 to 2 GB")
 
 
-def _clock(status: dict[str, Any]) -> Check:
+def _clock(status: dict[str, Any], now_ns: int) -> Check:
     if status.get("clock"):
         return Check(OK, "clock", "that of the file that is played")
-    if status.get("feed") != "live" or not status.get("last_ns"):
+    # What a recorder that has ended said of the clock was so then: it may have been set since.
+    if status.get("feed") != "live" or not status.get("last_ns") or not is_running(status, now_ns):
         return Check(NOTE, "clock", "not known before the feed has spoken")
     words = clock_words(status)
     return Check(NOTE, "clock", f"{words}; until then delays are told by the venue's") if words else Check(OK, "clock", "as the venue's")

@@ -376,6 +376,8 @@ def test_a_clock_that_is_wrong_is_told_and_delays_are_the_venues(tmp_lake: Path,
     (found,) = [c.text for c in morning_checks(tmp_lake, "ES", time.time_ns()) if c.what == "clock"]
     assert words in found
     recorder.close("the test's end")
+    (found,) = [c.text for c in morning_checks(tmp_lake, "ES", time.time_ns()) if c.what == "clock"]
+    assert found == "not known before the feed has spoken", "what was so when it was recorded says nothing of today"
 
 
 @pytest.mark.parametrize("step_s", [30, -3600])
