@@ -75,7 +75,7 @@ class GrowingTrust:
         covered = tuple((a, min(b, end_ns)) for a, b in files) or ((0, end_ns),)
         found = assess(
             tape[at:], rows, asked[at // book.BLOCK_S :], self._start_ns + at * NS, self._past_start_s + len(past) - len(rows), covered,
-            self._lost, self._params, self._closed,
+            self._lost, self._params, self._closed, is_whole=False,
         )  # fmt: skip
         self._valid[at:n], self._near[at:n], self._reason[at:n] = found.valid, found.near_ticks, found.reason
         record = joined(self._record, found.record) if at else found.record

@@ -69,7 +69,7 @@ class Trust:
 
 def assess(
     tape: NDArray[np.int64], past: NDArray[np.int64], asked: NDArray[np.int32], start_ns: int, past_start_s: int, files: tuple[Span, ...],
-    lost: tuple[Span, ...], params: TrustParams, closed: Span | None = None,
+    lost: tuple[Span, ...], params: TrustParams, closed: Span | None = None, *, is_whole: bool = True,
 ) -> Trust:  # fmt: skip
     """The trust of a finished replay, from its notes.
 
@@ -77,6 +77,7 @@ def assess(
     start_ns, past_start_s: where the tape begins, and the second with which `past` does
     files, lost: spans that the files cover, in order; spans in which records are missing, as the replay was told
     closed: hours in which the venue may be closed (`engine.sessions.closed_span`): no file is to blame where records end in them
+    is_whole: whether `past` is the whole day, so that it can be told where records are missing
     """
     n = len(tape)
     why, marks = tape[:, book.WHY_W], tape[:, book.CROSSED_W]
@@ -111,9 +112,8 @@ def assess(
     settled = _seconds_cold(past, first_s - past_start_s, reason == GAP) >= params.near_s
     candidates = only_cold & two_sided & settled
     reach = np.where(candidates, near_reach(asked, candidates, params), -1).astype(np.int16)
-    return Trust(
-        ~invalid, reach, reason, missing_records(past, past_start_s, lost, params), record_of(tape, asked, reason, reach, start_ns, end_s)
-    )
+    missing = missing_records(past, past_start_s, lost, params) if is_whole else None
+    return Trust(~invalid, reach, reason, missing, record_of(tape, asked, reason, reach, start_ns, end_s))
 
 
 def records_end(past: NDArray[np.int64], past_start_s: int, file_end_ns: int) -> int:
