@@ -28,7 +28,7 @@ export function render({ view }) {
   let lost = false;
   const watch = async () => {
     for (;;) {
-      await new Promise((done) => setTimeout(done, 400));
+      await new Promise((done) => setTimeout(done, 150));
       const state = await asks();
       if (state === "back") { location.reload(); return; }
       if (state === "stranger") say("The server was started again and does not know this browser: open the address that it printed.");
