@@ -183,12 +183,12 @@ class OptionParams(Params):
 
 
 class OptionLeadParams(Params):
-    """When hedgers are said to buy or sell at a price, and calls bought to outpace puts or puts calls."""
+    """When hedgers are said to buy or sell at a price, and trades of options to push up or down."""
 
     share: float = Field(0.10, ge=0, le=1, description="Hedgers' side is named from this share of net in gross gamma on")
     flow_s: int = Field(300, ge=5, le=3600, description="Trades of the last so many seconds are compared, whole windows of 5 s")
     reach_points: float = Field(25.0, gt=0, le=200, description="At strikes so far from the price, points")
-    lead: float = Field(0.17, ge=0, le=10, description="Calls or puts are named from this lead on, as a share of the other's flow")
+    lead: float = Field(0.17, ge=0, le=10, description="A way is named from this lead on, as a share of what pushes the other way")
     least: float = Field(20.0, ge=0, description="And from so many contracts of the future on")
     strike_share: float = Field(0.4, gt=0, le=1, description="A strike is named from this share of that lead on")
     memory_s: int = Field(600, ge=60, le=7200, description="Names of more than so many seconds ago do not matter")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 
 import numpy as np
 import polars as pl
 
 from engine.errors import EngineError
+from engine.lake.catalog import PROFILE
 from engine.live.session import LiveSession
 from engine.options.chain import BUCKETS
 from engine.options.lead import OptionLead, option_lead
@@ -22,6 +24,9 @@ from workbench.plots.axes import short_price_text
 
 FLOW_S = 300
 """Trades at strikes are those of the last so many seconds."""
+
+WRAPPED = 60
+"""Characters in a line of what the pointer reads out."""
 
 NOTHING = "Nothing of the last minutes: without a book the future has no price."
 
@@ -60,6 +65,12 @@ def lacks(session: Session) -> str:
     why = _read(session)[1]
     if why:
         return f"Calls, puts and hedging are not drawn: {why}"
+    at = session.symbol, session.date
+    if session.lake.has(PROFILE, *at):
+        # Of options without a minute of gamma: to make it again gives the same.
+        absent = dict.fromkeys(session.lake.notes(PROFILE, *at).get("absent", {}).values())
+        none = "no minute of the session has both a price of the future and a volatility of an option"
+        return f"Calls, puts and hedging are not drawn: {'; '.join(absent) or none}."
     command = session.lake.session_command(session.symbol, session.date)
     return (
         f"The lake has no options of this session: calls, puts and hedging are not drawn. With their raw files in place (docs/GAMMA.md) "
@@ -109,10 +120,13 @@ def _said(
     of_bucket = [np.add(*hedge_of(b, rule)) for b in buckets]
     as_of = axes.clock(int(options.minutes[minute]), seconds=False)
     foot = [f"rule {rule}, {hedge.WORDS[scope]} expiries, as of {as_of}", oi_text(options, minute)]
+    found_at = options.sources(minute)
+    if options.marks_lack:
+        foot += ["where volatility is from is not known:", *map(escape, wrap(options.marks_lack, WRAPPED))]
     step = int(ticks[1] - ticks[0]) if len(ticks) > 1 else 1
     strikes = {int(k): i for i, k in enumerate(np.round(flow.strike / tick_size).astype(np.int64) // step * step)}
     sources: dict[int, list[str]] = {}
-    for strike, found in options.sources(minute).items():
+    for strike, found in found_at.items():
         told = f"volatility of {sum(found.values())} expiries: " + ", ".join(f"{s} {n}" for s, n in found.items())
         sources.setdefault(round(strike / tick_size) // step * step, []).append(told)
     out = []
@@ -173,7 +187,7 @@ def panel_html(options: SessionOptions, look: Looked, *, scope: str, rule: str) 
     head = f"<div class='h'>Hedging, {unit} a point</div>"
     if minute is None:
         return f"{CSS}<div class='g'>{head}<div class='m long'>{NOTHING}</div></div>"
-    by_rule, levels = options.by_rule(minute, scope, look.price), options.levels_at(look.now_ns, scope, rule)
+    by_rule, levels = options.by_rule(minute, scope, look.price), options.levels_at(look.now_ns - 1, scope, rule)
     dollars = " (dollars a point: times 50 and the price)" if unit == "ES" else ""
     what = (
         f"{unit} contracts a point, position times gamma{dollars}; positive is sold as price rises. The rule is an assumption. "
@@ -186,12 +200,19 @@ def panel_html(options: SessionOptions, look: Looked, *, scope: str, rule: str) 
         rows += f"<span class='{on}'>{name}</span><span class='n {on}'>{'–' if np.isnan(g) else signed(g)}</span>"
     bad = "<div class='bad'>≠ rules disagree</div>" if rules_disagree(by_rule) else ""
     walls = [f"{hedge.NAMES[k]} {levels[k]:g}" for k in ("call_wall", "put_wall") if k in levels]
-    zero = f"0G {levels['zero_gamma']:.0f} ±{hedge.ZERO_BAND:g}" if "zero_gamma" in levels else "0G none near"
-    as_of = axes.clock(int(options.minutes[minute]), seconds=False)
+    if "zero_gamma" in levels:
+        zero = f"0G {levels['zero_gamma']:.0f} ±{hedge.ZERO_BAND:g}"
+    elif not options.used[minute, i]:
+        zero = "0G none: no options of these expiries"
+    elif options.oi_ns[minute] is None and rule != "flow":
+        zero = "0G not known: no open interest yet"
+    else:
+        zero = "0G none near"
+    foot = f"as of {axes.clock(int(options.minutes[minute]), seconds=False)}, {oi_text(options, minute, brief=True)}"
     return (
         f"{CSS}<div class='g' role='status' aria-live='off' title='{escape(what)}'>{head}"
         f"<div class='m'>at {escape(look.words)}, {hedge.WORDS[scope]} expiries</div><div class='rules'>{rows}</div>{bad}"
-        f"<div>{' · '.join(walls)}</div><div>{zero}</div><div class='m'>as of {as_of}, {oi_text(options, minute, brief=True)}</div></div>"
+        f"<div>{' · '.join(walls)}</div><div class='long'>{zero}</div><div class='m'>{foot}</div></div>"
     )
 
 

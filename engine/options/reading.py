@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.errors import ContractError
-from engine.lake.catalog import CHAIN, FLOW, MARKS, OPTION_LEVELS, PROFILE
+from engine.errors import ContractError, EngineError
+from engine.lake.catalog import CHAIN, FLOW, MARKS, OPTION_LEVELS, PROFILE, dataset
 from engine.options.chain import BUCKETS
 from engine.options.flow import FLOW_COLUMNS
 from engine.options.profile import PARTS, RULES, SCOPES
@@ -56,9 +56,7 @@ class SessionOptions:
         ordered = profile.sort("minute_ts_ns", pl.col("scope").replace_strict({s: i for i, s in enumerate(SCOPES)}), "price")
         self.minutes: NDArray[np.int64] = ordered["minute_ts_ns"].unique(maintain_order=True).to_numpy()
         m, s = len(self.minutes), len(SCOPES)
-        rows, left = divmod(ordered.height, max(m * s, 1))
-        if left:
-            raise ContractError(f"{PROFILE}: expected as many prices in each of {m} minutes and {s} scopes, found {ordered.height} rows")
+        rows = _rows(ordered)
         shape = (m, s, rows)
         self.gamma: NDArray[np.float64] = ordered.select(PARTS).to_numpy().reshape(*shape, len(PARTS))
         self.price: NDArray[np.float64] = ordered["price"].to_numpy().reshape(shape)[:, 0]
@@ -73,18 +71,24 @@ class SessionOptions:
         self._bucket = flow["expiry_bucket"].replace_strict({b: i for i, b in enumerate(BUCKETS)}, return_dtype=pl.Int64).to_numpy()
         self._flow = {c: flow[c].to_numpy() for name in FLOW_COLUMNS for c in (name, f"{name}_es")}
         self._marks, self._chain = marks, chain
+        self.marks_lack = ""
+        """Why the marks cannot be read, once they were asked for; without them everything but the volatility's sources is known."""
 
     @classmethod
     def open(cls, lake: Lake, symbol: str, date: dt.date) -> SessionOptions | None:
-        """The session's options; None where the lake has no gamma of it."""
-        if not lake.has(PROFILE, symbol, date):
+        """The session's options; None where the lake has no gamma of it. Raises EngineError where a table is harmed."""
+        if lake.find_manifest(PROFILE, symbol, date) is None:
             return None
         frames = (lake.read(PROFILE, symbol, date), lake.read(OPTION_LEVELS, symbol, date), lake.read(FLOW, symbol, date))
 
         def marks() -> pl.DataFrame:
             return lake.read(MARKS, symbol, date, ("minute_ts_ns", "strike", "iv_source"))
 
-        made = cls(*frames, marks, lake.read(CHAIN, symbol, date, ("oi_ref_date", "oi_ts_ns")))
+        chain = lake.read(CHAIN, symbol, date, ("oi_ref_date", "oi_ts_ns"))
+        try:
+            made = cls(*frames, marks, chain)
+        except ContractError as e:
+            raise ContractError(f"{e}; `{lake.repair_command(PROFILE, symbol, date, overwrite=True)}` rebuilds it") from e
         return made if len(made.minutes) else None
 
     # --- gamma
@@ -100,9 +104,15 @@ class SessionOptions:
         return np.column_stack([np.interp(prices, at, made[:, j], left=np.nan, right=np.nan) for j in range(len(PARTS))])
 
     def by_rule(self, minute: int, scope: str, price: float) -> dict[str, float]:
-        """Dealers' gamma at a price under each rule, contracts a point; NaN beyond the prices that the minute has."""
+        """Dealers' gamma at a price under each rule, contracts a point.
+
+        NaN beyond the prices that the minute has, where no option of the scope counts, and of open interest alone before the first of it.
+        """
         parts = self.parts(minute, scope, np.array([price]))[0]
-        return {rule: float(parts @ np.array(weights)) for rule, weights in RULES.items()}
+        if not self.used[minute, SCOPES.index(scope)]:
+            parts = np.full(len(PARTS), np.nan)
+        known = {rule: float(parts @ np.array(weights)) for rule, weights in RULES.items()}
+        return known if self.oi_ns[minute] is not None else known | {"naive": np.nan}
 
     def oi_date(self, minute: int) -> dt.date | None:
         """Trade date of the newest open interest at a minute; None before the first."""
@@ -115,7 +125,10 @@ class SessionOptions:
         return {int(at): date for at, date in spoken.group_by("oi_ts_ns").agg(pl.col("oi_ref_date").max()).iter_rows()}
 
     def sources(self, minute: int) -> dict[float, dict[str, int]]:
-        """By strike, of how many expiries the volatility is from where (`engine.options.marks.SOURCES`) at a minute."""
+        """By strike, of how many expiries the volatility is from where (`engine.options.marks.SOURCES`) at a minute.
+
+        Of marks that cannot be read there are none, and `marks_lack` says why.
+        """
         out: dict[float, dict[str, int]] = {}
         a, b = np.searchsorted(self._source_minutes, self.minutes[minute] + np.array([0, 1]))
         for _, strike, source, n in self._sources.slice(int(a), int(b - a)).iter_rows():
@@ -124,7 +137,13 @@ class SessionOptions:
 
     @cached_property
     def _sources(self) -> pl.DataFrame:
-        return self._marks().group_by("minute_ts_ns", "strike", "iv_source").len().sort("minute_ts_ns", "strike", "iv_source")
+        try:
+            marks = self._marks()
+        except EngineError as e:
+            # They are read with the first row that the pointer can read out: the frame has all else.
+            self.marks_lack = str(e)
+            marks = dataset(MARKS).contract().empty()
+        return marks.group_by("minute_ts_ns", "strike", "iv_source").len().sort("minute_ts_ns", "strike", "iv_source")
 
     @cached_property
     def _source_minutes(self) -> NDArray[np.int64]:
@@ -160,10 +179,10 @@ class SessionOptions:
 
     def flow_windows(
         self, now_ns: int, windows: int, window_ns: int, scope: str, low: float, high: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """(strikes, up, down) of the last `windows` windows that had ended at an instant, of strikes from `low` to `high`.
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """(strikes, what was bought and sold) of the last `windows` windows that had ended at an instant, of strikes from `low` to `high`.
 
-        up, down: contracts of the future ``(windows, strikes)``, the newest last
+        By each of `UP` and `DOWN`: contracts of the future ``(windows, strikes)``, the newest last
         """
         last = now_ns // window_ns * window_ns
         a, b = np.searchsorted(self._ends, (last - windows * window_ns, last), side="right")
@@ -172,13 +191,27 @@ class SessionOptions:
         inside = (self._bucket[a:b] <= SCOPES.index(scope)) & (self._strike_of[a:b] >= first) & (self._strike_of[a:b] < end)
         shape = (windows, max(end - first, 0))
         at = windows - 1 - (last - self._ends[a:b][inside]) // window_ns, self._strike_of[a:b][inside] - first
-        made = []
-        for side in (UP, DOWN):
-            total = np.zeros(shape)
-            for c in side:
-                np.add.at(total, at, self._flow[f"{c}_es"][a:b][inside])
-            made.append(total)
-        return self._strikes[first:end], made[0], made[1]
+        made = {c: np.zeros(shape) for c in (*UP, *DOWN)}
+        for c, total in made.items():
+            np.add.at(total, at, self._flow[f"{c}_es"][a:b][inside])
+        return self._strikes[first:end], made
+
+
+def _rows(profile: pl.DataFrame) -> int:
+    """How many prices each minute and scope of a profile has; ContractError where they have different numbers of them."""
+    counts = profile.group_by("minute_ts_ns", "scope").len().sort("minute_ts_ns", "scope")
+    minutes = profile["minute_ts_ns"].n_unique()
+    if not minutes:
+        return 0
+    rows = int(counts["len"].mode().max())  # type: ignore[arg-type]
+    odd = counts.filter(pl.col("len") != rows)
+    if odd.height:
+        at, scope, n = odd.row(0)
+        raise ContractError(f"{PROFILE}: expected {rows} prices in each minute and scope, found {n} of {scope} at minute_ts_ns {at}")
+    if counts.height != minutes * len(SCOPES):
+        expected = f"{len(SCOPES)} scopes in each of {minutes} minutes, {minutes * len(SCOPES)} in all"
+        raise ContractError(f"{PROFILE}: expected {expected}, found {counts.height}")
+    return rows
 
 
 AGREE_SHARE = 0.10

@@ -2,7 +2,8 @@
 
 Of the last minute before every touch of the key levels, in steps of 5 s: in which share of the moments a side is named, in which share of
 the steps the named side changes (to neither and back counts), and how often the lighter side was named. Of sessions with options, the same
-of what is said of them: which way hedgers trade, whether calls or puts are ahead, and at which strikes. LAKE is one of `spymaster demo`.
+of what is said of them: which way hedgers trade, which way trades push, what most of that is, at which strikes.
+LAKE is one of `spymaster demo`.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class OptionFlicker:
     steps: int
     side: int
     flow: int
+    mostly: int
     strikes: int
     named: int
 
@@ -99,23 +101,25 @@ class OptionFlicker:
         if not self.steps:
             return "no session has options"
         shares = ", ".join(f"{what} in {n / self.steps:.1%}" for what, n in (
-            ("hedgers' side", self.side), ("calls or puts ahead", self.flow), ("the strikes of whoever is ahead", self.strikes),
+            ("hedgers' side", self.side), ("the way trades push", self.flow), ("what most of that is", self.mostly),
+            ("its strikes", self.strikes),
         ))  # fmt: skip
-        named = f"calls or puts named in {self.named / self.steps:.1%}"
+        named = f"a way named in {self.named / self.steps:.1%}"
         return f"options: {shares} of the {WINDOW_S} s steps before {self.touches} touches; {named}"
 
 
 def option_flicker(lake: Lake, *, every: int = 1) -> OptionFlicker:
     """What is said of options before the same touches."""
-    touches = steps = side = flow = strikes = named = 0
+    touches = steps = side = flow = mostly = strikes = named = 0
     for said in _options_before_touches(lake, every):
         touches += 1
         steps += len(said) - 1
         named += sum(bool(b.flow) for b in said[1:])
         side += sum(a.side != b.side for a, b in pairwise(said))
         flow += sum(a.flow != b.flow for a, b in pairwise(said))
+        mostly += sum(a.flow == b.flow and a.mostly != b.mostly for a, b in pairwise(said))
         strikes += sum(a.flow == b.flow and a.strikes != b.strikes for a, b in pairwise(said))
-    return OptionFlicker(touches, steps, side, flow, strikes, named)
+    return OptionFlicker(touches, steps, side, flow, mostly, strikes, named)
 
 
 def _options_before_touches(lake: Lake, every: int) -> Iterator[list[OptionLead]]:

@@ -70,10 +70,26 @@ def side_at(profile: list[Row], now_ns: int, scope: str, rule: str, price: float
     return side
 
 
-def named_at(flow: list[Row], now_ns: int, scope: str, price: float, p: Any) -> tuple[str, tuple[float, ...]]:
-    """Calls or puts, and the strikes, followed window by window."""
+def part_at(flow: list[Row], now_ns: int, scope: str, price: float, p: Any, column: str) -> float:
+    """What was traded of one kind near a price, contracts of the future."""
+    total = 0.0
+    for r in flow:
+        near = abs(r["strike"] - price) <= p.reach_points and r["expiry_bucket"] in WITHIN[scope]
+        if near and now_ns - p.flow_s * NS < r["window_end_ts_ns"] <= now_ns:
+            total += r[column]
+    return total
+
+
+KINDS = {
+    1: {"calls bought": "call_bought_es", "puts sold": "put_sold_es"},
+    -1: {"puts bought": "put_bought_es", "calls sold": "call_sold_es"},
+}
+
+
+def named_at(flow: list[Row], now_ns: int, scope: str, price: float, p: Any) -> tuple[str, str, tuple[float, ...]]:
+    """Up or down, what most of it is, and the strikes, followed window by window."""
     last = now_ns // (5 * NS) * 5 * NS
-    side, named = 0, set[float]()
+    side, mostly, named = 0, "", set[float]()
     for end in range(last - p.memory_s * NS, last + 1, 5 * NS):
         at = {k: v for k, v in flow_at(flow, end, p.flow_s, scope).items() if abs(k - price) <= p.reach_points}
         up, down = sum(v[0] for v in at.values()), sum(v[1] for v in at.values())
@@ -81,13 +97,14 @@ def named_at(flow: list[Row], now_ns: int, scope: str, price: float, p: Any) -> 
         ahead = (lead > 0) - (lead < 0)
         if ahead != side:
             large = ahead and abs(lead) >= p.lead * min(up, down) and abs(lead) >= p.least
-            side, named = ahead if large else 0, set()
+            side, mostly, named = ahead if large else 0, "", set()
         if side:
             parts = {k: side * (v[0] - v[1]) / abs(lead) for k, v in at.items()}
             named = {k for k, part in parts.items() if part >= p.strike_share / (3 if k in named else 1)}
-    if not side or not named:
-        return "", ()
-    return ("calls" if side > 0 else "puts"), tuple(sorted(named))
+            of = {kind: part_at(flow, end, scope, price, p, column) / max(up, down) for kind, column in KINDS[side].items()}
+            most = [kind for kind, share in of.items() if share >= 0.6 or (kind == mostly and share >= 0.5)]
+            mostly = most[0] if most else ""
+    return {1: "up", -1: "down", 0: ""}[side], mostly, tuple(sorted(named))
 
 
 def oi_date(chain: list[Row], at: int) -> dt.date:

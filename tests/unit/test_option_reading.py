@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.errors import ContractError
 from engine.lake.catalog import FLOW, OPTION_LEVELS, PROFILE, dataset
 from engine.options.flow import FLOW_COLUMNS
 from engine.options.lead import option_lead
@@ -23,6 +24,7 @@ MINUTES, ROWS = 24, 31
 KNOWN_NS, LATER_NS = START - 7 * 3600 * NS, START + 10 * 60 * NS
 PARAMS = OptionLeadParams(memory_s=60)
 UP = ("call_bought", "put_sold")
+CALLS = ("call_bought", "call_sold")
 
 
 def tables(seed: int = 3) -> dict[str, pl.DataFrame]:
@@ -45,7 +47,7 @@ def tables(seed: int = 3) -> dict[str, pl.DataFrame]:
             for bucket in ("0dte", "week", "rest"):
                 if rng.random() < 0.3:
                     turn = 3 * np.sin(w / 25)
-                    lots = {c: float(rng.poisson(4 + (turn if c in UP else -turn))) for c in FLOW_COLUMNS}
+                    lots = {c: float(rng.poisson((4 + (turn if c in UP else -turn)) * (1.5 if c in CALLS else 1))) for c in FLOW_COLUMNS}
                     span = {"window_start_ts_ns": START + w * 5 * NS, "window_end_ts_ns": START + (w + 1) * 5 * NS}
                     flow.append(
                         {**span, "strike": strike, "expiry_bucket": bucket, **lots, **{f"{c}_es": 0.4 * v for c, v in lots.items()}}
@@ -100,8 +102,8 @@ def test_what_is_read_is_what_the_tables_say(made) -> None:
                 said[rule] = twin.net_of(parts, rule)
                 np.testing.assert_allclose(lead.gamma[rule], said[rule], rtol=1e-9, atol=1e-9)
                 assert lead.side == twin.side_at(profile, now, scope, rule, price, PARAMS.share, PARAMS.memory_s)
-                assert (lead.flow, lead.strikes) == named
-                told.add((lead.side, lead.flow, bool(lead.strikes)))
+                assert (lead.flow, lead.mostly, lead.strikes) == named
+                told.add((lead.side, lead.flow, bool(lead.strikes), lead.mostly))
             if parts is not None:
                 assert i is not None
                 np.testing.assert_allclose(options.parts(i, scope, np.array([price]))[0], parts, rtol=1e-9)
@@ -114,7 +116,9 @@ def test_what_is_read_is_what_the_tables_say(made) -> None:
         for rule in RULES:
             assert options.levels_at(now, scope, rule) == twin.levels_at(rows["levels"], now, scope, rule)
     assert {s for s, *_ in told} == {-1, 0, 1}, "all sides are met"
-    assert {f for _, f, _ in told} == {"", "calls", "puts"}
+    assert {f for _, f, *_ in told} == {"", "up", "down"}
+    assert {(f, there) for _, f, there, _ in told} == {("", False), ("up", True), ("up", False), ("down", True), ("down", False)}
+    assert {m for *_, m in told} >= {"", "calls bought", "calls sold"}
 
 
 def test_nothing_after_an_instant_changes_what_is_read_at_it(made) -> None:
@@ -140,6 +144,69 @@ def test_sources_of_volatility_are_counted_by_strike(made) -> None:
     _, options = made
     assert options.sources(0) == {6790.0: {"mid": 2, "settlement": 1}}
     assert options.sources(3) == {}
+
+
+def flow_of(rows: list[tuple[float, str, float]]) -> pl.DataFrame:
+    """Trades of one window at strikes: which strike, which kind, how many contracts of the future."""
+    zero = {f"{c}{unit}": 0.0 for c in FLOW_COLUMNS for unit in ("", "_es")}
+    span = {"window_start_ts_ns": START + 60 * NS, "window_end_ts_ns": START + 65 * NS, "expiry_bucket": "week"}
+    made = [{**span, "strike": k, **zero, kind: n, f"{kind}_es": n} for k, kind, n in rows]
+    return pl.DataFrame(made, schema=dataset(FLOW).contract().schema())
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        ([(6800.0, "put_sold", 50.0)], ("up", "puts sold", (6800.0,))),
+        ([(6800.0, "call_sold", 50.0), (6790.0, "call_bought", 10.0)], ("down", "calls sold", (6800.0,))),
+        ([(6800.0, "call_bought", 30.0), (6800.0, "put_sold", 30.0)], ("up", "", (6800.0,))),
+        ([(6780.0 + 5 * i, "put_bought", 20.0) for i in range(8)], ("down", "puts bought", ())),
+        ([(6800.0, "call_bought", 50.0), (6800.0, "call_sold", 48.0)], ("", "", ())),
+    ],
+)
+def test_what_is_named_is_what_was_traded(made, rows: list[tuple[float, str, float]], named: tuple[Any, ...]) -> None:
+    frames, _ = made
+    flow = flow_of(rows)
+    lead = option_lead(options_of({**frames, "flow": flow}), START + 66 * NS, 6800.0, scope="all", rule="hybrid", params=PARAMS)
+    assert lead is not None
+    assert (lead.flow, lead.mostly, lead.strikes) == named == twin.named_at(flow.to_dicts(), START + 66 * NS, "all", 6800.0, PARAMS)
+
+
+def test_what_is_not_known_is_not_told(made) -> None:
+    frames, _ = made
+    none_today = pl.when(pl.col("scope") == "0dte").then(0)
+    changed = frames["profile"].with_columns(
+        *(none_today.otherwise(pl.col(c)).cast(frames["profile"].schema[c]).alias(c) for c in (*PARTS, "contracts_used")),
+    )
+    before = changed.with_columns(
+        pl.lit(None, pl.Int64).alias("oi_as_of_ts_ns"), *(pl.lit(0.0).alias(c) for c in PARTS[:2]),
+        *(pl.when(pl.col("minute_ts_ns") > START).then(c).otherwise(0.0).alias(c) for c in PARTS[2:]),
+    )  # fmt: skip
+    known, unknown = (options_of({**frames, "profile": p}) for p in (changed, before))
+    for rule in RULES:
+        ask = {"rule": rule, "params": PARAMS}
+        assert option_lead(known, START, 6800.0, scope="0dte", **ask) is None, "of no options nobody hedges"
+        assert np.isnan(list(known.by_rule(0, "0dte", 6800.0).values())).all()
+        lead, first, later = (
+            option_lead(*a, 6800.0, scope="week", **ask) for a in ((known, START), (unknown, START), (unknown, START + 60 * NS))
+        )
+        assert lead is not None
+        assert set(lead.gamma) == set(RULES)
+        assert first is None, "neither open interest nor trades"
+        assert (None if later is None else set(later.gamma)) == (None if rule == "naive" else {"flow", "hybrid"})
+        assert later is None or not later.disagree
+
+
+def test_a_profile_with_other_prices_in_a_minute_is_named(made) -> None:
+    profile = made[0]["profile"]
+    first, second = (pl.col("minute_ts_ns").eq(START + s * NS) & (pl.col("scope") == "week") for s in (0, 60))
+    low = pl.col("price") < 6788
+    moved = pl.concat([profile.filter(~(second & low)), profile.filter(first & low)])
+    assert moved.height == profile.height, "counted in all, nothing is missing"
+    with pytest.raises(ContractError, match=r"expected 31 prices in each minute and scope, found \d+ of .+ at minute_ts_ns \d+"):
+        options_of({**made[0], "profile": moved})
+    with pytest.raises(ContractError, match="expected 3 scopes in each of 22 minutes, 66 in all, found 65"):
+        options_of({**made[0], "profile": profile.filter(~second)})
 
 
 def test_a_rule_is_a_sum_of_the_parts() -> None:

@@ -171,23 +171,29 @@ NAMED_STRIKES = 3
 
 
 def option_text(lead: OptionLead, *, up: bool) -> str:
-    """``hedgers sell 310 a point (hybrid; naive 180); calls bought outpace puts at 6800``: what hedgers do where price goes through the
-    level upwards (`up`) or downwards, and whether the rules disagree on it.
+    """``hedgers sell 310 a point (hybrid; naive 180); options push up at 6800, mostly calls bought``: what hedgers do where price goes
+    through the level upwards (`up`) or downwards, whether the rules disagree on it, and which way trades push.
     """
 
     def act(gamma: float) -> str:
-        return f"{'sell' if (gamma > 0) == up else 'buy'} {abs(gamma):,.0f}"
+        size = f"{abs(gamma):,.0f}"
+        return size if size == "0" else f"{'sell' if (gamma > 0) == up else 'buy'} {size}"
 
     other, mine = ("hybrid" if lead.rule == "naive" else "naive"), lead.gamma[lead.rule]
     rule = lead.rule + ("" if lead.scope == "all" else f", {lead.scope}")
-    same = lead.gamma[other] * mine > 0
-    against = f"{other} {f'{abs(lead.gamma[other]):,.0f}' if same else act(lead.gamma[other])}{', rules disagree' if lead.disagree else ''}"
-    does = f"hedgers {act(mine)} a point" if lead.side else f"hedgers nearly cancel, {act(mine)} a point"
-    parts = [f"{does} ({rule}; {against})"]
+    if other in lead.gamma:
+        g = lead.gamma[other]
+        against = f"{other} {f'{abs(g):,.0f}' if g * mine > 0 else act(g)}{', rules disagree' if lead.disagree else ''}"
+    else:
+        against = "no open interest yet"
+    does = act(mine) if act(mine) != "0" else "trade 0"
+    parts = [f"hedgers {does if lead.side else f'nearly cancel, {act(mine)}'} a point ({rule}; {against})"]
     if lead.flow:
         more = len(lead.strikes) - NAMED_STRIKES
         strikes = ", ".join(f"{k:g}" for k in lead.strikes[:NAMED_STRIKES]) + (f" and {more} more" if more > 0 else "")
-        parts.append(f"{lead.flow} bought outpace {'puts' if lead.flow == 'calls' else 'calls'} at {strikes}")
+        where = f"at {strikes}" if lead.strikes else "over several strikes"
+        way = {"up": "calls bought and puts sold", "down": "puts bought and calls sold"}[lead.flow]
+        parts.append(f"options push {lead.flow} {where}, {f'mostly {lead.mostly}' if lead.mostly else way}")
     return "; ".join(parts)
 
 

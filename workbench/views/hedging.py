@@ -108,7 +108,7 @@ class Hedging:
         at = (st.rule, st.scope, look.step, frame.centre, reach)
         # What the pointer reads out has the trades, too.
         key, of_rows = (*at, window), (*at, minute, None if moves else window)
-        levels = made.levels_at(now, st.scope, st.rule)
+        levels = made.levels_at(now - 1, st.scope, st.rule)
         flow = made.flow(window * FLOW_EVERY_S * NS, options.FLOW_S, st.scope) if (key, of_rows) != self._done else None
         if flow is not None and (of_rows,) != self._done[1:]:
             self._paint_rows(frame, minute, None if moves else flow, reach)

@@ -334,7 +334,9 @@ class LevelPictures:
         of_options = self.option_steps(frame)
         if of_options is not None:
             others = pl.col("level_id").is_in(list(hedge.NAMES)) & (pl.col("level_id") != look.level_id)
-            runs = pl.concat([runs.filter(~others), of_options.select(runs.columns).cast(runs.schema)])
+            # The chosen one is the lake's, as its chip: the drawer's rule and scope would draw it a second time.
+            theirs = of_options.filter(pl.col("level_id") != look.level_id)
+            runs = pl.concat([runs.filter(~others), theirs.select(runs.columns).cast(runs.schema)])
         put(src["levels"], levels.level_data(runs, look.level_id, s.day_ns))
         out = []
         if look.known and not y.start <= look.k_ref <= y.end:
