@@ -185,9 +185,14 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
 def test_every_command_ends_alike_by_either_signal(tmp_lake: Path, words: tuple[str, ...], sign: str, signum: int):
     """Once it is at work: it takes SIGTERM, and has begun a file, or loaded the library that it works with."""
     place = () if words[0] == "audit" else ("--lake", tmp_lake)
-    process = subprocess.Popen(
-        command(*words, *place), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    # Tests that were started in the background ignore Ctrl-C, and so would what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            command(*words, *place), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     proc = Path(f"/proc/{process.pid}")
 
     def at_work() -> bool:
